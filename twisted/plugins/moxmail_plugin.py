@@ -1,0 +1,3 @@
+from twisted.application.service import ServiceMaker
+
+moxmail = ServiceMaker("moxmail", "moxtwisted.tap", "An all-in-one mail server.", "moxmail")
