@@ -1,0 +1,76 @@
+-- One account: its mailboxes, messages, bodies, search index, threads and settings.
+-- PRAGMA user_version is the number of the newest migration that was applied.
+
+CREATE TABLE setting (
+    key TEXT PRIMARY KEY,               -- 'modseq', 'uidvalidity_next', 'retired_modseq', 'indexed_body', …; 'secret:NAME' for verifiers
+    value
+) WITHOUT ROWID;
+
+CREATE TABLE mailbox (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    name TEXT NOT NULL UNIQUE,          -- UTF-8, NFC, '/' between levels, INBOX in capitals
+    uidvalidity INTEGER NOT NULL,
+    uidnext INTEGER NOT NULL DEFAULT 1,
+    special_use TEXT NOT NULL DEFAULT '',   -- '\Sent' …, separated by spaces
+    modseq INTEGER NOT NULL,            -- of the newest change to it or to a message in it
+    createseq INTEGER NOT NULL,
+    -- counts, kept with every change and proved by the checker
+    messages INTEGER NOT NULL DEFAULT 0,
+    unseen INTEGER NOT NULL DEFAULT 0,
+    deleted INTEGER NOT NULL DEFAULT 0,
+    size INTEGER NOT NULL DEFAULT 0,
+    deleted_size INTEGER NOT NULL DEFAULT 0
+);
+
+CREATE TABLE subscription (name TEXT PRIMARY KEY) WITHOUT ROWID;
+
+CREATE TABLE annotation (               -- RFC 5464; mailbox 0 is the account itself
+    mailbox INTEGER NOT NULL,
+    key TEXT NOT NULL,                  -- lower case, '/private/comment'
+    value BLOB NOT NULL,
+    modseq INTEGER NOT NULL,
+    PRIMARY KEY (mailbox, key)
+) WITHOUT ROWID;
+
+CREATE TABLE message (                  -- what is in a mailbox now
+    mailbox INTEGER NOT NULL REFERENCES mailbox (id),
+    uid INTEGER NOT NULL,
+    modseq INTEGER NOT NULL,
+    createseq INTEGER NOT NULL,
+    flags INTEGER NOT NULL,             -- bits of moxtwisted.message.flags
+    keywords TEXT NOT NULL DEFAULT '',  -- names, separated by spaces
+    size INTEGER NOT NULL,              -- octets, prefix included
+    internaldate INTEGER NOT NULL,      -- seconds since 1970, UTC
+    savedate INTEGER NOT NULL,          -- seconds since 1970, UTC: when it came into this mailbox
+    body INTEGER NOT NULL REFERENCES body (id),
+    PRIMARY KEY (mailbox, uid)
+) WITHOUT ROWID;
+CREATE INDEX message_body ON message (body);
+
+CREATE TABLE expunged (                 -- what was, for QRESYNC; pruned by `retire`
+    mailbox INTEGER NOT NULL,
+    modseq INTEGER NOT NULL,
+    uid INTEGER NOT NULL,
+    PRIMARY KEY (mailbox, modseq, uid)
+) WITHOUT ROWID;
+
+CREATE TABLE body (                     -- a message's octets and what was rendered from them; shared by copies
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    refs INTEGER NOT NULL,              -- rows of `message` that name it; 0: to be removed when nobody reads it
+    size INTEGER NOT NULL,              -- octets of the chunks together, without the prefix
+    prefix BLOB NOT NULL,               -- header fields put before it at delivery (Return-Path, Received, …)
+    thread INTEGER NOT NULL,            -- id of the first body of its thread
+    envelope BLOB NOT NULL,
+    bodystructure BLOB NOT NULL,
+    fields BLOB NOT NULL,               -- raw header fields that lists show
+    preview TEXT NOT NULL,
+    parts BLOB NOT NULL,                -- PartIndex
+    header_size INTEGER NOT NULL,       -- octets of the header without the prefix
+    message_id TEXT NOT NULL DEFAULT '' -- without angle brackets
+);
+
+CREATE TABLE chunk (                    -- id = body * 65536 + number; each 262,144 octets but the last
+    id INTEGER PRIMARY KEY,
+    codec INTEGER NOT NULL,             -- 0 as it is, 1 zstd, 2 zstd with dictionary 1
+    data BLOB NOT NULL
+);
