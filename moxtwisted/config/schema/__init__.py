@@ -1,0 +1,66 @@
+"""Every key of ``mox.conf`` and ``domains.conf``, declared once.
+
+A file is a tree of frozen classes; a key is a field with its type, its bounds, a sentence that explains it
+and, where the default says too little, an example. Reading, the annotated example, the manual's page
+and the error texts all come from here, so that they cannot disagree::
+
+    port: Annotated[int, Meta(ge=1, le=65535, description="The TCP port.")] = 25
+
+The unit is the end of the name: ``…_octets`` and ``…_seconds``. Such keys also take a text with a
+unit, ``"100 MB"`` (1 MB is 1,000,000 octets; ``MiB`` is 1,048,576) or ``"30 min"``.
+
+Where there are three numbers in brackets they are for one address, its network and its wider network: for
+IPv4 /32, /26, /21, for IPv6 /64, /48, /32.
+"""
+
+from __future__ import annotations
+
+from moxtwisted.config.schema.domains import Account, Alias, Destination, Domain, DomainsConfig
+from moxtwisted.config.schema.static import (
+    Authentication,
+    Certificate,
+    IMAPLimits,
+    IMAPService,
+    IMAPSService,
+    InitialMailboxes,
+    Limits,
+    Listener,
+    ListenerTLS,
+    LMTPService,
+    Log,
+    Postmaster,
+    SMTPLimits,
+    SMTPService,
+    SpecialUse,
+    StaticConfig,
+    Store,
+    SubmissionService,
+    SubmissionsService,
+)
+
+__all__ = [
+    "Account",
+    "Alias",
+    "Authentication",
+    "Certificate",
+    "Destination",
+    "Domain",
+    "DomainsConfig",
+    "IMAPLimits",
+    "IMAPSService",
+    "IMAPService",
+    "InitialMailboxes",
+    "LMTPService",
+    "Limits",
+    "Listener",
+    "ListenerTLS",
+    "Log",
+    "Postmaster",
+    "SMTPLimits",
+    "SMTPService",
+    "SpecialUse",
+    "StaticConfig",
+    "Store",
+    "SubmissionService",
+    "SubmissionsService",
+]

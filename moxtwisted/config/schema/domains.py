@@ -1,0 +1,115 @@
+"""``domains.conf``: domains, accounts, addresses. Read again whenever it changes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, field
+
+from moxtwisted.config.schema.structure import ConfigStruct, Octets
+
+
+class Alias(ConfigStruct, frozen=True, kw_only=True):
+    """An address whose mail goes to several members, all of them local."""
+
+    addresses: Annotated[
+        tuple[str, ...],
+        Meta(min_length=1, description="The members.", examples=[["alice@example.org"]]),
+    ]
+    post_public: Annotated[
+        bool,
+        Meta(
+            description="Whether everybody may write to it. When false, only members who log in to send may.",
+        ),
+    ] = True
+    allow_message_from: Annotated[
+        bool, Meta(description="Whether members may send with the alias as their address.")
+    ] = False
+
+
+class Domain(ConfigStruct, frozen=True, kw_only=True):
+    """A domain that we take mail for."""
+
+    disabled: Annotated[
+        bool,
+        Meta(description="Refuse its mail for now, incoming and outgoing, with temporary errors."),
+    ] = False
+    description: Annotated[str, Meta(description="A note for yourself.")] = ""
+    localpart_separators: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="What stands between the local part and a free suffix: with +, mail for "
+            "alice+shop goes to alice. Empty: no suffixes.",
+        ),
+    ] = ("+",)
+    case_sensitive: Annotated[
+        bool, Meta(description="Whether Alice and alice are different people. They never are in practice.")
+    ] = False
+    aliases: Annotated[
+        dict[str, Alias],
+        Meta(description="By local part.", extra={"example_key": "team"}),
+    ] = field(default_factory=dict)
+
+
+class Destination(ConfigStruct, frozen=True, kw_only=True):
+    """What happens to the mail of an address."""
+
+    mailbox: Annotated[str, Meta(min_length=1, description="Where it goes; made when it is not there.")] = (
+        "INBOX"
+    )
+
+
+class Account(ConfigStruct, frozen=True, kw_only=True):
+    """Somebody who gets mail. The password is not here but with the mail: `moxmail setpassword`."""
+
+    domain: Annotated[
+        str, Meta(min_length=1, description="The domain it belongs to.", examples=["example.org"])
+    ]
+    full_name: Annotated[str, Meta(description="The person's name.", examples=["Alice Example"])] = ""
+    description: Annotated[str, Meta(description="A note for yourself.")] = ""
+    disabled: Annotated[
+        str,
+        Meta(
+            max_length=256,
+            pattern=r"^[ -~]*$",
+            description="When not empty, nobody can log in, and is told this (ASCII). Mail is still taken.",
+        ),
+    ] = ""
+    quota_octets: Annotated[
+        Octets | None,
+        Meta(description="Room for its messages; 0 is no limit. Without it, that of the store in mox.conf."),
+    ] = None
+    imap_capabilities_disabled: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="IMAP capabilities that are not announced to it, for clients that stumble over them.",
+            examples=[["QRESYNC"]],
+        ),
+    ] = ()
+    tls_public_keys: Annotated[
+        tuple[Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")], ...],
+        Meta(
+            description="Keys of TLS client certificates that log in to it with SASL EXTERNAL: SHA-256 of the "
+            "SubjectPublicKeyInfo in lower-case hexadecimal.",
+            examples=[["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"]],
+        ),
+    ] = ()
+    addresses: Annotated[
+        dict[str, Destination],
+        Meta(
+            description='Its addresses. "@example.org" takes whatever nobody else has at the domain.',
+            extra={"example_key": "alice@example.org"},
+        ),
+    ] = field(default_factory=dict)
+
+
+class DomainsConfig(ConfigStruct, frozen=True, kw_only=True):
+    """``domains.conf``: domains, accounts, addresses. Read again whenever it changes."""
+
+    domains: Annotated[
+        dict[str, Domain], Meta(description="By name.", extra={"example_key": "example.org"})
+    ] = field(default_factory=dict)
+    accounts: Annotated[
+        dict[str, Account],
+        Meta(description="By a short name, that is not an address.", extra={"example_key": "alice"}),
+    ] = field(default_factory=dict)

@@ -1,0 +1,20 @@
+"""What the tables of both files are made of."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+#: Octets and seconds; that they are finite and not negative is checked by `reading`.
+Octets = int
+Seconds = float
+Count = Annotated[int, Meta(ge=1, le=2**31)]
+Port = Annotated[int, Meta(ge=0, le=65535)]
+#: For one address, its network, its wider network (features of the reference, limits of SMTP).
+PerNetwork = tuple[Count, Count, Count]
+LevelName = Literal["debug", "info", "warn", "error", "critical"]
+
+
+class ConfigStruct(Struct, frozen=True, forbid_unknown_fields=True):
+    """What all tables of the two files share: read-only, and no key that is not declared."""
