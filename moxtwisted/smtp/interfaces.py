@@ -1,0 +1,135 @@
+"""What a host gives to an SMTP server: who may speak, who may receive, where the message goes.
+
+For each connection the protocol asks an L{ISMTPHandlerFactory} for an L{ISMTPHandler} and calls it as the dialogue goes::
+
+    C: (connects)                    factory.connected(peer)            -> handler
+    C: EHLO client.example           handler.hello("client.example", True)
+    C: STARTTLS, handshake           handler.tls_started(tls)           then EHLO again
+    C: AUTH PLAIN ...                handler.sasl_start("PLAIN"), then handler.authenticated(identity)
+    C: MAIL FROM:<a@client.example>  handler.mail(path, parameters)
+    C: RCPT TO:<b@here.example>      handler.rcpt(path, parameters)
+    C: DATA                          sink = handler.data_started(transaction)
+    C: (message) .                   sink.write(octets) ..., handler.data_done(sink)
+    C: QUIT                          handler.disconnected("quit")
+
+Every method that answers a command may return a value at once, or an awaitable of it (a coroutine, a Deferred):
+the protocol then stops reading until the answer is there. A plain return costs nothing more than the call. C{None} means the
+standard positive reply. An exception that is a L{moxtwisted.errors.MailError} becomes its reply; any other is
+logged and becomes 451 4.3.0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from zope.interface import Interface
+
+from moxtwisted.address import Path
+from moxtwisted.smtp.envelope import MailParameters, RcptParameters, Transaction
+from moxtwisted.smtp.peer import Peer, TLSInfo
+from moxtwisted.smtp.replies import Reply
+
+if TYPE_CHECKING:
+    from moxtwisted.smtp.events import Event
+
+__all__ = [
+    "Answer",
+    "IMessageSink",
+    "ISMTPHandler",
+    "ISMTPHandlerFactory",
+    "ISMTPInterceptor",
+]
+
+#: The answer to a command: a reply, C{None} for the standard positive one, or an awaitable of either.
+Answer: TypeAlias = "Reply | None | Awaitable[Reply | None]"
+
+
+class ISMTPHandlerFactory(Interface):
+    """Makes a handler for each connection."""
+
+    def connected(peer: Peer) -> Any:
+        """A client connected (after a PROXY header, before the greeting and before implicit TLS).
+
+        @return: an L{ISMTPHandler}, or a L{Reply} of 4yz or 5yz that is sent instead of the greeting before the
+            connection is closed, or an awaitable of either.
+        """
+
+
+class IMessageSink(Interface):
+    """Takes one message."""
+
+    def write(octets: bytes) -> Any:
+        """Take the next octets. Line ends are CRLF and dot-stuffing is undone (with BINARYMIME: octets as they are).
+
+        Pieces are cut anywhere. What it raises ends the message: the rest is read and thrown away and the error is the reply.
+        It may return an awaitable: reading pauses until it is there.
+        """
+
+    def abort() -> None:
+        """The message ends incomplete or is refused: forget it. Not called after C{data_done}."""
+
+
+class ISMTPHandler(Interface):
+    """One connection of one client, as the host sees it."""
+
+    def hello(name: str, esmtp: bool) -> Answer:
+        """EHLO, HELO or LHLO. Called again after STARTTLS, and whenever the client repeats it.
+
+        @param name: the argument as it came; it is a domain or an address literal by its syntax, or (on submission only)
+            anything else.
+        @param esmtp: whether it was EHLO or LHLO.
+        """
+
+    def tls_started(tls: TLSInfo) -> None:
+        """The TLS handshake is done: all that was said before does not count (RFC 3207 section 4.2)."""
+
+    def sasl_start(mechanism: str, tls: TLSInfo | None) -> Any:
+        """AUTH: begin an exchange.
+
+        @param mechanism: one of C{ServerSettings.mechanisms}, upper case.
+        @return: an L{moxtwisted.sasl} server exchange, or a L{Reply} that refuses, or an awaitable of either.
+        """
+
+    def authenticated(identity: Any) -> Answer:
+        """The exchange succeeded; C{identity} is what it yielded. A refusal here is the reply to AUTH.
+
+        @return: None for 235 2.7.0.
+        """
+
+    def mail(reverse_path: Path, parameters: MailParameters) -> Answer:
+        """MAIL FROM: a transaction begins."""
+
+    def rcpt(forward_path: Path, parameters: RcptParameters) -> Answer:
+        """RCPT TO."""
+
+    def data_started(transaction: Transaction) -> Any:
+        """DATA or the first BDAT.
+
+        @return: an L{IMessageSink}, or a L{Reply} that refuses, or an awaitable of either.
+        """
+
+    def data_done(sink: Any) -> Reply | None | Sequence[Reply | None] | Awaitable[Any]:
+        """The message is complete. Our positive reply means that it is safe (RFC 5321 section 4.2.5).
+
+        @return: the reply; in LMTP a sequence with one reply per accepted recipient (RFC 2033 section 4.2), or one for all.
+        """
+
+    def reset() -> None:
+        """The transaction was dropped: RSET, EHLO, STARTTLS, or a failed message. Not called after C{data_done}."""
+
+    def disconnected(reason: str) -> None:
+        """The connection is gone; called once, last. C{reason} is one word for the log: C{"quit"}, C{"lost"},
+        C{"timeout"}, C{"refused"}, C{"shutdown"}, C{"tls"}, C{"error"}."""
+
+
+class ISMTPInterceptor(Interface):
+    """A handler that also provides this sees every reply before it is sent, and may replace it: for test servers that
+    misbehave, tarpits, rewriting of texts."""
+
+    def intercept(event: Event, reply: Reply) -> Answer:
+        """C{event} is about to be answered with C{reply}.
+
+        @return: another reply (a L{moxtwisted.smtp.replies.RawReply} for any octets at all), None to let it pass, or an
+            awaitable of either, which may take its time.
+        """

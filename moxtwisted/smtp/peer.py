@@ -1,0 +1,47 @@
+"""Who is at the other end, and what TLS says about them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from ipaddress import IPv4Address, IPv6Address
+from types import MappingProxyType
+
+from attrs import frozen
+
+__all__ = ["Peer", "TLSInfo"]
+
+
+@frozen(kw_only=True)
+class Peer:
+    """The ends of a connection.
+
+    @ivar ip: the client's address; None for a unix socket. IPv4-mapped IPv6 addresses are given as IPv4.
+    @ivar port: the client's port.
+    @ivar local_ip: our address; None for a unix socket.
+    @ivar local_port: our port.
+    @ivar proxy_ip: the proxy that told us C{ip} by a PROXY protocol header; None without.
+    """
+
+    ip: IPv4Address | IPv6Address | None
+    port: int = 0
+    local_ip: IPv4Address | IPv6Address | None = None
+    local_port: int = 0
+    proxy_ip: IPv4Address | IPv6Address | None = None
+
+
+@frozen(kw_only=True)
+class TLSInfo:
+    """What a finished TLS handshake tells.
+
+    @ivar version: C{"TLSv1.3"}.
+    @ivar cipher: the suite's name as OpenSSL writes it.
+    @ivar server_name: the name the client asked for (SNI), or None.
+    @ivar channel_bindings: by type: C{"tls-exporter"} (RFC 9266), C{"tls-server-end-point"}, C{"tls-unique"} (RFC 5929).
+    @ivar client_key_sha256: SHA-256 of the client certificate's SubjectPublicKeyInfo (32 octets), or None.
+    """
+
+    version: str
+    cipher: str
+    server_name: str | None = None
+    channel_bindings: Mapping[str, bytes] = MappingProxyType({})
+    client_key_sha256: bytes | None = None
