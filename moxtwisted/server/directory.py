@@ -1,0 +1,286 @@
+"""Who is here: domains, accounts, addresses and aliases, and which account an address leads to.
+
+A L{Directory} never changes; when the operator edits ``domains.conf`` a new one is built and put into the
+L{DirectoryHolder} that the services look into at each question::
+
+    directory = Directory.build(domains, accounts, Postmaster("alice", "Postmaster"), "mail.example.org")
+    match directory.resolve(Path(Address.parse("alice+shop@example.org"))):
+        case Recipients(deliveries=deliveries): ...      # one per account; an alias has several
+        case Refused(reply_code=code): ...
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from attrs import define, field, frozen
+
+from moxtwisted.address import Address, Path, canonical_localpart
+from moxtwisted.identifiers import Domain
+
+__all__ = [
+    "AccountEntry",
+    "AliasEntry",
+    "Delivery",
+    "Directory",
+    "DirectoryHolder",
+    "DomainEntry",
+    "Postmaster",
+    "Recipients",
+    "Refused",
+]
+
+INBOX = "INBOX"
+
+
+@frozen
+class AliasEntry:
+    """An address that stands for several local ones.
+
+    :ivar members: addresses as text.
+    :ivar post_public: whether strangers may write to it.
+    :ivar allow_message_from: whether members may send as it.
+    """
+
+    members: tuple[str, ...]
+    post_public: bool = True
+    allow_message_from: bool = False
+
+
+@frozen
+class DomainEntry:
+    """A domain that mail is taken for; ``aliases`` by local part."""
+
+    name: str
+    disabled: bool = False
+    separators: tuple[str, ...] = ("+",)
+    case_sensitive: bool = False
+    aliases: Mapping[str, AliasEntry] = field(factory=dict)
+
+
+@frozen
+class AccountEntry:
+    """An account.
+
+    :ivar disabled: when not empty, log-in is refused with this text.
+    :ivar quota_octets: room for messages; None is no limit.
+    :ivar tls_public_keys: SHA-256 of client keys (SubjectPublicKeyInfo), hexadecimal, that log in with EXTERNAL.
+    :ivar addresses: mailbox by address; ``@domain`` takes what nobody else has there.
+    """
+
+    name: str
+    disabled: str = ""
+    quota_octets: int | None = None
+    imap_capabilities_disabled: frozenset[str] = frozenset()
+    tls_public_keys: frozenset[str] = frozenset()
+    addresses: Mapping[str, str] = field(factory=dict)
+
+
+@frozen
+class Postmaster:
+    """Where mail for postmaster goes when no account has that address."""
+
+    account: str
+    mailbox: str
+
+
+@frozen(order=True)
+class Delivery:
+    """One copy to be made."""
+
+    account: str
+    mailbox: str
+
+
+@frozen
+class Recipients:
+    """An address that mail is taken for.
+
+    :ivar deliveries: at least one, each account once.
+    :ivar public: whether somebody who did not log in may write to it.
+    """
+
+    deliveries: tuple[Delivery, ...]
+    public: bool = True
+
+
+@frozen
+class Refused:
+    """An address that mail is not taken for, and the SMTP answer to it.
+
+    :ivar local: whether the domain is ours (else it is somebody else's: relaying).
+    """
+
+    reply_code: int
+    enhanced_code: str
+    text: str
+    local: bool
+
+
+# RFC 5321 section 4.2.3 and RFC 3463 section 3.2 for the codes.
+UNKNOWN_USER = Refused(550, "5.1.1", "no such user here", True)
+UNKNOWN_DOMAIN = Refused(550, "5.1.2", "not accepting mail for this domain", False)
+DOMAIN_DISABLED = Refused(450, "4.2.1", "recipient domain temporarily disabled", True)
+
+_Key = tuple[str, str]  # canonical local part ("" for the catch-all), domain in ASCII
+
+
+@frozen
+class Directory:
+    """All of it; make it with L{build}."""
+
+    domains: Mapping[str, DomainEntry]
+    accounts: Mapping[str, AccountEntry]
+    _destinations: Mapping[_Key, Delivery]
+    _aliases: Mapping[_Key, AliasEntry]
+    _keys: Mapping[str, str]
+    _postmaster: Postmaster | None
+    _hostname: str
+    _everything: Delivery | None
+
+    @staticmethod
+    def build(
+        domains: Iterable[DomainEntry],
+        accounts: Iterable[AccountEntry],
+        postmaster: Postmaster | None,
+        hostname: str,
+        everything: Delivery | None = None,
+    ) -> Directory:
+        """Index what the configuration says (which was validated: addresses parse, their domains are there).
+
+        :param everything: takes the mail for every other address in the world (a server for tests).
+        """
+        by_name = {Domain.parse(d.name).ascii: d for d in domains}
+        by_account = {a.name: a for a in accounts}
+        destinations: dict[_Key, Delivery] = {}
+        for account in by_account.values():
+            for address, mailbox in account.addresses.items():
+                destinations[_key(address, by_name)] = Delivery(account.name, mailbox)
+        aliases = {
+            _key(f"{localpart}@{name}", by_name): alias
+            for name, domain in by_name.items()
+            for localpart, alias in domain.aliases.items()
+        }
+        keys = {fp: account.name for account in by_account.values() for fp in account.tls_public_keys}
+        return Directory(by_name, by_account, destinations, aliases, keys, postmaster, hostname, everything)
+
+    def resolve(self, path: Path) -> Recipients | Refused:
+        """Where mail for a forward-path goes: alias, then exact address, then catch-all, then postmaster."""
+        address = path.address
+        if address is None:
+            # RFC 5321 section 4.1.1.3: "postmaster" without a domain is to be taken.
+            return self._to_postmaster()
+        if not isinstance(address.domain, Domain):
+            return self._otherwise(UNKNOWN_DOMAIN)
+        name = address.domain.ascii
+        domain = self.domains.get(name)
+        postmaster = address.localpart.lower() == "postmaster"
+        if domain is None:
+            # RFC 5321 section 4.5.1: and at the host's own name, where mail about the server goes.
+            if postmaster and name == self._hostname:
+                return self._to_postmaster()
+            return self._otherwise(UNKNOWN_DOMAIN)
+        if domain.disabled:
+            return DOMAIN_DISABLED
+        found = self._find(address, domain)
+        if found is not None:
+            return found
+        return self._to_postmaster() if postmaster else self._otherwise(UNKNOWN_USER)
+
+    def is_local(self, domain: str) -> bool:
+        """Whether mail for the domain (ASCII) stays here."""
+        return domain in self.domains or self._everything is not None
+
+    def account_of_login(self, login: str) -> AccountEntry | None:
+        """Whose login name that is: an address of the account, in any spelling that gets mail there, no catch-all."""
+        try:
+            address = Address.parse(login)
+        except ValueError:
+            return None
+        delivery = self._destination(address, catch_all=False)
+        return self.accounts.get(delivery.account) if delivery else None
+
+    def account_of_key(self, fingerprint: str) -> AccountEntry | None:
+        """Whose TLS client key that is."""
+        return self.accounts.get(self._keys.get(fingerprint, ""))
+
+    def may_send_as(self, account: str, address: Address) -> bool:
+        """Whether an account may write this address as the sender: its own ones, its catch-all domains, and aliases
+        of which it is a member and which allow it."""
+        delivery = self._destination(address, catch_all=True)
+        if delivery is not None and delivery.account == account:
+            return True
+        alias = self._alias(address)
+        return (
+            alias is not None
+            and alias.allow_message_from
+            and any(d.account == account for d in self._members(alias))
+        )
+
+    def sender_domain_disabled(self, address: Address) -> bool:
+        """Whether the operator switched the domain of a sender off."""
+        domain = self.domains.get(address.domain.ascii)
+        return domain is not None and domain.disabled
+
+    def _otherwise(self, refused: Refused) -> Recipients | Refused:
+        return Recipients((self._everything,)) if self._everything else refused
+
+    def _to_postmaster(self) -> Recipients | Refused:
+        if self._postmaster is None:
+            return self._otherwise(UNKNOWN_USER)
+        return Recipients((Delivery(self._postmaster.account, self._postmaster.mailbox),))
+
+    def _find(self, address: Address, domain: DomainEntry) -> Recipients | None:
+        alias = self._alias(address)
+        if alias is not None:
+            return Recipients(self._members(alias), alias.post_public)
+        delivery = self._destination(address, catch_all=True)
+        return Recipients((delivery,)) if delivery else None
+
+    def _canonical(self, address: Address) -> _Key | None:
+        domain = self.domains.get(address.domain.ascii)
+        if domain is None:
+            return None
+        localpart = canonical_localpart(
+            address.localpart, domain.separators, case_sensitive=domain.case_sensitive
+        )
+        return localpart, address.domain.ascii
+
+    def _alias(self, address: Address) -> AliasEntry | None:
+        key = self._canonical(address)
+        return self._aliases.get(key) if key else None
+
+    def _destination(self, address: Address, *, catch_all: bool) -> Delivery | None:
+        key = self._canonical(address)
+        if key is None:
+            return None
+        found = self._destinations.get(key)
+        return found or (self._destinations.get(("", key[1])) if catch_all else None)
+
+    def _members(self, alias: AliasEntry) -> tuple[Delivery, ...]:
+        found: dict[str, Delivery] = {}
+        for member in alias.members:
+            delivery = self._destination(Address.parse(member), catch_all=True)
+            if delivery is not None:
+                found.setdefault(delivery.account, delivery)
+        return tuple(found.values())
+
+
+def _key(address: str, domains: Mapping[str, DomainEntry]) -> _Key:
+    """The form an address of the configuration is looked up in; ``@domain`` has an empty local part."""
+    localpart, _, name = address.rpartition("@")
+    ascii_name = Domain.parse(name).ascii
+    domain = domains.get(ascii_name)
+    if localpart and domain is not None:
+        parsed = Address.parse(address)
+        localpart = canonical_localpart(
+            parsed.localpart, domain.separators, case_sensitive=domain.case_sensitive
+        )
+    return localpart, ascii_name
+
+
+@define
+class DirectoryHolder:
+    """The directory in force; services keep the holder and ask it for ``current`` each time."""
+
+    current: Directory

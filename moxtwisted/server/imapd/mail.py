@@ -1,0 +1,234 @@
+"""An account of the store as the IMAP backend of one session.
+
+Everything here translates; nothing decides. The store's mailbox state is handed to the IMAP session as it is
+(its attributes are those of L{moxtwisted.imap.backend.IMailboxView}), so that a thousand sessions share one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Literal
+
+from attrs import define, field
+from zope.interface import implementer
+
+from moxtwisted.errors import LimitError, MailboxMissingError, OverQuotaError
+from moxtwisted.imap.backend import (
+    Appended,
+    IMailboxView,
+    Incoming,
+    IMessageBody,
+    ISelectedMailbox,
+    ISession,
+    MailboxInfo,
+    MessageText,
+    Stored,
+)
+from moxtwisted.message.flags import MessageFlags
+from moxtwisted.store.interfaces import (
+    Addition,
+    Column,
+    Copied,
+    IAccount,
+    IStagedMessage,
+    IStaging,
+    IStore,
+    Mailbox,
+    NewMessage,
+    SearchTerm,
+)
+
+__all__ = ["AccountSession", "SelectedMailbox"]
+
+
+def _info(mailbox: Mailbox) -> MailboxInfo:
+    return MailboxInfo(
+        mailbox.name,
+        mailbox.uidvalidity,
+        mailbox.uidnext,
+        mailbox.highestmodseq,
+        mailbox.messages,
+        mailbox.unseen,
+        mailbox.deleted,
+        mailbox.size,
+        mailbox.deleted_size,
+        mailbox.special_use,
+        _objectid(mailbox),
+    )
+
+
+def _objectid(mailbox: Mailbox) -> str:
+    # RFC 8474 section 4: never used again for another mailbox, kept over a rename.
+    return f"F{mailbox.id}-{mailbox.uidvalidity}"
+
+
+def _appended(copied: Copied) -> Appended:
+    return Appended(copied.uidvalidity, copied.uids, copied.source_uids)
+
+
+@implementer(ISelectedMailbox)
+@define(eq=False)
+class SelectedMailbox:
+    """One mailbox of the account, selected."""
+
+    _account: IAccount
+    _id: int
+    view: IMailboxView
+    objectid: str
+
+    def rows(self, uids: Sequence[int], columns: int) -> list[tuple[Any, ...]]:
+        """See L{ISelectedMailbox}; the numbers of the columns are the store's own."""
+        return self._account.rows(self._id, uids, Column(columns))
+
+    def bodies(self, uids: Sequence[int], limit_octets: int) -> list[tuple[int, bytes]]:
+        """See L{ISelectedMailbox}."""
+        return self._account.bodies(self._id, uids, limit_octets)
+
+    def open_body(self, uid: int) -> IMessageBody | None:
+        """See L{ISelectedMailbox}."""
+        body: IMessageBody | None = self._account.open_body(self._id, uid)
+        return body
+
+    def search_text(self, term: MessageText, uids: Sequence[int]) -> Awaitable[set[int]]:
+        """See L{ISelectedMailbox}."""
+        return self._account.search(self._id, SearchTerm(term.field, term.needle), uids)
+
+    async def store(
+        self,
+        uids: Sequence[int],
+        mode: Literal["add", "remove", "replace"],
+        flags: MessageFlags,
+        unchanged_since: int | None,
+    ) -> Stored:
+        """See L{ISelectedMailbox}."""
+        done = await self._account.store_flags(self._id, uids, mode, flags, unchanged_since)
+        return Stored(done.changed, done.refused, done.modseq)
+
+    def expunge(self, uids: Sequence[int] | None) -> Awaitable[tuple[int, ...]]:
+        """See L{ISelectedMailbox}."""
+        return self._account.expunge(self._id, uids)
+
+    async def copy(self, uids: Sequence[int], target: str) -> Appended:
+        """See L{ISelectedMailbox}."""
+        return _appended(await self._account.copy(self._id, uids, _existing(self._account, target).id))
+
+    async def move(self, uids: Sequence[int], target: str) -> Appended:
+        """See L{ISelectedMailbox}."""
+        return _appended(await self._account.move(self._id, uids, _existing(self._account, target).id))
+
+    def expunged_since(self, modseq: int) -> tuple[Sequence[int], bool]:
+        """See L{ISelectedMailbox}."""
+        return self._account.expunged_since(self._id, modseq)
+
+    def close(self) -> None:
+        """Nothing is held but the shared state."""
+
+
+@implementer(ISession)
+@define(eq=False)
+class AccountSession:
+    """The mail of the account that logged in.
+
+    :ivar append_limit: octets of one message.
+    :ivar seconds: the clock, seconds since 1970.
+    :ivar released: called when the session ends.
+    """
+
+    _store: IStore
+    _account: IAccount
+    disabled_capabilities: frozenset[str]
+    append_limit: int
+    _released: Callable[[], None]
+    _seconds: Callable[[], float] = time.time
+    account: str = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.account = self._account.name
+
+    def mailboxes(self) -> Sequence[MailboxInfo]:
+        """See L{ISession}."""
+        return [_info(m) for m in self._account.mailboxes()]
+
+    def mailbox(self, name: str) -> MailboxInfo | None:
+        """See L{ISession}."""
+        found = self._account.mailbox(name)
+        return _info(found) if found else None
+
+    def subscriptions(self) -> frozenset[str]:
+        """See L{ISession}."""
+        return self._account.subscriptions()
+
+    def select(self, name: str, *, read_only: bool) -> SelectedMailbox:
+        """See L{ISession}; reading only is the session's own affair."""
+        mailbox = _existing(self._account, name)
+        view: IMailboxView = self._account.state(mailbox.id)
+        return SelectedMailbox(self._account, mailbox.id, view, _objectid(mailbox))
+
+    async def create(self, name: str, special_use: Sequence[str]) -> MailboxInfo:
+        """See L{ISession}."""
+        return _info(await self._account.create_mailbox(name, special_use))
+
+    def delete(self, name: str) -> Awaitable[None]:
+        """See L{ISession}."""
+        return self._account.delete_mailbox(name)
+
+    async def rename(self, old: str, new: str) -> None:
+        """See L{ISession}."""
+        await self._account.rename_mailbox(old, new)
+
+    def subscribe(self, name: str) -> Awaitable[None]:
+        """See L{ISession}."""
+        return self._account.subscribe(name)
+
+    def unsubscribe(self, name: str) -> Awaitable[None]:
+        """See L{ISession}."""
+        return self._account.unsubscribe(name)
+
+    def append_sink(self, mailbox: str, size_octets: int) -> IStaging:
+        """See L{ISession}."""
+        _existing(self._account, mailbox)
+        if size_octets > self.append_limit:
+            error = LimitError(f"APPEND of {size_octets} octets", public_text="message is too large")
+            error.imap_code = "TOOBIG"  # RFC 7889 section 4
+            raise error
+        used, _, quota = self._account.usage()
+        if quota is not None and used + size_octets > quota:
+            raise OverQuotaError(f"APPEND of {size_octets} octets")
+        return self._store.stage(size_octets)
+
+    async def append(self, mailbox: str, messages: Sequence[Incoming]) -> Appended:
+        """See L{ISession}."""
+        now = int(self._seconds())
+        staged: list[IStagedMessage] = []
+        try:
+            target = _existing(self._account, mailbox).id
+            for message in messages:
+                staged.append(message.sink.finish())
+            added = await self._account.add(
+                [
+                    Addition(target, NewMessage(octets, b"", _date(message.internaldate, now), message.flags))
+                    for octets, message in zip(staged, messages, strict=True)
+                ]
+            )
+        finally:
+            for octets in staged:
+                octets.close()
+            for message in messages[len(staged) :]:
+                message.sink.abort()
+        return Appended(added[0].uidvalidity, tuple(a.uid for a in added))
+
+    def logout(self) -> None:
+        """See L{ISession}."""
+        self._released()
+
+
+def _date(given: int | None, now: int) -> int:
+    return now if given is None else given
+
+
+def _existing(account: IAccount, name: str) -> Mailbox:
+    found = account.mailbox(name)
+    if found is None:
+        raise MailboxMissingError(name)
+    return found
