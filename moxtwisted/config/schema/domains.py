@@ -76,7 +76,7 @@ class Account(ConfigStruct, frozen=True, kw_only=True):
         ),
     ] = ""
     quota_octets: Annotated[
-        Octets | None,
+        Annotated[Octets, Meta(ge=0, le=2**62)] | None,
         Meta(description="Room for its messages; 0 is no limit. Without it, that of the store in mox.conf."),
     ] = None
     imap_capabilities_disabled: Annotated[

@@ -206,7 +206,7 @@ class SMTPLimits(ConfigStruct, frozen=True, kw_only=True):
     """Limits of one SMTP or LMTP session."""
 
     message_octets: Annotated[
-        Octets, Meta(ge=1, description="The largest message that is taken, announced with SIZE.")
+        Octets, Meta(ge=1, le=2**62, description="The largest message that is taken, announced with SIZE.")
     ] = 104857600
     line_octets: Annotated[
         int, Meta(ge=512, le=65536, description="The longest command line (RFC 5321 wants 512 or more).")
@@ -218,15 +218,17 @@ class SMTPLimits(ConfigStruct, frozen=True, kw_only=True):
         Count, Meta(description="Recipients of one delivery report (a message from <>).")
     ] = 1
     read_seconds: Annotated[
-        Seconds, Meta(ge=1, description="How long we wait for the next octet of the client.")
+        Seconds, Meta(ge=1, le=10**9, description="How long we wait for the next octet of the client.")
     ] = 30.0
     write_seconds: Annotated[
-        Seconds, Meta(ge=1, description="How long the client may leave our answer unread.")
+        Seconds, Meta(ge=1, le=10**9, description="How long the client may leave our answer unread.")
     ] = 30.0
     tls_handshake_seconds: Annotated[
-        Seconds, Meta(ge=1, description="How long a TLS handshake may take.")
+        Seconds, Meta(ge=1, le=10**9, description="How long a TLS handshake may take.")
     ] = 60.0
-    data_seconds: Annotated[Seconds, Meta(ge=1, description="How long one whole message may take.")] = 1800.0
+    data_seconds: Annotated[
+        Seconds, Meta(ge=1, le=10**9, description="How long one whole message may take.")
+    ] = 1800.0
     received_fields: Annotated[
         Count, Meta(description="More Received fields than this are a loop, and the message is refused.")
     ] = 100
@@ -234,7 +236,8 @@ class SMTPLimits(ConfigStruct, frozen=True, kw_only=True):
         Count, Meta(description="Failed transactions without a good one, after which we hang up.")
     ] = 10
     unknown_recipients_delay_seconds: Annotated[
-        Seconds, Meta(le=300, description="Delay of the answer when no recipient exists (address guessing).")
+        Seconds,
+        Meta(ge=0, le=300, description="Delay of the answer when no recipient exists (address guessing)."),
     ] = 5.0
     slow_mode: Annotated[
         bool,
@@ -253,24 +256,31 @@ class IMAPLimits(ConfigStruct, frozen=True, kw_only=True):
 
     line_octets: Annotated[int, Meta(ge=1024, le=2**20, description="The longest line of a command.")] = 16384
     literal_octets: Annotated[
-        Octets, Meta(ge=1024, description="The largest literal, but for messages that are appended.")
+        Octets,
+        Meta(ge=1024, le=2**62, description="The largest literal, but for messages that are appended."),
     ] = 102400
     command_octets: Annotated[
-        Octets, Meta(ge=1024, description="The largest command with all its literals, without messages.")
+        Octets,
+        Meta(ge=1024, le=2**62, description="The largest command with all its literals, without messages."),
     ] = 1000000
     literals: Annotated[Count, Meta(description="Literals in one command.")] = 1000
     message_octets: Annotated[
         Octets,
-        Meta(ge=1, description="The largest message that may be appended, announced with APPENDLIMIT."),
+        Meta(
+            ge=1,
+            le=2**62,
+            description="The largest message that may be appended, announced with APPENDLIMIT.",
+        ),
     ] = 104857600
     login_seconds: Annotated[
-        Seconds, Meta(ge=1, description="How long we wait for each command before the log-in.")
+        Seconds, Meta(ge=1, le=10**9, description="How long we wait for each command before the log-in.")
     ] = 30.0
     idle_seconds: Annotated[
-        Seconds, Meta(ge=1800, description="How long we wait after it (RFC 9051 wants 30 minutes or more).")
+        Seconds,
+        Meta(ge=1800, le=10**9, description="How long we wait after it (RFC 9051 wants 30 minutes or more)."),
     ] = 1800.0
     write_seconds: Annotated[
-        Seconds, Meta(ge=1, description="How long the client may leave our answer unread.")
+        Seconds, Meta(ge=1, le=10**9, description="How long the client may leave our answer unread.")
     ] = 300.0
     bad_commands: Annotated[
         Count, Meta(description="Commands that make no sense, one after the other, after which we hang up.")
@@ -301,7 +311,8 @@ class Limits(ConfigStruct, frozen=True, kw_only=True):
         ),
     ] = 3
     shutdown_seconds: Annotated[
-        Seconds, Meta(le=3600, description="How long messages under way may take to finish when we stop.")
+        Seconds,
+        Meta(ge=0, le=3600, description="How long messages under way may take to finish when we stop."),
     ] = 10.0
     smtp: SMTPLimits = SMTPLimits()
     imap: IMAPLimits = IMAPLimits()
@@ -338,13 +349,19 @@ class Store(ConfigStruct, frozen=True, kw_only=True):
     ] = ""
     quota_octets: Annotated[
         Octets,
-        Meta(description="Room for the messages of an account that has no quota of its own; 0 is no limit."),
+        Meta(
+            ge=0,
+            le=2**62,
+            description="Room for the messages of an account that has no quota of its own; 0 is no limit.",
+        ),
     ] = 0
     retire_expunged_after_seconds: Annotated[
         Seconds,
         Meta(
+            ge=0,
+            le=10**9,
             description="How long it is remembered that a message was removed, for clients that synchronise "
-            "quickly (RFC 7162). 0 is for ever."
+            "quickly (RFC 7162). 0 is for ever.",
         ),
     ] = 31536000.0
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
-#: Octets and seconds; that they are finite and not negative is checked by `reading`.
+#: What keys that end in _octets and _seconds have; each states both of its bounds, so that nan and inf are out.
 Octets = int
 Seconds = float
 Count = Annotated[int, Meta(ge=1, le=2**31)]

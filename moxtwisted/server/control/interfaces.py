@@ -1,0 +1,191 @@
+"""What an operator can ask of the server, and what the administration needs from the configuration.
+
+Every operation is an ``async`` method with plain arguments (text, whole numbers, truth values, lists of
+text) and a result that JSON can carry, so that the same object serves the unix socket, the commands that work on
+closed files, and later the web. An operation that takes long has a last argument ``progress``, called
+now and then::
+
+    await administration.import_mbox("alice", "Archive", "/tmp/old.mbox", progress=show)
+
+    def show(done: int, total: int, what: str) -> None: ...    # total is 0 while it is not known
+
+An operation that cannot be done raises `MailError`; one that would make the configuration invalid raises
+`ConfigurationError` with every reason, and has changed nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from zope.interface import Interface
+
+__all__ = [
+    "JSON",
+    "IAdministration",
+    "IConfigurationEditor",
+    "IConfigurationOperations",
+    "IMailAdministration",
+    "Progress",
+    "Report",
+]
+
+#: What JSON can carry.
+JSON = Any
+#: A table for people and for --json: one dictionary for each row.
+Report = list[dict[str, JSON]]
+
+
+class Progress(Protocol):
+    """Takes how far a long operation has come."""
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        """``total`` is 0 while it is not known; ``what`` is a unit or a name, as ``"messages"``."""
+
+
+class IMailAdministration(Interface):
+    """Operations on accounts, mail and the running server."""
+
+    # -- accounts (they change the configuration and the store) -------------------------------------------------
+    async def account_add(name: str, address: str, full_name: str, password: str) -> None:
+        """Add an account with its first address; an empty password means that nobody can log in yet."""
+
+    async def account_remove(name: str, keep_mail: bool) -> list[str]:
+        """Remove the account, its addresses and, unless kept, its mail. What else had to go, in sentences."""
+
+    async def account_list() -> Report:
+        """``name``, ``domain``, ``full_name``, ``disabled``, ``addresses``, ``octets``, ``messages``, ``quota_octets``."""
+
+    async def set_password(account: str, password: str) -> None:
+        """Set a password; sessions that are open stay so.
+
+        :raises MailError: when the password is too short or has characters that PRECIS refuses (RFC 8265).
+        """
+
+    # -- mail --------------------------------------------------------------------------------------------------
+    async def import_mbox(account: str, mailbox: str, path: str, progress: Progress) -> dict[str, int]:
+        """Read an mbox file, absolute path, that the server can read. ``{"messages": n, "skipped": n}``."""
+
+    async def import_maildir(account: str, mailbox: str, path: str, progress: Progress) -> dict[str, int]:
+        """Read a Maildir (with the flags in its names, and dovecot-keywords), as `import_mbox`."""
+
+    async def export_mbox(account: str, mailbox: str, path: str, progress: Progress) -> dict[str, int]:
+        """Write mbox files below the directory ``path``, for one mailbox or, when it is empty, all. ``{"messages": n}``."""
+
+    async def export_maildir(account: str, mailbox: str, path: str, progress: Progress) -> dict[str, int]:
+        """Write Maildirs below the directory ``path``, as `export_mbox`."""
+
+    async def queue_list() -> Report:
+        """``id``, ``sender``, ``recipient``, ``size``, ``queued``, ``next_attempt``, ``why`` (why it waits)."""
+
+    # -- upkeep; account is empty for all -----------------------------------------------------------------------
+    async def verify_data(account: str, progress: Progress) -> list[str]:
+        """Check everything that is kept; the problems that were found, in sentences."""
+
+    async def reparse(account: str, progress: Progress) -> dict[str, int]:
+        """Render all messages again. ``{"messages": n}``."""
+
+    async def recalculate_counts(account: str, progress: Progress) -> dict[str, int]:
+        """Count messages and sizes again. ``{"mailboxes": n, "changed": n}``."""
+
+    async def retire(account: str, progress: Progress) -> dict[str, int]:
+        """Forget expunged messages that are older than the configuration says. ``{"messages": n}``."""
+
+    async def key_rotate(progress: Progress) -> None:
+        """Encrypt everything with a new key, which then stands in the key file; also after `key_off`."""
+
+    async def key_off(progress: Progress) -> None:
+        """Decrypt everything, and switch encryption off in ``mox.conf``."""
+
+    # -- the running server ------------------------------------------------------------------------------------
+    async def status() -> dict[str, JSON]:
+        """``running``, ``version``, ``hostname``, ``pid``, ``started`` and the like."""
+
+    async def log_levels() -> dict[str, str]:
+        """Level by package; the default has the empty name."""
+
+    async def set_log_level(level: str, package: str) -> None:
+        """Until the next start; an empty package is the default."""
+
+    async def stop() -> None:
+        """Begin to shut down; the answer comes before that."""
+
+
+class IConfigurationOperations(Interface):
+    """Operations that change the configuration alone."""
+
+    async def account_disable(name: str, message: str) -> None:
+        """Nobody logs in any more, and is told this."""
+
+    async def account_enable(name: str) -> None:
+        """Log-ins work again."""
+
+    async def address_add(address: str, account: str, mailbox: str) -> None:
+        """Give an account one more address, or ``@domain`` for a catch-all."""
+
+    async def address_remove(address: str) -> list[str]:
+        """Take an address away, also from aliases. What else had to go, in sentences."""
+
+    async def domain_list() -> Report:
+        """``name``, ``disabled``, ``description``, ``addresses`` and ``aliases`` (how many)."""
+
+    async def domain_add(name: str, description: str, disabled: bool) -> None:
+        """Take mail for one more domain."""
+
+    async def domain_remove(name: str) -> None:
+        """:raises ConfigurationError: while accounts belong to it or have addresses in it."""
+
+    async def domain_disable(name: str) -> None:
+        """Refuse its mail for now."""
+
+    async def domain_enable(name: str) -> None:
+        """Take its mail again."""
+
+    async def alias_list(domain: str) -> Report:
+        """``address``, ``members``, ``post_public``, ``allow_message_from``; of one domain or, when it is empty, all."""
+
+    async def alias_add(
+        address: str, members: Sequence[str], post_public: bool, allow_message_from: bool
+    ) -> None:
+        """Add an alias."""
+
+    async def alias_update(address: str, post_public: bool | None, allow_message_from: bool | None) -> None:
+        """Change what is not None."""
+
+    async def alias_remove(address: str) -> None:
+        """Remove an alias."""
+
+    async def alias_add_members(address: str, members: Sequence[str]) -> None:
+        """Add members that are not there yet."""
+
+    async def alias_remove_members(address: str, members: Sequence[str]) -> None:
+        """Remove members; the last one cannot go."""
+
+
+class IAdministration(IMailAdministration, IConfigurationOperations):
+    """All that can be asked."""
+
+
+class IConfigurationEditor(IConfigurationOperations):
+    """Changes the configuration files (implemented above the server, in ``config``, and passed in).
+
+    When a method is done the file is replaced and the server has been told.
+    """
+
+    def add_account(name: str, address: str, full_name: str) -> None:
+        """The configuration's part of `account_add`."""
+
+    def remove_account(name: str) -> list[str]:
+        """The configuration's part of `account_remove`."""
+
+    def accounts() -> Report:
+        """The configuration's part of `account_list`, by name."""
+
+    def set_encryption(encryption: bool) -> None:
+        """Note in ``mox.conf`` whether the store is encrypted."""
+
+    def write_key(key: bytes) -> None:
+        """Replace the key file, atomically.
+
+        :raises MailError: when the key comes from the environment or a credential, so that only the operator can.
+        """
