@@ -43,7 +43,7 @@ STEPS: Mapping[str, Sequence[Sequence[str]]] = {
     "types": [[PYTHON, "-m", "mypy", *TYPED]],
     "docs": [
         [PYTHON, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build/html"],
-        [PYTHON, "-m", "pydoctor", "--quiet", "--quiet", "--warnings-as-errors"],
+        [PYTHON, "-m", "pydoctor", "--quiet", "--warnings-as-errors"],
     ],
     "suite": [[PYTHON, "-m", "twisted.trial", "--jobs", "2", "tests"]],
 }

@@ -30,11 +30,11 @@ __all__ = [
 class MailError(Exception):
     """Something asked for cannot be done.
 
-    @ivar reply_code: the SMTP reply code that fits, 4yz or 5yz (RFC 5321 section 4.2.1).
-    @ivar enhanced_code: the RFC 3463 code, as ``"4.2.2"``.
-    @ivar imap_code: the IMAP response code without brackets (RFC 9051 section 7.1), or empty.
-    @ivar public_text: what the peer may read; ASCII, one line.
-    @ivar detail: what the log gets besides.
+    :ivar reply_code: the SMTP reply code that fits, 4yz or 5yz (RFC 5321 section 4.2.1).
+    :ivar enhanced_code: the RFC 3463 code, as ``"4.2.2"``.
+    :ivar imap_code: the IMAP response code without brackets (RFC 9051 section 7.1), or empty.
+    :ivar public_text: what the peer may read; ASCII, one line.
+    :ivar detail: what the log gets besides.
     """
 
     reply_code = 451
