@@ -74,3 +74,23 @@ CREATE TABLE chunk (                    -- id = body * 65536 + number; each 262,
     codec INTEGER NOT NULL,             -- 0 as it is, 1 zstd, 2 zstd with dictionary 1
     data BLOB NOT NULL
 );
+
+CREATE INDEX body_thread ON body (thread);
+
+-- Threads: a link is the hash of (Message-ID or referenced id, base subject); see threads.py.
+CREATE TABLE thread_link (
+    hash INTEGER PRIMARY KEY,
+    thread INTEGER NOT NULL
+);
+CREATE TABLE thread_subject (
+    hash INTEGER PRIMARY KEY,           -- of the base subject
+    thread INTEGER NOT NULL,            -- the newest with it
+    at INTEGER NOT NULL                 -- seconds since 1970 of its newest message
+);
+
+-- Search: the words of every body up to setting 'indexed_body'; rowid = body.id. See search.py.
+CREATE VIRTUAL TABLE words USING fts5 (
+    header, body, content = '', contentless_delete = 1, detail = none,
+    tokenize = "unicode61 remove_diacritics 0"
+);
+CREATE VIRTUAL TABLE vocabulary USING fts5vocab (words, 'row');
