@@ -90,7 +90,7 @@ CREATE TABLE thread_subject (
 
 -- Search: the words of every body up to setting 'indexed_body'; rowid = body.id. See search.py.
 CREATE VIRTUAL TABLE words USING fts5 (
-    header, body, content = '', contentless_delete = 1, detail = none,
+    text, content = '', contentless_delete = 1, detail = none,
     tokenize = "unicode61 remove_diacritics 0"
 );
 CREATE VIRTUAL TABLE vocabulary USING fts5vocab (words, 'row');
