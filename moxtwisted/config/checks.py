@@ -1,0 +1,279 @@
+"""What the types of single keys cannot say: how the keys of the two files must fit together.
+
+Each function notes what it finds in a `Problems` and goes on, so that one run shows everything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from typing import TypeVar
+
+from moxtwisted.address import Address, canonical_localpart
+from moxtwisted.config.reading import Path, Problems, key_text
+from moxtwisted.config.schema import Account, Domain, DomainsConfig, InitialMailboxes, Listener, StaticConfig
+from moxtwisted.identifiers import (
+    Domain as DomainName,
+)
+from moxtwisted.identifiers import (
+    IdentifierError,
+    parse_account_name,
+    parse_mailbox_name,
+)
+
+__all__ = ["check_domains", "check_postmaster", "check_static"]
+
+T = TypeVar("T")
+_SERVICES = ("smtp", "submission", "submissions", "imap", "imaps", "lmtp")
+
+
+def _parsed(parse: Callable[[str], T], text: str, path: Path, expected: str, problems: Problems) -> T | None:
+    """What a parser makes of a text, or None after noting its complaint."""
+    try:
+        return parse(text)
+    except IdentifierError as e:
+        problems.add(path, f'"{text[:80]}" found, {expected} expected: {e.detail}')
+    except ValueError:
+        problems.add(path, f'"{text[:80]}" found, {expected} expected')
+    return None
+
+
+# -- mox.conf ----------------------------------------------------------------------------------------------
+
+
+def check_static(config: StaticConfig, problems: Problems) -> None:
+    """Note what does not fit together within ``mox.conf``."""
+    _parsed(DomainName.parse, config.hostname, ("hostname",), "a domain name", problems)
+    for name, listener in config.listeners.items():
+        _check_listener(listener, ("listeners", name), problems)
+    _check_sockets(config, problems)
+    _parsed(parse_mailbox_name, config.postmaster.mailbox, ("postmaster", "mailbox"), "a mailbox", problems)
+    _check_initial_mailboxes(config.initial_mailboxes, problems)
+    mechanisms = config.authentication.mechanisms
+    if len(set(mechanisms)) < len(mechanisms):
+        problems.add(("authentication", "mechanisms"), "a mechanism found twice, each once expected")
+    store = config.store
+    if store.key_environment and store.key_credential:
+        problems.add(("store", "key_credential"), "key_environment found as well, one of them expected")
+    if any(part in ("", "..") for part in store.key_credential.split("/")) and store.key_credential:
+        problems.add(("store", "key_credential"), "a path found, the name of a credential expected")
+    imap = config.limits.imap
+    if imap.literal_octets > imap.command_octets:
+        problems.add(
+            ("limits", "imap", "literal_octets"),
+            f"{imap.literal_octets} found, at most command_octets ({imap.command_octets}) expected",
+        )
+
+
+def _check_listener(listener: Listener, path: Path, problems: Problems) -> None:
+    for i, ip in enumerate(listener.ips):
+        _parsed(ip_address, ip, (*path, "ips", i), "an IP address", problems)
+    if len(set(listener.ips)) < len(listener.ips):
+        problems.add((*path, "ips"), "an address found twice, each once expected")
+    for i, network in enumerate(listener.proxy_protocol_from):
+        at = (*path, "proxy_protocol_from", i)
+        _parsed(ip_network, network, at, "a network as 192.0.2.0/24", problems)
+    if listener.hostname:
+        _parsed(DomainName.parse, listener.hostname, (*path, "hostname"), "a domain name", problems)
+    if not any(getattr(listener, service) for service in _SERVICES):
+        problems.add(path, "no service found, one or more of " + ", ".join(_SERVICES) + " expected")
+    if listener.tls is None:
+        _check_without_tls(listener, path, problems)
+
+
+def _check_without_tls(listener: Listener, path: Path, problems: Problems) -> None:
+    """Services that cannot work without a certificate."""
+    for service in ("submissions", "imaps"):
+        settings = getattr(listener, service)
+        if settings is not None and settings.enabled:
+            problems.add((*path, "tls"), f"nothing found, a table with certificates for {service} expected")
+    for service in ("submission", "imap"):
+        settings = getattr(listener, service)
+        if settings is not None and settings.enabled and settings.require_starttls:
+            problems.add(
+                (*path, "tls"),
+                f"nothing found, a table with certificates (or {service}.require_starttls = false) expected",
+            )
+    if listener.smtp is not None and listener.smtp.enabled and listener.smtp.starttls == "required":
+        problems.add((*path, "smtp", "starttls"), '"required" found, and no tls table in the listener')
+
+
+def _check_sockets(config: StaticConfig, problems: Problems) -> None:
+    """No port may be listened on twice."""
+    taken: dict[tuple[str, int], Path] = {}
+    paths: dict[str, Path] = {}
+    for name, listener in config.listeners.items():
+        for service in _SERVICES:
+            settings = getattr(listener, service)
+            if settings is None or not settings.enabled:
+                continue
+            at: Path = ("listeners", name, service)
+            unix = getattr(settings, "path", "")
+            if unix:
+                if unix in paths:
+                    problems.add((*at, "path"), f'"{unix}" found, {key_text(paths[unix])} has it already')
+                paths[unix] = at
+                continue
+            for ip in listener.ips:
+                _claim(ip, settings.port, at, taken, problems)
+
+
+def _claim(ip: str, port: int, at: Path, taken: dict[tuple[str, int], Path], problems: Problems) -> None:
+    """Note that a service wants a port; port 0 is any that is free."""
+    try:
+        address = ip_address(ip)
+    except ValueError:
+        return
+    if port == 0:
+        return
+    for rival in _rivals(address, port, taken):
+        problems.add((*at, "port"), f"{port} found, {key_text(taken[rival])} has it already on {rival[0]}")
+        return
+    taken[str(address), port] = at
+
+
+def _rivals(
+    address: IPv4Address | IPv6Address, port: int, taken: Iterable[tuple[str, int]]
+) -> Iterable[tuple[str, int]]:
+    """Sockets that cannot be open at the same time as this one."""
+    for text, number in taken:
+        other = ip_address(text)
+        if number != port or other.version != address.version:
+            continue
+        if other == address or other.is_unspecified or address.is_unspecified:
+            yield text, number
+
+
+def _check_initial_mailboxes(initial: InitialMailboxes, problems: Problems) -> None:
+    path: Path = ("initial_mailboxes", "special_use")
+    use = initial.special_use
+    named = [
+        (use_name, getattr(use, use_name)) for use_name in ("sent", "archive", "trash", "drafts", "junk")
+    ]
+    seen: dict[str, str] = {"Inbox": "INBOX"}
+    for use_name, mailbox in named:
+        if not mailbox:
+            continue
+        name = _parsed(parse_mailbox_name, mailbox, (*path, use_name), "a mailbox", problems)
+        if name is not None and name in seen:
+            problems.add((*path, use_name), f'"{mailbox}" found, {seen[name]} is that already')
+        elif name is not None:
+            seen[name] = use_name
+    for i, mailbox in enumerate(initial.regular):
+        at = ("initial_mailboxes", "regular", i)
+        name = _parsed(parse_mailbox_name, mailbox, at, "a mailbox", problems)
+        if name is not None and name in seen:
+            problems.add(at, f'"{mailbox}" found, that mailbox is made anyway')
+
+
+# -- domains.conf ------------------------------------------------------------------------------------------
+
+
+class _Domains:
+    """The domains by their ASCII name, and who has which address.
+
+    @ivar owners: key path by (canonical local part, domain); "" is the catch-all.
+    """
+
+    def __init__(self) -> None:
+        self.by_name: dict[str, Domain] = {}
+        self.owners: dict[tuple[str, str], Path] = {}
+
+    def canonical(self, address: Address) -> tuple[str, str]:
+        """The key under which an address is looked up."""
+        domain = self.by_name.get(address.domain.ascii, Domain())
+        localpart = canonical_localpart(
+            address.localpart, domain.localpart_separators, case_sensitive=domain.case_sensitive
+        )
+        return localpart, address.domain.ascii
+
+    def claim(self, key: tuple[str, str], path: Path, problems: Problems) -> None:
+        """Note who has an address; it can be nobody else's."""
+        if key in self.owners:
+            problems.add(path, f"the same address as {key_text(self.owners[key])} found, another expected")
+        else:
+            self.owners[key] = path
+
+
+def check_domains(config: DomainsConfig, problems: Problems) -> None:
+    """Note what does not fit together within ``domains.conf``."""
+    domains = _Domains()
+    for name, domain in config.domains.items():
+        path: Path = ("domains", name)
+        parsed = _parsed(DomainName.parse, name, path, "a domain name", problems)
+        if parsed is not None and parsed.ascii in domains.by_name:
+            problems.add(path, "a domain found that is there already in another spelling")
+        elif parsed is not None:
+            domains.by_name[parsed.ascii] = domain
+        for i, separator in enumerate(domain.localpart_separators):
+            if not separator or "@" in separator or not separator.isprintable() or " " in separator:
+                problems.add(
+                    (*path, "localpart_separators", i), f'"{separator}" found, a text as "+" or "--" expected'
+                )
+    for name, account in config.accounts.items():
+        _check_account(name, account, domains, problems)
+    for name, domain in config.domains.items():
+        _check_aliases(name, domain, domains, problems)
+
+
+def _check_account(name: str, account: Account, domains: _Domains, problems: Problems) -> None:
+    path: Path = ("accounts", name)
+    _parsed(parse_account_name, name, path, "the name of an account", problems)
+    domain = _parsed(DomainName.parse, account.domain, (*path, "domain"), "a domain name", problems)
+    if domain is not None and domain.ascii not in domains.by_name:
+        problems.add((*path, "domain"), f'"{account.domain}" found, a domain of this file expected')
+    for i, key in enumerate(account.tls_public_keys):
+        domains.claim(("TLS key", key), (*path, "tls_public_keys", i), problems)
+    for text, destination in account.addresses.items():
+        at = (*path, "addresses", text)
+        if destination.mailbox != "Inbox":
+            _parsed(parse_mailbox_name, destination.mailbox, (*at, "mailbox"), "a mailbox", problems)
+        if text.startswith("@"):
+            catch = _parsed(DomainName.parse, text[1:], at, "@ and a domain", problems)
+            if catch is not None:
+                _check_domain_of(catch.ascii, at, domains, problems)
+                domains.claim(("", catch.ascii), at, problems)
+            continue
+        address = _parsed(Address.parse, text, at, "an address", problems)
+        if address is not None:
+            _check_localpart(address.localpart, address.domain.ascii, at, domains, problems)
+            _check_domain_of(address.domain.ascii, at, domains, problems)
+            domains.claim(domains.canonical(address), at, problems)
+
+
+def _check_domain_of(domain: str, path: Path, domains: _Domains, problems: Problems) -> None:
+    if domain not in domains.by_name:
+        problems.add(path, f"an address at {domain} found, at a domain of this file expected")
+
+
+def _check_localpart(localpart: str, domain: str, path: Path, domains: _Domains, problems: Problems) -> None:
+    """An address with a separator could never be reached."""
+    for separator in domains.by_name.get(domain, Domain(localpart_separators=())).localpart_separators:
+        if separator and separator in localpart[1:]:
+            problems.add(path, f'"{separator}" found, which separates suffixes at that domain')
+
+
+def _check_aliases(name: str, domain: Domain, domains: _Domains, problems: Problems) -> None:
+    for localpart, alias in domain.aliases.items():
+        path: Path = ("domains", name, "aliases", localpart)
+        address = _parsed(
+            Address.parse, f"{localpart}@{name}", path, "the local part of an address", problems
+        )
+        if address is not None:
+            _check_localpart(address.localpart, address.domain.ascii, path, domains, problems)
+            domains.claim(domains.canonical(address), path, problems)
+        for i, text in enumerate(alias.addresses):
+            at = (*path, "addresses", i)
+            member = _parsed(Address.parse, text, at, "an address", problems)
+            if member is None:
+                continue
+            owner = domains.owners.get(domains.canonical(member))
+            if owner is None or owner[0] != "accounts":
+                problems.add(at, f'"{text[:80]}" found, an address of an account of this file expected')
+
+
+def check_postmaster(static: StaticConfig, domains: DomainsConfig, problems: Problems) -> None:
+    """Note when the postmaster is nobody."""
+    account = static.postmaster.account
+    if account not in domains.accounts:
+        problems.add(("postmaster", "account"), f'"{account}" found, an account of domains.conf expected')

@@ -1,0 +1,195 @@
+"""The annotated examples of both files, and the manual's pages, from the declarations.
+
+::
+
+    print(annotated_example(StaticConfig))   # a complete mox.conf with every key, its default and its meaning
+    rst_pages()["config-static.rst"]         # the same as a page for the manual
+
+The examples are valid files: `moxmail config describe-static > mox.conf` is a place to start from.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+from typing import Any, get_args, get_origin
+
+from msgspec import Struct
+
+from moxtwisted.config.reading import FieldInfo, describe_type, fields_of, key_text, split_type, struct_of
+from moxtwisted.config.schema import DomainsConfig, StaticConfig
+
+__all__ = ["annotated_example", "rst_pages", "toml_value"]
+
+_WIDTH = 100
+_INTRODUCTION = {
+    StaticConfig: "mox.conf: the server itself. Read at start: a change needs a restart. "
+    "All keys are shown, with their defaults; only those marked as required have to be there.",
+    DomainsConfig: "domains.conf: domains, accounts, addresses. Read again whenever it changes; if it is not valid then, "
+    "the old one stays in force and the log says why. The commands (moxmail account, address, domain, alias) "
+    "change this file and leave your comments alone.",
+}
+
+
+def toml_value(value: Any) -> str:
+    """A value as TOML writes it on one line."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return '"' + "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in escaped) + '"'
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(toml_value(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key_text((k,))} = {toml_value(v)}" for k, v in value.items()) + "}"
+    if isinstance(value, Struct):
+        return toml_value({info.name: getattr(value, info.name) for info in fields_of(type(value))})
+    return repr(value)
+
+
+def annotated_example(struct: type[Struct]) -> str:
+    """A complete file with every key, each with what it means above it."""
+    lines = [*_comment(_INTRODUCTION[struct]), ""]
+    lines += _table(struct, ())
+    text = "\n".join(lines).rstrip() + "\n"
+    while "\n\n\n" in text:
+        text = text.replace("\n\n\n", "\n\n")
+    return text
+
+
+def _comment(text: str) -> list[str]:
+    return textwrap.wrap(" ".join(text.split()), _WIDTH, initial_indent="# ", subsequent_indent="# ")
+
+
+def _is_table(info: FieldInfo) -> bool:
+    """Whether the key has a [table] of its own (a list of tables stands on one line)."""
+    return _inner(info) is not None
+
+
+def _inner(info: FieldInfo) -> type[Struct] | None:
+    """The class of a table, or of the tables in a table of tables."""
+    direct = struct_of(info.type)
+    if direct is None and get_origin(info.type) is dict:
+        return struct_of(split_type(get_args(info.type)[1])[0])
+    return direct
+
+
+def _table(struct: type[Struct], path: tuple[str, ...]) -> Iterator[str]:
+    """The lines of a table: first its own keys (TOML wants them there), then its tables."""
+    infos = list(fields_of(struct))
+    for info in infos:
+        if not _is_table(info):
+            yield from _key(info)
+            yield ""
+    for info in infos:
+        inner = _inner(info)
+        if inner is None:
+            continue
+        yield ""
+        inner_path = (*path, info.name)
+        yield from _comment(info.description)
+        if struct_of(info.type) is None:
+            inner_path = (*inner_path, info.example_key)
+            if (own := (inner.__doc__ or "").split("\n\n")[0]) != info.description:
+                yield from _comment(f"Each: {own}")
+        yield f"[{key_text(inner_path)}]"
+        yield from _table(inner, inner_path)
+
+
+def _key(info: FieldInfo) -> Iterator[str]:
+    yield from _comment(info.description)
+    expected = describe_type(info.type, info.metas, info.name)
+    necessity = "required" if info.required else "optional"
+    yield from _comment(f"({expected}; {necessity}{_default_text(info)})")
+    shown = _shown(info)
+    yield f"#{info.name} = …" if shown is None else f"{info.name} = {toml_value(shown)}"
+
+
+def _default_text(info: FieldInfo) -> str:
+    """The default, when the example shows something else."""
+    if info.required or _shown(info) == info.default:
+        return ""
+    return "; default: " + ("none" if info.default is None else toml_value(info.default))
+
+
+#: Examples that would change how an unconfigured server works; they are told in words, the default is shown.
+_QUIET = frozenset(
+    {"user", "proxy_protocol_from", "key_environment", "key_credential", "imap_capabilities_disabled"}
+)
+
+
+def _shown(info: FieldInfo) -> Any:
+    """What the example has for the key."""
+    item = _list_item(info)
+    if item is not None:
+        return [{f.name: f.examples[0] for f in fields_of(item)}]
+    if info.examples and info.name not in _QUIET:
+        return info.examples[0]
+    if info.default is None:
+        return 10**10 if info.name.endswith("_octets") else None
+    return info.default
+
+
+def _list_item(info: FieldInfo) -> type[Struct] | None:
+    args = get_args(info.type)
+    return struct_of(args[0]) if get_origin(info.type) is tuple and args else None
+
+
+# -- the manual --------------------------------------------------------------------------------------------
+
+
+def rst_pages() -> dict[str, str]:
+    """The reference pages by file name: all keys with type, default and meaning, then the annotated example."""
+    return {
+        "config-static.rst": _page("mox.conf", StaticConfig),
+        "config-domains.rst": _page("domains.conf", DomainsConfig),
+    }
+
+
+def _page(name: str, struct: type[Struct]) -> str:
+    lines = [name, "=" * len(name), "", _INTRODUCTION[struct].partition(": ")[2], ""]
+    lines += [
+        "In a text where ``<name>`` stands, a name of your choice is put. Keys that end in ``_octets`` and",
+        '``_seconds`` take a number, or a text with a unit: ``"100 MB"``, ``"30 min"``.',
+        "",
+    ]
+    lines += _rst_table(struct, ())
+    lines += ["The whole file", "--------------", "", ".. code-block:: toml", ""]
+    lines += [f"   {line}".rstrip() for line in annotated_example(struct).splitlines()]
+    return "\n".join(lines) + "\n"
+
+
+def _rst_table(struct: type[Struct], path: tuple[str, ...]) -> Iterator[str]:
+    infos = list(fields_of(struct))
+    if path:
+        title = ".".join(path)
+        yield from (title, "-" * len(title), "")
+        yield " ".join((struct.__doc__ or "").split())
+        yield ""
+    for info in infos:
+        if _is_table(info):
+            continue
+        item = _list_item(info)
+        expected = "a list of tables" if item else describe_type(info.type, info.metas, info.name)
+        default = "required" if info.required else f"default ``{toml_value(info.default)}``"
+        if info.default is None:
+            default = "optional"
+        yield f"``{info.name}`` ({_literal(expected)}; {default})"
+        yield f"   {_literal(info.description)}"
+        for inner in fields_of(item) if item else ():
+            yield ""
+            yield f"   ``{inner.name}``: {_literal(inner.description)}"
+        yield ""
+    for info in infos:
+        deeper = _inner(info)
+        if deeper is not None:
+            named = (*path, info.name) if struct_of(info.type) else (*path, info.name, "<name>")
+            yield from _rst_table(deeper, named)
+
+
+def _literal(text: str) -> str:
+    """Plain text for reStructuredText: nothing in it is markup, commands in back-ticks are literals."""
+    parts = " ".join(text.split()).split("`")
+    escaped = ["".join("\\" + c if c in "\\*_|" else c for c in part) for part in parts[::2]]
+    literals = [f"``{part}``" for part in parts[1::2]]
+    return "".join(a + b for a, b in zip(escaped, [*literals, ""], strict=False))

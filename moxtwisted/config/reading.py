@@ -1,0 +1,290 @@
+"""From the tables of TOML to the classes of `schema`, with all that is wrong in one go.
+
+msgspec stops at the first mistake; an operator wants them all. So when it refuses, the tables are walked field by
+field, and each mistake is noted with the path of its key, what was found and what was expected::
+
+    problems = Problems("mox.conf")
+    config = read(StaticConfig, {"hostnam": "mail.example.org"}, problems)
+    problems.lines[0]     # mox.conf: hostnam: unknown key, did you mean hostname?
+"""
+
+from __future__ import annotations
+
+import re
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+
+import msgspec
+from attrs import define, field
+from msgspec import NODEFAULT, Meta, Struct
+
+__all__ = ["FieldInfo", "Problems", "describe_type", "fields_of", "key_text", "read", "split_type"]
+
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+\Z")
+_QUANTITY = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*\Z")
+_OCTET_UNITS = {
+    "": 1,
+    "b": 1,
+    "kb": 10**3,
+    "mb": 10**6,
+    "gb": 10**9,
+    "tb": 10**12,
+    "kib": 2**10,
+    "mib": 2**20,
+    "gib": 2**30,
+    "tib": 2**40,
+}
+_SECOND_UNITS = {
+    "": 1,
+    "s": 1,
+    "sec": 1,
+    "m": 60,
+    "min": 60,
+    "h": 3600,
+    "d": 86400,
+    "day": 86400,
+    "days": 86400,
+    "w": 604800,
+    "weeks": 604800,
+}
+#: A file with more mistakes than this is not the right file; the rest would bury the first.
+MAX_PROBLEMS = 200
+
+S = TypeVar("S", bound=Struct)
+Path = tuple[str | int, ...]
+
+
+@define
+class Problems:
+    """Collects what is wrong in one file.
+
+    @ivar file: its name, as it begins each line.
+    """
+
+    file: str
+    lines: list[str] = field(factory=list)
+
+    def add(self, path: Path, text: str) -> None:
+        """Note a mistake at a key; beyond `MAX_PROBLEMS` it is only counted."""
+        where = f"{key_text(path)}: " if path else ""
+        if len(self.lines) < MAX_PROBLEMS:
+            self.lines.append(f"{self.file}: {where}{text}")
+        elif len(self.lines) == MAX_PROBLEMS:
+            self.lines.append(f"{self.file}: and more")
+
+
+def key_text(path: Path) -> str:
+    """The path of a key as TOML writes it: ``accounts.alice.addresses."a@example.org"``; items as ``[0]``."""
+    text = ""
+    for step in path:
+        if isinstance(step, int):
+            text += f"[{step}]"
+            continue
+        bare = step if _BARE_KEY.match(step) else _short_quoted(step)
+        text += f".{bare}" if text else bare
+    return text
+
+
+@define
+class FieldInfo:
+    """One key of a table.
+
+    @ivar type: without the annotations.
+    @ivar metas: what was annotated, the outermost first.
+    @ivar default: or ``msgspec.NODEFAULT``.
+    """
+
+    name: str
+    annotated: Any
+    type: Any
+    metas: tuple[Meta, ...]
+    default: Any
+
+    @property
+    def required(self) -> bool:
+        """Whether the file must have the key."""
+        return self.default is NODEFAULT
+
+    @property
+    def description(self) -> str:
+        """The sentence that explains it; for a table without one, the first line of the class."""
+        for meta in self.metas:
+            if meta.description:
+                return meta.description
+        struct = struct_of(self.type)
+        return (struct.__doc__ or "").strip().split("\n\n")[0] if struct is not None else ""
+
+    @property
+    def examples(self) -> list[Any]:
+        """Values to show; may be empty."""
+        return next((meta.examples for meta in self.metas if meta.examples), [])
+
+    @property
+    def example_key(self) -> str:
+        """For a table of tables, the name that the example takes."""
+        return next((str(meta.extra["example_key"]) for meta in self.metas if meta.extra), "name")
+
+
+def split_type(annotated: Any) -> tuple[Any, tuple[Meta, ...]]:
+    """Take ``Annotated`` and an optional ``None`` off a type: (type, annotations)."""
+    metas: list[Meta] = []
+    while True:
+        origin = get_origin(annotated)
+        if origin is Annotated:
+            inner, *extras = get_args(annotated)
+            metas.extend(extra for extra in extras if isinstance(extra, Meta))
+            annotated = inner
+        elif origin in (Union, types.UnionType):
+            (annotated,) = (arg for arg in get_args(annotated) if arg is not type(None))
+        else:
+            return annotated, tuple(metas)
+
+
+def struct_of(type_: Any) -> type[Struct] | None:
+    """The class, if the type is one of ours."""
+    return type_ if isinstance(type_, type) and issubclass(type_, Struct) else None
+
+
+def fields_of(struct: type[Struct]) -> Iterator[FieldInfo]:
+    """The keys of a table, in the order of the class."""
+    hints = typing.get_type_hints(struct, include_extras=True)
+    for info in msgspec.structs.fields(struct):
+        default = info.default if info.default_factory is NODEFAULT else info.default_factory()
+        type_, metas = split_type(hints[info.name])
+        yield FieldInfo(info.name, hints[info.name], type_, metas, default)
+
+
+def describe_type(type_: Any, metas: tuple[Meta, ...] = (), name: str = "") -> str:
+    """What is expected, in words: ``a whole number from 1 to 65535``.
+
+    @param name: of the key; its end tells the unit.
+    """
+    origin, args = get_origin(type_), get_args(type_)
+    if origin is Literal:
+        return "one of " + ", ".join(f'"{arg}"' for arg in args)
+    if origin is tuple and len(args) == 2 and args[1] is Ellipsis:
+        return "a list, each " + describe_type(*split_type(args[0]))
+    if origin is tuple:
+        return f"a list of {len(args)}, each " + describe_type(*split_type(args[0]))
+    if origin is dict:
+        return (
+            "a table" if struct_of(args[1]) else "a table, each value " + describe_type(*split_type(args[1]))
+        )
+    if type_ is bool:
+        return "true or false"
+    if type_ is str:
+        pattern = next((meta.pattern for meta in metas if meta.pattern), None)
+        longest = next((meta.max_length for meta in metas if meta.max_length), None)
+        return (
+            "a text"
+            + (f" of the form {pattern}" if pattern else "")
+            + (f" of at most {longest} characters" if longest else "")
+        )
+    if type_ in (int, float):
+        least = next((meta.ge for meta in metas if meta.ge is not None), None)
+        most = next((meta.le for meta in metas if meta.le is not None), None)
+        number = "a whole number" if type_ is int else "a number"
+        number += f" from {least} to {most}" if most is not None else ""
+        if name.endswith("_octets"):
+            return number + ' or a text as "100 MB"'
+        return number + ' or a text as "30 min"' if name.endswith("_seconds") else number
+    return "a table"
+
+
+def read(struct: type[S], table: Mapping[str, Any], problems: Problems) -> S | None:
+    """The object, or None when there were problems, which are noted then."""
+    try:
+        return msgspec.convert(table, struct)
+    except msgspec.ValidationError:
+        pass
+    before = len(problems.lines)
+    values = _table(struct, table, (), problems)
+    if len(problems.lines) > before:
+        return None
+    try:
+        # Texts with units are numbers now.
+        return msgspec.convert(values, struct)
+    except msgspec.ValidationError as e:
+        problems.add((), str(e))
+        return None
+
+
+def _table(struct: type[Struct], value: Any, path: Path, problems: Problems) -> Any:
+    """The table with quantities as numbers, after noting what is wrong."""
+    if not isinstance(value, Mapping):
+        problems.add(path, f"{_short(value)} found, a table expected")
+        return value
+    result: dict[str, Any] = {}
+    known = {info.name: info for info in fields_of(struct)}
+    for key, inner in value.items():
+        if key in known:
+            result[key] = _value(known[key].annotated, inner, (*path, key), problems)
+            continue
+        near = get_close_matches(key.lower(), known, 1)
+        hint = f"did you mean {near[0]}?" if near else "expected one of " + ", ".join(known)
+        problems.add((*path, key), f"unknown key, {hint}")
+    for name, info in known.items():
+        if info.required and name not in value:
+            expected = describe_type(info.type, info.metas, name)
+            problems.add((*path, name), f"nothing found, {expected} expected: {info.description}")
+    return result
+
+
+def _value(annotated: Any, value: Any, path: Path, problems: Problems) -> Any:
+    type_, metas = split_type(annotated)
+    struct = struct_of(type_)
+    if struct is not None:
+        return _table(struct, value, path, problems)
+    origin, args = get_origin(type_), get_args(type_)
+    if origin is dict and isinstance(value, Mapping):
+        result = {key: _value(args[1], inner, (*path, key), problems) for key, inner in value.items()}
+        if not result and any(meta.min_length for meta in metas):
+            problems.add(path, "an empty table found, at least one entry expected")
+        return result
+    if origin is tuple and args[-1] is Ellipsis and isinstance(value, list):
+        if not value and any(meta.min_length for meta in metas):
+            problems.add(path, "an empty list found, at least one item expected")
+        return [_value(args[0], inner, (*path, i), problems) for i, inner in enumerate(value)]
+    name = next((step for step in reversed(path) if isinstance(step, str)), "")
+    if isinstance(value, str) and type_ in (int, float):
+        value = _quantity(value, name)
+    try:
+        msgspec.convert(value, annotated)
+    except msgspec.ValidationError:
+        problems.add(path, f"{_short(value)} found, {describe_type(type_, metas, name)} expected")
+    return value
+
+
+def _quantity(text: str, name: str) -> Any:
+    """The number that a text with a unit stands for; the text itself if it is none."""
+    units = _OCTET_UNITS if name.endswith("_octets") else _SECOND_UNITS if name.endswith("_seconds") else None
+    match = _QUANTITY.match(text) if units and len(text) < 40 else None
+    if units is None or match is None or match[2].lower() not in units:
+        return text
+    number = float(match[1]) if "." in match[1] else int(match[1])
+    total = number * units[match[2].lower()]
+    return int(total) if units is _OCTET_UNITS else float(total)
+
+
+def _short(value: Any) -> str:
+    """A value as TOML would write it, cut."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return _short_quoted(value)
+    if isinstance(value, Mapping):
+        return "a table"
+    if isinstance(value, list):
+        return f"a list of {len(value)}"
+    text = str(value)
+    return text if len(text) <= 40 else text[:40] + "…"
+
+
+def _short_quoted(text: str) -> str:
+    """In quotes, without control characters, cut."""
+    cut = text if len(text) <= 60 else text[:60] + "…"
+    cut = "".join(c if c.isprintable() else "�" for c in cut)
+    return '"' + cut.replace("\\", "\\\\").replace('"', '\\"') + '"'
