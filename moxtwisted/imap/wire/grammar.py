@@ -1,0 +1,511 @@
+"""What follows each command's name (RFC 9051 section 9 and the extensions).
+
+L{COMMANDS} and L{UID_COMMANDS} map a name to a function that reads the arguments at a cursor and returns the command.
+An extension makes a larger table and gives it to the reader::
+
+    CommandReader(commands={**COMMANDS, b"SORT": sort_arguments}, uid_commands=UID_COMMANDS)
+
+APPEND is apart, since its messages are never held in memory: L{append_prefix} reads what stands before a message.
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from enum import Enum
+from typing import TypeVar
+
+from attrs import frozen
+
+from moxtwisted.imap.wire import commands as c
+from moxtwisted.imap.wire.fetchgrammar import fetch_arguments
+from moxtwisted.imap.wire.lexer import CommandError, Cursor
+from moxtwisted.imap.wire.searchgrammar import search_arguments
+
+__all__ = [
+    "COMMANDS",
+    "UID_COMMANDS",
+    "AppendPrefix",
+    "ArgumentReader",
+    "append_prefix",
+    "decode_base64",
+    "uid_arguments",
+]
+
+ArgumentReader = Callable[[bytes, Cursor], c.Command]
+"""Takes the tag and a cursor behind the command's name; raises L{CommandError}."""
+
+MAX_LIST_PATTERNS = 100
+MAX_ENABLE = 100
+MAX_SPECIAL_USES = 20
+MAX_FLAGS = 1000
+
+# RFC 2971 section 3.3: at most 30 fields of at most 30 octets, values of at most 1024 octets.
+MAX_ID_FIELDS = 30
+MAX_ID_FIELD_OCTETS = 30
+MAX_ID_VALUE_OCTETS = 1024
+
+_BASE64 = re.compile(rb"(?:[A-Za-z0-9+/]{4})*+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
+_SPECIAL_USES = {
+    name.lower(): name
+    for name in ("\\All", "\\Archive", "\\Drafts", "\\Flagged", "\\Important", "\\Junk", "\\Sent", "\\Trash")
+}
+_STORE_ITEM = re.compile(rb"([+-]?)FLAGS(\.SILENT)?", re.IGNORECASE)
+
+Member = TypeVar("Member", bound=Enum)
+
+
+def decode_base64(octets: bytes) -> bytes:
+    """Decode the base64 of RFC 9051 section 9: strict, padded, without line breaks.
+
+    @raise CommandError: for anything else.
+    """
+    if _BASE64.fullmatch(octets) is None:
+        raise CommandError("not valid base64")
+    return binascii.a2b_base64(octets)
+
+
+# -- commands without arguments, or with mailbox names only ----------------------------------------------------------
+
+
+def _bare(of: type[c.Command]) -> ArgumentReader:
+    def read(tag: bytes, cursor: Cursor) -> c.Command:
+        if cursor.position != len(cursor.text):
+            raise CommandError("the command has no arguments")
+        return of(tag)
+
+    return read
+
+
+def _on_mailbox(of: type[c.Delete | c.Subscribe | c.Unsubscribe]) -> ArgumentReader:
+    def read(tag: bytes, cursor: Cursor) -> c.Command:
+        cursor.space()
+        mailbox = cursor.mailbox()
+        cursor.end()
+        return of(tag, mailbox)
+
+    return read
+
+
+def _rename(tag: bytes, cursor: Cursor) -> c.Command:
+    cursor.space()
+    mailbox = cursor.mailbox()
+    cursor.space()
+    new_name = cursor.mailbox()
+    cursor.end()
+    return c.Rename(tag, mailbox, new_name)
+
+
+# -- identity and authentication -------------------------------------------------------------------------------------
+
+
+def _id(tag: bytes, cursor: Cursor) -> c.Command:
+    cursor.space()
+    if not cursor.skip(b"("):
+        if cursor.nstring("a list or NIL") is not None:
+            raise CommandError("expected a list or NIL")
+        cursor.end()
+        return c.Id(tag)
+    pairs: list[tuple[str, str | None]] = []
+    while not cursor.skip(b")"):
+        if pairs:
+            cursor.space()
+        field = cursor.string("a field name")
+        cursor.space()
+        value = cursor.nstring("a value or NIL")
+        if len(field) > MAX_ID_FIELD_OCTETS or (value is not None and len(value) > MAX_ID_VALUE_OCTETS):
+            raise CommandError("field or value is too long")
+        pairs.append(
+            (field.decode("utf-8", "replace"), None if value is None else value.decode("utf-8", "replace"))
+        )
+        if len(pairs) > MAX_ID_FIELDS:
+            raise CommandError("too many fields")
+    cursor.end()
+    return c.Id(tag, tuple(pairs))
+
+
+def _login(tag: bytes, cursor: Cursor) -> c.Command:
+    cursor.space()
+    username = cursor.text_astring("user name")
+    cursor.space()
+    password = cursor.text_astring("password")
+    cursor.end()
+    return c.Login(tag, username, password)
+
+
+def _authenticate(tag: bytes, cursor: Cursor) -> c.Command:
+    cursor.space()
+    mechanism = cursor.keyword("a mechanism").decode("ascii")
+    response: bytes | None = None
+    if not cursor.at_end():
+        cursor.space()
+        encoded = cursor.base64_or_equals()
+        # RFC 4959 section 3: "=" is an initial response without octets.
+        response = b"" if encoded == b"=" else decode_base64(encoded)
+    return c.Authenticate(tag, mechanism, response)
+
+
+def _enable(tag: bytes, cursor: Cursor) -> c.Command:
+    names: list[str] = []
+    while not cursor.at_end() or not names:
+        cursor.space()
+        names.append(cursor.keyword("a capability").decode("ascii"))
+        if len(names) > MAX_ENABLE:
+            raise CommandError("too many capabilities")
+    return c.Enable(tag, tuple(names))
+
+
+# -- mailboxes -------------------------------------------------------------------------------------------------------
+
+
+def _qresync(cursor: Cursor) -> c.QResync:
+    """RFC 7162 section 7: uidvalidity SP mod-sequence [SP known-uids] [SP ( seqs SP uids )]."""
+    cursor.expect(b" (", "QRESYNC parameters in parentheses")
+    uidvalidity = cursor.number(least=1)
+    cursor.space()
+    modseq = cursor.number64(least=1)
+    known = match = None
+    if cursor.looking_at(b" ") and not cursor.looking_at(b" ("):
+        cursor.space()
+        known = cursor.uid_set()
+    if cursor.skip(b" ("):
+        numbers = cursor.uid_set()
+        cursor.space()
+        match = (numbers, cursor.uid_set())
+        cursor.expect(b")", "a closing parenthesis")
+    cursor.expect(b")", "a closing parenthesis")
+    return c.QResync(uidvalidity, modseq, known, match)
+
+
+def _select(tag: bytes, cursor: Cursor, *, examine: bool) -> c.Command:
+    cursor.space()
+    mailbox = cursor.mailbox()
+    condstore = False
+    qresync: c.QResync | None = None
+    if not cursor.at_end():
+        # RFC 4466 section 2.1: parameters in parentheses.
+        cursor.expect(b" (", "parameters in parentheses")
+        while True:
+            name = cursor.keyword("a parameter")
+            if name == b"CONDSTORE" and not condstore:
+                condstore = True
+            elif name == b"QRESYNC" and qresync is None:
+                qresync = _qresync(cursor)
+            else:
+                raise CommandError("unknown or repeated parameter")
+            if cursor.skip(b")"):
+                break
+            cursor.space()
+        cursor.end()
+    return c.Select(tag, mailbox, examine, condstore, qresync)
+
+
+def _create(tag: bytes, cursor: Cursor) -> c.Command:
+    cursor.space()
+    mailbox = cursor.mailbox()
+    if cursor.at_end():
+        return c.Create(tag, mailbox)
+    # RFC 6154 section 3 in the general form of RFC 4466 section 2.2: CREATE name (USE (\\Sent …)).
+    cursor.expect(b" (", "parameters in parentheses")
+    if cursor.keyword("a parameter") != b"USE":
+        raise CommandError("unknown parameter")
+    cursor.space()
+    uses = cursor.flag_list()
+    cursor.expect(b")", "a closing parenthesis")
+    cursor.end()
+    if len(uses) > MAX_SPECIAL_USES or not all(use.startswith("\\") for use in uses):
+        raise CommandError("expected special-use attributes")
+    return c.Create(tag, mailbox, tuple(dict.fromkeys(_SPECIAL_USES.get(use.lower(), use) for use in uses)))
+
+
+def _member(kind: type[Member], word: bytes, what: str) -> Member:
+    try:
+        return kind(word.decode("ascii"))
+    except ValueError:
+        raise CommandError(f"unknown {what}") from None
+
+
+def _status_items(cursor: Cursor) -> tuple[c.StatusItem, ...]:
+    """One or more items in parentheses, repetitions dropped."""
+    cursor.expect(b"(", "status items in parentheses")
+    items: dict[c.StatusItem, None] = {}
+    while True:
+        items[_member(c.StatusItem, cursor.keyword("a status item"), "status item")] = None
+        if cursor.skip(b")"):
+            return tuple(items)
+        cursor.space()
+
+
+def _status(tag: bytes, cursor: Cursor) -> c.Command:
+    cursor.space()
+    mailbox = cursor.mailbox()
+    cursor.space()
+    items = _status_items(cursor)
+    cursor.end()
+    return c.Status(tag, mailbox, items)
+
+
+def _list_selection(cursor: Cursor) -> frozenset[c.ListSelection]:
+    """Selection options behind their opening parenthesis (RFC 5258 section 6)."""
+    found: set[c.ListSelection] = set()
+    if not cursor.skip(b")"):
+        while True:
+            found.add(_member(c.ListSelection, cursor.keyword("a selection option"), "selection option"))
+            if cursor.skip(b")"):
+                break
+            cursor.space()
+    # RFC 5258 section 3.1: RECURSIVEMATCH modifies another option (REMOTE does not count): BAD without one.
+    if c.ListSelection.RECURSIVEMATCH in found and not found & {
+        c.ListSelection.SUBSCRIBED,
+        c.ListSelection.SPECIAL_USE,
+    }:
+        raise CommandError("RECURSIVEMATCH needs another selection option")
+    return frozenset(found)
+
+
+def _list_patterns(cursor: Cursor) -> tuple[str, ...]:
+    if not cursor.skip(b"("):
+        return (cursor.list_mailbox(),)
+    patterns: list[str] = []
+    while True:
+        patterns.append(cursor.list_mailbox())
+        if len(patterns) > MAX_LIST_PATTERNS:
+            raise CommandError("too many patterns")
+        if cursor.skip(b")"):
+            return tuple(patterns)
+        cursor.space()
+
+
+def _list_returns(cursor: Cursor) -> tuple[frozenset[c.ListReturn], tuple[c.StatusItem, ...]]:
+    """Return options behind ``RETURN (`` (RFC 5258 section 6, RFC 5819 section 4)."""
+    found: set[c.ListReturn] = set()
+    status: tuple[c.StatusItem, ...] = ()
+    if not cursor.skip(b")"):
+        while True:
+            name = cursor.keyword("a return option")
+            if name == b"STATUS":
+                cursor.space()
+                status = _status_items(cursor)
+            else:
+                found.add(_member(c.ListReturn, name, "return option"))
+            if cursor.skip(b")"):
+                break
+            cursor.space()
+    return frozenset(found), status
+
+
+def _list(tag: bytes, cursor: Cursor) -> c.Command:
+    cursor.space()
+    selection: frozenset[c.ListSelection] = frozenset()
+    returns: frozenset[c.ListReturn] = frozenset()
+    status: tuple[c.StatusItem, ...] = ()
+    extended = cursor.skip(b"(")
+    if extended:
+        selection = _list_selection(cursor)
+        cursor.space()
+    reference = cursor.mailbox()
+    cursor.space()
+    extended = extended or cursor.looking_at(b"(")
+    patterns = _list_patterns(cursor)
+    if not cursor.at_end():
+        cursor.space()
+        if cursor.keyword("RETURN") != b"RETURN":
+            raise CommandError("expected RETURN")
+        cursor.expect(b" (", "return options in parentheses")
+        returns, status = _list_returns(cursor)
+        extended = True
+        cursor.end()
+    return c.List(tag, reference, patterns, selection, returns, status, extended)
+
+
+def _lsub(tag: bytes, cursor: Cursor) -> c.Command:
+    cursor.space()
+    reference = cursor.mailbox()
+    cursor.space()
+    pattern = cursor.list_mailbox()
+    cursor.end()
+    return c.Lsub(tag, reference, pattern)
+
+
+# -- messages --------------------------------------------------------------------------------------------------------
+
+
+def _store(tag: bytes, cursor: Cursor, *, uid: bool = False) -> c.Command:
+    cursor.space()
+    numbers = cursor.sequence_set()
+    cursor.space()
+    unchanged_since: int | None = None
+    if cursor.skip(b"("):
+        # RFC 7162 section 3.1.3: the only modifier there is.
+        if cursor.keyword("a store modifier") != b"UNCHANGEDSINCE":
+            raise CommandError("unknown store modifier")
+        cursor.space()
+        unchanged_since = cursor.number64()
+        cursor.expect(b") ", "the end of the store modifiers")
+    match = _STORE_ITEM.match(cursor.text, cursor.position)
+    if match is None:
+        raise CommandError("expected FLAGS")
+    cursor.position = match.end()
+    cursor.space()
+    if cursor.looking_at(b"("):
+        flags = cursor.flag_list()
+    else:
+        # RFC 9051 section 9, store-att-flags: flags may also come without parentheses, then at least one.
+        found = {cursor.flag(): None}
+        while cursor.skip(b" "):
+            found[cursor.flag()] = None
+        flags = tuple(found)
+    cursor.end()
+    if len(flags) > MAX_FLAGS:
+        raise CommandError("too many flags")
+    sign, silent = match.groups()
+    return c.Store(tag, numbers, _STORE_MODES[sign], flags, silent is not None, unchanged_since, uid)
+
+
+_STORE_MODES = {mode.value.encode("ascii"): mode for mode in c.StoreMode}
+
+
+def _transfer(of: type[c.Copy | c.Move], *, uid: bool) -> ArgumentReader:
+    def read(tag: bytes, cursor: Cursor) -> c.Command:
+        cursor.space()
+        numbers = cursor.sequence_set()
+        cursor.space()
+        mailbox = cursor.mailbox()
+        cursor.end()
+        return of(tag, numbers, mailbox, uid)
+
+    return read
+
+
+def _uid_expunge(tag: bytes, cursor: Cursor) -> c.Command:
+    cursor.space()
+    numbers = cursor.sequence_set()
+    cursor.end()
+    return c.UIDExpunge(tag, numbers)
+
+
+# -- APPEND ----------------------------------------------------------------------------------------------------------
+
+
+@frozen
+class AppendPrefix:
+    """What stands before a message of APPEND.
+
+    @ivar mailbox: C{None} before the second and later messages.
+    @ivar utf8: whether the message is wrapped in ``UTF8 (…)``.
+    """
+
+    mailbox: str | None
+    flags: tuple[str, ...]
+    received: datetime | None
+    utf8: bool
+
+
+def append_prefix(cursor: Cursor, *, first: bool) -> AppendPrefix | None:
+    """Read ``SP mailbox [SP flags] [SP date-time] SP`` up to the announcement of a literal, where the text must end.
+
+    @param first: whether it is the first message; the later ones (RFC 3502) have no mailbox.
+    @return: C{None} when the literal is the mailbox's name.
+    """
+    cursor.space()
+    mailbox: str | None = None
+    if first:
+        if cursor.at_end():
+            return None
+        mailbox = cursor.mailbox()
+        cursor.space()
+    flags: tuple[str, ...] = ()
+    received: datetime | None = None
+    if cursor.looking_at(b"("):
+        flags = cursor.flag_list()
+        if len(flags) > MAX_FLAGS:
+            raise CommandError("too many flags")
+        cursor.space()
+    if cursor.looking_at(b'"'):
+        received = cursor.date_time()
+        cursor.space()
+    utf8 = False
+    if not cursor.at_end():
+        # RFC 9755 section 4: append-data =/ "UTF8" SP "(" literal8 ")", only after UTF8=ACCEPT was enabled.
+        if not cursor.utf8 or cursor.keyword("a literal") != b"UTF8":
+            raise CommandError("expected a literal")
+        cursor.expect(b" (", "a literal in parentheses")
+        utf8 = True
+    cursor.end()
+    return AppendPrefix(mailbox, flags, received, utf8)
+
+
+def _append(tag: bytes, cursor: Cursor) -> c.Command:
+    """Reached only when the command ended before any message."""
+    cursor.space()
+    cursor.mailbox()
+    cursor.space()
+    raise CommandError("expected a message as a literal")
+
+
+# -- tables ----------------------------------------------------------------------------------------------------------
+
+UID_COMMANDS: Mapping[bytes, ArgumentReader] = {
+    b"COPY": _transfer(c.Copy, uid=True),
+    b"EXPUNGE": _uid_expunge,
+    b"FETCH": lambda tag, cursor: fetch_arguments(tag, cursor, uid=True),
+    b"MOVE": _transfer(c.Move, uid=True),
+    b"SEARCH": lambda tag, cursor: search_arguments(tag, cursor, uid=True),
+    b"STORE": lambda tag, cursor: _store(tag, cursor, uid=True),
+}
+"""The words that may follow UID."""
+
+
+def uid_arguments(words: Mapping[bytes, ArgumentReader]) -> ArgumentReader:
+    """What follows UID, when these words may."""
+
+    def read(tag: bytes, cursor: Cursor) -> c.Command:
+        cursor.space()
+        reader = words.get(cursor.keyword("a command"))
+        if reader is None:
+            raise CommandError("unknown UID command")
+        return reader(tag, cursor)
+
+    return read
+
+
+COMMANDS: Mapping[bytes, ArgumentReader] = {
+    **{
+        of.name.encode("ascii"): _bare(of)
+        for of in (
+            c.Capability,
+            c.Noop,
+            c.Logout,
+            c.StartTLS,
+            c.Namespace,
+            c.Idle,
+            c.Check,
+            c.Close,
+            c.Unselect,
+            c.Expunge,
+        )
+    },
+    b"ID": _id,
+    b"LOGIN": _login,
+    b"AUTHENTICATE": _authenticate,
+    b"ENABLE": _enable,
+    b"SELECT": lambda tag, cursor: _select(tag, cursor, examine=False),
+    b"EXAMINE": lambda tag, cursor: _select(tag, cursor, examine=True),
+    b"CREATE": _create,
+    b"DELETE": _on_mailbox(c.Delete),
+    b"RENAME": _rename,
+    b"SUBSCRIBE": _on_mailbox(c.Subscribe),
+    b"UNSUBSCRIBE": _on_mailbox(c.Unsubscribe),
+    b"LIST": _list,
+    b"LSUB": _lsub,
+    b"STATUS": _status,
+    b"APPEND": _append,
+    b"SEARCH": search_arguments,
+    b"FETCH": fetch_arguments,
+    b"STORE": _store,
+    b"COPY": _transfer(c.Copy, uid=False),
+    b"MOVE": _transfer(c.Move, uid=False),
+}
+"""All commands but UID, by their name in upper case."""

@@ -1,0 +1,246 @@
+r"""Names of mailboxes: their two encodings, their rules, and the patterns of LIST.
+
+Inside the program a name is a C{str} in NFC with ``/`` between its levels. On the wire it is modified UTF-7
+(RFC 3501 section 5.1.3) until the client enabled IMAP4rev2 or UTF8=ACCEPT, then UTF-8::
+
+    >>> encode("Entwürfe", utf8=False), encode("Entwürfe", utf8=True)
+    (b'Entw&APw-rfe', b'Entw\xc3\xbcrfe')
+    >>> decode(b"Entw&APw-rfe", utf8=False), decode(b"inbox/x", utf8=False)
+    ('Entwürfe', 'INBOX/x')
+    >>> ListPattern("Archive/%").matches("Archive/2020")
+    True
+"""
+
+from __future__ import annotations
+
+import binascii
+import re
+import unicodedata
+from collections import defaultdict
+
+__all__ = [
+    "INBOX",
+    "MAX_DEPTH",
+    "MAX_LEVEL_OCTETS",
+    "MAX_NAME_OCTETS",
+    "SEPARATOR",
+    "ListPattern",
+    "MailboxNameError",
+    "canonical",
+    "combine",
+    "decode",
+    "decode_utf7",
+    "encode",
+    "encode_utf7",
+    "validate",
+]
+
+SEPARATOR = "/"
+INBOX = "INBOX"
+
+MAX_NAME_OCTETS = 1000
+"""The longest name that can be created, in octets of UTF-8 (our choice; Dovecot has 4096, Cyrus 490)."""
+
+MAX_LEVEL_OCTETS = 255
+"""The longest part between separators, so that mailboxes can be exported as directories."""
+
+MAX_DEPTH = 40
+"""The most levels of a name that can be created (our choice; Dovecot's limit as well)."""
+
+_SHIFTED = re.compile(rb"&([A-Za-z0-9+,]*)-")
+_UNPRINTABLE = re.compile(r"(?:[^\x20-\x7e]+)|&")
+
+
+class MailboxNameError(ValueError):
+    """The octets are no mailbox name, or the name may not be used for a new mailbox.
+
+    @ivar public_text: why, for the client; ASCII.
+    """
+
+    def __init__(self, public_text: str) -> None:
+        self.public_text = public_text
+        super().__init__(public_text)
+
+
+def _unshift(match: re.Match[bytes]) -> str:
+    """The text of one ``&…-``."""
+    code = match.group(1)
+    if not code:
+        return "&"
+    try:
+        octets = binascii.a2b_base64(code.replace(b",", b"/") + b"=" * (-len(code) % 4))
+        text = octets.decode("utf-16-be")
+    except (binascii.Error, UnicodeDecodeError):
+        raise MailboxNameError("mailbox name is not valid modified UTF-7") from None
+    # RFC 3501 section 5.1.3: BASE64 must not be used for what represents itself, so each name has one encoding;
+    # comparing with our own encoding finds that, wrong padding bits and superfluous shifts inside one run.
+    if encode_utf7(text) != match.group(0):
+        raise MailboxNameError("mailbox name is not canonical modified UTF-7")
+    return text
+
+
+def decode_utf7(octets: bytes) -> str:
+    """Decode modified UTF-7.
+
+    @raise MailboxNameError: for octets outside printable US-ASCII, a shift that is not closed, or one that RFC 3501
+        section 5.1.3 forbids.
+    """
+    if not octets.isascii():
+        raise MailboxNameError("mailbox name is not valid modified UTF-7")
+    if b"&" not in octets:
+        return octets.decode("ascii")
+    parts: list[str] = []
+    position = 0
+    shifted_until = -1
+    for match in _SHIFTED.finditer(octets):
+        if match.start() == shifted_until and match.group(1):
+            raise MailboxNameError("mailbox name is not canonical modified UTF-7")
+        plain = octets[position : match.start()]
+        if b"&" in plain:
+            break
+        parts.append(plain.decode("ascii"))
+        parts.append(_unshift(match))
+        position = match.end()
+        shifted_until = position if match.group(1) else -1
+    rest = octets[position:]
+    if b"&" in rest:
+        raise MailboxNameError("mailbox name is not valid modified UTF-7")
+    parts.append(rest.decode("ascii"))
+    return "".join(parts)
+
+
+def _shift(match: re.Match[str]) -> str:
+    text = match.group()
+    if text == "&":
+        return "&-"
+    code = binascii.b2a_base64(text.encode("utf-16-be"), newline=False).rstrip(b"=").replace(b"/", b",")
+    return f"&{code.decode('ascii')}-"
+
+
+def encode_utf7(name: str) -> bytes:
+    """Encode as modified UTF-7; always printable US-ASCII."""
+    if name.isascii() and name.isprintable() and "&" not in name:
+        return name.encode("ascii")
+    return _UNPRINTABLE.sub(_shift, name).encode("ascii")
+
+
+def canonical(name: str) -> str:
+    """The name with INBOX, as whole name or as first level, in that spelling, and in NFC.
+
+    RFC 9051 section 5.1: INBOX is the same in any case. RFC 5198 section 3: NFC, so that one name has one form; we
+    convert what a client sends instead of refusing it.
+    """
+    if name[:5].upper() == INBOX and name[5:6] in {"", SEPARATOR}:
+        name = INBOX + name[5:]
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def decode(octets: bytes, *, utf8: bool) -> str:
+    """The canonical name for octets of the wire.
+
+    @param utf8: whether the client enabled UTF-8 names.
+    @raise MailboxNameError: for a wrong encoding. The name may still be one that L{validate} refuses.
+    """
+    if not utf8:
+        return canonical(decode_utf7(octets))
+    try:
+        return canonical(octets.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise MailboxNameError("mailbox name is not valid UTF-8") from None
+
+
+def encode(name: str, *, utf8: bool) -> bytes:
+    """The name's octets, before quoting."""
+    return name.encode("utf-8") if utf8 else encode_utf7(name)
+
+
+def validate(name: str) -> None:
+    """Check a canonical name for a mailbox that shall be created.
+
+    @raise MailboxNameError: when it is empty, too long or too deep, has empty levels, wildcards, control characters
+        or ends of lines, or starts with ``#``.
+    """
+    if not name:
+        raise MailboxNameError("mailbox name is empty")
+    if len(name.encode("utf-8", "replace")) > MAX_NAME_OCTETS:
+        raise MailboxNameError(f"mailbox name is longer than {MAX_NAME_OCTETS} octets")
+    # RFC 9051 section 5.1: wildcards are not recommended in names; refused, since clients cannot ask for such mailboxes.
+    if "*" in name or "%" in name:
+        raise MailboxNameError("mailbox name has a wildcard")
+    # RFC 9051 section 5.1.2.1: a leading number sign is for namespaces.
+    if name.startswith("#"):
+        raise MailboxNameError("mailbox name starts with #")
+    # RFC 5198 section 2 and RFC 9755 section 3: neither control characters nor line or paragraph separators.
+    if any(unicodedata.category(character) in {"Cc", "Cs", "Cn", "Zl", "Zp"} for character in name):
+        raise MailboxNameError("mailbox name has a character that is not allowed")
+    levels = name.split(SEPARATOR)
+    if len(levels) > MAX_DEPTH:
+        raise MailboxNameError(f"mailbox name has more than {MAX_DEPTH} levels")
+    if not all(levels):
+        raise MailboxNameError("mailbox name has an empty level")
+    if any(len(level.encode("utf-8")) > MAX_LEVEL_OCTETS for level in levels):
+        raise MailboxNameError(f"a level of the mailbox name is longer than {MAX_LEVEL_OCTETS} octets")
+
+
+def combine(reference: str, pattern: str) -> str:
+    """The pattern that LIST's two arguments mean together (RFC 9051 section 6.3.9): the reference is a prefix.
+
+    A pattern that starts with the separator is taken from the root, and a separator that both have counts once.
+    """
+    if not reference:
+        return canonical(pattern.removeprefix(SEPARATOR) if len(pattern) > 1 else pattern)
+    if pattern.startswith(SEPARATOR):
+        if reference.endswith(SEPARATOR):
+            return canonical(reference + pattern[1:])
+        return canonical(pattern[1:])
+    return canonical(reference + pattern)
+
+
+class ListPattern:
+    """A pattern of LIST: ``*`` stands for anything, ``%`` for anything within a level.
+
+    The pattern is a nondeterministic automaton whose set of states is one integer, so that a name costs one step per
+    character whatever the number of wildcards (``*a*a*a*a…`` does not blow up).
+
+    @param pattern: combined with the reference.
+    """
+
+    __slots__ = ("_any", "_final", "_inbox_steps", "_level", "_steps", "pattern")
+
+    def __init__(self, pattern: str) -> None:
+        self.pattern = pattern
+        steps: defaultdict[str, int] = defaultdict(int)
+        self._any = self._level = 0
+        state = 0
+        for character in pattern:
+            if character == "*":
+                self._any |= 1 << state
+            elif character == "%":
+                self._level |= 1 << state
+            else:
+                steps[character] |= 1 << state
+                state += 1
+        self._steps = dict(steps)
+        self._final = 1 << state
+        # RFC 9051 section 5.1: INBOX matches in any case, also in a pattern such as "inb*".
+        self._inbox_steps = {c: self._steps.get(c, 0) | self._steps.get(c.lower(), 0) for c in INBOX}
+
+    def matches(self, name: str) -> bool:
+        """Whether the canonical name matches."""
+        if self._any == 1 and self._final == 1:
+            return True
+        states = 1
+        start = 0
+        if name.startswith(INBOX) and name[5:6] in {"", SEPARATOR}:
+            states = self._run(states, INBOX, self._inbox_steps)
+            start = 5
+        return bool(self._run(states, name[start:], self._steps) & self._final)
+
+    def _run(self, states: int, text: str, steps: dict[str, int]) -> int:
+        anything, level = self._any, self._any | self._level
+        for character in text:
+            stay = states & (anything if character == SEPARATOR else level)
+            states = (states & steps.get(character, 0)) << 1 | stay
+            if not states:
+                break
+        return states

@@ -1,0 +1,574 @@
+r"""Reading what a client sends: octets in, commands out, whatever the cuts between packets.
+
+Give octets with C{receive}, take events with C{next} until it returns C{None}::
+
+    reader = CommandReader()
+    reader.receive(b"a1 NOOP\r\na2 LOGIN {5}\r\n")
+    reader.next()     # Noop(tag=b'a1')
+    reader.next()     # NeedContinuation(tag=b'a2', size_octets=5): send "+ \r\n"
+    reader.receive(b"alice secret\r\n")
+    reader.next()     # Login(tag=b'a2', username='alice')
+    reader.next()     # None: more octets, please
+
+The messages of APPEND go through without being kept. Each is announced as
+L{AppendMessage<moxtwisted.imap.wire.commands.AppendMessage>}; C{next} then returns C{None} until the answer
+C{accept_message()} or C{refuse_message()}. After acceptance come L{NeedContinuation} if the client waits for it,
+L{AppendChunk} with the octets, the last one marked, and then the next announcement or the command
+L{Append<moxtwisted.imap.wire.commands.Append>}, the time to commit. L{BadCommand} with the same tag instead means: forget it all.
+
+A caller that grants IDLE or needs another SASL response says so (C{expect_done}, C{expect_sasl}) before it calls C{next} again.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from enum import Enum
+
+from attrs import field, frozen
+
+from moxtwisted.imap.wire.commands import Append, AppendMessage, Command, Done
+from moxtwisted.imap.wire.grammar import (
+    COMMANDS,
+    UID_COMMANDS,
+    ArgumentReader,
+    append_prefix,
+    decode_base64,
+    uid_arguments,
+)
+from moxtwisted.imap.wire.lexer import CommandError, Cursor
+
+__all__ = [
+    "AppendChunk",
+    "BadCommand",
+    "CommandReader",
+    "Event",
+    "Limits",
+    "NeedContinuation",
+    "SaslCancelled",
+    "SaslResponse",
+    "TooMuch",
+]
+
+
+@frozen
+class Limits:
+    """What a client may make the server hold, each for one command. The defaults are those of mox.
+
+    @ivar line_octets: of a line without its literals.
+    @ivar literal_octets: of a literal that is no message.
+    @ivar command_octets: of all lines and literals but messages.
+    @ivar literals: how many; also how many messages an APPEND may have.
+    @ivar tag_octets: of the tag (our choice).
+    @ivar skip_octets: how much of a refused command is read and thrown away before L{TooMuch} (our choice).
+    @ivar nonsync_literal_octets: of a literal sent without waiting: C{None} for any (LITERAL+), 4096 when the server
+        announces LITERAL- (RFC 7888 section 5).
+    """
+
+    line_octets: int = 16 * 1024
+    literal_octets: int = 100 * 1024
+    command_octets: int = 1024 * 1024
+    literals: int = 1000
+    tag_octets: int = 128
+    skip_octets: int = 16 * 1024 * 1024
+    nonsync_literal_octets: int | None = None
+
+
+@frozen
+class NeedContinuation:
+    """The client waits for ``+`` before it sends a literal. Sending it is all there is to do."""
+
+    tag: bytes
+    size_octets: int
+
+
+@frozen
+class AppendChunk:
+    """Octets of the message that was accepted.
+
+    @ivar last: whether the message is complete; a message without octets has one empty, last chunk.
+    """
+
+    data: bytes = field(repr=False)
+    last: bool
+
+
+@frozen
+class BadCommand:
+    """A command that cannot be carried out; its octets are read over. Answer with the condition and go on.
+
+    @ivar tag: of the command, or C{None} when it has none that could be read: the answer is untagged.
+    @ivar text: what is wrong, ASCII.
+    @ivar code: response code without brackets, or empty.
+    @ivar condition: ``"BAD"`` or ``"NO"``.
+    """
+
+    tag: bytes | None
+    text: str
+    code: str = ""
+    condition: str = "BAD"
+
+
+@frozen
+class SaslResponse:
+    """The client's answer to a SASL challenge, decoded."""
+
+    data: bytes = field(repr=False)
+
+
+@frozen
+class SaslCancelled:
+    """The client ended AUTHENTICATE with ``*``: a tagged BAD is due (RFC 9051 section 6.2.2)."""
+
+
+@frozen
+class TooMuch:
+    """More octets of a refused command than we read over: say BYE and close. Nothing comes after this."""
+
+    text: str
+
+
+Event = (
+    Command
+    | AppendMessage
+    | AppendChunk
+    | NeedContinuation
+    | BadCommand
+    | SaslResponse
+    | SaslCancelled
+    | TooMuch
+)
+
+_HEAD = re.compile(rb'([^\x00-\x20(){%*"\\+\x7f-\xff]+) ([A-Za-z]+)(?= |$)')
+_TAG = re.compile(rb'([^\x00-\x20(){%*"\\+\x7f-\xff]+)(?: |$)')
+_MARK = re.compile(rb"(~?)\{([0-9]{1,20})(\+?)\}$")
+_MARK_OCTETS = 32
+"""More than any announcement of a literal within the limits has."""
+
+
+class _State(Enum):
+    LINE = 1
+    LITERAL = 2
+    ANNOUNCED = 3
+    MESSAGE = 4
+    SKIP_LINE = 5
+    SKIP_LITERAL = 6
+    DEAD = 7
+
+
+class _Mode(Enum):
+    COMMAND = 1
+    SASL = 2
+    IDLE = 3
+
+
+class CommandReader:
+    """An incremental reader of commands.
+
+    @ivar utf8: set it when the client enabled IMAP4rev2 or UTF8=ACCEPT: quoted strings and mailbox names are UTF-8.
+    @ivar limits: may be replaced between commands, say after login.
+    """
+
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        *,
+        commands: Mapping[bytes, ArgumentReader] = COMMANDS,
+        uid_commands: Mapping[bytes, ArgumentReader] = UID_COMMANDS,
+    ) -> None:
+        self.limits = limits or Limits()
+        self.utf8 = False
+        self._commands = {**commands, b"UID": uid_arguments(uid_commands)}
+        self._buffer = b""
+        self._position = 0
+        self._searched = 0
+        self._state = _State.LINE
+        self._mode = _Mode.COMMAND
+        self._mode_tag = b""
+        self._skipped = 0
+        self._skip_tail = b""
+        self._remaining = 0
+        self._steps = {
+            _State.LINE: self._line,
+            _State.LITERAL: self._literal,
+            _State.ANNOUNCED: self._wait,
+            _State.MESSAGE: self._message,
+            _State.SKIP_LINE: self._skip_line,
+            _State.SKIP_LITERAL: self._skip_literal,
+            _State.DEAD: self._wait,
+        }
+        self._progress = False
+        self._reset()
+
+    # -- for the caller ---------------------------------------------------------------------------------------------
+
+    def receive(self, data: bytes) -> None:
+        """Take octets from the client. What C{next} was not asked for is kept: stop reading meanwhile."""
+        if self._position == len(self._buffer):
+            self._buffer = data
+            self._searched = 0
+        else:
+            self._buffer = self._buffer[self._position :] + data
+            self._searched -= self._position
+        self._position = 0
+
+    @property
+    def buffered_octets(self) -> int:
+        """How many octets wait to be read. After STARTTLS it must be 0 (RFC 9051 section 6.2.1: injection)."""
+        return len(self._buffer) - self._position
+
+    def discard(self) -> None:
+        """Forget what is buffered and any command that is under way."""
+        self._buffer = b""
+        self._position = self._searched = 0
+        self._state = _State.LINE
+        self._mode = _Mode.COMMAND
+        self._reset()
+
+    def expect_sasl(self, tag: bytes) -> None:
+        """The next line is a SASL response for the AUTHENTICATE with that tag."""
+        self._mode, self._mode_tag = _Mode.SASL, tag
+
+    def expect_done(self, tag: bytes) -> None:
+        """The next line is the DONE of the IDLE with that tag."""
+        self._mode, self._mode_tag = _Mode.IDLE, tag
+
+    def accept_message(self) -> None:
+        """Have the octets of the message that was announced."""
+        if self._state is _State.ANNOUNCED:
+            self._state = _State.MESSAGE
+            self._continuation_due = self._messages[-1].synchronising
+
+    def refuse_message(self) -> None:
+        """Do without the message and the rest of its command, which the caller answers now.
+
+        Octets that the client sends anyway are read over, or are L{TooMuch}.
+        """
+        if self._state is not _State.ANNOUNCED:
+            return
+        message = self._messages[-1]
+        self._reset()
+        self._state = _State.LINE
+        if not message.synchronising:
+            self._start_skipping(message.size_octets)
+
+    def next(self) -> Event | None:
+        """The next event, or C{None} when it takes more octets or an answer of the caller."""
+        while True:
+            self._progress = False
+            event = self._steps[self._state]()
+            if event is not None or not self._progress:
+                return event
+
+    # -- lines ------------------------------------------------------------------------------------------------------
+
+    def _reset(self) -> None:
+        """Nothing of a command was read yet."""
+        self._tag: bytes | None = None
+        self._name = b""
+        self._text: list[bytes] = []
+        self._literals: list[bytes] = []
+        self._octets = 0
+        self._parts: list[bytes] = []
+        self._messages: list[AppendMessage] = []
+        self._utf8_open = False
+        self._continuation_due = False
+
+    def _wait(self) -> None:
+        return None
+
+    def _line(self) -> Event | None:
+        """Read a line, if there is a whole one."""
+        buffer, start = self._buffer, self._position
+        end = buffer.find(b"\n", max(start, self._searched))
+        limit = self.limits.line_octets
+        if end < 0:
+            self._searched = len(buffer)
+            if len(buffer) - start > limit:
+                return self._refuse_line(buffer[start : start + limit])
+            return None
+        # RFC 9051 section 2.2 has CRLF; we also take LF alone, which people type. CR elsewhere is no token's octet.
+        line = buffer[start : end - 1] if end > start and buffer[end - 1] == 13 else buffer[start:end]
+        if len(line) > limit:
+            return self._refuse_line(buffer[start : start + limit])
+        self._position = end + 1
+        if self._mode is not _Mode.COMMAND:
+            return self._answer(line)
+        if line.endswith(b"}"):
+            mark = _MARK.search(line)
+            if mark is not None:
+                return self._announcement(line, mark)
+        if self._messages:
+            return self._after_message(line)
+        if not self._text:
+            return self._parse(line)
+        self._text.append(line)
+        return self._parse_parts()
+
+    def _refuse_line(self, beginning: bytes) -> BadCommand:
+        """A line over the limit: read over the rest of it."""
+        tag = self._tag or self._read_tag(beginning)
+        if self._mode is not _Mode.COMMAND:
+            tag = self._mode_tag
+            self._mode = _Mode.COMMAND
+        self._reset()
+        self._skipped = 0
+        self._skip_tail = b""
+        self._state = _State.SKIP_LINE
+        return BadCommand(tag, "line is too long")
+
+    def _read_tag(self, line: bytes) -> bytes | None:
+        match = _TAG.match(line)
+        if match is None or match.end(1) > self.limits.tag_octets:
+            return None
+        return match.group(1)
+
+    def _answer(self, line: bytes) -> Event:
+        """A line in answer to a continuation: of AUTHENTICATE or IDLE."""
+        mode, self._mode = self._mode, _Mode.COMMAND
+        if mode is _Mode.IDLE:
+            # RFC 2177 section 3: the one thing that may be said.
+            if line.upper() == b"DONE":
+                return Done(self._mode_tag)
+            return BadCommand(self._mode_tag, "expected DONE")
+        if line == b"*":
+            return SaslCancelled()
+        try:
+            return SaslResponse(decode_base64(line))
+        except CommandError as error:
+            return BadCommand(self._mode_tag, error.text)
+
+    # -- commands ---------------------------------------------------------------------------------------------------
+
+    def _head(self, line: bytes) -> tuple[bytes, ArgumentReader, int]:
+        """Tag, reader and the place behind the name.
+
+        @raise CommandError: the tag, if there is one, is in C{_tag}.
+        """
+        match = _HEAD.match(line)
+        if match is None or match.end(1) > self.limits.tag_octets:
+            self._tag = self._read_tag(line)
+            if self._tag is None:
+                raise CommandError("expected a tag and a command")
+            raise CommandError("expected a command")
+        self._tag, name = match.groups()
+        self._name = name.upper()
+        reader = self._commands.get(self._name)
+        if reader is None:
+            raise CommandError("unknown command")
+        return self._tag, reader, match.end()
+
+    def _parse(self, line: bytes) -> Event:
+        """A command that is one line."""
+        try:
+            tag, reader, position = self._head(line)
+            if not self.utf8 and not line.isascii():
+                raise CommandError("8-bit octets need UTF8=ACCEPT or IMAP4rev2 enabled")
+            event: Event = reader(tag, Cursor(line, position, utf8=self.utf8))
+        except CommandError as error:
+            event = BadCommand(self._tag, error.text, error.code, error.condition)
+        self._tag = None
+        return event
+
+    def _cursor(self, text: bytes, position: int) -> Cursor:
+        return Cursor(text, position, iter(self._literals), utf8=self.utf8)
+
+    def _parse_parts(self) -> Event:
+        """A command with literals, after its last line."""
+        text = b"\r\n".join(self._text)
+        try:
+            tag, reader, position = self._head(text)
+            if not self.utf8 and not text.isascii():
+                raise CommandError("8-bit octets need a literal, or UTF8=ACCEPT or IMAP4rev2 enabled")
+            event: Event = reader(tag, self._cursor(text, position))
+        except CommandError as error:
+            event = BadCommand(self._tag, error.text, error.code, error.condition)
+        self._reset()
+        return event
+
+    # -- literals ---------------------------------------------------------------------------------------------------
+
+    def _announcement(self, line: bytes, mark: re.Match[bytes]) -> Event | None:
+        """A line that ends with the announcement of a literal."""
+        size = int(mark.group(2))
+        synchronising = not mark.group(3)
+        try:
+            if not self._text and not self._messages:
+                self._head(line)
+            most = self.limits.nonsync_literal_octets
+            if most is not None and size > most and not synchronising:
+                # RFC 7888 section 5: with LITERAL- the client must wait when it is more than 4096 octets.
+                raise CommandError(f"literal of more than {most} octets without waiting", "TOOBIG")
+            if self._name == b"APPEND":
+                message = self._announced_message(line[: mark.start()], size, mark)
+                if message is not None:
+                    self._messages.append(message)
+                    self._state = _State.ANNOUNCED
+                    return message
+            self._check_literal(len(line), size)
+        except CommandError as error:
+            event = BadCommand(self._tag, error.text, error.code, error.condition)
+            self._reset()
+            if not synchronising:
+                self._start_skipping(size)
+            return event
+        self._text.append(line)
+        self._octets += len(line) + size
+        self._remaining = size
+        self._state = _State.LITERAL
+        self._progress = True
+        return NeedContinuation(self._tag or b"", size) if synchronising else None
+
+    def _check_literal(self, line_octets: int, size: int) -> None:
+        limits = self.limits
+        if size > limits.literal_octets:
+            raise CommandError("literal is too long", "TOOBIG")
+        if self._octets + line_octets + size > limits.command_octets:
+            raise CommandError("command is too long", "TOOBIG")
+        if len(self._literals) >= limits.literals:
+            raise CommandError("too many literals", "TOOBIG")
+
+    def _literal(self) -> None:
+        """Collect a literal that is an argument."""
+        start = self._position
+        chunk = self._buffer[start : start + self._remaining]
+        self._position = start + len(chunk)
+        self._remaining -= len(chunk)
+        if chunk:
+            self._parts.append(chunk)
+        if not self._remaining:
+            self._literals.append(b"".join(self._parts))
+            self._parts = []
+            self._state = _State.LINE
+            self._progress = True
+
+    # -- APPEND -----------------------------------------------------------------------------------------------------
+
+    def _announced_message(self, before: bytes, size: int, mark: re.Match[bytes]) -> AppendMessage | None:
+        """The message whose literal is announced behind C{before}; C{None} when it is the mailbox's name."""
+        index = len(self._messages)
+        if index >= self.limits.literals:
+            raise CommandError("too many messages", "TOOBIG")
+        # Flags and dates of all messages are kept until the end of the command.
+        self._octets += len(before)
+        if self._octets > self.limits.command_octets:
+            raise CommandError("command is too long", "TOOBIG")
+        if index:
+            cursor = self._cursor(self._close_utf8(before), 0)
+        else:
+            text = b"\r\n".join([*self._text, before])
+            cursor = self._cursor(text, self._head(text)[2])
+        if not self.utf8 and not before.isascii():
+            raise CommandError("8-bit octets need a literal, or UTF8=ACCEPT or IMAP4rev2 enabled")
+        prefix = append_prefix(cursor, first=not index)
+        if prefix is None:
+            return None
+        binary = bool(mark.group(1))
+        if prefix.utf8 and not binary:
+            raise CommandError("UTF8 needs a literal8")
+        self._utf8_open = prefix.utf8
+        self._remaining = size
+        return AppendMessage(
+            self._tag or b"",
+            prefix.mailbox if prefix.mailbox is not None else self._messages[0].mailbox,
+            size,
+            prefix.flags,
+            prefix.received,
+            binary,
+            prefix.utf8,
+            not mark.group(3),
+            index,
+        )
+
+    def _close_utf8(self, text: bytes) -> bytes:
+        """The text behind a message without the parenthesis that belongs to ``UTF8 (``."""
+        if not self._utf8_open:
+            return text
+        if not text.startswith(b")"):
+            raise CommandError("expected a closing parenthesis")
+        return text[1:]
+
+    def _message(self) -> Event | None:
+        """Hand out octets of a message."""
+        message = self._messages[-1]
+        if self._continuation_due:
+            self._continuation_due = False
+            self._progress = True
+            return NeedContinuation(message.tag, message.size_octets)
+        start = self._position
+        if start == len(self._buffer) and self._remaining:
+            return None
+        chunk = self._buffer[start : start + self._remaining]
+        self._position = start + len(chunk)
+        self._remaining -= len(chunk)
+        if not message.binary and b"\0" in chunk:
+            # RFC 9051 section 9: CHAR8 has no NUL; RFC 3516 section 4.4: a literal8 may have it.
+            remaining = self._remaining
+            self._reset()
+            self._start_skipping(remaining)
+            return BadCommand(message.tag, "NUL in a message that is no literal8")
+        if not self._remaining:
+            self._state = _State.LINE
+        return AppendChunk(chunk, not self._remaining)
+
+    def _after_message(self, line: bytes) -> Event:
+        """The last line of APPEND."""
+        messages = tuple(self._messages)
+        try:
+            if self._close_utf8(line):
+                raise CommandError("unexpected text after the message")
+            event: Event = Append(messages[0].tag, messages[0].mailbox, messages)
+        except CommandError as error:
+            event = BadCommand(messages[0].tag, error.text)
+        self._reset()
+        return event
+
+    # -- reading over -----------------------------------------------------------------------------------------------
+
+    def _start_skipping(self, size: int) -> None:
+        """Read over a literal that the client sends anyway, and the rest of its command."""
+        self._skipped = 0
+        self._skip_tail = b""
+        self._remaining = size
+        self._state = _State.SKIP_LITERAL
+
+    def _skip_literal(self) -> Event | None:
+        if self._skipped + self._remaining > self.limits.skip_octets:
+            return self._give_up()
+        taken = min(self._remaining, len(self._buffer) - self._position)
+        self._position += taken
+        self._remaining -= taken
+        self._skipped += taken
+        if not self._remaining:
+            self._skip_tail = b""
+            self._state = _State.SKIP_LINE
+            self._progress = True
+        return None
+
+    def _skip_line(self) -> Event | None:
+        """Read over a line and, if it announces a literal that comes unasked, over that and the next line."""
+        buffer, start = self._buffer, self._position
+        end = buffer.find(b"\n", start)
+        stop = len(buffer) if end < 0 else end
+        self._skipped += stop - start
+        if self._skipped > self.limits.skip_octets:
+            return self._give_up()
+        self._skip_tail = (self._skip_tail + buffer[max(start, stop - _MARK_OCTETS) : stop])[-_MARK_OCTETS:]
+        if end < 0:
+            self._position = stop
+            return None
+        self._position = end + 1
+        self._progress = True
+        mark = _MARK.search(self._skip_tail.removesuffix(b"\r"))
+        if mark is not None and mark.group(3):
+            self._remaining = int(mark.group(2))
+            self._state = _State.SKIP_LITERAL
+        else:
+            self._state = _State.LINE
+        return None
+
+    def _give_up(self) -> TooMuch:
+        self._state = _State.DEAD
+        self._buffer = b""
+        self._position = self._searched = 0
+        return TooMuch("too much to read over")
