@@ -117,8 +117,10 @@ def parse_domains(data: bytes, static: StaticConfig | None = None, name: str = D
     domains = _convert(data, DomainsConfig, problems)
     if domains is not None:
         check_domains(domains, problems)
-        if static is not None:
-            check_postmaster(static, domains, problems)
+    if domains is not None and static is not None:
+        noted = Problems("mox.conf")
+        check_postmaster(static, domains, noted)
+        problems.lines += noted.lines
     if problems.lines or domains is None:
         raise ConfigurationError(tuple(problems.lines))
     return domains
