@@ -127,6 +127,17 @@ class LiveServer:
         fresh, self.seen = text[self.seen :], len(text)
         return re.findall(r"Traceback \(most recent call last\)[\s\S]{0,4000}", fresh)
 
+    def certificate(self) -> str:
+        """The certificate it shows, as PEM."""
+        with (
+            socket.create_connection((self.ip, IMAPS), timeout=5) as plain,
+            unverified().wrap_socket(plain) as connection,
+        ):
+            shown = connection.getpeercert(binary_form=True)
+        if shown is None:
+            raise LookupError("no certificate")
+        return ssl.DER_cert_to_PEM_cert(shown)
+
     def imap(self) -> imaplib.IMAP4:
         """A logged-in IMAP connection over TLS."""
         connection = imaplib.IMAP4_SSL(self.ip, IMAPS, ssl_context=unverified(), timeout=CLIENT_SECONDS)
