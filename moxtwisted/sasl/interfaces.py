@@ -7,7 +7,8 @@ the exchange never looks inside.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
+from typing import Any
 
 from zope.interface import Attribute, Interface
 
@@ -58,7 +59,7 @@ class IServerExchange(Interface):
     mechanism = Attribute("str: the SASL mechanism name in upper case")
     username = Attribute("str: the user name as far as the peer has sent it, for the log; else empty")
 
-    def respond(data: bytes | None) -> Awaitable[ServerStep]:
+    def respond(data: bytes | None) -> Coroutine[Any, Any, ServerStep]:
         """Take the peer's next message.
 
         @param data: octets after base64 decoding; C{None} on the first call when the peer sent no initial
@@ -67,5 +68,5 @@ class IServerExchange(Interface):
             further call is a L{Failure} with C{Reason.BAD_PROTOCOL}.
         """
 
-    def abort() -> Awaitable[Failure]:
+    def abort() -> Coroutine[Any, Any, Failure]:
         """The peer cancelled the exchange (C{*} in SMTP and IMAP), or its base64 was bad."""
