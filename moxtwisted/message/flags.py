@@ -39,7 +39,16 @@ _BITS: Final = {name.lower(): bit for bit, name in SYSTEM_FLAGS.items()}
 # RFC 9051 section 2.3.2 and the IANA registry: keywords are compared without case; these are written so.
 _SPELLING: Final = {
     name.lower(): name
-    for name in ("$Forwarded", "$MDNSent", "$Junk", "$NotJunk", "$Phishing", "$Important", "$SubmitPending", "$Submitted")
+    for name in (
+        "$Forwarded",
+        "$MDNSent",
+        "$Junk",
+        "$NotJunk",
+        "$Phishing",
+        "$Important",
+        "$SubmitPending",
+        "$Submitted",
+    )
 }
 
 
