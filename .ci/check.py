@@ -43,7 +43,20 @@ STEPS: Mapping[str, Sequence[Sequence[str]]] = {
     "types": [[PYTHON, "-m", "mypy", *TYPED]],
     "docs": [
         [PYTHON, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build/html"],
-        [PYTHON, "-m", "pydoctor", "--quiet", "--warnings-as-errors"],
+        [PYTHON, ".ci/apidocs.py"],
+        [
+            PYTHON,
+            "-m",
+            "towncrier",
+            "build",
+            "--config",
+            "newsfragments/towncrier.toml",
+            "--dir",
+            ".",
+            "--draft",
+            "--version",
+            "next",
+        ],
     ],
     "suite": [[PYTHON, "-m", "twisted.trial", "--jobs", "2", "tests"]],
 }
@@ -159,7 +172,7 @@ def main(names: Sequence[str]) -> int:
             if name == "suite":
                 problems += close(code, lines)
             elif code:
-                problems.append(f"{name} ({Path(command[0]).name if len(command) < 3 else command[2]})")
+                problems.append(f"{name} ({' '.join(command[1:3])})")
     if problems:
         print(f"\nnot good: {'; '.join(problems)}")
     return 1 if problems else 0
