@@ -112,7 +112,8 @@ class Cursor:
             raise CommandError("expected a space" if self.position < len(self.text) else "missing arguments")
         self.position += 1
 
-    def _match(self, pattern: re.Pattern[bytes], what: str) -> bytes:
+    def scan(self, pattern: re.Pattern[bytes], what: str) -> bytes:
+        """What the pattern matches at the cursor; C{what} is for the error when it does not."""
         match = pattern.match(self.text, self.position)
         if match is None:
             raise CommandError(f"expected {what}")
@@ -123,11 +124,11 @@ class Cursor:
 
     def atom(self, what: str = "an atom") -> bytes:
         """An C{atom}, as it is."""
-        return self._match(_ATOM, what)
+        return self.scan(_ATOM, what)
 
     def keyword(self, what: str = "a keyword") -> bytes:
         """An C{atom} in upper case."""
-        return self._match(_ATOM, what).upper()
+        return self.scan(_ATOM, what).upper()
 
     def base64_or_equals(self) -> bytes:
         """The rest of the command, as it is: an initial SASL response."""
@@ -248,7 +249,7 @@ class Cursor:
 
     def flag(self) -> str:
         """A flag or keyword; system flags get their usual case."""
-        return _flag(self._match(_FLAG, "a flag"))
+        return _flag(self.scan(_FLAG, "a flag"))
 
     def flag_list(self) -> tuple[str, ...]:
         """Flags in parentheses, maybe none, each once."""

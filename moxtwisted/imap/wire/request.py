@@ -1,0 +1,426 @@
+r"""Writing commands, for a client: the way back from L{moxtwisted.imap.wire.commands} to octets.
+
+A request is a list of segments: after each but the last, the client waits for a continuation. With non-synchronising
+literals (RFC 7888) there is one segment::
+
+    render_command(Login(b"a1", "alice", "päss"), literals=NonSync.NONE)
+      -> [b'a1 LOGIN alice {5}\r\n', b'p\xc3\xa4ss\r\n']
+
+What is read by L{moxtwisted.imap.wire.parser.CommandReader} from a command written here is the command again.
+"""
+
+from __future__ import annotations
+
+import binascii
+from collections.abc import Callable, Iterable, Sequence
+from datetime import date, datetime
+from enum import Enum
+from typing import Any
+
+from attrs import frozen
+
+from moxtwisted.imap.wire import commands as c
+from moxtwisted.imap.wire import mailboxname, render
+from moxtwisted.imap.wire import searchkeys as k
+from moxtwisted.imap.wire.lexer import MONTHS
+
+__all__ = ["NonSync", "Outgoing", "RequestWriter", "render_append", "render_command"]
+
+NONSYNC_MINUS_OCTETS = 4096
+"""RFC 7888 section 5: the largest literal that LITERAL- lets a client send without waiting."""
+
+
+class NonSync(Enum):
+    """Which literals the server takes without continuation."""
+
+    NONE = 0
+    SMALL = 1
+    """LITERAL-, or IMAP4rev2: up to 4096 octets."""
+    ALL = 2
+    """LITERAL+."""
+
+
+@frozen
+class Outgoing:
+    """A message to be appended.
+
+    @ivar data: with CRLF line ends; literal8 is used when it has NUL.
+    @ivar flags: as C{"\\\\Seen"}.
+    @ivar received: aware of its zone, or C{None} for now.
+    """
+
+    data: bytes
+    flags: tuple[str, ...] = ()
+    received: datetime | None = None
+
+
+class RequestWriter:
+    """Gathers the octets of one command.
+
+    @param literals: which literals go without waiting.
+    @param utf8: whether IMAP4rev2 or UTF8=ACCEPT was enabled.
+    """
+
+    def __init__(self, literals: NonSync = NonSync.NONE, *, utf8: bool = False) -> None:
+        self._literals = literals
+        self._parts: list[bytes] = []
+        self._segments: list[bytes] = []
+        self.utf8 = utf8
+
+    def write(self, octets: bytes) -> None:
+        """Add octets as they are."""
+        self._parts.append(octets)
+
+    def literal(self, value: bytes, *, binary: bool = False) -> None:
+        """Add a literal."""
+        waits = self._literals is NonSync.NONE or (
+            self._literals is NonSync.SMALL and len(value) > NONSYNC_MINUS_OCTETS
+        )
+        prefix = b"~" if binary else b""
+        self._parts.append(b"%b{%d%b}\r\n" % (prefix, len(value), b"" if waits else b"+"))
+        if waits:
+            self._segments.append(b"".join(self._parts))
+            self._parts = []
+        self._parts.append(value)
+
+    def string(self, value: str) -> None:
+        """Add a quoted string or a literal."""
+        octets = value.encode("utf-8")
+        written = render.string(octets, utf8=self.utf8)
+        if written.startswith(b"{"):
+            self.literal(octets)
+        else:
+            self.write(written)
+
+    def astring(self, value: str | bytes) -> None:
+        """Add an astring."""
+        octets = value.encode("utf-8") if isinstance(value, str) else value
+        written = render.astring(octets, utf8=self.utf8)
+        if written.startswith(b"{"):
+            self.literal(octets)
+        else:
+            self.write(written)
+
+    def mailbox(self, name: str) -> None:
+        """Add a mailbox name or a pattern."""
+        self.astring(mailboxname.encode(name, utf8=self.utf8))
+
+    def finish(self) -> list[bytes]:
+        """The segments, the last with its CRLF."""
+        return [*self._segments, b"".join([*self._parts, b"\r\n"])]
+
+
+# -- search keys -----------------------------------------------------------------------------------------------------
+
+
+def _day(day: date) -> bytes:
+    return b"%d-%b-%04d" % (day.day, MONTHS[day.month - 1], day.year)
+
+
+def _write_flag(writer: RequestWriter, key: k.HasFlag) -> None:
+    if key.flag == "\\Recent":
+        writer.write(b"RECENT" if key.present else b"OLD")
+    elif key.flag.startswith("\\"):
+        writer.write(f"{'' if key.present else 'UN'}{key.flag[1:].upper()}".encode("ascii"))
+    else:
+        writer.write(f"{'' if key.present else 'UN'}KEYWORD {key.flag}".encode("ascii"))
+
+
+def _write_header(writer: RequestWriter, key: k.HeaderContains) -> None:
+    if key.field in {"Bcc", "Cc", "From", "Subject", "To"}:
+        writer.write(key.field.upper().encode("ascii") + b" ")
+    else:
+        writer.write(b"HEADER ")
+        writer.astring(key.field)
+        writer.write(b" ")
+    writer.astring(key.text)
+
+
+def _write_modseq(writer: RequestWriter, key: k.ModSeqAtLeast) -> None:
+    entry = b"%b %b " % (render.quoted(key.entry), key.entry_type.encode("ascii")) if key.entry else b""
+    writer.write(b"MODSEQ %b%d" % (entry, key.modseq))
+
+
+def _text_key(word: bytes) -> Callable[[RequestWriter, Any], None]:
+    def write(writer: RequestWriter, key: Any) -> None:
+        writer.write(word + b" ")
+        writer.astring(key.text if hasattr(key, "text") else key.object_id)
+
+    return write
+
+
+def _plain(form: Callable[[Any], bytes]) -> Callable[[RequestWriter, Any], None]:
+    return lambda writer, key: writer.write(form(key))
+
+
+def _write_and(writer: RequestWriter, key: k.And) -> None:
+    writer.write(b"(")
+    _write_all(writer, key.keys)
+    writer.write(b")")
+
+
+def _write_not(writer: RequestWriter, key: k.Not) -> None:
+    writer.write(b"NOT ")
+    write_key(writer, key.key)
+
+
+def _write_or(writer: RequestWriter, key: k.Or) -> None:
+    writer.write(b"OR ")
+    _write_all(writer, (key.left, key.right))
+
+
+_KEYS: dict[type[k.SearchKey], Callable[[RequestWriter, Any], None]] = {
+    k.Everything: _plain(lambda _key: b"ALL"),
+    k.And: _write_and,
+    k.Or: _write_or,
+    k.Not: _write_not,
+    k.HasFlag: _write_flag,
+    k.HeaderContains: _write_header,
+    k.BodyContains: _text_key(b"BODY"),
+    k.TextContains: _text_key(b"TEXT"),
+    k.InternalDate: _plain(lambda key: key.comparison.value.encode() + b" " + _day(key.day)),
+    k.SentDate: _plain(lambda key: b"SENT" + key.comparison.value.encode() + b" " + _day(key.day)),
+    k.SavedDate: _plain(lambda key: b"SAVED" + key.comparison.value.encode() + b" " + _day(key.day)),
+    k.SaveDateSupported: _plain(lambda _key: b"SAVEDATESUPPORTED"),
+    k.Younger: _plain(lambda key: b"YOUNGER %d" % key.seconds),
+    k.Older: _plain(lambda key: b"OLDER %d" % key.seconds),
+    k.Larger: _plain(lambda key: b"LARGER %d" % key.octets),
+    k.Smaller: _plain(lambda key: b"SMALLER %d" % key.octets),
+    k.UidIn: _plain(lambda key: b"UID " + key.uids.render()),
+    k.NumberIn: _plain(lambda key: key.numbers.render()),
+    k.ModSeqAtLeast: _write_modseq,
+    k.EmailIdIs: _text_key(b"EMAILID"),
+    k.ThreadIdIs: _text_key(b"THREADID"),
+}
+
+
+def write_key(writer: RequestWriter, key: k.SearchKey) -> None:
+    """Add a search key, in parentheses where it is several."""
+    _KEYS[type(key)](writer, key)
+
+
+def _write_all(writer: RequestWriter, keys: Sequence[k.SearchKey]) -> None:
+    for index, key in enumerate(keys):
+        if index:
+            writer.write(b" ")
+        write_key(writer, key)
+
+
+# -- arguments of commands -------------------------------------------------------------------------------------------
+
+
+def _words(members: Iterable[Enum]) -> bytes:
+    return " ".join(sorted(member.value for member in members)).encode("ascii")
+
+
+def _no_arguments(_writer: RequestWriter, _command: c.Command) -> None:
+    return None
+
+
+def _mailbox_only(writer: RequestWriter, command: Any) -> None:
+    writer.write(b" ")
+    writer.mailbox(command.mailbox)
+
+
+def _id(writer: RequestWriter, command: c.Id) -> None:
+    if command.parameters is None:
+        writer.write(b" NIL")
+        return
+    writer.write(b" (")
+    for index, (name, value) in enumerate(command.parameters):
+        writer.write(b" " if index else b"")
+        writer.string(name)
+        writer.write(b" ")
+        if value is None:
+            writer.write(b"NIL")
+        else:
+            writer.string(value)
+    writer.write(b")")
+
+
+def _login(writer: RequestWriter, command: c.Login) -> None:
+    writer.write(b" ")
+    writer.astring(command.username)
+    writer.write(b" ")
+    writer.astring(command.password)
+
+
+def _authenticate(writer: RequestWriter, command: c.Authenticate) -> None:
+    writer.write(b" " + command.mechanism.encode("ascii"))
+    if command.initial_response is not None:
+        writer.write(b" " + (binascii.b2a_base64(command.initial_response, newline=False) or b"="))
+
+
+def _enable(writer: RequestWriter, command: c.Enable) -> None:
+    writer.write(f" {' '.join(command.capabilities)}".encode("ascii"))
+
+
+def _select(writer: RequestWriter, command: c.Select) -> None:
+    _mailbox_only(writer, command)
+    parameters = [b"CONDSTORE"] if command.condstore else []
+    known = command.qresync
+    if known is not None:
+        parts = [b"%d %d" % (known.uidvalidity, known.modseq)]
+        if known.known_uids is not None:
+            parts.append(known.known_uids.render())
+        if known.match is not None:
+            parts.append(render.parenthesized([known.match[0].render(), known.match[1].render()]))
+        parameters.append(b"QRESYNC " + render.parenthesized(parts))
+    if parameters:
+        writer.write(b" " + render.parenthesized(parameters))
+
+
+def _create(writer: RequestWriter, command: c.Create) -> None:
+    _mailbox_only(writer, command)
+    if command.use is not None:
+        writer.write(b" (USE %b)" % render.flags(command.use))
+
+
+def _rename(writer: RequestWriter, command: c.Rename) -> None:
+    _mailbox_only(writer, command)
+    writer.write(b" ")
+    writer.mailbox(command.new_name)
+
+
+def _pattern(writer: RequestWriter, pattern: str) -> None:
+    writer.write(b" ")
+    writer.mailbox(pattern)
+
+
+def _list(writer: RequestWriter, command: c.List) -> None:
+    if command.selection:
+        writer.write(b" (%b)" % _words(command.selection))
+    elif command.extended:
+        writer.write(b" ()")
+    _pattern(writer, command.reference)
+    if len(command.patterns) == 1:
+        _pattern(writer, command.patterns[0])
+    else:
+        writer.write(b" (")
+        for index, pattern in enumerate(command.patterns):
+            writer.write(b" " if index else b"")
+            writer.mailbox(pattern)
+        writer.write(b")")
+    options = [_words(command.returns)] if command.returns else []
+    if command.status:
+        options.append(_status_items(command.status))
+    if options:
+        writer.write(b" RETURN " + render.parenthesized(options))
+
+
+def _status_items(items: Sequence[c.StatusItem]) -> bytes:
+    return b"STATUS " + render.parenthesized([item.value.encode("ascii") for item in items])
+
+
+def _lsub(writer: RequestWriter, command: c.Lsub) -> None:
+    _pattern(writer, command.reference)
+    _pattern(writer, command.pattern)
+
+
+def _status(writer: RequestWriter, command: c.Status) -> None:
+    _mailbox_only(writer, command)
+    writer.write(b" " + render.parenthesized([item.value.encode("ascii") for item in command.items]))
+
+
+def _uid_expunge(writer: RequestWriter, command: c.UIDExpunge) -> None:
+    writer.write(b" " + command.numbers.render())
+
+
+def _search(writer: RequestWriter, command: c.Search) -> None:
+    if command.returns is not None:
+        writer.write(b" RETURN (%b)" % _words(command.returns))
+    if command.charset is not None:
+        writer.write(b" CHARSET " + command.charset.encode("ascii"))
+    writer.write(b" ")
+    if isinstance(command.key, k.And):
+        _write_all(writer, command.key.keys)
+    else:
+        write_key(writer, command.key)
+
+
+def _fetch(writer: RequestWriter, command: c.Fetch) -> None:
+    requested = render.parenthesized([item.request() for item in command.attributes])
+    writer.write(b" %b %b" % (command.numbers.render(), requested))
+    if command.changed_since is not None:
+        vanished = b" VANISHED" if command.vanished else b""
+        writer.write(b" (CHANGEDSINCE %d%b)" % (command.changed_since, vanished))
+
+
+def _store(writer: RequestWriter, command: c.Store) -> None:
+    writer.write(b" %b " % command.numbers.render())
+    if command.unchanged_since is not None:
+        writer.write(b"(UNCHANGEDSINCE %d) " % command.unchanged_since)
+    silent = ".SILENT" if command.silent else ""
+    writer.write(f"{command.mode.value}FLAGS{silent} ({' '.join(command.flags)})".encode("ascii"))
+
+
+def _transfer(writer: RequestWriter, command: c.Copy | c.Move) -> None:
+    writer.write(b" %b " % command.numbers.render())
+    writer.mailbox(command.mailbox)
+
+
+_ARGUMENTS: dict[type[c.Command], Callable[[RequestWriter, Any], None]] = {
+    c.Id: _id,
+    c.Login: _login,
+    c.Authenticate: _authenticate,
+    c.Enable: _enable,
+    c.Select: _select,
+    c.Create: _create,
+    c.Delete: _mailbox_only,
+    c.Rename: _rename,
+    c.Subscribe: _mailbox_only,
+    c.Unsubscribe: _mailbox_only,
+    c.List: _list,
+    c.Lsub: _lsub,
+    c.Status: _status,
+    c.UIDExpunge: _uid_expunge,
+    c.Search: _search,
+    c.Fetch: _fetch,
+    c.Store: _store,
+    c.Copy: _transfer,
+    c.Move: _transfer,
+}
+
+
+def render_command(
+    command: c.Command, *, literals: NonSync = NonSync.NONE, utf8: bool = False
+) -> list[bytes]:
+    """The segments of a command; DONE has no tag. For APPEND there is L{render_append}.
+
+    @return: one or more; between two, the client waits for a continuation.
+    @raise TypeError: for APPEND.
+    """
+    if isinstance(command, c.Append):
+        raise TypeError("APPEND needs the messages: use render_append")
+    if isinstance(command, c.Done):
+        return [b"DONE\r\n"]
+    writer = RequestWriter(literals, utf8=utf8)
+    name = command.name
+    if isinstance(command, c.Select) and command.examine:
+        name = "EXAMINE"
+    uid = "UID " if getattr(command, "uid", False) else ""
+    writer.write(b"%b %b" % (command.tag, f"{uid}{name}".encode("ascii")))
+    _ARGUMENTS.get(type(command), _no_arguments)(writer, command)
+    return writer.finish()
+
+
+def render_append(
+    tag: bytes,
+    mailbox: str,
+    messages: Sequence[Outgoing],
+    *,
+    literals: NonSync = NonSync.NONE,
+    utf8: bool = False,
+) -> list[bytes]:
+    """The segments of an APPEND of one message, or of several (RFC 3502)."""
+    writer = RequestWriter(literals, utf8=utf8)
+    writer.write(tag + b" APPEND ")
+    writer.mailbox(mailbox)
+    for message in messages:
+        if message.flags:
+            writer.write(b" " + render.flags(message.flags))
+        if message.received is not None:
+            writer.write(b" " + render.date_time(message.received))
+        writer.write(b" ")
+        writer.literal(message.data, binary=b"\0" in message.data)
+    return writer.finish()
