@@ -9,7 +9,7 @@ one fails, and the suite comes last, so that the output ends with what trial say
     798 passed, 0 failed, 14 skipped
 
 The exit code is 0 only when every step succeeded, at least one test was run and, with ``MOXTWISTED_NO_SKIP`` set in the
-environment, none was skipped.
+environment, none was skipped for want of something that could be installed.
 """
 
 from __future__ import annotations
@@ -18,12 +18,19 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 NO_SKIP = "MOXTWISTED_NO_SKIP"
+
+#: Nothing can install what lies beside the repository (the texts of the RFCs): a skip for want of it is never a failure.
+BESIDE = "../shared"
+
+#: A command that takes longer than this hangs, and is ended. The whole suite stays under ten minutes on two cores.
+COMMAND_SECONDS = 1800.0
 PYTHON = sys.executable
 SCRIPTS = Path(PYTHON).parent
 
@@ -125,10 +132,13 @@ def run(command: Sequence[str]) -> tuple[int, list[str]]:
         command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
     ) as child:
         assert child.stdout is not None
+        limit = threading.Timer(COMMAND_SECONDS, child.kill)
+        limit.start()
         for line in child.stdout:
             sys.stdout.write(line)
             sys.stdout.flush()
             lines.append(line.rstrip("\n"))
+        limit.cancel()
     return child.returncode, lines
 
 
@@ -145,11 +155,12 @@ def close(code: int, lines: Sequence[str]) -> list[str]:
     if not counted.passed + counted.failed + counted.skipped:
         problems.append("no test was run")
     if counted.skipped:
-        strict = bool(os.environ.get(NO_SKIP))
-        if strict:
+        reasons = skip_reasons(lines)
+        allowed = sum(number for reason, number in reasons.items() if BESIDE in reason)
+        if os.environ.get(NO_SKIP) and counted.skipped > allowed:
             problems.append(f"tests were skipped, and {NO_SKIP} is set")
         print("\nskipped:")
-        for reason, number in sorted(skip_reasons(lines).items()):
+        for reason, number in sorted(reasons.items()):
             print(f"  {number:4} x {reason}")
         sys.path.insert(0, str(ROOT))
         from tests.integration import peers

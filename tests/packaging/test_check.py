@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -88,3 +89,41 @@ class PythonTests(SynchronousTestCase):
         self.patch(python_fits, "NEEDED", (99, 0))
         self.assertIn("needs Python 99.0 or newer", python_fits.problem())
         self.assertIn("make PYTHON=", python_fits.problem())
+
+
+class CloseTests(SynchronousTestCase):
+    """The verdict over a run of the suite."""
+
+    def verdict(self, *lines: str, code: int = 0, strict: bool = False) -> list[str]:
+        """What is wrong with a run that printed these lines."""
+        self.patch(check.os, "environ", {check.NO_SKIP: "1"} if strict else {})
+        self.patch(sys, "stdout", io.StringIO())
+        problems: list[str] = check.close(code, lines)
+        return problems
+
+    def test_good(self) -> None:
+        """A run that passed is good."""
+        self.assertEqual(self.verdict("Ran 2 tests in 0.1s", "PASSED (successes=2)", strict=True), [])
+
+    def test_nothing_run(self) -> None:
+        """A run of no tests is not."""
+        self.assertEqual(self.verdict("Ran 0 tests in 0.0s", "PASSED"), ["no test was run"])
+
+    def test_cut_short(self) -> None:
+        """A run without a verdict is not, whatever its exit code."""
+        self.assertEqual(self.verdict("Ran 2 tests in 0.1s"), ["trial did not finish"])
+
+    def test_exit_code_counts(self) -> None:
+        """A run that ended badly after a good verdict is not."""
+        self.assertEqual(
+            self.verdict("Ran 1 tests in 0.1s", "PASSED (successes=1)", code=1), ["tests failed"]
+        )
+
+    def test_skips(self) -> None:
+        """A skip is a failure only where skipping is forbidden, and never for what lies beside the repository."""
+        ending = ("-----", "Ran 1 tests in 0.1s", "PASSED (skips=1)")
+        missing = ("[SKIPPED]", "needs swaks", "", "tests.a", *ending)
+        beside = ("[SKIPPED]", "needs ../shared/rfc beside the repository", "", "tests.a", *ending)
+        self.assertEqual(self.verdict(*missing), [])
+        self.assertEqual(len(self.verdict(*missing, strict=True)), 1)
+        self.assertEqual(self.verdict(*beside, strict=True), [])
