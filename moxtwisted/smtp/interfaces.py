@@ -36,13 +36,14 @@ if TYPE_CHECKING:
 __all__ = [
     "Answer",
     "IMessageSink",
+    "ISMTPCommandHandler",
     "ISMTPHandler",
     "ISMTPHandlerFactory",
     "ISMTPInterceptor",
 ]
 
 #: The answer to a command: a reply, C{None} for the standard positive one, or an awaitable of either.
-Answer: TypeAlias = "Reply | None | Awaitable[Reply | None]"
+Answer: TypeAlias = "Reply | Awaitable[Reply | None] | None"
 
 
 class ISMTPHandlerFactory(Interface):
@@ -51,8 +52,8 @@ class ISMTPHandlerFactory(Interface):
     def connected(peer: Peer) -> Any:
         """A client connected (after a PROXY header, before the greeting and before implicit TLS).
 
-        @return: an L{ISMTPHandler}, or a L{Reply} of 4yz or 5yz that is sent instead of the greeting before the
-            connection is closed, or an awaitable of either.
+        @return: an L{ISMTPHandler}, or a L{Reply} of 4yz or 5yz that is sent instead of the greeting (with implicit TLS:
+            nothing is sent) before the connection is closed, or an awaitable of either.
         """
 
 
@@ -88,12 +89,14 @@ class ISMTPHandler(Interface):
         """AUTH: begin an exchange.
 
         @param mechanism: one of C{ServerSettings.mechanisms}, upper case.
-        @return: an L{moxtwisted.sasl} server exchange, or a L{Reply} that refuses, or an awaitable of either.
+        @return: an L{IServerExchange<moxtwisted.sasl.interfaces.IServerExchange>}, or a L{Reply} that refuses, or an
+            awaitable of either.
         """
 
     def authenticated(identity: Any) -> Answer:
-        """The exchange succeeded; C{identity} is what it yielded. A refusal here is the reply to AUTH.
+        """The exchange succeeded. A refusal here is the reply to AUTH.
 
+        @param identity: the L{Success<moxtwisted.sasl.outcome.Success>} of the exchange.
         @return: None for 235 2.7.0.
         """
 
@@ -109,7 +112,7 @@ class ISMTPHandler(Interface):
         @return: an L{IMessageSink}, or a L{Reply} that refuses, or an awaitable of either.
         """
 
-    def data_done(sink: Any) -> Reply | None | Sequence[Reply | None] | Awaitable[Any]:
+    def data_done(sink: Any) -> Reply | Sequence[Reply | None] | Awaitable[Any] | None:
         """The message is complete. Our positive reply means that it is safe (RFC 5321 section 4.2.5).
 
         @return: the reply; in LMTP a sequence with one reply per accepted recipient (RFC 2033 section 4.2), or one for all.
@@ -132,4 +135,15 @@ class ISMTPInterceptor(Interface):
 
         @return: another reply (a L{moxtwisted.smtp.replies.RawReply} for any octets at all), None to let it pass, or an
             awaitable of either, which may take its time.
+        """
+
+
+class ISMTPCommandHandler(Interface):
+    """A handler that also provides this is asked for the commands that change nothing, and for those of its own extensions."""
+
+    def command(verb: str, argument: str) -> Answer:
+        """VRFY, EXPN, HELP, NOOP, or a verb that an L{Extension<moxtwisted.smtp.extensions.Extension>} added.
+
+        @param argument: what followed the verb, UTF-8; octets that are none are surrogates.
+        @return: None for the standard reply.
         """

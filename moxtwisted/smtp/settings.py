@@ -78,6 +78,8 @@ class Timeouts:
     @ivar shutdown: what a message in transfer gets after C{shutdown()}.
     @ivar slow_read: the pause before each read in slow mode.
     @ivar slow_write: the pause before each octet in slow mode.
+    @ivar slow_total: the longest that one reply is stretched in slow mode.
+    @ivar linger: after a refusal that closes: how long we still read (and throw away), so that the refusal is not lost.
     @ivar auth_failure: the pause before the answer to a failed AUTH grows by so much with each failure after the third.
     """
 
@@ -91,6 +93,8 @@ class Timeouts:
     shutdown: float = 30.0
     slow_read: float = 1.0
     slow_write: float = 1.0
+    slow_total: float = 30.0
+    linger: float = 2.0
     auth_failure: float = 1.0
 
 
