@@ -1,0 +1,271 @@
+"""The queue: mail on its way out, safe on disk before it is acknowledged.
+
+::
+
+    queue = Queue.open(path, key, pool)
+    await queue.submit(outgoing, everyone, limits, now)    # LimitError: the account sent too much today
+    for entry in queue.entries():
+        print(entry.recipient, entry.why)
+
+Nothing takes messages out yet: delivery comes with the outbound service, which will find them here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import define, frozen
+
+from moxtwisted.errors import LimitError
+from moxtwisted.store.bodies import encode
+from moxtwisted.store.database import Database, create_database
+from moxtwisted.store.interfaces import IStagedMessage
+from moxtwisted.store.writer import Lane, WriterPool
+
+__all__ = ["Outgoing", "Queue", "QueueEntry", "QueuedRecipient", "SendingLimits"]
+
+_DAY_SECONDS: Final = 86400
+WAITS_FOR_DELIVERY: Final = "delivery to other servers is not part of this version; kept until it is"
+
+
+@frozen
+class QueuedRecipient:
+    """A recipient elsewhere.
+
+    :ivar address: as on the wire, UTF-8, without angle brackets.
+    :ivar notify: RFC 3461 NOTIFY, words separated by commas, or empty.
+    :ivar orcpt_type: ``rfc822`` or ``utf-8`` with ``orcpt``, decoded; both empty when not given.
+    """
+
+    address: str
+    notify: str = ""
+    orcpt_type: str = ""
+    orcpt: str = ""
+
+
+@frozen(kw_only=True)
+class Outgoing:
+    """A message to be sent.
+
+    :ivar sender: reverse-path without angle brackets; empty for ``<>``.
+    :ivar prefix: header fields to stand before the staged octets.
+    :ivar not_before: seconds since 1970; RFC 4865 hold.
+    """
+
+    account: str
+    sender: str
+    recipients: Sequence[QueuedRecipient]
+    staged: IStagedMessage
+    prefix: bytes
+    message_id: str = ""
+    body: str = "7BIT"
+    smtputf8: bool = False
+    require_tls: bool = False
+    ret: str = ""
+    envid: str = ""
+    not_before: int = 0
+
+
+@frozen(kw_only=True)
+class SendingLimits:
+    """What one account may send in 24 hours."""
+
+    messages: int = 1000
+    new_recipients: int = 200
+
+
+@frozen
+class QueueEntry:
+    """A recipient that waits; times in seconds since 1970."""
+
+    id: int
+    account: str
+    sender: str
+    recipient: str
+    size: int
+    queued: int
+    next_attempt: int
+    attempts: int
+    message_id: str
+    why: str
+
+
+@define(eq=False)
+class _Unit:
+    """The queue's database as its writer sees it."""
+
+    _connection: Any
+
+    def begin(self) -> None:
+        self._connection.execute("BEGIN IMMEDIATE")
+
+    def mark(self) -> int:
+        return int(self._connection.total_changes())
+
+    def commit(self) -> None:
+        self._connection.execute("COMMIT")
+
+    def rollback(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+    def committed(self, report: Any) -> None:
+        """Nothing is kept in memory."""
+
+
+@define(eq=False)
+class Queue:
+    """All outgoing mail of the server."""
+
+    _database: Database
+    _lane: Lane
+    _pool: WriterPool
+
+    @classmethod
+    def open(cls, path: Path, key: bytes | None, pool: WriterPool) -> Queue:
+        """Open the file, or make it.
+
+        :raises KeyRefusedError: when it was written with another key.
+        """
+        if not path.exists():
+            create_database(path, key, "queue")
+        database = Database.open(path, key, "queue")
+        return cls(database, pool.lane(_Unit(database.writer)), pool)
+
+    def submit(
+        self, outgoing: Outgoing, everyone: Sequence[str], limits: SendingLimits, now: int
+    ) -> Awaitable[int]:
+        """Keep a message for its recipients elsewhere, and note that the account sent it.
+
+        :param everyone: all recipients, those here too: they count against the limits.
+        :param now: seconds since 1970.
+        :returns: its id; 0 when nobody is elsewhere, and only the note was made.
+        :raises LimitError: when the account sent too much in 24 hours.
+        """
+        addresses = sorted({address.lower() for address in everyone})
+        return self._lane.submit(lambda: self._submit(outgoing, addresses, limits, now))
+
+    def withdraw(self, submission: int) -> Awaitable[None]:
+        """Remove a message that was not acknowledged after all. The account's counts stay."""
+        return self._lane.submit(lambda: self._withdraw(submission))
+
+    def entries(self, account: str = "") -> list[QueueEntry]:
+        """What waits, the next first; of one account or of all."""
+        rows = self._database.reader.execute(
+            "SELECT r.id, s.account, s.sender, r.address, s.size + length(s.prefix), s.queued, r.next_attempt, r.attempts,"
+            " s.message_id, r.why FROM recipient r JOIN submission s ON s.id = r.submission"
+            " WHERE ?1 = '' OR s.account = ?1 ORDER BY r.next_attempt, r.id",
+            (account,),
+        )
+        return [QueueEntry(*row) for row in rows]
+
+    def close(self) -> Awaitable[None]:
+        """After what was handed in."""
+        closed = self._lane.close(self._database.close)
+        self._pool.release(self._lane)
+        return closed
+
+    # -- in the writer's thread ----------------------------------------------------------------------------------
+
+    def _submit(
+        self,
+        outgoing: Outgoing,
+        addresses: Sequence[str],
+        limits: SendingLimits,
+        now: int,
+    ) -> int:
+        connection = self._database.writer
+        self._check_limits(outgoing.account, addresses, limits, now)
+        connection.execute(
+            "DELETE FROM sent WHERE account = ? AND at < ?", (outgoing.account, now - _DAY_SECONDS)
+        )
+        connection.execute("INSERT INTO sent VALUES (?, ?, ?)", (outgoing.account, now, len(addresses)))
+        connection.executemany(
+            "INSERT INTO correspondent VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+            [(outgoing.account, address, now) for address in addresses],
+        )
+        return self._insert(outgoing, now) if outgoing.recipients else 0
+
+    def _withdraw(self, submission: int) -> None:
+        self._database.writer.execute(
+            "DELETE FROM recipient WHERE submission = ?1;"
+            "DELETE FROM chunk WHERE id BETWEEN ?1 * 65536 AND ?1 * 65536 + 65535;"
+            "DELETE FROM submission WHERE id = ?1",
+            (submission, submission, submission),
+        )
+
+    def _check_limits(self, account: str, addresses: Sequence[str], limits: SendingLimits, now: int) -> None:
+        connection = self._database.writer
+        since = now - _DAY_SECONDS
+        sent = connection.execute(
+            "SELECT count(*) FROM sent WHERE account = ? AND at >= ?", (account, since)
+        ).get
+        if sent >= limits.messages:
+            raise _too_much(f"{account} sent {sent} messages in 24 hours", "too many messages in 24 hours")
+        met = connection.execute(
+            "SELECT count(*) FROM correspondent WHERE account = ? AND since >= ?", (account, since)
+        ).get
+        known = sum(
+            connection.execute(
+                "SELECT count(*) FROM correspondent WHERE account = ? AND address = ?", (account, address)
+            ).get
+            for address in addresses
+        )
+        if len(addresses) > known and met + len(addresses) - known > limits.new_recipients:
+            raise _too_much(
+                f"{account} wrote to {met} new addresses in 24 hours", "too many new recipients in 24 hours"
+            )
+
+    def _insert(self, outgoing: Outgoing, now: int) -> int:
+        connection = self._database.writer
+        connection.execute(
+            "INSERT INTO submission (account, sender, queued, size, prefix, message_id, body, smtputf8, require_tls,"
+            " ret, envid) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                outgoing.account,
+                outgoing.sender,
+                now,
+                outgoing.staged.size,
+                outgoing.prefix,
+                outgoing.message_id,
+                outgoing.body,
+                outgoing.smtputf8,
+                outgoing.require_tls,
+                outgoing.ret,
+                outgoing.envid,
+            ),
+        )
+        submission = int(connection.last_insert_rowid())
+        connection.executemany(
+            "INSERT INTO chunk VALUES (?, ?, ?)",
+            (
+                (submission * 65536 + n, codec, data)
+                for n, (codec, data) in enumerate(map(encode, outgoing.staged.chunks()))
+            ),
+        )
+        connection.executemany(
+            "INSERT INTO recipient (submission, address, notify, orcpt_type, orcpt, next_attempt, why)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [
+                (
+                    submission,
+                    r.address,
+                    r.notify,
+                    r.orcpt_type,
+                    r.orcpt,
+                    max(now, outgoing.not_before),
+                    WAITS_FOR_DELIVERY,
+                )
+                for r in outgoing.recipients
+            ],
+        )
+        return submission
+
+
+def _too_much(detail: str, text: str) -> LimitError:
+    # RFC 3463 section 3.8: X.7.1, not authorised by policy; temporary, because tomorrow it is.
+    error = LimitError(detail, public_text=text)
+    error.reply_code, error.enhanced_code = 451, "4.7.1"
+    return error
