@@ -12,7 +12,14 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime, timedelta, timezone
 
-__all__ = ["parse_date", "parse_imap_datetime", "render_date", "render_imap_date", "render_imap_datetime"]
+__all__ = [
+    "parse_date",
+    "parse_imap_datetime",
+    "render_date",
+    "render_from_line_date",
+    "render_imap_date",
+    "render_imap_datetime",
+]
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -157,3 +164,11 @@ def parse_imap_datetime(octets: bytes) -> int | None:
         (int(hour), int(minute), int(second)),
         -offset if sign == b"-" else offset,
     )
+
+
+def render_from_line_date(seconds: int) -> bytes:
+    """An instant as the From line of an mbox file has it (RFC 4155, asctime in UTC): C{Fri Nov 21 15:55:06 1997}."""
+    t = _civil(seconds, 0)
+    return (
+        f"{_DAYS[t.weekday()]} {_MONTHS[t.month - 1]} {t.day:2d} {t.hour:02d}:{t.minute:02d}:{t.second:02d} {t.year:04d}"
+    ).encode("ascii")

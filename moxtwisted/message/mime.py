@@ -164,6 +164,9 @@ _BLANK_LINE_OR_DASHES = re.compile(rb"\n(?:\r?\n|--)")
 _IDENTITY = frozenset(("7bit", "8bit", "binary"))
 _EMBEDDED = frozenset(("rfc822", "global"))
 _PAD = b" \t\r"
+# Lines with two hyphens that were no boundary line, after which a pattern is compiled to find those that are: it costs
+# about as much as looking at so many lines.
+_MISSES_BEFORE_PATTERN = 200
 # Small pieces are collected before they are looked at, so that octet-wise feeding stays linear.
 _GATHER_OCTETS = 32 * 1024
 
@@ -184,6 +187,8 @@ class Scanner:
         # Boundary -> depth of the multipart, for those that still wait for their closing line; those of outer
         # multiparts with the same boundary are kept to be put back.
         self._boundaries: dict[bytes, Part] = {}
+        self._misses = 0
+        self._pattern: re.Pattern[bytes] | None = None
         self._shadowed: list[tuple[Part, bytes, Part | None]] = []
         self._in_header = True
         self._cut_header: bytes | None = None  # the kept beginning of a header that passed its limit
@@ -407,6 +412,7 @@ class Scanner:
             return
         self._shadowed.append((part, boundary, self._boundaries.get(boundary)))
         self._boundaries[boundary] = part
+        self._misses, self._pattern = 0, None
 
     def _enter_message(self, part: Part) -> None:
         # RFC 2046 section 5.2.1: message/rfc822 has an identity encoding; RFC 6532 section 3.5 lets message/global
@@ -441,6 +447,7 @@ class Scanner:
         """No more lines of this multipart are waited for."""
         if self._shadowed and self._shadowed[-1][0] is part:
             _, boundary, outer = self._shadowed.pop()
+            self._misses, self._pattern = 0, None
             if outer is None:
                 del self._boundaries[boundary]
             else:
@@ -471,6 +478,27 @@ class Scanner:
             if match:
                 return self._take_boundary(line)
             at = line + 1
+            self._misses += 1
+            if self._misses >= _MISSES_BEFORE_PATTERN:
+                return self._scan_body_by_pattern(at, final)
+
+    def _scan_body_by_pattern(self, at: int, final: bool) -> int:
+        """As L{_scan_body}, for mail full of lines that begin with two hyphens and are no boundary lines: at a
+        hundred times the speed, once the pattern of these boundaries is compiled."""
+        if self._pattern is None:
+            names = sorted(self._boundaries, key=len, reverse=True)
+            self._pattern = re.compile(
+                rb"\n--(?=(?:%b)(?:--)?[ \t\r]*(?:\n|\Z))" % b"|".join([re.escape(name) for name in names])
+            )
+        while (found := self._pattern.search(self._buffer, at)) is not None:
+            line = found.start()
+            match = self._boundary_at(line, final)
+            if match is None:
+                return -1
+            if match:
+                return self._take_boundary(line)
+            at = line + 1
+        return -1
 
     def _boundary_at(self, line: int, final: bool) -> bool | None:
         """Whether the line behind the line feed at C{line}, which begins with two hyphens, is a boundary line;
@@ -508,6 +536,7 @@ class Scanner:
             # What follows counts as epilogue, to the end of the message.
             self._boundaries.clear()
             self._shadowed.clear()
+            self._misses, self._pattern = 0, None
         return min(end, len(buffer))
 
     def _may_enter_more(self) -> bool:
