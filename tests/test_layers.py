@@ -263,6 +263,18 @@ class BudgetTests(SynchronousTestCase):
         ]
         self.assertEqual(wrong, [])
 
+    def test_each_test_states_its_fact(self) -> None:
+        """Every test method has a docstring, and that is one sentence on what holds."""
+        wrong = [
+            f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"
+            for path in sorted((ROOT / "tests").rglob("test_*.py"))
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+            and node.name.startswith("test_")
+            and not ast.get_docstring(node)
+        ]
+        self.assertEqual(wrong, [])
+
     def test_a_written_reason_lifts_a_budget(self) -> None:
         """The budget check finds a long function, and accepts it with a reason on its line."""
         body = "".join(f"    x{n} = {n}\n" for n in range(FUNCTION_LINES + 1))
