@@ -19,7 +19,7 @@ A message comes in like this::
 from __future__ import annotations
 
 import enum
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 from attrs import frozen
@@ -131,7 +131,9 @@ class MailboxChange:
     :ivar old_name: with ``renamed``.
     """
 
-    kind: Literal["messages", "created", "removed", "renamed", "subscribed", "unsubscribed", "special_use", "annotated"]
+    kind: Literal[
+        "messages", "created", "removed", "renamed", "subscribed", "unsubscribed", "special_use", "annotated"
+    ]
     mailbox: int
     name: str
     modseq: int
@@ -180,6 +182,9 @@ class IStagedMessage(Interface):
 
     def read(offset: int, length: int) -> bytes:
         """Octets from the middle; fewer at the end."""
+
+    def packed() -> Iterable[tuple[int, bytes]]:
+        """(codec, data) of the chunks as the store keeps them; may be called from any thread, and more than once."""
 
     def close() -> None:
         """Give the memory and the file back; idempotent. Not before every `add` of it was answered."""
@@ -248,7 +253,7 @@ class IAccount(Interface):
     def mailbox(name: str) -> Mailbox | None:
         """The one with that name (INBOX in any case)."""
 
-    def mailbox_by_id(id: int) -> Mailbox | None:
+    def mailbox_by_id(id: int) -> Mailbox | None:  # noqa: A002
         """The one with that id."""
 
     def subscriptions() -> frozenset[str]:
@@ -303,7 +308,9 @@ class IAccount(Interface):
     def move(mailbox: int, uids: Sequence[int], target: int) -> Awaitable[Copied]:
         """Move, atomically."""
 
-    def expunge(mailbox: int, uids: Sequence[int] | None, *, only_deleted: bool = True) -> Awaitable[tuple[int, ...]]:
+    def expunge(
+        mailbox: int, uids: Sequence[int] | None, *, only_deleted: bool = True
+    ) -> Awaitable[tuple[int, ...]]:
         """Remove those with \\Deleted (of these UIDs, or of all); with ``only_deleted`` False all of these. What went."""
 
     # -- reading -----------------------------------------------------------------------------------------------

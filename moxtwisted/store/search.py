@@ -97,6 +97,11 @@ class SearchIndex:
             self._running.addBoth(lambda _: done.callback(None))
         return done
 
+    @property
+    def busy(self) -> bool:
+        """Whether something waits to be indexed, or is."""
+        return self._running is not None or self._waiting is not None
+
     def complete(self) -> Deferred[None]:
         """Put all that is missing into the index now."""
         return Deferred.fromCoroutine(self._index_all())

@@ -1,0 +1,490 @@
+"""One open account: its database, its writer's ledger, and what its sessions share in memory.
+
+Changes become jobs of the account's writer (L{moxtwisted.store.messages}, L{moxtwisted.store.mailboxes}); all that
+can be made ready before is made ready here. Reading uses the reader connection, in the reactor's thread.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from array import array
+from bisect import bisect_left, bisect_right
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from operator import attrgetter
+from typing import Any, Final, Literal, TypeVar, cast
+
+from twisted.internet.defer import Deferred, succeed
+from zope.interface import implementer
+
+from moxtwisted.errors import MailboxMissingError, MailError, StoreUnavailableError
+from moxtwisted.message.flags import MessageFlags
+from moxtwisted.message.headers import select_fields
+from moxtwisted.message.structure import LIST_FIELDS
+from moxtwisted.store import mailboxes, messages, threads
+from moxtwisted.store.bodies import BodyReader, read_many
+from moxtwisted.store.changes import ChangeQueue, FlagTable, MailboxState, published
+from moxtwisted.store.database import Database
+from moxtwisted.store.interfaces import (
+    Added,
+    Addition,
+    Column,
+    Copied,
+    FlagsStored,
+    IAccount,
+    Mailbox,
+    NewMessage,
+    SearchTerm,
+)
+from moxtwisted.store.ledger import Ledger, RawFlags, Report
+from moxtwisted.store.mailboxes import canonical_name
+from moxtwisted.store.messages import Prepared
+from moxtwisted.store.rows import read_rows
+from moxtwisted.store.search import SearchIndex
+from moxtwisted.store.writer import Lane, WriterPool
+
+__all__ = ["Account"]
+
+_T = TypeVar("_T")
+
+#: Mailbox states that stay in memory though no session holds them.
+_KEPT_STATES: Final = 8
+
+
+def _storable(text: str) -> str:
+    """Text that SQLite takes: without lone surrogates."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
+def prepare(message: NewMessage, targets: Sequence[tuple[int | str, RawFlags]]) -> Prepared:
+    """Make the rows of a message ready."""
+    rendered = message.staged.rendered
+    fields = rendered.fields
+    if message.prefix:
+        # The blank line that select_fields puts at the end goes.
+        fields = select_fields(message.prefix, LIST_FIELDS)[:-2] + fields
+    return Prepared(
+        targets=targets,
+        size=message.staged.size,
+        prefix=message.prefix,
+        row=(
+            rendered.envelope,
+            rendered.bodystructure,
+            fields,
+            _storable(rendered.preview),
+            rendered.parts,
+            rendered.header_size,
+            _storable(rendered.message_id),
+        ),
+        internaldate=message.internaldate,
+        chunks=message.staged.packed,
+        thread=partial(_thread, rendered, message.internaldate),
+    )
+
+
+def _thread(rendered: Any, internaldate: int, connection: Any, body: int) -> int:
+    return threads.assign(connection, body, rendered, internaldate)
+
+
+def _raw(flags: MessageFlags) -> RawFlags:
+    return flags.system, " ".join(flags.keywords)
+
+
+@implementer(IAccount)
+class Account:
+    """See L{IAccount}. Made by the store.
+
+    :param clock: for callLater.
+    :param seconds: the time of day.
+    :param closed: set when its files are closed.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        database: Database,
+        pool: WriterPool,
+        clock: Any,
+        seconds: Callable[[], float],
+        closed: threading.Event,
+    ) -> None:
+        self.name = name
+        self._database = database
+        self._reader = database.reader
+        # The ledger must not keep the account alive: who lets go of an account lets it close.
+        told = weakref.WeakMethod(self._told)
+
+        def tell(report: Report) -> None:
+            method = told()
+            if method is not None:
+                method(report)
+
+        self._ledger = Ledger(database.writer, tell, seconds)
+        self._lane: Lane = pool.lane(self._ledger)
+        self._flags = FlagTable()
+        self._mailboxes = {record.id: record.snapshot() for record in self._ledger.mailboxes.values()}
+        self._index_names()
+        self._subscriptions = frozenset(self._ledger.subscriptions)
+        self._states: weakref.WeakValueDictionary[int, MailboxState] = weakref.WeakValueDictionary()
+        self._kept: OrderedDict[int, MailboxState] = OrderedDict()
+        self._pins: dict[int, int] = {}
+        self._released: set[int] = set()
+        self._queues: list[ChangeQueue] = []
+        self._index = self._make_index(clock)
+        self._finalizer = weakref.finalize(self, _finish, self._lane, database, pool, closed)
+        leftover = list(messages.unused_bodies(self._reader))
+        if leftover:
+            self._lane.idle(partial(messages.sweep, self._ledger, leftover))
+
+    def _make_index(self, clock: Any) -> SearchIndex:
+        weakly, lane, connection = weakref.ref(self), self._lane, self._ledger.connection
+
+        def open_by_id(body: int) -> BodyReader | None:
+            account = weakly()
+            return None if account is None else account.open_by_id(body)
+
+        def submit(job: Callable[[Any], None]) -> Deferred[None]:
+            return lane.submit(partial(job, connection))
+
+        index = SearchIndex(self._reader, open_by_id, submit, clock)
+        if index.indexed() < self._ledger.last_body:
+            index.wake()
+        return index
+
+    # -- after commits -------------------------------------------------------------------------------------------
+
+    def _told(self, report: Report) -> None:
+        """A commit's report: bring memory up to date, tell listeners and queues."""
+        for mailbox in report.mailboxes:
+            self._mailboxes[mailbox.id] = mailbox
+        for identifier in report.removed:
+            self._mailboxes.pop(identifier, None)
+            self._kept.pop(identifier, None)
+        if report.removed or any(delta.kind in {"created", "renamed"} for delta in report.deltas):
+            self._index_names()
+        else:
+            for mailbox in report.mailboxes:
+                self._by_name[mailbox.name] = mailbox
+        if report.subscriptions is not None:
+            self._subscriptions = report.subscriptions
+        changed: list[MailboxState] = []
+        for delta in report.deltas:
+            state = self._states.get(delta.mailbox)
+            if state is not None and state.apply(delta) and state not in changed:
+                changed.append(state)
+        for queue in tuple(self._queues):
+            queue.put(map(published, report.deltas))
+        for state in changed:
+            state.tell()
+        if report.new_bodies:
+            self._index.wake()
+        if report.released:
+            self._sweep(report.released)
+
+    def _index_names(self) -> None:
+        ordered = sorted(self._mailboxes.values(), key=attrgetter("name"))
+        self._by_name = {mailbox.name: mailbox for mailbox in ordered}
+
+    def _sweep(self, bodies: Iterable[int]) -> None:
+        """Have bodies deleted that nobody reads; the others when they are let go."""
+        free = []
+        for body in bodies:
+            if body in self._pins:
+                self._released.add(body)
+            else:
+                free.append(body)
+        if free:
+            self._lane.idle(partial(messages.sweep, self._ledger, free))
+
+    def _unpin(self, body: int) -> None:
+        self._pins[body] -= 1
+        if not self._pins[body]:
+            del self._pins[body]
+            if body in self._released:
+                self._released.discard(body)
+                self._sweep([body])
+
+    def _job(self, work: Callable[..., _T], *args: Any) -> Deferred[_T]:
+        return self._lane.submit(partial(work, self._ledger, *args))
+
+    def _open(self) -> Any:
+        """The reader connection."""
+        if self._lane.closed:
+            raise StoreUnavailableError(f"account {self.name} is closed")
+        return self._reader
+
+    # -- mailboxes -----------------------------------------------------------------------------------------------
+
+    def mailboxes(self) -> Sequence[Mailbox]:
+        """All, by name."""
+        return list(self._by_name.values())
+
+    def mailbox(self, name: str) -> Mailbox | None:
+        """The one with that name."""
+        try:
+            return self._by_name.get(canonical_name(name))
+        except MailError:
+            return None
+
+    def mailbox_by_id(self, id: int) -> Mailbox | None:  # noqa: A002
+        """The one with that id."""
+        return self._mailboxes.get(id)
+
+    def subscriptions(self) -> frozenset[str]:
+        """Names."""
+        return self._subscriptions
+
+    def _mailbox_after(self, done: Deferred[int]) -> Deferred[Mailbox]:
+        return done.addCallback(lambda identifier: self._mailboxes[identifier])
+
+    def create_mailbox(self, name: str, special_use: Sequence[str] = ()) -> Deferred[Mailbox]:
+        """Make it."""
+        return self._mailbox_after(self._job(_create, name, tuple(special_use)))
+
+    def rename_mailbox(self, old: str, new: str) -> Deferred[Mailbox]:
+        """With all below it."""
+        return self._mailbox_after(self._job(_rename, old, new))
+
+    def delete_mailbox(self, name: str) -> Deferred[None]:
+        """With its messages."""
+        return self._job(mailboxes.delete, name)
+
+    def subscribe(self, name: str) -> Deferred[None]:
+        """Subscribe a name."""
+        return self._job(mailboxes.subscribe, name)
+
+    def unsubscribe(self, name: str) -> Deferred[None]:
+        """Unsubscribe it."""
+        return self._job(mailboxes.unsubscribe, name)
+
+    def set_special_use(self, name: str, special_use: Sequence[str]) -> Deferred[None]:
+        """Replace."""
+        return self._job(mailboxes.set_special_use, name, tuple(special_use))
+
+    def annotations(self, mailbox: int) -> dict[str, bytes]:
+        """By key."""
+        rows = self._open().execute(
+            "SELECT key, value FROM annotation WHERE mailbox = ? ORDER BY key", (mailbox,)
+        )
+        return dict(rows.fetchall())
+
+    def annotate(self, mailbox: int, values: dict[str, bytes | None]) -> Deferred[None]:
+        """Set or remove."""
+        return self._job(mailboxes.annotate, mailbox, dict(values))
+
+    # -- messages ------------------------------------------------------------------------------------------------
+
+    def add(self, additions: Sequence[Addition], *, check_quota: bool = True) -> Deferred[Sequence[Added]]:
+        """All of them in one commit, or none."""
+        if len(additions) == 1:
+            addition = additions[0]
+            message = addition.message
+            prepared = [prepare(message, ((addition.mailbox, _raw(message.flags)),))]
+            return self._job(messages.add, prepared, check_quota).addCallback(_first)
+        # The same octets with the same prefix are one body, however many mailboxes they are for.
+        places: dict[tuple[int, bytes, int], list[int]] = {}
+        for place, addition in enumerate(additions):
+            message = addition.message
+            places.setdefault((id(message.staged), message.prefix, message.internaldate), []).append(place)
+        prepared = [
+            prepare(
+                additions[group[0]].message,
+                [(additions[place].mailbox, _raw(additions[place].message.flags)) for place in group],
+            )
+            for group in places.values()
+        ]
+
+        def in_order(answers: list[list[Added]]) -> Sequence[Added]:
+            ordered: list[Added | None] = [None] * len(additions)
+            for group, added in zip(places.values(), answers, strict=True):
+                for place, one in zip(group, added, strict=True):
+                    ordered[place] = one
+            return cast("list[Added]", ordered)
+
+        return self._job(messages.add, prepared, check_quota).addCallback(in_order)
+
+    def store_flags(
+        self,
+        mailbox: int,
+        uids: Sequence[int],
+        mode: Literal["add", "remove", "replace"],
+        flags: MessageFlags,
+        unchanged_since: int | None = None,
+    ) -> Deferred[FlagsStored]:
+        """Change flags."""
+        return self._job(messages.store_flags, mailbox, uids, mode, flags, unchanged_since)
+
+    def copy(self, mailbox: int, uids: Sequence[int], target: int) -> Deferred[Copied]:
+        """Copy."""
+        return self._job(messages.copy, mailbox, uids, target)
+
+    def move(self, mailbox: int, uids: Sequence[int], target: int) -> Deferred[Copied]:
+        """Move, atomically."""
+        return self._job(messages.move, mailbox, uids, target)
+
+    def expunge(
+        self, mailbox: int, uids: Sequence[int] | None, *, only_deleted: bool = True
+    ) -> Deferred[tuple[int, ...]]:
+        """Remove."""
+        return self._job(messages.expunge, mailbox, uids, only_deleted)
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def state(self, mailbox: int) -> MailboxState:
+        """The shared state."""
+        state = self._states.get(mailbox)
+        if state is None:
+            if mailbox not in self._mailboxes:
+                raise MailboxMissingError(f"mailbox {mailbox}")
+            state = self._states[mailbox] = MailboxState.load(self._open(), mailbox, self._flags)
+        self._kept[mailbox] = state
+        self._kept.move_to_end(mailbox)
+        if len(self._kept) > _KEPT_STATES:
+            self._kept.popitem(last=False)
+        return state
+
+    def rows(self, mailbox: int, uids: Sequence[int], columns: Column) -> list[tuple[Any, ...]]:
+        """(uid, column, …)."""
+        return read_rows(self._open(), mailbox, uids, columns, dense=self._dense(mailbox, uids))
+
+    def _dense(self, mailbox: int, uids: Sequence[int]) -> bool:
+        """Whether these are all the messages between the first and the last of them."""
+        state = self._states.get(mailbox)
+        if state is None or not uids or uids[-1] >= state.uidnext:
+            return False
+        known = state.uids
+        first, end = bisect_left(known, uids[0]), bisect_right(known, uids[-1])
+        return end - first == len(uids) and known[first:end] == array("I", uids)
+
+    def open_body(self, mailbox: int, uid: int) -> BodyReader | None:
+        """One message's octets."""
+        connection = self._open()
+        found = connection.execute(
+            "SELECT m.size, b.id, b.prefix FROM message m JOIN body b ON b.id = m.body WHERE m.mailbox = ? AND m.uid = ?",
+            (mailbox, uid),
+        ).fetchall()
+        if not found:
+            return None
+        size, body, prefix = found[0]
+        self._pins[body] = self._pins.get(body, 0) + 1
+        return BodyReader(size, connection, body, prefix, self._unpin)
+
+    def open_by_id(self, body: int) -> BodyReader | None:
+        """A body by its own id, with its prefix."""
+        connection = self._open()
+        found = connection.execute(
+            "SELECT size + length(prefix), prefix FROM body WHERE id = ? AND refs > 0", (body,)
+        ).fetchall()
+        if not found:
+            return None
+        self._pins[body] = self._pins.get(body, 0) + 1
+        return BodyReader(found[0][0], connection, body, found[0][1], self._unpin)
+
+    def bodies(self, mailbox: int, uids: Sequence[int], limit_octets: int) -> list[tuple[int, bytes]]:
+        """(uid, octets) of the first that fit."""
+        return read_many(self._open(), mailbox, uids, limit_octets)
+
+    def expunged_since(self, mailbox: int, modseq: int) -> tuple[Sequence[int], bool]:
+        """UIDs, and whether the history reaches back so far."""
+        connection = self._open()
+        uids = [
+            row[0]
+            for row in connection.execute(
+                "SELECT uid FROM expunged WHERE mailbox = ? AND modseq > ? ORDER BY uid", (mailbox, modseq)
+            ).fetchall()
+        ]
+        retired = connection.execute("SELECT value FROM setting WHERE key = 'retired_modseq'").get
+        return uids, modseq >= (retired or 0)
+
+    def search(self, mailbox: int, term: SearchTerm, uids: Sequence[int]) -> Deferred[set[int]]:
+        """Those of uids whose text matches."""
+        return Deferred.fromCoroutine(self._index.search(mailbox, term, uids))
+
+    @property
+    def index(self) -> SearchIndex:
+        """Its text index."""
+        return self._index
+
+    # -- the account ---------------------------------------------------------------------------------------------
+
+    def usage(self) -> tuple[int, int, int | None]:
+        """(octets, messages, quota)."""
+        return (
+            sum(mailbox.size for mailbox in self._mailboxes.values()),
+            sum(mailbox.messages for mailbox in self._mailboxes.values()),
+            self._ledger.quota,
+        )
+
+    @property
+    def highest_uidvalidity(self) -> int:
+        """The greatest that a mailbox of this account has had."""
+        return self._ledger.uidvalidity_next - 1
+
+    def set_quota(self, octets: int | None) -> None:
+        """The limit."""
+        self._ledger.quota = octets
+
+    def secret(self, name: str) -> bytes | None:
+        """A kept secret."""
+        value: bytes | None = (
+            self._open().execute("SELECT value FROM setting WHERE key = ?", (f"secret:{name}",)).get
+        )
+        return value
+
+    def set_secret(self, name: str, value: bytes | None) -> Deferred[None]:
+        """Keep or remove it."""
+        return self._job(_set_secret, f"secret:{name}", value)
+
+    def watch(self, limit: int = 1000) -> ChangeQueue:
+        """All changes from now on."""
+        queue = ChangeQueue(limit, self._unwatch)
+        self._queues.append(queue)
+        return queue
+
+    def _unwatch(self, queue: ChangeQueue) -> None:
+        if queue in self._queues:
+            self._queues.remove(queue)
+
+    def close(self) -> Deferred[None]:
+        """After pending commits; the account cannot be used from now on."""
+        return self._index.stop().addCallback(lambda _: self._finalizer() or succeed(None))
+
+    @property
+    def busy(self) -> bool:
+        """Whether it has work of its own to do and should not be let go of yet."""
+        return self._index.busy
+
+
+def _finish(lane: Lane, database: Database, pool: WriterPool, closed: threading.Event) -> Deferred[None]:
+    """Close an account's files in its writer's thread, after what is pending."""
+
+    def work() -> None:
+        try:
+            database.close()
+        finally:
+            closed.set()
+
+    done = lane.close(work)
+    pool.release(lane)
+    return done
+
+
+def _first(answers: list[list[Added]]) -> Sequence[Added]:
+    return answers[0]
+
+
+def _create(ledger: Ledger, name: str, special_use: Sequence[str]) -> int:
+    return mailboxes.create(ledger, name, special_use).id
+
+
+def _rename(ledger: Ledger, old: str, new: str) -> int:
+    return mailboxes.rename(ledger, old, new).id
+
+
+def _set_secret(ledger: Ledger, key: str, value: bytes | None) -> None:
+    if value is None:
+        ledger.connection.execute("DELETE FROM setting WHERE key = ?", (key,))
+    else:
+        ledger.set_setting(key, value)

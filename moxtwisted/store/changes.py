@@ -1,0 +1,263 @@
+"""What sessions see of an account: mailbox states in memory, and queues of changes.
+
+A L{MailboxState} is loaded by the first session that wants it and shared by all. After each commit the reactor applies
+the L{Delta}s of the commit to it; a state that was loaded between the commit and its report knows that by the modseq,
+and takes nothing twice. A session remembers the ``version`` that it has told its client::
+
+    seen = state.version
+    ...
+    expunged, flagged = state.changes_since(seen)
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+from attrs import define, field, frozen
+from zope.interface import implementer
+
+from moxtwisted.errors import MailboxMissingError
+from moxtwisted.message.flags import SEEN, MessageFlags
+from moxtwisted.store.interfaces import IChangeQueue, IMailboxState, MailboxChange
+from moxtwisted.store.ledger import Delta, RawFlags
+
+__all__ = ["ChangeQueue", "FlagTable", "MailboxState"]
+
+#: Entries, and UIDs in them, that a state's log keeps: a session that is further behind compares snapshots.
+_LOG_ENTRIES: Final = 2_000
+_LOG_UIDS: Final = 200_000
+_MAX_FLAG_COMBINATIONS: Final = 10_000
+
+
+class FlagTable(dict[RawFlags, MessageFlags]):
+    """From (bits, keywords) as the database has them to the one object for that combination."""
+
+    def __missing__(self, raw: RawFlags) -> MessageFlags:
+        """Make it."""
+        if len(self) >= _MAX_FLAG_COMBINATIONS:
+            self.clear()
+        flags = self[raw] = MessageFlags.of(raw[0], raw[1].split())
+        return flags
+
+
+@frozen
+class _Entry:
+    """One change: the version it made, what it did, and the UIDNEXT before it."""
+
+    version: int
+    uidnext: int
+    expunged: Sequence[int]
+    flagged: Sequence[int]
+
+
+@implementer(IMailboxState)
+@define(eq=False)
+class MailboxState:
+    """One mailbox in memory; see L{IMailboxState}."""
+
+    id: int
+    name: str
+    uidvalidity: int
+    uidnext: int
+    highestmodseq: int
+    uids: array[int]
+    modseqs: array[int]
+    flags: list[MessageFlags]
+    unseen: int
+    _table: FlagTable
+    exists: bool = field(default=True, init=False)
+    version: int = field(default=0, init=False)
+    _log: deque[_Entry] = field(factory=deque, init=False)
+    _log_uids: int = field(default=0, init=False)
+    #: Changes since versions before this one are not in the log.
+    _log_from: int = field(default=0, init=False)
+    _listeners: list[Callable[[], None]] = field(factory=list, init=False)
+
+    @classmethod
+    def load(cls, connection: Any, mailbox: int, table: FlagTable) -> MailboxState:
+        """Read it. :raises MailboxMissingError:"""
+        connection.execute("BEGIN")
+        try:
+            row = connection.execute(
+                "SELECT name, uidvalidity, uidnext, modseq, unseen FROM mailbox WHERE id = ?", (mailbox,)
+            ).fetchall()
+            if not row:
+                raise MailboxMissingError(f"mailbox {mailbox}")
+            messages = connection.execute(
+                "SELECT uid, modseq, flags, keywords FROM message WHERE mailbox = ?", (mailbox,)
+            ).fetchall()
+        finally:
+            connection.execute("COMMIT")
+        name, uidvalidity, uidnext, modseq, unseen = row[0]
+        uids, modseqs, bits, keywords = zip(*messages, strict=True) if messages else ((), (), (), ())
+        return cls(
+            id=mailbox,
+            name=name,
+            uidvalidity=uidvalidity,
+            uidnext=uidnext,
+            highestmodseq=modseq,
+            uids=array("I", uids),
+            modseqs=array("Q", modseqs),
+            flags=list(map(table.__getitem__, zip(bits, keywords, strict=True))),
+            unseen=unseen,
+            table=table,
+        )
+
+    # -- applying ----------------------------------------------------------------------------------------------
+
+    def apply(self, delta: Delta) -> bool:
+        """Take in a committed change; False when it was known. Listeners are called by `tell`."""
+        if delta.modseq <= self.highestmodseq:
+            return False
+        before = self.uidnext
+        self.highestmodseq = delta.modseq
+        self.name = delta.name
+        self.version += 1
+        if delta.kind == "removed":
+            self.exists = False
+        if delta.added:
+            self._add(delta.added)
+        if delta.expunged:
+            self._expunge(delta.expunged)
+        if delta.flagged:
+            self._flag(delta.flagged, delta.modseq)
+        self._log.append(_Entry(self.version, before, delta.expunged, [uid for uid, _ in delta.flagged]))
+        self._log_uids += len(delta.expunged) + len(delta.flagged)
+        while len(self._log) > _LOG_ENTRIES or (self._log_uids > _LOG_UIDS and len(self._log) > 1):
+            oldest = self._log.popleft()
+            self._log_from = oldest.version
+            self._log_uids -= len(oldest.expunged) + len(oldest.flagged)
+        return True
+
+    def _add(self, added: Sequence[tuple[int, int, RawFlags]]) -> None:
+        new_uids, new_modseqs, raw = zip(*added, strict=True)
+        # RFC 9051 section 2.3.1.1: UIDs ascend, so new ones belong to the end.
+        self.uids = self.uids + array("I", new_uids)
+        self.modseqs.extend(new_modseqs)
+        new_flags = list(map(self._table.__getitem__, raw))
+        self.flags.extend(new_flags)
+        self.unseen += sum(not flags.system & SEEN for flags in new_flags)
+        self.uidnext = new_uids[-1] + 1
+
+    def _expunge(self, gone: Sequence[int]) -> None:
+        places = [place for uid in gone if (place := self._place(uid)) >= 0]
+        if not places:
+            return
+        self.unseen -= sum(not self.flags[place].system & SEEN for place in places)
+        uids, modseqs = array("I"), array("Q")
+        flags: list[MessageFlags] = []
+        start = 0
+        for place in places:
+            if place > start:
+                uids.extend(self.uids[start:place])
+                modseqs.extend(self.modseqs[start:place])
+                flags.extend(self.flags[start:place])
+            start = place + 1
+        uids.extend(self.uids[start:])
+        modseqs.extend(self.modseqs[start:])
+        flags.extend(self.flags[start:])
+        self.uids, self.modseqs, self.flags = uids, modseqs, flags
+
+    def _flag(self, flagged: Sequence[tuple[int, RawFlags]], modseq: int) -> None:
+        for uid, raw in flagged:
+            place = self._place(uid)
+            if place < 0:
+                continue
+            new = self._table[raw]
+            self.unseen += (self.flags[place].system & SEEN) - (new.system & SEEN)
+            self.flags[place] = new
+            self.modseqs[place] = modseq
+
+    def _place(self, uid: int) -> int:
+        place = bisect_left(self.uids, uid)
+        return place if place < len(self.uids) and self.uids[place] == uid else -1
+
+    # -- for sessions --------------------------------------------------------------------------------------------
+
+    def changes_since(self, version: int) -> tuple[Sequence[int], Sequence[int]] | None:
+        """(expunged UIDs, UIDs with other flags) of messages that were there at that version, or None."""
+        if version < self._log_from:
+            return None
+        expunged: set[int] = set()
+        flagged: set[int] = set()
+        uidnext: int | None = None
+        for entry in reversed(self._log):
+            if entry.version <= version:
+                break
+            expunged.update(entry.expunged)
+            flagged.update(entry.flagged)
+            uidnext = entry.uidnext
+        if uidnext is None:
+            return (), ()
+        flagged -= expunged
+        return (
+            sorted(uid for uid in expunged if uid < uidnext),
+            sorted(uid for uid in flagged if uid < uidnext),
+        )
+
+    def listen(self, callback: Callable[[], None]) -> None:
+        """Call it after every change."""
+        self._listeners.append(callback)
+
+    def unlisten(self, callback: Callable[[], None]) -> None:
+        """Stop calling it."""
+        if callback in self._listeners:
+            self._listeners.remove(callback)
+
+    @property
+    def listened(self) -> bool:
+        """Whether a session uses it."""
+        return bool(self._listeners)
+
+    def tell(self) -> None:
+        """Call the listeners."""
+        for callback in tuple(self._listeners):
+            callback()
+
+
+@implementer(IChangeQueue)
+@define(eq=False)
+class ChangeQueue:
+    """Changes of an account for one reader."""
+
+    _limit: int
+    _end: Callable[[ChangeQueue], None]
+    _changes: list[MailboxChange] = field(factory=list, init=False)
+    _dropped: bool = field(default=False, init=False)
+
+    def put(self, changes: Iterable[MailboxChange]) -> None:
+        """Keep them, or note that the queue is full."""
+        for change in changes:
+            if len(self._changes) >= self._limit:
+                self._dropped = True
+                return
+            self._changes.append(change)
+
+    def take(self) -> tuple[Sequence[MailboxChange], bool]:
+        """All since the last take, and whether some were dropped."""
+        changes, dropped = self._changes, self._dropped
+        self._changes, self._dropped = [], False
+        return changes, dropped
+
+    def close(self) -> None:
+        """End it; idempotent."""
+        self._end(self)
+        self._changes = []
+
+
+def published(delta: Delta) -> MailboxChange:
+    """A delta as the readers of change queues get it."""
+    return MailboxChange(
+        kind=delta.kind,
+        mailbox=delta.mailbox,
+        name=delta.name,
+        modseq=delta.modseq,
+        added=tuple([uid for uid, _, _ in delta.added]),
+        expunged=tuple(delta.expunged),
+        flagged=tuple([uid for uid, _ in delta.flagged]),
+        old_name=delta.old_name,
+    )

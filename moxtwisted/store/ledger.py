@@ -1,0 +1,370 @@
+"""The writer's side of one account: its counters in memory, one transaction at a time.
+
+All of it runs in the account's writer thread (but L{Ledger.committed}). Jobs are functions in L{messages} and
+L{mailboxes} that change the database and this ledger together::
+
+    def job(ledger):
+        record = ledger.mailbox(mailbox)           # MailboxMissingError
+        modseq = ledger.next_modseq()
+        ...SQL...
+        record.messages += 1
+        ledger.touch(record, modseq)
+        ledger.expunged(record, modseq, uids)
+
+At the end of a transaction the changed records are written once, however many jobs changed them, and what happened
+goes to the reactor as L{Delta}s. After a rollback the ledger is read again from the database.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Literal
+
+from attrs import define, field, frozen
+
+from moxtwisted.errors import LimitError, MailboxMissingError
+from moxtwisted.store.interfaces import Mailbox
+
+__all__ = ["Delta", "Ledger", "MailboxRecord", "Report"]
+
+Kind = Literal[
+    "messages", "created", "removed", "renamed", "subscribed", "unsubscribed", "special_use", "annotated"
+]
+
+#: A flag combination as the database has it: bits and keywords separated by spaces.
+RawFlags = tuple[int, str]
+
+_MAX_NUMBER: Final = 0xFFFF_FFFF
+#: Rows of `message` and `chunk` that wait for their common INSERT, at most.
+_PENDING_ROWS: Final = 64
+_PENDING_OCTETS: Final = 1 << 20
+
+
+@define(eq=False)
+class MailboxRecord:
+    """A row of `mailbox`, in the order of its columns."""
+
+    id: int
+    name: str
+    uidvalidity: int
+    uidnext: int
+    special_use: str
+    modseq: int
+    createseq: int
+    messages: int = 0
+    unseen: int = 0
+    deleted: int = 0
+    size: int = 0
+    deleted_size: int = 0
+
+    def snapshot(self) -> Mailbox:
+        """For readers."""
+        return Mailbox(
+            id=self.id,
+            name=self.name,
+            uidvalidity=self.uidvalidity,
+            uidnext=self.uidnext,
+            special_use=tuple(self.special_use.split()),
+            highestmodseq=self.modseq,
+            messages=self.messages,
+            unseen=self.unseen,
+            deleted=self.deleted,
+            size=self.size,
+            deleted_size=self.deleted_size,
+        )
+
+
+@define(eq=False)
+class Delta:
+    """What happened to one mailbox; ``added`` is (uid, modseq, flags), ``flagged`` (uid, flags)."""
+
+    kind: Kind
+    mailbox: int
+    name: str
+    modseq: int
+    added: list[tuple[int, int, RawFlags]] = field(factory=list)
+    expunged: Sequence[int] = ()
+    flagged: list[tuple[int, RawFlags]] = field(factory=list)
+    old_name: str = ""
+
+
+@frozen
+class Report:
+    """What one commit changed, for the reactor.
+
+    :ivar mailboxes: those that changed or are new.
+    :ivar removed: ids of those that are gone.
+    :ivar released: bodies that no message names any more.
+    """
+
+    deltas: Sequence[Delta]
+    mailboxes: Sequence[Mailbox]
+    removed: Sequence[int]
+    subscriptions: frozenset[str] | None
+    released: Sequence[int]
+    new_bodies: bool
+
+
+class Ledger:
+    """Counters, pending rows and changes of an account; a L{moxtwisted.store.writer.Unit}.
+
+    :ivar quota: octets, or None; set by the reactor's thread.
+    :ivar mailboxes: by id.
+    """
+
+    def __init__(self, connection: Any, told: Callable[[Report], None], seconds: Callable[[], float]) -> None:
+        self.connection = connection
+        self.quota: int | None = None
+        self.seconds = seconds
+        self.committed = told
+        self.load()
+
+    def load(self) -> None:
+        """Read everything from the database."""
+        execute = self.connection.execute
+        settings = dict(
+            execute("SELECT key, value FROM setting WHERE key IN ('modseq', 'uidvalidity_next')").fetchall()
+        )
+        self.modseq: int = settings.get("modseq", 0)
+        self.uidvalidity_next: int = settings.get("uidvalidity_next", 1)
+        self.mailboxes: dict[int, MailboxRecord] = {
+            row[0]: MailboxRecord(*row)
+            for row in execute(
+                "SELECT id, name, uidvalidity, uidnext, special_use, modseq, createseq,"
+                " messages, unseen, deleted, size, deleted_size FROM mailbox"
+            )
+        }
+        self.by_name = {record.name: record for record in self.mailboxes.values()}
+        self.subscriptions = {row[0] for row in execute("SELECT name FROM subscription")}
+        row = execute("SELECT seq FROM sqlite_sequence WHERE name = 'body'").fetchall()
+        self.last_body: int = row[0][0] if row else 0
+        self.size = sum(record.size for record in self.mailboxes.values())
+        self._clear()
+
+    def _clear(self) -> None:
+        self._deltas: list[Delta] = []
+        self._adding: dict[int, Delta] = {}
+        self._dirty: dict[int, MailboxRecord] = {}
+        self._removed: list[int] = []
+        self._released: list[int] = []
+        self._saved_modseq = self.modseq
+        self._saved_uidvalidity = self.uidvalidity_next
+        self._first_body = self.last_body
+        self._subscriptions_changed = False
+        self._message_rows: list[Any] = []
+        self._chunk_rows: list[Any] = []
+        self._pending_octets = 0
+        self._marks = 0
+
+    # -- transaction -------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Start one."""
+        self.connection.execute("BEGIN IMMEDIATE")
+
+    def mark(self) -> int:
+        """Grows with every change."""
+        changes: int = self.connection.total_changes()
+        return self._marks + changes
+
+    def commit(self) -> Report | None:
+        """Write counters and pending rows, COMMIT."""
+        self.flush()
+        execute = self.connection.execute
+        for record in self._dirty.values():
+            execute(
+                "UPDATE mailbox SET uidnext = ?, special_use = ?, modseq = ?, messages = ?, unseen = ?,"
+                " deleted = ?, size = ?, deleted_size = ? WHERE id = ?",
+                (
+                    record.uidnext,
+                    record.special_use,
+                    record.modseq,
+                    record.messages,
+                    record.unseen,
+                    record.deleted,
+                    record.size,
+                    record.deleted_size,
+                    record.id,
+                ),
+            )
+        if self.modseq != self._saved_modseq:
+            self.set_setting("modseq", self.modseq)
+        if self.uidvalidity_next != self._saved_uidvalidity:
+            self.set_setting("uidvalidity_next", self.uidvalidity_next)
+        execute("COMMIT")
+        report = None
+        if self._deltas or self._dirty or self._released or self.last_body != self._first_body:
+            report = Report(
+                self._deltas,
+                [record.snapshot() for record in self._dirty.values()],
+                self._removed,
+                frozenset(self.subscriptions) if self._subscriptions_changed else None,
+                self._released,
+                self.last_body != self._first_body,
+            )
+        self._clear()
+        return report
+
+    def rollback(self) -> None:
+        """Forget the transaction."""
+        if self.connection.in_transaction:
+            self.connection.execute("ROLLBACK")
+        self.load()
+
+    # -- numbers -----------------------------------------------------------------------------------------------
+
+    def set_setting(self, key: str, value: int | str | bytes) -> None:
+        """Write a row of `setting`."""
+        self.connection.execute(
+            "INSERT INTO setting (key, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
+            (key, value),
+        )
+
+    def next_modseq(self) -> int:
+        """A new one, greater than all before."""
+        self.modseq += 1
+        self._marks += 1
+        return self.modseq
+
+    def next_uidvalidity(self) -> int:
+        """A new one, greater than all before."""
+        value = self.uidvalidity_next
+        if value >= _MAX_NUMBER:
+            raise LimitError("out of UIDVALIDITY values")
+        self.uidvalidity_next = value + 1
+        return value
+
+    def next_body(self) -> int:
+        """The id of a new body."""
+        self.last_body += 1
+        return self.last_body
+
+    def take_uids(self, record: MailboxRecord, count: int) -> int:
+        """The first of this many new UIDs of a mailbox."""
+        first = record.uidnext
+        # RFC 9051 section 2.3.1.1: UIDs are 32-bit and never used again.
+        if first + count > _MAX_NUMBER:
+            raise LimitError(f"mailbox {record.id} is out of UIDs")
+        record.uidnext = first + count
+        return first
+
+    # -- records and changes -----------------------------------------------------------------------------------
+
+    def mailbox(self, mailbox: int) -> MailboxRecord:
+        """The record. :raises MailboxMissingError:"""
+        record = self.mailboxes.get(mailbox)
+        if record is None:
+            raise MailboxMissingError(f"mailbox {mailbox}")
+        return record
+
+    def touch(self, record: MailboxRecord, modseq: int) -> None:
+        """The record changed, by a change with this modseq."""
+        record.modseq = modseq
+        self._dirty[record.id] = record
+
+    def count(self, record: MailboxRecord, flags: int, size: int, sign: int) -> None:
+        """A message with these flags came (sign 1) or went (-1)."""
+        record.messages += sign
+        record.size += sign * size
+        self.size += sign * size
+        if not flags & 1:
+            record.unseen += sign
+        if flags & 8:
+            record.deleted += sign
+            record.deleted_size += sign * size
+
+    def tell(self, delta: Delta) -> Delta:
+        """Something happened."""
+        self._adding.pop(delta.mailbox, None)
+        self._deltas.append(delta)
+        return delta
+
+    def added(self, record: MailboxRecord, uid: int, modseq: int, flags: RawFlags) -> None:
+        """A message was added."""
+        delta = self._adding.get(record.id)
+        if delta is None:
+            delta = self.tell(Delta("messages", record.id, record.name, modseq))
+            self._adding[record.id] = delta
+        delta.modseq = modseq
+        delta.added.append((uid, modseq, flags))
+
+    def removed(self, record: MailboxRecord) -> None:
+        """A mailbox was deleted."""
+        del self.mailboxes[record.id]
+        del self.by_name[record.name]
+        self._dirty.pop(record.id, None)
+        self._removed.append(record.id)
+
+    def created(self, record: MailboxRecord) -> None:
+        """A mailbox was made, and its row was written."""
+        self.mailboxes[record.id] = record
+        self.by_name[record.name] = record
+        self._dirty[record.id] = record
+
+    def subscribed(self) -> None:
+        """The subscriptions changed."""
+        self._subscriptions_changed = True
+        self._marks += 1
+
+    def released(self, bodies: Sequence[int]) -> None:
+        """No message names these any more."""
+        self._released.extend(bodies)
+
+    # -- pending rows ------------------------------------------------------------------------------------------
+
+    def insert_message(self, row: tuple[Any, ...]) -> None:
+        """Have a row of `message` written, with its neighbours."""
+        self._message_rows.append(row)
+        if len(self._message_rows) >= _PENDING_ROWS:
+            self.flush()
+
+    def insert_chunk(self, identifier: int, codec: int, data: bytes) -> None:
+        """Have a row of `chunk` written, with its neighbours."""
+        self._chunk_rows.append((identifier, codec, data))
+        self._pending_octets += len(data)
+        if self._pending_octets > _PENDING_OCTETS or len(self._chunk_rows) >= _PENDING_ROWS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write the pending rows: before anything reads the tables."""
+        if self._chunk_rows:
+            rows, self._chunk_rows = self._chunk_rows, []
+            self._pending_octets = 0
+            insert_rows(self.connection, "INSERT INTO chunk VALUES (?, ?, ?)", rows)
+        if self._message_rows:
+            rows, self._message_rows = self._message_rows, []
+            insert_rows(self.connection, "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+
+
+_VALUES: Final = re.compile(r"\([?, ]+\)$")
+
+
+def insert_rows(connection: Any, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert many rows with few statements.
+
+    Every step of a statement gives up the GIL and has to win it back from a busy reactor: so 16 rows go
+    into one step. Few different lengths, so that all stay in the statement cache.
+    """
+    start, end = 0, len(rows)
+    for length in (16, 4, 1):
+        if end - start < length:
+            continue
+        many = _multiplied(statement, length)
+        while end - start >= length:
+            connection.execute(many, [value for row in rows[start : start + length] for value in row])
+            start += length
+
+
+_MULTIPLIED: dict[tuple[str, int], str] = {}
+
+
+def _multiplied(statement: str, length: int) -> str:
+    many = _MULTIPLIED.get((statement, length))
+    if many is None:
+        values = _VALUES.search(statement)
+        if values is None:
+            raise ValueError(statement)
+        many = statement[: values.start()] + ", ".join([values.group()] * length)
+        _MULTIPLIED[statement, length] = many
+    return many

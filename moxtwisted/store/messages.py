@@ -1,0 +1,326 @@
+"""What the writer does to messages: add, change flags, copy, move, expunge.
+
+Each function is a job's work: it runs inside the writer's transaction, raises a L{MailError} only before it changed
+anything, and tells the L{Ledger} what happened. Many UIDs are handled by few statements that take them as an array
+(``carray``), so that changing 10,000 messages is no loop over SQL.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Final, Literal
+
+import apsw
+from attrs import frozen
+
+from moxtwisted.errors import OverQuotaError
+from moxtwisted.message.flags import DELETED, MessageFlags
+from moxtwisted.store.bodies import CHUNK_BITS
+from moxtwisted.store.interfaces import Added, Copied, FlagsStored
+from moxtwisted.store.ledger import Delta, Ledger, MailboxRecord, RawFlags
+from moxtwisted.store.mailboxes import canonical_name, make_mailbox
+
+__all__ = ["Prepared", "add", "copy", "expunge", "move", "store_flags", "sweep"]
+
+_INSERT_BODY: Final = "INSERT INTO body VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
+
+@frozen
+class Prepared:
+    """A message whose rows are ready but for their numbers.
+
+    :ivar targets: mailboxes by id or name, with flags; all share the body.
+    :ivar row: the columns of `body` from envelope on.
+    :ivar chunks: makes (codec, data) of its chunks; called in the writer's thread.
+    :ivar thread: finds its thread: called with the connection and the body's id, inside the transaction.
+    """
+
+    targets: Sequence[tuple[int | str, RawFlags]]
+    size: int
+    prefix: bytes
+    row: tuple[Any, ...]
+    internaldate: int
+    chunks: Callable[[], Iterable[tuple[int, bytes]]]
+    thread: Callable[[Any, int], int]
+
+
+def add(ledger: Ledger, messages: Sequence[Prepared], check_quota: bool) -> list[list[Added]]:
+    """Add messages; for each, what came of its targets.
+
+    :raises OverQuotaError: , MailboxMissingError.
+    """
+    total = 0
+    for message in messages:
+        total += (message.size + len(message.prefix)) * len(message.targets)
+        for target, _ in message.targets:
+            if isinstance(target, int):
+                ledger.mailbox(target)
+            else:
+                canonical_name(target)
+    if check_quota:
+        _check_quota(ledger, total)
+    modseq = ledger.next_modseq()
+    now = int(ledger.seconds())
+    return [_add_one(ledger, message, modseq, now) for message in messages]
+
+
+def _check_quota(ledger: Ledger, octets: int) -> None:
+    if ledger.quota is not None and ledger.size + octets > ledger.quota:
+        raise OverQuotaError(f"{ledger.size} + {octets} of {ledger.quota} octets")
+
+
+def _add_one(ledger: Ledger, message: Prepared, modseq: int, now: int) -> list[Added]:
+    body = ledger.next_body()
+    thread = message.thread(ledger.connection, body)
+    ledger.connection.execute(
+        _INSERT_BODY, (body, len(message.targets), message.size, message.prefix, thread, *message.row)
+    )
+    for number, (codec, data) in enumerate(message.chunks()):
+        ledger.insert_chunk((body << CHUNK_BITS) + number, codec, data)
+    size = message.size + len(message.prefix)
+    added = []
+    for target, flags in message.targets:
+        record = _target(ledger, target, modseq)
+        uid = ledger.take_uids(record, 1)
+        ledger.insert_message(
+            (record.id, uid, modseq, modseq, flags[0], flags[1], size, message.internaldate, now, body)
+        )
+        ledger.count(record, flags[0], size, 1)
+        ledger.touch(record, modseq)
+        ledger.added(record, uid, modseq, flags)
+        added.append(Added(record.id, record.uidvalidity, uid, modseq, body, thread))
+    return added
+
+
+def _target(ledger: Ledger, target: int | str, modseq: int) -> MailboxRecord:
+    if isinstance(target, int):
+        return ledger.mailbox(target)
+    name = canonical_name(target)
+    record = ledger.by_name.get(name)
+    return record if record is not None else make_mailbox(ledger, name, modseq)
+
+
+# -- flags -----------------------------------------------------------------------------------------------------------
+
+
+def store_flags(
+    ledger: Ledger,
+    mailbox: int,
+    uids: Sequence[int],
+    mode: Literal["add", "remove", "replace"],
+    flags: MessageFlags,
+    unchanged_since: int | None,
+) -> FlagsStored:
+    """Change the flags of those of these messages that exist."""
+    record = ledger.mailbox(mailbox)
+    if not uids:
+        return FlagsStored((), (), 0)
+    ledger.flush()
+    refused: list[int] = []
+    known: dict[RawFlags, RawFlags] = {}
+    groups: dict[RawFlags, list[int]] = {}
+    flagged: list[tuple[int, RawFlags]] = []
+    unseen = deleted = deleted_size = 0
+    for uid, modseq, bits, keywords, size in ledger.connection.execute(
+        "SELECT m.uid, m.modseq, m.flags, m.keywords, m.size"
+        " FROM carray(?) k CROSS JOIN message m ON m.mailbox = ? AND m.uid = k.value",
+        (apsw.carray(array("q", uids)), mailbox),
+    ):
+        if unchanged_since is not None and modseq > unchanged_since:
+            refused.append(uid)
+            continue
+        old = (bits, keywords)
+        new = known.get(old)
+        if new is None:
+            new = known[old] = _changed(old, mode, flags)
+        if new == old:
+            continue
+        groups.setdefault(new, []).append(uid)
+        flagged.append((uid, new))
+        unseen += (bits & 1) - (new[0] & 1)
+        if (bits ^ new[0]) & DELETED:
+            sign = 1 if new[0] & DELETED else -1
+            deleted += sign
+            deleted_size += sign * size
+    if not flagged:
+        return FlagsStored((), tuple(refused), 0)
+    modseq = ledger.next_modseq()
+    for (bits, keywords), group in groups.items():
+        ledger.connection.execute(
+            "UPDATE message SET flags = ?, keywords = ?, modseq = ?"
+            " WHERE mailbox = ? AND uid IN (SELECT value FROM carray(?))",
+            (bits, keywords, modseq, mailbox, apsw.carray(array("q", group))),
+        )
+    record.unseen += unseen
+    record.deleted += deleted
+    record.deleted_size += deleted_size
+    ledger.touch(record, modseq)
+    ledger.tell(Delta("messages", mailbox, record.name, modseq, flagged=flagged))
+    return FlagsStored(tuple([uid for uid, _ in flagged]), tuple(refused), modseq)
+
+
+def _changed(old: RawFlags, mode: str, flags: MessageFlags) -> RawFlags:
+    bits, names = old
+    keywords = {name.lower(): name for name in names.split()}
+    given = {name.lower(): name for name in flags.keywords}
+    if mode == "add":
+        bits |= flags.system
+        keywords = given | keywords
+    elif mode == "remove":
+        bits &= ~flags.system
+        keywords = {key: name for key, name in keywords.items() if key not in given}
+    else:
+        bits = flags.system
+        keywords = {key: keywords.get(key, name) for key, name in given.items()}
+    return bits, " ".join(keywords[key] for key in sorted(keywords))
+
+
+# -- copy and move ---------------------------------------------------------------------------------------------------
+
+_COLUMNS: Final = "m.uid, m.flags, m.keywords, m.size, m.internaldate, m.body"
+
+
+def _rows(ledger: Ledger, mailbox: int, uids: Sequence[int] | None, where: str = "") -> list[tuple[Any, ...]]:
+    """(uid, flags, keywords, size, internaldate, body) of these messages, or of all."""
+    ledger.flush()
+    if uids is None:
+        statement = f"SELECT {_COLUMNS} FROM message m WHERE m.mailbox = ? {where}"
+        rows = ledger.connection.execute(statement, (mailbox,))
+    elif uids:
+        statement = (
+            f"SELECT {_COLUMNS} FROM carray(?) k"
+            f" CROSS JOIN message m ON m.mailbox = ? AND m.uid = k.value {where}"
+        )
+        rows = ledger.connection.execute(statement, (apsw.carray(array("q", uids)), mailbox))
+    else:
+        return []
+    found: list[tuple[Any, ...]] = rows.fetchall()
+    return found
+
+
+def _enter(ledger: Ledger, rows: Sequence[tuple[Any, ...]], record: MailboxRecord, modseq: int) -> range:
+    """Put these rows (as `_rows` gives them) into a mailbox; their UIDs there."""
+    now = int(ledger.seconds())
+    first = ledger.take_uids(record, len(rows))
+    for uid, (_, bits, keywords, size, internaldate, body) in enumerate(rows, first):
+        ledger.insert_message((record.id, uid, modseq, modseq, bits, keywords, size, internaldate, now, body))
+        ledger.count(record, bits, size, 1)
+        ledger.added(record, uid, modseq, (bits, keywords))
+    ledger.touch(record, modseq)
+    return range(first, first + len(rows))
+
+
+def copy(ledger: Ledger, mailbox: int, uids: Sequence[int], target: int) -> Copied:
+    """Copy messages; bodies are shared. :raises OverQuotaError: , MailboxMissingError."""
+    ledger.mailbox(mailbox)
+    record = ledger.mailbox(target)
+    rows = _rows(ledger, mailbox, uids)
+    if not rows:
+        return Copied(target, record.uidvalidity, (), (), 0)
+    _check_quota(ledger, sum(row[3] for row in rows))
+    modseq = ledger.next_modseq()
+    _refer(ledger, [row[5] for row in rows], 1)
+    new = _enter(ledger, rows, record, modseq)
+    return Copied(target, record.uidvalidity, tuple([row[0] for row in rows]), tuple(new), modseq)
+
+
+def move(ledger: Ledger, mailbox: int, uids: Sequence[int] | None, target: int) -> Copied:
+    """Move messages (None: all). :raises MailboxMissingError:"""
+    source = ledger.mailbox(mailbox)
+    record = ledger.mailbox(target)
+    rows = _rows(ledger, mailbox, uids)
+    if not rows:
+        return Copied(target, record.uidvalidity, (), (), 0)
+    modseq = ledger.next_modseq()
+    _leave(ledger, rows, source, modseq)
+    new = _enter(ledger, rows, record, modseq)
+    return Copied(target, record.uidvalidity, tuple([row[0] for row in rows]), tuple(new), modseq)
+
+
+def _leave(ledger: Ledger, rows: Sequence[tuple[Any, ...]], record: MailboxRecord, modseq: int) -> None:
+    """Take these rows out of a mailbox, and keep that they were there."""
+    gone = [row[0] for row in rows]
+    uids = array("q", gone)
+    ledger.connection.execute(
+        "DELETE FROM message WHERE mailbox = ? AND uid IN (SELECT value FROM carray(?))",
+        (record.id, apsw.carray(uids)),
+    )
+    ledger.connection.execute(
+        "INSERT INTO expunged (mailbox, modseq, uid) SELECT ?, ?, value FROM carray(?)",
+        (record.id, modseq, apsw.carray(uids)),
+    )
+    for _, bits, _, size, _, _ in rows:
+        ledger.count(record, bits, size, -1)
+    ledger.touch(record, modseq)
+    ledger.tell(Delta("messages", record.id, record.name, modseq, expunged=gone))
+
+
+def _refer(ledger: Ledger, bodies: Sequence[int], sign: int) -> None:
+    """So many messages more, or fewer, name these bodies."""
+    times: dict[int, list[int]] = {}
+    for body, count in Counter(bodies).items():
+        times.setdefault(count, []).append(body)
+    for count, group in times.items():
+        rows = ledger.connection.execute(
+            "UPDATE body SET refs = refs + ? WHERE id IN (SELECT value FROM carray(?)) RETURNING id, refs",
+            (sign * count, apsw.carray(array("q", group))),
+        ).fetchall()
+        if sign < 0:
+            ledger.released([body for body, refs in rows if refs <= 0])
+
+
+# -- expunge ---------------------------------------------------------------------------------------------------------
+
+
+def expunge(ledger: Ledger, mailbox: int, uids: Sequence[int] | None, only_deleted: bool) -> tuple[int, ...]:
+    """Remove messages; their UIDs. :raises MailboxMissingError:"""
+    record = ledger.mailbox(mailbox)
+    rows = _rows(ledger, mailbox, uids, f"AND m.flags & {DELETED}" if only_deleted else "")
+    if not rows:
+        return ()
+    _leave(ledger, rows, record, ledger.next_modseq())
+    _refer(ledger, [row[5] for row in rows], -1)
+    return tuple([row[0] for row in rows])
+
+
+def remove_all(ledger: Ledger, record: MailboxRecord) -> None:
+    """Remove all messages of a mailbox that goes away itself, and its history."""
+    rows = _rows(ledger, record.id, None)
+    ledger.connection.execute("DELETE FROM message WHERE mailbox = ?", (record.id,))
+    ledger.connection.execute("DELETE FROM expunged WHERE mailbox = ?", (record.id,))
+    for _, bits, _, size, _, _ in rows:
+        ledger.count(record, bits, size, -1)
+    _refer(ledger, [row[5] for row in rows], -1)
+
+
+#: Chunks that one slice of L{sweep} deletes: 4 MB of them at most.
+_SWEEP_CHUNKS: Final = 16
+_SWEEP_BODIES: Final = 50
+
+
+def sweep(ledger: Ledger, bodies: list[int]) -> bool:
+    """Delete some of these bodies, which no message names and nobody reads; takes what is done off the list.
+
+    :returns: whether some are left.
+    """
+    for _ in range(min(_SWEEP_BODIES, len(bodies))):
+        body = bodies[-1]
+        first, last = body << CHUNK_BITS, ((body + 1) << CHUNK_BITS) - 1
+        ledger.connection.execute(
+            "DELETE FROM chunk WHERE id IN (SELECT id FROM chunk WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT ?)",
+            (first, last, _SWEEP_CHUNKS),
+        )
+        if ledger.connection.changes() == _SWEEP_CHUNKS:
+            return True
+        ledger.connection.execute("DELETE FROM words WHERE rowid = ?", (body,))
+        ledger.connection.execute("DELETE FROM body WHERE id = ? AND refs = 0", (body,))
+        bodies.pop()
+    return bool(bodies)
+
+
+def unused_bodies(connection: Any) -> Iterator[int]:
+    """Bodies that no message names, left over from before."""
+    for (body,) in connection.execute("SELECT id FROM body WHERE refs = 0"):
+        yield body

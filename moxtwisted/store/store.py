@@ -1,0 +1,245 @@
+"""The store below one data directory.
+
+::
+
+    data/lock             held by the process that uses the store
+    data/key-check        which key it is written with (L{moxtwisted.store.keys})
+    data/accounts/me.db   one account
+    data/tmp/             unnamed files of large messages on their way in
+
+    store = Store.open(reactor, Path("data"), key)         # KeyRefusedError, StoreUnavailableError
+    account = store.account("me")
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import threading
+import time
+import urllib.parse
+import weakref
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred, gatherResults, succeed
+from twisted.internet.task import Clock
+from zope.interface import implementer
+
+from moxtwisted.errors import StoreUnavailableError
+from moxtwisted.store.accounts import Account
+from moxtwisted.store.database import Database, bound_memory, create_database, remove_database, sync_directory
+from moxtwisted.store.interfaces import IStore
+from moxtwisted.store.keys import MasterKey, check_key_value, write_key_check
+from moxtwisted.store.staging import Staging
+from moxtwisted.store.writer import WriterPool
+
+__all__ = ["Store"]
+
+#: Accounts kept open though nobody uses them, and for how long, seconds.
+KEPT_OPEN: Final = 256
+KEPT_SECONDS: Final = 300.0
+_SUFFIX: Final = ".db"
+_SAFE: Final = "@+=,"
+#: How long closing an account may take before opening it again gives up, seconds.
+_CLOSING_SECONDS: Final = 60.0
+
+
+def _file_name(account: str) -> str:
+    """The file of an account; every name has one, and no two the same."""
+    quoted = urllib.parse.quote(account, safe=_SAFE)
+    if quoted.startswith("."):
+        quoted = "%2E" + quoted[1:]
+    return quoted + _SUFFIX
+
+
+@implementer(IStore)
+class Store:
+    """See L{IStore}; open it with L{Store.open}."""
+
+    def __init__(
+        self,
+        reactor: Any,
+        directory: Path,
+        key: MasterKey | None,
+        *,
+        threads: int,
+        seconds: Callable[[], float],
+    ) -> None:
+        self._clock = Clock() if reactor is None else reactor
+        self._directory = directory
+        self._key = key
+        self._seconds = seconds
+        self._entropy: Callable[[int], bytes] = os.urandom
+        self.pool = WriterPool(reactor, threads)
+        self._open: weakref.WeakValueDictionary[str, Account] = weakref.WeakValueDictionary()
+        self._kept: OrderedDict[str, tuple[Account, float]] = OrderedDict()
+        self._closing: dict[str, threading.Event] = {}
+        self._closed = False
+        self._lock = -1
+
+    @classmethod
+    def open(
+        cls,
+        reactor: Any,
+        directory: Path,
+        key: MasterKey | None,
+        *,
+        threads: int = 3,
+        seconds: Callable[[], float] = time.time,
+    ) -> Store:
+        """Open a data directory; an empty one is made ready.
+
+        :param reactor: for callFromThread and callLater; may be None with ``threads=0``, where all that is changed is
+            changed in the caller at once, and nothing is put into the search index.
+        :param key: None: without encryption.
+        :param seconds: the time of day.
+        :raises KeyRefusedError: when it is written with another key; nothing was touched.
+        :raises StoreUnavailableError: when another process uses it.
+        """
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = _lock(directory / "lock")
+        try:
+            check = directory / "key-check"
+            known = check_key_value(check, key)
+            for name in ("accounts", "tmp"):
+                (directory / name).mkdir(mode=0o700, exist_ok=True)
+            if not known:
+                write_key_check(check, key)
+            for left in (directory / "accounts").glob("*.removed"):
+                remove_database(left.with_suffix(""))
+        except BaseException:
+            os.close(lock)
+            raise
+        bound_memory()
+        store = cls(reactor, directory, key, threads=threads, seconds=seconds)
+        store._lock = lock
+        return store
+
+    def _path(self, account: str) -> Path:
+        return self._directory / "accounts" / _file_name(account)
+
+    def database_key(self, name: str) -> bytes | None:
+        """The key of one database."""
+        return None if self._key is None else self._key.derive(name)
+
+    def _account_key(self, account: str) -> bytes | None:
+        return self.database_key(f"accounts/{account}")
+
+    # -- accounts ------------------------------------------------------------------------------------------------
+
+    def accounts(self) -> Sequence[str]:
+        """Names that exist on disk."""
+        return sorted(
+            urllib.parse.unquote(path.name.removesuffix(_SUFFIX))
+            for path in (self._directory / "accounts").glob("*" + _SUFFIX)
+        )
+
+    def account(self, name: str) -> Account:
+        """Open it."""
+        if self._closed:
+            raise StoreUnavailableError("the store is closed")
+        account = self._open.get(name)
+        if account is None:
+            closing = self._closing.pop(name, None)
+            if closing is not None and not closing.wait(_CLOSING_SECONDS):
+                raise StoreUnavailableError(f"account {name} does not close")
+            database = Database.open(self._path(name), self._account_key(name), "account")
+            closed = self._closing[name] = threading.Event()
+            account = self._open[name] = Account(
+                name, database, self.pool, self._clock, self._seconds, closed
+            )
+        self._keep(account)
+        return account
+
+    def _keep(self, account: Account) -> None:
+        """Keep it open for a while; what was kept too long and nobody uses closes by itself."""
+        now = self._seconds()
+        self._kept[account.name] = (account, now)
+        self._kept.move_to_end(account.name)
+        while self._kept:
+            name, (oldest, since) = next(iter(self._kept.items()))
+            if oldest.busy or (len(self._kept) <= KEPT_OPEN and since + KEPT_SECONDS > now):
+                break
+            del self._kept[name]
+
+    def create_account(self, name: str, mailboxes: Sequence[tuple[str, str]] = ()) -> Deferred[Account]:
+        """Make it."""
+        path = self._path(name)
+        if not name or len(path.name.encode()) > 200:
+            raise StoreUnavailableError(f"no account can have this name: {name!r}")
+        if path.exists():
+            raise StoreUnavailableError(f"account {name} exists already")
+        # RFC 9051 section 2.3.1.1: a mailbox made again needs a greater UIDVALIDITY; the time is one.
+        create_database(
+            path,
+            self._account_key(name),
+            "account",
+            "INSERT INTO setting (key, value) VALUES ('uidvalidity_next', ?)",
+            self._first_uidvalidity(),
+        )
+        account = self.account(name)
+        done: list[Deferred[Any]] = [account.create_mailbox("INBOX")]
+        for mailbox, special_use in mailboxes:
+            if mailbox.upper() != "INBOX":
+                done.append(account.create_mailbox(mailbox, [special_use] if special_use else []))
+        return gatherResults(done, consumeErrors=True).addCallback(lambda _: account)
+
+    def _first_uidvalidity(self) -> int:
+        """Greater than all that an account of this name can have had."""
+        floor = self._directory / "uidvalidity"
+        known = int(floor.read_text("ascii")) if floor.exists() else 0
+        return max(int(self._seconds()), known)
+
+    def remove_account(self, name: str) -> Deferred[None]:
+        """With everything in it."""
+        account = self.account(name)
+        self._kept.pop(name, None)
+        del self._open[name]
+        used = account.highest_uidvalidity
+        done = account.close()
+
+        def remove(_: object) -> None:
+            floor = self._directory / "uidvalidity"
+            new = floor.with_suffix(".new")
+            new.write_text(str(max(self._first_uidvalidity(), used + 1)), "ascii")
+            new.rename(floor)
+            remove_database(self._path(name))
+            sync_directory(self._path(name).parent)
+
+        return done.addCallback(remove)
+
+    # -- the rest ------------------------------------------------------------------------------------------------
+
+    def stage(self, size_hint: int = 0) -> Staging:
+        """A place for a message that comes in."""
+        if self._closed:
+            raise StoreUnavailableError("the store is closed")
+        return Staging(self._directory / "tmp", self._entropy)
+
+    def close(self) -> Deferred[None]:
+        """Finish pending commits, checkpoint, close all files."""
+        if self._closed:
+            return succeed(None)
+        self._closed = True
+        self._kept.clear()
+        done = [account.close() for account in list(self._open.values())]
+
+        def end(_: object) -> None:
+            self.pool.stop()
+            os.close(self._lock)
+
+        return gatherResults(done, consumeErrors=True).addBoth(end)
+
+
+def _lock(path: Path) -> int:
+    """Hold the data directory. :raises StoreUnavailableError: when another process does."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as e:
+        os.close(handle)
+        raise StoreUnavailableError(f"{path.parent} is in use by another process") from e
+    return handle

@@ -1,0 +1,365 @@
+"""Group commit: a few threads, each writing the databases that are pinned to it.
+
+Whoever wants to change a database hands a job to its L{Lane} and gets a Deferred::
+
+    lane = pool.lane(ledger)
+    added = await lane.submit(lambda: add(ledger, prepared))     # fires after COMMIT returned
+
+A writer thread takes everything that queued up while it was committing, puts all jobs of one database into one
+transaction, commits, and reports to the reactor; there is no artificial delay, so one job alone is one commit at once.
+A job that refuses with a L{MailError} before it changed anything only gets its own answer. When anything else goes
+wrong the transaction is rolled back and its jobs run again, each in a transaction of its own, so that one cannot spoil
+the others. Jobs must therefore be repeatable: what they change outside the database is the ledger's, which reloads.
+
+Jobs handed to L{Lane.idle} run in small slices when nothing else waits.
+
+With ``threads=0`` everything happens in the caller at once: for tests and for tools without a reactor.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, Protocol, TypeVar
+
+import apsw
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from moxtwisted.errors import MailError, StoreFullError, StoreUnavailableError
+
+__all__ = ["Lane", "Unit", "WriterPool", "translated"]
+
+_T = TypeVar("_T")
+log = Logger()
+
+#: Jobs in one transaction at most: bounds its memory and how long the first one waits.
+BATCH_JOBS: Final = 1000
+#: A slice of idle work starts after this long without jobs, seconds: a busy account is indexed in its pauses.
+QUIET_SECONDS: Final = 0.05
+#: Idle work that waited this long gets a slice between two batches even when it never is quiet, seconds.
+STARVED_SECONDS: Final = 2.0
+
+_FULL: Final = frozenset(
+    (
+        apsw.SQLITE_IOERR_WRITE,
+        apsw.SQLITE_IOERR_FSYNC,
+        apsw.SQLITE_IOERR_TRUNCATE,
+        apsw.SQLITE_IOERR_SHMSIZE,
+        apsw.SQLITE_IOERR_SHMMAP,
+        apsw.SQLITE_IOERR_SHMOPEN,
+    )
+)
+
+
+class Unit(Protocol):
+    """What a writer needs of one database; all but ``committed`` is called in the writer's thread."""
+
+    def begin(self) -> None:
+        """Start a transaction."""
+
+    def mark(self) -> int:
+        """A number that grows with every change that a job makes."""
+
+    def commit(self) -> Any:
+        """COMMIT; returns what the reactor shall know."""
+
+    def rollback(self) -> None:
+        """Forget the transaction; back to what is on disk."""
+
+    def committed(self, report: Any) -> None:
+        """In the reactor's thread: what `commit` returned, before the jobs' answers."""
+
+
+def translated(error: BaseException) -> BaseException:
+    """The error that a caller shall see for one that came out of SQLite."""
+    if isinstance(error, apsw.FullError):
+        return StoreFullError(str(error))
+    if isinstance(error, apsw.IOError) and getattr(error, "extendedresult", 0) in _FULL:
+        return StoreFullError(str(error))
+    if isinstance(error, (apsw.Error, OSError)):
+        return StoreUnavailableError(f"{type(error).__name__}: {error}")
+    return error
+
+
+@define(eq=False)
+class _Job:
+    lane: Lane
+    run: Callable[[], Any]
+    answer: Deferred[Any]
+    alone: bool = False
+
+
+@define(eq=False)
+class Lane:
+    """The way into one database's writer; jobs are done in the order of their coming."""
+
+    unit: Unit
+    _thread: _Writer
+    closed: bool = field(default=False, init=False)
+
+    def submit(self, job: Callable[[], _T]) -> Deferred[_T]:
+        """Run it inside a transaction; fires with its result after COMMIT, or fails with a MailError."""
+        answer: Deferred[_T] = Deferred()
+        if self.closed:
+            answer.errback(StoreUnavailableError("closed"))
+        else:
+            self._thread.put(_Job(self, job, answer))
+        return answer
+
+    def idle(self, job: Callable[[], bool]) -> None:
+        """Run it in a transaction of its own when nothing else waits, again as long as it returns True."""
+        if not self.closed:
+            self._thread.put_idle(self, job)
+
+    def close(self, job: Callable[[], _T]) -> Deferred[_T]:
+        """Run a last job, outside any transaction, after all that were handed in; no more are taken."""
+        answer: Deferred[_T] = Deferred()
+        if self.closed:
+            answer.errback(StoreUnavailableError("closed"))
+            return answer
+        self.closed = True
+        self._thread.put(_Job(self, job, answer, alone=True))
+        return answer
+
+
+class _Writer:
+    """One thread and its queue."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._idle: deque[tuple[Lane, Callable[[], bool]]] = deque()
+        self._done: deque[tuple[Lane, Any, list[tuple[Deferred[Any], Any]]]] = deque()
+        self._reporting = False
+        self._last_idle = 0.0
+        self._thread: threading.Thread | None = None
+
+    def start(self, name: str) -> None:
+        self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the thread after what was handed in; waits for it."""
+        if self._thread is not None:
+            self._jobs.put(None)
+            self._thread.join()
+            self._thread = None
+        self._deliver()
+
+    def put(self, job: _Job) -> None:
+        self._jobs.put(job)
+
+    def put_idle(self, lane: Lane, job: Callable[[], bool]) -> None:
+        self._idle.append((lane, job))
+        self._jobs.put(_WAKE)
+
+    # -- in the thread -----------------------------------------------------------------------------------------
+
+    def _loop(self) -> None:
+        while True:
+            job = self._next()
+            if job is None:
+                return
+            batch = [job]
+            ended = False
+            while len(batch) < BATCH_JOBS:
+                try:
+                    more = self._jobs.get_nowait()
+                except queue.Empty:
+                    break
+                if more is None:
+                    ended = True
+                    break
+                batch.append(more)
+            self.work(batch)
+            if ended:
+                return
+
+    def _next(self) -> _Job | None:
+        """The next job; works on idle jobs meanwhile."""
+        if not self._idle:
+            return self._jobs.get()
+        if time.monotonic() - self._last_idle > STARVED_SECONDS:
+            self._idle_slice()
+        while self._idle:
+            try:
+                return self._jobs.get(timeout=QUIET_SECONDS)
+            except queue.Empty:
+                pass
+            while self._idle and self._jobs.empty():
+                self._idle_slice()
+        return self._jobs.get()
+
+    def _idle_slice(self) -> None:
+        try:
+            lane, job = self._idle.popleft()
+        except IndexError:
+            return
+        if not lane.closed:
+            more: list[bool] = []
+            answer: Deferred[Any] = Deferred()
+            answer.addErrback(lambda failure: log.failure("background work of the store failed", failure))
+            self._transact(lane, [_Job(lane, lambda: more.append(job()), answer)])
+            if more and more[-1]:
+                self._idle.append((lane, job))
+        self._last_idle = time.monotonic()
+
+    def work(self, batch: list[_Job]) -> None:
+        """Do these jobs: a transaction for each lane."""
+        lanes: dict[Lane, list[_Job]] = {}
+        for job in batch:
+            if job.lane is not _WAKE.lane:
+                lanes.setdefault(job.lane, []).append(job)
+        for lane, jobs in lanes.items():
+            last = jobs.pop() if jobs[-1].alone else None
+            if jobs:
+                self._transact(lane, jobs)
+            if last is not None:
+                self._report(lane, None, [(last.answer, self._alone(last))])
+
+    @staticmethod
+    def _alone(job: _Job) -> Any:
+        try:
+            return job.run()
+        except Exception as e:  # noqa: BLE001 - a boundary: the caller gets it
+            return Failure(translated(e))
+
+    def _transact(self, lane: Lane, jobs: list[_Job]) -> None:
+        unit = lane.unit
+        answers: list[tuple[Deferred[Any], Any]] = []
+        try:
+            unit.begin()
+            for job in jobs:
+                mark = unit.mark()
+                try:
+                    answers.append((job.answer, job.run()))
+                except MailError as e:
+                    if unit.mark() != mark:
+                        raise
+                    answers.append((job.answer, Failure(e)))
+            report = unit.commit()
+        except Exception as e:  # noqa: BLE001 - a boundary: each caller gets its own
+            try:
+                unit.rollback()
+            except Exception:  # noqa: BLE001 - the thread must live
+                log.failure("rolling back failed")
+            if len(jobs) > 1:
+                for job in jobs:
+                    self._transact(lane, [job])
+                return
+            report, answers = None, [(jobs[0].answer, Failure(translated(e)))]
+        self._report(lane, report, answers)
+
+    def _report(self, lane: Lane, report: Any, answers: list[tuple[Deferred[Any], Any]]) -> None:
+        self._done.append((lane, report, answers))
+        if not self._reporting:
+            self._reporting = True
+            if self._thread is not None:
+                self._reactor.callFromThread(self._deliver)
+
+    # -- in the reactor's thread ---------------------------------------------------------------------------------
+
+    def _deliver(self) -> None:
+        # Before taking: a report that comes after the last one was taken calls again.
+        self._reporting = False
+        while self._done:
+            lane, report, answers = self._done.popleft()
+            if report is not None:
+                try:
+                    lane.unit.committed(report)
+                except Exception:  # noqa: BLE001 - the answers must go out
+                    log.failure("telling of a commit failed")
+            for answer, result in answers:
+                answer.callback(result)
+
+
+class _Inline(_Writer):
+    """Works in the caller's thread, each job at once."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self._busy = False
+
+    def start(self, name: str) -> None:
+        pass
+
+    def put(self, job: _Job) -> None:
+        super().put(job)
+        self._run()
+
+    def put_idle(self, lane: Lane, job: Callable[[], bool]) -> None:
+        self._idle.append((lane, job))
+        self._run()
+
+    def stop(self) -> None:
+        self._run()
+
+    def _run(self) -> None:
+        # A job handed in by an answer waits for its turn, as with threads.
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            while not self._jobs.empty() or self._idle:
+                if not self._jobs.empty():
+                    job = self._jobs.get()
+                    if job is not None:
+                        self.work([job])
+                else:
+                    self._idle_slice()
+                self._deliver()
+        finally:
+            self._busy = False
+
+
+class _Nothing:
+    """The unit of no database."""
+
+    def begin(self) -> None: ...
+
+    def mark(self) -> int:
+        return 0
+
+    def commit(self) -> Any: ...
+
+    def rollback(self) -> None: ...
+
+    def committed(self, report: Any) -> None: ...
+
+
+_WAKE: Final = _Job(Lane(_Nothing(), _Writer(None)), lambda: None, Deferred())
+
+
+class WriterPool:
+    """A few writer threads; each new lane goes to the one with the fewest.
+
+    :param reactor: for callFromThread.
+    :param threads: 0: no threads, jobs run in the caller.
+    """
+
+    def __init__(self, reactor: Any, threads: int = 3) -> None:
+        self._writers: list[_Writer] = [_Writer(reactor) for _ in range(threads)] or [_Inline()]
+        self._lanes = dict.fromkeys(self._writers, 0)
+        for number, writer in enumerate(self._writers):
+            writer.start(f"store-writer-{number}")
+
+    def lane(self, unit: Unit) -> Lane:
+        """Pin a database to a writer."""
+        writer = min(self._writers, key=self._lanes.__getitem__)
+        self._lanes[writer] += 1
+        return Lane(unit, writer)
+
+    def release(self, lane: Lane) -> None:
+        """A closed lane counts no longer."""
+        self._lanes[lane._thread] -= 1  # noqa: SLF001
+
+    def stop(self) -> None:
+        """End the threads after all that was handed in; what they report is delivered before this returns."""
+        for writer in self._writers:
+            writer.stop()
