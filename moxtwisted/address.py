@@ -42,7 +42,7 @@ MAX_DOMAIN_OCTETS = 255  # RFC 5321 section 4.5.3.1.2
 MAX_PATH_OCTETS = 256  # RFC 5321 section 4.5.3.1.3, with the angle brackets
 
 _ATEXT = r"A-Za-z0-9!#$%&'*+/=?^_`{|}~\-"
-_PLAIN_MAILBOX = re.compile(
+_PLAIN_ADDRESS = re.compile(
     rf"([{_ATEXT}]+(?:\.[{_ATEXT}]+)*)@([A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*)\Z".encode("ascii")
 )
 # RFC 6531 section 3.3 adds UTF8-non-ascii to atext and to qtextSMTP.
@@ -244,7 +244,7 @@ def parse_mailbox(
     """
     if len(octets) > max_localpart_octets + 1 + MAX_DOMAIN_OCTETS:
         raise AddressError("address too long")
-    plain = _PLAIN_MAILBOX.match(octets)
+    plain = _PLAIN_ADDRESS.match(octets)
     if plain is not None:
         local, domain = plain.groups()
         if len(local) > max_localpart_octets:

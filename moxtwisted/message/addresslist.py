@@ -3,14 +3,15 @@
 ::
 
     parse_address_list(b'Anna <anna@a.example>, Team: b@b.example, "C, D" <c@d.example>;')
-    # (Mailbox(b'Anna', b'anna', b'a.example'), GroupStart(b'Team'), Mailbox(None, b'b', …), …, GroupEnd())
+    # (HeaderAddress(b'Anna', b'anna', b'a.example'), GroupStart(b'Team'), HeaderAddress(None, b'b', …), …, GroupEnd())
 
-Names keep their RFC 2047 encoding, because ENVELOPE wants them so; L{Mailbox.display_name} decodes. Comments,
+Names keep their RFC 2047 encoding, because ENVELOPE wants them so; L{HeaderAddress.display_name} decodes. Comments,
 obsolete routes, quoted local parts, groups, missing commas, stray brackets and UTF-8 are taken; nothing raises.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator
 
@@ -18,7 +19,7 @@ from attrs import frozen
 
 from moxtwisted.message.headers import decode_words, unfold
 
-__all__ = ["MAX_ADDRESSES", "GroupEnd", "GroupStart", "Mailbox", "mailboxes", "parse_address_list"]
+__all__ = ["MAX_ADDRESSES", "GroupEnd", "GroupStart", "HeaderAddress", "mailboxes", "parse_address_list"]
 
 MAX_ADDRESSES = 10_000
 """Entries that are read from one field."""
@@ -27,7 +28,7 @@ _MAX_COMMENT_DEPTH = 20
 
 
 @frozen
-class Mailbox:
+class HeaderAddress:
     """One address.
 
     @ivar name: the display name, unquoted, RFC 2047 words as they came; None when there is none.
@@ -62,7 +63,7 @@ class GroupEnd:
     """The end of a group."""
 
 
-Entry = Mailbox | GroupStart | GroupEnd
+Entry = HeaderAddress | GroupStart | GroupEnd
 _GROUP_END = GroupEnd()
 
 _ATOM = rb"[^\s()<>\[\]:;@\\,\"\x00-\x1f\x7f]"
@@ -92,9 +93,9 @@ def parse_address_list(value: bytes) -> tuple[Entry, ...]:
             break
         quoted, atoms, local, domain, bare_local, bare_domain = usual.groups()
         if local is not None:
-            entries.append(Mailbox(quoted if quoted is not None else atoms, local, domain))
+            entries.append(HeaderAddress(quoted if quoted is not None else atoms, local, domain))
         else:
-            entries.append(Mailbox(None, bare_local, bare_domain))
+            entries.append(HeaderAddress(None, bare_local, bare_domain))
         position = usual.end()
         if position >= end:
             return tuple(entries)
@@ -104,9 +105,9 @@ def parse_address_list(value: bytes) -> tuple[Entry, ...]:
     return tuple(entries)
 
 
-def mailboxes(value: bytes) -> list[Mailbox]:
+def mailboxes(value: bytes) -> list[HeaderAddress]:
     """The addresses of a field without its groups."""
-    return [entry for entry in parse_address_list(value) if isinstance(entry, Mailbox)]
+    return [entry for entry in parse_address_list(value) if isinstance(entry, HeaderAddress)]
 
 
 class _Parser:
@@ -116,6 +117,7 @@ class _Parser:
         self._value = value
         self._room = room
         self._comment: bytes | None = None
+        self._trailing = False  # whether a bracketed address was read since the last comma
 
     def entries(self) -> list[Entry]:
         entries: list[Entry] = []
@@ -132,7 +134,7 @@ class _Parser:
             elif text == b">":
                 if angle is not None:
                     self._add(entries, words, angle)
-                    words, angle = [], None
+                    words, angle, self._trailing = [], None, True
             elif text == b":" and angle is not None:
                 angle = []  # RFC 5322 section 4.4: an obsolete route ends here
             elif text == b"," and angle is not None and _is_route(angle):
@@ -142,7 +144,7 @@ class _Parser:
                 words, in_group, self._comment = [], True, None
             else:  # a comma, a semicolon, or a colon that means nothing
                 self._add(entries, words, angle)
-                words, angle = [], None
+                words, angle, self._trailing = [], None, False
                 if text == b";" and in_group:
                     entries.append(_GROUP_END)
                     in_group = False
@@ -156,11 +158,10 @@ class _Parser:
         if angle is not None:
             local, domain = _address(angle)
             if local or domain or words:
-                entries.append(Mailbox(_phrase(words) or comment, local, domain))
-        elif words:
-            local, domain = _address(words)
+                entries.append(HeaderAddress(_phrase(words) or comment, local, domain))
+        elif not self._trailing or any(text == b"@" for _, text, _ in words):
             # RFC 5322 section 3.4: before display names there were comments behind the address.
-            entries.append(Mailbox(comment, local, domain))
+            entries.extend([HeaderAddress(comment, *_address(tokens)) for tokens in _split_bare(words)])
 
     def _tokens(self) -> Iterator[Token]:
         value, position, spaced = self._value, 0, False
@@ -210,6 +211,16 @@ class _Parser:
 
 def _is_route(angle: list[Token]) -> bool:
     return bool(angle) and angle[0][1] == b"@"
+
+
+def _split_bare(words: list[Token]) -> list[list[Token]]:
+    """Bare addresses between which only white space stands, where a comma is missing."""
+    ats = [i for i, (kind, text, _) in enumerate(words) if kind == _SPECIAL and text == b"@"]
+    cuts = [0]
+    for before, at in itertools.pairwise(ats):
+        if at - 1 > before + 1 and words[at - 1][2]:
+            cuts.append(at - 1)
+    return [words[a:b] for a, b in itertools.pairwise([*cuts, len(words)]) if a < b]
 
 
 def _phrase(words: list[Token]) -> bytes:

@@ -29,7 +29,7 @@ _MAX_DATE_OCTETS = 200
 
 _USUAL = re.compile(
     rb"\s*(?:[A-Za-z]{2,9}\.?,?\s*)?(\d{1,2})[\s-]\s*([A-Za-z]{3})[A-Za-z]{0,6}\.?,?[\s-]\s*(\d{2,4})\s*,?\s+"
-    rb"(\d{1,2})[:.](\d{1,2})(?:[:.](\d{1,2})(?:\.\d+)?)?\s*([+-]\s?\d{1,4}(?::\d\d)?|[A-Za-z]{1,5}(?![A-Za-z]))?"
+    rb"(\d{1,2})\s*[:.]\s*(\d{1,2})(?:\s*[:.]\s*(\d{1,2})(?:\.\d+)?)?\s*([+-]\s?\d{1,4}(?::\d\d)?|[A-Za-z]{1,5}(?![A-Za-z]))?"
 )
 # asctime, as old mailers and mbox write it: Fri Nov 21 09:55:06 1997
 _ASCTIME = re.compile(

@@ -50,7 +50,7 @@ _FOLD = re.compile(rb"\r?\n")
 _ENCODED_WORD = re.compile(r"=\?([^?\s]{1,100})\?([bBqQ])\?([^?]*)\?=")
 _MESSAGE_ID = re.compile(rb"<([^<>\s]+)>")
 _MEDIA_TYPE = re.compile(
-    rb"\s*([!#$%&'*+.^_`{|}~0-9A-Za-z-]+)\s*/\s*([!#$%&'*+.^_`{|}~0-9A-Za-z-]+)\s*(?=[;(]|\Z)"
+    rb"\s*([!#$%&'*+.^_`{|}~0-9A-Za-z-]+)\s*/\s*([!#$%&'*+.^_`{|}~0-9A-Za-z-]+)(?=[\s;(]|\Z)"
 )
 _TOKEN = re.compile(rb"\s*([!#$%&'*+.^_`{|}~0-9A-Za-z-]+)")
 _PARAMETER = re.compile(rb';\s*([^\s=;"]+)\s*=\s*(?:"([^"\\]*(?:\\.[^"\\]*)*)(?:"|\\?\Z)|([^;]*))', re.DOTALL)

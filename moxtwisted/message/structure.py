@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 
-from moxtwisted.message.addresslist import GroupStart, Mailbox, parse_address_list
+from moxtwisted.message.addresslist import GroupStart, HeaderAddress, parse_address_list
 from moxtwisted.message.headers import Disposition, Header, Parameters, select_fields, unfold
 from moxtwisted.message.mime import Part, ScannedMessage
 
@@ -109,7 +109,7 @@ def _addresses(values: dict[bytes, list[bytes]], name: bytes, default: bytes = b
         return default
     out = []
     for entry in entries:
-        if isinstance(entry, Mailbox):
+        if isinstance(entry, HeaderAddress):
             # NIL for mailbox or host would mean a group: what is missing is an empty string.
             out.append(
                 b"(%b NIL %b %b)"
