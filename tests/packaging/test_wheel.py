@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import venv
 import zipfile
 from pathlib import Path
@@ -27,6 +28,11 @@ OFFLINE = (
     "Temporary failure in name resolution",
     "ReadTimeoutError",
 )
+
+
+def plain_environment() -> dict[str, str]:
+    """The environment without Python's variables: trial tells its workers our whole path in PYTHONPATH."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
 
 
 def pip(python: Path | str, *arguments: str) -> None:
@@ -84,16 +90,17 @@ class WheelTests(SynchronousTestCase):
 
     def test_works_in_an_empty_environment(self) -> None:
         """Installed where nothing else is, twistd lists moxmail, the command says its version, and there are no tests."""
-        home = self.folder / "environment"
+        # a short name: the first line of a script names its interpreter, and has a limit
+        home = Path(tempfile.mkdtemp(prefix="moxtwisted-"))
+        self.addCleanup(shutil.rmtree, home)
         venv.create(home, with_pip=True)
         pip(home / "bin/python", "install", str(self.wheel))
-        plain = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
 
         def says(*command: str) -> str:
             done = subprocess.run(
                 [home / "bin" / command[0], *command[1:]],
                 cwd=self.folder,
-                env=plain,
+                env=plain_environment(),
                 capture_output=True,
                 text=True,
                 check=False,
