@@ -2,7 +2,7 @@
 
 ::
 
-    policy = SASLPolicy(cram_md5=False)
+    policy = SASLPolicy()
     names = offered(policy, tls=True, bindings=bindings, client_key=False)     # for EHLO or CAPABILITY
     exchange = begin("SCRAM-SHA-256-PLUS", names, context)                     # None: not on offer
     step = await exchange.respond(initial_response)
@@ -27,46 +27,49 @@ __all__ = ["MECHANISMS", "SASLPolicy", "begin", "offered"]
 MECHANISMS = ("EXTERNAL", *SCRAM_MECHANISMS, "CRAM-MD5", "PLAIN", "LOGIN")
 """All mechanisms, strongest first."""
 
+_PASSWORD_ITSELF = ("PLAIN", "LOGIN")
+
 
 @frozen
 class SASLPolicy:
     """Which mechanisms an operator lets in.
 
-    @ivar scram_sha1: offer SCRAM-SHA-1; no attack on it is known, and some clients have nothing newer.
-    @ivar cram_md5: offer CRAM-MD5; accounts need contexts for it.
-    @ivar plain: offer PLAIN.
-    @ivar login: offer LOGIN (not meant for IMAP, which has a command of that name).
+    @ivar mechanisms: in the order of the announcement. LOGIN is not meant for IMAP, which has a command of that name.
+    @ivar cram_md5: also offer CRAM-MD5, before the mechanisms that send the password; accounts need contexts for it.
     @ivar passwords_without_tls: offer PLAIN and LOGIN on connections in clear, for networks that are trusted.
     """
 
-    scram_sha1: bool = True
+    mechanisms: tuple[str, ...] = tuple(name for name in MECHANISMS if name != "CRAM-MD5")
     cram_md5: bool = False
-    plain: bool = True
-    login: bool = True
     passwords_without_tls: bool = False
+
+    def order(self) -> tuple[str, ...]:
+        """All mechanisms that are let in, in the order of the announcement."""
+        names = self.mechanisms
+        if not self.cram_md5 or "CRAM-MD5" in names:
+            return names
+        at = next((i for i, name in enumerate(names) if name in _PASSWORD_ITSELF), len(names))
+        return (*names[:at], "CRAM-MD5", *names[at:])
 
 
 def offered(
     policy: SASLPolicy, *, tls: bool, bindings: ChannelBindings, client_key: bool = False
 ) -> tuple[str, ...]:
-    """The mechanisms to announce on a connection, strongest first.
+    """The mechanisms to announce on a connection, in the operator's order.
 
     @param tls: whether the connection is under TLS.
     @param bindings: its channel-binding data; the -PLUS mechanisms need some.
     @param client_key: whether the peer showed a TLS client certificate, without which EXTERNAL is pointless.
     """
-    passwords = tls or policy.passwords_without_tls
-    wanted = {
-        "EXTERNAL": tls and client_key,
-        "SCRAM-SHA-256-PLUS": tls and bool(bindings),
-        "SCRAM-SHA-256": True,
-        "SCRAM-SHA-1-PLUS": policy.scram_sha1 and tls and bool(bindings),
-        "SCRAM-SHA-1": policy.scram_sha1,
-        "CRAM-MD5": policy.cram_md5,
-        "PLAIN": policy.plain and passwords,
-        "LOGIN": policy.login and passwords,
-    }
-    return tuple(name for name in MECHANISMS if wanted[name])
+
+    def possible(name: str) -> bool:
+        if name == "EXTERNAL":
+            return tls and client_key
+        if name.endswith("-PLUS"):
+            return tls and bool(bindings)
+        return name not in _PASSWORD_ITSELF or tls or policy.passwords_without_tls
+
+    return tuple(name for name in policy.order() if name in MECHANISMS and possible(name))
 
 
 _SIMPLE: dict[str, Callable[[ServerContext], ServerExchange]] = {

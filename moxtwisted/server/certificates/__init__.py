@@ -1,0 +1,15 @@
+"""TLS for all listeners: certificates chosen by name, read again when their files change.
+
+::
+
+    store = CertificateStore((CertificateFiles("tls/mail.crt", "tls/mail.key"),), reactor)
+    store.load()                                        # ConfigurationError names every bad file
+    submission = store.server(TLSProfile(request_client_certificate=True))
+    transport.startTLS(submission)                      # or TLSMemoryBIOFactory(submission, False, factory)
+    ...
+    bindings = channel_bindings(transport)              # for SCRAM-...-PLUS
+    fingerprint = client_key_fingerprint(transport)     # for EXTERNAL
+
+The modules: C{store} (choice and reload), C{files} (what is in them), C{contexts} (OpenSSL settings),
+C{binding} (facts of a connection), C{selfsigned} (certificates for tests and a first start).
+"""

@@ -1,0 +1,134 @@
+"""Facts of a TLS connection that authentication needs: channel-binding data and the client's key.
+
+::
+
+    bindings = channel_bindings(self.transport)        # {'tls-exporter': (b'...',), 'tls-server-end-point': (b'...',)}
+    fingerprint = client_key_fingerprint(self.transport)
+
+Both take a Twisted transport and want the handshake to be over, as it is when the first octet of a command came
+in. Without TLS the answers are empty.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+__all__ = [
+    "channel_bindings",
+    "client_key_fingerprint",
+    "end_point_binding",
+    "public_key_fingerprint",
+    "tls_connection",
+    "tls_description",
+]
+
+_EXPORTER_LABEL = b"EXPORTER-Channel-Binding"
+
+
+def tls_connection(transport: Any) -> Any:
+    """The OpenSSL connection of a Twisted transport after startTLS or under a TLSMemoryBIOFactory; else C{None}."""
+    get_handle = getattr(transport, "getHandle", None)
+    handle = get_handle() if get_handle is not None else None
+    return handle if hasattr(handle, "export_keying_material") else None
+
+
+def channel_bindings(transport: Any, *, server: bool = True) -> dict[str, tuple[bytes, ...]]:
+    """Channel-binding data by type name.
+
+    TLS 1.3 has C{tls-exporter} (RFC 9266), TLS 1.2 C{tls-unique} (RFC 5929 section 3), both C{tls-server-end-point}.
+
+    @param server: whether we are the server of the connection.
+    """
+    connection = tls_connection(transport)
+    if connection is None:
+        return {}
+    found: dict[str, tuple[bytes, ...]] = {}
+    if connection.get_protocol_version_name() == "TLSv1.3":
+        # RFC 9266 section 2: 32 octets for this label and an empty context.
+        found["tls-exporter"] = (connection.export_keying_material(_EXPORTER_LABEL, 32, b""),)
+    else:
+        unique = _unique(connection, server=server)
+        if unique:
+            found["tls-unique"] = (unique,)
+    own_or_peers = connection.get_certificate if server else connection.get_peer_certificate
+    certificate = own_or_peers(as_cryptography=True)
+    data = end_point_binding(certificate) if certificate is not None else b""
+    if data:
+        found["tls-server-end-point"] = (data,)
+    return found
+
+
+def _unique(connection: Any, *, server: bool) -> bytes:
+    """The first Finished message of the handshake, or nothing when it would not be safe."""
+    from OpenSSL import SSL
+
+    # pyOpenSSL binds these two functions, but has no methods for them yet; without them we do without tls-unique.
+    library: Any = vars(SSL).get("_lib")
+    handle = connection._ssl  # noqa: SLF001
+    try:
+        extended = library.SSL_get_extms_support(handle) == 1
+        resumed = library.SSL_session_reused(handle) == 1
+    except AttributeError:
+        return b""
+    if not extended:
+        # RFC 7627: without the extended master secret, somebody between us can make two connections look alike.
+        return b""
+    # RFC 5929 section 3.1: the client's Finished is the first one in a full handshake, the server's when resuming.
+    first = connection.get_peer_finished() if server != resumed else connection.get_finished()
+    return first or b""
+
+
+def end_point_binding(certificate: x509.Certificate) -> bytes:
+    """C{tls-server-end-point} data of a server's certificate; empty when the type is not defined for it.
+
+    RFC 5929 section 4.1: the certificate hashed by the hash of its signature, but SHA-256 in place of MD5 and SHA-1; a
+    signature without a hash of its own (Ed25519) has none.
+    """
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    try:
+        algorithm = certificate.signature_hash_algorithm
+    except UnsupportedAlgorithm:
+        return b""
+    if algorithm is None:
+        return b""
+    name = "sha256" if algorithm.name in ("md5", "sha1") else algorithm.name
+    return hashlib.new(name, certificate.public_bytes(Encoding.DER)).digest()
+
+
+def public_key_fingerprint(certificate: x509.Certificate) -> str:
+    """SHA-256 of the SubjectPublicKeyInfo, 64 hexadecimal digits: the same for every certificate of a key."""
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    spki = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(spki).hexdigest()
+
+
+def client_key_fingerprint(transport: Any) -> str:
+    """L{public_key_fingerprint} of the client's certificate; empty when it showed none.
+
+    TLS has made the client prove that it holds the key; nothing else in the certificate was looked at.
+    """
+    connection = tls_connection(transport)
+    certificate = connection.get_peer_certificate(as_cryptography=True) if connection is not None else None
+    if certificate is None:
+        return ""
+    try:
+        return public_key_fingerprint(certificate)
+    except ValueError:
+        # a key that cryptography cannot read; UnsupportedAlgorithm is no ValueError, but needs a key type that
+        # OpenSSL verified and cryptography does not know
+        return ""
+
+
+def tls_description(transport: Any) -> str:
+    """Version and cipher suite for C{Received} fields and logs, as C{TLSv1.3 TLS_AES_256_GCM_SHA384}; empty = no TLS."""
+    connection = tls_connection(transport)
+    if connection is None or connection.get_cipher_name() is None:
+        return ""
+    return f"{connection.get_protocol_version_name()} {connection.get_cipher_name()}"
