@@ -39,6 +39,7 @@ def pip(python: Path | str, *arguments: str) -> None:
     """Run pip, and skip the test where there is no package index."""
     done = subprocess.run(
         [python, "-m", "pip", "--disable-pip-version-check", *arguments],
+        env=plain_environment(),
         capture_output=True,
         text=True,
         check=False,
