@@ -266,7 +266,7 @@ class Scanner:
         start = buffer[line + 1 : line + 3]
         if not b"--".startswith(start) or len(buffer) - line - 1 > self._limits.boundary_line_octets:
             return len(buffer) - buffer.endswith(b"\r")
-        return line - 1 if line > position and buffer[line - 1] == 0x0D else line
+        return line - 1 if line > 0 and buffer[line - 1] == 0x0D else line
 
     def _count_lines(self, offset: int) -> int:
         """Line feeds before the offset, which is not before the last one asked for."""

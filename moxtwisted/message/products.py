@@ -98,7 +98,7 @@ def render(scanned: ScannedMessage, read: Callable[[int, int], bytes]) -> Render
         message_id=own[0] if own else "",
         in_reply_to=answered[0] if answered else "",
         references=tuple(_ids(header, b"references") or answered[:1]),
-        base_subject=base.casefold(),
+        base_subject=base.casefold().replace("\0", ""),
         is_reply=is_reply,
         date=parse_date(date[0]) if date else None,
         attachments=has_attachments(scanned),

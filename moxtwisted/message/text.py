@@ -76,12 +76,16 @@ _INLINE = frozenset(
     )
 )
 _ALT = re.compile(r"""\balt\s*=\s*(?:"([^"]*)"|'([^']*)'|([^\s>]+))""", re.IGNORECASE)
-_SIGNATURES = frozenset(
+# Parts that are no text and yet nothing that a person would save.
+_NOT_SHOWN = frozenset(
     (
         "application/pgp-signature",
         "application/pkcs7-signature",
         "application/x-pkcs7-signature",
         "application/pgp-encrypted",
+        "message/delivery-status",
+        "message/global-delivery-status",
+        "message/disposition-notification",
     )
 )
 _SEARCHED_FIELDS = frozenset(
@@ -189,7 +193,7 @@ def _is_text(part: Part) -> bool:
 
 def has_attachments(scanned: ScannedMessage) -> bool:
     """Whether a list should show a paper clip: an attachment, a named file, an embedded message, or a part that is
-    neither text nor a signature nor shown within the text."""
+    neither text nor a signature nor a status report nor shown within the text."""
     waiting = [(scanned.root, False)]
     while waiting:
         part, related = waiting.pop()
@@ -202,7 +206,7 @@ def has_attachments(scanned: ScannedMessage) -> bool:
         elif not _is_text(part):
             media = f"{part.content_type.type}/{part.content_type.subtype}"
             shown = related and kind != "attachment" and part.content_id is not None
-            if not shown and media not in _SIGNATURES:
+            if not shown and media not in _NOT_SHOWN:
                 return True
         elif kind and kind != "inline" and part.filename:
             return True
@@ -260,7 +264,7 @@ def header_text(header: Header, names: frozenset[bytes] | None = None) -> str:
             lines.append(decode_words(raw))
         elif name in names:
             lines.append(decode_words(raw.partition(b":")[2]))
-    return "\n".join(lines)
+    return "\n".join(lines).replace("\0", "")
 
 
 def body_text(scanned: ScannedMessage, read: Read) -> Iterator[str]:
@@ -281,7 +285,7 @@ def body_text(scanned: ScannedMessage, read: Read) -> Iterator[str]:
         octets = min(part.size, MAX_SEARCH_PART_OCTETS, room)
         room -= octets
         if octets:
-            yield part_text(part, read(part.body_start, octets))
+            yield part_text(part, read(part.body_start, octets)).replace("\0", "")
 
 
 def search_text(scanned: ScannedMessage, read: Read) -> Iterator[str]:
