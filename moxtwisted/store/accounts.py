@@ -45,7 +45,7 @@ from moxtwisted.store.rows import read_rows
 from moxtwisted.store.search import SearchIndex
 from moxtwisted.store.writer import Lane, WriterPool
 
-__all__ = ["Account"]
+__all__ = ["Account", "storable"]
 
 _T = TypeVar("_T")
 
@@ -53,7 +53,7 @@ _T = TypeVar("_T")
 _KEPT_STATES: Final = 8
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     """Text that SQLite takes: without lone surrogates."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
@@ -73,10 +73,10 @@ def prepare(message: NewMessage, targets: Sequence[tuple[int | str, RawFlags]]) 
             rendered.envelope,
             rendered.bodystructure,
             fields,
-            _storable(rendered.preview),
+            storable(rendered.preview),
             rendered.parts,
             rendered.header_size,
-            _storable(rendered.message_id),
+            storable(rendered.message_id),
         ),
         internaldate=message.internaldate,
         chunks=message.staged.packed,
@@ -208,6 +208,15 @@ class Account:
 
     def _job(self, work: Callable[..., _T], *args: Any) -> Deferred[_T]:
         return self._lane.submit(partial(work, self._ledger, *args))
+
+    def submit(self, work: Callable[..., _T], *args: Any) -> Deferred[_T]:
+        """Run ``work(ledger, *args)`` in the writer's thread, inside a transaction: for upkeep of the account."""
+        return self._job(work, *args)
+
+    @property
+    def reader(self) -> Any:
+        """The connection for reading: for upkeep of the account."""
+        return self._open()
 
     def _open(self) -> Any:
         """The reader connection."""

@@ -121,6 +121,11 @@ class BodyReader:
     _chunk: bytes = field(default=b"", init=False)
     _closed: bool = field(default=False, init=False)
 
+    @property
+    def prefix_size(self) -> int:
+        """Octets of the header fields that were put before the message."""
+        return len(self._prefix)
+
     def read(self, offset: int, length: int) -> bytes:
         """Octets; fewer at the end."""
         end = min(offset + length, self.size)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from attrs import define, field
 from zope.interface import implementer
@@ -16,6 +16,7 @@ from zope.interface import implementer
 from moxtwisted.errors import LimitError, MailboxMissingError, OverQuotaError
 from moxtwisted.imap.backend import (
     Appended,
+    IAppendSink,
     IMailboxView,
     Incoming,
     IMessageBody,
@@ -32,7 +33,6 @@ from moxtwisted.store.interfaces import (
     Copied,
     IAccount,
     IStagedMessage,
-    IStaging,
     IStore,
     Mailbox,
     NewMessage,
@@ -87,8 +87,7 @@ class SelectedMailbox:
 
     def open_body(self, uid: int) -> IMessageBody | None:
         """See L{ISelectedMailbox}."""
-        body: IMessageBody | None = self._account.open_body(self._id, uid)
-        return body
+        return cast("IMessageBody | None", self._account.open_body(self._id, uid))
 
     def search_text(self, term: MessageText, uids: Sequence[int]) -> Awaitable[set[int]]:
         """See L{ISelectedMailbox}."""
@@ -162,7 +161,7 @@ class AccountSession:
     def select(self, name: str, *, read_only: bool) -> SelectedMailbox:
         """See L{ISession}; reading only is the session's own affair."""
         mailbox = _existing(self._account, name)
-        view: IMailboxView = self._account.state(mailbox.id)
+        view = cast("IMailboxView", self._account.state(mailbox.id))
         return SelectedMailbox(self._account, mailbox.id, view, _objectid(mailbox))
 
     async def create(self, name: str, special_use: Sequence[str]) -> MailboxInfo:
@@ -185,7 +184,7 @@ class AccountSession:
         """See L{ISession}."""
         return self._account.unsubscribe(name)
 
-    def append_sink(self, mailbox: str, size_octets: int) -> IStaging:
+    def append_sink(self, mailbox: str, size_octets: int) -> IAppendSink:
         """See L{ISession}."""
         _existing(self._account, mailbox)
         if size_octets > self.append_limit:
@@ -195,7 +194,7 @@ class AccountSession:
         used, _, quota = self._account.usage()
         if quota is not None and used + size_octets > quota:
             raise OverQuotaError(f"APPEND of {size_octets} octets")
-        return self._store.stage(size_octets)
+        return cast("IAppendSink", self._store.stage(size_octets))
 
     async def append(self, mailbox: str, messages: Sequence[Incoming]) -> Appended:
         """See L{ISession}."""

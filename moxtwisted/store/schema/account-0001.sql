@@ -54,6 +54,11 @@ CREATE TABLE expunged (                 -- what was, for QRESYNC; pruned by `ret
     PRIMARY KEY (mailbox, modseq, uid)
 ) WITHOUT ROWID;
 
+CREATE TABLE modseq_note (              -- which modseq the account had when: dates for `retire`
+    at INTEGER PRIMARY KEY,             -- seconds since 1970
+    modseq INTEGER NOT NULL
+);
+
 CREATE TABLE body (                     -- a message's octets and what was rendered from them; shared by copies
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     refs INTEGER NOT NULL,              -- rows of `message` that name it; 0: to be removed when nobody reads it

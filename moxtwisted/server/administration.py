@@ -1,0 +1,284 @@
+"""What an operator can do, done: over the running server's store, or over the closed files.
+
+The configuration's part of an operation is the editor's, the mail's part is the store's; here they are put together.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+from twisted.internet.threads import deferToThread
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from moxtwisted.errors import MailError
+from moxtwisted.sasl.credentials import MIN_PASSWORD_OCTETS, derive
+from moxtwisted.sasl.prep import PreparationError
+from moxtwisted.server.control.delegation import ConfigurationOperations
+from moxtwisted.server.control.interfaces import (
+    JSON,
+    IAdministration,
+    IConfigurationEditor,
+    Progress,
+    Report,
+)
+from moxtwisted.server.credentials import PASSWORD
+from moxtwisted.store import maintenance, transfer
+from moxtwisted.store.accounts import Account
+from moxtwisted.store.queue import Queue
+from moxtwisted.store.store import Store
+
+__all__ = ["Administered", "Administration"]
+
+_log = Logger()
+
+
+@define(eq=False, kw_only=True)
+class Administered:
+    """What the administration works on.
+
+    :ivar initial_mailboxes: (name, special use) of those that a new account gets beside INBOX.
+    :ivar retire_after_seconds: how long expunged messages are remembered; 0 is for ever.
+    :ivar cram_md5: whether new passwords get the weaker form that CRAM-MD5 needs.
+    :ivar changed_account: called with the name of an account whose password changed or that is gone.
+    :ivar facts: about the running server; empty when it is down.
+    :ivar stop: begins to shut the running server down.
+    :ivar log_levels: of the running server.
+    """
+
+    reactor: Any
+    store: Store
+    queue: Queue
+    initial_mailboxes: Sequence[tuple[str, str]]
+    retire_after_seconds: float
+    cram_md5: bool
+    changed_account: Callable[[str], None] = lambda name: None
+    facts: Mapping[str, JSON] = field(factory=dict)
+    stop: Callable[[], None] | None = None
+    log_levels: Any = None
+
+
+class NotRunningError(MailError):
+    """The operation is about a running server."""
+
+    public_text = "the server does not run"
+
+
+@implementer(IAdministration)
+class Administration(ConfigurationOperations):
+    """See L{IAdministration}."""
+
+    def __init__(
+        self,
+        editor: IConfigurationEditor,
+        administered: Administered,
+        rekey: Callable[[bytes | None, Progress], Awaitable[None]] | None = None,
+    ) -> None:
+        super().__init__(editor)
+        self._on = administered
+        self._rekey = rekey
+
+    # -- accounts ------------------------------------------------------------------------------------------------
+
+    async def account_add(self, name: str, address: str, full_name: str, password: str) -> None:
+        """See L{IAdministration}."""
+        verifiers = await self._derive(password) if password else None
+        self._editor.add_account(name, address, full_name)
+        account = await self._made(name)
+        if verifiers is not None:
+            await account.set_secret(PASSWORD, verifiers)
+
+    async def account_remove(self, name: str, keep_mail: bool) -> list[str]:
+        """See L{IAdministration}."""
+        notes = self._editor.remove_account(name)
+        if not keep_mail and name in self._on.store.accounts():
+            await self._on.store.remove_account(name)
+        self._on.changed_account(name)
+        return notes
+
+    async def account_list(self) -> Report:
+        """See L{IAdministration}."""
+        there = set(self._on.store.accounts())
+        report: Report = []
+        for row in self._editor.accounts():
+            octets, messages, quota = (
+                self._on.store.account(row["name"]).usage() if row["name"] in there else (0, 0, None)
+            )
+            report.append({**row, "octets": octets, "messages": messages, "quota_octets": quota})
+        return report
+
+    async def set_password(self, account: str, password: str) -> None:
+        """See L{IAdministration}."""
+        if account not in {row["name"] for row in self._editor.accounts()}:
+            raise MailError(f"there is no account {account}", public_text="no such account")
+        verifiers = await self._derive(password)
+        await (await self._made(account)).set_secret(PASSWORD, verifiers)
+        self._on.changed_account(account)
+
+    async def _derive(self, password: str) -> bytes:
+        if len(password.encode("utf-8", "replace")) < MIN_PASSWORD_OCTETS:
+            raise MailError(f"the password is too short: {MIN_PASSWORD_OCTETS} octets or more expected")
+
+        def work() -> bytes:
+            return derive(password, os.urandom, cram_md5=self._on.cram_md5).to_bytes()
+
+        try:
+            return await deferToThread(work)
+        except PreparationError as e:
+            raise MailError(f"this password cannot be used: {e}") from e
+
+    async def _made(self, name: str) -> Account:
+        """The account's mail, made ready when it is not there yet."""
+        if name in self._on.store.accounts():
+            return self._on.store.account(name)
+        return await self._on.store.create_account(name, self._on.initial_mailboxes)
+
+    # -- mail ----------------------------------------------------------------------------------------------------
+
+    async def import_mbox(self, account: str, mailbox: str, path: str, progress: Progress) -> dict[str, int]:
+        """See L{IAdministration}."""
+        return await self._import(transfer.import_mbox, account, mailbox, path, progress)
+
+    async def import_maildir(
+        self, account: str, mailbox: str, path: str, progress: Progress
+    ) -> dict[str, int]:
+        """See L{IAdministration}."""
+        return await self._import(transfer.import_maildir, account, mailbox, path, progress)
+
+    async def _import(
+        self, work: Any, account: str, mailbox: str, path: str, progress: Progress
+    ) -> dict[str, int]:
+        done = await work(self._on.store, self._existing(account), mailbox, Path(path), progress)
+        for name in done.skipped:
+            _log.warn("import into {account}: skipped {file}", account=account, file=name)
+        return {"messages": done.messages, "skipped": len(done.skipped)}
+
+    async def export_mbox(self, account: str, mailbox: str, path: str, progress: Progress) -> dict[str, int]:
+        """See L{IAdministration}."""
+        done = await transfer.export_mbox(
+            self._existing(account), mailbox, Path(path), self._on.reactor, progress
+        )
+        return {"messages": done.messages}
+
+    async def export_maildir(
+        self, account: str, mailbox: str, path: str, progress: Progress
+    ) -> dict[str, int]:
+        """See L{IAdministration}."""
+        done = await transfer.export_maildir(
+            self._existing(account), mailbox, Path(path), self._on.reactor, progress
+        )
+        return {"messages": done.messages}
+
+    async def queue_list(self) -> Report:
+        """See L{IAdministration}."""
+        return [
+            {
+                "id": entry.id,
+                "account": entry.account,
+                "sender": entry.sender,
+                "recipient": entry.recipient,
+                "size": entry.size,
+                "queued": _time(entry.queued),
+                "next_attempt": _time(entry.next_attempt),
+                "why": entry.why,
+            }
+            for entry in self._on.queue.entries()
+        ]
+
+    def _existing(self, name: str) -> Account:
+        if name not in self._on.store.accounts():
+            raise MailError(f"there is no account {name}", public_text="no such account")
+        return self._on.store.account(name)
+
+    def _chosen(self, account: str) -> list[Account]:
+        """One, or all when the name is empty."""
+        if account:
+            return [self._existing(account)]
+        return [self._on.store.account(name) for name in self._on.store.accounts()]
+
+    # -- upkeep --------------------------------------------------------------------------------------------------
+
+    async def verify_data(self, account: str, progress: Progress) -> list[str]:
+        """See L{IAdministration}."""
+        problems: list[str] = []
+        chosen = self._chosen(account)
+        for done, one in enumerate(chosen):
+            problems += [f"{one.name}: {problem}" for problem in await maintenance.verify(one)]
+            progress(done + 1, len(chosen), "accounts")
+        return problems
+
+    async def reparse(self, account: str, progress: Progress) -> dict[str, int]:
+        """See L{IAdministration}."""
+        messages = 0
+        for one in self._chosen(account):
+            messages += await maintenance.reparse(one, self._on.reactor, progress)
+        return {"messages": messages}
+
+    async def recalculate_counts(self, account: str, progress: Progress) -> dict[str, int]:
+        """See L{IAdministration}."""
+        mailboxes = changed = 0
+        for one in self._chosen(account):
+            counted, wrong = await maintenance.recount(one)
+            mailboxes, changed = mailboxes + counted, changed + wrong
+        return {"mailboxes": mailboxes, "changed": changed}
+
+    async def retire(self, account: str, progress: Progress) -> dict[str, int]:
+        """See L{IAdministration}."""
+        now = int(datetime.now(UTC).timestamp())
+        messages = 0
+        for one in self._chosen(account):
+            messages += await maintenance.retire(one, self._on.retire_after_seconds, now)
+        return {"messages": messages}
+
+    async def key_rotate(self, progress: Progress) -> None:
+        """See L{IAdministration}."""
+        await self._change_key(os.urandom(32), progress)
+
+    async def key_off(self, progress: Progress) -> None:
+        """See L{IAdministration}."""
+        await self._change_key(None, progress)
+
+    async def _change_key(self, key: bytes | None, progress: Progress) -> None:
+        if self._rekey is None:
+            raise MailError("the key cannot be changed while the server runs: stop it first (moxmail stop)")
+        await self._rekey(key, progress)
+
+    # -- the running server --------------------------------------------------------------------------------------
+
+    async def status(self) -> dict[str, JSON]:
+        """See L{IAdministration}."""
+        return {"running": self._on.stop is not None, **self._on.facts}
+
+    async def log_levels(self) -> dict[str, str]:
+        """See L{IAdministration}."""
+        levels: dict[str, str] = self._levels().levels()
+        return levels
+
+    async def set_log_level(self, level: str, package: str) -> None:
+        """See L{IAdministration}."""
+        self._levels().set(level, package)
+
+    def _levels(self) -> Any:
+        if self._on.log_levels is None:
+            raise NotRunningError
+        return self._on.log_levels
+
+    async def stop(self) -> None:
+        """See L{IAdministration}."""
+        if self._on.stop is None:
+            raise NotRunningError
+        self._on.stop()
+
+    async def close(self) -> None:
+        """Close the files; for the administration of a server that is down."""
+        await self._on.queue.close()
+        await self._on.store.close()
+
+
+def _time(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")

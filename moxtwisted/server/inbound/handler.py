@@ -1,0 +1,241 @@
+"""One SMTP or LMTP client that brings mail for accounts here.
+
+The dialogue is the machine's (L{moxtwisted.smtp}); decided here: who may connect (rates), which recipients exist and
+have room, whether the message goes round in circles, and that the positive answer comes after the commit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+from attrs import field, frozen
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from moxtwisted.address import Path
+from moxtwisted.errors import MailError, StoreUnavailableError
+from moxtwisted.server.delivery import LocalDelivery
+from moxtwisted.server.directory import Delivery, DirectoryHolder, Refused
+from moxtwisted.server.inbound.provocation import Provocation
+from moxtwisted.server.ratelimit import ConnectionLimiter
+from moxtwisted.server.trace import TracedSession, copies
+from moxtwisted.smtp.envelope import MailParameters, RcptParameters, Transaction
+from moxtwisted.smtp.interfaces import Answer, ISMTPHandler, ISMTPHandlerFactory
+from moxtwisted.smtp.peer import Peer, TLSInfo
+from moxtwisted.smtp.replies import Reply, reply_for_error
+from moxtwisted.store.interfaces import IStagedMessage, IStaging, IStore
+
+__all__ = ["Inbound", "InboundFactory", "InboundHandler", "InboundSettings"]
+
+_log = Logger()
+
+_RELAYED_IN_CIRCLES: Final = Reply(550, "5.4.6", "loop detected, too many Received fields")
+# RFC 5321 section 4.5.5: a null reverse-path marks a report, which has one recipient.
+_NULL_SENDER_RECIPIENTS: Final = Reply(452, "4.5.3", "too many recipients for a message from <>")
+_MEMBERS_ONLY: Final = Reply(550, "5.7.2", "only members may write to this address")
+
+
+@frozen(kw_only=True)
+class InboundSettings:
+    """What the services that take mail need to know.
+
+    :ivar hostname: ours, for Received.
+    :ivar lmtp: LMTP: an answer per recipient, no delays.
+    :ivar null_sender_recipients: recipients of a message from ``<>``.
+    :ivar received_fields: more Received fields than this are a loop.
+    :ivar unknown_recipients_delay_seconds: before the refusal to a client that found no recipient yet.
+    """
+
+    hostname: str
+    lmtp: bool = False
+    null_sender_recipients: int = 1
+    received_fields: int = 100
+    unknown_recipients_delay_seconds: float = 5.0
+
+
+@frozen(kw_only=True)
+class Inbound:
+    """What all connections of a service share."""
+
+    settings: InboundSettings
+    store: IStore
+    directory: DirectoryHolder
+    delivery: LocalDelivery
+    clock: IReactorTime
+    connections: ConnectionLimiter
+    provocation: Provocation = field(factory=Provocation)
+    seconds: Callable[[], float] = time.time
+
+
+@implementer(ISMTPHandlerFactory)
+@frozen
+class InboundFactory:
+    """Makes the handlers of a listener."""
+
+    _inbound: Inbound
+
+    def connected(self, peer: Peer) -> ISMTPHandler | Reply:
+        """See L{ISMTPHandlerFactory}: refuse who connects too often."""
+        if peer.ip is not None:
+            refusal = self._inbound.connections.admit(str(peer.ip))
+            if refusal is not None:
+                # RFC 3463 section 3.8: X.7.0, other security status.
+                return Reply(421, "4.7.0", refusal.text, close=True)
+        handler: ISMTPHandler = InboundHandler(self._inbound, peer)
+        return handler
+
+
+@implementer(ISMTPHandler)
+class InboundHandler:
+    """One connection."""
+
+    def __init__(self, inbound: Inbound, peer: Peer) -> None:
+        settings = inbound.settings
+        self._inbound = inbound
+        self._session = TracedSession(settings.hostname, peer, settings.lmtp)
+        self._reverse_path = Path(None)
+        self._transaction: Transaction | None = None
+        self._deliveries: dict[Path, tuple[Delivery, ...]] = {}
+        self._declared_octets = 0
+
+    # -- ISMTPHandler --------------------------------------------------------------------------------------------
+
+    def hello(self, name: str, esmtp: bool) -> Answer:
+        """Take note."""
+        self._session.name, self._session.esmtp = name, esmtp
+        return None
+
+    def tls_started(self, tls: TLSInfo) -> None:
+        """Take note."""
+        self._session.tls = tls
+
+    def sasl_start(self, mechanism: str, tls: TLSInfo | None) -> Any:
+        """Nobody logs in here: the listener announces no AUTH."""
+        return Reply(503, "5.5.1", "AUTH is not available here")
+
+    def authenticated(self, identity: object) -> Answer:
+        """Nobody logs in here."""
+        return Reply(503, "5.5.1", "AUTH is not available here")
+
+    def mail(self, reverse_path: Path, parameters: MailParameters) -> Answer:
+        """Begin a transaction."""
+        self.reset()
+        self._reverse_path = reverse_path
+        self._declared_octets = parameters.size or 0
+        return self._inbound.provocation.at_mail(reverse_path)
+
+    def rcpt(self, forward_path: Path, parameters: RcptParameters) -> Answer:
+        """Take a recipient that exists and has room."""
+        inbound = self._inbound
+        if self._reverse_path.is_null and len(self._deliveries) >= inbound.settings.null_sender_recipients:
+            return _NULL_SENDER_RECIPIENTS
+        provoked = inbound.provocation.at_rcpt(forward_path)
+        if provoked is not None:
+            return provoked
+        found = inbound.directory.current.resolve(forward_path)
+        if isinstance(found, Refused):
+            return self._refuse(found)
+        if not found.public:
+            return _MEMBERS_ONLY
+        for delivery in found.deliveries:
+            full = self._quota_refusal(delivery.account)
+            if full is not None:
+                return full
+        self._deliveries[forward_path] = found.deliveries
+        return None
+
+    def data_started(self, transaction: Transaction) -> IStaging:
+        """A place for the message."""
+        self._transaction = transaction
+        return self._inbound.store.stage(self._declared_octets)
+
+    def data_done(self, sink: IStaging) -> Awaitable[Reply | None | Sequence[Reply | None]]:
+        """Deliver; the answer comes after the commit."""
+        transaction, self._transaction = self._transaction, None
+        deliveries, self._deliveries = self._deliveries, {}
+        if transaction is None:
+            raise StoreUnavailableError("a message ended that never began")
+        return self._deliver(transaction, deliveries, sink)
+
+    def reset(self) -> None:
+        """The transaction is void."""
+        self._reverse_path = Path(None)
+        self._transaction = None
+        self._deliveries = {}
+
+    def disconnected(self, reason: str) -> None:
+        """The client is gone."""
+        if self._session.peer.ip is not None:
+            self._inbound.connections.release(str(self._session.peer.ip))
+
+    # -- decisions -----------------------------------------------------------------------------------------------
+
+    def _refuse(self, refused: Refused) -> Answer:
+        reply = Reply(refused.reply_code, refused.enhanced_code, refused.text)
+        delay = self._inbound.settings.unknown_recipients_delay_seconds
+        if self._deliveries or self._inbound.settings.lmtp or delay <= 0 or reply.temporary:
+            return reply
+        # Whoever guesses addresses learns little an hour; a list with one stale address among good ones does not wait.
+        waiting: Deferred[Reply] = deferLater(self._inbound.clock, delay, lambda: reply)
+        return waiting
+
+    def _quota_refusal(self, account: str) -> Reply | None:
+        try:
+            used, _, quota = self._inbound.store.account(account).usage()
+        except MailError as e:
+            return reply_for_error(e)
+        if quota is not None and used + max(self._declared_octets, 1) > quota:
+            # RFC 3463 section 3.3: X.2.2, mailbox full.
+            return Reply(452, "4.2.2", "mailbox is over its quota")
+        return None
+
+    async def _deliver(
+        self, transaction: Transaction, deliveries: dict[Path, tuple[Delivery, ...]], sink: IStaging
+    ) -> Reply | None | Sequence[Reply | None]:
+        provoked = self._inbound.provocation.at_data([r.path for r in transaction.recipients])
+        if provoked is not None:
+            sink.abort()
+            reply = await provoked if isinstance(provoked, Awaitable) else provoked
+            if reply is not None:
+                return reply
+        staged = sink.finish()
+        try:
+            if staged.scanned.received_count > self._inbound.settings.received_fields:
+                # RFC 5321 section 6.3: many trace fields are a loop; at least 100 are to be borne.
+                return _RELAYED_IN_CIRCLES
+            return await self._into_accounts(transaction, deliveries, staged)
+        finally:
+            staged.close()
+
+    async def _into_accounts(
+        self, transaction: Transaction, deliveries: dict[Path, tuple[Delivery, ...]], staged: IStagedMessage
+    ) -> Reply | None | Sequence[Reply | None]:
+        now = self._inbound.seconds()
+        received = self._session.trace(transaction, now)
+        outcome = await self._inbound.delivery.deliver(
+            staged, copies(transaction.reverse_path, deliveries, received), int(now)
+        )
+        answers = [_worst(outcome, deliveries[r.path]) for r in transaction.recipients]
+        _log.info(
+            "message from {sender} for {recipients}: {octets} octets, {failed} failed",
+            session=self._session.id,
+            peer=str(self._session.peer.ip),
+            sender=str(transaction.reverse_path),
+            recipients=[str(r.path) for r in transaction.recipients],
+            octets=staged.size,
+            failed=sum(a is not None for a in answers),
+        )
+        if self._inbound.settings.lmtp:
+            return answers
+        # One answer for all: when one account failed, the sender tries again, and those that have it get no second.
+        return next((a for a in answers if a is not None), None)
+
+
+def _worst(outcome: Any, deliveries: Sequence[Delivery]) -> Reply | None:
+    errors = [outcome[d.account] for d in deliveries if outcome[d.account] is not None]
+    return reply_for_error(errors[0]) if errors else None

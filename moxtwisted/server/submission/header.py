@@ -1,0 +1,123 @@
+"""What submission does to the header of a message (RFC 6409 section 8), while it comes in.
+
+::
+
+    sink = SubmittedMessage(store.stage(), check_sender, message_id)
+    sink.write(octets)          # any pieces; the header is held back until it is whole
+    staging = sink.finish()     # the rest of it, and what stands behind it
+
+Bcc is removed, a missing Date and Message-ID are added, and the From field is shown to the caller, who may
+refuse it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+from attrs import define, field
+
+from moxtwisted.errors import LimitError, MailError
+from moxtwisted.message.dates import render_date
+from moxtwisted.message.headers import MAX_FIELDS, Header, message_ids, select_fields
+from moxtwisted.store.interfaces import IStaging
+
+__all__ = ["HEADER_OCTETS", "RefusedHeaderError", "SubmittedMessage"]
+
+#: The longest header that is taken.
+HEADER_OCTETS: Final = 512 * 1024
+
+_END: Final = re.compile(rb"\r\n\r\n|\A\r\n")
+
+
+class RefusedHeaderError(MailError):
+    """The header cannot be sent so."""
+
+    reply_code = 550
+    enhanced_code = "5.6.0"
+    public_text = "message header refused"
+
+
+@define(eq=False)
+class SubmittedMessage:
+    """Takes the octets of a submitted message and passes them on with their header put right.
+
+    :ivar check_from: called with the values of all From fields; raises MailError to refuse the message.
+    :ivar message_id: makes an identifier without angle brackets.
+    :ivar date: now, seconds since 1970.
+    """
+
+    staging: IStaging
+    _check_from: Callable[[list[bytes]], None]
+    _message_id: Callable[[], str]
+    _date: int
+    _held: list[bytes] = field(factory=list, init=False)
+    _held_octets: int = field(default=0, init=False)
+    _tail: bytes = field(default=b"", init=False)
+    _passing: bool = field(default=False, init=False)
+    identifier: str = field(default="", init=False)
+
+    def write(self, octets: bytes) -> None:
+        """Take more.
+
+        :raises MailError: when the header is too long or was refused.
+        """
+        if self._passing:
+            self.staging.write(octets)
+            return
+        self._held.append(octets)
+        self._held_octets += len(octets)
+        # The end of the header may lie across two pieces.
+        seen = self._tail + octets
+        self._tail = seen[-3:]
+        start_of_message = self._held_octets == len(octets)
+        if b"\r\n\r\n" in seen or (start_of_message and octets.startswith(b"\r\n")):
+            self._pass(b"".join(self._held))
+        elif self._held_octets > HEADER_OCTETS:
+            raise LimitError(f"header over {HEADER_OCTETS} octets", public_text="message header is too long")
+
+    def finish(self) -> IStaging:
+        """All octets came; a message may be a header alone."""
+        if not self._passing:
+            held = b"".join(self._held)
+            self._pass(
+                held if _END.search(held) else held + (b"" if held.endswith(b"\r\n") else b"\r\n") + b"\r\n"
+            )
+        return self.staging
+
+    def abort(self) -> None:
+        """Forget it."""
+        self._held.clear()
+        self.staging.abort()
+
+    def _pass(self, held: bytes) -> None:
+        found = _END.search(held)
+        end = found.end() if found else len(held)
+        self._held.clear()
+        self._passing = True
+        self.staging.write(self._put_right(held[:end]))
+        self.staging.write(held[end:])
+
+    def _put_right(self, octets: bytes) -> bytes:
+        if octets.count(b"\n") > MAX_FIELDS:
+            # What lies beyond would not be looked at: a second From, or a Bcc that must not go out.
+            raise LimitError(
+                f"header over {MAX_FIELDS} lines", public_text="message header has too many lines"
+            )
+        header = Header.parse(octets)
+        # RFC 5322 section 3.6: From is one of the two fields that must be there, once.
+        self._check_from(header.values.get(b"from", []))
+        added = b""
+        identifiers = message_ids(header.get(b"message-id") or b"")
+        self.identifier = identifiers[0] if identifiers else self._message_id()
+        if header.get(b"message-id") is None:
+            # RFC 6409 section 8.3
+            added += b"Message-ID: <" + self.identifier.encode() + b">\r\n"
+        if header.get(b"date") is None:
+            # RFC 6409 section 8.2
+            added += b"Date: " + render_date(self._date) + b"\r\n"
+        if b"bcc" in header.values:
+            # RFC 5322 section 3.6.3: the first way of treating it, for all recipients.
+            octets = select_fields(octets, (b"bcc",), exclude=True)
+        return added + octets

@@ -1,0 +1,418 @@
+"""Mail in and out of an account: mbox files and Maildirs.
+
+::
+
+    done = await import_mbox(store, account, "Archive", Path("old.mbox"), progress)
+    done.messages, done.skipped
+    await export_maildir(account, "", Path("/backup/me"), clock, progress)     # all mailboxes, a Maildir each
+
+Messages go in in batches, each one commit; memory is bounded by a batch, whatever the size of the file. An import that was
+broken off has kept what its finished batches brought.
+
+Flags: Maildir has them in the file names (and ``dovecot-keywords`` for keywords). mbox has none; we write, and take, the fields
+``Status``, ``X-Status`` and ``X-Keywords`` at the very top of a message, as mail programs do.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import urllib.parse
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import IO, Final
+
+from attrs import define, field, frozen
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
+
+from moxtwisted.errors import LimitError, MailError, MailboxMissingError
+from moxtwisted.message.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN, MessageFlags
+from moxtwisted.message.mbox import MboxWriter, read_mbox
+from moxtwisted.store.accounts import Account
+from moxtwisted.store.interfaces import Addition, Column, IStagedMessage, IStore, Mailbox, NewMessage
+
+__all__ = ["Transferred", "export_maildir", "export_mbox", "import_maildir", "import_mbox"]
+
+Progress = Callable[[int, int, str], None]
+
+_BATCH_MESSAGES: Final = 100
+_BATCH_OCTETS: Final = 16 * 1024 * 1024
+#: A larger file in a Maildir is no message.
+_MESSAGE_OCTETS: Final = 1024 * 1024 * 1024
+_READ_OCTETS: Final = 262_144
+
+_MAILDIR_FLAGS: Final = {"S": SEEN, "R": ANSWERED, "F": FLAGGED, "T": DELETED, "D": DRAFT}
+_STATUS_FLAGS: Final = {"R": SEEN, "A": ANSWERED, "F": FLAGGED, "D": DELETED, "T": DRAFT}
+_MBOX_FLAGS: Final = re.compile(rb"(?:(?:Status|X-Status|X-Keywords):[^\r\n]{0,1000}\r?\n)+", re.IGNORECASE)
+_KEYWORD: Final = re.compile(r"[!#$&'+,./0-9:;<=>?@A-Z^_`a-z|}~-]{1,100}\Z")
+
+
+@frozen
+class Transferred:
+    """How it went.
+
+    :ivar skipped: names of files that were no messages.
+    """
+
+    messages: int
+    skipped: tuple[str, ...] = ()
+
+
+@define(eq=False)
+class _Importer:
+    """Collects messages and adds them in batches."""
+
+    store: IStore
+    account: Account
+    mailbox: int
+    messages: int = 0
+    _pending: list[Addition] = field(factory=list)
+    _pending_octets: int = 0
+
+    def stage(self, chunks: Iterable[bytes]) -> IStagedMessage:
+        """Take the octets of one message; it becomes CRLF."""
+        staging = self.store.stage()
+        try:
+            last = b""
+            for chunk in chunks:
+                # A CR at the end of one piece and the LF of the next are one line end.
+                piece = (b"\r" if last == b"\r" else b"") + chunk
+                last = piece[-1:]
+                staging.write(_crlf(piece[:-1] if last == b"\r" else piece))
+            if last == b"\r":
+                staging.write(last)
+        except BaseException:
+            staging.abort()
+            raise
+        return staging.finish()
+
+    async def add(self, staged: IStagedMessage, internaldate: int, flags: MessageFlags) -> None:
+        """Have it added, with its neighbours."""
+        self._pending.append(Addition(self.mailbox, NewMessage(staged, b"", internaldate, flags)))
+        self._pending_octets += staged.size
+        if len(self._pending) >= _BATCH_MESSAGES or self._pending_octets >= _BATCH_OCTETS:
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Commit what is pending."""
+        pending, self._pending, self._pending_octets = self._pending, [], 0
+        try:
+            if pending:
+                await self.account.add(pending)
+                self.messages += len(pending)
+        finally:
+            for addition in pending:
+                addition.message.staged.close()
+
+    def drop(self) -> None:
+        """Let go of what is pending."""
+        pending, self._pending = self._pending, []
+        for addition in pending:
+            addition.message.staged.close()
+
+
+_LONE_LF: Final = re.compile(rb"(?<!\r)\n")
+
+
+def _crlf(octets: bytes) -> bytes:
+    return _LONE_LF.sub(b"\r\n", octets) if octets.count(b"\n") != octets.count(b"\r\n") else octets
+
+
+async def _target(account: Account, name: str) -> int:
+    found = account.mailbox(name) or await account.create_mailbox(name)
+    return found.id
+
+
+# -- in ----------------------------------------------------------------------------------------------------------------
+
+
+async def import_mbox(
+    store: IStore, account: Account, mailbox: str, path: Path, progress: Progress
+) -> Transferred:
+    """Read an mbox file (mboxrd or mboxo quoting) into a mailbox, which is made when it is missing.
+
+    :raises MailError: when the file cannot be read, is no mbox, or the account has no room; what was read before stays.
+    """
+    with _opened(path) as file:
+        total = os.fstat(file.fileno()).st_size
+        if file.read(5) not in (b"From ", b""):
+            raise MailError(f"{path}: not an mbox file: it does not begin with a From line")
+        file.seek(0)
+        importer = _Importer(store, account, await _target(account, mailbox))
+        try:
+            for entry in read_mbox(file):
+                flags, chunks = _flags_of_mbox(entry.chunks)
+                staged = importer.stage(chunks)
+                date = entry.seconds
+                if date is None:
+                    date = staged.rendered.date
+                await importer.add(staged, date if date is not None and date >= 0 else 0, flags)
+                progress(file.tell(), total, "octets")
+            await importer.flush()
+        finally:
+            importer.drop()
+    progress(total, total, "octets")
+    return Transferred(importer.messages)
+
+
+def _opened(path: Path) -> IO[bytes]:
+    try:
+        return path.open("rb")
+    except OSError as e:
+        raise MailError(f"{path}: cannot be read: {e.strerror}") from e
+
+
+def _flags_of_mbox(chunks: Iterator[bytes]) -> tuple[MessageFlags, Iterator[bytes]]:
+    """The flags at the top of a message, and the message without them."""
+    first = next(chunks, b"")
+    top = _MBOX_FLAGS.match(first)
+    if top is None:
+        return MessageFlags.of(0), _chained(first, chunks)
+    system, keywords = 0, []
+    for line in top[0].decode("ascii", "replace").splitlines():
+        name, _, value = line.partition(":")
+        if name.lower() == "x-keywords":
+            keywords = [word for word in value.split() if _KEYWORD.match(word)]
+        else:
+            system |= sum(bit for letter, bit in _STATUS_FLAGS.items() if letter in value)
+    return MessageFlags.of(system, keywords), _chained(first[top.end() :], chunks)
+
+
+def _chained(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    yield first
+    yield from rest
+
+
+async def import_maildir(
+    store: IStore, account: Account, mailbox: str, path: Path, progress: Progress
+) -> Transferred:
+    """Read the ``cur`` and ``new`` of a Maildir into a mailbox, oldest first; dates are those of the files.
+
+    :raises MailError: when it is no Maildir, or the account has no room; what was read before stays.
+    """
+    if not (path / "cur").is_dir() or not (path / "new").is_dir():
+        raise MailError(f"{path}: not a Maildir: it has no directories cur and new")
+    keywords = _maildir_keywords(path)
+    files = sorted(_maildir_files(path))
+    importer = _Importer(store, account, await _target(account, mailbox))
+    skipped: list[str] = []
+    try:
+        for done, (date, name) in enumerate(files):
+            file = path / name
+            try:
+                staged = importer.stage(_octets_of(file))
+            except (OSError, LimitError):
+                skipped.append(name)
+                continue
+            await importer.add(staged, date, _maildir_flags(name, keywords))
+            progress(done + 1, len(files), "messages")
+        await importer.flush()
+    finally:
+        importer.drop()
+    return Transferred(importer.messages, tuple(skipped))
+
+
+def _maildir_files(path: Path) -> Iterator[tuple[int, str]]:
+    """(date, name below the Maildir) of its files."""
+    for directory in ("cur", "new"):
+        with os.scandir(path / directory) as entries:
+            for entry in entries:
+                if not entry.name.startswith(".") and entry.is_file(follow_symlinks=False):
+                    yield max(0, int(entry.stat(follow_symlinks=False).st_mtime)), f"{directory}/{entry.name}"
+
+
+def _octets_of(file: Path) -> Iterator[bytes]:
+    with file.open("rb") as opened:
+        if os.fstat(opened.fileno()).st_size > _MESSAGE_OCTETS:
+            raise LimitError(f"{file}: larger than {_MESSAGE_OCTETS} octets")
+        while chunk := opened.read(_READ_OCTETS):
+            yield chunk
+
+
+def _maildir_keywords(path: Path) -> dict[str, str]:
+    """Letters a to z and their keywords, from Dovecot's file."""
+    found: dict[str, str] = {}
+    try:
+        lines = (path / "dovecot-keywords").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return found
+    for line in lines[:26]:
+        number, _, keyword = line.partition(" ")
+        if number.isdecimal() and int(number) < 26 and _KEYWORD.match(keyword):
+            found[chr(ord("a") + int(number))] = keyword
+    return found
+
+
+def _maildir_flags(name: str, keywords: dict[str, str]) -> MessageFlags:
+    letters = name.rpartition(":2,")[2] if ":2," in name else ""
+    system = sum(bit for letter, bit in _MAILDIR_FLAGS.items() if letter in letters)
+    words = [keywords[letter] for letter in letters if letter in keywords]
+    if "P" in letters:
+        words.append("$Forwarded")
+    return MessageFlags.of(system, words)
+
+
+# -- out ---------------------------------------------------------------------------------------------------------------
+
+
+def _selected(account: Account, mailbox: str) -> list[Mailbox]:
+    if not mailbox:
+        return list(account.mailboxes())
+    found = account.mailbox(mailbox)
+    if found is None:
+        raise MailboxMissingError(mailbox)
+    return [found]
+
+
+def _file_name(mailbox: str) -> str:
+    """A mailbox's name as a path below the target: levels become directories, nothing leads out of it."""
+    return "/".join(
+        "%2E" + quoted[1:] if quoted.startswith(".") else quoted
+        for quoted in (urllib.parse.quote(level, safe=" @+=,!&()[]'~") for level in mailbox.split("/"))
+    )
+
+
+_Write = Callable[[int, int, MessageFlags, Iterator[bytes]], None]
+
+
+async def _each_message(
+    account: Account, mailbox: Mailbox, clock: IReactorTime, write: _Write, progress: Callable[[], None]
+) -> None:
+    """Call ``write(uid, date, flags, octets)`` for each message of a mailbox; the reactor gets its turn in between."""
+    state = account.state(mailbox.id)
+    uids, flags = state.uids, list(state.flags)
+    for uid, mine in zip(uids, flags, strict=True):
+        rows = account.rows(mailbox.id, [uid], Column.INTERNALDATE)
+        reader = account.open_body(mailbox.id, uid)
+        if not rows or reader is None:
+            continue  # expunged meanwhile
+        try:
+            octets = (reader.read(offset, _READ_OCTETS) for offset in range(0, reader.size, _READ_OCTETS))
+            write(uid, rows[0][1], mine, octets)
+        finally:
+            reader.close()
+        progress()
+        await deferLater(clock, 0)
+
+
+async def export_mbox(
+    account: Account, mailbox: str, path: Path, clock: IReactorTime, progress: Progress
+) -> Transferred:
+    """Write one mailbox (or all, when the name is empty) as mboxrd files below a directory, ``INBOX.mbox`` and so on.
+
+    :raises MailError: when a file is there already or cannot be written.
+    """
+    chosen = _selected(account, mailbox)
+    total, done = sum(m.messages for m in chosen), 0
+
+    def count() -> None:
+        nonlocal done
+        done += 1
+        progress(done, total, "messages")
+
+    for one in chosen:
+        with _created(path / (_file_name(one.name) + ".mbox")) as file:
+            writer = MboxWriter(file)
+
+            def write(
+                uid: int, date: int, flags: MessageFlags, octets: Iterator[bytes], writer: MboxWriter = writer
+            ) -> None:
+                writer.add(_chained(_mbox_fields(flags), octets), sender="MAILER-DAEMON", seconds=date)
+
+            await _each_message(account, one, clock, write, count)
+            file.flush()
+            os.fsync(file.fileno())
+    return Transferred(done)
+
+
+def _created(path: Path) -> IO[bytes]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("xb")
+    except FileExistsError as e:
+        raise MailError(f"{path}: is there already; export into an empty directory") from e
+    except OSError as e:
+        raise MailError(f"{path}: cannot be written: {e.strerror}") from e
+
+
+def _mbox_fields(flags: MessageFlags) -> bytes:
+    status = "R" if flags.system & SEEN else ""
+    more = "".join(letter for letter, bit in _STATUS_FLAGS.items() if letter != "R" and flags.system & bit)
+    fields = f"Status: {status}O\r\n"
+    if more:
+        fields += f"X-Status: {more}\r\n"
+    if flags.keywords:
+        fields += f"X-Keywords: {' '.join(flags.keywords)}\r\n"
+    return fields.encode("ascii", "replace")
+
+
+async def export_maildir(
+    account: Account, mailbox: str, path: Path, clock: IReactorTime, progress: Progress
+) -> Transferred:
+    """Write one mailbox (or all, when the name is empty) as Maildirs below a directory, with LF line ends.
+
+    :raises MailError: when a Maildir is there already or cannot be written.
+    """
+    chosen = _selected(account, mailbox)
+    total, done = sum(m.messages for m in chosen), 0
+
+    def count() -> None:
+        nonlocal done
+        done += 1
+        progress(done, total, "messages")
+
+    for one in chosen:
+        target = _Maildir.create(path / _file_name(one.name))
+        await _each_message(account, one, clock, target.write, count)
+        target.finish()
+    return Transferred(done)
+
+
+@define(eq=False)
+class _Maildir:
+    """A Maildir being written."""
+
+    path: Path
+    keywords: dict[str, str] = field(factory=dict)
+
+    @classmethod
+    def create(cls, path: Path) -> _Maildir:
+        try:
+            for directory in ("cur", "new", "tmp"):
+                (path / directory).mkdir(parents=True)
+        except FileExistsError as e:
+            raise MailError(f"{path}: is there already; export into an empty directory") from e
+        except OSError as e:
+            raise MailError(f"{path}: cannot be written: {e.strerror}") from e
+        return cls(path)
+
+    def write(self, uid: int, date: int, flags: MessageFlags, octets: Iterator[bytes]) -> None:
+        name = f"{date}.{uid}.moxmail:2,{self._letters(flags)}"
+        file = self.path / "cur" / name
+        try:
+            with file.open("xb") as out:
+                last = b""
+                for chunk in octets:
+                    piece = last + chunk
+                    last = piece[-1:] if piece.endswith(b"\r") else b""
+                    out.write(piece[: len(piece) - len(last)].replace(b"\r\n", b"\n"))
+                out.write(last)
+            os.utime(file, (date, date))
+        except OSError as e:
+            raise MailError(f"{file}: cannot be written: {e.strerror}") from e
+
+    def _letters(self, flags: MessageFlags) -> str:
+        letters = {letter for letter, bit in _MAILDIR_FLAGS.items() if flags.system & bit}
+        for keyword in flags.keywords:
+            if keyword == "$Forwarded":
+                letters.add("P")
+            elif keyword in self.keywords or len(self.keywords) < 26:
+                # Maildir has room for 26 keywords; more are lost in this format.
+                letters.add(self.keywords.setdefault(keyword, chr(ord("a") + len(self.keywords))))
+        return "".join(sorted(letters))
+
+    def finish(self) -> None:
+        if self.keywords:
+            lines = "".join(f"{n} {keyword}\n" for n, keyword in enumerate(self.keywords))
+            (self.path / "dovecot-keywords").write_text(lines, "utf-8")
