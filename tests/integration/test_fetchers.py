@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import mailbox
+import os
+import shutil
+import tempfile
+from pathlib import Path
 
 from .live import ACCOUNT, IMAPS, PASSWORD, LiveTestCase, base64_lines
 from .peers import needs
+
+NOBODY = "nobody"
 
 FETCHMAILRC = """\
 poll {ip} protocol IMAP port {port}
@@ -27,7 +33,8 @@ mailboxes = ("{mailbox}",)
 
 [destination]
 type = Maildir
-path = {folder}/Maildir/
+path = {maildir}/
+{user}
 
 [options]
 read_all = {all}
@@ -109,27 +116,40 @@ class FetchmailTests(FetcherTestCase):
 
 @needs("getmail")
 class GetmailTests(FetcherTestCase):
-    """getmail6 over TLS, into a Maildir."""
+    """getmail6 over TLS, into a Maildir; root has it write that as somebody else, for it refuses to write as root."""
+
+    def setUp(self) -> None:
+        """Make the Maildir, where whoever writes it can reach it."""
+        super().setUp()
+        above = Path(tempfile.mkdtemp(prefix="moxtwisted-"))
+        self.addCleanup(shutil.rmtree, above)
+        self.maildir = above / "Maildir"
+        mailbox.Maildir(self.maildir)
+        if os.geteuid() == 0:
+            for path in (above, self.maildir, *self.maildir.iterdir()):
+                shutil.chown(path, NOBODY)
 
     def getmail(self, *, fetch_all: bool, delete: bool) -> None:
         """Run it once."""
-        box = self.folder / "Maildir"
-        if not box.exists():
-            mailbox.Maildir(box)
         path = self.folder / "getmailrc"
-        path.write_text(
-            GETMAILRC.format(all=str(fetch_all).lower(), delete=str(delete).lower(), **self.values)
-        )
+        user = f"user = {NOBODY}" if os.geteuid() == 0 else ""
+        options = {
+            "all": str(fetch_all).lower(),
+            "delete": str(delete).lower(),
+            "maildir": self.maildir,
+            "user": user,
+        }
+        path.write_text(GETMAILRC.format(**options, **self.values))
         self.succeeds("getmail", "--getmaildir", str(self.folder), "--rcfile", str(path))
 
     def test_fetches_what_is_new(self) -> None:
         """Each message comes once with its octets; a second run fetches only what came since."""
         self.getmail(fetch_all=False, delete=False)
-        kept = [message.as_bytes() for message in mailbox.Maildir(self.folder / "Maildir")]
+        kept = [message.as_bytes() for message in mailbox.Maildir(self.maildir)]
         self.assertEqual(len(kept), 3)
         self.connection.append(self.mailbox, "", "", self.letter())
         self.getmail(fetch_all=False, delete=False)
-        self.assertEqual(len(mailbox.Maildir(self.folder / "Maildir")), 4)
+        self.assertEqual(len(mailbox.Maildir(self.maildir)), 4)
         self.assertEqual(self.left(), 4)
 
     def test_deletes(self) -> None:
