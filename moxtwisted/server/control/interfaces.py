@@ -26,6 +26,7 @@ __all__ = [
     "IConfigurationEditor",
     "IConfigurationOperations",
     "IMailAdministration",
+    "IOfflineAdministration",
     "Progress",
     "Report",
 ]
@@ -57,7 +58,7 @@ class IMailAdministration(Interface):
         """``name``, ``domain``, ``full_name``, ``disabled``, ``addresses``, ``octets``, ``messages``, ``quota_octets``."""
 
     async def set_password(account: str, password: str) -> None:
-        """Set a password; sessions that are open stay so.
+        """Set a password, of an account that the configuration has; its mail is made if it is not there yet.
 
         :raises MailError: when the password is too short or has characters that PRECIS refuses (RFC 8265).
         """
@@ -164,6 +165,13 @@ class IConfigurationOperations(Interface):
 
 class IAdministration(IMailAdministration, IConfigurationOperations):
     """All that can be asked."""
+
+
+class IOfflineAdministration(IAdministration):
+    """The administration of files that no server has open."""
+
+    async def close() -> None:
+        """Close them; what was done is on disk."""
 
 
 class IConfigurationEditor(IConfigurationOperations):

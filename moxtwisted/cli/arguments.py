@@ -1,0 +1,261 @@
+"""All commands of ``moxmail`` with their arguments and what ``--help`` says about them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from typing import Any
+
+__all__ = ["build_parser"]
+
+_HERE = "moxtwisted.cli."
+
+
+class _Formatter(argparse.RawDescriptionHelpFormatter):
+    """Examples keep their lines."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser; the chosen command is in ``run`` as ``module:function``."""
+    parser = argparse.ArgumentParser(
+        prog="moxmail",
+        formatter_class=_Formatter,
+        description="A mail server for yourself: takes mail in, keeps it, serves it.",
+        epilog="begin with:\n"
+        "  moxmail localserve                     a server to try out, on this machine only\n"
+        "  moxmail quickstart you@example.org     a configuration for a real one\n"
+        "\nmoxmail COMMAND --help explains a command.",
+    )
+    parser.add_argument(
+        "-c",
+        "--config",
+        metavar="FILE",
+        help="mox.conf (else $MOXMAIL_CONFIG, ./mox.conf, /etc/moxmail/mox.conf)",
+    )
+    commands = _Commands(parser, ())
+    _starting(commands)
+    _configuration(commands)
+    _accounts(commands)
+    _domains(commands)
+    _mail(commands)
+    _upkeep(commands)
+    return parser
+
+
+class _Commands:
+    """A parser to which commands are added."""
+
+    def __init__(self, parser: argparse.ArgumentParser, path: Sequence[str]) -> None:
+        parser.set_defaults(group=parser, run=None)
+        self._path = tuple(path)
+        self._actions = parser.add_subparsers(title="commands", metavar="COMMAND", prog=parser.prog)
+
+    def group(self, name: str, text: str) -> _Commands:
+        """Commands below a word, as ``account``."""
+        parser = self._actions.add_parser(name, help=text, description=text[:1].upper() + text[1:] + ".")
+        return _Commands(parser, (*self._path, name))
+
+    def command(self, name: str, run: str, text: str, example: str = "") -> Callable[..., Any]:
+        """A command; returns ``add_argument`` of it.
+
+        @param example: arguments behind the command's name; several lines are several examples.
+        """
+        words = " ".join(("moxmail", *self._path, name))
+        lines = [f"  {words} {line}".rstrip() for line in example.splitlines() or [""]]
+        parser = self._actions.add_parser(
+            name,
+            help=text,
+            formatter_class=_Formatter,
+            description=text[:1].upper() + text[1:] + ".",
+            epilog="example:\n" + "\n".join(lines),
+        )
+        parser.set_defaults(run=_HERE + run)
+        return parser.add_argument
+
+
+def _json(add: Callable[..., Any]) -> None:
+    add("--json", action="store_true", help="print JSON, for programs")
+
+
+def _starting(commands: _Commands) -> None:
+    add = commands.command(
+        "quickstart",
+        "quickstart:quickstart",
+        "write configuration, keys, a first account and a systemd unit for a new server",
+        "you@example.org\nyou@example.org --hostname mail.example.org --dir /etc/moxmail",
+    )
+    add("address", metavar="USER@DOMAIN", help="your address")
+    add("--hostname", metavar="NAME", help="full name of this machine (else what it calls itself)")
+    add("--dir", metavar="DIR", help="where to write (default: the current directory)")
+    add("--user", metavar="USER", default="moxmail", help="system user to run as (default: moxmail)")
+    add = commands.command(
+        "localserve",
+        "localserve:localserve",
+        "run a server for trying out and for tests: on this machine only, without root, mail to anybody comes to one account",
+        "\n--dir /tmp/mail --ip 127.0.0.1",
+    )
+    add(
+        "--dir",
+        metavar="DIR",
+        help="where everything is kept (default: moxmail-localserve in your data directory)",
+    )
+    add("--ip", metavar="IP", action="append", help="address to listen on (default: 127.0.0.1 and ::1)")
+    add("--init-only", action="store_true", help="write the files, and do not serve")
+    commands.command("serve", "serve:serve", "run the server in the foreground, as systemd does")
+    commands.command("stop", "running:stop", "shut the running server down")
+    add = commands.command("status", "running:status", "say whether the server runs, and some facts about it")
+    _json(add)
+    add = commands.command(
+        "loglevel",
+        "running:loglevel",
+        "show or change what the running server logs, until its next start",
+        "\ndebug\ndebug moxtwisted.smtp",
+    )
+    add("level", metavar="LEVEL", nargs="?", help="debug, info, warn, error or critical")
+    add("package", metavar="PACKAGE", nargs="?", default="", help="only for this part of the program")
+    _json(add)
+    commands.command("version", "running:version", "print the version")
+
+
+def _configuration(commands: _Commands) -> None:
+    config = commands.group("config", "check and explain the configuration")
+    config.command("test", "configuration:test", "say everything that is wrong with the configuration")
+    config.command(
+        "describe-static",
+        "configuration:describe_static",
+        "print a complete mox.conf with every key explained",
+        "> mox.conf",
+    )
+    config.command(
+        "describe-domains",
+        "configuration:describe_domains",
+        "print a complete domains.conf with every key explained",
+        "> domains.conf",
+    )
+    key = commands.group("key", "the key that encrypts the mail")
+    key.command(
+        "show",
+        "configuration:key_show",
+        "print the recovery key; whoever has it and the files can read the mail",
+    )
+    key.command("rotate", "upkeep:key_rotate", "encrypt everything with a new key, also after `key off`")
+    key.command("off", "upkeep:key_off", "decrypt everything")
+
+
+def _accounts(commands: _Commands) -> None:
+    account = commands.group("account", "people who get mail")
+    add = account.command(
+        "add", "accounts:account_add", "add an account", "alice alice@example.org --full-name 'Alice Example'"
+    )
+    add("account", metavar="NAME", help="a short name, in lower case")
+    add("address", metavar="ADDRESS", help="its first address, at one of the domains")
+    add("--full-name", metavar="TEXT", default="", help="the person's name")
+    add(
+        "--password-stdin",
+        action="store_true",
+        help="read the password from standard input instead of making one",
+    )
+    _json(account.command("list", "accounts:account_list", "list accounts"))
+    add = account.command("rm", "accounts:account_rm", "remove an account and its mail", "alice")
+    add("account", metavar="NAME")
+    add("--keep-mail", action="store_true", help="leave its mail on the disk")
+    add("--yes", action="store_true", help="do not ask")
+    add = account.command(
+        "disable", "accounts:account_disable", "let nobody log in", "alice 'please call us'"
+    )
+    add("account", metavar="NAME")
+    add("message", metavar="MESSAGE", nargs="?", default="", help="what is said at log-in")
+    add = account.command("enable", "accounts:account_enable", "allow log-ins again", "alice")
+    add("account", metavar="NAME")
+    add = commands.command(
+        "setpassword",
+        "accounts:setpassword",
+        "set the password of an account; asks for it, or reads one line from standard input",
+        "alice\nalice < password.txt",
+    )
+    add("account", metavar="ACCOUNT")
+    address = commands.group("address", "addresses of accounts")
+    add = address.command(
+        "add",
+        "accounts:address_add",
+        "give an account one more address",
+        "sales@example.org alice\n@example.org alice",
+    )
+    add("address", metavar="ADDRESS", help="or @domain for all that nobody else has there")
+    add("account", metavar="ACCOUNT")
+    add("--mailbox", metavar="NAME", default="", help="where its mail goes (default: INBOX)")
+    add = address.command("rm", "accounts:address_rm", "take an address away", "sales@example.org")
+    add("address", metavar="ADDRESS")
+
+
+def _domains(commands: _Commands) -> None:
+    domain = commands.group("domain", "domains that mail is taken for")
+    add = domain.command("add", "accounts:domain_add", "take mail for one more domain", "example.net")
+    add("domain", metavar="DOMAIN")
+    add("--description", metavar="TEXT", default="", help="a note for yourself")
+    add("--disabled", action="store_true", help="refuse its mail for now")
+    _json(domain.command("list", "accounts:domain_list", "list domains"))
+    for name, text in (
+        ("rm", "remove a domain that no account uses"),
+        ("disable", "refuse mail of a domain for now, with temporary errors"),
+        ("enable", "take mail of a domain again"),
+    ):
+        domain.command(name, f"accounts:domain_{name}", text, "example.net")("domain", metavar="DOMAIN")
+    alias = commands.group("alias", "addresses whose mail goes to several accounts")
+    add = alias.command("list", "accounts:alias_list", "list aliases", "\nexample.org")
+    add("domain", metavar="DOMAIN", nargs="?", default="")
+    _json(add)
+    add = alias.command(
+        "add", "accounts:alias_add", "add an alias", "team@example.org alice@example.org bob@example.org"
+    )
+    add("alias", metavar="ALIAS")
+    add("member", metavar="MEMBER", nargs="+", help="addresses of accounts here")
+    add("--members-only", action="store_true", help="only members may write to it")
+    add("--allow-message-from", action="store_true", help="members may send with it as their address")
+    add = alias.command(
+        "update", "accounts:alias_update", "change an alias", "team@example.org --post-public no"
+    )
+    add("alias", metavar="ALIAS")
+    add("--post-public", choices=("yes", "no"), help="whether everybody may write to it")
+    add("--allow-message-from", choices=("yes", "no"), help="whether members may send as it")
+    alias.command("rm", "accounts:alias_rm", "remove an alias", "team@example.org")("alias", metavar="ALIAS")
+    for name, text in (("addaddr", "add members"), ("rmaddr", "remove members")):
+        add = alias.command(name, f"accounts:alias_{name}", text, "team@example.org carol@example.org")
+        add("alias", metavar="ALIAS")
+        add("member", metavar="MEMBER", nargs="+")
+
+
+def _mail(commands: _Commands) -> None:
+    importing = commands.group("import", "bring mail in from files")
+    for form, source in (("mbox", "an mbox file"), ("maildir", "a Maildir")):
+        example = "alice Archive /home/alice/" + ("old.mbox" if form == "mbox" else "Maildir")
+        add = importing.command(
+            form, f"mail:import_{form}", f"add the messages of {source} to a mailbox", example
+        )
+        add("account", metavar="ACCOUNT")
+        add("mailbox", metavar="MAILBOX", help="made when it is not there")
+        add("path", metavar="PATH", help="a running server reads it, as its own user")
+    exporting = commands.group("export", "write mail out to files")
+    for form, target in (
+        ("mbox", "an mbox file for each mailbox"),
+        ("maildir", "a Maildir for each mailbox"),
+    ):
+        add = exporting.command(
+            form, f"mail:export_{form}", f"write {target}", "alice /tmp/alice\nalice /tmp/alice Archive"
+        )
+        add("account", metavar="ACCOUNT")
+        add("path", metavar="DIR", help="a directory; a running server writes to it, as its own user")
+        add("mailbox", metavar="MAILBOX", nargs="?", default="", help="only this one")
+    queue = commands.group("queue", "mail that is to leave")
+    _json(queue.command("list", "mail:queue_list", "list what waits, and why"))
+
+
+def _upkeep(commands: _Commands) -> None:
+    for name, function, text in (
+        ("verifydata", "verify_data", "check everything that is kept; exit status 1 when something is wrong"),
+        ("reparse", "reparse", "render all messages again, after a change of the program"),
+        ("recalculate-counts", "recalculate_counts", "count messages and sizes of mailboxes again"),
+        ("retire", "retire", "forget old traces of removed messages now"),
+    ):
+        add = commands.command(name, f"upkeep:{function}", text, "\nalice")
+        add("account", metavar="ACCOUNT", nargs="?", default="", help="only this one")

@@ -1,0 +1,61 @@
+"""Commands on mail: import, export, the queue."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from moxtwisted.cli.output import print_report
+from moxtwisted.cli.session import call
+
+
+def _import(arguments: argparse.Namespace, operation: str) -> int:
+    path = str(Path(arguments.path).absolute())
+    result = call(
+        arguments,
+        lambda administration, show: getattr(administration, operation)(
+            arguments.account, arguments.mailbox, path, show
+        ),
+    )
+    skipped = result.get("skipped", 0)
+    print(f"{result['messages']:,} messages imported" + (f", {skipped:,} skipped" if skipped else ""))
+    return 0
+
+
+def import_mbox(arguments: argparse.Namespace) -> int:
+    """``import mbox``."""
+    return _import(arguments, "import_mbox")
+
+
+def import_maildir(arguments: argparse.Namespace) -> int:
+    """``import maildir``."""
+    return _import(arguments, "import_maildir")
+
+
+def _export(arguments: argparse.Namespace, operation: str) -> int:
+    path = str(Path(arguments.path).absolute())
+    result = call(
+        arguments,
+        lambda administration, show: getattr(administration, operation)(
+            arguments.account, arguments.mailbox, path, show
+        ),
+    )
+    print(f"{result['messages']:,} messages exported to {path}")
+    return 0
+
+
+def export_mbox(arguments: argparse.Namespace) -> int:
+    """``export mbox``."""
+    return _export(arguments, "export_mbox")
+
+
+def export_maildir(arguments: argparse.Namespace) -> int:
+    """``export maildir``."""
+    return _export(arguments, "export_maildir")
+
+
+def queue_list(arguments: argparse.Namespace) -> int:
+    """``queue list``."""
+    rows = call(arguments, lambda administration, _: administration.queue_list())
+    print_report(rows, as_json=arguments.json, empty="the queue is empty")
+    return 0

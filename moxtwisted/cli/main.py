@@ -1,0 +1,46 @@
+"""Entry point of ``moxmail``: parse, import what the command needs, run it.
+
+A command is a function that takes the parsed arguments and returns the exit status: 0 done, 1 refused (the
+reason is on standard error), 2 wrong usage, 78 the configuration is not usable.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from moxtwisted.cli.arguments import build_parser
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    @param arguments: without the program's name; None takes those of the process.
+    """
+    parser = build_parser()
+    parsed = parser.parse_args(arguments)
+    if not getattr(parsed, "run", None):
+        # `moxmail` or `moxmail account` alone: say what there is.
+        (getattr(parsed, "group", None) or parser).print_help()
+        return 2
+    module, _, name = parsed.run.partition(":")
+    from moxtwisted.errors import ConfigurationError, MailError
+
+    try:
+        return int(getattr(importlib.import_module(module), name)(parsed))
+    except ConfigurationError as e:
+        for problem in e.problems:
+            print(problem, file=sys.stderr)
+        return 78
+    except MailError as e:
+        print(f"moxmail: {e.detail or e.public_text}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # `moxmail … | head`: the reader has enough. Python would complain once more at exit.
+        sys.stderr.close()
+        return 0

@@ -1,0 +1,266 @@
+"""``moxmail quickstart``: everything that a new server needs, in one directory.
+
+It writes ``mox.conf``, ``domains.conf``, the store's key, a self-signed certificate to begin with, the first account with
+a made-up password, and a systemd unit; and it says what to do next. After an error nothing of it is left.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from moxtwisted.address import Address
+from moxtwisted.cli.creation import Creation, can_listen, domains_text
+from moxtwisted.cli.passwords import generate_password
+from moxtwisted.cli.session import run_reactor
+from moxtwisted.config.describe import toml_value
+from moxtwisted.config.load import DOMAINS_NAME, load
+from moxtwisted.config.privileges import Identity, UnknownUserError, find_identity
+from moxtwisted.errors import ConfigurationError, MailError
+from moxtwisted.identifiers import Domain, IdentifierError, parse_account_name
+
+__all__ = ["create_account", "quickstart", "unit_text"]
+
+
+@frozen
+class Plan:
+    """What is to be made."""
+
+    address: Address
+    account: str
+    hostname: str
+    directory: Path
+    user: str
+    identity: Identity | None
+    ips: tuple[str, ...]
+
+    @property
+    def domain(self) -> str:
+        """Of the address."""
+        return self.address.domain.ascii
+
+
+def quickstart(arguments: argparse.Namespace) -> int:
+    """``quickstart``."""
+    plan = _plan(arguments)
+    password = generate_password()
+    with Creation(plan.directory) as made:
+        recovery = _make_files(plan, made)
+        create_account(made.directory / "mox.conf", plan.account, password)
+        if plan.identity is not None:
+            made.give_to(plan.identity.uid, plan.identity.gid)
+    _report(plan, password, recovery)
+    return 0
+
+
+def _plan(arguments: argparse.Namespace) -> Plan:
+    """Check what was asked for.
+
+    @raise MailError: when it cannot be.
+    """
+    try:
+        address = Address.parse(arguments.address)
+        if not isinstance(address.domain, Domain):
+            raise MailError(f"{arguments.address}: an address at a domain expected")
+        name = "".join(c if c.isalnum() or c in "._-" else "-" for c in address.localpart.lower()).strip(
+            "._-"
+        )
+        account = parse_account_name(name)
+        hostname = Domain.parse(arguments.hostname or _own_name(address.domain.ascii)).ascii
+    except IdentifierError as e:
+        raise MailError(e.detail) from e
+    identity = None
+    if os.geteuid() == 0:
+        try:
+            identity = find_identity(arguments.user)
+        except UnknownUserError as e:
+            raise MailError(
+                f"{e}; make one with: useradd --system --shell /usr/sbin/nologin {arguments.user}"
+            ) from None
+    directory = Path(arguments.dir or ".").absolute()
+    ips = tuple(ip for ip in ("0.0.0.0", "::") if can_listen(ip))
+    user = arguments.user if identity is not None else ""
+    return Plan(address, account, hostname, directory, user, identity, ips)
+
+
+def _own_name(domain: str) -> str:
+    """What the machine calls itself, if that is a full name."""
+    name = socket.getfqdn()
+    if (
+        "." in name
+        and not name.startswith("localhost")
+        and not name.endswith((".local", ".localdomain", ".arpa"))
+    ):
+        return name
+    return f"mail.{domain}"
+
+
+def _make_files(plan: Plan, made: Creation) -> str:
+    """All but the account.
+
+    @return: the recovery key.
+    """
+    made.file("mox.conf", _static_text(plan))
+    made.file(DOMAINS_NAME, domains_text(plan.domain, plan.account, str(plan.address), ""))
+    recovery = made.key()
+    made.certificate(plan.hostname, (plan.hostname,))
+    made.data_directory()
+    made.file("moxmail.service", unit_text(plan.directory, plan.user or "moxmail"), 0o644)
+    try:
+        load(made.directory / "mox.conf")
+    except ConfigurationError as e:
+        raise MailError("what was made is not valid:\n" + "\n".join(e.problems)) from e
+    return recovery
+
+
+def _static_text(plan: Plan) -> str:
+    stem = f"tls/{plan.hostname}"
+    return f"""# The server itself. Read at start. Every key explained: moxmail config describe-static
+
+hostname = {toml_value(plan.hostname)}
+data_directory = "data"
+user = {toml_value(plan.user)}
+
+[postmaster]
+account = {toml_value(plan.account)}
+
+[listeners.public]
+ips = {toml_value(plan.ips)}
+
+[listeners.public.tls]
+# Self-signed, to begin with. Put the files of a real certificate here; they are read again when they change.
+certificates = [
+    {{certificate = {toml_value(stem + ".crt")}, key = {toml_value(stem + ".key")}}},
+]
+
+# Mail from other servers.
+[listeners.public.smtp]
+
+# For mail programs; those with an s use TLS from the first octet and are to be preferred.
+[listeners.public.submissions]
+[listeners.public.submission]
+[listeners.public.imaps]
+[listeners.public.imap]
+"""
+
+
+def unit_text(directory: Path, user: str) -> str:
+    """A systemd unit that runs the server without any right but that to the ports below 1024.
+
+    MemoryDenyWriteExecute is not in it: the callbacks of the TLS library are made at run time.
+    """
+    command = (
+        f"{_quoted(sys.executable)} -m moxtwisted.cli --config {_quoted(str(directory / 'mox.conf'))} serve"
+    )
+    return f"""[Unit]
+Description=moxmail, a mail server
+After=network-online.target
+Wants=network-online.target
+
+[Service]
+User={user}
+WorkingDirectory={_escaped(str(directory))}
+ExecStart={command}
+ExecReload=/bin/kill -HUP $MAINPID
+Restart=always
+RestartSec=5s
+# 78: the configuration is not usable; trying again does not help.
+RestartPreventExitStatus=78
+# Messages under way may finish.
+TimeoutStopSec=30s
+UMask=0007
+LimitNOFILE=65535
+
+# Ports below 1024, and nothing else.
+AmbientCapabilities=CAP_NET_BIND_SERVICE
+CapabilityBoundingSet=CAP_NET_BIND_SERVICE
+NoNewPrivileges=yes
+PrivateDevices=yes
+PrivateTmp=yes
+ProtectSystem=strict
+ReadWritePaths={_quoted(str(directory))}
+ProtectClock=yes
+ProtectControlGroups=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+ProtectProc=invisible
+RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+RemoveIPC=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def _escaped(text: str) -> str:
+    """systemd.unit(5): % begins a specifier."""
+    return text.replace("%", "%%")
+
+
+def _quoted(text: str) -> str:
+    """systemd.service(5): a word in quotes, $ doubled."""
+    return '"' + _escaped(text).replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$") + '"'
+
+
+def create_account(static_path: Path, account: str, password: str) -> None:
+    """Make the account's mail and set its password, in the closed files."""
+
+    async def work(reactor: Any) -> None:
+        await set_password_offline(static_path, account, password)
+
+    run_reactor(work)
+
+
+async def set_password_offline(static_path: Path, account: str, password: str) -> None:
+    """The same, where a reactor runs already."""
+    from moxtwisted.compose import offline
+
+    administration = await offline(static_path)
+    try:
+        await administration.set_password(account, password)
+    finally:
+        await administration.close()
+
+
+def _report(plan: Plan, password: str, recovery: str) -> None:
+    directory, host = plan.directory, plan.hostname
+    print(f"""The files of the server are in {directory}.
+
+Settings for mail programs
+  user name    {plan.address}
+  password     {password}
+  incoming     {host}, IMAP, port 993, TLS      (or port 143, STARTTLS)
+  outgoing     {host}, SMTP, port 465, TLS      (or port 587, STARTTLS)
+
+Recovery key
+  {recovery}
+  It is in {directory / "store.key"}. Without it the mail cannot be read, also from a back-up: write it down, and keep
+  it elsewhere. (moxmail key show prints it again.)
+
+Next
+  1. In the DNS of {plan.domain}:
+       {host}.  A/AAAA  the addresses of this machine
+       {plan.domain}.  MX  10 {host}.
+     and the reverse names of the addresses should be {host}.
+  2. A real certificate for {host}: name its files in {directory / "mox.conf"}, listeners.public.tls.
+     Until then mail programs warn about the self-signed one.
+  3. Check:  moxmail -c {directory / "mox.conf"} config test
+  4. Start:  systemctl enable --now {directory / "moxmail.service"}""")
+    if plan.identity is None:
+        print(f"""     The unit runs as user moxmail. You are not root, so the files belong to you; as root:
+       useradd --system --shell /usr/sbin/nologin moxmail
+       chown -R moxmail: {directory}""")

@@ -1,0 +1,193 @@
+"""Reaching the administration: over the socket of the running server, or on the closed files.
+
+::
+
+    def domain_add(arguments):
+        return administer(arguments, lambda administration, show: administration.domain_add("example.net", "", False))
+
+The reactor runs until the operation is done. Operations that take long get ``show``, which draws a progress bar
+when standard error is a terminal.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from moxtwisted.cli.progress import ProgressBar
+from moxtwisted.config.load import LoadedConfig, default_path, load
+from moxtwisted.errors import MailError
+from moxtwisted.server.control.interfaces import IConfigurationOperations, Progress
+
+__all__ = ["SOCKET_NAME", "administer", "call", "load_for", "run_reactor", "static_path"]
+
+#: In the data directory.
+SOCKET_NAME = "ctl"
+
+Operation = Callable[[Any, Progress], Awaitable[Any]]
+
+
+def static_path(arguments: argparse.Namespace) -> Path:
+    """The ``mox.conf`` that the command is about."""
+    return Path(arguments.config) if arguments.config else default_path()
+
+
+def load_for(arguments: argparse.Namespace) -> LoadedConfig:
+    """The configuration that the command is about.
+
+    @raise ConfigurationError: with every problem.
+    """
+    return load(static_path(arguments))
+
+
+def call(arguments: argparse.Namespace, operation: Operation, *, running: bool = False) -> Any:
+    """Do one operation and return its result.
+
+    @param running: whether it makes sense only with a running server.
+    @raise MailError: when it was refused.
+    """
+    loaded = load_for(arguments)
+    bar = ProgressBar(sys.stderr)
+
+    async def work(reactor: Any) -> Any:
+        administration, close = await _reach(reactor, loaded, running)
+        try:
+            return await operation(administration, bar)
+        finally:
+            bar.finish()
+            await close()
+
+    return run_reactor(work)
+
+
+def administer(arguments: argparse.Namespace, operation: Operation, *, running: bool = False) -> int:
+    """Do one operation that has nothing to print but notes.
+
+    @return: the exit status.
+    """
+    for note in call(arguments, operation, running=running) or ():
+        print(note)
+    return 0
+
+
+async def _reach(
+    reactor: Any, loaded: LoadedConfig, running: bool
+) -> tuple[Any, Callable[[], Awaitable[None]]]:
+    """The administration, and how to let go of it."""
+    from twisted.internet.error import ConnectError
+
+    from moxtwisted.server.control.amp import connect
+
+    path = loaded.data_directory / SOCKET_NAME
+    try:
+        remote = await connect(reactor, path)
+    except ConnectError as e:
+        if path.exists() and not _is_stale(e):
+            raise MailError(f"{path}: the running server cannot be reached: {e}") from e
+        if running:
+            raise MailError("the server does not run") from e
+    else:
+
+        async def hang_up() -> None:
+            remote.disconnect()
+
+        return remote, hang_up
+    closed = _ClosedFiles(loaded.static_path)
+    return closed, closed.close
+
+
+class _ClosedFiles:
+    """The administration while no server runs. The store is opened only for what needs it."""
+
+    def __init__(self, static_path: Path) -> None:
+        self._static_path = static_path
+        self._opened: Any = None
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
+        async def operation(*positional: Any) -> Any:
+            target = await self._target(name)
+            return await getattr(target, name)(*positional)
+
+        return operation
+
+    async def _target(self, name: str) -> Any:
+        if name in IConfigurationOperations.names():
+            from moxtwisted.config.edit import ConfigurationEditor
+
+            return ConfigurationEditor(self._static_path)
+        if self._opened is None:
+            from moxtwisted.compose import offline
+
+            self._opened = await offline(self._static_path)
+        return self._opened
+
+    async def close(self) -> None:
+        """Close the store, if it was opened."""
+        if self._opened is not None:
+            await self._opened.close()
+
+
+def _is_stale(error: Exception) -> bool:
+    """Whether nobody listens at the socket (a server that was killed left it)."""
+    import errno
+
+    return getattr(error, "osError", None) in (errno.ECONNREFUSED, errno.ENOENT)
+
+
+def run_reactor(work: Callable[[Any], Awaitable[Any]], observer: Any = None) -> Any:
+    """Run the reactor until the work is done; its result, or its failure raised.
+
+    When the process is told to end (SIGINT, SIGTERM), the work is cancelled and the reactor waits for it.
+
+    @param observer: of the log; without it, warnings and worse go to standard error.
+    @raise KeyboardInterrupt: when the work was cancelled.
+    """
+    from twisted.internet import reactor
+    from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+    from twisted.internet.interfaces import IReactorCore
+    from twisted.logger import globalLogBeginner
+    from twisted.python.failure import Failure
+
+    if observer is None:
+        from moxtwisted.server.control.logs import LogLevels
+
+        observer = LogLevels("warn").observer(sys.stderr, "human")
+    globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False, discardBuffer=True)
+    core = IReactorCore(reactor)
+    outcome: list[Any] = []
+    finished: Deferred[None] = Deferred()
+
+    async def start() -> Any:
+        return await work(reactor)
+
+    def done(result: Any) -> None:
+        outcome.append(result)
+        finished.callback(None)
+        if core.running and not stopping:
+            core.stop()
+
+    stopping: list[bool] = []
+
+    def begin() -> None:
+        running: Deferred[Any] = ensureDeferred(start())
+
+        def end() -> Deferred[None]:
+            stopping.append(True)
+            running.cancel()
+            return finished
+
+        core.addSystemEventTrigger("before", "shutdown", end)
+        running.addBoth(done)
+
+    core.callWhenRunning(begin)
+    core.run()
+    if not outcome:
+        raise KeyboardInterrupt
+    if isinstance(outcome[0], Failure):
+        if outcome[0].check(CancelledError):
+            raise KeyboardInterrupt
+        outcome[0].raiseException()
+    return outcome[0]

@@ -1,0 +1,59 @@
+"""Commands that check and mend what is kept."""
+
+from __future__ import annotations
+
+import argparse
+
+from moxtwisted.cli.session import call, load_for
+
+
+def verify_data(arguments: argparse.Namespace) -> int:
+    """``verifydata``."""
+    problems = call(
+        arguments, lambda administration, show: administration.verify_data(arguments.account, show)
+    )
+    for problem in problems:
+        print(problem)
+    print(f"{len(problems)} problems found" if problems else "everything is in order")
+    return 1 if problems else 0
+
+
+def _counted(arguments: argparse.Namespace, operation: str) -> int:
+    result: dict[str, int] = call(
+        arguments, lambda administration, show: getattr(administration, operation)(arguments.account, show)
+    )
+    print(", ".join(f"{name}: {count:,}" for name, count in result.items()))
+    return 0
+
+
+def reparse(arguments: argparse.Namespace) -> int:
+    """``reparse``."""
+    return _counted(arguments, "reparse")
+
+
+def recalculate_counts(arguments: argparse.Namespace) -> int:
+    """``recalculate-counts``."""
+    return _counted(arguments, "recalculate_counts")
+
+
+def retire(arguments: argparse.Namespace) -> int:
+    """``retire``."""
+    return _counted(arguments, "retire")
+
+
+def key_rotate(arguments: argparse.Namespace) -> int:
+    """``key rotate``."""
+    call(arguments, lambda administration, show: administration.key_rotate(show))
+    loaded = load_for(arguments)
+    print(
+        f"everything is encrypted with a new key, which is in {loaded.resolve(loaded.static.store.key_file)}"
+    )
+    print("old back-ups need the old key; write down the new one: moxmail key show")
+    return 0
+
+
+def key_off(arguments: argparse.Namespace) -> int:
+    """``key off``."""
+    call(arguments, lambda administration, show: administration.key_off(show))
+    print("everything is decrypted; `moxmail key rotate` encrypts it again")
+    return 0

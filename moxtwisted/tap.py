@@ -1,0 +1,112 @@
+"""The server as a twistd plugin: ``twistd moxmail -c mox.conf``.
+
+twistd makes `Options` of the command line and asks `makeService` for the service. The configuration is read while
+the options are parsed, because the log's form and levels come from it and twistd sets up the log before it asks. When
+something is wrong with it, all problems go to standard error and the exit status is 78 (EX_CONFIG of sysexits.h), with
+which systemd is told not to try again.
+"""
+
+# Twisted's usage.Options has no annotations.
+# mypy: disallow-untyped-calls=False
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.application.service import IService
+from twisted.python import usage
+
+from moxtwisted import __version__
+from moxtwisted.config.load import LoadedConfig, default_path, load
+from moxtwisted.errors import ConfigurationError, MailError
+
+if TYPE_CHECKING:
+    from twisted.logger import ILogObserver
+
+    from moxtwisted.server.control.logs import LogLevels
+
+__all__ = ["EXIT_CONFIGURATION", "Options", "makeService"]
+
+EXIT_CONFIGURATION: Final = 78
+
+
+class Options(usage.Options):
+    """The options of ``twistd moxmail``.
+
+    @ivar loaded: the configuration.
+    @ivar log_levels: what is logged.
+    """
+
+    synopsis = "[-c mox.conf]"
+    longdesc = (
+        "An all-in-one mail server. domains.conf is read from beside mox.conf. "
+        "`moxmail quickstart` makes both; `moxmail config test` checks them."
+    )
+    loaded: LoadedConfig
+    log_levels: LogLevels
+
+    def __init__(self) -> None:
+        super().__init__()
+        self["config"] = None
+
+    def opt_config(self, path: str) -> None:
+        """The configuration file mox.conf (else $MOXMAIL_CONFIG, ./mox.conf, /etc/moxmail/mox.conf)."""
+        self["config"] = path
+
+    opt_c = opt_config
+
+    def opt_version(self) -> None:
+        """Print the version of moxtwisted and exit."""
+        print(f"moxtwisted {__version__}")  # noqa: T201  what was asked for
+        raise SystemExit(0)
+
+    def postOptions(self) -> None:
+        """Read the configuration, and give twistd the log that it wants."""
+        self.loaded = _load_or_exit(Path(self["config"]) if self["config"] else default_path())
+        from moxtwisted.server.control.logs import LogLevels
+
+        log = self.loaded.static.log
+        self.log_levels = LogLevels(log.level, log.packages)
+        if self.parent is not None and not self.parent.get("logger") and not self.parent.get("syslog"):
+            self.parent["logger"] = self._observer
+
+    def _observer(self) -> ILogObserver:
+        """Where twistd would write its own."""
+        parent: dict[str, Any] = dict(self.parent or {})
+        name = parent.get("logfile")
+        if not name and not parent.get("nodaemon"):
+            name = "twistd.log"
+        if not name or name == "-":
+            return self.log_levels.observer(sys.stdout, self.loaded.static.log.format)
+        from twisted.python.logfile import LogFile
+
+        return self.log_levels.observer(
+            LogFile.fromFullPath(str(Path(name).absolute())), self.loaded.static.log.format
+        )
+
+
+def _load_or_exit(path: Path) -> LoadedConfig:
+    try:
+        return load(path)
+    except ConfigurationError as e:
+        for problem in e.problems:
+            print(problem, file=sys.stderr)  # noqa: T201  there is no log yet
+        print(f"{path}: not usable, {len(e.problems)} problems", file=sys.stderr)  # noqa: T201
+        raise SystemExit(EXIT_CONFIGURATION) from None
+
+
+def makeService(options: Any) -> IService:
+    """The whole server as one service."""
+    from twisted.internet import reactor
+
+    from moxtwisted.compose import make_service
+
+    try:
+        service: IService = make_service(options.loaded, reactor, log_levels=options.log_levels)
+    except MailError as e:
+        # A missing or wrong key, a data directory of another version: a sentence, not a traceback.
+        print(e.detail or e.public_text, file=sys.stderr)  # noqa: T201  there is no log yet
+        raise SystemExit(EXIT_CONFIGURATION) from None
+    return service
