@@ -152,9 +152,20 @@ class ISelectedMailbox(Interface):
 
 
 # Columns of ISelectedMailbox.rows, in the order of the tuple.
-SIZE, INTERNALDATE, SAVEDATE, EMAIL, THREAD, ENVELOPE, BODYSTRUCTURE, FIELDS, PREVIEW, PARTS, HEADER_SIZE, PREFIX_SIZE = (
-    1 << n for n in range(12)
-)
+(
+    SIZE,
+    INTERNALDATE,
+    SAVEDATE,
+    EMAIL,
+    THREAD,
+    ENVELOPE,
+    BODYSTRUCTURE,
+    FIELDS,
+    PREVIEW,
+    PARTS,
+    HEADER_SIZE,
+    PREFIX_SIZE,
+) = (1 << n for n in range(12))
 """octets (int); seconds UTC (int); seconds UTC (int); id of the content (int); id of the thread (int); IMAP text (bytes);
 IMAP text (bytes); raw header fields of message.structure.LIST_FIELDS (bytes); str; message.structure.PartIndex encoded,
 offsets without the prefix (bytes); octets of the header without the prefix (int); octets of header fields put before
@@ -227,6 +238,14 @@ class IAuthenticator(Interface):
 
     def session(identity: str, peer: Any) -> ISession | Awaitable[ISession]:
         """The mail of an identity that was authenticated."""
+
+
+class IConnectionAuthenticator(Interface):
+    """An authenticator that wants to know of each connection before its SASL exchanges: for EXTERNAL, which needs the
+    client's key, and for limits by address. Optional, beside L{IAuthenticator}."""
+
+    def sasl_for(peer: Any) -> Any:
+        """The SASL backend for this connection, in place of C{sasl_backend}."""
 
 
 class IChunks(Interface):

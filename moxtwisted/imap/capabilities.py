@@ -1,0 +1,106 @@
+"""What CAPABILITY says, before and after login, with and without TLS.
+
+RFC 9051 section 7.2.2: the list depends on the state; AUTH=, STARTTLS and LOGINDISABLED make sense before login only,
+and what the operator took away from an account goes after it::
+
+    before_login(settings, mechanisms, tls=False)   -> ("IMAP4rev2", "IMAP4rev1", …, "STARTTLS", "LOGINDISABLED")
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from moxtwisted.imap.settings import ServerSettings
+
+__all__ = ["CAPABILITIES", "after_login", "before_login", "mechanism_allowed"]
+
+CAPABILITIES: Final = (
+    "IMAP4rev2",
+    "IMAP4rev1",
+    "ENABLE",
+    "LITERAL+",
+    "IDLE",
+    "SASL-IR",
+    "BINARY",
+    "UNSELECT",
+    "UIDPLUS",
+    "ESEARCH",
+    "SEARCHRES",
+    "MOVE",
+    "UTF8=ACCEPT",
+    "LIST-EXTENDED",
+    "SPECIAL-USE",
+    "CREATE-SPECIAL-USE",
+    "LIST-STATUS",
+    "CHILDREN",
+    "NAMESPACE",
+    "ID",
+    "STATUS=SIZE",
+    "APPENDLIMIT",
+    "MULTIAPPEND",
+    "CONDSTORE",
+    "QRESYNC",
+    "WITHIN",
+    "SAVEDATE",
+    "OBJECTID",
+)
+"""What this server can do, in the order of the announcement; APPENDLIMIT gets its number."""
+
+# RFC 9051 section 6.2.3: mechanisms that show the password need TLS under them.
+_PLAIN_TEXT: Final = frozenset({"PLAIN", "LOGIN", "OAUTHBEARER", "XOAUTH2"})
+
+
+def mechanism_allowed(
+    mechanism: str, settings: ServerSettings, *, tls: bool, client_key: bool = False
+) -> bool:
+    """Whether a SASL mechanism may be used on this connection.
+
+    @param client_key: whether the client showed a TLS client certificate.
+    """
+    if settings.mechanisms and mechanism not in settings.mechanisms:
+        return False
+    if mechanism == "EXTERNAL":
+        return tls and client_key
+    if mechanism.endswith("-PLUS"):
+        # RFC 5802 section 6: channel binding needs a channel.
+        return tls
+    return tls or settings.allow_plain_without_tls or mechanism not in _PLAIN_TEXT
+
+
+def _all(append_limit: int, disabled: frozenset[str]) -> Iterable[str]:
+    for name in CAPABILITIES:
+        if name in disabled:
+            continue
+        # RFC 7889 section 2: with a number it is the limit for every mailbox.
+        yield f"APPENDLIMIT={append_limit}" if name == "APPENDLIMIT" else name
+
+
+def before_login(
+    settings: ServerSettings, mechanisms: Iterable[str], *, tls: bool, client_key: bool = False
+) -> tuple[str, ...]:
+    """Capabilities of a connection without a user.
+
+    @param mechanisms: SASL mechanisms that the authenticator knows, strongest first.
+    """
+    offered = [
+        f"AUTH={m}" for m in mechanisms if mechanism_allowed(m, settings, tls=tls, client_key=client_key)
+    ]
+    extra = [*offered]
+    if not tls and settings.offer_starttls:
+        extra.append("STARTTLS")
+    if not tls and not settings.allow_plain_without_tls:
+        # RFC 9051 section 6.2.3: LOGIN is refused then.
+        extra.append("LOGINDISABLED")
+    disabled = settings.disabled_capabilities
+    known = _all(settings.limits.append_octets, disabled)
+    return (*known, *(e for e in extra if e not in disabled))
+
+
+def after_login(settings: ServerSettings, append_limit: int, disabled: frozenset[str]) -> tuple[str, ...]:
+    """Capabilities of a connection with a user.
+
+    @param append_limit: octets, of this account.
+    @param disabled: capabilities that this account shall not see.
+    """
+    return tuple(_all(append_limit, settings.disabled_capabilities | disabled))

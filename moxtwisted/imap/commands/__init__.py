@@ -1,0 +1,65 @@
+"""What the server does for each command: a module per family, and the table that finds the handler.
+
+A handler takes the L{Connection<moxtwisted.imap.connection.Connection>} and the command; what it may return is told
+there. A program that wants a command of its own gives L{Server<moxtwisted.imap.server.Server>} a table with one more
+line, and the reader a grammar for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from moxtwisted.imap.commands.append import append
+from moxtwisted.imap.commands.authentication import authenticate, login
+from moxtwisted.imap.commands.copymove import copy, expunge, move, uid_expunge
+from moxtwisted.imap.commands.fetch import fetch
+from moxtwisted.imap.commands.idle import done, idle
+from moxtwisted.imap.commands.listing import list_, lsub
+from moxtwisted.imap.commands.mailboxes import create, delete, rename, subscribe, unsubscribe
+from moxtwisted.imap.commands.search import search
+from moxtwisted.imap.commands.select import check, close, select, unselect
+from moxtwisted.imap.commands.session import capability, enable, id_, logout, namespace, noop, starttls
+from moxtwisted.imap.commands.status import status
+from moxtwisted.imap.commands.store import store
+from moxtwisted.imap.connection import Handled
+from moxtwisted.imap.wire import commands as c
+
+__all__ = ["HANDLERS", "Handler"]
+
+Handler = Callable[[Any, Any], Handled]
+"""Takes a L{Connection<moxtwisted.imap.connection.Connection>} and a command."""
+
+HANDLERS: Final[Mapping[type[c.Command], Handler]] = {
+    c.Append: append,
+    c.Authenticate: authenticate,
+    c.Capability: capability,
+    c.Check: check,
+    c.Close: close,
+    c.Copy: copy,
+    c.Create: create,
+    c.Delete: delete,
+    c.Done: done,
+    c.Enable: enable,
+    c.Expunge: expunge,
+    c.Fetch: fetch,
+    c.Id: id_,
+    c.Idle: idle,
+    c.List: list_,
+    c.Login: login,
+    c.Logout: logout,
+    c.Lsub: lsub,
+    c.Move: move,
+    c.Namespace: namespace,
+    c.Noop: noop,
+    c.Rename: rename,
+    c.Search: search,
+    c.Select: select,
+    c.StartTLS: starttls,
+    c.Status: status,
+    c.Store: store,
+    c.Subscribe: subscribe,
+    c.UIDExpunge: uid_expunge,
+    c.Unselect: unselect,
+    c.Unsubscribe: unsubscribe,
+}

@@ -1,0 +1,92 @@
+r"""APPEND (RFC 9051 section 6.3.12, RFC 3502 MULTIAPPEND, RFC 4315 APPENDUID, RFC 7889 APPENDLIMIT).
+
+A message is refused before the client sends it, if it can be; its octets go into the backend's sink as they come::
+
+    C: a1 APPEND Sent (\Seen) {310}
+    S: + go ahead
+    C: (310 octets)
+    S: a1 OK [APPENDUID 38505 3955] APPEND completed
+"""
+
+from __future__ import annotations
+
+from attrs import define, field
+
+from moxtwisted.errors import MailError
+from moxtwisted.imap.backend import IAppendSink, Incoming
+from moxtwisted.imap.commands.store import parse_flags
+from moxtwisted.imap.connection import Answer, Connection, RefusalError, refused
+from moxtwisted.imap.wire.commands import Append, AppendMessage
+from moxtwisted.imap.wire.sequence import compact
+
+__all__ = ["Appending", "append"]
+
+
+@define(eq=False)
+class Appending:
+    """The messages of one APPEND as they come in.
+
+    @ivar failure: why one of them could not be taken; the command is answered with it at its end.
+    """
+
+    mailbox: str
+    messages: list[Incoming] = field(factory=list)
+    failure: RefusalError | None = None
+
+    def announced(self, connection: Connection, message: AppendMessage) -> None:
+        """A message is announced.
+
+        @raise RefusalError: when it shall not be sent.
+        """
+        flags = parse_flags(message.flags)
+        if message.size_octets == 0:
+            # RFC 3502 section 3: an empty message is how a client cancels.
+            raise RefusalError("APPEND cancelled" if message.index else "empty message", kind="NO")
+        limit = min(connection.mail.append_limit, connection.settings.limits.append_octets)
+        if message.size_octets > limit:
+            # RFC 7889 section 4
+            raise RefusalError("message is too large", "TOOBIG")
+        if len(self.messages) >= connection.settings.limits.append_messages:
+            raise RefusalError("too many messages in one APPEND", "LIMIT")
+        try:
+            sink = connection.mail.append_sink(self.mailbox, message.size_octets)
+        except MailError as e:
+            raise refused(e, trycreate=True) from e
+        received = None if message.received is None else int(message.received.timestamp())
+        self.messages.append(Incoming(sink, flags, received))
+
+    def write(self, data: bytes) -> None:
+        """Octets of the message announced last."""
+        if self.failure is not None or not data:
+            return
+        sink: IAppendSink = self.messages[-1].sink
+        try:
+            sink.write(data)
+        except MailError as e:
+            # The client is sending already: the rest is read and thrown away.
+            self.failure = refused(e)
+            self.abort()
+
+    def abort(self) -> None:
+        """Forget all of it."""
+        messages, self.messages = self.messages, []
+        for message in messages:
+            message.sink.abort()
+
+
+async def append(connection: Connection, command: Append) -> Answer:
+    """APPEND after its last octet: commit."""
+    appending, connection.appending = connection.appending, None
+    if appending is None:
+        raise RefusalError("nothing was appended", kind="BAD")
+    if appending.failure is not None:
+        raise appending.failure
+    try:
+        done = await connection.mail.append(appending.mailbox, appending.messages)
+    except MailError as e:
+        appending.abort()
+        raise refused(e, trycreate=True) from e
+    except BaseException:
+        appending.abort()
+        raise
+    return b"OK [APPENDUID %d %b] APPEND completed" % (done.uidvalidity, compact(done.uids))

@@ -1,0 +1,95 @@
+"""COPY, MOVE, EXPUNGE and their UID forms (RFC 9051 sections 6.4.3, 6.4.7, 6.4.8; RFC 4315, RFC 6851).
+
+::
+
+    C: a1 UID MOVE 42:44 Archive
+    S: * OK [COPYUID 1511554416 42:44 1:3] moved
+    S: * 5 EXPUNGE
+    S: a1 OK MOVE completed
+"""
+
+from __future__ import annotations
+
+from moxtwisted.errors import MailError
+from moxtwisted.identifiers import IdentifierError, parse_mailbox_name
+from moxtwisted.imap.backend import Appended
+from moxtwisted.imap.connection import Answer, Connection, RefusalError, refused
+from moxtwisted.imap.wire.commands import Copy, Expunge, Move, UIDExpunge
+from moxtwisted.imap.wire.sequence import compact
+
+__all__ = ["copy", "expunge", "move", "uid_expunge"]
+
+
+def _target(name: str) -> str:
+    try:
+        return parse_mailbox_name(name)
+    except IdentifierError:
+        # Cannot exist nor be created, so no TRYCREATE.
+        raise RefusalError("no such mailbox", "CANNOT") from None
+
+
+def _copyuid(done: Appended) -> bytes:
+    # RFC 4315 section 3: pairs in order; ascending on both sides, as we assign UIDs in the order of the source.
+    return b"COPYUID %d %b %b" % (done.uidvalidity, compact(done.source_uids), compact(done.uids))
+
+
+async def copy(connection: Connection, command: Copy) -> Answer:
+    """COPY: all or none."""
+    box = connection.box
+    uids = connection.uids(connection.ranges(command.numbers, uid=command.uid))
+    target = _target(command.mailbox)
+    if not uids:
+        # RFC 9051 section 6.4.9: a UID set without messages is no error.
+        return b"OK nothing to copy"
+    try:
+        done = await box.mailbox.copy(uids, target)
+    except MailError as e:
+        raise refused(e, trycreate=True) from e
+    if not done.source_uids:
+        return b"NO [EXPUNGEISSUED] the messages are gone"
+    return b"OK [%b] copied" % _copyuid(done)
+
+
+async def move(connection: Connection, command: Move) -> Answer:
+    """MOVE: the messages leave with untagged EXPUNGE, after the COPYUID."""
+    box = connection.writable()
+    uids = connection.uids(connection.ranges(command.numbers, uid=command.uid))
+    target = _target(command.mailbox)
+    if not uids:
+        return b"OK nothing to move"
+    try:
+        done = await box.mailbox.move(uids, target)
+    except MailError as e:
+        raise refused(e, trycreate=True) from e
+    if not done.source_uids:
+        return b"NO [EXPUNGEISSUED] the messages are gone"
+    # RFC 6851 section 4.3: COPYUID in an untagged OK, before the EXPUNGE responses.
+    connection.out.append(b"* OK [%b] moved\r\n" % _copyuid(done))
+    connection.sync(allow_expunge=True)
+    return _with_modseq(connection, b"MOVE completed")
+
+
+async def expunge(connection: Connection, command: Expunge) -> Answer:
+    r"""EXPUNGE: all messages with \Deleted that the client knows."""
+    box = connection.writable()
+    # Messages that came meanwhile were never shown to the client, so they are not in the set.
+    await box.mailbox.expunge(box.view.uids)
+    connection.sync(allow_expunge=True)
+    return _with_modseq(connection, b"EXPUNGE completed")
+
+
+async def uid_expunge(connection: Connection, command: UIDExpunge) -> Answer:
+    r"""UID EXPUNGE: those of the set with \Deleted."""
+    box = connection.writable()
+    uids = connection.uids(connection.ranges(command.numbers, uid=True))
+    if uids:
+        await box.mailbox.expunge(uids)
+        connection.sync(allow_expunge=True)
+    return _with_modseq(connection, b"UID EXPUNGE completed")
+
+
+def _with_modseq(connection: Connection, text: bytes) -> bytes:
+    if connection.qresync:
+        # RFC 7162 section 3.2.7: HIGHESTMODSEQ tells the client that the expunge itself is included.
+        return b"OK [HIGHESTMODSEQ %d] %b" % (connection.box.view.live.highestmodseq, text)
+    return b"OK " + text

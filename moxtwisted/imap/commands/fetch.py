@@ -1,0 +1,213 @@
+r"""FETCH and UID FETCH (RFC 9051 section 6.4.5, RFC 7162 sections 3.1.4 and 3.2.6).
+
+::
+
+    C: a1 UID FETCH 1:* (FLAGS) (CHANGEDSINCE 12345 VANISHED)
+    S: * VANISHED (EARLIER) 300:310,405,411
+    S: * 1 FETCH (UID 404 FLAGS (\Seen) MODSEQ (65402))
+    S: a1 OK FETCH completed
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Generator, Iterator, Sequence
+from typing import Final
+
+from moxtwisted.imap.commands.fetchbodies import write_bodies
+from moxtwisted.imap.commands.fetchplan import Batch, Plan, compile_plan
+from moxtwisted.imap.connection import Answer, Connection, Handled, RefusalError, Selected
+from moxtwisted.imap.wire.commands import Fetch
+from moxtwisted.imap.wire.fetchattributes import ModSeq
+from moxtwisted.imap.wire.sequence import SequenceSet, compact_ranges
+from moxtwisted.message.flags import SEEN, MessageFlags
+
+__all__ = ["fetch"]
+
+_FLAGS_A_PIECE: Final = 2048
+_ROWS_A_CALL: Final = 1000
+_VANISHED_RANGES_A_LINE: Final = 1000
+
+_Ranges = Sequence[tuple[int, int]]
+
+
+def fetch(connection: Connection, command: Fetch) -> Handled:
+    """FETCH: from memory and columns, or with octets of the messages."""
+    box = connection.box
+    modseq = command.changed_since is not None or any(isinstance(a, ModSeq) for a in command.attributes)
+    if modseq:
+        # RFC 7162 section 3.1: both enable CONDSTORE.
+        connection.enable("CONDSTORE")
+    ranges: _Ranges = connection.ranges(command.numbers, uid=command.uid)
+    if command.vanished:
+        if not connection.qresync:
+            # RFC 7162 section 3.2.6
+            raise RefusalError("ENABLE QRESYNC first", kind="BAD")
+        connection.out += _vanished(box, command)
+    if command.changed_since is not None:
+        ranges = _changed(box, ranges, command.changed_since)
+    if any(a.sets_seen for a in command.attributes) and not box.read_only:
+        return _seeing(connection, command, ranges, modseq=modseq)
+    plan = compile_plan(command.attributes, uid=command.uid or modseq, modseq=modseq)
+    return _pieces(connection, plan, ranges, command)
+
+
+async def _seeing(connection: Connection, command: Fetch, ranges: _Ranges, *, modseq: bool) -> Handled:
+    r"""A FETCH that sets \Seen where it is not set yet."""
+    box = connection.box
+    live = box.view.live
+    uids = connection.uids(ranges)
+    unseen = [live.uids[at] for at in box.view.live_positions(uids) if not live.flags[at].system & SEEN]
+    changed: tuple[int, ...] = ()
+    if unseen:
+        done = await box.mailbox.store(unseen, "add", MessageFlags.of(SEEN), None)
+        changed = done.changed
+        # RFC 9051 section 6.4.5: flags that change by this are told with the FETCH response, and once.
+        box.view.known(changed, [done.modseq] * len(changed))
+    plan = compile_plan(
+        command.attributes,
+        uid=command.uid or modseq,
+        modseq=modseq or (bool(changed) and connection.condstore),
+        flags=bool(changed),
+    )
+    return _pieces(connection, plan, ranges, command)
+
+
+def _vanished(box: Selected, command: Fetch) -> Iterator[bytes]:
+    """RFC 7162 section 3.2.6: UIDs of the set that were expunged since."""
+    gone, complete = box.mailbox.expunged_since(command.changed_since or 0)
+    if not complete:
+        # The history does not reach back: everything that is not there may have been.
+        there = set(box.view.uids)
+        last = box.view.live.uidnext - 1
+        found: Sequence[tuple[int, int]] = _missing(command.numbers, sorted(there), last)
+    else:
+        found = compact_ranges(command.numbers.members(gone) if gone else ())
+    for start in range(0, len(found), _VANISHED_RANGES_A_LINE):
+        part = SequenceSet(tuple(found[start : start + _VANISHED_RANGES_A_LINE]))
+        yield b"* VANISHED (EARLIER) %b\r\n" % part.render()
+
+
+def _missing(wanted: SequenceSet, there: Sequence[int], last: int) -> list[tuple[int, int]]:
+    """Inclusive ranges of wanted numbers up to C{last} that are not there."""
+    found = []
+    for low, high in sorted(wanted.ranges):
+        end = min(high or last, last)
+        next_ = low or last
+        for start, stop in SequenceSet(((next_, end),)).index_ranges(there) if next_ <= end else ():
+            for uid in there[start:stop]:
+                if uid > next_:
+                    found.append((next_, uid - 1))
+                next_ = uid + 1
+        if next_ <= end:
+            found.append((next_, end))
+    return found
+
+
+def _changed(box: Selected, ranges: _Ranges, since: int) -> _Ranges:
+    """Positions of messages whose modseq is above C{since}."""
+    view, live = box.view, box.view.live
+    modseqs: Sequence[int] = live.modseqs
+    if not view.current:
+        known = dict(zip(live.uids, live.modseqs, strict=True))
+        modseqs = [known.get(uid, 0) for uid in view.uids]
+    found: list[tuple[int, int]] = []
+    for start, stop in ranges:
+        for at in range(start, stop):
+            if modseqs[at] > since:
+                if found and found[-1][1] == at:
+                    found[-1] = (found[-1][0], at + 1)
+                else:
+                    found.append((at, at + 1))
+    return found
+
+
+def _pieces(
+    connection: Connection, plan: Plan, ranges: _Ranges, command: Fetch
+) -> Generator[bytes, None, Answer]:
+    box, limits = connection.box, connection.settings.limits
+    size = min(limits.fetch_batch, _ROWS_A_CALL) if plan.columns else _FLAGS_A_PIECE
+    template = plan.template + b")\r\n"
+    gone = False
+    for positions in _cut(ranges, size):
+        batch = _batch(box, positions, plan)
+        if plan.columns:
+            _add_columns(box, batch, plan.columns)
+        gone = gone or len(batch.uids) < len(positions)
+        if not batch.uids:
+            continue
+        if plan.bodies:
+            yield from write_bodies(box.mailbox, plan, batch, limits)
+        else:
+            values = [of(batch) for of in plan.values]
+            yield b"".join([template % row for row in zip(batch.numbers, *values, strict=True)])
+    if gone and not command.uid:
+        # RFC 2180 section 4.1.2, RFC 5530 section 3: others expunged them, which the client may not be told yet.
+        return b"NO [EXPUNGEISSUED] some of the messages are gone"
+    return None
+
+
+def _cut(ranges: _Ranges, size: int) -> Iterator[Sequence[int]]:
+    """The positions, C{size} at a time."""
+    waiting: list[int] = []
+    for start, stop in ranges:
+        if stop - start >= size and not waiting:
+            whole = start + (stop - start) // size * size
+            for at in range(start, whole, size):
+                yield range(at, at + size)
+            start = whole  # noqa: PLW2901 - the rest of the range
+        waiting.extend(range(start, stop))
+        while len(waiting) >= size:
+            yield waiting[:size]
+            del waiting[:size]
+    if waiting:
+        yield waiting
+
+
+def _batch(box: Selected, positions: Sequence[int], plan: Plan) -> Batch:
+    """Numbers, UIDs, flags and modseqs of those that still exist."""
+    view, live = box.view, box.view.live
+    first, last = positions[0], positions[-1] + 1
+    if not view.current:
+        return _batch_of_lagging(box, positions)
+    if last - first == len(positions):
+        return Batch(
+            range(first + 1, last + 1),
+            live.uids[first:last],
+            live.flags[first:last] if plan.needs_flags else (),
+            live.modseqs[first:last] if plan.needs_modseq else (),
+        )
+    return Batch(
+        [at + 1 for at in positions],
+        array("I", [live.uids[at] for at in positions]),
+        [live.flags[at] for at in positions] if plan.needs_flags else (),
+        [live.modseqs[at] for at in positions] if plan.needs_modseq else (),
+    )
+
+
+def _batch_of_lagging(box: Selected, positions: Sequence[int]) -> Batch:
+    view, live = box.view, box.view.live
+    numbers = {view.uids[at]: at + 1 for at in positions}
+    found = view.live_positions(array("I", numbers))
+    uids = array("I", [live.uids[at] for at in found])
+    return Batch(
+        [numbers[uid] for uid in uids],
+        uids,
+        [live.flags[at] for at in found],
+        [live.modseqs[at] for at in found],
+    )
+
+
+def _add_columns(box: Selected, batch: Batch, columns: int) -> None:
+    """Have the backend's columns; messages that went meanwhile leave the batch."""
+    rows = box.mailbox.rows(batch.uids, columns)
+    if len(rows) < len(batch.uids):
+        there = {row[0] for row in rows}
+        kept = [i for i, uid in enumerate(batch.uids) if uid in there]
+        batch.numbers = [batch.numbers[i] for i in kept]
+        batch.uids = array("I", [batch.uids[i] for i in kept])
+        batch.flags = [batch.flags[i] for i in kept] if batch.flags else ()
+        batch.modseqs = [batch.modseqs[i] for i in kept] if batch.modseqs else ()
+    transposed = list(zip(*rows, strict=True))
+    bits = [1 << n for n in range(columns.bit_length()) if columns & 1 << n]
+    batch.columns = dict(zip(bits, transposed[1:], strict=False))

@@ -1,0 +1,166 @@
+r"""LIST with its extensions (RFC 9051 section 6.3.9, RFC 5258, RFC 5819, RFC 6154) and LSUB (RFC 3501 section 6.3.9).
+
+::
+
+    C: a1 LIST (SUBSCRIBED RECURSIVEMATCH) "" "%" RETURN (CHILDREN STATUS (MESSAGES))
+    S: * LIST (\Subscribed \HasChildren) "/" Archive ("CHILDINFO" ("SUBSCRIBED"))
+    S: * STATUS Archive (MESSAGES 12)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable
+
+from attrs import define, frozen
+
+from moxtwisted.imap.backend import MailboxInfo
+from moxtwisted.imap.commands.status import status_line
+from moxtwisted.imap.connection import Answer, Connection, Handled
+from moxtwisted.imap.wire import render
+from moxtwisted.imap.wire.commands import List, ListReturn, ListSelection, Lsub, StatusItem
+from moxtwisted.imap.wire.mailboxname import ListPattern, canonical, combine
+
+__all__ = ["list_", "lsub"]
+
+_LINES_A_PIECE = 256
+
+
+@frozen
+class _Entry:
+    """One line to be told."""
+
+    name: str
+    attributes: tuple[str, ...]
+    info: MailboxInfo | None = None
+    childinfo: bool = False
+
+
+@define
+class _Names:
+    """All names of an account, as LIST needs them."""
+
+    existing: dict[str, MailboxInfo]
+    subscribed: frozenset[str]
+    parents: frozenset[str]
+
+    @classmethod
+    def of(cls, connection: Connection) -> _Names:
+        existing = {canonical(m.name): m for m in connection.mail.mailboxes()}
+        subscribed = frozenset(map(canonical, connection.mail.subscriptions()))
+        return cls(existing, subscribed, _parents(existing))
+
+    def attributes(self, name: str) -> list[str]:
+        """What is true of a mailbox whether or not the client asked for it."""
+        info = self.existing.get(name)
+        if info is None:
+            # RFC 5258 section 3: \NonExistent implies \NoSelect.
+            return ["\\NonExistent", "\\HasChildren" if name in self.parents else "\\HasNoChildren"]
+        return ["\\HasChildren" if name in self.parents else "\\HasNoChildren"]
+
+
+def _parents(names: Iterable[str]) -> frozenset[str]:
+    """All names that have something below them."""
+    parents = set()
+    for name in names:
+        at = name.rfind("/")
+        while at > 0:
+            parent = name[:at]
+            if parent in parents:
+                break
+            parents.add(parent)
+            at = name.rfind("/", 0, at)
+    return frozenset(parents)
+
+
+def list_(connection: Connection, command: List) -> Handled:
+    """LIST."""
+    if command.patterns == ("",) and not command.extended:
+        # RFC 9051 section 6.3.9: the empty pattern asks for the separator.
+        connection.out.append(b'* LIST (\\NoSelect) "/" ""\r\n')
+        return None
+    if StatusItem.HIGHESTMODSEQ in command.status:
+        connection.enable("CONDSTORE")
+    return _pieces(connection, command)
+
+
+def _pieces(connection: Connection, command: List) -> Generator[bytes, None, Answer]:
+    lines: list[bytes] = []
+    for entry in _matching(connection, command):
+        lines.append(_line(connection, b"LIST", entry))
+        if command.status and entry.info is not None:
+            # RFC 5819 section 2: after the LIST response of each mailbox that can be selected.
+            lines.append(status_line(connection, entry.info, command.status))
+        if len(lines) >= _LINES_A_PIECE:
+            yield b"".join(lines)
+            lines.clear()
+    yield b"".join(lines)
+    return None
+
+
+def _matching(connection: Connection, command: List) -> Iterable[_Entry]:
+    names = _Names.of(connection)
+    patterns = [ListPattern(combine(command.reference, p)) for p in command.patterns if p]
+    select, returns = command.selection, command.returns
+    only_subscribed = ListSelection.SUBSCRIBED in select
+    tell_subscribed = only_subscribed or ListReturn.SUBSCRIBED in returns
+    tell_use = (
+        ListSelection.SPECIAL_USE in select or ListReturn.SPECIAL_USE in returns or not command.extended
+    )
+    recursive = ListSelection.RECURSIVEMATCH in select
+
+    def selected(name: str) -> bool:
+        info = names.existing.get(name)
+        if only_subscribed and name not in names.subscribed:
+            return False
+        return ListSelection.SPECIAL_USE not in select or bool(info and info.special_use)
+
+    # RFC 5258 section 3.1: SUBSCRIBED also tells names without a mailbox.
+    candidates = set(names.existing) | (names.subscribed if only_subscribed else set())
+    chosen = {name for name in candidates if selected(name)}
+    above = _parents(chosen) if recursive else frozenset()
+    for name in sorted(candidates | above):
+        # Section 3.5: with RECURSIVEMATCH a name is also told for the sake of a name below it that matches the selection but
+        # not the pattern.
+        is_chosen = name in chosen
+        if not (is_chosen or name in above) or not any(p.matches(name) for p in patterns):
+            continue
+        childinfo = name in above and any(
+            below.startswith(name + "/") and not any(p.matches(below) for p in patterns) for below in chosen
+        )
+        if not is_chosen and not childinfo:
+            continue
+        attributes = []
+        if tell_subscribed and name in names.subscribed:
+            attributes.append("\\Subscribed")
+        attributes += names.attributes(name)
+        info = names.existing.get(name)
+        if tell_use and info is not None:
+            attributes += info.special_use
+        yield _Entry(name, tuple(attributes), info, childinfo)
+
+
+def lsub(connection: Connection, command: Lsub) -> Answer:
+    r"""LSUB. A parent of subscribed names that C{%} stops at is told with \NoSelect (RFC 3501 section 6.3.9)."""
+    if not command.pattern:
+        connection.out.append(b'* LSUB (\\NoSelect) "/" ""\r\n')
+        return None
+    names = _Names.of(connection)
+    pattern = ListPattern(combine(command.reference, command.pattern))
+    told = {name for name in names.subscribed if pattern.matches(name)}
+    for name in names.subscribed - told:
+        at = name.rfind("/")
+        while at > 0:
+            if name[:at] not in names.subscribed and pattern.matches(name[:at]):
+                told.add(name[:at])
+            at = name.rfind("/", 0, at)
+    for name in sorted(told):
+        attributes = () if name in names.subscribed else ("\\NoSelect",)
+        connection.out.append(_line(connection, b"LSUB", _Entry(name, attributes)))
+    return None
+
+
+def _line(connection: Connection, word: bytes, entry: _Entry) -> bytes:
+    name = render.mailbox(entry.name, utf8=connection.utf8)
+    # RFC 5258 section 3.5: which selection option the names below match; SUBSCRIBED is the one that makes sense here.
+    extended = b' ("CHILDINFO" ("SUBSCRIBED"))' if entry.childinfo else b""
+    return b'* %b (%b) "/" %b%b\r\n' % (word, " ".join(entry.attributes).encode("ascii"), name, extended)

@@ -1,0 +1,81 @@
+r"""CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE (RFC 9051 sections 6.3.4 to 6.3.8, RFC 6154 section 3).
+
+::
+
+    C: a1 CREATE Sent (USE (\Sent))
+    S: a1 OK [MAILBOXID (F23)] CREATE completed
+"""
+
+from __future__ import annotations
+
+from moxtwisted.errors import MailError
+from moxtwisted.imap.connection import Answer, Connection, RefusalError, mailbox_name, refused
+from moxtwisted.imap.wire import render
+from moxtwisted.imap.wire.commands import Create, Delete, Rename, Subscribe, Unsubscribe
+from moxtwisted.imap.wire.mailboxname import canonical
+
+__all__ = ["create", "delete", "rename", "subscribe", "unsubscribe"]
+
+# RFC 6154 section 2: attributes that a client may give; \All and \Flagged are views that we do not have.
+_USES = frozenset({"\\Archive", "\\Drafts", "\\Junk", "\\Sent", "\\Trash"})
+
+
+async def create(connection: Connection, command: Create) -> Answer:
+    """CREATE, with missing parents."""
+    # RFC 9051 section 6.3.4: a separator at the end only declares what the name will be used for.
+    wanted = command.mailbox.removesuffix("/")
+    name = mailbox_name(wanted)
+    uses = command.use or ()
+    if not _USES.issuperset(uses):
+        raise RefusalError("special use is not supported", "USEATTR")
+    try:
+        made = await connection.mail.create(name, uses)
+    except MailError as e:
+        raise refused(e) from e
+    if connection.rev2 and canonical(made.name) != command.mailbox and made.name != name:
+        # RFC 9051 section 6.3.4: the name came out different (normalised); the client learns which.
+        old = render.mailbox(command.mailbox, utf8=True)
+        new = render.mailbox(canonical(made.name), utf8=True)
+        connection.out.append(b'* LIST () "/" %b ("OLDNAME" (%b))\r\n' % (new, old))
+    if made.objectid:
+        # RFC 8474 section 4.1
+        return b"OK [MAILBOXID (%b)] CREATE completed" % made.objectid.encode("ascii")
+    return None
+
+
+async def delete(connection: Connection, command: Delete) -> Answer:
+    """DELETE."""
+    name = connection.existing(command.mailbox).name
+    if connection.selected is not None and connection.selected.name == name:
+        # The client deletes what it has open: there is nothing left to be selected.
+        connection.leave()
+        connection.out.append(b"* OK [CLOSED] mailbox is being deleted\r\n")
+    await connection.mail.delete(name)
+    return None
+
+
+async def rename(connection: Connection, command: Rename) -> Answer:
+    """RENAME, with all below."""
+    old = connection.existing(command.mailbox).name
+    new = mailbox_name(command.new_name.removesuffix("/"))
+    await connection.mail.rename(old, new)
+    selected = connection.selected
+    if (
+        selected is not None
+        and old != "Inbox"
+        and (selected.name == old or selected.name.startswith(old + "/"))
+    ):
+        selected.name = new + selected.name[len(old) :]
+    return None
+
+
+async def subscribe(connection: Connection, command: Subscribe) -> Answer:
+    """SUBSCRIBE: a name, whether or not there is such a mailbox (RFC 9051 section 6.3.7 lets us choose; so does mox)."""
+    await connection.mail.subscribe(mailbox_name(command.mailbox.removesuffix("/")))
+    return None
+
+
+async def unsubscribe(connection: Connection, command: Unsubscribe) -> Answer:
+    """UNSUBSCRIBE."""
+    await connection.mail.unsubscribe(mailbox_name(command.mailbox.removesuffix("/")))
+    return None

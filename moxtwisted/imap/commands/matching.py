@@ -1,0 +1,284 @@
+r"""Which messages match a search program.
+
+The tree is evaluated on whole arrays: a key gets the positions that are still in question and returns those that match,
+so that a conjunction narrows step by step, what is cheap first. Text conditions are the backend's; the evaluation is a
+generator that hands them out and is sent the UIDs that match::
+
+    search = Matching(connection)
+    evaluation = search.narrow(key, search.everything)
+    question = next(evaluation)                    # TextQuestion(MessageText("subject", "zebra"), [3, 5, 8])
+    evaluation.send({5})                           # StopIteration with the positions
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left
+from collections.abc import Callable, Generator, Sequence
+from datetime import date
+from typing import Any, Final
+
+from attrs import frozen
+
+from moxtwisted.imap.backend import EMAIL, ENVELOPE, INTERNALDATE, SAVEDATE, SIZE, THREAD, MessageText
+from moxtwisted.imap.connection import Connection
+from moxtwisted.imap.wire import searchkeys as k
+from moxtwisted.imap.wire.sequence import SequenceSet
+from moxtwisted.message.flags import SYSTEM_FLAGS, MessageFlags
+
+__all__ = ["Matching", "TextQuestion", "has_text", "wants_modseq"]
+
+_Positions = Sequence[int]
+_DAY: Final = 86400
+_EPOCH: Final = date(1970, 1, 1).toordinal()
+_ROWS_A_CALL: Final = 1000
+_SYSTEM_BITS: Final = {name.lower(): bit for bit, name in SYSTEM_FLAGS.items()}
+
+# The date as ENVELOPE has it: quoted or as a literal, the zone as the sender wrote it (RFC 9051 section 6.4.4, SENTON:
+# time and zone are disregarded).
+_SENT: Final = re.compile(
+    rb'\((?:"|\{\d+\}\r\n)\s*(?:[A-Za-z]+\s*,)?\s*(\d{1,2})[\s-]+'
+    rb"(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*[\s-]+(\d{2,4})",
+    re.IGNORECASE,
+)
+_MONTHS: Final = {
+    name: number
+    for number, name in enumerate(
+        (b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec"), 1
+    )
+}
+
+
+@frozen
+class TextQuestion:
+    """A condition for L{ISelectedMailbox.search_text<moxtwisted.imap.backend.ISelectedMailbox.search_text>}."""
+
+    term: MessageText
+    uids: Sequence[int]
+
+
+_Evaluation = Generator[TextQuestion, set[int], _Positions]
+
+
+def _walk(key: k.SearchKey) -> Generator[k.SearchKey, None, None]:
+    todo = [key]
+    while todo:
+        key = todo.pop()
+        yield key
+        match key:
+            case k.And(keys):
+                todo += keys
+            case k.Or(left, right):
+                todo += (left, right)
+            case k.Not(inner):
+                todo.append(inner)
+
+
+def has_text(key: k.SearchKey) -> bool:
+    """Whether the program has a text condition, so that it must wait for the backend."""
+    return any(isinstance(sub, k.HeaderContains | k.BodyContains | k.TextContains) for sub in _walk(key))
+
+
+def wants_modseq(key: k.SearchKey) -> bool:
+    """Whether the program has MODSEQ in it, so that the answer has one too (RFC 7162 section 3.1.5)."""
+    return any(isinstance(sub, k.ModSeqAtLeast) for sub in _walk(key))
+
+
+def _cost(key: k.SearchKey) -> int:
+    match key:
+        case k.Not(inner):
+            return _cost(inner)
+        case k.And(keys):
+            return max(map(_cost, keys))
+        case k.Or(left, right):
+            return max(_cost(left), _cost(right))
+        case k.HeaderContains() | k.BodyContains() | k.TextContains():
+            return 3
+        case k.SentDate():
+            return 2
+        case k.InternalDate() | k.SavedDate() | k.Younger() | k.Older() | k.Larger() | k.Smaller():
+            return 1
+        case k.EmailIdIs() | k.ThreadIdIs():
+            return 1
+        case _:
+            return 0
+
+
+class Matching:
+    """One search in the selected mailbox, as it is when this is made.
+
+    @ivar everything: the positions of all messages that exist.
+    @ivar uids, flags, modseqs: by position in the session's view.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._mailbox = connection.box.mailbox
+        self._now = int(connection.clock.seconds())
+        view = connection.box.view
+        live = view.live
+        self.uids: Sequence[int] = view.uids
+        self.everything: _Positions = range(len(view.uids))
+        self._columns: dict[int, dict[int, Any]] = {}
+        if view.current:
+            self.flags: Sequence[MessageFlags] = live.flags
+            self.modseqs: Sequence[int] = live.modseqs
+        else:
+            self._align()
+
+    def _align(self) -> None:
+        """Bring the mailbox's arrays in line with a view that has messages which are gone already."""
+        live = self._connection.box.view.live
+        where = {uid: at for at, uid in enumerate(live.uids)}
+        self.everything = [at for at, uid in enumerate(self.uids) if uid in where]
+        gone = MessageFlags.of(0)
+        self.flags = [live.flags[where[uid]] if uid in where else gone for uid in self.uids]
+        self.modseqs = [live.modseqs[where[uid]] if uid in where else 0 for uid in self.uids]
+
+    def narrow(self, key: k.SearchKey, at: _Positions) -> _Evaluation:
+        """Those of the positions C{at} (ascending) whose messages match."""
+        if not at:
+            return at
+        match key:
+            case k.And(keys):
+                for sub in sorted(keys, key=_cost):
+                    at = yield from self.narrow(sub, at)
+                return at
+            case k.Or(left, right):
+                if _cost(right) < _cost(left):
+                    left, right = right, left
+                found = set((yield from self.narrow(left, at)))
+                rest = [i for i in at if i not in found]
+                found.update((yield from self.narrow(right, rest)))
+                return [i for i in at if i in found]
+            case k.Not(inner):
+                found = set((yield from self.narrow(inner, at)))
+                return [i for i in at if i not in found]
+            case k.HeaderContains(name, text):
+                return (yield from self._text(MessageText(name.lower(), text), at))
+            case k.BodyContains(text):
+                return (yield from self._text(MessageText("body", text), at))
+            case k.TextContains(text):
+                return (yield from self._text(MessageText("text", text), at))
+            case _:
+                return self._simple(key, at)
+
+    def _text(self, term: MessageText, at: _Positions) -> _Evaluation:
+        uids = self.uids
+        matching = yield TextQuestion(term, [uids[i] for i in at])
+        return [i for i in at if uids[i] in matching]
+
+    def _simple(self, key: k.SearchKey, at: _Positions) -> _Positions:
+        """A key that is answered from the arrays or from columns."""
+        match key:
+            case k.HasFlag(flag, present):
+                return self._with_flag(flag, present, at)
+            case k.UidIn(wanted):
+                return _within(self._uid_ranges(wanted), at)
+            case k.NumberIn(wanted):
+                return _within(self._connection.ranges(wanted, uid=False), at)
+            case k.ModSeqAtLeast(modseq):
+                return [i for i in at if self.modseqs[i] >= modseq]
+            case k.Everything() | k.SaveDateSupported():
+                return at
+            case _:
+                column, matches = self._test(key)
+                values = self._column(column, at)
+                uids = self.uids
+                # A message that went meanwhile has no value and matches nothing.
+                return [i for i in at if (value := values.get(uids[i])) is not None and matches(value)]
+
+    def _uid_ranges(self, wanted: SequenceSet) -> list[tuple[int, int]]:
+        return self._connection.ranges(wanted, uid=True)
+
+    def _with_flag(self, flag: str, present: bool, at: _Positions) -> _Positions:
+        flags = self.flags
+        bit = _SYSTEM_BITS.get(flag.lower(), 0)
+        name = flag.lower()
+        verdict = {
+            f: (bool(f.system & bit) if name[:1] == "\\" else any(w.lower() == name for w in f.keywords))
+            is present
+            for f in set(flags)
+        }
+        if isinstance(at, range):
+            return [i for i, f in enumerate(flags) if verdict[f]]
+        return [i for i in at if verdict[flags[i]]]
+
+    def _test(self, key: k.SearchKey) -> tuple[int, Callable[[Any], bool]]:
+        """Which column decides, and how."""
+        now = self._now
+        match key:
+            case k.Larger(octets):
+                return SIZE, lambda size: size > octets
+            case k.Smaller(octets):
+                return SIZE, lambda size: size < octets
+            case k.InternalDate(comparison, day):
+                return INTERNALDATE, _by_day(comparison, day)
+            case k.SavedDate(comparison, day):
+                return SAVEDATE, _by_day(comparison, day)
+            case k.SentDate(comparison, day):
+                return ENVELOPE, _by_sent(comparison, day)
+            case k.Younger(seconds):
+                # RFC 5032 section 3: "within" the interval.
+                return INTERNALDATE, lambda at: at >= now - seconds
+            case k.Older(seconds):
+                return INTERNALDATE, lambda at: at <= now - seconds
+            case k.EmailIdIs(object_id):
+                return EMAIL, lambda number: f"M{number}" == object_id
+            case k.ThreadIdIs(object_id):
+                return THREAD, lambda number: f"T{number}" == object_id
+            case _:
+                raise NotImplementedError(type(key).__name__)
+
+    def _column(self, column: int, at: _Positions) -> dict[int, Any]:
+        """A column by UID, for these positions at least."""
+        values = self._columns.setdefault(column, {})
+        uids = self.uids
+        missing = [uids[i] for i in at if uids[i] not in values]
+        for start in range(0, len(missing), _ROWS_A_CALL):
+            values.update(self._mailbox.rows(missing[start : start + _ROWS_A_CALL], column))
+        return values
+
+
+def _within(ranges: Sequence[tuple[int, int]], at: _Positions) -> _Positions:
+    """Those of C{at} that lie in the ranges."""
+    found: list[int] = []
+    for start, stop in ranges:
+        found += at[bisect_left(at, start) : bisect_left(at, stop)]
+    return found
+
+
+def _compare(comparison: k.Comparison, day: int) -> Callable[[int], bool]:
+    match comparison:
+        case k.Comparison.BEFORE:
+            return lambda value: value < day
+        case k.Comparison.ON:
+            return lambda value: value == day
+        case _:
+            return lambda value: value >= day
+
+
+def _by_day(comparison: k.Comparison, day: date) -> Callable[[Any], bool]:
+    # We tell internal dates in UTC, so days are days of UTC.
+    compare = _compare(comparison, day.toordinal() - _EPOCH)
+    return lambda seconds: compare(seconds // _DAY)
+
+
+def _by_sent(comparison: k.Comparison, day: date) -> Callable[[Any], bool]:
+    compare = _compare(comparison, day.toordinal())
+
+    def matches(envelope: bytes) -> bool:
+        found = _SENT.match(envelope)
+        if found is None:
+            return False
+        year = int(found[3])
+        if len(found[3]) < 4:
+            # RFC 5322 section 4.3: two digits below 50 are 20nn, other short years count from 1900.
+            year += 2000 if len(found[3]) == 2 and year < 50 else 1900
+        try:
+            sent = date(year, _MONTHS[found[2].lower()], int(found[1])).toordinal()
+        except ValueError:
+            return False
+        return compare(sent)
+
+    return matches

@@ -1,0 +1,123 @@
+r"""STORE and UID STORE (RFC 9051 section 6.4.6, RFC 7162 section 3.1.3).
+
+::
+
+    C: a1 UID STORE 5:9 (UNCHANGEDSINCE 12) +FLAGS (\Seen)
+    S: * 3 FETCH (UID 5 FLAGS (\Seen) MODSEQ (13))
+    S: a1 OK [MODIFIED 7] some messages were changed meanwhile
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Final, Literal
+
+from moxtwisted.imap.backend import Stored
+from moxtwisted.imap.connection import Answer, Connection, RefusalError, Selected
+from moxtwisted.imap.view import render_flags
+from moxtwisted.imap.wire.commands import Store, StoreMode
+from moxtwisted.imap.wire.sequence import compact
+from moxtwisted.message.flags import MessageFlags
+
+__all__ = ["parse_flags", "store"]
+
+_MODES: Final[dict[StoreMode, Literal["add", "remove", "replace"]]] = {
+    StoreMode.ADD: "add",
+    StoreMode.REMOVE: "remove",
+    StoreMode.REPLACE: "replace",
+}
+
+
+def parse_flags(names: Sequence[str]) -> MessageFlags:
+    r"""The flags that a client gave.
+
+    @raise RefusalError: BAD for a system flag that does not exist or cannot be set.
+    """
+    # RFC 3501 section 2.3.2: \Recent cannot be set; old clients send it back in APPEND and STORE, where it is without effect.
+    kept = [name for name in names if name.lower() != "\\recent"]
+    try:
+        return MessageFlags.parse(kept)
+    except ValueError:
+        raise RefusalError("no such system flag", kind="BAD") from None
+
+
+async def store(connection: Connection, command: Store) -> Answer:
+    """STORE: the changed flags are told unless SILENT; with CONDSTORE the new MODSEQ always is."""
+    box = connection.writable()
+    flags = parse_flags(command.flags)
+    if command.unchanged_since is not None:
+        # RFC 7162 section 3.1: UNCHANGEDSINCE enables CONDSTORE.
+        connection.enable("CONDSTORE")
+    ranges = connection.ranges(command.numbers, uid=command.uid)
+    uids = connection.uids(ranges)
+    if not uids:
+        return None
+    done = await box.mailbox.store(uids, _MODES[command.mode], flags, command.unchanged_since)
+    gone = _answer(connection, box, command, uids, done)
+    if done.refused:
+        refused: Sequence[int] = done.refused
+        if not command.uid:
+            refused = [at + 1 for uid in refused if (at := box.view.position(uid)) is not None]
+        # RFC 7162 section 3.1.3: MODIFIED lists what was left alone, by number or by UID as the command did.
+        return b"OK [MODIFIED %b] some messages were changed meanwhile" % compact(refused)
+    if gone and not command.uid:
+        # RFC 2180 section 4.2.1 and RFC 5530: the client does not know yet that they are gone.
+        return b"NO [EXPUNGEISSUED] some of the messages are gone"
+    return None
+
+
+def _answer(connection: Connection, box: Selected, command: Store, uids: Sequence[int], done: Stored) -> bool:
+    """Untagged FETCH responses; whether some messages are gone."""
+    view, live = box.view, box.view.live
+    if view.current and len(uids) == len(view.uids):
+        positions: Sequence[int] = range(len(uids))
+    else:
+        positions = view.live_positions(uids)
+    gone = len(positions) < len(uids)
+    live_uids, modseqs = live.uids, live.modseqs
+    # What this session did itself the next update need not repeat, unless somebody changed it again.
+    view.known(done.changed, [done.modseq] * len(done.changed))
+    if command.silent and not connection.condstore:
+        return gone
+    left_alone: Collection[int] = frozenset(done.refused)
+    if command.silent:
+        # RFC 7162 section 3.1.3: even with SILENT the new MODSEQ of what changed is told.
+        changed = frozenset(done.changed)
+        numbered = _numbered(box, [at for at in positions if live_uids[at] in changed])
+        connection.out += [
+            b"* %d FETCH (UID %d MODSEQ (%d))\r\n" % (number + 1, live_uids[at], modseqs[at])
+            for number, at in numbered
+        ]
+        return gone
+    flags = live.flags
+    rendered = {f: render_flags(f) for f in {flags[at] for at in positions}}
+    if left_alone:
+        positions = [at for at in positions if live_uids[at] not in left_alone]
+    numbered = _numbered(box, positions)
+    if connection.condstore:
+        template = b"* %d FETCH (UID %d FLAGS %b MODSEQ (%d))\r\n"
+        connection.out += [
+            template % (number + 1, live_uids[at], rendered[flags[at]], modseqs[at])
+            for number, at in numbered
+        ]
+    else:
+        template = b"* %d FETCH (UID %d FLAGS %b)\r\n"
+        if not command.uid:
+            template = b"* %d FETCH (FLAGS %b)\r\n"
+            connection.out += [template % (number + 1, rendered[flags[at]]) for number, at in numbered]
+        else:
+            connection.out += [
+                template % (number + 1, live_uids[at], rendered[flags[at]]) for number, at in numbered
+            ]
+    told = [live_uids[at] for _, at in numbered]
+    view.known(told, [modseqs[at] for _, at in numbered])
+    return gone
+
+
+def _numbered(box: Selected, positions: Sequence[int]) -> list[tuple[int, int]]:
+    """(position in the session's view, position in the mailbox)."""
+    view = box.view
+    if view.current:
+        return [(at, at) for at in positions]
+    uids = view.live.uids
+    return [(number, at) for at in positions if (number := view.position(uids[at])) is not None]

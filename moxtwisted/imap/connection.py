@@ -1,0 +1,318 @@
+"""What a connection's commands share: who is logged in, what is selected and enabled, and where answers go.
+
+A command handler gets the connection and its command. It answers with C{connection.out.append(octets)} and returns the
+text of its tagged response, or None for a plain OK::
+
+    def check(connection: Connection, command: Check) -> Answer:
+        return b"OK CHECK completed"
+
+A handler that has to wait is a coroutine function; one whose answer is long returns an iterator of octets, which is
+pulled as the client reads. What cannot be done is a L{RefusalError}.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping, Sequence
+from typing import Any
+
+from attrs import define, field
+
+from moxtwisted.errors import MailboxMissingError, MailError
+from moxtwisted.identifiers import IdentifierError, parse_mailbox_name
+from moxtwisted.imap.backend import IAuthenticator, ISelectedMailbox, ISession, MailboxInfo
+from moxtwisted.imap.capabilities import after_login, before_login
+from moxtwisted.imap.settings import ServerSettings
+from moxtwisted.imap.states import State
+from moxtwisted.imap.view import SessionView
+from moxtwisted.imap.wire.sequence import SequenceSet
+
+__all__ = [
+    "Answer",
+    "Connection",
+    "Handled",
+    "RefusalError",
+    "Selected",
+    "Transport",
+    "mailbox_name",
+    "refused",
+]
+
+Answer = bytes | None
+"""A tagged response without its tag and CRLF (``b"OK done"``); None for OK and the command's name."""
+
+Handled = Answer | Generator[bytes, None, Answer] | Coroutine[Any, Any, Any]
+"""What a handler returns: an answer, pieces of output that end in one, or a coroutine that ends in either."""
+
+
+class RefusalError(Exception):
+    """A command is answered NO or BAD.
+
+    @ivar kind: C{"NO"} or C{"BAD"}.
+    @ivar code: a response code without brackets, or empty.
+    """
+
+    def __init__(self, text: str, code: str = "", kind: str = "NO") -> None:
+        self.text, self.code, self.kind = text, code, kind
+        super().__init__(text)
+
+    def answer(self) -> bytes:
+        """The tagged response without its tag."""
+        code = f"[{self.code}] " if self.code else ""
+        return f"{self.kind} {code}{self.text}".encode("ascii", "replace")
+
+
+def refused(error: MailError, *, trycreate: bool = False) -> RefusalError:
+    """The NO for an error of the backend.
+
+    @param trycreate: whether a missing mailbox is the target of the command (RFC 9051 section 6.3.12).
+    """
+    code = error.imap_code
+    if trycreate and isinstance(error, MailboxMissingError):
+        code = "TRYCREATE"
+    return RefusalError(error.public_text.replace("\r", " ").replace("\n", " "), code)
+
+
+def mailbox_name(name: str) -> str:
+    """The name as the backend knows it.
+
+    @raise RefusalError: when there can be no such mailbox.
+    """
+    try:
+        return parse_mailbox_name(name)
+    except IdentifierError as e:
+        raise RefusalError(f"not a mailbox name: {e.detail}", "CANNOT") from e
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""
+
+
+@define
+class Transport:
+    """What is known of the transport.
+
+    @ivar peer: whatever the host uses for the client's address; given to the authenticator.
+    @ivar tls: whether it is encrypted.
+    @ivar client_key: whether the client showed a certificate.
+    @ivar channel_bindings: by type, as ``tls-exporter``, for SCRAM with -PLUS.
+    """
+
+    peer: Any = None
+    tls: bool = False
+    client_key: bool = False
+    channel_bindings: Mapping[str, Sequence[bytes]] = field(factory=dict)
+
+
+@define(eq=False)
+class Selected:
+    """A selected mailbox.
+
+    @ivar read_only: whether EXAMINE opened it.
+    """
+
+    name: str
+    mailbox: ISelectedMailbox
+    view: SessionView
+    read_only: bool
+    known_keywords: frozenset[str] = frozenset()
+
+
+@define(eq=False)
+class Connection:
+    """The state of one connection; commands read and change it.
+
+    @ivar clock: has C{seconds()}, seconds since 1970.
+    @ivar entropy: C{entropy(n)} gives n random octets.
+    @ivar out: octets to be sent, in order.
+    @ivar enabled: capabilities that the client enabled, in upper case.
+    @ivar saved: the UIDs of C{$} (RFC 9051 section 6.4.4.1), ascending.
+    @ivar wake: called when the selected mailbox changed while the client idles.
+    @ivar reader: the L{CommandReader<moxtwisted.imap.wire.parser.CommandReader>}.
+    @ivar decoys: L{Decoys<moxtwisted.sasl.decoys.Decoys>} for SASL exchanges with unknown users.
+    @ivar exchange: the tag and exchange of an AUTHENTICATE that is under way.
+    @ivar appending: the messages of an APPEND that come in.
+    @ivar starting_tls: whether the handshake follows the response that is being sent.
+    @ivar pause: waits some seconds, for what shall take its time.
+    """
+
+    settings: ServerSettings
+    authenticator: IAuthenticator
+    clock: Any
+    entropy: Callable[[int], bytes]
+    transport: Transport
+    out: list[bytes] = field(factory=list)
+    state: State = State.NOT_AUTHENTICATED
+    session: ISession | None = None
+    selected: Selected | None = None
+    enabled: frozenset[str] = frozenset()
+    saved: Sequence[int] = ()
+    login_failures: int = 0
+    client_id: tuple[tuple[str, str | None], ...] | None = None
+    wake: Callable[[], None] = _nothing
+    reader: Any = None
+    decoys: Any = None
+    exchange: tuple[bytes, Any] | None = None
+    appending: Any = None
+    starting_tls: bool = False
+    pause: Callable[[float], Awaitable[None]] | None = None
+    _capabilities: tuple[str, ...] | None = None
+    _offered: frozenset[str] = frozenset()
+
+    # -- what is on offer and enabled --------------------------------------------------------------------------
+    @property
+    def capabilities(self) -> tuple[str, ...]:
+        """On offer now, as CAPABILITY tells them."""
+        if self._capabilities is None:
+            if self.session is None:
+                transport = self.transport
+                self._capabilities = before_login(
+                    self.settings,
+                    self.authenticator.mechanisms,
+                    tls=transport.tls,
+                    client_key=transport.client_key,
+                )
+            else:
+                session = self.session
+                self._capabilities = after_login(
+                    self.settings, session.append_limit, session.disabled_capabilities
+                )
+            self._offered = frozenset(
+                name.partition("=")[0] if name[:11] == "APPENDLIMIT" else name for name in self._capabilities
+            )
+        return self._capabilities
+
+    @property
+    def offered(self) -> frozenset[str]:
+        """The same as a set, APPENDLIMIT without its number."""
+        if self._capabilities is None:
+            _ = self.capabilities
+        return self._offered
+
+    def forget_capabilities(self) -> None:
+        """They changed: TLS started, or somebody logged in."""
+        self._capabilities = None
+
+    @property
+    def condstore(self) -> bool:
+        """Whether MODSEQ is told with changes (RFC 7162 section 3.1)."""
+        return "CONDSTORE" in self.enabled
+
+    @property
+    def qresync(self) -> bool:
+        """Whether VANISHED replaces EXPUNGE (RFC 7162 section 3.2)."""
+        return "QRESYNC" in self.enabled
+
+    @property
+    def rev2(self) -> bool:
+        """Whether the client enabled IMAP4rev2."""
+        return "IMAP4REV2" in self.enabled
+
+    @property
+    def utf8(self) -> bool:
+        """Whether mailbox names and quoted strings are UTF-8 (RFC 9755; IMAP4rev2 includes it for names)."""
+        return "UTF8=ACCEPT" in self.enabled or "IMAP4REV2" in self.enabled
+
+    def enable(self, *names: str) -> None:
+        """Note capabilities as enabled, with those they imply."""
+        more = set(names)
+        if "QRESYNC" in more:
+            # RFC 7162 section 3.2.3: QRESYNC includes CONDSTORE.
+            more.add("CONDSTORE")
+        self.enabled |= more
+
+    # -- the user and the mailbox ------------------------------------------------------------------------------
+    @property
+    def mail(self) -> ISession:
+        """The user's mail; only in states after login."""
+        if self.session is None:
+            raise RefusalError("not logged in", kind="BAD")
+        return self.session
+
+    @property
+    def box(self) -> Selected:
+        """The selected mailbox."""
+        if self.selected is None:
+            raise RefusalError("no mailbox is selected", kind="BAD")
+        return self.selected
+
+    def writable(self) -> Selected:
+        """The selected mailbox, for a command that changes it."""
+        box = self.box
+        if box.read_only:
+            # RFC 9051 section 6.3.3: EXAMINE permits no changes.
+            raise RefusalError("the mailbox was opened read-only")
+        return box
+
+    def existing(self, name: str) -> MailboxInfo:
+        """A mailbox by the name that the client gave.
+
+        @raise RefusalError: with NONEXISTENT.
+        """
+        try:
+            info = self.mail.mailbox(parse_mailbox_name(name))
+        except IdentifierError:
+            info = None
+        if info is None:
+            raise RefusalError("no such mailbox", "NONEXISTENT")
+        return info
+
+    def current_exchange(self) -> tuple[bytes, Any]:
+        """The tag and the exchange of the AUTHENTICATE that is under way."""
+        if self.exchange is None:
+            raise RefusalError("no authentication is under way", kind="BAD")
+        return self.exchange
+
+    def leave(self) -> None:
+        """The selected mailbox is left, if there is one."""
+        box, self.selected = self.selected, None
+        self.saved = ()
+        if box is not None:
+            box.view.live.unlisten(self.wake)
+            box.mailbox.close()
+            self.state = State.AUTHENTICATED
+
+    # -- messages ----------------------------------------------------------------------------------------------
+    def ranges(self, numbers: SequenceSet, *, uid: bool) -> list[tuple[int, int]]:
+        """The messages that a command names, as half-open ranges of positions in the view.
+
+        @raise RefusalError: BAD for a sequence number that does not exist.
+        """
+        uids = self.box.view.uids
+        if numbers.saved:
+            return self.saved_ranges()
+        if uid:
+            return numbers.index_ranges(uids)
+        if numbers.exceeds(len(uids)):
+            # RFC 9051 section 9, seq-number: not to be used for a message that is not there.
+            raise RefusalError("no message has that sequence number", kind="BAD")
+        return numbers.number_ranges(len(uids))
+
+    def saved_ranges(self) -> list[tuple[int, int]]:
+        """Where the messages of C{$} are; those that went since are no longer among them (RFC 5182 section 2.1)."""
+        where = {uid: at for at, uid in enumerate(self.box.view.uids)}
+        ranges: list[tuple[int, int]] = []
+        for uid in self.saved:
+            at = where.get(uid)
+            if at is None:
+                continue
+            if ranges and ranges[-1][1] == at:
+                ranges[-1] = (ranges[-1][0], at + 1)
+            else:
+                ranges.append((at, at + 1))
+        return ranges
+
+    def uids(self, ranges: Iterable[tuple[int, int]]) -> array[int]:
+        """The UIDs at these positions."""
+        known = self.box.view.uids
+        found = array("I")
+        for start, stop in ranges:
+            found += known[start:stop]
+        return found
+
+    def sync(self, *, allow_expunge: bool) -> None:
+        """Tell the client what changed in the selected mailbox."""
+        if self.selected is not None:
+            self.out += self.selected.view.sync(
+                allow_expunge=allow_expunge, modseq=self.condstore, vanished=self.qresync
+            )

@@ -1,0 +1,497 @@
+"""The Twisted server protocol: moves octets, awaits what commands wait for, starts TLS, keeps the timers.
+
+A server in a few lines, C{authenticator} being an L{IAuthenticator<moxtwisted.imap.backend.IAuthenticator>}::
+
+    factory = IMAPServerFactory(ServerSettings(hostname="mail.example.org"), authenticator, reactor)
+    TCP4ServerEndpoint(reactor, 143).listen(factory)
+
+With TLS: C{ServerTLS(context_factory)} adds STARTTLS, C{ServerTLS(context_factory, implicit=True)} begins with the handshake
+(listen on plain TCP all the same, the protocol starts TLS by itself; a listener that is TLS already works as well).
+
+All decisions are in L{moxtwisted.imap.server.Server}. Commands that arrive together are answered in one write; long
+answers are pulled from their generators as the client reads; nothing is read while a command waits and enough is pending.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+from attrs import evolve, frozen
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IHandshakeListener, IPushProducer, ISSLTransport
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from moxtwisted.errors import MailError
+from moxtwisted.imap.backend import IAuthenticator
+from moxtwisted.imap.commands import HANDLERS, Handler
+from moxtwisted.imap.commands.fetchbodies import BrokenLiteralError
+from moxtwisted.imap.connection import Transport
+from moxtwisted.imap.server import Close, Run, Server, StartTLS, Stream, Work
+from moxtwisted.imap.settings import ServerSettings
+from moxtwisted.imap.states import State
+from moxtwisted.imap.wire.commands import Command
+from moxtwisted.sasl.decoys import Decoys
+
+__all__ = ["IMAPServerFactory", "IMAPServerProtocol", "ServerTLS", "inspect_tls"]
+
+_log = Logger()
+
+# How long the commands of one client may keep the reactor before others have their turn, in seconds.
+_TURN_SECONDS: Final = 0.05
+
+
+def inspect_tls(connection: Any) -> tuple[bool, Mapping[str, tuple[bytes, ...]]]:
+    """Whether the client showed a certificate, and the channel bindings, from a pyOpenSSL connection."""
+    bindings: dict[str, tuple[bytes, ...]] = {}
+    version = connection.get_protocol_version_name()
+    if version == "TLSv1.3":
+        # RFC 9266 section 4.2: for TLS 1.2 the exporter would need the extended master secret, which cannot be asked for.
+        bindings["tls-exporter"] = (connection.export_keying_material(b"EXPORTER-Channel-Binding", 32),)
+    elif version == "TLSv1.2":
+        # RFC 5929 section 3: the first Finished is the client's, after a resumption the server's; both are of this
+        # connection only.
+        finished = (connection.get_peer_finished(), connection.get_finished())
+        bindings["tls-unique"] = tuple(f for f in finished if f)
+    return connection.get_peer_certificate() is not None, bindings
+
+
+@frozen
+class ServerTLS:
+    """How a listener does TLS.
+
+    @ivar context_factory: what Twisted's C{startTLS} takes.
+    @ivar implicit: the handshake comes first; there is no STARTTLS.
+    @ivar inspect: gives whether there is a client certificate, and channel bindings, from the pyOpenSSL connection.
+    """
+
+    context_factory: Any
+    implicit: bool = False
+    inspect: Callable[[Any], tuple[bool, Mapping[str, tuple[bytes, ...]]]] = inspect_tls
+
+
+class IMAPServerFactory(Factory):
+    """Makes the protocols of one listener, and ends them.
+
+    @ivar connections: the connections that are open.
+    @param clock: the reactor.
+    @param decoys: for SASL with unknown users; should outlive restarts.
+    @param peer_of: what C{authenticator} is given as the peer; default is the transport's C{getPeer()}. It is
+        called with the transport when the client connects and again after a handshake.
+    """
+
+    noisy = False
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        authenticator: IAuthenticator,
+        clock: Any,
+        tls: ServerTLS | None = None,
+        *,
+        decoys: Decoys | None = None,
+        entropy: Callable[[int], bytes] = os.urandom,
+        handlers: Mapping[type[Command], Handler] = HANDLERS,
+        peer_of: Callable[[Any], Any] = lambda transport: transport.getPeer(),
+    ) -> None:
+        self.settings = evolve(settings, offer_starttls=tls is not None and not tls.implicit)
+        self.authenticator = authenticator
+        self.clock = clock
+        self.tls = tls
+        self.decoys = decoys or Decoys(entropy(32))
+        self.entropy = entropy
+        self.handlers = handlers
+        self.peer_of = peer_of
+        self.connections: set[IMAPServerProtocol] = set()
+        self._empty: list[Deferred[None]] = []
+        self._closing = False
+
+    def authenticator_for(self, transport: Any) -> IAuthenticator:
+        """The authenticator of a new connection: a host overrides it that wants one for each client.
+
+        @raise MailError: to refuse the client; it reads BYE with the error's text.
+        """
+        return self.authenticator
+
+    def buildProtocol(self, addr: object) -> Any:
+        """A protocol, or None (the connection is dropped) after L{shutdown}."""
+        if self._closing:
+            return None
+        protocol = IMAPServerProtocol(self)
+        protocol.factory = self
+        return protocol
+
+    def shutdown(self) -> Deferred[None]:
+        """End all connections with BYE; a command that is under way is finished, within a time.
+
+        @return: fires when the last is gone. The caller has stopped listening before.
+        """
+        self._closing = True
+        for connection in list(self.connections):
+            connection.shutdown()
+        if not self.connections:
+            return succeed(None)
+        done: Deferred[None] = Deferred()
+        self._empty.append(done)
+        return done
+
+    def connection_lost(self, connection: IMAPServerProtocol) -> None:
+        """A protocol says that its connection is gone."""
+        self.connections.discard(connection)
+        if not self.connections:
+            waiting, self._empty = self._empty, []
+            for done in waiting:
+                done.callback(None)
+
+
+@implementer(IHandshakeListener, IPushProducer)
+class IMAPServerProtocol(Protocol):
+    """One connection."""
+
+    factory: IMAPServerFactory
+
+    def __init__(self, factory: IMAPServerFactory) -> None:
+        self.factory = factory
+        self._clock = factory.clock
+        self.server: Server | None = None
+        self._pieces: Iterator[bytes] | None = None  # of an answer that is being sent
+        self._waiting = False  # a coroutine runs, or a handshake
+        self._handshaking = False
+        self._running = False  # _run is on the stack
+        self._result: Work | None = None  # what a coroutine gave while _run was on the stack
+        self._blocked = False  # the client does not read
+        self._reading = True
+        self._ended = False
+        self._changes = False  # an idling client is to be told something
+        self._due = 0.0
+        self._timer: Any = None
+        self._turn: Any = None
+
+    # -- the connection ----------------------------------------------------------------------------------------
+    @property
+    def _transport(self) -> Any:
+        return self.transport
+
+    def connectionMade(self) -> None:
+        """Greet, or start TLS first."""
+        factory, transport = self.factory, self._transport
+        factory.connections.add(self)
+        if hasattr(transport, "setTcpNoDelay"):
+            transport.setTcpNoDelay(True)
+        try:
+            authenticator = factory.authenticator_for(transport)
+        except MailError as e:
+            # RFC 9051 section 7.1.5: BYE as the greeting refuses the connection.
+            self._ended = True
+            transport.write(f"* BYE [UNAVAILABLE] {e.public_text}\r\n".encode("ascii", "replace"))
+            transport.loseConnection()
+            return
+        transport.registerProducer(self, True)
+        self.server = Server(
+            factory.settings,
+            authenticator,
+            clock=self._clock,
+            entropy=factory.entropy,
+            transport=Transport(factory.peer_of(transport)),
+            decoys=factory.decoys,
+            changed=self._changed,
+            handlers=factory.handlers,
+        )
+        self.server.connection.pause = self._pause
+        if ISSLTransport.providedBy(transport):
+            self._waiting = self._handshaking = True
+            self._expect(factory.settings.timeouts.tls_handshake)
+        elif factory.tls is not None and factory.tls.implicit:
+            self._start_tls()
+        else:
+            self._greet()
+
+    def _greet(self) -> None:
+        server = self.machine
+        server.start()
+        self._transport.write(server.take_output())
+        self._rest()
+
+    @property
+    def machine(self) -> Server:
+        """The machine of this connection."""
+        if self.server is None:
+            raise RuntimeError("not connected")
+        return self.server
+
+    def _start_tls(self) -> None:
+        tls = self.factory.tls
+        if tls is None:
+            raise RuntimeError("TLS without a context")
+        self._waiting = self._handshaking = True
+        self._expect(self.factory.settings.timeouts.tls_handshake)
+        self._transport.startTLS(tls.context_factory)
+
+    def handshakeCompleted(self) -> None:
+        """TLS is there."""
+        if self._ended:
+            return
+        implicit = self.factory.tls is None or self.factory.tls.implicit
+        inspect = self.factory.tls.inspect if self.factory.tls is not None else inspect_tls
+        client_key, bindings = inspect(self._transport.getHandle())
+        peer = self.factory.peer_of(self._transport)
+        self.machine.tls_started(Transport(peer, True, client_key, bindings))
+        self._waiting = self._handshaking = False
+        if implicit:
+            self._greet()
+        else:
+            self._rest()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Octets from the client."""
+        server = self.server
+        if server is None or self._ended:
+            return
+        server.receive(data)
+        if not (self._waiting or self._blocked or self._pieces is not None or self._turn is not None):
+            self._run()
+        elif server.pending_octets > self.factory.settings.limits.pending_octets:
+            self._read(False)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The connection is gone, whoever ended it."""
+        self._ended = True
+        for call in (self._timer, self._turn):
+            if call is not None and call.active():
+                call.cancel()
+        self._timer = self._turn = self._pieces = None
+        if self.server is not None:
+            self.server.lost()
+        self.factory.connection_lost(self)
+
+    # -- commands ----------------------------------------------------------------------------------------------
+    def _run(self) -> None:
+        """Let the machine go on, until it waits for somebody."""
+        server, clock = self.machine, self._clock
+        work: Work | None = None
+        turn_ends = clock.seconds() + _TURN_SECONDS
+        self._running = True
+        try:
+            while not (self._ended or self._blocked or self._waiting):
+                if work is None:
+                    work, self._result = self._result, None
+                if work is None:
+                    work = server.next_work()
+                octets = server.take_output()
+                if octets:
+                    self._transport.write(octets)
+                if work is None:
+                    break
+                self._do(work)
+                work = None
+                if clock.seconds() > turn_ends and not (self._ended or self._waiting or self._blocked):
+                    self._yield()
+                    return
+        except Exception:  # noqa: BLE001  (one session ends, the others go on)
+            self._broken(Failure())
+        finally:
+            self._running = False
+        self._rest()
+
+    def _do(self, work: Work) -> None:
+        """Carry out what the machine cannot."""
+        match work:
+            case Stream(pieces):
+                self._pieces = pieces
+                self._pump()
+            case Run(coroutine):
+                self._waiting = True
+                Deferred.fromCoroutine(coroutine).addCallbacks(self._ran, self._broken)
+            case StartTLS():
+                self._start_tls()
+            case Close():
+                self._end()
+
+    def _ran(self, work: Work | None) -> None:
+        """The coroutine is done."""
+        self._waiting = False
+        if self._ended:
+            return
+        self._result = work
+        if not (self._running or self._blocked):
+            self._run()
+
+    def _pause(self, seconds: float) -> Deferred[None]:
+        """What a command waits for that shall take its time."""
+        return deferLater(self._clock, seconds)
+
+    def _pump(self) -> None:
+        """Send pieces for as long as the client reads."""
+        pieces = self._pieces
+        write = self._transport.write
+        while pieces is not None and not (self._blocked or self._ended):
+            piece = next(pieces, None)
+            if piece is None:
+                self._pieces = None
+                self.machine.streamed()
+                return
+            if piece:
+                write(piece)
+
+    def _yield(self) -> None:
+        """Go on in the reactor's next turn."""
+        self._read(False)
+
+        def again() -> None:
+            self._turn = None
+            if not self._blocked:
+                self._run()
+
+        self._turn = self._clock.callLater(0, again)
+
+    def _rest(self) -> None:
+        """Nothing more to do now: read on, and wait for so long."""
+        if self._ended:
+            return
+        server, timeouts = self.machine, self.factory.settings.timeouts
+        if self._changes:
+            self._flush()
+        if self._blocked or self._handshaking:
+            return
+        if self._waiting or self._pieces is not None:
+            self._due = 0.0
+        elif server.connection.session is None:
+            self._expect(timeouts.login)
+        elif server.mid_command:
+            self._expect(timeouts.literal)
+        else:
+            self._expect(timeouts.idle)
+        if server.pending_octets <= self.factory.settings.limits.pending_octets:
+            self._read(True)
+
+    # -- updates while the client idles ------------------------------------------------------------------------
+    def _changed(self) -> None:
+        """The mailbox changed: tell it once, after everything that happens in this turn of the reactor."""
+        self._clock.callLater(0, self._flush)
+
+    def _flush(self) -> None:
+        server = self.server
+        if server is None or self._ended:
+            return
+        if self._blocked:
+            self._changes = True
+            return
+        self._changes = False
+        server.flush_changes()
+        octets = server.take_output()
+        if octets:
+            self._transport.write(octets)
+
+    # -- the end -----------------------------------------------------------------------------------------------
+    def shutdown(self) -> None:
+        """The server stops."""
+        if self._ended or self.server is None:
+            return
+        work = self.server.shutdown()
+        if work is not None:
+            self._transport.write(self.server.take_output())
+            self._end()
+        else:
+            self._clock.callLater(self.factory.settings.timeouts.shutdown, self._abort)
+
+    def _broken(self, failure: Failure) -> None:
+        """Something that nobody expected: this session ends, and the log knows why."""
+        if self._ended and self.server is not None and self.server.state is State.LOGOUT:
+            _log.failure("IMAP command failed after the client had gone", failure=failure)
+            return
+        session = self.machine.connection.session
+        _log.failure(
+            "IMAP session failed, account {account}, peer {peer}",
+            failure=failure,
+            account=session.account if session is not None else "",
+            peer=self.machine.connection.transport.peer,
+        )
+        if failure.check(BrokenLiteralError):
+            self._abort()
+            return
+        self.machine.failed()
+        self._transport.write(self.machine.take_output())
+        self._end()
+
+    def _end(self) -> None:
+        """Close, once what was written is out."""
+        self._ended = True
+        self._pieces = None
+        self._expect(self.factory.settings.timeouts.write)
+        self._transport.unregisterProducer()
+        self._transport.loseConnection()
+
+    def _abort(self) -> None:
+        if self._transport is None:
+            return
+        self._ended = True
+        self._transport.abortConnection()
+
+    # -- time --------------------------------------------------------------------------------------------------
+    def _expect(self, seconds: float) -> None:
+        """Something must happen within this time. The timer is only moved when it fires, so this costs next to nothing."""
+        due = self._due = self._clock.seconds() + seconds
+        timer = self._timer
+        if timer is None or not timer.active():
+            self._timer = self._clock.callLater(seconds, self._expired)
+        elif timer.getTime() > due:
+            timer.reset(seconds)
+
+    def _expired(self) -> None:
+        self._timer = None
+        if not self._due:
+            return
+        left = self._due - self._clock.seconds()
+        if left > 0:
+            self._timer = self._clock.callLater(left, self._expired)
+            return
+        if self._ended or self._blocked or self.server is None or self._waiting:
+            # It does not read, or does not finish the handshake: nothing can be said.
+            self._abort()
+            return
+        self.server.timed_out()
+        self._transport.write(self.server.take_output())
+        self._end()
+
+    # -- back-pressure -----------------------------------------------------------------------------------------
+    def _read(self, wanted: bool) -> None:
+        if wanted is not self._reading and not self._ended:
+            self._reading = wanted
+            if wanted:
+                self._transport.resumeProducing()
+            else:
+                self._transport.pauseProducing()
+
+    def pauseProducing(self) -> None:
+        """The client does not read: answer nothing more until it does, and read nothing."""
+        self._blocked = True
+        self._read(False)
+        self._expect(self.factory.settings.timeouts.write)
+
+    def resumeProducing(self) -> None:
+        """The client reads again."""
+        self._blocked = False
+        if self._ended or self._running:
+            return
+        if self._pieces is not None:
+            self._running = True
+            try:
+                self._pump()
+            except Exception:  # noqa: BLE001  (one session ends, the others go on)
+                self._broken(Failure())
+                return
+            finally:
+                self._running = False
+        if self._pieces is None and not self._waiting and not self._blocked and self._turn is None:
+            self._run()
+        else:
+            self._rest()
+
+    def stopProducing(self) -> None:
+        """The transport is going away; C{connectionLost} follows."""
+        self._blocked = True

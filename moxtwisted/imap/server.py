@@ -1,0 +1,442 @@
+r"""An IMAP server without I/O: octets of a client in, octets for it out, and work that somebody else must do.
+
+::
+
+    server = Server(settings, authenticator, clock=clock, entropy=os.urandom)
+    server.start()                               # the greeting
+    server.receive(b"a1 CAPABILITY\r\n")
+    while (work := server.next_work()) is not None:
+        ...                                      # see below
+    transport.write(server.take_output())
+
+C{next_work} carries out the commands that are there, one after the other, and stops at what it cannot do itself:
+
+- L{Run}: await the coroutine; it gives more work or None. Then call C{next_work} again.
+- L{Stream}: send the pieces as fast as the client reads, then call C{streamed()} and C{next_work} again.
+- L{StartTLS}: start the handshake, then C{tls_started()}.
+- L{Close}: nothing comes any more.
+
+What is in C{take_output} is to be sent before the work is done. After the end, whoever ended it, call C{lost()}.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping
+from typing import Any, Final
+
+from attrs import frozen
+
+from moxtwisted.errors import MailError
+from moxtwisted.imap.backend import IAuthenticator
+from moxtwisted.imap.commands import HANDLERS, Handler
+from moxtwisted.imap.commands.append import Appending
+from moxtwisted.imap.commands.authentication import cancelled, responded
+from moxtwisted.imap.connection import Answer, Connection, RefusalError, Transport, mailbox_name, refused
+from moxtwisted.imap.settings import Limits, ServerSettings
+from moxtwisted.imap.states import State, expunge_allowed, refusal
+from moxtwisted.imap.wire import parser
+from moxtwisted.imap.wire.commands import Append, AppendMessage, Command
+from moxtwisted.sasl.decoys import Decoys
+
+__all__ = ["Close", "Run", "Server", "StartTLS", "Stream", "Work"]
+
+# Output that is collected before it is sent at the latest, in responses.
+_RESPONSES_AT_ONCE: Final = 1000
+
+
+@frozen
+class Run:
+    """Await this; it gives L{Work} or None."""
+
+    coroutine: Coroutine[Any, Any, Any]
+
+
+@frozen
+class Stream:
+    """Send these pieces, pulling the next when there is room."""
+
+    pieces: Iterator[bytes]
+
+
+@frozen
+class StartTLS:
+    """The handshake begins after the output."""
+
+
+@frozen
+class Close:
+    """The connection ends after the output."""
+
+
+Work = Run | Stream | StartTLS | Close
+
+
+def _reader_limits(limits: Limits, *, logged_in: bool) -> parser.Limits:
+    if logged_in:
+        return parser.Limits(limits.line_octets, limits.literal_octets, limits.command_octets)
+    # Nobody needs long literals to log in, and everybody may connect.
+    return parser.Limits(
+        min(limits.line_octets, 8192),
+        min(limits.literal_octets, 4096),
+        16384,
+        literals=8,
+        skip_octets=262144,
+    )
+
+
+class Server:
+    """One connection.
+
+    @ivar connection: what the commands share.
+    @param clock: has C{seconds()}, seconds since 1970.
+    @param entropy: C{entropy(n)} gives n random octets.
+    @param transport: what is known of the transport.
+    @param decoys: for SASL; without them unknown users get other salts in every connection.
+    @param changed: called once when an idling client can be told something; then call C{flush_changes}.
+    @param handlers: what to do for each command.
+    """
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        authenticator: IAuthenticator,
+        *,
+        clock: Any,
+        entropy: Callable[[int], bytes],
+        transport: Transport | None = None,
+        decoys: Decoys | None = None,
+        changed: Callable[[], None] | None = None,
+        handlers: Mapping[type[Command], Handler] = HANDLERS,
+    ) -> None:
+        self._reader = parser.CommandReader(_reader_limits(settings.limits, logged_in=False))
+        self.connection = Connection(settings, authenticator, clock, entropy, transport or Transport())
+        self.connection.reader = self._reader
+        self.connection.decoys = decoys
+        self.connection.wake = self._wake
+        self._handlers = handlers
+        self._changed = changed
+        self._woken = False
+        self._busy = False
+        self._first = True
+        self._bad = 0
+        self._stopping = False
+        self._lost = False
+        self._idle_tag = b""
+
+    # -- for the protocol --------------------------------------------------------------------------------------
+    def start(self) -> None:
+        """The client connected (with implicit TLS: after the handshake): greet it."""
+        connection = self.connection
+        capabilities = " ".join(connection.capabilities)
+        connection.out.append(
+            f"* OK [CAPABILITY {capabilities}] {connection.settings.hostname} ready\r\n".encode("ascii")
+        )
+
+    def receive(self, data: bytes) -> None:
+        """Octets from the client; they are looked at by C{next_work}."""
+        self._reader.receive(data)
+
+    def take_output(self) -> bytes:
+        """Octets for the client, once."""
+        out = self.connection.out
+        if not out:
+            return b""
+        octets = out[0] if len(out) == 1 else b"".join(out)
+        out.clear()
+        return octets
+
+    @property
+    def busy(self) -> bool:
+        """Whether a command is under way that waits for somebody."""
+        return self._busy
+
+    @property
+    def state(self) -> State:
+        """Where the dialogue is."""
+        return self.connection.state
+
+    @property
+    def mid_command(self) -> bool:
+        """Whether a command or a message has begun to come in and is not complete."""
+        return self.connection.appending is not None or self._reader.buffered_octets > 0
+
+    @property
+    def pending_octets(self) -> int:
+        """Octets that were received and not yet looked at."""
+        return self._reader.buffered_octets
+
+    def next_work(self) -> Work | None:
+        """Carry out commands until one needs help; None when more octets are needed, or C{busy}.
+
+        What handlers raise besides refusals goes through: log it, and end this connection.
+        """
+        if self._busy or self._lost:
+            return None
+        while self.connection.state is not State.LOGOUT:
+            if self._stopping and not self._between_messages():
+                return self._bye("server is shutting down")
+            if len(self.connection.out) > _RESPONSES_AT_ONCE:
+                self._busy = True
+                return Stream(iter(()))
+            event = self._reader.next()
+            if event is None:
+                return None
+            work = self._event(event)
+            if work is not None:
+                return work
+        return Close()
+
+    def streamed(self) -> None:
+        """The pieces of a L{Stream} were all pulled."""
+        self._busy = False
+
+    def tls_started(self, transport: Transport) -> None:
+        """The handshake is done (RFC 9051 section 6.2.1: everything said before counts for nothing)."""
+        self._busy = False
+        self._reader.discard()
+        connection = self.connection
+        connection.transport = transport
+        connection.client_id = None
+        connection.forget_capabilities()
+        self._first = True
+
+    def flush_changes(self) -> None:
+        """Tell an idling client what changed; to be called after C{changed} was."""
+        self._woken = False
+        if self.connection.state is State.IDLING and not self._lost:
+            self.connection.sync(allow_expunge=True)
+
+    def timed_out(self) -> Work:
+        """The client was silent for too long."""
+        return self._bye("autologout, you were idle for too long")
+
+    def failed(self) -> Work:
+        """Something broke that is not the client's fault: nothing more can be said but good-bye."""
+        return self._bye("internal error, sorry", "SERVERBUG")
+
+    def shutdown(self) -> Work | None:
+        """The server stops: end now if no command is under way, else after it."""
+        self._stopping = True
+        if self._busy or self._between_messages() or self.connection.state is State.LOGOUT:
+            return None
+        return self._bye("server is shutting down")
+
+    def lost(self) -> None:
+        """The connection is gone: give back what the session holds."""
+        if self._lost:
+            return
+        self._lost = True
+        connection = self.connection
+        if connection.appending is not None:
+            connection.appending.abort()
+            connection.appending = None
+        connection.leave()
+        connection.out.clear()
+        if connection.session is not None:
+            connection.session.logout()
+        connection.state = State.LOGOUT
+
+    # -- events ------------------------------------------------------------------------------------------------
+    def _between_messages(self) -> bool:
+        return self.connection.appending is not None
+
+    def _bye(self, text: str, code: str = "") -> Work:
+        connection = self.connection
+        if connection.state is not State.LOGOUT:
+            bracket = f"[{code}] " if code else ""
+            connection.out.append(f"* BYE {bracket}{text}\r\n".encode("ascii"))
+            connection.state = State.LOGOUT
+        self._busy = False
+        return Close()
+
+    def _wake(self) -> None:
+        if not self._woken:
+            self._woken = True
+            if self._changed is not None:
+                self._changed()
+
+    def _event(self, event: parser.Event) -> Work | None:
+        if isinstance(event, Command):
+            self._first = False
+            return self._command(event)
+        match event:
+            case parser.NeedContinuation():
+                self.connection.out.append(b"+ go ahead\r\n")
+            case parser.AppendChunk(data):
+                if self.connection.appending is not None:
+                    self.connection.appending.write(data)
+            case AppendMessage():
+                self._first = False
+                self._announced(event)
+            case parser.BadCommand():
+                return self._bad_command(event)
+            case parser.SaslResponse(data):
+                tag, step = responded(self.connection, data)
+                return self._run(Command(tag), step)
+            case parser.SaslCancelled():
+                tag, step = cancelled(self.connection)
+                return self._run(Command(tag), step)
+            case parser.TooMuch(text):
+                return self._bye(text)
+        return None
+
+    def _command(self, command: Command) -> Work | None:
+        connection = self.connection
+        # The usual: nothing to look up twice.
+        handler = self._handlers.get(type(command))
+        why = refusal(type(command), connection.state, connection.offered)
+        if handler is None or why is not None:
+            if connection.appending is not None:
+                connection.appending.abort()
+                connection.appending = None
+            return self._answered(command, RefusalError(why or "unknown command", kind="BAD").answer())
+        try:
+            result = handler(connection, command)
+        except RefusalError as e:
+            return self._finished(command, e.answer())
+        except MailError as e:
+            return self._finished(command, refused(e).answer())
+        if result is None or isinstance(result, bytes):
+            return self._finished(command, result)
+        if inspect.iscoroutine(result):
+            return self._run(command, result)
+        return self._stream(command, result)  # type: ignore[arg-type]
+
+    def _announced(self, message: AppendMessage) -> None:
+        """A message of APPEND: take it or refuse it, before its octets come."""
+        connection = self.connection
+        if not message.index:
+            connection.appending = None
+        try:
+            why = refusal(Append, connection.state, connection.offered)
+            if why is not None:
+                raise RefusalError(why, kind="BAD")
+            if connection.appending is None:
+                connection.appending = Appending(mailbox_name(message.mailbox))
+            connection.appending.announced(connection, message)
+        except RefusalError as e:
+            if connection.appending is not None:
+                connection.appending.abort()
+                connection.appending = None
+            self._reader.refuse_message()
+            self._answered(Command(message.tag), e.answer())
+            return
+        self._reader.accept_message()
+
+    def _bad_command(self, event: parser.BadCommand) -> Work | None:
+        connection = self.connection
+        if connection.appending is not None:
+            connection.appending.abort()
+            connection.appending = None
+        if connection.exchange is not None:
+            tag, step = cancelled(connection)
+            return self._run(Command(tag), step)
+        if connection.state is State.IDLING:
+            connection.state = State.AUTHENTICATED
+            if connection.selected is not None:
+                connection.selected.view.live.unlisten(connection.wake)
+                connection.state = State.SELECTED
+        answer = RefusalError(event.text, event.code, event.condition).answer()
+        if self._first and event.condition == "BAD":
+            # As mox does: what begins so is no IMAP client.
+            self._say(event.tag, answer)
+            return self._bye("this is an IMAP server")
+        self._first = False
+        return self._answered(Command(event.tag or b"*"), answer)
+
+    # -- carrying out ------------------------------------------------------------------------------------------
+    def _run(self, command: Command, coroutine: Coroutine[Any, Any, Any]) -> Work:
+        self._busy = True
+        return Run(self._complete(command, coroutine))
+
+    async def _complete(self, command: Command, coroutine: Coroutine[Any, Any, Any]) -> Work | None:
+        try:
+            result = await coroutine
+        except RefusalError as e:
+            result = e.answer()
+        except MailError as e:
+            result = refused(e).answer()
+        self._busy = False
+        if self._lost:
+            self._logged_in_too_late()
+            return None
+        if result is None or isinstance(result, bytes):
+            return self._finished(command, result)
+        return self._stream(command, result)
+
+    def _logged_in_too_late(self) -> None:
+        """The client went while it was being logged in or selecting: give back what came of it."""
+        connection = self.connection
+        connection.leave()
+        connection.out.clear()
+        if connection.state is not State.LOGOUT and connection.session is not None:
+            connection.session.logout()
+            connection.state = State.LOGOUT
+
+    def _stream(self, command: Command, pieces: Generator[bytes, None, Answer]) -> Work | None:
+        """Pull the first pieces at once: most answers are short, and go out together with their end."""
+        self._busy = True
+        octets = 0
+        out = self.connection.out
+        most = self.connection.settings.limits.output_piece_octets // 2
+        try:
+            while octets < most:
+                piece = next(pieces)
+                octets += len(piece)
+                out.append(piece)
+        except StopIteration as end:
+            return self._finished(command, end.value)
+        except RefusalError as e:
+            return self._finished(command, e.answer())
+        except MailError as e:
+            return self._finished(command, refused(e).answer())
+        return Stream(self._rest(command, pieces))
+
+    def _rest(self, command: Command, pieces: Generator[bytes, None, Answer]) -> Iterator[bytes]:
+        try:
+            answer = yield from pieces
+        except RefusalError as e:
+            answer = e.answer()
+        except MailError as e:
+            answer = refused(e).answer()
+        if not self._lost:
+            work = self._finished(command, answer)
+            self._busy = True
+            yield self.take_output()
+            if work is not None:
+                self.connection.state = State.LOGOUT
+
+    def _finished(self, command: Command, answer: Answer) -> Work | None:
+        """Updates of the mailbox, then the tagged response."""
+        self._busy = False
+        connection = self.connection
+        if connection.selected is not None:
+            connection.sync(allow_expunge=expunge_allowed(command))
+        if answer is None:
+            answer = f"OK {command.name} completed".encode("ascii")
+        return self._answered(command, answer)
+
+    def _answered(self, command: Command, answer: bytes) -> Work | None:
+        if not answer:
+            return None
+        self._say(command.tag, answer)
+        connection = self.connection
+        if answer.startswith(b"BAD"):
+            self._bad += 1
+            if self._bad > connection.settings.limits.bad_commands:
+                return self._bye("too many bad commands")
+        else:
+            self._bad = 0
+        if connection.starting_tls:
+            connection.starting_tls = False
+            self._busy = True
+            return StartTLS()
+        if connection.login_failures >= connection.settings.limits.login_failures:
+            return self._bye("too many failed logins")
+        if connection.session is not None and self._reader.limits.literals == 8:
+            self._reader.limits = _reader_limits(connection.settings.limits, logged_in=True)
+        return None
+
+    def _say(self, tag: bytes | None, answer: bytes) -> None:
+        self.connection.out.append(b"%b %b\r\n" % (tag or b"*", answer))

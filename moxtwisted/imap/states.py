@@ -1,0 +1,128 @@
+"""Which command may be said when: one table.
+
+RFC 9051 section 3 has four states; IDLE makes a fifth, in which a client can only say DONE. Beside the states a command
+may need a capability (that the operator can take away from an account), and it may or may not have untagged EXPUNGE
+responses among its answers::
+
+    refusal(Fetch, State.AUTHENTICATED, capabilities)      -> "FETCH needs a selected mailbox"
+    expunge_allowed(Fetch(b"a", …, uid=False))             -> False
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from enum import Enum
+from typing import Final
+
+from attrs import frozen
+
+from moxtwisted.imap.wire import commands as c
+
+__all__ = ["TABLE", "Rule", "State", "expunge_allowed", "refusal"]
+
+
+class State(Enum):
+    """RFC 9051 section 3, and IDLE."""
+
+    NOT_AUTHENTICATED = "not authenticated"
+    AUTHENTICATED = "authenticated"
+    SELECTED = "selected"
+    IDLING = "idling"
+    LOGOUT = "logout"
+
+
+@frozen
+class Rule:
+    """What a command needs.
+
+    @ivar states: where it may be said.
+    @ivar capability: what must be on offer at that moment, or empty.
+    @ivar expunge: whether untagged EXPUNGE may be sent before its tagged response even when it is in its form with
+        sequence numbers.
+    """
+
+    states: frozenset[State]
+    capability: str = ""
+    expunge: bool = True
+
+
+_ANY: Final = frozenset({State.NOT_AUTHENTICATED, State.AUTHENTICATED, State.SELECTED})
+_NOT_AUTHENTICATED: Final = frozenset({State.NOT_AUTHENTICATED})
+_AUTHENTICATED: Final = frozenset({State.AUTHENTICATED, State.SELECTED})
+_SELECTED: Final = frozenset({State.SELECTED})
+
+TABLE: Final[dict[type[c.Command], Rule]] = {
+    # RFC 9051 section 6.1 and RFC 2971
+    c.Capability: Rule(_ANY),
+    c.Noop: Rule(_ANY),
+    c.Logout: Rule(_ANY),
+    c.Id: Rule(_ANY, "ID"),
+    # section 6.2; LOGIN and STARTTLS have conditions of their own beside the capability
+    c.StartTLS: Rule(_NOT_AUTHENTICATED, "STARTTLS"),
+    c.Authenticate: Rule(_NOT_AUTHENTICATED),
+    c.Login: Rule(_NOT_AUTHENTICATED),
+    # section 6.3
+    c.Enable: Rule(_AUTHENTICATED, "ENABLE"),
+    c.Select: Rule(_AUTHENTICATED),
+    c.Create: Rule(_AUTHENTICATED),
+    c.Delete: Rule(_AUTHENTICATED),
+    c.Rename: Rule(_AUTHENTICATED),
+    c.Subscribe: Rule(_AUTHENTICATED),
+    c.Unsubscribe: Rule(_AUTHENTICATED),
+    c.List: Rule(_AUTHENTICATED),
+    c.Lsub: Rule(_AUTHENTICATED),
+    c.Namespace: Rule(_AUTHENTICATED, "NAMESPACE"),
+    c.Status: Rule(_AUTHENTICATED),
+    c.Append: Rule(_AUTHENTICATED),
+    c.Idle: Rule(_AUTHENTICATED, "IDLE"),
+    c.Done: Rule(frozenset({State.IDLING})),
+    # section 6.4
+    c.Check: Rule(_SELECTED),
+    c.Close: Rule(_SELECTED),
+    c.Unselect: Rule(_SELECTED, "UNSELECT"),
+    c.Expunge: Rule(_SELECTED),
+    c.UIDExpunge: Rule(_SELECTED, "UIDPLUS"),
+    # RFC 9051 section 7.5.1: no EXPUNGE while FETCH, STORE or SEARCH is answered; their UID forms are other commands.
+    c.Search: Rule(_SELECTED, expunge=False),
+    c.Fetch: Rule(_SELECTED, expunge=False),
+    c.Store: Rule(_SELECTED, expunge=False),
+    c.Copy: Rule(_SELECTED),
+    c.Move: Rule(_SELECTED, "MOVE"),
+}
+"""Every command and what it needs."""
+
+
+def refusal(command: type[c.Command], state: State, capabilities: Container[str]) -> str | None:
+    """Why a command may not be said now (text for a BAD), or None when it may.
+
+    @param capabilities: what is on offer at this moment.
+    """
+    rule = TABLE.get(command)
+    if rule is None:
+        return "unknown command"
+    if state not in rule.states:
+        return f"{command.name} {_WHY[min(rule.states, key=_ORDER.index)]}"
+    if rule.capability and rule.capability not in capabilities:
+        return f"{command.name} is not available now"
+    return None
+
+
+def expunge_allowed(command: c.Command) -> bool:
+    """Whether untagged EXPUNGE may be among the responses to this command."""
+    rule = TABLE.get(type(command))
+    return rule is not None and (rule.expunge or bool(getattr(command, "uid", False)))
+
+
+_ORDER: Final = (
+    State.NOT_AUTHENTICATED,
+    State.AUTHENTICATED,
+    State.SELECTED,
+    State.IDLING,
+    State.LOGOUT,
+)
+_WHY: Final = {
+    State.NOT_AUTHENTICATED: "is only for before login",
+    State.AUTHENTICATED: "needs a login first",
+    State.SELECTED: "needs a selected mailbox",
+    State.IDLING: "is only for the end of IDLE",
+}

@@ -1,0 +1,177 @@
+r"""What one session believes the selected mailbox to be: its sequence numbers.
+
+The mailbox itself changes whenever somebody delivers, flags or expunges. A session may be told of most changes at
+any time, but of an expunge only when no command with sequence numbers is under way (RFC 9051 section 7.5.1), because
+every number after it shifts. So a session keeps its own list of UIDs; as long as it is up to date that is the very
+array of the mailbox, and costs nothing::
+
+    view = SessionView(mailbox.view)
+    view.uids[4]                                     # the UID of message 5, whatever happened meanwhile
+    view.sync(allow_expunge=False, modseq=False, vanished=False)
+        -> [b"* 12 EXISTS\r\n", b"* 3 FETCH (UID 7 FLAGS (\\Seen))\r\n"]
+    view.sync(allow_expunge=True, modseq=False, vanished=False)
+        -> [b"* 5 EXPUNGE\r\n"]
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+
+from moxtwisted.imap.backend import IMailboxView
+from moxtwisted.imap.wire.sequence import compact
+from moxtwisted.message.flags import MessageFlags
+
+__all__ = ["SessionView", "render_flags"]
+
+# RFC 7162 section 3.2.10 lets a VANISHED response be cut into several; lines stay within what clients buffer.
+_VANISHED_UIDS_A_LINE = 1000
+
+
+def render_flags(flags: MessageFlags) -> bytes:
+    r"""Flags as in a FETCH response, ``(\Seen $Forwarded)``."""
+    return ("(" + " ".join(flags.names) + ")").encode("ascii", "replace")
+
+
+class SessionView:
+    """One session's sequence numbers for one mailbox.
+
+    @ivar live: the mailbox as it is now.
+    @ivar uids: UIDs by sequence number - 1; includes expunged messages that the client was not told of yet.
+    """
+
+    __slots__ = ("_lagging", "_modseq", "_told", "_version", "live", "uids")
+
+    def __init__(self, live: IMailboxView) -> None:
+        self.live = live
+        self.uids: array[int] = live.uids
+        self._version: int = live.version
+        self._modseq: int = live.highestmodseq
+        self._lagging = False
+        self._told: dict[int, int] | None = None
+
+    @property
+    def current(self) -> bool:
+        """Whether C{uids} is the mailbox's own array, so that positions are the same in both."""
+        return self.uids is self.live.uids
+
+    def known(self, uids: Iterable[int], modseqs: Iterable[int]) -> None:
+        """The client knows these messages' flags as of these modseqs (it changed or fetched them): the next L{sync} does
+        not repeat them unless they changed again."""
+        told = zip(uids, modseqs, strict=True)
+        if self._told is None:
+            self._told = dict(told)
+        else:
+            self._told.update(told)
+
+    def position(self, uid: int) -> int | None:
+        """Where C{uid} stands in C{uids}, from 0, or None."""
+        at = bisect_left(self.uids, uid)
+        return at if at < len(self.uids) and self.uids[at] == uid else None
+
+    def live_positions(self, uids: Sequence[int]) -> list[int]:
+        """Positions in the mailbox's arrays of those of C{uids} (ascending) that still exist."""
+        now = self.live.uids
+        if len(uids) > 64:
+            where = dict(zip(now, range(len(now)), strict=True))
+            return [where[uid] for uid in uids if uid in where]
+        found = []
+        for uid in uids:
+            at = bisect_left(now, uid)
+            if at < len(now) and now[at] == uid:
+                found.append(at)
+        return found
+
+    def sync(self, *, allow_expunge: bool, modseq: bool, vanished: bool) -> list[bytes]:
+        """Catch up with the mailbox.
+
+        @param allow_expunge: whether sequence numbers may shift now.
+        @param modseq: whether FETCH responses carry MODSEQ (CONDSTORE was enabled).
+        @param vanished: whether expunges are told by UID (QRESYNC was enabled).
+        @return: untagged responses: EXPUNGE or VANISHED, then EXISTS, then FETCH.
+        """
+        live = self.live
+        if live.version == self._version and not (self._lagging and allow_expunge):
+            return []
+        old, now = self.uids, live.uids
+        last = old[-1] if old else 0
+        gone, flagged = self._changes(old, now, last)
+        self._version, self._modseq = live.version, live.highestmodseq
+        first_new = bisect_right(now, last)
+        responses: list[bytes] = []
+        if gone and not allow_expunge:
+            self._lagging = True
+            if first_new < len(now):
+                self.uids = old + now[first_new:]
+        else:
+            if gone:
+                responses = _vanished(old, gone) if vanished else _expunged(gone)
+            self._lagging = False
+            self.uids = now
+        if first_new < len(now):
+            responses.append(b"* %d EXISTS\r\n" % len(self.uids))
+        if flagged:
+            responses += self._flags(flagged, modseq=modseq)
+        self._told = None
+        return responses
+
+    def _changes(self, old: array[int], now: array[int], last: int) -> tuple[list[int], Sequence[int]]:
+        """Positions in C{old} of what is gone, and known UIDs with other flags."""
+        live = self.live
+        changes = live.changes_since(self._version)
+        if changes is None:
+            # The mailbox does not remember: every message with a later modseq may have other flags.
+            since = self._modseq
+            flagged: Sequence[int] = [
+                uid for uid, at in zip(now, live.modseqs, strict=True) if at > since and uid <= last
+            ]
+        else:
+            flagged = [uid for uid in changes[1] if uid <= last]
+        if changes is None or self._lagging:
+            there = set(now)
+            return [at for at, uid in enumerate(old) if uid not in there], flagged
+        gone = []
+        for uid in changes[0]:
+            at = bisect_left(old, uid)
+            if at < len(old) and old[at] == uid:
+                gone.append(at)
+        return gone, flagged
+
+    def _flags(self, flagged: Sequence[int], *, modseq: bool) -> list[bytes]:
+        """FETCH responses for changed flags, without those that the client knows."""
+        live, told = self.live, self._told or {}
+        rendered: dict[MessageFlags, bytes] = {}
+        responses = []
+        for at in self.live_positions(flagged):
+            uid, changed = live.uids[at], live.modseqs[at]
+            if told.get(uid) == changed:
+                continue
+            number = at if self.uids is live.uids else self.position(uid)
+            if number is None:
+                continue
+            flags = live.flags[at]
+            text = rendered.get(flags)
+            if text is None:
+                text = rendered[flags] = render_flags(flags)
+            if modseq:
+                # RFC 7162 section 3.2: once CONDSTORE is enabled, every untagged FETCH carries the MODSEQ.
+                responses.append(
+                    b"* %d FETCH (UID %d FLAGS %b MODSEQ (%d))\r\n" % (number + 1, uid, text, changed)
+                )
+            else:
+                responses.append(b"* %d FETCH (UID %d FLAGS %b)\r\n" % (number + 1, uid, text))
+        return responses
+
+
+def _expunged(gone: Sequence[int]) -> list[bytes]:
+    # RFC 9051 section 7.5.1: each EXPUNGE shifts the numbers above it at once; told from the highest down, none does.
+    return [b"* %d EXPUNGE\r\n" % (at + 1) for at in reversed(gone)]
+
+
+def _vanished(old: Sequence[int], gone: Sequence[int]) -> list[bytes]:
+    step = _VANISHED_UIDS_A_LINE
+    return [
+        b"* VANISHED %b\r\n" % compact([old[at] for at in gone[start : start + step]])
+        for start in range(0, len(gone), step)
+    ]
