@@ -110,7 +110,7 @@ class WheelTests(SynchronousTestCase):
             return done.stdout
 
         self.assertRegex(says("twistd", "--help"), r"(?m)^\s+moxmail\s+An all-in-one mail server")
-        self.assertIn(moxtwisted.__version__, says("moxmail", "--version"))
+        self.assertIn(moxtwisted.__version__, says("moxmail", "version"))
         found = says(
             "python",
             "-c",
