@@ -365,7 +365,9 @@ class Authenticator:
             login, account, result = outcome.login, outcome.account, "ok"
             self.limiter.forgive(origin.ip)
         else:
-            login, account, result = username[:320], "", outcome.reason.value
+            # lone surrogates, from octets that were no UTF-8, would stop observers that write text
+            login = username[:320].encode("utf-8", "backslashreplace").decode()
+            account, result = "", outcome.reason.value
             if outcome.reason in _BLAMED and origin.ip not in self.exempt:
                 self.limiter.add(origin.ip)
         self.counts[origin.protocol, mechanism, result] += 1

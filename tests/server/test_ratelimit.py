@@ -1,0 +1,205 @@
+"""Limits by network: classes, sliding windows, forgiveness, bounded memory."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from moxtwisted.server.ratelimit import (
+    AuthenticationLimits,
+    ConnectionLimiter,
+    ConnectionLimits,
+    SlidingWindowLimiter,
+    Window,
+    classes,
+)
+
+NOWHERE = ((0, 0), (0, 0), (0, 0))
+MINUTE = Window(60, (3, 5, 8))
+
+
+class ClassTests(SynchronousTestCase):
+    """Which network an address is in."""
+
+    def test_ipv4(self) -> None:
+        """IPv4 addresses share a class within /26 and /21."""
+        own, middle, wide = classes("192.0.2.1") or NOWHERE
+        self.assertEqual(classes("192.0.2.63"), ((1, 0xC000023F), middle, wide))
+        self.assertEqual((classes("192.0.2.64") or NOWHERE)[2], wide)
+        self.assertNotEqual((classes("192.0.2.64") or NOWHERE)[1], middle)
+        self.assertNotEqual((classes("192.0.8.0") or NOWHERE)[2], wide)
+        self.assertNotEqual(own, middle)
+
+    def test_ipv6(self) -> None:
+        """IPv6 addresses share a class within /64, /48 and /32; a zone does not matter."""
+        first = classes("2001:db8:1:1::1")
+        self.assertEqual(classes("2001:db8:1:1:ffff::%eth0"), first)
+        self.assertEqual((classes("2001:db8:1:2::1") or NOWHERE)[1:], (first or NOWHERE)[1:])
+        self.assertEqual((classes("2001:db8:2:2::1") or NOWHERE)[2:], (first or NOWHERE)[2:])
+        self.assertNotEqual((classes("2001:db9::1") or NOWHERE)[2:], (first or NOWHERE)[2:])
+
+    def test_mapped_and_none(self) -> None:
+        """An IPv4-mapped address counts as IPv4; what is no address has no class."""
+        self.assertEqual(classes("::ffff:192.0.2.1"), classes("192.0.2.1"))
+        for text in ("", "localhost", "1.2.3", "1.2.3.4.5", ":::", "\0", "1.2.3.4\0"):
+            self.assertIsNone(classes(text))
+
+
+class LimiterTests(SynchronousTestCase):
+    """Events within a window."""
+
+    def setUp(self) -> None:
+        """A limiter of one minute."""
+        self.clock = Clock()
+        self.clock.advance(1_800_000_000)
+        self.limiter = SlidingWindowLimiter([MINUTE], self.clock)
+
+    def test_each_class(self) -> None:
+        """Each class has its own limit."""
+        self.assertEqual([self.limiter.take("192.0.2.1") for _ in range(4)], [True, True, True, False])
+        self.assertEqual([self.limiter.take("192.0.2.2") for _ in range(3)], [True, True, False])
+        self.assertEqual([self.limiter.take("192.0.3.1") for _ in range(4)], [True, True, True, False])
+        self.assertTrue(self.limiter.take("192.0.8.1"))
+
+    def test_slides(self) -> None:
+        """Old events count less and less, and not at all after two windows."""
+        for _ in range(3):
+            self.limiter.add("192.0.2.1")
+        self.assertFalse(self.limiter.allows("192.0.2.1"))
+        self.clock.advance(60)
+        self.assertFalse(self.limiter.allows("192.0.2.1"))
+        self.clock.advance(20)
+        self.assertTrue(self.limiter.allows("192.0.2.1"))
+        self.assertFalse(self.limiter.allows("192.0.2.1", 2))
+        self.clock.advance(40)
+        self.assertTrue(self.limiter.allows("192.0.2.1", 3))
+
+    def test_long_silence(self) -> None:
+        """After a long silence nothing counts any more."""
+        self.limiter.add("192.0.2.1", 3)
+        self.clock.advance(100_000)
+        self.assertTrue(self.limiter.allows("192.0.2.1", 3))
+
+    def test_two_windows(self) -> None:
+        """All windows must allow an event."""
+        limiter = SlidingWindowLimiter(AuthenticationLimits(per_day=(12, 90, 90)).windows(), self.clock)
+        for _ in range(10):
+            self.assertTrue(limiter.take("192.0.2.1"))
+        self.assertFalse(limiter.take("192.0.2.1"))
+        self.clock.advance(120)
+        self.assertEqual([limiter.take("192.0.2.1") for _ in range(3)], [True, True, False])
+
+    def test_forgive(self) -> None:
+        """A success takes off what the address did, and leaves what its neighbours did."""
+        self.limiter.add("192.0.2.1", 2)
+        self.limiter.add("192.0.2.2", 3)
+        self.assertFalse(self.limiter.allows("192.0.2.3"))
+        self.limiter.forgive("192.0.2.1")
+        self.assertTrue(self.limiter.allows("192.0.2.3", 2))
+        self.assertFalse(self.limiter.allows("192.0.2.3", 3))
+        self.assertFalse(self.limiter.allows("192.0.2.2"))
+        self.limiter.forgive("192.0.2.9")
+        self.limiter.forgive("nobody")
+
+    def test_forgive_in_the_next_window(self) -> None:
+        """Forgiveness works over the border of two windows."""
+        self.limiter.add("192.0.2.1", 2)
+        self.clock.advance(60)
+        self.limiter.add("192.0.2.2", 1)
+        self.limiter.forgive("192.0.2.1")
+        self.assertTrue(self.limiter.allows("192.0.2.3", 3))
+
+    def test_no_address(self) -> None:
+        """What has no address is not limited."""
+        self.assertTrue(all(self.limiter.take("") for _ in range(100)))
+        self.limiter.add("")
+        self.assertEqual(len(self.limiter), 0)
+
+    def test_bounded(self) -> None:
+        """However many addresses come, memory is bounded, and those seen last are remembered."""
+        limiter = SlidingWindowLimiter([MINUTE], self.clock, max_networks=300)
+        for number in range(2000):
+            limiter.add(f"10.{number % 256}.{number // 256}.1", 3)
+        self.assertEqual(len(limiter), 300)
+        self.assertFalse(limiter.allows("10.207.7.1"))
+        self.assertTrue(limiter.allows("10.0.0.1"))
+        self.assertRaises(ValueError, SlidingWindowLimiter, [MINUTE], self.clock, max_networks=2)
+
+    @settings(max_examples=100, deadline=None)
+    @given(st.lists(st.tuples(st.floats(0, 30), st.booleans()), max_size=60))
+    def test_against_exact_count(self, steps: list[tuple[float, bool]]) -> None:
+        """Never more than twice the limit passes in any minute, and a quiet peer is never refused."""
+        limiter = SlidingWindowLimiter([MINUTE], self.clock)
+        taken: list[float] = []
+        for pause, busy in steps:
+            self.clock.advance(pause)
+            now = self.clock.seconds()
+            for _ in range(4 if busy else 1):
+                recent = [at for at in taken if at > now - 60]
+                older = [at for at in taken if at > now - 120]
+                got = limiter.take("192.0.2.1")
+                if len(older) + 1 <= 3:
+                    self.assertTrue(got)
+                if got:
+                    self.assertLess(len(recent), 6)
+                    taken.append(now)
+
+    def test_settings(self) -> None:
+        """Limits are three whole numbers from one on."""
+        for bad in ((1, 2), (0, 1, 2), (1, 2, 3.5), (1, 2, 3, 4)):
+            self.assertRaises(ValueError, ConnectionLimits, per_minute=bad)
+            self.assertRaises(ValueError, AuthenticationLimits, per_day=bad)
+        self.assertRaises(ValueError, Window, 0, (1, 1, 1))
+
+
+class ConnectionTests(SynchronousTestCase):
+    """Connections."""
+
+    def setUp(self) -> None:
+        """A clock."""
+        self.clock = Clock()
+
+    def test_simultaneous(self) -> None:
+        """So many at once and no more; who leaves makes room."""
+        limiter = ConnectionLimiter(ConnectionLimits(simultaneous=(2, 3, 4)), self.clock)
+        self.assertIsNone(limiter.admit("192.0.2.1"))
+        self.assertIsNone(limiter.admit("192.0.2.1"))
+        refusal = limiter.admit("192.0.2.1")
+        self.assertEqual(refusal and refusal.kind, "simultaneous")
+        self.assertIsNone(limiter.admit("192.0.2.2"))
+        self.assertIsNotNone(limiter.admit("192.0.2.3"))
+        self.assertEqual(limiter.open_connections("192.0.2.1"), (2, 3, 3))
+        limiter.release("192.0.2.1")
+        self.assertIsNone(limiter.admit("192.0.2.3"))
+        for ip in ("192.0.2.1", "192.0.2.2", "192.0.2.3"):
+            limiter.release(ip)
+        self.assertEqual(limiter._open, {})
+        limiter.release("192.0.2.1")
+        self.assertEqual(limiter.open_connections("192.0.2.1"), (0, 0, 0))
+
+    def test_rate(self) -> None:
+        """So many in a minute and no more, however short they are."""
+        limiter = ConnectionLimiter(ConnectionLimits(per_minute=(2, 9, 9)), self.clock)
+        for want in (None, None, "rate"):
+            refusal = limiter.admit("192.0.2.1")
+            self.assertEqual(refusal and refusal.kind, want)
+            if refusal is None:
+                limiter.release("192.0.2.1")
+        self.clock.advance(120)
+        self.assertIsNone(limiter.admit("192.0.2.1"))
+
+    def test_exempt(self) -> None:
+        """The machine itself is not limited, in any spelling, unless it is said so."""
+        one = (1, 1, 1)
+        limiter = ConnectionLimiter(ConnectionLimits(per_minute=one, simultaneous=one), self.clock)
+        for ip in ("127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1", "", "unix"):
+            self.assertEqual([limiter.admit(ip) for _ in range(3)], [None] * 3, ip)
+            limiter.release(ip)
+        self.assertEqual(limiter.open_connections("127.0.0.1"), (0, 0, 0))
+        self.assertEqual(limiter.open_connections(""), (0, 0, 0))
+        strict = ConnectionLimiter(ConnectionLimits(simultaneous=one, exempt=()), self.clock)
+        self.assertIsNone(strict.admit("127.0.0.1"))
+        self.assertIsNotNone(strict.admit("127.0.0.1"))
+        self.assertRaises(ValueError, ConnectionLimiter, ConnectionLimits(exempt=("x",)), self.clock)
