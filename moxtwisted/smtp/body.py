@@ -21,11 +21,12 @@ import re
 
 from moxtwisted.smtp.settings import BareLineEnds
 
-__all__ = ["BodyReader", "ChunkReader", "Smuggling"]
+__all__ = ["BodyReader", "BodyWriter", "ChunkReader", "Smuggling"]
 
 #: What a careless server may take for the end: a dot alone between any line ends, and NULs that some of them drop.
 _LONE_DOT = re.compile(rb"[\r\n\x00]\.[\r\n\x00]")
 _BARE_LF = re.compile(rb"(?<!\r)\n")
+_BARE_CR = re.compile(rb"\r(?!\n)")
 #: An end of block that could belong to a line end, a stuffed dot or the end of data.
 _UNDECIDED = re.compile(rb"(?:\r?\n|\r|\x00)?(?:\.\r?)?\Z")
 
@@ -146,3 +147,45 @@ class ChunkReader:
         if self._skip:
             block, self._skip = block[self._skip :], 0
         return block
+
+
+class BodyWriter:
+    """Makes the octets that go out after DATA: line ends CRLF, dots stuffed, the end of data::
+
+        >>> writer = BodyWriter()
+        >>> writer.feed(b"a\\n.b\\r\\n") + writer.finish()
+        b'a\\r\\n..b\\r\\n.\\r\\n'
+
+    A lone LF becomes CRLF. A lone CR becomes a space: RFC 5321 section 2.3.8 lets nobody send one, and as a line end it
+    could make a header field out of text.
+    """
+
+    __slots__ = ("_tail",)
+
+    def __init__(self) -> None:
+        self._tail = b"\r\n"  # the end of what was sent, at most two octets: CRLF, a CR that is undecided, or another octet
+
+    def feed(self, octets: bytes) -> bytes:
+        """Octets of the message, in any cuts, to octets to send."""
+        if not octets:
+            return b""
+        tail = self._tail
+        held = tail == b"\r"
+        block = tail + octets
+        hold = block.endswith(b"\r")
+        if hold:
+            block = block[:-1]
+        lines = block.splitlines()
+        if block.endswith((b"\n", b"\r")):
+            lines.append(b"")
+        if b"\r\n".join(lines) != block:
+            block = _BARE_LF.sub(b"\r\n", _BARE_CR.sub(b" ", block))
+        sent = 0 if held else len(tail)
+        self._tail = b"\r" if hold else (b"\r\n" if block.endswith(b"\r\n") else block[-1:])
+        return block.replace(b"\r\n.", b"\r\n..")[sent:]
+
+    def finish(self) -> bytes:
+        """What ends the message: a missing line end, and the dot."""
+        if self._tail == b"\r\n":
+            return b".\r\n"
+        return b" \r\n.\r\n" if self._tail == b"\r" else b"\r\n.\r\n"
