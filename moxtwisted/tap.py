@@ -25,7 +25,7 @@ from moxtwisted.errors import ConfigurationError, MailError
 if TYPE_CHECKING:
     from twisted.logger import ILogObserver
 
-    from moxtwisted.server.control.logs import LogLevels
+    from moxtwisted.server.logging import LevelControl
 
 __all__ = ["EXIT_CONFIGURATION", "Options", "makeService"]
 
@@ -45,7 +45,7 @@ class Options(usage.Options):
         "`moxmail quickstart` makes both; `moxmail config test` checks them."
     )
     loaded: LoadedConfig
-    log_levels: LogLevels
+    log_levels: LevelControl
 
     def __init__(self) -> None:
         super().__init__()
@@ -65,26 +65,23 @@ class Options(usage.Options):
     def postOptions(self) -> None:
         """Read the configuration, and give twistd the log that it wants."""
         self.loaded = _load_or_exit(Path(self["config"]) if self["config"] else default_path())
-        from moxtwisted.server.control.logs import LogLevels
+        from moxtwisted.server.logging import LevelControl
 
         log = self.loaded.static.log
-        self.log_levels = LogLevels(log.level, log.packages)
+        self.log_levels = LevelControl(log.level, log.packages)
         if self.parent is not None and not self.parent.get("logger") and not self.parent.get("syslog"):
             self.parent["logger"] = self._observer
 
     def _observer(self) -> ILogObserver:
         """Where twistd would write its own."""
+        from moxtwisted.server.logging import LineObserver, LogFile
+
         parent: dict[str, Any] = dict(self.parent or {})
         name = parent.get("logfile")
         if not name and not parent.get("nodaemon"):
             name = "twistd.log"
-        if not name or name == "-":
-            return self.log_levels.observer(sys.stdout, self.loaded.static.log.format)
-        from twisted.python.logfile import LogFile
-
-        return self.log_levels.observer(
-            LogFile.fromFullPath(str(Path(name).absolute())), self.loaded.static.log.format
-        )
+        file = LogFile(None, descriptor=1) if not name or name == "-" else LogFile(str(Path(name).absolute()))
+        return LineObserver(file, self.log_levels, form=self.loaded.static.log.format)
 
 
 def _load_or_exit(path: Path) -> LoadedConfig:

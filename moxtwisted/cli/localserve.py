@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -22,7 +21,7 @@ from moxtwisted.errors import MailError
 
 if TYPE_CHECKING:
     from moxtwisted.cli.creation import Creation
-    from moxtwisted.server.control.logs import LogLevels
+    from moxtwisted.server.logging import LevelControl
 
 __all__ = ["ACCOUNT", "ADDRESS", "PASSWORD", "localserve"]
 
@@ -144,10 +143,10 @@ first_time_recipients_per_day = 1000000
 def _run(loaded: LoadedConfig, made: Creation | None, *, serve: bool) -> int:
     """Finish what the first run made, and serve until told to end."""
     from moxtwisted.cli.session import run_reactor
-    from moxtwisted.server.control.logs import LogLevels
+    from moxtwisted.server.logging import LevelControl, LineObserver, LogFile
 
     log = loaded.static.log
-    levels = LogLevels(log.level, log.packages)
+    levels = LevelControl(log.level, log.packages)
 
     async def work(reactor: Any) -> int:
         if made is not None:
@@ -162,11 +161,11 @@ def _run(loaded: LoadedConfig, made: Creation | None, *, serve: bool) -> int:
             return 0
         return await _serve(loaded, reactor, levels)
 
-    result: int = run_reactor(work, levels.observer(sys.stdout, log.format))
+    result: int = run_reactor(work, LineObserver(LogFile(None, descriptor=1), levels, form=log.format))
     return result
 
 
-async def _serve(loaded: LoadedConfig, reactor: Any, levels: LogLevels) -> int:
+async def _serve(loaded: LoadedConfig, reactor: Any, levels: LevelControl) -> int:
     from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
     from twisted.internet.error import CannotListenError
 

@@ -152,9 +152,9 @@ def run_reactor(work: Callable[[Any], Awaitable[Any]], observer: Any = None) -> 
     from twisted.python.failure import Failure
 
     if observer is None:
-        from moxtwisted.server.control.logs import LogLevels
+        from moxtwisted.server.logging import LevelControl, LineObserver, LogFile
 
-        observer = LogLevels("warn").observer(sys.stderr, "human")
+        observer = LineObserver(LogFile(None), LevelControl("warn"))
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False, discardBuffer=True)
     core = IReactorCore(reactor)
     outcome: list[Any] = []

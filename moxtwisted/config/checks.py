@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import TypeVar
 
 from moxtwisted.address import Address, canonical_localpart
-from moxtwisted.config.reading import Path, Problems, key_text
+from moxtwisted.config.reading import Path, Problems, key_text, quoted
 from moxtwisted.config.schema import Account, Domain, DomainsConfig, InitialMailboxes, Listener, StaticConfig
 from moxtwisted.identifiers import (
     Domain as DomainName,
@@ -32,9 +32,9 @@ def _parsed(parse: Callable[[str], T], text: str, path: Path, expected: str, pro
     try:
         return parse(text)
     except IdentifierError as e:
-        problems.add(path, f'"{text[:80]}" found, {expected} expected: {e.detail}')
+        problems.add(path, f"{quoted(text)} found, {expected} expected: {e.detail}")
     except ValueError:
-        problems.add(path, f'"{text[:80]}" found, {expected} expected')
+        problems.add(path, f"{quoted(text)} found, {expected} expected")
     return None
 
 
@@ -111,7 +111,9 @@ def _check_sockets(config: StaticConfig, problems: Problems) -> None:
             unix = getattr(settings, "path", "")
             if unix:
                 if unix in paths:
-                    problems.add((*at, "path"), f'"{unix}" found, {key_text(paths[unix])} has it already')
+                    problems.add(
+                        (*at, "path"), f"{quoted(unix)} found, {key_text(paths[unix])} has it already"
+                    )
                 paths[unix] = at
                 continue
             for ip in listener.ips:
@@ -156,14 +158,14 @@ def _check_initial_mailboxes(initial: InitialMailboxes, problems: Problems) -> N
             continue
         name = _parsed(parse_mailbox_name, mailbox, (*path, use_name), "a mailbox", problems)
         if name is not None and name in seen:
-            problems.add((*path, use_name), f'"{mailbox}" found, {seen[name]} is that already')
+            problems.add((*path, use_name), f"{quoted(mailbox)} found, {seen[name]} is that already")
         elif name is not None:
             seen[name] = use_name
     for i, mailbox in enumerate(initial.regular):
         at = ("initial_mailboxes", "regular", i)
         name = _parsed(parse_mailbox_name, mailbox, at, "a mailbox", problems)
         if name is not None and name in seen:
-            problems.add(at, f'"{mailbox}" found, that mailbox is made anyway')
+            problems.add(at, f"{quoted(mailbox)} found, that mailbox is made anyway")
 
 
 # -- domains.conf ------------------------------------------------------------------------------------------
@@ -208,7 +210,8 @@ def check_domains(config: DomainsConfig, problems: Problems) -> None:
         for i, separator in enumerate(domain.localpart_separators):
             if not separator or "@" in separator or not separator.isprintable() or " " in separator:
                 problems.add(
-                    (*path, "localpart_separators", i), f'"{separator}" found, a text as "+" or "--" expected'
+                    (*path, "localpart_separators", i),
+                    f'{quoted(separator)} found, a text as "+" or "--" expected',
                 )
     for name, account in config.accounts.items():
         _check_account(name, account, domains, problems)
@@ -221,7 +224,7 @@ def _check_account(name: str, account: Account, domains: _Domains, problems: Pro
     _parsed(parse_account_name, name, path, "the name of an account", problems)
     domain = _parsed(DomainName.parse, account.domain, (*path, "domain"), "a domain name", problems)
     if domain is not None and domain.ascii not in domains.by_name:
-        problems.add((*path, "domain"), f'"{account.domain}" found, a domain of this file expected')
+        problems.add((*path, "domain"), f"{quoted(account.domain)} found, a domain of this file expected")
     for i, key in enumerate(account.tls_public_keys):
         domains.claim(("TLS key", key), (*path, "tls_public_keys", i), problems)
     for text, destination in account.addresses.items():
@@ -250,7 +253,7 @@ def _check_localpart(localpart: str, domain: str, path: Path, domains: _Domains,
     """An address with a separator could never be reached."""
     for separator in domains.by_name.get(domain, Domain(localpart_separators=())).localpart_separators:
         if separator and separator in localpart[1:]:
-            problems.add(path, f'"{separator}" found, which separates suffixes at that domain')
+            problems.add(path, f"{quoted(separator)} found, which separates suffixes at that domain")
 
 
 def _check_aliases(name: str, domain: Domain, domains: _Domains, problems: Problems) -> None:
@@ -269,11 +272,13 @@ def _check_aliases(name: str, domain: Domain, domains: _Domains, problems: Probl
                 continue
             owner = domains.owners.get(domains.canonical(member))
             if owner is None or owner[0] != "accounts":
-                problems.add(at, f'"{text[:80]}" found, an address of an account of this file expected')
+                problems.add(at, f"{quoted(text)} found, an address of an account of this file expected")
 
 
 def check_postmaster(static: StaticConfig, domains: DomainsConfig, problems: Problems) -> None:
     """Note when the postmaster is nobody."""
     account = static.postmaster.account
     if account not in domains.accounts:
-        problems.add(("postmaster", "account"), f'"{account}" found, an account of domains.conf expected')
+        problems.add(
+            ("postmaster", "account"), f"{quoted(account)} found, an account of domains.conf expected"
+        )

@@ -15,6 +15,7 @@ files exist, is the user known, is the key there) is `machine_problems`, asked b
 
 from __future__ import annotations
 
+import os
 import tomllib
 from pathlib import Path
 from typing import TypeVar
@@ -27,7 +28,15 @@ from moxtwisted.config.reading import Problems, read
 from moxtwisted.config.schema import DomainsConfig, StaticConfig
 from moxtwisted.errors import ConfigurationError
 
-__all__ = ["DOMAINS_NAME", "LoadedConfig", "load", "machine_problems", "parse_domains", "parse_static"]
+__all__ = [
+    "DOMAINS_NAME",
+    "LoadedConfig",
+    "default_path",
+    "load",
+    "machine_problems",
+    "parse_domains",
+    "parse_static",
+]
 
 DOMAINS_NAME = "domains.conf"
 #: 16 MiB: some 100,000 accounts. More than this is not a configuration file.
@@ -62,6 +71,15 @@ class LoadedConfig:
     def resolve(self, path: str) -> Path:
         """A path of the configuration as an absolute one."""
         return self.directory / path
+
+
+def default_path() -> Path:
+    """Where ``mox.conf`` is when nobody says: $MOXMAIL_CONFIG, else here, else in /etc/moxmail."""
+    named = os.environ.get("MOXMAIL_CONFIG")
+    if named:
+        return Path(named)
+    here = Path("mox.conf")
+    return here if here.exists() else Path("/etc/moxmail/mox.conf")
 
 
 def load(static_path: Path) -> LoadedConfig:

@@ -80,11 +80,7 @@ class DropPrivileges(Service):
         identity = self._identity
         if os.getuid() != 0:
             if os.getuid() != identity.uid:
-                log.warn(
-                    "not started as root: staying user {uid} instead of becoming {wanted}",
-                    uid=os.getuid(),
-                    wanted=identity.uid,
-                )
+                log.warn("not started as root, cannot become {detail}", detail=f"user {identity.uid}")
             return
         if identity.uid == 0:
             return
@@ -96,4 +92,4 @@ class DropPrivileges(Service):
         os.setresgid(identity.gid, identity.gid, identity.gid)
         os.setresuid(identity.uid, identity.uid, identity.uid)
         os.umask(0o007)
-        log.info("became user {uid}, group {gid}", uid=identity.uid, gid=identity.gid)
+        log.info("became {detail}", detail=f"user {identity.uid}, group {identity.gid}")

@@ -21,7 +21,7 @@ import msgspec
 from attrs import define, field
 from msgspec import NODEFAULT, Meta, Struct
 
-__all__ = ["FieldInfo", "Problems", "describe_type", "fields_of", "key_text", "read", "split_type"]
+__all__ = ["FieldInfo", "Problems", "describe_type", "fields_of", "key_text", "quoted", "read", "split_type"]
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+\Z")
 _QUANTITY = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*\Z")
@@ -83,7 +83,7 @@ def key_text(path: Path) -> str:
         if isinstance(step, int):
             text += f"[{step}]"
             continue
-        bare = step if _BARE_KEY.match(step) else _short_quoted(step)
+        bare = step if _BARE_KEY.match(step) else quoted(step)
         text += f".{bare}" if text else bare
     return text
 
@@ -274,7 +274,7 @@ def _short(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return _short_quoted(value)
+        return quoted(value)
     if isinstance(value, Mapping):
         return "a table"
     if isinstance(value, list):
@@ -283,7 +283,7 @@ def _short(value: Any) -> str:
     return text if len(text) <= 40 else text[:40] + "…"
 
 
-def _short_quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """In quotes, without control characters, cut."""
     cut = text if len(text) <= 60 else text[:60] + "…"
     cut = "".join(c if c.isprintable() else "�" for c in cut)

@@ -102,10 +102,9 @@ class DomainsWatcher(Service):
             log.failure("the new configuration could not be taken")
             return
         log.info(
-            "{file} was read: {domains} domains, {accounts} accounts",
+            "{file} was read: {count} accounts",
             file=str(self._path),
-            domains=len(domains.domains),
-            accounts=len(domains.accounts),
+            count=len(domains.accounts),
         )
 
 

@@ -157,7 +157,7 @@ class ControlProtocol(BoundedAMP):
             keywords = self._keywords(serial, method, arguments)
         except MailError as e:
             return _outcome({"refused": {"detail": e.detail, "problems": []}})
-        log.info("control: {method}", method=method)
+        log.info("control: {command}", command=method)
         running = ensureDeferred(self._run(method, keywords))
         self._running[serial] = running
         running.addBoth(self._ran, serial, method)
@@ -199,7 +199,7 @@ class ControlProtocol(BoundedAMP):
         elif result.check(CancelledError):
             detail = "cancelled"
         else:
-            log.failure("control: {method} failed", failure=result, method=method)
+            log.failure("control: {command} failed", failure=result, command=method)
             detail = "internal error, see the log"
         return {"outcome": json.dumps({"refused": {"detail": detail, "problems": list(problems)[:1000]}})}
 

@@ -1,0 +1,78 @@
+"""The annotated examples are valid and complete; the pages are well formed."""
+
+from __future__ import annotations
+
+import io
+import tomllib
+from typing import Any
+
+import docutils.core  # type: ignore[import-untyped]
+import msgspec
+from twisted.trial.unittest import SynchronousTestCase
+
+from moxtwisted.config.describe import annotated_example, rst_pages, toml_value
+from moxtwisted.config.load import parse_domains, parse_static
+from moxtwisted.config.reading import fields_of, struct_of
+from moxtwisted.config.schema import DomainsConfig, StaticConfig
+
+
+class ExampleTests(SynchronousTestCase):
+    def test_static_example_is_valid(self) -> None:
+        """The described mox.conf is a mox.conf."""
+        config = parse_static(annotated_example(StaticConfig).encode())
+        self.assertEqual(config.hostname, "mail.example.org")
+
+    def test_domains_example_is_valid(self) -> None:
+        """The described domains.conf is one, and fits the described mox.conf."""
+        static = parse_static(annotated_example(StaticConfig).encode())
+        parse_domains(annotated_example(DomainsConfig).encode(), static)
+
+    def check_complete(self, struct: Any, table: dict[str, Any], path: str) -> None:
+        """Every key is there, in all tables."""
+        for info in fields_of(struct):
+            self.assertIn(info.name, table, path)
+            value = table[info.name]
+            inner = struct_of(info.type)
+            if inner is not None:
+                self.check_complete(inner, value, f"{path}.{info.name}")
+
+    def test_complete(self) -> None:
+        """Every key stands in the example."""
+        table = tomllib.loads(annotated_example(StaticConfig))
+        self.check_complete(StaticConfig, table, "")
+        for listener in table["listeners"].values():
+            for service in ("tls", "smtp", "submission", "submissions", "imap", "imaps", "lmtp"):
+                self.assertIn(service, listener)
+        table = tomllib.loads(annotated_example(DomainsConfig))
+        self.check_complete(DomainsConfig, table, "")
+
+    def test_defaults_are_shown(self) -> None:
+        """What the example shows for limits is what holds without it."""
+        table = tomllib.loads(annotated_example(StaticConfig))
+        smallest = parse_static(
+            b'hostname="h.example"\n[postmaster]\naccount="a"\n[listeners.x]\nips=["::1"]\n[listeners.x.smtp]\n'
+        )
+        self.assertEqual(msgspec.convert(table["limits"], type(smallest.limits)), smallest.limits)
+
+    def test_toml_values(self) -> None:
+        """Values are written so that they are read again."""
+        values: tuple[Any, ...] = (True, 3, 1.5, 'a"b\\c\n\x1b', ["x", {"k y": 1}], {}, "ü")
+        for value in values:
+            self.assertEqual(tomllib.loads("v = " + toml_value(value))["v"], value)
+
+
+class PagesTests(SynchronousTestCase):
+    def test_pages(self) -> None:
+        """Docutils finds nothing wrong with the pages."""
+        for name, text in rst_pages().items():
+            complaints = io.StringIO()
+            docutils.core.publish_doctree(
+                text,
+                settings_overrides={
+                    "warning_stream": complaints,
+                    "report_level": 1,
+                    "syntax_highlight": "none",
+                },
+            )
+            # Sphinx's code-block is docutils' code.
+            self.assertEqual(complaints.getvalue(), "", name)
