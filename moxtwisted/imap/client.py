@@ -249,10 +249,15 @@ class Client:
         return self.send(c.Idle(self.new_tag()))
 
     def done(self) -> None:
-        """End IDLE."""
-        if self._current and isinstance(self._current[0].command, c.Idle):
-            self._current[0].granted = False
+        """End IDLE, at once or as soon as it is granted."""
+        if not self._current or not isinstance(self._current[-1].command, c.Idle):
+            return
+        pending = self._current[-1]
+        if pending.granted:
+            pending.granted = False
             self._out.append(b"DONE\r\n")
+        elif not pending.segments:
+            pending.segments.append(b"DONE\r\n")
 
     def logout(self) -> bytes:
         """LOGOUT; its tag."""

@@ -141,7 +141,9 @@ def _authenticate(tag: bytes, cursor: Cursor) -> c.Command:
     response: bytes | None = None
     if not cursor.at_end():
         cursor.space()
-        encoded = cursor.base64_or_equals()
+        encoded = cursor.rest()
+        if not encoded:
+            raise CommandError("expected an initial response")
         # RFC 4959 section 3: "=" is an initial response without octets.
         response = b"" if encoded == b"=" else decode_base64(encoded)
     return c.Authenticate(tag, mechanism, response)

@@ -130,8 +130,8 @@ class Cursor:
         """An C{atom} in upper case."""
         return self.scan(_ATOM, what).upper()
 
-    def base64_or_equals(self) -> bytes:
-        """The rest of the command, as it is: an initial SASL response."""
+    def rest(self) -> bytes:
+        """The rest of the command, as it is."""
         rest = self.text[self.position :]
         self.position = len(self.text)
         return rest

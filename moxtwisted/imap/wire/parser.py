@@ -284,7 +284,7 @@ class CommandReader:
         limit = self.limits.line_octets
         if end < 0:
             self._searched = len(buffer)
-            if len(buffer) - start > limit:
+            if len(buffer) - start > limit + 1:  # one for the CR of a line that is just short enough
                 return self._refuse_line(buffer[start : start + limit])
             return None
         # RFC 9051 section 2.2 has CRLF; we also take LF alone, which people type. CR elsewhere is no token's octet.

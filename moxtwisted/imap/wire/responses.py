@@ -144,9 +144,12 @@ def _strings(value: Value) -> tuple[str, ...]:
     """A list of atoms or strings, decoded."""
     if not isinstance(value, tuple):
         raise CommandError("expected a list")
-    return tuple(
-        [str(item) if isinstance(item, int) else (item or b"").decode("utf-8", "replace") for item in value]
-    )
+    found: list[str] = []
+    for item in value:
+        if isinstance(item, tuple):
+            raise CommandError("expected a list of words")
+        found.append(str(item) if isinstance(item, int) else (item or b"").decode("utf-8", "replace"))
+    return tuple(found)
 
 
 def _rest_words(cursor: ResponseCursor) -> tuple[str, ...]:
@@ -276,7 +279,10 @@ def _namespace(cursor: ResponseCursor) -> Response:
         if index:
             cursor.space()
         pairs: list[tuple[str, str | None]] = []
-        for pair in cursor.value() or ():
+        prefixes = cursor.value() or ()
+        if not isinstance(prefixes, tuple):
+            raise CommandError("expected a list of prefixes")
+        for pair in prefixes:
             if not isinstance(pair, tuple) or len(pair) < 2 or not isinstance(pair[0], bytes):
                 raise CommandError("expected prefix and separator")
             separator = pair[1].decode("ascii", "replace") if isinstance(pair[1], bytes) else None

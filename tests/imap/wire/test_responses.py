@@ -1,0 +1,230 @@
+"""Reading a server's responses."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from moxtwisted.imap.wire import render
+from moxtwisted.imap.wire import responsedata as r
+from moxtwisted.imap.wire.responses import MAX_DEPTH, ResponseLimits, ResponseReader
+from moxtwisted.imap.wire.sequence import SequenceSet
+from tests.imap.wire.reading import cut
+
+
+def read(*pieces: bytes, limits: ResponseLimits | None = None) -> list[r.Response]:
+    reader = ResponseReader(limits)
+    found: list[r.Response] = []
+    for piece in pieces:
+        reader.receive(piece)
+        while (response := reader.next()) is not None:
+            found.append(response)
+    return found
+
+
+def numbers(text: bytes) -> SequenceSet:
+    return SequenceSet.parse(text)
+
+
+PIECES = [b"* ", b"1 ", b"FETCH ", b"(", b")", b"{1}\r\n", b"LIST ", b'"', b"OK [", b"]", b"x", b" ", b"\r\n"]
+ENVELOPE = (
+    b'* 12 FETCH (ENVELOPE ("Wed, 17 Jul 1996 02:23:25 -0700 (PDT)" "IMAP4rev2 WG mtg summary and minutes" '
+    b'(("Terry Gray" NIL "gray" "cac.washington.edu")) (("Terry Gray" NIL "gray" "cac.washington.edu")) NIL '
+    b'((NIL NIL "imap" "cac.washington.edu")) NIL NIL NIL "<B27397-0100000@cac.washington.ed>") '
+    b'BODY (("TEXT" "PLAIN" ("CHARSET" "US-ASCII") NIL NIL "7BIT" 1152 23)("TEXT" "HTML" NIL NIL NIL "7BIT" 9 1) "MIXED"))\r\n'
+)
+
+SESSION = (
+    b"* OK [CAPABILITY IMAP4rev1 LITERAL+] ready {3}\r\n* 3 EXISTS\r\n"
+    + ENVELOPE
+    + b"* 2 FETCH (UID 7 BODY[HEADER.FIELDS (SUBJECT)] {5}\r\na\r\nb\n BINARY[1] ~{2}\r\n\0\xff)\r\n"
+    b"* LIST (\\Noinferiors) NIL {3}\r\na b\r\n+ go on\r\na1 OK [READ-WRITE] done\r\n* bad (\r\n* X-FOO {3}\r\nbar x\r\n"
+)
+
+
+class ReadTests(SynchronousTestCase):
+    def check(self, cases: dict[bytes, r.Response]) -> None:
+        """Each line is that response."""
+        for line, wanted in cases.items():
+            self.assertEqual(read(line + b"\r\n"), [wanted], line)
+
+    def test_status_responses(self) -> None:
+        """Status responses with their codes."""
+        code = r.ResponseCode
+        status = r.StatusResponse
+        self.check(
+            {
+                b"a OK done": status(b"a", "OK", "done"),
+                b"* bye see you {5}": status(None, "BYE", "see you {5}"),
+                b"* OK [UNSEEN 17] first": status(None, "OK", "first", code("UNSEEN", 17)),
+                b"* OK [PERMANENTFLAGS (\\Deleted \\*)] x": status(
+                    None, "OK", "x", code("PERMANENTFLAGS", ("\\Deleted", "\\*"))
+                ),
+                b"a OK [APPENDUID 38505 3955:3957] x": status(
+                    b"a", "OK", "x", code("APPENDUID", r.AppendUid(38505, numbers(b"3955:3957")))
+                ),
+                b"a OK [COPYUID 1 304,319:320 3956:3958] x": status(
+                    b"a",
+                    "OK",
+                    "x",
+                    code("COPYUID", r.CopyUid(1, numbers(b"304,319:320"), numbers(b"3956:3958"))),
+                ),
+                b"a OK [MODIFIED 7,9] x": status(b"a", "OK", "x", code("MODIFIED", numbers(b"7,9"))),
+                b"a NO [BADCHARSET (UTF-8)] x": status(b"a", "NO", "x", code("BADCHARSET", ("UTF-8",))),
+                b"a NO [read-only] x": status(b"a", "NO", "x", code("READ-ONLY")),
+                b"a NO [X-Y a b] x": status(b"a", "NO", "x", code("X-Y", "a b")),
+                b"a OK [UIDNEXT x] y": status(b"a", "OK", "y", code("UIDNEXT", "x")),
+                b"a OK": status(b"a", "OK", ""),
+            }
+        )
+
+    def test_mailbox_data(self) -> None:
+        """Responses about mailboxes."""
+        self.check(
+            {
+                b"* CAPABILITY IMAP4rev2 idle": r.Capabilities(("IMAP4REV2", "IDLE")),
+                b"* ENABLED": r.Enabled(()),
+                b"* FLAGS (\\Seen $Junk)": r.FlagsData(("\\Seen", "$Junk")),
+                b'* LIST (\\Sent) "/" "Entw&APw-rfe"': r.ListData(("\\Sent",), "/", "Entwürfe"),
+                b'* LIST () "." inbox': r.ListData((), ".", "INBOX"),
+                b"* LIST () NIL bad&name": r.ListData((), None, "bad&name"),
+                b'* LIST () "/" foo ("CHILDINFO" ("SUBSCRIBED"))': r.ListData(
+                    (), "/", "foo", {"CHILDINFO": (b"SUBSCRIBED",)}
+                ),
+                b'* LSUB (\\Noselect) "/" x': r.ListData(("\\Noselect",), "/", "x", lsub=True),
+                b"* STATUS x (MESSAGES 231 mailboxid (F1) APPENDLIMIT NIL)": r.StatusData(
+                    "x", {"MESSAGES": 231, "MAILBOXID": "F1", "APPENDLIMIT": None}
+                ),
+                b"* SEARCH 2 84 882": r.SearchData((2, 84, 882)),
+                b"* SEARCH": r.SearchData(()),
+                b"* SEARCH 2 5 (MODSEQ 917162500)": r.SearchData((2, 5), 917162500),
+                b'* ESEARCH (TAG "a3") UID ALL 4:19,21 COUNT 3': r.EsearchData(
+                    b"a3", uid=True, items={"ALL": numbers(b"4:19,21"), "COUNT": 3}
+                ),
+                b"* ESEARCH": r.EsearchData(None, uid=False, items={}),
+                b'* NAMESPACE (("" "/")) NIL (("Shared/" "/"))': r.NamespaceData(
+                    (("", "/"),), (), (("Shared/", "/"),)
+                ),
+                b'* ID ("name" "x" "v" NIL)': r.IdData({"name": "x", "v": None}),
+                b"* ID NIL": r.IdData({}),
+            }
+        )
+
+    def test_message_data(self) -> None:
+        """Responses about messages."""
+        self.check(
+            {
+                b"* 23 EXISTS": r.Exists(23),
+                b"* 0 RECENT": r.Recent(0),
+                b"* 44 EXPUNGE": r.Expunged(44),
+                b"* VANISHED (EARLIER) 41,43:116": r.VanishedData(numbers(b"41,43:116"), earlier=True),
+                b"* VANISHED 1": r.VanishedData(numbers(b"1")),
+                b'* 1 FETCH (FLAGS (\\seen x) UID 9 MODSEQ (65) RFC822.SIZE 44827 INTERNALDATE "17-Jul-1996 02:44:25 -0700")': (
+                    r.Fetched(
+                        1,
+                        {
+                            "FLAGS": ("\\Seen", "x"),
+                            "UID": 9,
+                            "MODSEQ": 65,
+                            "RFC822.SIZE": 44827,
+                            "INTERNALDATE": datetime(1996, 7, 17, 9, 44, 25, tzinfo=UTC),
+                        },
+                    )
+                ),
+                b"* 1 FETCH (EMAILID (M6) THREADID NIL SAVEDATE NIL BINARY.SIZE[1] 5 BODY[TEXT]<0> NIL)": r.Fetched(
+                    1,
+                    {
+                        "EMAILID": "M6",
+                        "THREADID": None,
+                        "SAVEDATE": None,
+                        "BINARY.SIZE[1]": 5,
+                        "BODY[TEXT]<0>": None,
+                    },
+                ),
+            }
+        )
+
+    def test_structures(self) -> None:
+        """ENVELOPE and BODY are nested tuples."""
+        fetched = read(ENVELOPE)[0]
+        assert isinstance(fetched, r.Fetched)
+        envelope, body = fetched.items["ENVELOPE"], fetched.items["BODY"]
+        self.assertEqual(envelope[2], ((b"Terry Gray", None, b"gray", b"cac.washington.edu"),))
+        self.assertEqual(len(envelope), 10)
+        self.assertEqual((body[0][6], body[1][1], body[2]), (1152, b"HTML", b"MIXED"))
+
+    def test_bad_responses(self) -> None:
+        """What cannot be read is said, and the rest is read."""
+        for line in (
+            b"",
+            b"*",
+            b"* ",
+            b"hello",
+            b"* 1 FETCH (",
+            b"* 1 FETCH (UID x)",
+            b"* LIST x",
+            b"a EXISTS",
+            b"* STATUS x (A)",
+        ):
+            found = read(line + b"\r\n* 1 EXISTS\r\n")
+            self.assertIsInstance(found[0], r.BadResponse, line)
+            self.assertEqual(found[1:], [r.Exists(1)])
+
+    def test_other_data(self) -> None:
+        """Data of unknown names is handed on."""
+        self.assertEqual(
+            read(b"* QUOTA x (STORAGE 1 2)\r\n"), [r.OtherData("QUOTA", b"QUOTA x (STORAGE 1 2)")]
+        )
+
+    def test_depth(self) -> None:
+        """Nesting is limited."""
+        for depth, of in {
+            MAX_DEPTH - 1: r.Fetched,
+            MAX_DEPTH + 1: r.BadResponse,
+            100000: r.BadResponse,
+        }.items():
+            text = b"* 1 FETCH (BODY " + b"(" * depth + b"x" + b")" * depth + b")\r\n"
+            self.assertIsInstance(read(text)[0], of)
+
+    def test_limits(self) -> None:
+        """A line or literal over the limits ends the reading."""
+        limits = ResponseLimits(line_octets=100, literal_octets=50, response_octets=80)
+        for text in (
+            b"x" * 101,
+            b"* 1 FETCH (BODY[] {51}\r\n",
+            b"* 1 FETCH (BODY[] {40}\r\n" + b"x" * 40 + b" A {40}\r\n",
+        ):
+            found = read(text, b"* 1 EXISTS\r\n", limits=limits)
+            self.assertEqual([type(response) for response in found], [r.BadResponse])
+
+    @given(st.lists(st.integers(0, len(SESSION)), max_size=20))
+    @settings(max_examples=100, deadline=None)
+    def test_any_cuts(self, places: list[int]) -> None:
+        """Cuts make no difference."""
+        whole = read(SESSION)
+        self.assertEqual(read(*cut(SESSION, places)), whole)
+        self.assertEqual(len(whole), 9)
+
+    @given(st.binary(max_size=200) | st.lists(st.sampled_from(PIECES)).map(b"".join))
+    @settings(max_examples=200, deadline=None)
+    def test_any_octets(self, text: bytes) -> None:
+        """Any octets give responses, never an exception."""
+        read(text + b"\r\n")
+
+
+class OwnServerTests(SynchronousTestCase):
+    def test_what_we_render_is_read(self) -> None:
+        """What our server writes is read as it was meant."""
+        text = render.list_response("a/ü b", ["\\HasChildren"], utf8=False) + render.fetch(
+            3, [b"UID 7", b"BODY[] " + render.literal(b"x\r\n"), b"FLAGS " + render.flags(["\\Seen"])]
+        )
+        self.assertEqual(
+            read(text),
+            [
+                r.ListData(("\\HasChildren",), "/", "a/ü b"),
+                r.Fetched(3, {"UID": 7, "BODY[]": b"x\r\n", "FLAGS": ("\\Seen",)}),
+            ],
+        )
