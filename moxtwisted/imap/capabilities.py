@@ -9,11 +9,12 @@ and what the operator took away from an account goes after it::
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 from moxtwisted.imap.settings import ServerSettings
 
-__all__ = ["CAPABILITIES", "after_login", "before_login", "mechanism_allowed"]
+__all__ = ["CAPABILITIES", "after_login", "before_login", "mechanism_allowed", "shared"]
 
 CAPABILITIES: Final = (
     "IMAP4rev2",
@@ -66,6 +67,13 @@ def mechanism_allowed(
         # RFC 5802 section 6: channel binding needs a channel.
         return tls
     return tls or settings.allow_plain_without_tls or mechanism not in _PLAIN_TEXT
+
+
+@lru_cache(maxsize=256)
+def shared(capabilities: tuple[str, ...]) -> tuple[tuple[str, ...], frozenset[str]]:
+    """The list, and the same as a set, APPENDLIMIT without its number; one pair for all connections that have it."""
+    names = ("APPENDLIMIT" if name.startswith("APPENDLIMIT=") else name for name in capabilities)
+    return capabilities, frozenset(names)
 
 
 def _all(append_limit: int, disabled: frozenset[str]) -> Iterable[str]:

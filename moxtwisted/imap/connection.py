@@ -21,7 +21,7 @@ from attrs import define, field
 from moxtwisted.errors import MailboxMissingError, MailError
 from moxtwisted.identifiers import IdentifierError, parse_mailbox_name
 from moxtwisted.imap.backend import IAuthenticator, ISelectedMailbox, ISession, MailboxInfo
-from moxtwisted.imap.capabilities import after_login, before_login
+from moxtwisted.imap.capabilities import after_login, before_login, shared
 from moxtwisted.imap.settings import ServerSettings
 from moxtwisted.imap.states import State
 from moxtwisted.imap.view import SessionView
@@ -166,7 +166,7 @@ class Connection:
         if self._capabilities is None:
             if self.session is None:
                 transport = self.transport
-                self._capabilities = before_login(
+                names = before_login(
                     self.settings,
                     self.authenticator.mechanisms,
                     tls=transport.tls,
@@ -174,12 +174,8 @@ class Connection:
                 )
             else:
                 session = self.session
-                self._capabilities = after_login(
-                    self.settings, session.append_limit, session.disabled_capabilities
-                )
-            self._offered = frozenset(
-                name.partition("=")[0] if name[:11] == "APPENDLIMIT" else name for name in self._capabilities
-            )
+                names = after_login(self.settings, session.append_limit, session.disabled_capabilities)
+            self._capabilities, self._offered = shared(names)
         return self._capabilities
 
     @property

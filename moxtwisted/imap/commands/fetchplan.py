@@ -122,9 +122,11 @@ def _column(column: int, render: Callable[[Sequence[Any]], Sequence[Any]] | None
     return lambda batch: render(batch.columns[column])
 
 
-def internal_dates(seconds: Sequence[int]) -> list[bytes]:
-    """Quoted C{date-time}s in UTC; the days are rendered once each."""
-    days: dict[int, bytes] = {}
+def internal_dates(seconds: Sequence[int], days: dict[int, bytes]) -> list[bytes]:
+    """Quoted C{date-time}s in UTC.
+
+    @param days: beginnings that were rendered already, by day; is added to.
+    """
     rendered = []
     for value in seconds:
         day, rest = divmod(value, _DAY)
@@ -136,14 +138,21 @@ def internal_dates(seconds: Sequence[int]) -> list[bytes]:
     return rendered
 
 
+def _dates(column: int) -> _Values:
+    days: dict[int, bytes] = {}
+    return lambda batch: internal_dates(batch.columns[column], days)
+
+
 def _bodies(structures: Sequence[bytes]) -> list[bytes]:
     return [body_from_bodystructure(s) for s in structures]
 
 
+_DATES: Final[dict[type[f.FetchAttribute], tuple[bytes, int]]] = {
+    f.InternalDate: (b"INTERNALDATE %b", b.INTERNALDATE),
+    f.SaveDate: (b"SAVEDATE %b", b.SAVEDATE),
+}
 _SIMPLE: Final[dict[type[f.FetchAttribute], tuple[bytes, int, _Values]]] = {
-    f.InternalDate: (b"INTERNALDATE %b", b.INTERNALDATE, _column(b.INTERNALDATE, internal_dates)),
     f.Rfc822Size: (b"RFC822.SIZE %d", b.SIZE, _column(b.SIZE)),
-    f.SaveDate: (b"SAVEDATE %b", b.SAVEDATE, _column(b.SAVEDATE, internal_dates)),
     # RFC 8474 sections 5.1 and 5.2
     f.EmailId: (b"EMAILID (M%d)", b.EMAIL, _column(b.EMAIL)),
     f.ThreadId: (b"THREADID (T%d)", b.THREAD, _column(b.THREAD)),
@@ -247,7 +256,11 @@ def compile_plan(
         if isinstance(attribute, f.Uid | f.Flags | f.ModSeq):
             continue
         simple = _SIMPLE.get(type(attribute))
-        if simple is not None:
+        date = _DATES.get(type(attribute))
+        if date is not None:
+            template, column = date
+            of = _dates(column)
+        elif simple is not None:
             template, column, of = simple
         else:
             item = _body_item(attribute)
