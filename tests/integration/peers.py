@@ -35,7 +35,7 @@ PEERS = {
     peer.program: peer
     for peer in (
         Peer("curl", "curl"),
-        Peer("dovecot", "dovecot-imapd", root_only=True),
+        Peer("dovecot", "dovecot-imapd"),
         Peer("fetchmail", "fetchmail"),
         Peer("getmail", "getmail6"),
         Peer("mbsync", "isync"),
