@@ -95,10 +95,17 @@ class SmtplibTests(LiveTestCase):
         connection.login(ACCOUNT, PASSWORD)
 
     def test_lmtp_answers_for_each_recipient(self) -> None:
-        """Over LMTP, two recipients in one transaction are one message each in the account they share, or one; both are answered."""
+        """Over LMTP each recipient has an answer of its own after the message."""
         letter = self.letter()
         connection = self.smtp(LMTP)
-        self.assertEqual(connection.sendmail(SENDER, ["one@localhost", "two@localhost"], letter), {})
+        connection.ehlo()
+        connection.mail(SENDER)
+        for recipient in ("one@localhost", "two@localhost"):
+            self.assertEqual(connection.rcpt(recipient)[0], 250)
+        self.assertEqual(connection.docmd("DATA")[0], 354)
+        # smtplib's own data() reads one answer
+        connection.send(letter + b".\r\n")
+        self.assertEqual([connection.getreply()[0] for _ in range(2)], [250, 250])
         self.assertGreaterEqual(len(self.found(letter)), 1)
 
     def test_extensions(self) -> None:

@@ -1,0 +1,126 @@
+"""Every file in examples/ is run, and does what its docstring says."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+import smtplib
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+ANY_PORT = "tcp:0:interface=127.0.0.1"
+
+
+def load(name: str) -> ModuleType:
+    """Import an example, which is no package."""
+    spec = importlib.util.spec_from_file_location(f"examples_{name}", EXAMPLES / f"{name}.py")
+    if spec is None or spec.loader is None:
+        raise LookupError(name)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class EveryExampleTests(SynchronousTestCase):
+    """What holds for all of them."""
+
+    def test_each_has_a_test_here(self) -> None:
+        """There is no example that this module does not run."""
+        text = Path(__file__).read_text()
+        missing = [path.name for path in EXAMPLES.glob("*.py") if f'"{path.stem}"' not in text]
+        self.assertEqual(missing, [])
+
+    def test_importing_one_starts_nothing(self) -> None:
+        """An example can be imported without a reactor being chosen."""
+        for path in sorted(EXAMPLES.glob("*.py")):
+            program = (
+                f"import runpy, sys; runpy.run_path({str(path)!r}, run_name='example')\n"
+                "sys.exit('twisted.internet.reactor' in sys.modules)"
+            )
+            result = subprocess.run(
+                [sys.executable, "-c", program],
+                cwd=EXAMPLES.parent,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            self.assertEqual(result.returncode, 0, f"{path.name}: {result.stderr}")
+
+
+class ExampleTestCase(TestCase):
+    """Examples in this process, with blocking clients in a thread."""
+
+    timeout = 60
+
+    def setUp(self) -> None:
+        """Catch what is printed."""
+        self.printed = io.StringIO()
+        stack = contextlib.ExitStack()
+        stack.enter_context(contextlib.redirect_stdout(self.printed))
+        self.addCleanup(stack.close)
+
+    async def serve(self, name: str) -> int:
+        """Start an example that serves; its port."""
+        port = await load(name).main(reactor, ANY_PORT)
+        self.addCleanup(port.stopListening)
+        number: int = port.getHost().port
+        return number
+
+
+class SMTPExampleTests(ExampleTestCase):
+    """SMTP and LMTP."""
+
+    async def test_smtp_server(self) -> None:
+        """The SMTP server prints what smtplib sends it."""
+        port = await self.serve("smtp_server")
+
+        def send() -> dict[str, Any]:
+            with smtplib.SMTP("127.0.0.1", port, timeout=30) as smtp:
+                return smtp.sendmail(
+                    "me@example.org", ["you@example.org"], b"Subject: hello\r\n\r\nIs there anybody?\r\n"
+                )
+
+        self.assertEqual(await deferToThread(send), {})
+        self.assertIn(
+            "From me@example.org to you@example.org",
+            self.printed.getvalue().replace("<", "").replace(">", ""),
+        )
+        self.assertIn("Is there anybody?", self.printed.getvalue())
+
+    async def test_lmtp_server(self) -> None:
+        """The LMTP server answers for each recipient: one is full, the other is not."""
+        port = await self.serve("lmtp_server")
+
+        def send() -> list[int]:
+            with smtplib.LMTP("127.0.0.1", port) as lmtp:
+                lmtp.ehlo()
+                lmtp.mail("me@example.org")
+                lmtp.rcpt("full@example.org")
+                lmtp.rcpt("you@example.org")
+                lmtp.docmd("DATA")
+                lmtp.send(b"Subject: hello\r\n\r\nHello.\r\n.\r\n")
+                # smtplib reads one answer to a message, LMTP has one for each recipient
+                return [lmtp.getreply()[0], lmtp.getreply()[0]]
+
+        self.assertEqual(await deferToThread(send), [452, 250])
+        self.assertIn("for you@example.org", self.printed.getvalue().replace("<", "").replace(">", ""))
+
+    async def test_smtp_client(self) -> None:
+        """The client says of each recipient what became of it, here at the example server."""
+        port = await self.serve("smtp_server")
+        message = b"Subject: hello\r\n\r\nFrom the other example.\r\n"
+        client = load("smtp_client")
+        await client.main(
+            reactor, f"tcp:127.0.0.1:{port}", "me@example.org", "you@example.org", message=message
+        )
+        self.assertIn("From the other example.", self.printed.getvalue())
+        self.assertRegex(self.printed.getvalue(), r"you@example.org>? delivered at .*: 250")
