@@ -33,13 +33,11 @@ def _enforce(profile: str, text: str) -> str:
     try:
         prepared: str = precis_i18n.get_profile(profile).enforce(text)
     except UnicodeEncodeError as e:
-        # the exception's own text quotes the input, which may be a password
-        raise PreparationError(f"refused by PRECIS profile {profile}") from _without_input(e)
-    return prepared
-
-
-def _without_input(error: UnicodeEncodeError) -> Exception | None:
-    return ValueError(error.reason) if error.reason else None
+        why = e.reason
+    else:
+        return prepared
+    # Raised out here: the library's exception holds the input, which may be a password, and would come along as context.
+    raise PreparationError(f"refused by PRECIS profile {profile}: {why}")
 
 
 def password(text: str) -> str:
