@@ -37,6 +37,7 @@ from moxtwisted.imap.wire.grammar import (
     uid_arguments,
 )
 from moxtwisted.imap.wire.lexer import CommandError, Cursor
+from moxtwisted.imap.wire.skipping import Skipper
 
 __all__ = [
     "AppendChunk",
@@ -142,8 +143,6 @@ Event = (
 _HEAD = re.compile(rb'([^\x00-\x20(){%*"\\+\x7f-\xff]+) ([A-Za-z]+)(?= |$)')
 _TAG = re.compile(rb'([^\x00-\x20(){%*"\\+\x7f-\xff]+)(?: |$)')
 _MARK = re.compile(rb"(~?)\{([0-9]{1,20})(\+?)\}$")
-_MARK_OCTETS = 32
-"""More than any announcement of a literal within the limits has."""
 
 
 class _State(Enum):
@@ -151,9 +150,8 @@ class _State(Enum):
     LITERAL = 2
     ANNOUNCED = 3
     MESSAGE = 4
-    SKIP_LINE = 5
-    SKIP_LITERAL = 6
-    DEAD = 7
+    SKIP = 5
+    DEAD = 6
 
 
 class _Mode(Enum):
@@ -185,16 +183,14 @@ class CommandReader:
         self._state = _State.LINE
         self._mode = _Mode.COMMAND
         self._mode_tag = b""
-        self._skipped = 0
-        self._skip_tail = b""
+        self._skipper = Skipper(0)
         self._remaining = 0
         self._steps = {
             _State.LINE: self._line,
             _State.LITERAL: self._literal,
             _State.ANNOUNCED: self._wait,
             _State.MESSAGE: self._message,
-            _State.SKIP_LINE: self._skip_line,
-            _State.SKIP_LITERAL: self._skip_literal,
+            _State.SKIP: self._skip,
             _State.DEAD: self._wait,
         }
         self._progress = False
@@ -312,9 +308,7 @@ class CommandReader:
             tag = self._mode_tag
             self._mode = _Mode.COMMAND
         self._reset()
-        self._skipped = 0
-        self._skip_tail = b""
-        self._state = _State.SKIP_LINE
+        self._start_skipping(None)
         return BadCommand(tag, "line is too long")
 
     def _read_tag(self, line: bytes) -> bytes | None:
@@ -525,46 +519,19 @@ class CommandReader:
 
     # -- reading over -----------------------------------------------------------------------------------------------
 
-    def _start_skipping(self, size: int) -> None:
-        """Read over a literal that the client sends anyway, and the rest of its command."""
-        self._skipped = 0
-        self._skip_tail = b""
-        self._remaining = size
-        self._state = _State.SKIP_LITERAL
+    def _start_skipping(self, literal_octets: int | None) -> None:
+        """Read over the rest of the command: from inside a line, or a literal that the client sends anyway."""
+        self._skipper = Skipper(self.limits.skip_octets, literal_octets)
+        self._state = _State.SKIP
 
-    def _skip_literal(self) -> Event | None:
-        if self._skipped + self._remaining > self.limits.skip_octets:
+    def _skip(self) -> Event | None:
+        skipper = self._skipper
+        self._position = skipper.skip(self._buffer, self._position)
+        if skipper.exceeded:
             return self._give_up()
-        taken = min(self._remaining, len(self._buffer) - self._position)
-        self._position += taken
-        self._remaining -= taken
-        self._skipped += taken
-        if not self._remaining:
-            self._skip_tail = b""
-            self._state = _State.SKIP_LINE
-            self._progress = True
-        return None
-
-    def _skip_line(self) -> Event | None:
-        """Read over a line and, if it announces a literal that comes unasked, over that and the next line."""
-        buffer, start = self._buffer, self._position
-        end = buffer.find(b"\n", start)
-        stop = len(buffer) if end < 0 else end
-        self._skipped += stop - start
-        if self._skipped > self.limits.skip_octets:
-            return self._give_up()
-        self._skip_tail = (self._skip_tail + buffer[max(start, stop - _MARK_OCTETS) : stop])[-_MARK_OCTETS:]
-        if end < 0:
-            self._position = stop
-            return None
-        self._position = end + 1
-        self._progress = True
-        mark = _MARK.search(self._skip_tail.removesuffix(b"\r"))
-        if mark is not None and mark.group(3):
-            self._remaining = int(mark.group(2))
-            self._state = _State.SKIP_LITERAL
-        else:
+        if skipper.done:
             self._state = _State.LINE
+            self._progress = True
         return None
 
     def _give_up(self) -> TooMuch:
