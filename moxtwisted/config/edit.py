@@ -78,7 +78,9 @@ class ConfigurationEditor:
             document = tomlkit.parse(text)
             change(document, loaded)
             data = tomlkit.dumps(document).encode("utf-8")
-        except tomlkit.exceptions.TOMLKitError as e:
+        except MailError:
+            raise
+        except (tomlkit.exceptions.TOMLKitError, ValueError) as e:
             # Dotted keys and tables on one line can be written so that nothing may be added to them.
             where = loaded.domains_path
             raise ConfigurationError(
