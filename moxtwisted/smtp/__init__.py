@@ -10,6 +10,7 @@ Where to look, from the wire inwards::
     client       the client machine, the same shape from the other side
     interfaces   what a host implements (ISMTPHandlerFactory, ISMTPHandler, IMessageSink)
     settings     ServerSettings: every limit, time-out and option
+    handlers     ready-made handlers to begin with
     protocol     the Twisted server protocol and its factory
     agent        the Twisted client: send_mail()
     testing      in-memory doubles for tests of hosts

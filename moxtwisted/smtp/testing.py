@@ -7,7 +7,7 @@
     link.say(b"NOOP\\r\\n")                    # b"250 2.0.0 ok\\r\\n"
 
 
-L{MemoryHandlers} keeps to the same interfaces as a real host and may be used as one (the examples do).
+L{MemoryHandlers} keeps to the same interfaces as a real host and may be used as one.
 """
 
 from __future__ import annotations
@@ -16,21 +16,22 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from attrs import define, field
+from attrs import define
 from zope.interface import implementer
 
 from moxtwisted.address import Path
 from moxtwisted.sasl.outcome import Success
 from moxtwisted.smtp.dialogue import Dialogue
 from moxtwisted.smtp.envelope import MailParameters, RcptParameters, Transaction
-from moxtwisted.smtp.interfaces import IMessageSink, ISMTPHandler, ISMTPHandlerFactory
+from moxtwisted.smtp.handlers import MemorySink
+from moxtwisted.smtp.interfaces import ISMTPHandler, ISMTPHandlerFactory
 from moxtwisted.smtp.peer import Peer, TLSInfo
 from moxtwisted.smtp.replies import Reply
 from moxtwisted.smtp.server import ServerMachine
 from moxtwisted.smtp.settings import ServerSettings
 from moxtwisted.smtp.states import State
 
-__all__ = ["MemoryHandler", "MemoryHandlers", "MemoryLink", "MemorySink", "ReceivedMessage"]
+__all__ = ["MemoryHandler", "MemoryHandlers", "MemoryLink", "ReceivedMessage"]
 
 
 @define
@@ -39,25 +40,6 @@ class ReceivedMessage:
 
     transaction: Transaction
     octets: bytes
-
-
-@implementer(IMessageSink)
-@define
-class MemorySink:
-    """Keeps one message in memory."""
-
-    transaction: Transaction
-    blocks: list[bytes] = field(factory=list)
-    aborted: bool = False
-
-    def write(self, octets: bytes) -> None:
-        """Keep the octets."""
-        self.blocks.append(octets)
-
-    def abort(self) -> None:
-        """Forget them."""
-        self.aborted = True
-        self.blocks.clear()
 
 
 @implementer(ISMTPHandler)
@@ -109,7 +91,7 @@ class MemoryHandler:
         """The message is complete; kept unless the answer is a refusal."""
         answer = self._told("data_done", sink)
         if not isinstance(answer, Reply) or answer.positive:
-            self._owner.received(ReceivedMessage(sink.transaction, b"".join(sink.blocks)))
+            self._owner.received(ReceivedMessage(sink.transaction, sink.message))
         return answer
 
     def reset(self) -> None:
