@@ -79,6 +79,8 @@ class Store:
         self._closing: dict[str, threading.Event] = {}
         self._closed = False
         self._lock = -1
+        #: The quota of an account by its name, in octets; None is no limit. Asked when it is opened.
+        self.quota_of: Callable[[str], int | None] = lambda name: None
 
     @classmethod
     def open(
@@ -151,6 +153,7 @@ class Store:
             account = self._open[name] = Account(
                 name, database, self.pool, self._clock, self._seconds, closed
             )
+            account.set_quota(self.quota_of(name))
         self._keep(account)
         return account
 
@@ -164,6 +167,11 @@ class Store:
             if oldest.busy or (len(self._kept) <= KEPT_OPEN and since + KEPT_SECONDS > now):
                 break
             del self._kept[name]
+
+    def refresh_quotas(self) -> None:
+        """Ask `quota_of` again for the accounts that are open."""
+        for name, account in list(self._open.items()):
+            account.set_quota(self.quota_of(name))
 
     def create_account(self, name: str, mailboxes: Sequence[tuple[str, str]] = ()) -> Deferred[Account]:
         """Make it."""

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
-from zope.interface import implementer
+from zope.interface import classImplements, implementer
 
 from moxtwisted.address import Path
 from moxtwisted.errors import MailError, StoreUnavailableError
@@ -25,14 +25,18 @@ from moxtwisted.server.inbound.provocation import Provocation
 from moxtwisted.server.ratelimit import ConnectionLimiter
 from moxtwisted.server.trace import TracedSession, copies
 from moxtwisted.smtp.envelope import MailParameters, RcptParameters, Transaction
-from moxtwisted.smtp.interfaces import Answer, ISMTPHandler, ISMTPHandlerFactory
+from moxtwisted.smtp.interfaces import Answer, IMessageSink, ISMTPHandler, ISMTPHandlerFactory
 from moxtwisted.smtp.peer import Peer, TLSInfo
 from moxtwisted.smtp.replies import Reply, reply_for_error
 from moxtwisted.store.interfaces import IStagedMessage, IStaging, IStore
+from moxtwisted.store.staging import Staging
 
 __all__ = ["Inbound", "InboundFactory", "InboundHandler", "InboundSettings"]
 
 _log = Logger()
+
+# The store knows nothing of SMTP, but its staging is what a sink is.
+classImplements(Staging, IMessageSink)
 
 _RELAYED_IN_CIRCLES: Final = Reply(550, "5.4.6", "loop detected, too many Received fields")
 # RFC 5321 section 4.5.5: a null reverse-path marks a report, which has one recipient.

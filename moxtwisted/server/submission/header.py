@@ -17,10 +17,12 @@ from collections.abc import Callable
 from typing import Final
 
 from attrs import define, field
+from zope.interface import implementer
 
 from moxtwisted.errors import LimitError, MailError
 from moxtwisted.message.dates import render_date
 from moxtwisted.message.headers import MAX_FIELDS, Header, message_ids, select_fields
+from moxtwisted.smtp.interfaces import IMessageSink
 from moxtwisted.store.interfaces import IStaging
 
 __all__ = ["HEADER_OCTETS", "RefusedHeaderError", "SubmittedMessage"]
@@ -39,6 +41,7 @@ class RefusedHeaderError(MailError):
     public_text = "message header refused"
 
 
+@implementer(IMessageSink)
 @define(eq=False)
 class SubmittedMessage:
     """Takes the octets of a submitted message and passes them on with their header put right.
