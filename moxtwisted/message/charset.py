@@ -55,7 +55,7 @@ def _codec(label: str) -> str:
         return ""
     try:
         info = codecs.lookup(name)
-        b"".decode(info.name)  # refuses those that do not make text, like hex
+        b"a".decode(info.name, "replace")  # refuses those that do not make text, like hex
     except (LookupError, ValueError):
         return ""
     if info.name in _REFUSED:

@@ -229,7 +229,7 @@ def _parameter_text(parameters: Parameters, name: str) -> str:
         if key == name + "*":
             return _extended_text(value)
         if key == name and plain is None:
-            plain = decode_words(value)
+            plain = decode_words(value) if b"=?" in value else decode_unlabelled(value)
     return plain or ""
 
 

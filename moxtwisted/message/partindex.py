@@ -102,6 +102,8 @@ class PartIndex:
                 if record[2] >= number:
                     raise ValueError("not a part index")
                 children[record[2]].append(number)
+        if any(record[0] & _MESSAGE and not children[number] for number, record in enumerate(self.records)):
+            raise ValueError("not a part index")
         return children
 
     def section(self, name: str) -> tuple[int, int] | None:

@@ -51,9 +51,15 @@ def parse(octets: bytes) -> Value:
     return value
 
 
-def _expect(condition: bool, what: str) -> None:  # noqa: FBT001
+def _expect(condition: bool, what: str) -> None:
     if not condition:
         raise AssertionError(what)
+
+
+def _list(value: Value) -> list[Value]:
+    _expect(isinstance(value, list) and bool(value), f"not a list of something: {value!r}")
+    assert isinstance(value, list)
+    return value
 
 
 def _nstring(value: Value) -> None:
@@ -81,8 +87,7 @@ def check_envelope(value: Value) -> None:
 def _parameters(value: Value) -> None:
     if value is None:
         return
-    if not isinstance(value, list):
-        raise AssertionError(f"not parameters: {value!r}")
+    value = _list(value)
     _expect(bool(value) and len(value) % 2 == 0, "parameters are pairs")
     for item in value:
         _expect(isinstance(item, bytes), "parameters are strings")
@@ -102,8 +107,7 @@ def _extension(value: list[Value]) -> None:
 
 def check_body(value: Value, *, extended: bool) -> None:
     """RFC 9051 section 9, rule body, with all extension data or with none."""
-    if not isinstance(value, list):
-        raise AssertionError(f"not a body: {value!r}")
+    value = _list(value)
     if isinstance(value[0], list):
         children = [item for item in value if isinstance(item, list)]
         count = next(i for i, item in enumerate(value) if not isinstance(item, list))

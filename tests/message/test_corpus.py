@@ -5,10 +5,12 @@ After a wanted change, C{python -m tests.message.test_corpus} writes the product
 
 from __future__ import annotations
 
+import itertools
 import pathlib
 import random
 from collections.abc import Callable, Iterator
 
+from attrs import fields
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted.message.mime import Part, ScannedMessage, Scanner
@@ -42,7 +44,11 @@ def tree(part: Part, octets: bytes, indent: str = "") -> list[str]:
     place = f"{part.header_start}-{part.body_start}-{part.body_end}"
     notes = "".join(
         f" {word}"
-        for word, holds in (("message", part.message_root), ("opaque", part.opaque), ("untyped", not part.typed))
+        for word, holds in (
+            ("message", part.message_root),
+            ("opaque", part.opaque),
+            ("untyped", not part.typed),
+        )
         if holds
     )
     body = octets[part.body_start : part.body_end]
@@ -63,9 +69,8 @@ def describe(octets: bytes) -> str:
     scanned = scan(octets)
     rendered = render(scanned, reader(octets))
     lines = ["-- parts", *tree(scanned.root, octets), "-- products"]
-    for name in Rendered.__attrs_attrs__:
-        if name.name not in {"parts"}:
-            lines.append(f"{name.name}: {getattr(rendered, name.name)!r}")
+    names = [one.name for one in fields(Rendered) if one.name != "parts"]
+    lines.extend(f"{name}: {getattr(rendered, name)!r}" for name in names)
     lines.append("-- search text")
     lines.extend(repr(piece) for piece in search_text(scanned, reader(octets)))
     return "\n".join(lines) + "\n"
@@ -93,7 +98,7 @@ class CorpusTests(SynchronousTestCase):
         for name, octets in messages():
             whole = tree(scan(octets).root, octets)
             for size in (1, 2, 3, 7):
-                self.assertEqual(tree(scan(octets, iter(lambda size=size: size, None)).root, octets), whole, name)
+                self.assertEqual(tree(scan(octets, itertools.repeat(size)).root, octets), whole, name)
             for _ in range(20):
                 cuts = iter(lambda: dice.randint(1, 40), None)
                 self.assertEqual(tree(scan(octets, cuts).root, octets), whole, name)

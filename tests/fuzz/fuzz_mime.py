@@ -1,0 +1,51 @@
+"""Fuzz the scanner and its products: C{python tests/fuzz/fuzz_mime.py} with atheris, or call L{one} with octets."""
+
+from __future__ import annotations
+
+import sys
+
+from moxtwisted.message.mime import Scanner
+from moxtwisted.message.partindex import PartIndex
+from moxtwisted.message.products import render
+from moxtwisted.message.structure import body_from_bodystructure, render_body
+from moxtwisted.message.text import search_text
+
+
+def one(data: bytes) -> None:
+    """Scan octets whole and cut, and make everything of them; raises when the two differ or anything fails."""
+    size = data[0] + 1 if data else 1
+
+    def read(offset: int, length: int) -> bytes:
+        return data[offset : offset + length]
+
+    whole = Scanner()
+    whole.feed(data)
+    scanned = whole.finish()
+    rendered = render(scanned, read)
+    cut = Scanner()
+    for i in range(0, len(data), size):
+        cut.feed(data[i : i + size])
+    if render(cut.finish(), read) != rendered:
+        raise RuntimeError("the products depend on the cuts")
+    if body_from_bodystructure(rendered.bodystructure) != render_body(scanned):
+        raise RuntimeError("BODY is not BODYSTRUCTURE without its extensions")
+    index = PartIndex.decode(rendered.parts)
+    for name in ("", "HEADER", "TEXT", "1", "1.MIME", "1.1", "2.HEADER", "2.TEXT", "1.2.1"):
+        found = index.section(name)
+        if found is not None and not 0 <= found[0] <= found[0] + found[1] <= len(data):
+            raise RuntimeError("a section lies outside the message")
+    for _ in search_text(scanned, read):
+        pass
+
+
+def main() -> None:
+    """Run under atheris."""
+    import atheris
+
+    atheris.instrument_all()
+    atheris.Setup(sys.argv, one)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
