@@ -55,6 +55,40 @@ class OfferTests(SynchronousTestCase):
         self.assertIsNone(begin("NTLM", ("NTLM",), context(backend)))
 
 
+class AnyPeerTests(SynchronousTestCase):
+    """Peers that say anything."""
+
+    @settings(max_examples=150, deadline=None)
+    @given(
+        st.sampled_from(MECHANISMS),
+        st.lists(
+            st.none()
+            | st.binary(max_size=40)
+            | st.sampled_from(
+                [
+                    b"",
+                    b"n,,n=mjl,r=abc",
+                    b"p=tls-exporter,,n=mjl,r=abc",
+                    b"c=biws,r=abc,p=YQ==",
+                    b"\0mjl\0x",
+                    b"mjl",
+                ]
+            ),
+            max_size=8,
+        ),
+    )
+    def test_any_conversation(self, name: str, messages: list[bytes | None]) -> None:
+        """Whatever is said in whatever order, nothing is raised, nobody gets in, and the end is told at most once."""
+        backend = MemoryBackend({"mjl": "secret"})
+        exchange = begin(name, MECHANISMS, context(backend, bindings=BINDINGS))
+        if exchange is None:
+            raise self.failureException(name)
+        for message in messages:
+            self.assertNotIsInstance(now(exchange.respond(message)), Success)
+        now(exchange.abort())
+        self.assertEqual(len(backend.told), 1)
+
+
 class ChoiceTests(SynchronousTestCase):
     """What a client takes."""
 

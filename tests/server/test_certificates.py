@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import dsa, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator
@@ -161,6 +163,28 @@ class CertificateTestCase(SynchronousTestCase):
         Path(files.key).write_bytes(key)
         return files
 
+    def write_signed(self, stem: str, name: str, key_type: str) -> CertificateFiles:
+        """A pair of files whose certificate is signed by an authority of its own, which follows it in the file."""
+        files = self.write(stem, name, key_type=key_type)
+        authority_pem, authority_key_pem = self_signed((f"authority of {stem}",), now=NOW)
+        authority = x509.load_pem_x509_certificate(authority_pem)
+        leaf = x509.load_pem_x509_certificate(Path(files.certificate).read_bytes())
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(leaf.subject)
+            .issuer_name(authority.subject)
+            .public_key(leaf.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(leaf.not_valid_before_utc)
+            .not_valid_after(leaf.not_valid_after_utc)
+        )
+        for extension in leaf.extensions:
+            builder = builder.add_extension(extension.value, extension.critical)
+        key: Any = load_pem_private_key(authority_key_pem, None)
+        signed = builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
+        Path(files.certificate).write_bytes(signed + authority_pem)
+        return files
+
     def store(self, *files: CertificateFiles, **options: Any) -> CertificateStore:
         """A loaded store."""
         store = CertificateStore(files, self.clock, **options)
@@ -276,6 +300,15 @@ class HandshakeTests(CertificateTestCase):
             self.assertNotEqual(ends[0][name], ends[1][name])
             self.assertEqual(ends[0]["tls-server-end-point"], ends[1]["tls-server-end-point"])
 
+    def test_without_extended_master_secret(self) -> None:
+        """A TLS 1.2 client without the extended master secret gets no tls-unique."""
+        server = self.store(self.write("a", "mail.example.org")).server(TLSProfile())
+        client = _Client(None, version="1.2")
+        client.context.set_options(1)  # SSL_OP_NO_EXTENDED_MASTER_SECRET
+        link = _Link(server, client)
+        self.assertEqual(link.server.heard, b"hello")
+        self.assertEqual(set(channel_bindings(link.server.transport)), {"tls-server-end-point"})
+
     def test_end_point_hash(self) -> None:
         """tls-server-end-point is the SHA-256 of a certificate signed with SHA-256."""
         self.assertEqual(
@@ -315,6 +348,43 @@ class HandshakeTests(CertificateTestCase):
             self.assertTrue(self._resumes(on, on, version))
             self.assertTrue(self._resumes(on, on, version, certificate=True))
             self.assertFalse(self._resumes(off, off, version))
+
+    def test_resumed_with_two_certificates(self) -> None:
+        """After resuming, both ends still agree about the server's certificate, whichever of two it was."""
+        server = self.store(
+            self.write("rsa", "mail.example.org", key_type="rsa"), self.write("ec", "mail.example.org")
+        ).server(TLSProfile())
+        for version, ciphers in (
+            ("1.3", None),
+            ("1.2", b"ECDHE-RSA-AES128-GCM-SHA256"),
+            ("1.2", b"ECDHE-ECDSA-AES128-GCM-SHA256"),
+        ):
+            client = _Client("mail.example.org", version=version, ciphers=ciphers)
+            session = _Link(server, client).handle.get_session()
+            link = _Link(server, _Client("mail.example.org", context=client.context, session=session))
+            self.assertEqual(vars(SSL)["_lib"].SSL_session_reused(link.handle._ssl), 1)
+            ours = channel_bindings(link.server.transport)
+            theirs = channel_bindings(link.client.transport, server=False)
+            self.assertEqual(set(ours), set(theirs))
+            for name, (data,) in theirs.items():
+                self.assertIn(data, ours[name])
+
+    def test_chains(self) -> None:
+        """Each certificate is sent with its own chain, alone or beside one of another kind."""
+        files = [
+            self.write_signed("rsa", "mail.example.org", "rsa"),
+            self.write_signed("ec", "mail.example.org", "ecdsa"),
+        ]
+        suites = (b"ECDHE-RSA-AES128-GCM-SHA256", b"ECDHE-ECDSA-AES128-GCM-SHA256")
+        for used in ([files[0]], [files[1]], files):
+            server = self.store(*used).server(TLSProfile())
+            for pair, ciphers in zip(files, suites, strict=True):
+                if pair not in used:
+                    continue
+                link = _Link(server, _Client("mail.example.org", version="1.2", ciphers=ciphers))
+                shown = link.handle.get_peer_cert_chain(as_cryptography=True)
+                self.assertEqual(shown, x509.load_pem_x509_certificates(Path(pair.certificate).read_bytes()))
+                self.assertEqual(len(shown), 2)
 
     def test_ticket_keys_are_renewed(self) -> None:
         """After the ticket time an old ticket leads to a full handshake."""
@@ -489,9 +559,6 @@ class FileTests(CertificateTestCase):
 
     def test_keys_that_are_refused(self) -> None:
         """Encrypted keys and short RSA keys are refused in words."""
-        from cryptography.hazmat.primitives import serialization
-        from cryptography.hazmat.primitives.asymmetric import dsa
-
         files = self.write("a", "a.example")
         key = load_pem_private_key(Path(files.key).read_bytes(), None)
         form = (Encoding.PEM, serialization.PrivateFormat.PKCS8)
@@ -500,6 +567,39 @@ class FileTests(CertificateTestCase):
         other = dsa.generate_private_key(2048)
         Path(files.key).write_bytes(other.private_bytes(*form, serialization.NoEncryption()))
         self.assertIn("neither RSA nor ECDSA", self._problems(files)[0])
+
+    def test_other_refusals(self) -> None:
+        """Short RSA keys and files that are far too large are refused in words."""
+        files = self.write("a", "a.example")
+        short = rsa.generate_private_key(65537, 1024)
+        form = (Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        Path(files.key).write_bytes(short.private_bytes(*form))
+        self.assertIn("1024 bits", self._problems(files)[0])
+        Path(files.key).write_bytes(b"x" * (1 << 20) + b"x")
+        self.assertIn("larger than", self._problems(files)[0])
+
+    def test_common_name(self) -> None:
+        """A certificate without alternative names goes by its common name; Ed25519 keys work and have no end-point data."""
+        key = ed25519.Ed25519PrivateKey.generate()
+        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Old.Example")])
+        certificate = (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(subject)
+            .public_key(key.public_key())
+            .serial_number(1)
+            .not_valid_before(CLIENT.not_valid_before_utc)
+            .not_valid_after(CLIENT.not_valid_after_utc)
+            .sign(key, None)
+        )
+        files = CertificateFiles(str(self.directory / "old.crt"), str(self.directory / "old.key"))
+        Path(files.certificate).write_bytes(certificate.public_bytes(Encoding.PEM))
+        form = (Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        Path(files.key).write_bytes(key.private_bytes(*form))
+        server = self.store(self.write("a", "a.example"), files).server(TLSProfile())
+        link = _Link(server, _Client("old.example"))
+        self.assertEqual(link.certificate, certificate)
+        self.assertEqual(set(channel_bindings(link.server.transport)), {"tls-exporter"})
 
     def test_one_file(self) -> None:
         """Certificate, chain and key may be in one file."""

@@ -12,6 +12,7 @@ in. Without TLS the answers are empty.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -54,27 +55,47 @@ def channel_bindings(transport: Any, *, server: bool = True) -> dict[str, tuple[
         unique = _unique(connection, server=server)
         if unique:
             found["tls-unique"] = (unique,)
-    own_or_peers = connection.get_certificate if server else connection.get_peer_certificate
-    certificate = own_or_peers(as_cryptography=True)
-    data = end_point_binding(certificate) if certificate is not None else b""
-    if data:
-        found["tls-server-end-point"] = (data,)
+    end_points = tuple(
+        data for data in map(end_point_binding, _server_certificates(connection, server=server)) if data
+    )
+    if end_points:
+        found["tls-server-end-point"] = end_points
     return found
+
+
+def _resumed(connection: Any) -> bool | None:
+    """Whether the session was resumed; C{None} when this pyOpenSSL cannot tell."""
+    from OpenSSL import SSL
+
+    # pyOpenSSL binds the function, but has no method for it yet
+    library: Any = vars(SSL).get("_lib")
+    try:
+        return bool(library.SSL_session_reused(connection._ssl) == 1)  # noqa: SLF001
+    except AttributeError:
+        return None
+
+
+def _server_certificates(connection: Any, *, server: bool) -> Sequence[x509.Certificate]:
+    if server:
+        every = connection.get_context().get_app_data()
+        if every and len(every) > 1 and _resumed(connection) is not False:
+            # The client knows the certificate of the first handshake; OpenSSL has forgotten which one it was. All are
+            # ours, so a match with any of them means that nobody sits between us.
+            return tuple(every)
+        certificate = connection.get_certificate(as_cryptography=True)
+    else:
+        certificate = connection.get_peer_certificate(as_cryptography=True)
+    return () if certificate is None else (certificate,)
 
 
 def _unique(connection: Any, *, server: bool) -> bytes:
     """The first Finished message of the handshake, or nothing when it would not be safe."""
     from OpenSSL import SSL
 
-    # pyOpenSSL binds these two functions, but has no methods for them yet; without them we do without tls-unique.
+    resumed = _resumed(connection)
     library: Any = vars(SSL).get("_lib")
-    handle = connection._ssl  # noqa: SLF001
-    try:
-        extended = library.SSL_get_extms_support(handle) == 1
-        resumed = library.SSL_session_reused(handle) == 1
-    except AttributeError:
-        return b""
-    if not extended:
+    extended = getattr(library, "SSL_get_extms_support", lambda _: 0)
+    if resumed is None or extended(connection._ssl) != 1:  # noqa: SLF001
         # RFC 7627: without the extended master secret, somebody between us can make two connections look alike.
         return b""
     # RFC 5929 section 3.1: the client's Finished is the first one in a full handshake, the server's when resuming.

@@ -112,6 +112,8 @@ def build_context(
         raise ConfigurationError((f"no usable TLS cipher suite in {profile.ciphers!r}",)) from None
     for pair in pairs:
         _use(context, pair, alone=len(pairs) == 1)
+    # for channel binding after a session was resumed, when OpenSSL does not know any more which one it was
+    context.set_app_data(tuple(pair.leaf for pair in pairs))
     if profile.request_client_certificate:
         context.set_verify(SSL.VERIFY_PEER, _accept_any)
     if profile.alpn:
