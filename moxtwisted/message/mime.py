@@ -245,7 +245,7 @@ class Scanner:
         if not final:
             if not self._in_header:
                 keep = self._held_back(position)
-            elif self._cut_header is None and len(self._buffer) - position <= self._limits.header_octets:
+            elif self._cut_header is None and len(self._buffer) - position - 1 <= self._limits.header_octets:
                 keep = position
             else:
                 keep = self._cut_header_at(position)

@@ -165,7 +165,7 @@ class SectionTests(SynchronousTestCase):
             b"\x03" + good[1:],
             good[:-1],
             good + bytes([0, 0, 99, 0]) + bytes(12),
-            good[:49],
+            good[:65],
         ):
             with self.assertRaises(ValueError):
                 PartIndex.decode(octets).section("1")
