@@ -70,10 +70,12 @@ class Options(usage.Options):
         log = self.loaded.static.log
         self.log_levels = LevelControl(log.level, log.packages)
         if self.parent is not None and not self.parent.get("logger") and not self.parent.get("syslog"):
-            self.parent["logger"] = self._observer
+            # twistd wants the name of a function without arguments.
+            self.parent["logger"] = "moxtwisted.tap.log_observer"
+            _chosen.append(self)
 
-    def _observer(self) -> ILogObserver:
-        """Where twistd would write its own."""
+    def observer(self) -> ILogObserver:
+        """Writes where twistd would write its own log."""
         from moxtwisted.server.logging import LineObserver, LogFile
 
         parent: dict[str, Any] = dict(self.parent or {})
@@ -82,6 +84,15 @@ class Options(usage.Options):
             name = "twistd.log"
         file = LogFile(None, descriptor=1) if not name or name == "-" else LogFile(str(Path(name).absolute()))
         return LineObserver(file, self.log_levels, form=self.loaded.static.log.format)
+
+
+#: The options that twistd parsed: it makes the log by a name, and the name must find them.
+_chosen: list[Options] = []
+
+
+def log_observer() -> ILogObserver:
+    """The log of the twistd process."""
+    return _chosen[-1].observer()
 
 
 def _load_or_exit(path: Path) -> LoadedConfig:
