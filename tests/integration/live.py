@@ -184,11 +184,13 @@ class LiveTestCase(SynchronousTestCase):
         """Fail when the server printed a traceback meanwhile."""
         self.assertEqual(self.server.new_tracebacks(), [])
 
-    def letter(self, body: bytes = b"It works.\r\n", *, headers: bytes = b"") -> bytes:
+    def letter(
+        self, body: bytes = b"It works.\r\n", *, headers: bytes = b"", author: str = "sender@client.example"
+    ) -> bytes:
         """A message with a Message-ID of its own; ``headers`` are whole lines with their CRLF."""
         name = f"{os.getpid()}.{time.monotonic_ns()}@client.example".encode()
         return (
-            b"From: Sender <sender@client.example>\r\nTo: mox@localhost\r\nSubject: integration\r\n"
+            b"From: Sender <" + author.encode() + b">\r\nTo: mox@localhost\r\nSubject: integration\r\n"
             b"Date: Sat, 21 Nov 2026 12:00:00 +0000\r\nMessage-ID: <"
             + name
             + b">\r\n"

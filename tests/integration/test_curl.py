@@ -71,14 +71,14 @@ class CurlSMTPTests(CurlTestCase):
 
     def test_submission(self) -> None:
         """STARTTLS required and a password, on the submission port."""
-        letter = self.letter()
+        letter = self.letter(author=ACCOUNT)
         self.send("smtp", SUBMISSION, "--ssl-reqd", *LOGIN, letter=letter, sender=ACCOUNT)
         self.assertEqual(len(self.found(letter)), 1)
 
     def test_submissions_with_each_mechanism(self) -> None:
         """PLAIN and LOGIN over TLS, each asked for by name."""
         for mechanism in ("PLAIN", "LOGIN"):
-            letter = self.letter()
+            letter = self.letter(author=ACCOUNT)
             options = ("--login-options", f"AUTH={mechanism}")
             self.send("smtps", SUBMISSIONS, *LOGIN, *options, letter=letter, sender=ACCOUNT)
             self.assertEqual(len(self.found(letter)), 1, mechanism)
@@ -86,7 +86,7 @@ class CurlSMTPTests(CurlTestCase):
     def test_unknown_password(self) -> None:
         """A wrong password ends in curl's exit code 67, login denied."""
         path = self.folder / "letter"
-        path.write_bytes(self.letter())
+        path.write_bytes(self.letter(author=ACCOUNT))
         url = f"smtps://{self.server.ip}:{SUBMISSIONS}"
         options = (
             "--insecure",

@@ -66,7 +66,7 @@ class SmtplibTests(LiveTestCase):
             connection.user, connection.password = ACCOUNT, PASSWORD
             code, _ = connection.auth(mechanism, getattr(connection, f"auth_{mechanism.lower()}"))
             self.assertEqual(code, 235)
-            letter = self.letter()
+            letter = self.letter(author=ACCOUNT)
             connection.sendmail(ACCOUNT, [ACCOUNT], letter)
             self.assertEqual(len(self.found(letter)), 1)
 

@@ -53,13 +53,13 @@ class SwaksTests(LiveTestCase):
 
     def test_submission_starttls(self) -> None:
         """Submission on port 587's stand-in takes AUTH after STARTTLS."""
-        letter = self.letter()
+        letter = self.letter(author=ACCOUNT)
         self.swaks(SUBMISSION, "--tls", *self.login("PLAIN"), letter=letter, sender=ACCOUNT)
         self.assertEqual(len(self.found(letter)), 1)
 
     def test_submissions(self) -> None:
         """Submission over TLS from the first octet takes AUTH."""
-        letter = self.letter()
+        letter = self.letter(author=ACCOUNT)
         self.swaks(SUBMISSIONS, "--tls-on-connect", *self.login("LOGIN"), letter=letter, sender=ACCOUNT)
         self.assertEqual(len(self.found(letter)), 1)
 
