@@ -571,7 +571,7 @@ class FileTests(CertificateTestCase):
     def test_other_refusals(self) -> None:
         """Short RSA keys and files that are far too large are refused in words."""
         files = self.write("a", "a.example")
-        short = rsa.generate_private_key(65537, 1024)
+        short = rsa.generate_private_key(65537, 1024)  # noqa: S505 it is to be refused
         form = (Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         Path(files.key).write_bytes(short.private_bytes(*form))
         self.assertIn("1024 bits", self._problems(files)[0])
