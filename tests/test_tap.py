@@ -43,13 +43,16 @@ class TapTests(SynchronousTestCase):
 
     def test_log_of_twistd(self) -> None:
         """Twistd is given our log, unless the operator asked for another or for syslog."""
-        for parent, ours in (({}, True), ({"logger": "x"}, False), ({"syslog": True}, False)):
+        cases: tuple[tuple[dict[str, Any], bool], ...] = (
+            ({}, True),
+            ({"logger": "x"}, False),
+            ({"syslog": True}, False),
+        )
+        for parent, ours in cases:
             options = tap.Options()
             options.parent = dict(parent)  # type: ignore[assignment]
             options.parseOptions(["--config", str(self.path)])
-            self.assertEqual(
-                callable((options.parent or {})["logger"]) if ours else None, True if ours else None
-            )
+            self.assertEqual(callable(dict(options.parent or {}).get("logger")), ours)
 
     def test_problems_without_traceback(self) -> None:
         """A configuration that is not valid is told line by line, and the status is the one for systemd."""
