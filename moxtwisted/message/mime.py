@@ -531,7 +531,8 @@ class Scanner:
         if closing:
             self._forget_boundary(multipart)
         elif self._may_enter_more():
-            self._add(multipart, self._base + end + 1, False)
+            # At the end of the message the boundary line may have no line end.
+            self._add(multipart, self._base + min(end + 1, len(buffer)), False)
         else:
             # What follows counts as epilogue, to the end of the message.
             self._boundaries.clear()

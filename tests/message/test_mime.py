@@ -39,8 +39,10 @@ LINES = st.sampled_from(
         b"\xff\0",
     ]
 )
-MESSAGES = st.lists(st.tuples(LINES, st.sampled_from([b"\r\n", b"\n", b"\r\n"])), max_size=40).map(
-    lambda lines: b"".join(line + end for line, end in lines)
+MESSAGES = st.builds(
+    lambda lines, last: b"".join(line + end for line, end in lines) + last,
+    st.lists(st.tuples(LINES, st.sampled_from([b"\r\n", b"\n", b"\r\n"])), max_size=40),
+    LINES,
 )
 SMALL = Limits(
     header_octets=40, headers_octets=200, depth=3, parts=6, boundary_octets=10, boundary_line_octets=20
