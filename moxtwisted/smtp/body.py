@@ -41,8 +41,10 @@ def _undecided(block: bytes) -> int:
     return 0 if match is None else len(match[0])
 
 
-def _is_clean(block: bytes, bare: BareLineEnds) -> bool:
+def _is_clean(block: bytes, held: bytes, bare: BareLineEnds) -> bool:
     """Whether every CR and LF of the block is part of a CRLF; no CRLF is cut by its ends.
+
+    @param held: what follows the block and is to be looked at next time: here it only tells what stands behind a dot.
 
     @raise Smuggling: at a lone dot that is no line of its own, or with L{BareLineEnds.REFUSE} at any lone CR or LF.
     """
@@ -50,14 +52,15 @@ def _is_clean(block: bytes, bare: BareLineEnds) -> bool:
     if block.endswith((b"\n", b"\r")):
         lines.append(b"")
     clean = b"\r\n".join(lines) == block
-    if clean and b"\0" not in block:
+    if clean and b"\0" not in block and not (held and block.endswith(b".")):
         return True
     if not clean and bare is BareLineEnds.REFUSE:
         raise Smuggling
-    for match in _LONE_DOT.finditer(block):
+    whole = block + held
+    for match in _LONE_DOT.finditer(whole):
         at = match.start()
         # A dot alone on a proper line ends DATA, so it can be met here only in BDAT, where it is content.
-        if at == 0 or block[at - 1 : at + 4] != b"\r\n.\r\n":
+        if at < len(block) and (at == 0 or whole[at - 1 : at + 4] != b"\r\n.\r\n"):
             raise Smuggling
     return clean
 
@@ -98,7 +101,7 @@ class BodyReader:
                 block = block[:-hold]
         if not block:
             return block
-        clean = _is_clean(block, self._bare)
+        clean = _is_clean(block, self._tail, self._bare)
         if stuffed:
             block = block.replace(b"\r\n.", b"\r\n")
         if not clean:
@@ -142,7 +145,7 @@ class ChunkReader:
     def _clean(self, block: bytes) -> bytes:
         if not block:
             return block
-        if not _is_clean(block, self._bare):
+        if not _is_clean(block, self._tail, self._bare):
             block = _BARE_LF.sub(b"\r\n", block)
         if self._skip:
             block, self._skip = block[self._skip :], 0

@@ -465,9 +465,9 @@ class SMTPServerProtocol(Protocol):
         else:
             _log.warn("the host did not answer in time, peer {peer}", peer=self._peer)
             dialogue.say_last(replies.local_error)
-            if not dialogue.committing:
-                pending.cancel()
         self.end("timeout")
+        if pending is not None and not dialogue.committing:
+            pending.cancel()
 
     def shutdown(self) -> None:
         """Finish the message in transfer, if there is one; else say 421 and close."""
