@@ -23,7 +23,7 @@ from moxtwisted.errors import MailboxMissingError, MailError, StoreUnavailableEr
 from moxtwisted.message.flags import MessageFlags
 from moxtwisted.message.headers import select_fields
 from moxtwisted.message.structure import LIST_FIELDS
-from moxtwisted.store import mailboxes, messages, threads
+from moxtwisted.store import hierarchy, mailboxes, messages, threads
 from moxtwisted.store.bodies import BodyReader, read_many
 from moxtwisted.store.changes import ChangeQueue, FlagTable, MailboxState, published
 from moxtwisted.store.database import Database
@@ -122,7 +122,7 @@ class Account:
                 method(report)
 
         self._ledger = Ledger(database.writer, tell, seconds)
-        self._lane: Lane = pool.lane(self._ledger)
+        self._lane: Lane = pool.lane(self._ledger, database.tidy)
         self._flags = FlagTable()
         self._mailboxes = {record.id: record.snapshot() for record in self._ledger.mailboxes.values()}
         self._index_names()
@@ -258,7 +258,7 @@ class Account:
 
     def delete_mailbox(self, name: str) -> Deferred[None]:
         """With its messages."""
-        return self._job(mailboxes.delete, name)
+        return self._job(hierarchy.delete, name)
 
     def subscribe(self, name: str) -> Deferred[None]:
         """Subscribe a name."""
@@ -489,7 +489,7 @@ def _create(ledger: Ledger, name: str, special_use: Sequence[str]) -> int:
 
 
 def _rename(ledger: Ledger, old: str, new: str) -> int:
-    return mailboxes.rename(ledger, old, new).id
+    return hierarchy.rename(ledger, old, new).id
 
 
 def _set_secret(ledger: Ledger, key: str, value: bytes | None) -> None:

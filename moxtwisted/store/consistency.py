@@ -48,13 +48,6 @@ _QUESTIONS: Final = (
         """,
     ),
     (
-        "mailbox {0} has modseq {1}, beyond the account's {2}",
-        """
-        SELECT m.id, m.modseq, s.value FROM mailbox m, (SELECT coalesce(max(value), 0) AS value FROM setting WHERE key = 'modseq') s
-        WHERE m.modseq > s.value
-        """,
-    ),
-    (
         "message {1} of mailbox {0} has no body {2}",
         "SELECT g.mailbox, g.uid, g.body FROM message g LEFT JOIN body b ON b.id = g.body WHERE b.id IS NULL",
     ),
@@ -99,13 +92,14 @@ _QUESTIONS: Final = (
     ("there is no INBOX", "SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM mailbox WHERE name = 'INBOX')"),
     (
         "body {0} belongs to thread {1}",
-        "SELECT id, thread FROM body WHERE thread < 1 OR thread > (SELECT seq FROM sqlite_sequence WHERE name = 'body')",
+        "SELECT id, thread FROM body WHERE thread < 1 OR thread > (SELECT max(id) FROM (SELECT id FROM body UNION SELECT value FROM setting WHERE key = 'last_body'))",
     ),
     (
         "the search index goes up to body {0}, the newest was {1}",
         """
-        SELECT s.value, q.seq FROM setting s, (SELECT coalesce(max(seq), 0) AS seq FROM sqlite_sequence WHERE name = 'body') q
-        WHERE s.key = 'indexed_body' AND s.value > q.seq
+        SELECT s.value, q.newest FROM setting s, (SELECT coalesce(max(id), 0) AS newest
+            FROM (SELECT id FROM body UNION SELECT value FROM setting WHERE key = 'last_body')) q
+        WHERE s.key = 'indexed_body' AND s.value > q.newest
         """,
     ),
 )

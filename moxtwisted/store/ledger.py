@@ -124,9 +124,10 @@ class Ledger:
         """Read everything from the database."""
         execute = self.connection.execute
         settings = dict(
-            execute("SELECT key, value FROM setting WHERE key IN ('modseq', 'uidvalidity_next')").fetchall()
+            execute(
+                "SELECT key, value FROM setting WHERE key IN ('modseq', 'last_body', 'uidvalidity_next')"
+            ).fetchall()
         )
-        self.modseq: int = settings.get("modseq", 0)
         self.uidvalidity_next: int = settings.get("uidvalidity_next", 1)
         self.mailboxes: dict[int, MailboxRecord] = {
             row[0]: MailboxRecord(*row)
@@ -137,8 +138,14 @@ class Ledger:
         }
         self.by_name = {record.name: record for record in self.mailboxes.values()}
         self.subscriptions = {row[0] for row in execute("SELECT name FROM subscription")}
-        row = execute("SELECT seq FROM sqlite_sequence WHERE name = 'body'").fetchall()
-        self.last_body: int = row[0][0] if row else 0
+        # A delivery dirties few pages: its modseq is in the mailbox and its body's number in the body, so that the
+        # settings need writing only when those go.
+        self.modseq: int = max(
+            [settings.get("modseq", 0), *(record.modseq for record in self.mailboxes.values())]
+        )
+        self.last_body: int = max(
+            settings.get("last_body", 0), execute("SELECT coalesce(max(id), 0) FROM body").get
+        )
         self.size = sum(record.size for record in self.mailboxes.values())
         self._clear()
 
@@ -188,7 +195,7 @@ class Ledger:
                     record.id,
                 ),
             )
-        if self.modseq != self._saved_modseq:
+        if self.modseq > max([self._saved_modseq, *(record.modseq for record in self._dirty.values())]):
             self.set_setting("modseq", self.modseq)
         if self.uidvalidity_next != self._saved_uidvalidity:
             self.set_setting("uidvalidity_next", self.uidvalidity_next)

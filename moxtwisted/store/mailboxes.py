@@ -1,4 +1,4 @@
-"""What the writer does to mailboxes: make, rename, delete, subscribe, special uses, annotations; and their names.
+"""What the writer does to mailboxes: make, subscribe, special uses, annotations; and their names.
 
 A name is Unicode in NFC with ``/`` between levels. ``INBOX`` is written in capitals, whatever a client wrote, also as
 the first level of ``INBOX/lists``::
@@ -88,11 +88,12 @@ def make_mailbox(ledger: Ledger, name: str, modseq: int) -> MailboxRecord:
     """Make a mailbox and its missing parents; all get subscribed, as in mox. The name is canonical and free."""
     for parent in parents(name):
         if parent not in ledger.by_name:
-            _make_one(ledger, parent, modseq)
-    return _make_one(ledger, name, modseq)
+            make_one(ledger, parent, modseq)
+    return make_one(ledger, name, modseq)
 
 
-def _make_one(ledger: Ledger, name: str, modseq: int) -> MailboxRecord:
+def make_one(ledger: Ledger, name: str, modseq: int) -> MailboxRecord:
+    """Make a mailbox whose parents are there, and subscribe it."""
     record = MailboxRecord(
         id=0,
         name=name,
@@ -109,11 +110,12 @@ def _make_one(ledger: Ledger, name: str, modseq: int) -> MailboxRecord:
     record.id = ledger.connection.last_insert_rowid()
     ledger.created(record)
     ledger.tell(Delta("created", record.id, name, modseq))
-    _subscribe(ledger, name)
+    add_subscription(ledger, name)
     return record
 
 
-def _subscribe(ledger: Ledger, name: str) -> bool:
+def add_subscription(ledger: Ledger, name: str) -> bool:
+    """False when it was there."""
     if name in ledger.subscriptions:
         return False
     ledger.connection.execute("INSERT INTO subscription (name) VALUES (?)", (name,))
@@ -122,7 +124,8 @@ def _subscribe(ledger: Ledger, name: str) -> bool:
     return True
 
 
-def _unsubscribe(ledger: Ledger, name: str) -> bool:
+def remove_subscription(ledger: Ledger, name: str) -> bool:
+    """False when it was not there."""
     if name not in ledger.subscriptions:
         return False
     ledger.connection.execute("DELETE FROM subscription WHERE name = ?", (name,))
@@ -139,7 +142,8 @@ def find(ledger: Ledger, name: str) -> MailboxRecord:
     return record
 
 
-def _check_room(ledger: Ledger, more: int) -> None:
+def check_room(ledger: Ledger, more: int) -> None:
+    """Whether so many mailboxes more are allowed. :raises LimitError:"""
     if len(ledger.mailboxes) + more > MAX_MAILBOXES:
         raise LimitError(f"{len(ledger.mailboxes)} mailboxes", public_text="too many mailboxes")
 
@@ -152,7 +156,7 @@ def create(ledger: Ledger, name: str, special_use: Sequence[str]) -> MailboxReco
     name = canonical_name(name)
     if name in ledger.by_name:
         raise MailboxExistsError(name)
-    _check_room(ledger, 1 + sum(parent not in ledger.by_name for parent in parents(name)))
+    check_room(ledger, 1 + sum(parent not in ledger.by_name for parent in parents(name)))
     uses = _uses(special_use)
     modseq = ledger.next_modseq()
     record = make_mailbox(ledger, name, modseq)
@@ -191,88 +195,19 @@ def _set_uses(ledger: Ledger, record: MailboxRecord, uses: list[str], modseq: in
     ledger.tell(Delta("special_use", record.id, record.name, modseq))
 
 
-def rename(ledger: Ledger, old: str, new: str) -> MailboxRecord:
-    """Rename a mailbox with all below it; INBOX stays, its messages go.
-
-    :raises MailboxMissingError: , MailboxExistsError, LimitError.
-    """
-    from moxtwisted.store.messages import move
-
-    record, name = find(ledger, old), canonical_name(new)
-    if record.name == name or name in ledger.by_name:
-        raise MailboxExistsError(name)
-    missing = sum(parent not in ledger.by_name for parent in parents(name))
-    if record.name == "INBOX":
-        # RFC 9051 section 6.3.6: its messages move to the new mailbox, INBOX stays and is empty; what is below stays.
-        _check_room(ledger, 1 + missing)
-        target = make_mailbox(ledger, name, ledger.next_modseq())
-        move(ledger, record.id, None, target.id)
-        return target
-    if name.startswith(record.name + "/"):
-        raise MailboxRefusedError("CANNOT", f"{old} to {new}", public_text="a mailbox cannot go below itself")
-    _check_room(ledger, missing)
-    below = record.name + "/"
-    family = [record, *(r for r in ledger.mailboxes.values() if r.name.startswith(below))]
-    cut = len(record.name)
-    names = [canonical_name(name + member.name[cut:]) for member in family]
-    for target_name in names:
-        if target_name in ledger.by_name:
-            raise MailboxExistsError(target_name)
-    modseq = ledger.next_modseq()
-    for parent in parents(name):
-        if parent not in ledger.by_name:
-            _make_one(ledger, parent, modseq)
-    for member, target_name in zip(family, names, strict=True):
-        _rename_one(ledger, member, target_name, modseq)
-    return record
-
-
-def _rename_one(ledger: Ledger, record: MailboxRecord, name: str, modseq: int) -> None:
-    old = record.name
-    del ledger.by_name[old]
-    record.name = name
-    # At once: the next job of this transaction may want the old name.
-    ledger.connection.execute("UPDATE mailbox SET name = ? WHERE id = ?", (name, record.id))
-    ledger.by_name[name] = record
-    ledger.touch(record, modseq)
-    ledger.tell(Delta("renamed", record.id, name, modseq, old_name=old))
-    if _unsubscribe(ledger, old):
-        _subscribe(ledger, name)
-
-
-def delete(ledger: Ledger, name: str) -> None:
-    """Delete a mailbox with its messages. :raises MailboxRefusedError: , MailboxMissingError."""
-    from moxtwisted.store.messages import remove_all
-
-    record = find(ledger, name)
-    if record.name == "INBOX":
-        raise MailboxRefusedError("CANNOT", "INBOX", public_text="INBOX cannot be deleted")
-    # RFC 9051 section 6.3.5: as we know no \\Noselect, a mailbox with others below it stays.
-    if any(other.name.startswith(record.name + "/") for other in ledger.mailboxes.values()):
-        raise MailboxRefusedError("HASCHILDREN", record.name, public_text="mailbox has others below it")
-    modseq = ledger.next_modseq()
-    ledger.flush()
-    remove_all(ledger, record)
-    ledger.connection.execute("DELETE FROM annotation WHERE mailbox = ?", (record.id,))
-    ledger.connection.execute("DELETE FROM mailbox WHERE id = ?", (record.id,))
-    ledger.tell(Delta("removed", record.id, record.name, modseq))
-    ledger.removed(record)
-    _unsubscribe(ledger, record.name)
-
-
 def subscribe(ledger: Ledger, name: str) -> None:
     """Subscribe a name."""
     name = canonical_name(name)
     if len(ledger.subscriptions) >= MAX_SUBSCRIPTIONS:
         raise LimitError(f"{len(ledger.subscriptions)} subscriptions", public_text="too many subscriptions")
-    if _subscribe(ledger, name):
+    if add_subscription(ledger, name):
         _tell_subscription(ledger, "subscribed", name)
 
 
 def unsubscribe(ledger: Ledger, name: str) -> None:
     """Unsubscribe a name."""
     name = canonical_name(name)
-    if _unsubscribe(ledger, name):
+    if remove_subscription(ledger, name):
         _tell_subscription(ledger, "unsubscribed", name)
 
 

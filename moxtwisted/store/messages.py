@@ -305,6 +305,11 @@ def sweep(ledger: Ledger, bodies: list[int]) -> bool:
 
     :returns: whether some are left.
     """
+    ledger.flush()
+    newest = ledger.connection.execute("SELECT coalesce(max(id), 0) FROM body").get
+    if max(bodies, default=0) >= newest:
+        # Its number must not be given again.
+        ledger.set_setting("last_body", ledger.last_body)
     for _ in range(min(_SWEEP_BODIES, len(bodies))):
         body = bodies[-1]
         first, last = body << CHUNK_BITS, ((body + 1) << CHUNK_BITS) - 1

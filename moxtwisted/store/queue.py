@@ -132,7 +132,7 @@ class Queue:
         if not path.exists():
             create_database(path, key, "queue")
         database = Database.open(path, key, "queue")
-        return cls(database, pool.lane(_Unit(database.writer)), pool)
+        return cls(database, pool.lane(_Unit(database.writer), database.tidy), pool)
 
     def submit(
         self, outgoing: Outgoing, everyone: Sequence[str], limits: SendingLimits, now: int

@@ -85,7 +85,12 @@ def assign(connection: Any, body: int, message: Threadable, at_seconds: int) -> 
 
 def join(connection: Any, thread: int, other: int) -> None:
     """Make one thread of two; its id is the first's."""
-    for table in ("body", "thread_link", "thread_subject"):
+    connection.execute(
+        # The index has the bodies whose thread is another's; so name the first one by its id.
+        "UPDATE body SET thread = ?1 WHERE (thread = ?2 AND thread <> id) OR (id = ?2 AND thread = ?2)",
+        (thread, other),
+    )
+    for table in ("thread_link", "thread_subject"):
         connection.execute(f"UPDATE {table} SET thread = ? WHERE thread = ?", (thread, other))
 
 

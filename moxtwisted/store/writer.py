@@ -101,6 +101,8 @@ class Lane:
 
     unit: Unit
     _thread: _Writer
+    #: Called in the writer's thread after a transaction's answers went out.
+    after: Callable[[], None] | None = None
     closed: bool = field(default=False, init=False)
 
     def submit(self, job: Callable[[], _T]) -> Deferred[_T]:
@@ -255,6 +257,11 @@ class _Writer:
                 return
             report, answers = None, [(jobs[0].answer, Failure(translated(e)))]
         self._report(lane, report, answers)
+        if lane.after is not None:
+            try:
+                lane.after()
+            except Exception:  # noqa: BLE001 - a full disk, say: tried again after the next one
+                log.failure("tidying up after a commit failed")
 
     def _report(self, lane: Lane, report: Any, answers: list[tuple[Deferred[Any], Any]]) -> None:
         self._done.append((lane, report, answers))
@@ -349,11 +356,14 @@ class WriterPool:
         for number, writer in enumerate(self._writers):
             writer.start(f"store-writer-{number}")
 
-    def lane(self, unit: Unit) -> Lane:
-        """Pin a database to a writer."""
+    def lane(self, unit: Unit, after: Callable[[], None] | None = None) -> Lane:
+        """Pin a database to a writer.
+
+        :param after: called in the writer's thread after each transaction's answers went out.
+        """
         writer = min(self._writers, key=self._lanes.__getitem__)
         self._lanes[writer] += 1
-        return Lane(unit, writer)
+        return Lane(unit, writer, after)
 
     def release(self, lane: Lane) -> None:
         """A closed lane counts no longer."""

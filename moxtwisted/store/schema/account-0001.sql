@@ -2,7 +2,7 @@
 -- PRAGMA user_version is the number of the newest migration that was applied.
 
 CREATE TABLE setting (
-    key TEXT PRIMARY KEY,               -- 'modseq', 'uidvalidity_next', 'retired_modseq', 'indexed_body', …; 'secret:NAME' for verifiers
+    key TEXT PRIMARY KEY,               -- 'modseq' (or a mailbox's, if that is greater), 'last_body' (or the greatest there is), 'uidvalidity_next', 'retired_modseq', 'indexed_body', …; 'secret:NAME' for verifiers
     value
 ) WITHOUT ROWID;
 
@@ -60,7 +60,7 @@ CREATE TABLE modseq_note (              -- which modseq the account had when: da
 );
 
 CREATE TABLE body (                     -- a message's octets and what was rendered from them; shared by copies
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    id INTEGER PRIMARY KEY,             -- never used again: see setting 'last_body'
     refs INTEGER NOT NULL,              -- rows of `message` that name it; 0: to be removed when nobody reads it
     size INTEGER NOT NULL,              -- octets of the chunks together, without the prefix
     prefix BLOB NOT NULL,               -- header fields put before it at delivery (Return-Path, Received, …)
@@ -80,7 +80,10 @@ CREATE TABLE chunk (                    -- id = body * 65536 + number; each 262,
     data BLOB NOT NULL
 );
 
-CREATE INDEX body_thread ON body (thread);
+-- Most threads have one message: only the others are here.
+CREATE INDEX body_thread ON body (thread) WHERE thread <> id;
+-- Bodies to be removed; nearly always empty.
+CREATE INDEX body_unused ON body (id) WHERE refs = 0;
 
 -- Threads: a link is the hash of (Message-ID or referenced id, base subject); see threads.py.
 CREATE TABLE thread_link (
