@@ -19,7 +19,7 @@ from moxtwisted.message.dates import render_date
 __all__ = ["Hop", "received", "return_path", "with_protocol"]
 
 # What may not stand in a name, an identifier or a comment: specials would end it, controls would forge lines.
-_UNSAFE_NAME = re.compile(r"[^!#$%&'*+./0-9=?A-Z^_`a-z{|}~:\[\]\x80-\U0010ffff-]")
+_UNSAFE_NAME = re.compile(r'[\x00-\x20"(),;<>@\\\x7f-\x9f]')
 _UNSAFE_COMMENT = re.compile(r"[^ !-'*-\[\]-~]")
 _UNSAFE_ADDRESS = re.compile(r"[\x00-\x1f\x7f-\x9f<>]")
 _MAX_NAME = 255
