@@ -57,13 +57,18 @@ async def _seeing(connection: Connection, command: Fetch, ranges: _Ranges, *, mo
     box = connection.box
     live = box.view.live
     uids = connection.uids(ranges)
-    unseen = [live.uids[at] for at in box.view.live_positions(uids) if not live.flags[at].system & SEEN]
+    unseen = {
+        live.uids[at]: live.flags[at]
+        for at in box.view.live_positions(uids)
+        if not live.flags[at].system & SEEN
+    }
     changed: tuple[int, ...] = ()
     if unseen:
-        done = await box.mailbox.store(unseen, "add", MessageFlags.of(SEEN), None)
+        seen = MessageFlags.of(SEEN)
+        done = await box.mailbox.store(list(unseen), "add", seen, None)
         changed = done.changed
         # RFC 9051 section 6.4.5: flags that change by this are told with the FETCH response, and once.
-        box.view.known(changed, [done.modseq] * len(changed))
+        box.view.known((uid, unseen[uid].adding(seen), done.modseq) for uid in changed if uid in unseen)
     plan = compile_plan(
         command.attributes,
         uid=command.uid or modseq,

@@ -176,7 +176,7 @@ class Matching:
             case k.UidIn(wanted):
                 return _within(self._uid_ranges(wanted), at)
             case k.NumberIn(wanted):
-                return _within(self._connection.ranges(wanted, uid=False), at)
+                return _within(self._number_ranges(wanted), at)
             case k.ModSeqAtLeast(modseq):
                 return [i for i in at if self.modseqs[i] >= modseq]
             case k.Everything() | k.SaveDateSupported():
@@ -187,6 +187,13 @@ class Matching:
                 uids = self.uids
                 # A message that went meanwhile has no value and matches nothing.
                 return [i for i in at if (value := values.get(uids[i])) is not None and matches(value)]
+
+    def _number_ranges(self, wanted: SequenceSet) -> list[tuple[int, int]]:
+        if wanted.saved:
+            return self._connection.saved_ranges()
+        # We ask for less than RFC 9051 section 9, seq-number, would let us: a search for a message that is not there finds
+        # nothing, which is what clients mean that look into an empty mailbox.
+        return wanted.number_ranges(len(self.uids))
 
     def _uid_ranges(self, wanted: SequenceSet) -> list[tuple[int, int]]:
         return self._connection.ranges(wanted, uid=True)

@@ -9,7 +9,7 @@ r"""STORE and UID STORE (RFC 9051 section 6.4.6, RFC 7162 section 3.1.3).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
 from moxtwisted.imap.backend import Stored
@@ -25,6 +25,12 @@ _MODES: Final[dict[StoreMode, Literal["add", "remove", "replace"]]] = {
     StoreMode.ADD: "add",
     StoreMode.REMOVE: "remove",
     StoreMode.REPLACE: "replace",
+}
+
+_CHANGE: Final[dict[str, Callable[[MessageFlags, MessageFlags], MessageFlags]]] = {
+    "add": MessageFlags.adding,
+    "remove": MessageFlags.removing,
+    "replace": lambda old, new: new,
 }
 
 
@@ -52,66 +58,69 @@ async def store(connection: Connection, command: Store) -> Answer:
     uids = connection.uids(ranges)
     if not uids:
         return None
-    done = await box.mailbox.store(uids, _MODES[command.mode], flags, command.unchanged_since)
-    gone = _answer(connection, box, command, uids, done)
+    if command.silent:
+        # The client will add this change to what it believes: that must be what is so until now.
+        connection.sync(allow_expunge=False)
+    before = _believed(box, uids)
+    mode = _MODES[command.mode]
+    done = await box.mailbox.store(uids, mode, flags, command.unchanged_since)
+    positions = box.view.live_positions(uids)
+    _answer(connection, command, positions, done)
+    gone = len(positions) < len(uids) and not command.uid
+    if command.silent and not gone:
+        after = {old: _CHANGE[mode](old, flags) for old in set(before.values())}
+        box.view.known((uid, after[before[uid]], done.modseq) for uid in done.changed if uid in before)
     if done.refused:
         refused: Sequence[int] = done.refused
         if not command.uid:
             refused = [at + 1 for uid in refused if (at := box.view.position(uid)) is not None]
         # RFC 7162 section 3.1.3: MODIFIED lists what was left alone, by number or by UID as the command did.
         return b"OK [MODIFIED %b] some messages were changed meanwhile" % compact(refused)
-    if gone and not command.uid:
+    if gone:
         # RFC 2180 section 4.2.1 and RFC 5530: the client does not know yet that they are gone.
         return b"NO [EXPUNGEISSUED] some of the messages are gone"
     return None
 
 
-def _answer(connection: Connection, box: Selected, command: Store, uids: Sequence[int], done: Stored) -> bool:
-    """Untagged FETCH responses; whether some messages are gone."""
-    view, live = box.view, box.view.live
-    if view.current and len(uids) == len(view.uids):
-        positions: Sequence[int] = range(len(uids))
-    else:
-        positions = view.live_positions(uids)
-    gone = len(positions) < len(uids)
-    live_uids, modseqs = live.uids, live.modseqs
-    # What this session did itself the next update need not repeat, unless somebody changed it again.
-    view.known(done.changed, [done.modseq] * len(done.changed))
+def _believed(box: Selected, uids: Sequence[int]) -> dict[int, MessageFlags]:
+    """The flags of these messages now."""
+    live = box.view.live
+    live_uids, flags = live.uids, live.flags
+    return {live_uids[at]: flags[at] for at in box.view.live_positions(uids)}
+
+
+def _answer(connection: Connection, command: Store, positions: Sequence[int], done: Stored) -> None:
+    """Untagged FETCH responses; C{positions} are in the mailbox."""
     if command.silent and not connection.condstore:
-        return gone
-    left_alone: Collection[int] = frozenset(done.refused)
+        return
+    box = connection.box
+    view, live = box.view, box.view.live
+    uids, modseqs, flags = live.uids, live.modseqs, live.flags
     if command.silent:
         # RFC 7162 section 3.1.3: even with SILENT the new MODSEQ of what changed is told.
         changed = frozenset(done.changed)
-        numbered = _numbered(box, [at for at in positions if live_uids[at] in changed])
         connection.out += [
-            b"* %d FETCH (UID %d MODSEQ (%d))\r\n" % (number + 1, live_uids[at], modseqs[at])
-            for number, at in numbered
+            b"* %d FETCH (UID %d MODSEQ (%d))\r\n" % (number + 1, uids[at], modseqs[at])
+            for number, at in _numbered(box, [at for at in positions if uids[at] in changed])
         ]
-        return gone
-    flags = live.flags
-    rendered = {f: render_flags(f) for f in {flags[at] for at in positions}}
-    if left_alone:
-        positions = [at for at in positions if live_uids[at] not in left_alone]
+        return
+    if done.refused:
+        refused = frozenset(done.refused)
+        positions = [at for at in positions if uids[at] not in refused]
     numbered = _numbered(box, positions)
+    rendered = {f: render_flags(f) for f in {flags[at] for at in positions}}
     if connection.condstore:
         template = b"* %d FETCH (UID %d FLAGS %b MODSEQ (%d))\r\n"
         connection.out += [
-            template % (number + 1, live_uids[at], rendered[flags[at]], modseqs[at])
-            for number, at in numbered
+            template % (number + 1, uids[at], rendered[flags[at]], modseqs[at]) for number, at in numbered
         ]
-    else:
+    elif command.uid:
         template = b"* %d FETCH (UID %d FLAGS %b)\r\n"
-        if not command.uid:
-            template = b"* %d FETCH (FLAGS %b)\r\n"
-            connection.out += [template % (number + 1, rendered[flags[at]]) for number, at in numbered]
-        else:
-            connection.out += [
-                template % (number + 1, live_uids[at], rendered[flags[at]]) for number, at in numbered
-            ]
-    told = [live_uids[at] for _, at in numbered]
-    view.known(told, [modseqs[at] for _, at in numbered])
-    return gone
+        connection.out += [template % (number + 1, uids[at], rendered[flags[at]]) for number, at in numbered]
+    else:
+        template = b"* %d FETCH (FLAGS %b)\r\n"
+        connection.out += [template % (number + 1, rendered[flags[at]]) for number, at in numbered]
+    view.known((uids[at], flags[at], modseqs[at]) for _, at in numbered)
 
 
 def _numbered(box: Selected, positions: Sequence[int]) -> list[tuple[int, int]]:
