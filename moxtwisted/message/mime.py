@@ -20,6 +20,7 @@ import re
 
 from attrs import Factory, define, frozen
 
+from moxtwisted.message.dates import parse_date
 from moxtwisted.message.headers import (
     MESSAGE_RFC822,
     TEXT_PLAIN,
@@ -155,6 +156,12 @@ class ScannedMessage:
     def received_count(self) -> int:
         """Received fields in the header (RFC 5321 section 6.3)."""
         return len(self.header.values.get(b"received", ()))
+
+    @property
+    def date(self) -> int | None:
+        """The Date field in seconds since the epoch; None when it is missing or unreadable."""
+        value = self.header.get(b"date")
+        return None if value is None else parse_date(value)
 
 
 # The end of a header: an empty line; or, within a multipart, a boundary line that comes too early.

@@ -15,7 +15,6 @@ from collections.abc import Callable
 
 from attrs import frozen
 
-from moxtwisted.message.dates import parse_date
 from moxtwisted.message.headers import Header, decode_words, message_ids
 from moxtwisted.message.mime import ScannedMessage
 from moxtwisted.message.partindex import PartIndex
@@ -81,10 +80,8 @@ def render(scanned: ScannedMessage, read: Callable[[int, int], bytes]) -> Render
     @param read: C{read(offset, length)} gives octets of the raw message; asked for the beginnings of text parts.
     """
     header = scanned.header
-    values = header.values
-    subject = values.get(b"subject")
+    subject = header.values.get(b"subject")
     base, is_reply = base_subject(decode_words(subject[0])) if subject else ("", False)
-    date = values.get(b"date")
     own = _ids(header, b"message-id")
     answered = _ids(header, b"in-reply-to")
     return Rendered(
@@ -100,6 +97,6 @@ def render(scanned: ScannedMessage, read: Callable[[int, int], bytes]) -> Render
         references=tuple(_ids(header, b"references") or answered[:1]),
         base_subject=base.casefold().replace("\0", ""),
         is_reply=is_reply,
-        date=parse_date(date[0]) if date else None,
+        date=scanned.date,
         attachments=has_attachments(scanned),
     )

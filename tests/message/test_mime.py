@@ -154,6 +154,12 @@ class FactTests(SynchronousTestCase):
         self.assertTrue(scanned.has_8bit)
         self.assertFalse(scanned.has_utf8_header)
 
+    def test_date(self) -> None:
+        """The date is that of the first Date field, when it can be read."""
+        self.assertEqual(scan(b"Date: 1 Jan 1970 00:00:01 +0000\r\nDate: x\r\n\r\n").date, 1)
+        self.assertIsNone(scan(b"Date: soon\r\n\r\n").date)
+        self.assertIsNone(scan(b"").date)
+
     def test_file_name(self) -> None:
         """The file name comes from Content-Disposition first, then from Content-Type."""
         scanned = scan(
