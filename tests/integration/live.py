@@ -72,9 +72,12 @@ class LiveServer:
         self.output = folder.with_suffix(".log")
         self.child: subprocess.Popen[bytes] | None = None
         self.seen = 0
+        self.refused = ""
 
     def start(self) -> None:
-        """Start it and wait until every port greets."""
+        """Start it and wait until every port greets; once that has failed, it fails at once."""
+        if self.refused:
+            raise AssertionError(self.refused)
         program = "import sys; from moxtwisted.cli.main import main; sys.exit(main())"
         with self.output.open("ab") as output:
             self.child = subprocess.Popen(
@@ -90,7 +93,8 @@ class LiveServer:
             while not self.greets(port):
                 if self.child.poll() is not None or time.monotonic() > deadline:
                     self.stop()
-                    raise AssertionError(f"the server does not greet on port {port}:\n{self.log()}")
+                    self.refused = f"the server does not greet on port {port}:\n{self.log()}"
+                    raise AssertionError(self.refused)
                 time.sleep(0.05)
 
     def greets(self, port: int) -> bool:
@@ -164,7 +168,6 @@ def shared() -> LiveServer:
         rmtree(folder, ignore_errors=True)
 
     atexit.register(end)
-    server.start()
     return server
 
 
