@@ -145,6 +145,7 @@ class _Connection(Protocol):
         self._room: Deferred[None] | None = None
         self._full = False
         self._closed: Deferred[None] | None = None
+        self._gone = False
 
     def connectionMade(self) -> None:
         transport: Any = self.transport
@@ -257,14 +258,14 @@ class _Connection(Protocol):
         if self.lost is None:
             self.lost = why
         transport: Any = self.transport
-        if transport is not None:
+        if transport is not None and not self._gone:
             transport.unregisterProducer()
             transport.abortConnection()
 
     def close(self) -> Deferred[None]:
         """Close in peace."""
         self._closed = Deferred()
-        if self.lost is not None or self.transport is None:
+        if self._gone or self.lost is not None or self.transport is None:
             self._closed.callback(None)
             return self._closed
         transport: Any = self.transport
@@ -274,6 +275,7 @@ class _Connection(Protocol):
         return self._closed
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._gone = True
         self._deadline.cancel()
         handshake, self._handshake = self._handshake, None
         if self.lost is None:

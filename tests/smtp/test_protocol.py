@@ -165,7 +165,7 @@ class WaitingTests(ProtocolTestCase):
 
     def test_a_host_that_never_answers(self) -> None:
         """After the handler time-out: 451 and close, and the awaitable is cancelled."""
-        cancelled = []
+        cancelled: list[Any] = []
         protocol = self.serve(MemoryHandlers(mail=lambda *_: Deferred(cancelled.append)))
         self.say(protocol, HELLO + ENVELOPE)
         self.clock.advance(541)
