@@ -49,21 +49,19 @@ class SessionView:
         self._version: int = live.version
         self._modseq: int = live.highestmodseq
         self._lagging = False
-        self._told: dict[int, int] | None = None
+        self._told: dict[int, tuple[MessageFlags, int]] | None = None
 
     @property
     def current(self) -> bool:
         """Whether C{uids} is the mailbox's own array, so that positions are the same in both."""
         return self.uids is self.live.uids
 
-    def known(self, uids: Iterable[int], modseqs: Iterable[int]) -> None:
-        """The client knows these messages' flags as of these modseqs (it changed or fetched them): the next L{sync} does
-        not repeat them unless they changed again."""
-        told = zip(uids, modseqs, strict=True)
+    def known(self, told: Iterable[tuple[int, MessageFlags, int]]) -> None:
+        """The client believes these messages (uid, flags, modseq) to be so, because it was told or changed them itself:
+        the next L{sync} does not repeat what is so."""
         if self._told is None:
-            self._told = dict(told)
-        else:
-            self._told.update(told)
+            self._told = {}
+        self._told.update([(uid, (flags, modseq)) for uid, flags, modseq in told])
 
     def position(self, uid: int) -> int | None:
         """Where C{uid} stands in C{uids}, from 0, or None."""
@@ -145,12 +143,12 @@ class SessionView:
         responses = []
         for at in self.live_positions(flagged):
             uid, changed = live.uids[at], live.modseqs[at]
-            if told.get(uid) == changed:
+            flags = live.flags[at]
+            if uid in told and told[uid] == (flags, changed):
                 continue
             number = at if self.uids is live.uids else self.position(uid)
             if number is None:
                 continue
-            flags = live.flags[at]
             text = rendered.get(flags)
             if text is None:
                 text = rendered[flags] = render_flags(flags)
