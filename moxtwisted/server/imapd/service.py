@@ -1,0 +1,143 @@
+"""The IMAP listener of the server: who may connect and log in, and whose mail it then is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from attrs import define, field, frozen
+from zope.interface import implementer
+
+from moxtwisted.errors import MailError, StoreUnavailableError
+from moxtwisted.imap.backend import IAuthenticator
+from moxtwisted.imap.protocol import IMAPServerFactory, IMAPServerProtocol, ServerTLS
+from moxtwisted.imap.settings import ServerSettings
+from moxtwisted.sasl.interfaces import ISASLBackend
+from moxtwisted.sasl.outcome import Failure, Reason
+from moxtwisted.server.authentication import Authenticator, Origin, Session
+from moxtwisted.server.certificates.binding import client_key_fingerprint, tls_description
+from moxtwisted.server.directory import DirectoryHolder
+from moxtwisted.server.imapd.mail import AccountSession
+from moxtwisted.server.ratelimit import ConnectionLimiter
+from moxtwisted.store.interfaces import IStore
+
+__all__ = ["IMAPService", "Mail"]
+
+
+class TooManyConnectionsError(MailError):
+    """A client connects too often."""
+
+    reply_code = 421
+    enhanced_code = "4.7.0"
+    imap_code = "UNAVAILABLE"
+
+
+class LoginRefusedError(MailError):
+    """A log-in failed for a reason that the user may know."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.detail, public_text=failure.public_text)
+        self.imap_code = failure.reason.imap_code
+
+
+@frozen(kw_only=True)
+class Mail:
+    """What all connections share.
+
+    :ivar append_limit: octets of one message.
+    :ivar seconds: the time of day.
+    """
+
+    store: IStore
+    directory: DirectoryHolder
+    authenticator: Authenticator
+    connections: ConnectionLimiter
+    mechanisms: tuple[str, ...]
+    append_limit: int
+    seconds: Callable[[], float]
+
+
+@implementer(IAuthenticator)
+@define(eq=False)
+class ConnectionAuthenticator:
+    """The log-ins of one connection."""
+
+    _mail: Mail
+    _transport: Any
+    _ip: str
+    _session: Session = field(init=False)
+    _released: bool = field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._session = self._mail.authenticator.session(Origin(self._ip, "imap"))
+
+    @property
+    def mechanisms(self) -> tuple[str, ...]:
+        """See L{IAuthenticator}."""
+        return self._mail.mechanisms
+
+    @property
+    def sasl_backend(self) -> ISASLBackend:
+        """See L{IAuthenticator}; asked at each exchange, when TLS may have come since."""
+        self._session.update(
+            tls=tls_description(self._transport), fingerprint=client_key_fingerprint(self._transport)
+        )
+        backend: ISASLBackend = self._session
+        return backend
+
+    async def login(self, username: str, password: str, peer: Any) -> str | None:
+        """See L{IAuthenticator}."""
+        outcome = await self._session.check_password(username, password, "LOGIN")
+        if isinstance(outcome, Failure):
+            if outcome.reason is Reason.BAD_CREDENTIALS:
+                return None
+            raise LoginRefusedError(outcome)
+        return outcome.login
+
+    def session(self, identity: str, peer: Any) -> AccountSession:
+        """See L{IAuthenticator}."""
+        mail = self._mail
+        entry = mail.directory.current.account_of_login(identity)
+        if entry is None:
+            raise StoreUnavailableError(f"{identity} logged in, and is not there any more")
+        return AccountSession(
+            mail.store,
+            mail.store.account(entry.name),
+            entry.imap_capabilities_disabled,
+            mail.append_limit,
+            lambda: None,
+            mail.seconds,
+        )
+
+    def release(self) -> None:
+        """The connection is gone."""
+        if not self._released:
+            self._released = True
+            self._mail.connections.release(self._ip)
+
+
+class IMAPService(IMAPServerFactory):
+    """Makes the connections of a listener, each with its own authenticator."""
+
+    def __init__(
+        self, settings: ServerSettings, mail: Mail, clock: Any, tls: ServerTLS | None, **more: Any
+    ) -> None:
+        super().__init__(settings, self, clock, tls, **more)  # type: ignore[arg-type]
+        self._mail = mail
+
+    def authenticator_for(self, transport: Any) -> IAuthenticator:
+        """See L{IMAPServerFactory}."""
+        ip = getattr(transport.getPeer(), "host", "")
+        refusal = self._mail.connections.admit(ip)
+        if refusal is not None:
+            raise TooManyConnectionsError(refusal.kind, public_text=refusal.text)
+        authenticator: IAuthenticator = ConnectionAuthenticator(self._mail, transport, ip)
+        return authenticator
+
+    def connection_lost(self, connection: IMAPServerProtocol) -> None:
+        """See L{IMAPServerFactory}."""
+        super().connection_lost(connection)
+        if connection.server is not None:
+            authenticator = connection.server.connection.authenticator
+            if isinstance(authenticator, ConnectionAuthenticator):
+                authenticator.release()
