@@ -240,14 +240,6 @@ class IAuthenticator(Interface):
         """The mail of an identity that was authenticated."""
 
 
-class IConnectionAuthenticator(Interface):
-    """An authenticator that wants to know of each connection before its SASL exchanges: for EXTERNAL, which needs the
-    client's key, and for limits by address. Optional, beside L{IAuthenticator}."""
-
-    def sasl_for(peer: Any) -> Any:
-        """The SASL backend for this connection, in place of C{sasl_backend}."""
-
-
 class IChunks(Interface):
     """Marker for what a command handler may return: an iterator of response octets, pulled as the client reads."""
 

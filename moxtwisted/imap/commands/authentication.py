@@ -16,7 +16,6 @@ import inspect
 from typing import Any
 
 from moxtwisted.errors import MailError
-from moxtwisted.imap.backend import IConnectionAuthenticator
 from moxtwisted.imap.connection import Answer, Connection, Handled, RefusalError, refused
 from moxtwisted.imap.states import State
 from moxtwisted.imap.wire.commands import Authenticate, Login
@@ -59,7 +58,7 @@ def authenticate(connection: Connection, command: Authenticate) -> Handled:
     if command.mechanism in names:
         bindings = connection.transport.channel_bindings
         context = ServerContext(
-            _backend(connection),
+            connection.authenticator.sasl_backend,
             connection.entropy,
             connection.decoys or Decoys(connection.entropy(32)),
             bindings,
@@ -85,13 +84,6 @@ def cancelled(connection: Connection) -> tuple[bytes, Any]:
     """The client gave up with C{*}, or sent what is not base64."""
     tag, exchange = connection.current_exchange()
     return tag, _abort(connection, exchange)
-
-
-def _backend(connection: Connection) -> Any:
-    authenticator = connection.authenticator
-    if IConnectionAuthenticator.providedBy(authenticator):
-        return authenticator.sasl_for(connection.transport.peer)
-    return authenticator.sasl_backend
 
 
 async def _abort(connection: Connection, exchange: IServerExchange) -> Answer:
