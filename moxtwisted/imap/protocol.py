@@ -186,10 +186,7 @@ class IMAPServerProtocol(Protocol):
         try:
             authenticator = factory.authenticator_for(transport)
         except MailError as e:
-            # RFC 9051 section 7.1.5: BYE as the greeting refuses the connection.
-            self._ended = True
-            transport.write(f"* BYE [UNAVAILABLE] {e.public_text}\r\n".encode("ascii", "replace"))
-            transport.loseConnection()
+            self._refuse(e)
             return
         transport.registerProducer(self, True)
         self.server = Server(
@@ -210,6 +207,16 @@ class IMAPServerProtocol(Protocol):
             self._start_tls()
         else:
             self._greet()
+
+    def _refuse(self, error: MailError) -> None:
+        """Nobody talks to this client; with implicit TLS telling it why would cost a handshake."""
+        implicit = self.factory.tls is not None and self.factory.tls.implicit
+        if not implicit and not ISSLTransport.providedBy(self._transport):
+            # RFC 9051 section 7.1.5: BYE as the greeting refuses the connection.
+            code = error.imap_code or "UNAVAILABLE"
+            self._transport.write(f"* BYE [{code}] {error.public_text}\r\n".encode("ascii", "replace"))
+        self._ended = True
+        self._transport.loseConnection()
 
     def _greet(self) -> None:
         server = self.machine

@@ -1,0 +1,48 @@
+"""An IMAP server over an own backend: every .txt file of a folder is a message of INBOX::
+
+python examples/imap_server.py FOLDER
+curl --user reader:reader 'imap://127.0.0.1:1143/INBOX;MAILINDEX=1'
+
+The mail of L{MemoryMail} stands for whatever a program has: its messages may come from anywhere. Flags and moves last
+as long as the program runs. To keep mail elsewhere, write the interfaces of L{moxtwisted.imap.backend} yourself.
+"""
+
+import os
+import sys
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+
+from twisted.internet import task
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import serverFromString
+
+from moxtwisted.imap.memory import MemoryAuthenticator, MemoryMail
+from moxtwisted.imap.protocol import IMAPServerFactory
+from moxtwisted.imap.settings import ServerSettings
+
+
+def read_folder(folder: str, seconds: Any) -> MemoryMail:
+    """The mail that a session sees, from files."""
+    mail = MemoryMail(seconds)
+    for file in sorted(Path(folder).glob("*.txt")):
+        date = int(file.stat().st_mtime)
+        header = f"From: {file.parent.name}@localhost\r\nSubject: {file.stem}\r\nDate: {formatdate(date)}\r\n"
+        text = file.read_bytes().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+        mail.add("INBOX", header.encode() + b"Content-Type: text/plain\r\n\r\n" + text, internaldate=date)
+    return mail
+
+
+def main(
+    reactor: Any, folder: str = ".", where: str = "tcp:1143:interface=127.0.0.1", started: Any = print
+) -> Any:
+    """Serve until interrupted; C{started} is told the port."""
+    users = {"reader": ("reader", read_folder(folder, reactor.seconds))}
+    settings = ServerSettings(hostname="localhost", allow_plain_without_tls=True)
+    factory = IMAPServerFactory(settings, MemoryAuthenticator(users, os.urandom), reactor)
+    listening = serverFromString(reactor, where).listen(factory)
+    return listening.addCallback(lambda port: started(port) or Deferred())
+
+
+if __name__ == "__main__":
+    task.react(main, sys.argv[1:])
