@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import imaplib
 import importlib.util
 import io
+import re
 import smtplib
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from twisted.internet import reactor
+from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+README = EXAMPLES.parent / "README.rst"
 ANY_PORT = "tcp:0:interface=127.0.0.1"
 
 
@@ -28,6 +33,15 @@ def load(name: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def text_files(name: str) -> Path:
+    """A new folder with two text files."""
+    folder = Path(name)
+    folder.mkdir()
+    (folder / "shopping.txt").write_text("milk\nbread\n")
+    (folder / "other.txt").write_text("nothing\n")
+    return folder
 
 
 class EveryExampleTests(SynchronousTestCase):
@@ -76,8 +90,66 @@ class ExampleTestCase(TestCase):
         return number
 
 
+class IMAPExampleTests(ExampleTestCase):
+    """IMAP over an own backend."""
+
+    def test_readme_shows_it(self) -> None:
+        """The README shows this example whole, but for its docstrings."""
+        source = (EXAMPLES / "imap_server.py").read_text()
+        code = re.sub(r'(?m)^ *"""[\s\S]*?"""\n+', "", source).strip()
+        indented = textwrap.indent(code, "   ", lambda line: bool(line.strip()))
+        self.assertTrue(indented in README.read_text(), indented)
+
+    async def test_imap_server(self) -> None:
+        """The IMAP server serves the text files of a folder to imaplib."""
+        folder = text_files(self.mktemp())
+        started: Deferred[Any] = Deferred()
+        running = load("imap_server").main(reactor, str(folder), ANY_PORT, started.callback)
+        running.addErrback(started.errback)
+        port = await started
+        self.addCleanup(port.stopListening)
+
+        def read() -> bytes:
+            with imaplib.IMAP4("127.0.0.1", port.getHost().port, timeout=30) as imap:
+                imap.login("reader", "reader")
+                self.assertEqual(imap.select("INBOX")[1], [b"2"])
+                self.assertEqual(imap.search(None, "SUBJECT", "shopping")[1], [b"2"])
+                part = imap.fetch("2", "(BODY[TEXT])")[1][0]
+                return part[1] if isinstance(part, tuple) else b""
+
+        self.assertEqual(await deferToThread(read), b"milk\r\nbread\r\n")
+
+
 class SMTPExampleTests(ExampleTestCase):
     """SMTP and LMTP."""
+
+    async def test_readme(self) -> None:
+        """The README's SMTP server, on a free port, takes a message and prints it."""
+        (code,) = re.findall(
+            r"(?m)^   from twisted.internet import reactor\n(?:(?:   .*)?\n)*?   reactor.run\(\)\n",
+            README.read_text(),
+        )
+        code = (
+            textwrap.dedent(code)
+            .replace("from twisted.internet import reactor\n", "")
+            .replace("reactor.run()\n", "")
+        )
+        code = re.sub(r"(?m)^serverFromString", "listening = serverFromString", code).replace(
+            "tcp:2525:", "tcp:0:"
+        )
+        names: dict[str, Any] = {"reactor": reactor}
+        exec(code, names)
+        port = await names["listening"]
+        self.addCleanup(port.stopListening)
+
+        def send() -> None:
+            with smtplib.SMTP("127.0.0.1", port.getHost().port, timeout=30) as smtp:
+                smtp.sendmail(
+                    "me@example.org", ["you@example.org"], b"Subject: hello\r\n\r\nFrom the README.\r\n"
+                )
+
+        await deferToThread(send)
+        self.assertIn("From the README.", self.printed.getvalue())
 
     async def test_smtp_server(self) -> None:
         """The SMTP server prints what smtplib sends it."""
