@@ -24,9 +24,9 @@ from moxtwisted.message.flags import MessageFlags
 from moxtwisted.message.headers import select_fields
 from moxtwisted.message.structure import LIST_FIELDS
 from moxtwisted.store import hierarchy, mailboxes, messages, threads
-from moxtwisted.store.bodies import BodyReader, read_many
 from moxtwisted.store.changes import ChangeQueue, FlagTable, MailboxState, published
 from moxtwisted.store.database import Database
+from moxtwisted.store.facts import Facts, prefix_of
 from moxtwisted.store.interfaces import (
     Added,
     Addition,
@@ -41,21 +41,17 @@ from moxtwisted.store.interfaces import (
 from moxtwisted.store.ledger import Ledger, RawFlags, Report
 from moxtwisted.store.mailboxes import canonical_name
 from moxtwisted.store.messages import Prepared
+from moxtwisted.store.reading import BodyReader, read_many
 from moxtwisted.store.rows import read_rows
 from moxtwisted.store.search import SearchIndex
 from moxtwisted.store.writer import Lane, WriterPool
 
-__all__ = ["Account", "storable"]
+__all__ = ["Account"]
 
 _T = TypeVar("_T")
 
 #: Mailbox states that stay in memory though no session holds them.
 _KEPT_STATES: Final = 8
-
-
-def storable(text: str) -> str:
-    """Text that SQLite takes: without lone surrogates."""
-    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def prepare(message: NewMessage, targets: Sequence[tuple[int | str, RawFlags]]) -> Prepared:
@@ -68,15 +64,15 @@ def prepare(message: NewMessage, targets: Sequence[tuple[int | str, RawFlags]]) 
     return Prepared(
         targets=targets,
         size=message.staged.size,
-        prefix=message.prefix,
-        row=(
+        prefix_size=len(message.prefix),
+        header_size=rendered.header_size,
+        facts=Facts(
             rendered.envelope,
             rendered.bodystructure,
             fields,
-            storable(rendered.preview),
+            rendered.preview,
             rendered.parts,
-            rendered.header_size,
-            storable(rendered.message_id),
+            message.prefix,
         ),
         internaldate=message.internaldate,
         chunks=message.staged.packed,
@@ -371,25 +367,25 @@ class Account:
         """One message's octets."""
         connection = self._open()
         found = connection.execute(
-            "SELECT m.size, b.id, b.prefix FROM message m JOIN body b ON b.id = m.body WHERE m.mailbox = ? AND m.uid = ?",
+            "SELECT m.size, b.id, b.facts FROM message m JOIN body b ON b.id = m.body WHERE m.mailbox = ? AND m.uid = ?",
             (mailbox, uid),
         ).fetchall()
         if not found:
             return None
-        size, body, prefix = found[0]
+        size, body, kept = found[0]
         self._pins[body] = self._pins.get(body, 0) + 1
-        return BodyReader(size, connection, body, prefix, self._unpin)
+        return BodyReader(size, connection, body, prefix_of(kept), self._unpin)
 
     def open_by_id(self, body: int) -> BodyReader | None:
         """A body by its own id, with its prefix."""
         connection = self._open()
         found = connection.execute(
-            "SELECT size + length(prefix), prefix FROM body WHERE id = ? AND refs > 0", (body,)
+            "SELECT size + prefix_size, facts FROM body WHERE id = ? AND refs > 0", (body,)
         ).fetchall()
         if not found:
             return None
         self._pins[body] = self._pins.get(body, 0) + 1
-        return BodyReader(found[0][0], connection, body, found[0][1], self._unpin)
+        return BodyReader(found[0][0], connection, body, prefix_of(found[0][1]), self._unpin)
 
     def bodies(self, mailbox: int, uids: Sequence[int], limit_octets: int) -> list[tuple[int, bytes]]:
         """(uid, octets) of the first that fit."""

@@ -54,8 +54,8 @@ _QUESTIONS: Final = (
     (
         "message {1} of mailbox {0} says {2} octets, its body and prefix have {3}",
         """
-        SELECT g.mailbox, g.uid, g.size, b.size + length(b.prefix) FROM message g JOIN body b ON b.id = g.body
-        WHERE g.size <> b.size + length(b.prefix)
+        SELECT g.mailbox, g.uid, g.size, b.size + b.prefix_size FROM message g JOIN body b ON b.id = g.body
+        WHERE g.size <> b.size + b.prefix_size
         """,
     ),
     (

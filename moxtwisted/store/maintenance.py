@@ -16,9 +16,10 @@ from moxtwisted.message.headers import select_fields
 from moxtwisted.message.mime import Scanner
 from moxtwisted.message.products import Rendered, render
 from moxtwisted.message.structure import LIST_FIELDS
-from moxtwisted.store.accounts import Account, storable
+from moxtwisted.store.accounts import Account
 from moxtwisted.store.bodies import decode
 from moxtwisted.store.consistency import check
+from moxtwisted.store.facts import Facts, pack, prefix_of
 from moxtwisted.store.ledger import Ledger
 
 __all__ = ["Progress", "recount", "reparse", "retire", "verify"]
@@ -85,20 +86,15 @@ def _render(account: Account, body: int) -> Rendered | None:
 
 def _store_rendered(ledger: Ledger, rendered: Sequence[tuple[int, Rendered]]) -> None:
     for body, product in rendered:
-        prefix = ledger.connection.execute("SELECT prefix FROM body WHERE id = ?", (body,)).get or b""
+        kept = ledger.connection.execute("SELECT facts FROM body WHERE id = ?", (body,)).get
+        if kept is None:
+            continue  # swept meanwhile
+        prefix = prefix_of(kept)
+        fields = (select_fields(prefix, LIST_FIELDS)[:-2] if prefix else b"") + product.fields
+        facts = Facts(product.envelope, product.bodystructure, fields, product.preview, product.parts, prefix)
         ledger.connection.execute(
-            "UPDATE body SET envelope = ?, bodystructure = ?, fields = ?, preview = ?, parts = ?, header_size = ?,"
-            " message_id = ? WHERE id = ?",
-            (
-                product.envelope,
-                product.bodystructure,
-                (select_fields(prefix, LIST_FIELDS)[:-2] if prefix else b"") + product.fields,
-                storable(product.preview),
-                product.parts,
-                product.header_size,
-                storable(product.message_id),
-                body,
-            ),
+            "UPDATE body SET facts = ?, header_size = ? WHERE id = ?",
+            (pack(facts), product.header_size, body),
         )
 
 

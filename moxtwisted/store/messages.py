@@ -18,13 +18,14 @@ from attrs import frozen
 from moxtwisted.errors import OverQuotaError
 from moxtwisted.message.flags import DELETED, MessageFlags
 from moxtwisted.store.bodies import CHUNK_BITS
+from moxtwisted.store.facts import Facts, pack
 from moxtwisted.store.interfaces import Added, Copied, FlagsStored
 from moxtwisted.store.ledger import Delta, Ledger, MailboxRecord, RawFlags
 from moxtwisted.store.mailboxes import canonical_name, make_mailbox
 
 __all__ = ["Prepared", "add", "copy", "expunge", "move", "store_flags", "sweep"]
 
-_INSERT_BODY: Final = "INSERT INTO body VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+_INSERT_BODY: Final = "INSERT INTO body VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 
 @frozen
@@ -32,15 +33,15 @@ class Prepared:
     """A message whose rows are ready but for their numbers.
 
     :ivar targets: mailboxes by id or name, with flags; all share the body.
-    :ivar row: the columns of `body` from envelope on.
     :ivar chunks: makes (codec, data) of its chunks; called in the writer's thread.
     :ivar thread: finds its thread: called with the connection and the body's id, inside the transaction.
     """
 
     targets: Sequence[tuple[int | str, RawFlags]]
     size: int
-    prefix: bytes
-    row: tuple[Any, ...]
+    prefix_size: int
+    header_size: int
+    facts: Facts
     internaldate: int
     chunks: Callable[[], Iterable[tuple[int, bytes]]]
     thread: Callable[[Any, int], int]
@@ -53,7 +54,7 @@ def add(ledger: Ledger, messages: Sequence[Prepared], check_quota: bool) -> list
     """
     total = 0
     for message in messages:
-        total += (message.size + len(message.prefix)) * len(message.targets)
+        total += (message.size + message.prefix_size) * len(message.targets)
         for target, _ in message.targets:
             if isinstance(target, int):
                 ledger.mailbox(target)
@@ -75,11 +76,20 @@ def _add_one(ledger: Ledger, message: Prepared, modseq: int, now: int) -> list[A
     body = ledger.next_body()
     thread = message.thread(ledger.connection, body)
     ledger.connection.execute(
-        _INSERT_BODY, (body, len(message.targets), message.size, message.prefix, thread, *message.row)
+        _INSERT_BODY,
+        (
+            body,
+            len(message.targets),
+            message.size,
+            message.prefix_size,
+            message.header_size,
+            thread,
+            pack(message.facts),
+        ),
     )
     for number, (codec, data) in enumerate(message.chunks()):
         ledger.insert_chunk((body << CHUNK_BITS) + number, codec, data)
-    size = message.size + len(message.prefix)
+    size = message.size + message.prefix_size
     added = []
     for target, flags in message.targets:
         record = _target(ledger, target, modseq)

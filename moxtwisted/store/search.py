@@ -27,6 +27,7 @@ from moxtwisted.message.headers import Header
 from moxtwisted.message.mime import ScannedMessage, Scanner
 from moxtwisted.message.structure import LIST_FIELDS
 from moxtwisted.message.text import body_text, header_text
+from moxtwisted.store.facts import unpack
 from moxtwisted.store.interfaces import IBodyReader, SearchTerm
 
 __all__ = ["SearchIndex"]
@@ -206,8 +207,8 @@ class SearchIndex:
         """Whether the body's text has the needle in this place."""
         octets_name = name.encode("utf-8", "replace")
         if octets_name in _KEPT_FIELDS:
-            rows = self._connection.execute("SELECT fields FROM body WHERE id = ?", (body,)).fetchall()
-            return bool(rows) and _in_field(Header.parse(rows[0][0]), octets_name, needle)
+            rows = self._connection.execute("SELECT facts FROM body WHERE id = ?", (body,)).fetchall()
+            return bool(rows) and _in_field(Header.parse(unpack(rows[0][0]).fields), octets_name, needle)
         reader = self._open_body(body)
         if reader is None:
             return False

@@ -63,15 +63,10 @@ CREATE TABLE body (                     -- a message's octets and what was rende
     id INTEGER PRIMARY KEY,             -- never used again: see setting 'last_body'
     refs INTEGER NOT NULL,              -- rows of `message` that name it; 0: to be removed when nobody reads it
     size INTEGER NOT NULL,              -- octets of the chunks together, without the prefix
-    prefix BLOB NOT NULL,               -- header fields put before it at delivery (Return-Path, Received, …)
-    thread INTEGER NOT NULL,            -- id of the first body of its thread
-    envelope BLOB NOT NULL,
-    bodystructure BLOB NOT NULL,
-    fields BLOB NOT NULL,               -- raw header fields that lists show
-    preview TEXT NOT NULL,
-    parts BLOB NOT NULL,                -- PartIndex
+    prefix_size INTEGER NOT NULL,       -- octets of the header fields put before it at delivery
     header_size INTEGER NOT NULL,       -- octets of the header without the prefix
-    message_id TEXT NOT NULL DEFAULT '' -- without angle brackets
+    thread INTEGER NOT NULL,            -- id of the first body of its thread
+    facts BLOB NOT NULL                 -- what was rendered from it, and the prefix, packed: see facts.py
 );
 
 CREATE TABLE chunk (                    -- id = body * 65536 + number; each 262,144 octets but the last
