@@ -48,6 +48,29 @@ MAX_WORDS: Final = 2000
 WORDS_AT_ONCE: Final = 200
 _READ_OCTETS: Final = 262_144
 
+#: Header fields that machines write for machines, as long as the rest of the header and different in every message. They are
+#: not among the words of a message: TEXT does not look into them (RFC 9051 section 6.4.4 would have it so), HEADER with
+#: their name does, message by message.
+MACHINE_FIELDS: Final = frozenset(
+    (
+        "arc-authentication-results",
+        "arc-message-signature",
+        "arc-seal",
+        "authentication-results",
+        "dkim-signature",
+        "domainkey-signature",
+        "received",
+        "received-spf",
+        "x-gm-message-state",
+        "x-google-dkim-signature",
+        "x-google-smtp-source",
+        "x-microsoft-antispam-message-info",
+        "x-microsoft-antispam-mailbox-delivery",
+        "x-ms-exchange-antispam-messagedata-0",
+        "x-received",
+    )
+)
+
 #: A generator that does a little at each step; what it yields is nothing, what it returns is the result.
 Work = Generator[None, None, Any]
 
@@ -145,7 +168,8 @@ class SearchIndex:
         RFC 9051 section 6.4.4: an empty needle matches whatever has the field.
         """
         needle = _folded(term.needle)
-        candidates = self._candidates(mailbox, needle, set(uids))
+        indexed = term.field.lower() not in MACHINE_FIELDS
+        candidates = self._candidates(mailbox, needle if indexed else "", set(uids))
         found: set[int] = await self._in_slices(self._compare(candidates, term.field.lower(), needle))
         return found
 
@@ -216,7 +240,7 @@ class SearchIndex:
             scanned = yield from _scan(reader)
             if name not in ("text", "body", "header"):
                 return _in_field(scanned.header, octets_name, needle)
-            if name != "body" and needle in _folded(header_text(scanned.header)):
+            if name != "body" and needle in _folded(_written_text(scanned.header)):
                 return True
             if name == "header":
                 return False
@@ -248,7 +272,7 @@ class SearchIndex:
             return ""
         try:
             scanned = yield from _scan(reader)
-            pieces = [header_text(scanned.header)]
+            pieces = [_written_text(scanned.header)]
             for piece in body_text(scanned, reader.read):
                 pieces.append(piece)
                 yield
@@ -270,6 +294,7 @@ class SearchIndex:
             return e.value
 
 
+_MACHINE_NAMES: Final = frozenset(name.encode() for name in MACHINE_FIELDS)
 _KEPT_FIELDS: Final = frozenset(name.lower() for name in LIST_FIELDS)
 
 
@@ -283,6 +308,11 @@ def _scan(reader: IBodyReader) -> Generator[None, None, ScannedMessage]:
 
 def _in_field(header: Header, name: bytes, needle: str) -> bool:
     return name in header.values and needle in _folded(header_text(header, frozenset((name,))))
+
+
+def _written_text(header: Header) -> str:
+    """The header's fields but for those of machines."""
+    return header_text(header, frozenset(header.values) - _MACHINE_NAMES)
 
 
 def _normal(text: str) -> str:
