@@ -33,7 +33,7 @@ class Rendered:
     @ivar envelope: IMAP ENVELOPE, with parentheses; may hold literals.
     @ivar bodystructure: IMAP BODYSTRUCTURE, likewise.
     @ivar fields: raw header fields of L{moxtwisted.message.structure.LIST_FIELDS}, no blank line.
-    @ivar preview: at most 256 characters on one line.
+    @ivar preview: at most 200 characters on one line.
     @ivar parts: an encoded L{PartIndex}.
     @ivar header_size: octets of the header with its blank line.
     @ivar message_id: without angle brackets; empty when there is none.

@@ -35,8 +35,8 @@ __all__ = [
     "search_text",
 ]
 
-MAX_PREVIEW_CHARACTERS = 256
-"""RFC 8970 section 3.1 allows 256 characters at most."""
+MAX_PREVIEW_CHARACTERS = 200
+"""RFC 8970 section 3.2: it should be 200 at most, and must not be more than 256."""
 MAX_SEARCH_PART_OCTETS = 2 * 1024 * 1024
 """Encoded octets of one text part that are searched."""
 MAX_SEARCH_OCTETS = 8 * 1024 * 1024
@@ -217,7 +217,7 @@ def has_attachments(scanned: ScannedMessage) -> bool:
 
 
 def preview(scanned: ScannedMessage, read: Read) -> str:
-    """The beginning of the first text part that has words: at most 256 characters, white space made single."""
+    """The beginning of the first text part that has words: at most 200 characters, white space made single."""
     tried = 0
     for part in leaves(scanned.root):
         if not _is_text(part) or (part.disposition is not None and part.disposition.kind == "attachment"):

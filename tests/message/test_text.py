@@ -33,7 +33,7 @@ class PreviewTests(SynchronousTestCase):
     """preview."""
 
     def test_long_text(self) -> None:
-        """A preview has at most 256 characters on one line, and is read from the beginning alone."""
+        """A preview has at most 200 characters on one line, and is read from the beginning alone."""
         message = b"\r\n" + b"word \r\n" * 100_000
         read: list[int] = []
 
