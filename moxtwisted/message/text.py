@@ -225,7 +225,8 @@ def preview(scanned: ScannedMessage, read: Read) -> str:
         if not part.size:
             continue
         shown = _preview_of(part, read, _PREVIEW_TEXT_OCTETS)
-        if len(shown) < MAX_PREVIEW_CHARACTERS and part.size > _PREVIEW_TEXT_OCTETS:
+        # One less, because a space at the end is cut off.
+        if len(shown) < MAX_PREVIEW_CHARACTERS - 1 and part.size > _PREVIEW_TEXT_OCTETS:
             shown = _preview_of(part, read, _PREVIEW_MORE_OCTETS)
         if shown:
             return shown
