@@ -20,6 +20,7 @@ from twisted.python import usage
 
 from moxtwisted import __version__
 from moxtwisted.config.load import LoadedConfig, default_path, load
+from moxtwisted.config.startup import collector_paused
 from moxtwisted.errors import ConfigurationError, MailError
 
 if TYPE_CHECKING:
@@ -109,7 +110,8 @@ def makeService(options: Any) -> IService:
     """The whole server as one service."""
     from twisted.internet import reactor
 
-    from moxtwisted.compose import make_service
+    with collector_paused():
+        from moxtwisted.compose import make_service
 
     try:
         service: IService = make_service(options.loaded, reactor, log_levels=options.log_levels)

@@ -52,7 +52,15 @@ class TapTests(SynchronousTestCase):
             options = tap.Options()
             options.parent = dict(parent)  # type: ignore[assignment]
             options.parseOptions(["--config", str(self.path)])
-            self.assertEqual(callable(dict(options.parent or {}).get("logger")), ours)
+            chosen = dict(options.parent or {}).get("logger")
+            self.assertEqual(chosen == "moxtwisted.tap.log_observer", ours)
+
+    def test_log_by_name(self) -> None:
+        """The function that twistd is told the name of makes the log of these options."""
+        options = tap.Options()
+        options.parent = {"nodaemon": True}  # type: ignore[assignment]
+        options.parseOptions(["--config", str(self.path)])
+        self.assertTrue(callable(tap.log_observer()))
 
     def test_problems_without_traceback(self) -> None:
         """A configuration that is not valid is told line by line, and the status is the one for systemd."""

@@ -121,8 +121,8 @@ class Creation:
         self.file(f"tls/{stem}.key", key, 0o600)
 
     def give_to(self, uid: int, gid: int) -> None:
-        """Let a user own everything that was made, and what is in the data directory."""
-        paths = list(self._made)
+        """Let a user own the directory, everything that was made, and what is in the data directory."""
+        paths = [self.directory, *self._made]
         data = self.directory / "data"
         if data in paths:
             paths += data.rglob("*")

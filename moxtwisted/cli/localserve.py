@@ -17,6 +17,7 @@ import msgspec
 
 from moxtwisted.config.load import DOMAINS_NAME, LoadedConfig, load
 from moxtwisted.config.schema import Listener
+from moxtwisted.config.startup import collector_paused
 from moxtwisted.errors import MailError
 
 if TYPE_CHECKING:
@@ -142,6 +143,8 @@ first_time_recipients_per_day = 1000000
 
 def _run(loaded: LoadedConfig, made: Creation | None, *, serve: bool) -> int:
     """Finish what the first run made, and serve until told to end."""
+    with collector_paused():
+        import moxtwisted.compose  # noqa: F401  the bulk of the program
     from moxtwisted.cli.session import run_reactor
     from moxtwisted.server.logging import LevelControl, LineObserver, LogFile
 

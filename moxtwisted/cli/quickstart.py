@@ -84,9 +84,23 @@ def _plan(arguments: argparse.Namespace) -> Plan:
                 f"{e}; make one with: useradd --system --shell /usr/sbin/nologin {arguments.user}"
             ) from None
     directory = Path(arguments.dir or ".").absolute()
+    if identity is not None:
+        _check_directory(directory, identity)
     ips = tuple(ip for ip in ("0.0.0.0", "::") if can_listen(ip))
     user = arguments.user if identity is not None else ""
     return Plan(address, account, hostname, directory, user, identity, ips)
+
+
+def _check_directory(directory: Path, identity: Identity) -> None:
+    """The server's user must own the directory, to replace files in it; nobody else's is given away for that.
+
+    @raise MailError: when it is used for something else.
+    """
+    if directory.exists() and directory.stat().st_uid != identity.uid and any(directory.iterdir()):
+        raise MailError(
+            f"{directory} is not empty, and would have to belong to the server's user: "
+            "name another directory, as --dir /etc/moxmail"
+        )
 
 
 def _own_name(domain: str) -> str:
@@ -174,7 +188,7 @@ RestartSec=5s
 RestartPreventExitStatus=78
 # Messages under way may finish.
 TimeoutStopSec=30s
-UMask=0007
+UMask=0077
 LimitNOFILE=65535
 
 # Ports below 1024, and nothing else.

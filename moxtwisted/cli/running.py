@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from datetime import datetime
 
 from moxtwisted.cli.output import print_report
 from moxtwisted.cli.session import administer, call
@@ -16,6 +17,8 @@ def stop(arguments: argparse.Namespace) -> int:
 def status(arguments: argparse.Namespace) -> int:
     """``status``."""
     facts = call(arguments, lambda administration, _: administration.status(), running=True)
+    if not arguments.json and isinstance(facts.get("started"), (int, float)):
+        facts["started"] = datetime.fromtimestamp(facts["started"]).astimezone().isoformat(" ", "seconds")
     rows = [facts] if arguments.json else [{"fact": name, "value": value} for name, value in facts.items()]
     print_report(rows, as_json=arguments.json)
     return 0
