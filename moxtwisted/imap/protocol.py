@@ -43,7 +43,7 @@ __all__ = ["IMAPServerFactory", "IMAPServerProtocol", "ServerTLS", "inspect_tls"
 _log = Logger()
 
 # How long the commands of one client may keep the reactor before others have their turn, in seconds.
-_TURN_SECONDS: Final = 0.05
+_TURN_SECONDS: Final = 0.02
 
 
 def inspect_tls(connection: Any) -> tuple[bool, Mapping[str, tuple[bytes, ...]]]:

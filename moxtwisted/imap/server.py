@@ -12,7 +12,8 @@ r"""An IMAP server without I/O: octets of a client in, octets for it out, and wo
 C{next_work} carries out the commands that are there, one after the other, and stops at what it cannot do itself:
 
 - L{Run}: await the coroutine; it gives more work or None. Then call C{next_work} again.
-- L{Stream}: send the pieces as fast as the client reads, then call C{streamed()} and C{next_work} again.
+- L{Stream}: send the pieces as fast as the client reads, then call C{streamed()} and C{next_work} again. Without pieces it
+  only means that others may have their turn.
 - L{StartTLS}: start the handshake, then C{tls_started()}.
 - L{Close}: nothing comes any more.
 
@@ -43,6 +44,8 @@ __all__ = ["Close", "Run", "Server", "StartTLS", "Stream", "Work"]
 
 # Output that is collected before it is sent at the latest, in responses.
 _RESPONSES_AT_ONCE: Final = 1000
+# How long commands are carried out before the caller may look after others.
+_TURN_SECONDS: Final = 0.025
 
 
 @frozen
@@ -173,10 +176,12 @@ class Server:
         """
         if self._busy or self._lost:
             return None
+        seconds = self.connection.clock.seconds
+        turn_ends = seconds() + _TURN_SECONDS
         while self.connection.state is not State.LOGOUT:
             if self._stopping and not self._between_messages():
                 return self._bye("server is shutting down")
-            if len(self.connection.out) > _RESPONSES_AT_ONCE:
+            if len(self.connection.out) > _RESPONSES_AT_ONCE or seconds() > turn_ends:
                 self._busy = True
                 return Stream(iter(()))
             event = self._reader.next()

@@ -131,7 +131,7 @@ def write_bodies(mailbox: ISelectedMailbox, plan: Plan, batch: Batch, limits: Li
                     yield b"".join(out)
                     out.clear()
                     octets = 0
-                    yield from found.stream(source)
+                    yield from _unbroken(found.stream(source))
             out.append(b")\r\n")
         finally:
             source.close()
@@ -140,6 +140,16 @@ def write_bodies(mailbox: ISelectedMailbox, plan: Plan, batch: Batch, limits: Li
             out.clear()
             octets = 0
     yield b"".join(out)
+
+
+def _unbroken(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The pieces; whatever goes wrong is a broken literal."""
+    try:
+        yield from pieces
+    except BrokenLiteralError:
+        raise
+    except Exception as e:
+        raise BrokenLiteralError from e
 
 
 @frozen
