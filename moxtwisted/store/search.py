@@ -2,7 +2,12 @@
 
 IMAP asks for substrings. The index knows words. So the needle is cut into words as the index cuts text, the vocabulary
 says which words contain them, the index which messages have such words, and these few are read and really
-compared. What is not in the index yet, and a needle without words, is compared message by message.
+compared::
+
+    needle "ed offer, th"   ->  a word that ends with "ed", the word "offer", a word that begins with "th"
+
+What is not in the index yet, and a needle without words, is compared message by message; so are the few messages whose
+text is too long to be indexed whole. Header fields that lists show are compared as they are kept, without the index.
 
 Everything is done in the reactor's thread in slices of a few milliseconds: text is decoded by Python code, which in a thread of
 its own would only make the reactor wait for the interpreter.
@@ -17,18 +22,19 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import apsw
-from attrs import define, field
+from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from moxtwisted.message.headers import Header
+from moxtwisted.errors import ConsistencyError, StoreUnavailableError
+from moxtwisted.message.headers import Header, decode_words
 from moxtwisted.message.mime import ScannedMessage, Scanner
 from moxtwisted.message.structure import LIST_FIELDS
 from moxtwisted.message.text import body_text, header_text
-from moxtwisted.store.facts import unpack
-from moxtwisted.store.interfaces import IBodyReader, SearchTerm
+from moxtwisted.store.facts import picker
+from moxtwisted.store.interfaces import Column, IBodyReader, SearchTerm
 
 __all__ = ["SearchIndex"]
 
@@ -39,14 +45,21 @@ SLICE_SECONDS: Final = 0.004
 #: The index waits so long after the last new message, seconds, and at most so long in all.
 QUIET_SECONDS: Final = 1.0
 IMPATIENT_SECONDS: Final = 10.0
-#: Messages, and characters of text, that go into the index in one transaction.
-BATCH_BODIES: Final = 50
-BATCH_CHARACTERS: Final = 4_000_000
-#: Words of the vocabulary that contain a needle's word; when there are more, the index does not narrow the search.
-MAX_WORDS: Final = 2000
-#: Words in one question to the index.
-WORDS_AT_ONCE: Final = 200
+#: Messages, and characters of text, that go into the index in one transaction: 20 ms of the writer's time at most, for
+#: which a delivery may have to wait.
+BATCH_BODIES: Final = 100
+BATCH_CHARACTERS: Final = 256 * 1024
+#: Of a longer text, so many characters are indexed, and it is compared in every search.
+MAX_CHARACTERS: Final = 256 * 1024
+#: FTS5 cuts words after 32,768 octets; a shorter text has no such word.
+MAX_WORD_OCTETS: Final = 32_000
+#: Words of the vocabulary that are read, and messages whose fields are read, in one step.
+_TERMS_AT_ONCE: Final = 3000
+_FIELDS_AT_ONCE: Final = 100
 _READ_OCTETS: Final = 262_144
+
+#: Stands in the text of a body that must be compared in every search. U+F8FF is private: no mail has it in a word but by chance.
+_COMPARE_ALWAYS: Final = "\uf8ffcompare"
 
 #: Header fields that machines write for machines, as long as the rest of the header and different in every message. They are
 #: not among the words of a message: TEXT does not look into them (RFC 9051 section 6.4.4 would have it so), HEADER with
@@ -70,9 +83,30 @@ MACHINE_FIELDS: Final = frozenset(
         "x-received",
     )
 )
+_MACHINE_NAMES: Final = frozenset(name.encode() for name in MACHINE_FIELDS)
+_KEPT_FIELDS: Final = frozenset(name.lower() for name in LIST_FIELDS)
+_FIELDS: Final = picker(Column.FIELDS)
 
 #: A generator that does a little at each step; what it yields is nothing, what it returns is the result.
 Work = Generator[None, None, Any]
+
+
+@frozen
+class _Word:
+    """A word of a needle, and how a word of the index must contain it.
+
+    :ivar begins: a word of the index must begin with it, since something that is in no word stands before it; ``ends`` likewise.
+    """
+
+    text: str
+    begins: bool
+    ends: bool
+
+    def within(self, term: str) -> bool:
+        """Whether this word of the index has it."""
+        if self.begins:
+            return term.startswith(self.text)
+        return term.endswith(self.text) if self.ends else self.text in term
 
 
 @define(eq=False)
@@ -109,17 +143,12 @@ class SearchIndex:
             self._waiting.reset(QUIET_SECONDS)
 
     def stop(self) -> Deferred[None]:
-        """Fires when no work is under way any more; the rest is done after the next start."""
+        """Fires when no indexing is under way any more; the rest is done after the next start. Searches fail from now on."""
         self._stopped = True
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None
-        done: Deferred[None] = Deferred()
-        if self._running is None:
-            done.callback(None)
-        else:
-            self._running.addBoth(lambda _: done.callback(None))
-        return done
+        return self._after_running()
 
     @property
     def busy(self) -> bool:
@@ -128,7 +157,24 @@ class SearchIndex:
 
     def complete(self) -> Deferred[None]:
         """Put all that is missing into the index now."""
-        return Deferred.fromCoroutine(self._index_all())
+        if self._running is None and not self._stopped:
+            if self._waiting is not None:
+                self._waiting.cancel()
+            self._begin()
+        return self._after_running()
+
+    def _after_running(self) -> Deferred[None]:
+        done: Deferred[None] = Deferred()
+        if self._running is None:
+            done.callback(None)
+        else:
+
+            def ended(result: Any) -> Any:
+                done.callback(None)
+                return result
+
+            self._running.addBoth(ended)
+        return done
 
     def indexed(self) -> int:
         """The newest body that is in the index."""
@@ -137,9 +183,17 @@ class SearchIndex:
 
     def _begin(self) -> None:
         self._waiting = None
-        self._running = Deferred.fromCoroutine(self._index_all())
-        self._running.addErrback(lambda failure: _log.failure("indexing failed", failure))
-        self._running.addBoth(self._ended)
+        running: Deferred[None] = Deferred()
+        self._running = running
+        running.addBoth(self._ended)
+        Deferred.fromCoroutine(self._index_all()).addErrback(self._failed).chainDeferred(running)
+
+    def _failed(self, failure: Any) -> None:
+        # An account that nobody uses closes by itself, whatever waits to be indexed.
+        if failure.check(apsw.ConnectionClosedError, StoreUnavailableError):
+            self._stopped = True
+        else:
+            _log.failure("indexing failed", failure)
 
     def _ended(self, result: Any) -> None:
         self._running = None
@@ -160,104 +214,16 @@ class SearchIndex:
             texts = await self._in_slices(self._texts(bodies))
             await self._submit(lambda connection, texts=texts: _insert(connection, texts))  # type: ignore[misc]
 
-    # -- searching -------------------------------------------------------------------------------------------------
-
-    async def search(self, mailbox: int, term: SearchTerm, uids: Sequence[int]) -> set[int]:
-        """Those of the UIDs whose text contains the needle, without case.
-
-        RFC 9051 section 6.4.4: an empty needle matches whatever has the field.
-        """
-        needle = _folded(term.needle)
-        indexed = term.field.lower() not in MACHINE_FIELDS
-        candidates = self._candidates(mailbox, needle if indexed else "", set(uids))
-        found: set[int] = await self._in_slices(self._compare(candidates, term.field.lower(), needle))
-        return found
-
-    def _candidates(self, mailbox: int, needle: str, wanted: set[int]) -> list[tuple[int, int]]:
-        """(uid, body) to be compared, ascending."""
-        suggested = self._suggested(needle)
-        if suggested is None:
-            rows = self._connection.execute("SELECT uid, body FROM message WHERE mailbox = ?", (mailbox,))
-        else:
-            rows = self._connection.execute(
-                "SELECT uid, body FROM message WHERE mailbox = ?1 AND body > ?2 UNION"
-                " SELECT m.uid, m.body FROM carray(?3) c JOIN message m ON m.body = c.value WHERE m.mailbox = ?1",
-                (mailbox, self.indexed(), apsw.carray(_numbers(suggested))),
-            )
-        return sorted(row for row in rows if row[0] in wanted)
-
-    def _suggested(self, needle: str) -> set[int] | None:
-        """Bodies in the index that may match; None: all may."""
-        words = sorted(set(self._words(needle)), key=len, reverse=True)
-        suggested: set[int] | None = None
-        # The two longest say most; the comparison does the rest.
-        for word in words[:2]:
-            longer = [
-                row[0]
-                for row in self._connection.execute(
-                    "SELECT term FROM vocabulary WHERE instr(term, ?) LIMIT ?", (word, MAX_WORDS + 1)
-                )
-            ]
-            if len(longer) > MAX_WORDS:
-                continue
-            having = set(self._having(longer))
-            suggested = having if suggested is None else suggested & having
-        return suggested
-
-    def _words(self, needle: str) -> list[str]:
-        if self._tokenize is None:
-            self._tokenize = self._connection.fts5_tokenizer("unicode61", ["remove_diacritics", "0"])
-        tokens = self._tokenize(needle.encode("utf-8", "replace"), apsw.FTS5_TOKENIZE_QUERY, None)
-        return [token[2] for token in tokens]
-
-    def _having(self, words: Sequence[str]) -> Iterator[int]:
-        for start in range(0, len(words), WORDS_AT_ONCE):
-            question = " OR ".join(f'"{word}"' for word in words[start : start + WORDS_AT_ONCE])
-            for row in self._connection.execute("SELECT rowid FROM words WHERE words MATCH ?", (question,)):
-                yield row[0]
-
-    # -- comparing -------------------------------------------------------------------------------------------------
-
-    def _compare(self, candidates: Sequence[tuple[int, int]], name: str, needle: str) -> Work:
-        """The UIDs of those that match."""
-        found: set[int] = set()
-        for uid, body in candidates:
-            if (yield from self._matches(body, name, needle)):
-                found.add(uid)
-            yield
-        return found
-
-    def _matches(self, body: int, name: str, needle: str) -> Work:
-        """Whether the body's text has the needle in this place."""
-        octets_name = name.encode("utf-8", "replace")
-        if octets_name in _KEPT_FIELDS:
-            rows = self._connection.execute("SELECT facts FROM body WHERE id = ?", (body,)).fetchall()
-            return bool(rows) and _in_field(Header.parse(unpack(rows[0][0]).fields), octets_name, needle)
-        reader = self._open_body(body)
-        if reader is None:
-            return False
-        try:
-            scanned = yield from _scan(reader)
-            if name not in ("text", "body", "header"):
-                return _in_field(scanned.header, octets_name, needle)
-            if name != "body" and needle in _folded(_written_text(scanned.header)):
-                return True
-            if name == "header":
-                return False
-            for piece in body_text(scanned, reader.read):
-                if needle in _folded(piece):
-                    return True
-                yield
-            return False
-        finally:
-            reader.close()
-
     def _texts(self, bodies: Sequence[int]) -> Work:
         """(body, text) of these, fewer when they are long."""
         texts: list[tuple[int, str]] = []
         room = BATCH_CHARACTERS
         for body in bodies:
-            text = yield from self._text(body)
+            try:
+                text = yield from self._text(body)
+            except ConsistencyError as e:
+                _log.error("body {body} cannot be read: {error}", body=body, error=e.detail)
+                text = _COMPARE_ALWAYS
             texts.append((body, text))
             room -= len(text)
             if room < 0:
@@ -273,11 +239,184 @@ class SearchIndex:
         try:
             scanned = yield from _scan(reader)
             pieces = [_written_text(scanned.header)]
+            length = len(pieces[0])
             for piece in body_text(scanned, reader.read):
                 pieces.append(piece)
+                length += len(piece)
+                if length > MAX_CHARACTERS:
+                    break
                 yield
-            # Folded as needles are, so that both have the same words.
-            return _folded("\n".join(pieces))
+        finally:
+            reader.close()
+        # Folded as needles are, so that both have the same words.
+        text = _folded("\n".join(pieces))
+        if length > MAX_CHARACTERS or (4 * length > MAX_WORD_OCTETS and _has_endless_word(text)):
+            return f"{_COMPARE_ALWAYS} {text[:MAX_CHARACTERS]}"
+        return text
+
+    # -- searching -------------------------------------------------------------------------------------------------
+
+    async def search(self, mailbox: int, term: SearchTerm, uids: Sequence[int]) -> set[int]:
+        """Those of the UIDs whose text contains the needle, without case.
+
+        RFC 9051 section 6.4.4: an empty needle matches whatever has the field.
+
+        :raises StoreUnavailableError: when the account was closed meanwhile.
+        """
+        found: set[int] = await self._in_slices(
+            self._found(mailbox, term.field.lower(), _folded(_storable(term.needle)), uids)
+        )
+        return found
+
+    def _found(self, mailbox: int, name: str, needle: str, uids: Sequence[int]) -> Work:
+        octets_name = name.encode("utf-8", "replace")
+        if octets_name in _KEPT_FIELDS:
+            return (yield from self._compare_fields(mailbox, octets_name, needle, uids))
+        if not needle and name in ("text", "body", "header"):
+            return set(uids)
+        wanted = set(uids)
+        # Read before all else: what gets into the index from now on counts as not indexed.
+        indexed = self.indexed()
+        suggested, sure = None, False
+        if name not in MACHINE_FIELDS:
+            words = self._words(needle)
+            suggested = yield from self._suggested(words)
+            # A needle that is one word is in the text exactly when a word of the text contains it.
+            sure = name == "text" and needle.isascii() and len(words) == 1 and words[0].text == needle
+        found: set[int] = set()
+        compare: set[int] = set()
+        if suggested is not None:
+            compare = yield from self._having([_COMPARE_ALWAYS])
+        rows = self._rows(mailbox, None if suggested is None else suggested | compare, indexed)
+        yield
+        for uid, body in rows:
+            if uid not in wanted:
+                continue
+            if sure and suggested is not None and body <= indexed and body not in compare:
+                found.add(uid)
+            elif (yield from self._matches(body, name, needle)):
+                found.add(uid)
+            yield
+        return found
+
+    def _rows(self, mailbox: int, bodies: set[int] | None, indexed: int) -> list[tuple[int, int]]:
+        """(uid, body) of messages with one of these bodies or with one that is not indexed; None: of all."""
+        if bodies is None:
+            rows = self._connection.execute("SELECT uid, body FROM message WHERE mailbox = ?", (mailbox,))
+        else:
+            rows = self._connection.execute(
+                "SELECT uid, body FROM message WHERE mailbox = ?1 AND body > ?2 UNION"
+                " SELECT m.uid, m.body FROM carray(?3) c JOIN message m ON m.body = c.value WHERE m.mailbox = ?1",
+                (mailbox, indexed, apsw.carray(_numbers(bodies))),
+            )
+        return sorted(rows)
+
+    def _words(self, needle: str) -> list[_Word]:
+        if self._tokenize is None:
+            self._tokenize = self._connection.fts5_tokenizer("unicode61", ["remove_diacritics", "0"])
+        octets = needle.encode()
+        words = []
+        for start, end, text in self._tokenize(octets, apsw.FTS5_TOKENIZE_QUERY, None):
+            before, after = octets[start - 1 : start] if start else b"", octets[end : end + 1]
+            words.append(_Word(text, _separates(before), _separates(after)))
+        return words
+
+    def _suggested(self, words: Sequence[_Word]) -> Work:
+        """Bodies in the index that may match; None: all may."""
+        whole = sorted((w for w in words if w.begins and w.ends), key=lambda w: -len(w.text))[:3]
+        parts = [w for w in words if not (w.begins and w.ends)]
+        if not words:
+            return None
+        suggested: set[int] | None = None
+        for word in whole:
+            having = yield from self._having([word.text])
+            suggested = having if suggested is None else suggested & having
+        if parts and (suggested is None or len(suggested) > 100):
+            terms = yield from self._terms(parts)
+            for matching in terms:
+                having = yield from self._having(matching)
+                suggested = having if suggested is None else suggested & having
+        return suggested
+
+    def _terms(self, words: Sequence[_Word]) -> Work:
+        """For each word, the words of the index that have it: the whole vocabulary is looked through."""
+        found: list[list[str]] = [[] for _ in words]
+        last = ""
+        while True:
+            # Each step is a statement of its own: one that stays open would keep this connection from seeing commits.
+            terms = [
+                row[0]
+                for row in self._connection.execute(
+                    "SELECT term FROM vocabulary WHERE term > ? LIMIT ?", (last, _TERMS_AT_ONCE)
+                )
+            ]
+            for word, matching in zip(words, found, strict=True):
+                matching += filter(word.within, terms)
+            if len(terms) < _TERMS_AT_ONCE:
+                return found
+            last = terms[-1]
+            yield
+
+    def _having(self, terms: Iterable[str]) -> Work:
+        """Bodies in the index that have one of these words."""
+        having: set[int] = set()
+        for term in terms:
+            having.update(
+                [
+                    row[0]
+                    for row in self._connection.execute(
+                        "SELECT rowid FROM words WHERE words MATCH ?", (f'"{term}"',)
+                    )
+                ]
+            )
+            yield
+        return having
+
+    # -- comparing -------------------------------------------------------------------------------------------------
+
+    def _compare_fields(self, mailbox: int, name: bytes, needle: str, uids: Sequence[int]) -> Work:
+        """The UIDs of those whose field has the needle; of fields that are kept beside the body."""
+        found: set[int] = set()
+        quick = needle.encode() if needle.isascii() else None
+        for start in range(0, len(uids), _FIELDS_AT_ONCE):
+            rows = self._connection.execute(
+                "SELECT m.uid, b.facts FROM carray(?) k CROSS JOIN message m ON m.mailbox = ? AND m.uid = k.value"
+                " CROSS JOIN body b ON b.id = m.body",
+                (apsw.carray(array("q", uids[start : start + _FIELDS_AT_ONCE])), mailbox),
+            ).fetchall()
+            for uid, facts in rows:
+                octets = _FIELDS(facts)[0]
+                if quick is not None and octets.isascii() and b"=?" not in octets:
+                    # Nothing to decode: most messages are passed over with one look.
+                    if quick not in octets.replace(b"\r\n", b"").lower():
+                        continue
+                if _in_field(Header.parse(octets), name, needle):
+                    found.add(uid)
+            yield
+        return found
+
+    def _matches(self, body: int, name: str, needle: str) -> Work:
+        """Whether the body's text has the needle in this place."""
+        reader = self._open_body(body)
+        if reader is None:
+            return False
+        try:
+            scanned = yield from _scan(reader)
+            if name not in ("text", "body", "header"):
+                return _in_field(scanned.header, name.encode("utf-8", "replace"), needle)
+            if name != "body" and needle in _folded(_written_text(scanned.header)):
+                return True
+            if name == "header":
+                return False
+            for piece in body_text(scanned, reader.read):
+                if needle in _folded(piece):
+                    return True
+                yield
+            return False
+        except ConsistencyError as e:
+            # One damaged message must not make all searches fail; `moxmail verifydata` finds it.
+            _log.error("body {body} cannot be read: {error}", body=body, error=e.detail)
+            return False
         finally:
             reader.close()
 
@@ -289,13 +428,15 @@ class SearchIndex:
                 next(work)
                 if self._seconds() > until:
                     await deferLater(self._clock, 0)
+                    if self._stopped:
+                        raise StoreUnavailableError("the account is closed")
                     until = self._seconds() + SLICE_SECONDS
         except StopIteration as e:
             return e.value
-
-
-_MACHINE_NAMES: Final = frozenset(name.encode() for name in MACHINE_FIELDS)
-_KEPT_FIELDS: Final = frozenset(name.lower() for name in LIST_FIELDS)
+        except apsw.ConnectionClosedError as e:
+            raise StoreUnavailableError("the account is closed") from e
+        finally:
+            work.close()
 
 
 def _scan(reader: IBodyReader) -> Generator[None, None, ScannedMessage]:
@@ -311,21 +452,31 @@ def _in_field(header: Header, name: bytes, needle: str) -> bool:
 
 
 def _written_text(header: Header) -> str:
-    """The header's fields but for those of machines."""
-    return header_text(header, frozenset(header.values) - _MACHINE_NAMES)
+    """The header's fields, with their names, but for those of machines."""
+    written = [decode_words(raw) for raw, name in header.fields if name not in _MACHINE_NAMES]
+    return "\n".join(written).replace("\0", "")
 
 
-def _normal(text: str) -> str:
-    return text if text.isascii() else unicodedata.normalize("NFC", text)
+def _separates(octet: bytes) -> bool:
+    """Whether this octet of a needle is in no word: so far as can be told without Unicode's tables, ASCII only."""
+    return octet != b"" and octet < b"\x80" and not octet.isalnum()
+
+
+def _has_endless_word(text: str) -> bool:
+    return any(len(word.encode("utf-8", "replace")) > MAX_WORD_OCTETS for word in text.split())
+
+
+def _storable(text: str) -> str:
+    """Without lone surrogates, which SQLite does not take."""
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _folded(text: str) -> str:
     # RFC 5051, i;unicode-casemap: case does not count, nor how a character is composed.
-    return text.lower() if text.isascii() else _normal(text.casefold())
+    return text.lower() if text.isascii() else unicodedata.normalize("NFC", text.casefold())
 
 
-def _numbers(values: Iterable[int]) -> Any:
-
+def _numbers(values: Iterable[int]) -> array[int]:
     return array("q", sorted(values))
 
 
@@ -335,7 +486,7 @@ def _insert(connection: Any, texts: Sequence[tuple[int, str]]) -> None:
         # The message may have been expunged meanwhile.
         connection.execute(
             "INSERT INTO words (rowid, text) SELECT ?1, ?2 WHERE EXISTS (SELECT 1 FROM body WHERE id = ?1)",
-            (body, text),
+            (body, _storable(text)),
         )
     connection.execute(
         "INSERT INTO setting (key, value) VALUES ('indexed_body', ?)"
