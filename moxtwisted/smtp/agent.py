@@ -259,13 +259,15 @@ class _Connection(Protocol):
             self.lost = why
         transport: Any = self.transport
         if transport is not None and not self._gone:
+            self._gone = True
             transport.unregisterProducer()
             transport.abortConnection()
+        self._fail_all(self.lost)
 
     def close(self) -> Deferred[None]:
         """Close in peace."""
         self._closed = Deferred()
-        if self._gone or self.lost is not None or self.transport is None:
+        if self._gone or self.transport is None:
             self._closed.callback(None)
             return self._closed
         transport: Any = self.transport
@@ -276,24 +278,29 @@ class _Connection(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._gone = True
-        self._deadline.cancel()
-        handshake, self._handshake = self._handshake, None
         if self.lost is None:
-            text = str(reason.value) if handshake is not None else ""
-            self.lost = (
-                Reply(451, "4.7.5", f"TLS with the next server failed: {text}"[:200]) if handshake else _LOST
-            )
-        event, self._event = self._event, None
-        room, self._room = self._room, None
-        if handshake is not None:
-            handshake.errback(SessionFailed(self.lost, "TLS"))
-        if event is not None:
-            event.errback(SessionFailed(self.lost, ""))
-        if room is not None:
-            room.callback(None)
+            self.lost = _LOST
+            if self._handshake is not None:
+                self.lost = Reply(
+                    _TLS_FAILED.code, _TLS_FAILED.enhanced, f"{_TLS_FAILED.text}: {reason.value}"[:200]
+                )
+        self._fail_all(self.lost)
         closed, self._closed = self._closed, None
         if closed is not None and not closed.called:
             closed.callback(None)
+
+    def _fail_all(self, why: Reply) -> None:
+        """Nobody need wait any longer."""
+        self._deadline.cancel()
+        handshake, self._handshake = self._handshake, None
+        event, self._event = self._event, None
+        room, self._room = self._room, None
+        if handshake is not None:
+            handshake.errback(SessionFailed(why, "TLS"))
+        if event is not None:
+            event.errback(SessionFailed(why, ""))
+        if room is not None:
+            room.callback(None)
 
 
 class SMTPClient:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address
 from types import MappingProxyType
 from typing import Any
 
 from attrs import frozen
+
+from moxtwisted.sasl.agent import channel_bindings, client_key_sha256
 
 __all__ = ["Peer", "TLSInfo", "inspect_tls"]
 
@@ -52,37 +53,11 @@ class TLSInfo:
 
 def inspect_tls(connection: Any) -> TLSInfo:
     """Facts of a finished handshake from a pyOpenSSL connection (C{transport.getHandle()} under Twisted)."""
-    version = connection.get_protocol_version_name()
-    certificate = connection.get_peer_certificate()
-    key: bytes | None = None
-    if certificate is not None:
-        from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-        spki = (
-            certificate.to_cryptography()
-            .public_key()
-            .public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        )
-        key = sha256(spki).digest()
     name = connection.get_servername()
     return TLSInfo(
-        version=version,
+        version=connection.get_protocol_version_name(),
         cipher=connection.get_cipher_name() or "",
         server_name=name.decode("ascii", "replace") if name else None,
-        channel_bindings=_channel_bindings(connection, version),
-        client_key_sha256=key,
+        channel_bindings=channel_bindings(connection),
+        client_key_sha256=client_key_sha256(connection),
     )
-
-
-def _channel_bindings(connection: Any, version: str) -> dict[str, tuple[bytes, ...]]:
-    bindings: dict[str, tuple[bytes, ...]] = {}
-    if version == "TLSv1.3":
-        # RFC 9266 section 4.2: with TLS 1.2 the exporter binds only with the extended master secret, of which
-        # OpenSSL tells nothing here; so we take it for TLS 1.3 alone.
-        bindings["tls-exporter"] = (connection.export_keying_material(b"EXPORTER-Channel-Binding", 32),)
-    elif version == "TLSv1.2":
-        # RFC 5929 section 3: the first Finished message is the client's, after resumption the server's. Both belong to
-        # this connection alone, so either will do.
-        finished = (connection.get_peer_finished(), connection.get_finished())
-        bindings["tls-unique"] = tuple(f for f in finished if f)
-    return bindings

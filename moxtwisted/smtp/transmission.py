@@ -13,7 +13,7 @@ A message that the server cannot carry is not begun: the recipients get the repl
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from attrs import define, frozen
 
@@ -109,11 +109,11 @@ class Transmission:
         self._answered = 0  # RCPT replies so far
         self._waiting: list[_Fate] = []  # LMTP: those whose reply after the message is due
         self._writer = BodyWriter()
+        self._final: Command | None = None  # the one that ends the message
         binary = envelope.parameters.body == "BINARYMIME"
         self.chunked = binary or (prefer_chunking and "CHUNKING" in machine.extensions)
         self._data_sent = False
         self._body_sent = False
-        self._rset = False
         self._mail_refused = False
         self.body_due = False
         self.done = False
@@ -180,13 +180,10 @@ class Transmission:
         @return: what is to be sent next; then look at C{body_due} and C{done}.
         """
         verb, reply = event.command.verb, event.reply
-        step = {
-            "MAIL": self._on_mail,
-            "RCPT": self._on_rcpt,
-            "DATA": self._on_data,
-            "RSET": self._on_rset,
-        }.get(verb)
-        return (step or self._on_body)(reply, verb)
+        if verb == "BDAT" and event.command is not self._final:
+            return self._on_chunk(reply, verb)
+        step = _STEPS.get(verb, Transmission._on_body)
+        return step(self, reply, verb)
 
     def _on_mail(self, reply: Reply, verb: str) -> bytes:
         if not reply.positive:
@@ -238,20 +235,19 @@ class Transmission:
         return self._clean_up()
 
     def _clean_up(self) -> bytes:
-        self._rset = True
         return self._machine.send(plain("RSET"))
 
     def _on_rset(self, reply: Reply, verb: str) -> bytes:
         self.done = True
         return b""
 
-    def _on_body(self, reply: Reply, verb: str) -> bytes:
-        if verb == "BDAT" and not self._body_sent:
-            if reply.positive:
-                return b""
+    def _on_chunk(self, reply: Reply, verb: str) -> bytes:
+        if not reply.positive:
             self._settle(reply, verb)  # a chunk was refused: the transaction failed (RFC 3030 section 2)
             self.body_due = False
-            return b""
+        return b""
+
+    def _on_body(self, reply: Reply, verb: str) -> bytes:
         if self._lmtp and self._waiting:
             fate = self._waiting.pop(0)
             if fate.reply is None:
@@ -276,15 +272,16 @@ class Transmission:
     def finish(self) -> bytes:
         """The end of the message."""
         self.body_due, self._body_sent = False, True
-        return self._machine.send(end_of_data(self._writer.finish(), self._await_replies()))
+        self._final = end_of_data(self._writer.finish(), self._await_replies())
+        return self._machine.send(self._final)
 
     def chunk(self, block: bytes, *, last: bool) -> bytes:
         """A block as a BDAT chunk. Without PIPELINING the reply has to be awaited before the next."""
-        replies = 1
-        if last:
-            self.body_due, self._body_sent = False, True
-            replies = self._await_replies()
-        return self._machine.send(bdat(len(block), last=last, replies=replies)) + block
+        if not last:
+            return self._machine.send(bdat(len(block), last=False)) + block
+        self.body_due, self._body_sent = False, True
+        self._final = bdat(len(block), last=True, replies=self._await_replies())
+        return self._machine.send(self._final) + block
 
     def _await_replies(self) -> int:
         if not self._lmtp:
@@ -309,3 +306,11 @@ class Transmission:
     def uncertain(self) -> bool:
         """Whether the whole message went out and its reply is missing."""
         return self._body_sent and not self.done
+
+
+_STEPS: dict[str, Callable[[Transmission, Reply, str], bytes]] = {
+    "MAIL": Transmission._on_mail,  # noqa: SLF001  (same module)
+    "RCPT": Transmission._on_rcpt,  # noqa: SLF001
+    "DATA": Transmission._on_data,  # noqa: SLF001
+    "RSET": Transmission._on_rset,  # noqa: SLF001
+}
