@@ -1,0 +1,148 @@
+"""What a host can change without forking: offers, commands, replies, decisions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from attrs import evolve
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
+
+from moxtwisted.smtp.events import Event, Mail, Plain, Refused
+from moxtwisted.smtp.extensions import Extension, Facts, Offers, standard_extensions
+from moxtwisted.smtp.grammar import ParameterRule
+from moxtwisted.smtp.interfaces import ISMTPCommandHandler, ISMTPInterceptor
+from moxtwisted.smtp.protocol import SMTPServerFactory
+from moxtwisted.smtp.replies import RawReply, Reply, StandardReplies
+from moxtwisted.smtp.server import ServerMachine
+from moxtwisted.smtp.settings import ServerSettings
+from moxtwisted.smtp.states import State
+from moxtwisted.smtp.testing import MemoryHandler, MemoryHandlers
+
+SETTINGS = ServerSettings(hostname="bad.example")
+
+
+class Bananas(Extension):
+    """An extension with a command and a parameter."""
+
+    keyword = "GOBANANAS"
+    commands = {"BANA": frozenset({State.READY})}
+    mail_parameters = {
+        b"RIPE": ParameterRule("", lambda value: None if value is None else value.decode("ascii"))
+    }
+
+    def offered(self, facts: Facts) -> str:
+        return "2"
+
+
+class ByName(Offers):
+    """The client's name says what is left out."""
+
+    def extensions(self, facts: Facts) -> Sequence[Extension]:
+        label = facts.name.lower().partition(".")[0]
+        return [e for e in super().extensions(facts) if f"no{e.keyword.lower()}" not in label.split("-")]
+
+
+@implementer(ISMTPInterceptor, ISMTPCommandHandler)
+class Unreliable(MemoryHandler):
+    """Errors on demand, in the sender's address."""
+
+    wait: Deferred[Reply] | None = None
+
+    def intercept(self, event: Event, reply: Reply) -> Any:
+        if isinstance(event, Mail):
+            code = re.match(r"mail(\d{3})@", str(event.path))
+            if code:
+                return Reply(int(code[1]), "", "as you like it")
+        if event.verb == "RSET":
+            self.wait = Deferred()
+            return self.wait
+        return RawReply(250, octets=b"250 half a li", close=True) if event.verb == "HELP" else None
+
+    def command(self, verb: str, argument: str) -> Reply | None:
+        return Reply(250, "", "NA") if verb == "BANA" else None
+
+
+class LenientMachine(ServerMachine):
+    """Another answer to an unknown command, and one to TURN."""
+
+    def on_unknown(self, verb: str, argument: bytes) -> Event:
+        if verb == "TURN":
+            return Plain(verb, self.replies.ok, "")
+        return Refused(verb, Reply(500, "5.5.1", f"{verb}?"))
+
+
+class BendingTests(SynchronousTestCase):
+    """A server that behaves as its host wants it to."""
+
+    def setUp(self) -> None:
+        self.handlers = MemoryHandlers()
+        self.handlers.make = Unreliable
+        offers = ByName([*standard_extensions(SETTINGS), Bananas()])
+        replies = evolve(StandardReplies(), rcpt_ok=Reply(250, "2.1.5", "why not"))
+        factory = SMTPServerFactory(SETTINGS, self.handlers, Clock(), offers=offers, replies=replies)
+        factory.make_machine = lambda: LenientMachine(  # type: ignore[method-assign]
+            SETTINGS, utc_now=factory.utc_now, offers=offers, replies=replies
+        )
+        self.protocol = factory.buildProtocol(None)
+        self.transport = StringTransport()
+        self.protocol.makeConnection(self.transport)
+        self.transport.clear()
+
+    def say(self, octets: bytes) -> bytes:
+        self.protocol.dataReceived(octets)
+        said: bytes = self.transport.value()
+        self.transport.clear()
+        return said
+
+    def test_offers_by_name(self) -> None:
+        """The EHLO reply depends on the name, and what is not offered is not understood."""
+        self.assertIn(b"PIPELINING", self.say(b"EHLO x.example\r\n"))
+        said = self.say(b"EHLO nopipelining-nosize.example\r\n")
+        self.assertNotIn(b"PIPELINING", said)
+        self.assertNotIn(b"SIZE", said)
+        self.assertIn(
+            b"250-GOBANANAS 2\r\n",
+            said + b"250-GOBANANAS 2\r\n" if said.endswith(b"250 GOBANANAS 2\r\n") else said,
+        )
+        self.assertTrue(self.say(b"MAIL FROM:<a@example.org> SIZE=1\r\n").startswith(b"555"))
+
+    def test_commands_and_parameters_of_extensions(self) -> None:
+        """They work in their states and while they are offered."""
+        self.assertEqual(self.say(b"BANA\r\n"), b"500 5.5.1 BANA?\r\n")
+        self.say(b"EHLO x.example\r\n")
+        self.assertEqual(self.say(b"BANA now\r\n"), b"250 NA\r\n")
+        self.assertTrue(self.say(b"MAIL FROM:<a@example.org> RIPE=yes\r\n").startswith(b"250"))
+        self.assertEqual(self.handlers.handlers[0].calls[-1][2].extra, {"RIPE": "yes"})
+        self.assertTrue(self.say(b"BANA\r\n").startswith(b"503"))
+        self.say(b"EHLO nogobananas\r\n")
+        self.assertEqual(self.say(b"BANA\r\n"), b"500 5.5.1 BANA?\r\n")
+
+    def test_replies_decide(self) -> None:
+        """The state goes where the interceptor's reply leads; 421 closes."""
+        self.say(b"EHLO x.example\r\n")
+        self.assertEqual(self.say(b"MAIL FROM:<mail452@x.example>\r\n"), b"452 as you like it\r\n")
+        self.assertTrue(self.say(b"RCPT TO:<b@x.example>\r\n").startswith(b"503"))
+        self.say(b"MAIL FROM:<a@x.example>\r\n")
+        self.assertEqual(self.say(b"RCPT TO:<b@x.example>\r\n"), b"250 2.1.5 why not\r\n")
+        self.assertEqual(self.say(b"TURN\r\n"), b"250 2.0.0 ok\r\n")
+        self.say(b"EHLO x.example\r\n")
+        self.say(b"MAIL FROM:<mail421@x.example>\r\n")
+        self.assertTrue(self.transport.disconnecting)
+
+    def test_delayed_replies(self) -> None:
+        """An interceptor may take its time."""
+        self.assertEqual(self.say(b"RSET\r\nNOOP\r\n"), b"")
+        handler: Any = self.handlers.handlers[0]
+        handler.wait.callback(Reply(452, "", "finally"))
+        self.assertEqual(self.transport.value(), b"452 finally\r\n250 2.0.0 ok\r\n")
+
+    def test_closing_in_the_middle_of_a_line(self) -> None:
+        """Raw octets, then the end."""
+        self.assertEqual(self.say(b"HELP\r\nNOOP\r\n"), b"250 half a li")
+        self.assertTrue(self.transport.disconnecting)
