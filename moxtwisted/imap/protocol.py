@@ -36,6 +36,7 @@ from moxtwisted.imap.server import Close, Run, Server, StartTLS, Stream, Work
 from moxtwisted.imap.settings import ServerSettings
 from moxtwisted.imap.states import State
 from moxtwisted.imap.wire.commands import Command
+from moxtwisted.sasl.agent import channel_bindings
 from moxtwisted.sasl.decoys import Decoys
 
 __all__ = ["IMAPServerFactory", "IMAPServerProtocol", "ServerTLS", "inspect_tls"]
@@ -48,17 +49,7 @@ _TURN_SECONDS: Final = 0.02
 
 def inspect_tls(connection: Any) -> tuple[bool, Mapping[str, tuple[bytes, ...]]]:
     """Whether the client showed a certificate, and the channel bindings, from a pyOpenSSL connection."""
-    bindings: dict[str, tuple[bytes, ...]] = {}
-    version = connection.get_protocol_version_name()
-    if version == "TLSv1.3":
-        # RFC 9266 section 4.2: for TLS 1.2 the exporter would need the extended master secret, which cannot be asked for.
-        bindings["tls-exporter"] = (connection.export_keying_material(b"EXPORTER-Channel-Binding", 32),)
-    elif version == "TLSv1.2":
-        # RFC 5929 section 3: the first Finished is the client's, after a resumption the server's; both are of this
-        # connection only.
-        finished = (connection.get_peer_finished(), connection.get_finished())
-        bindings["tls-unique"] = tuple(f for f in finished if f)
-    return connection.get_peer_certificate() is not None, bindings
+    return connection.get_peer_certificate() is not None, channel_bindings(connection)
 
 
 @frozen

@@ -25,11 +25,10 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from moxtwisted.errors import ConfigurationError
+from moxtwisted.sasl.agent import end_point_binding, public_key_sha256
 from moxtwisted.server.certificates.binding import (
     channel_bindings,
     client_key_fingerprint,
-    end_point_binding,
-    public_key_fingerprint,
     tls_description,
 )
 from moxtwisted.server.certificates.contexts import TLSProfile
@@ -278,7 +277,7 @@ class HandshakeTests(CertificateTestCase):
         asking = store.server(TLSProfile(request_client_certificate=True))
         for version in ("1.3", "1.2"):
             link = _Link(asking, _Client(None, certificate=True, version=version))
-            self.assertEqual(client_key_fingerprint(link.server.transport), public_key_fingerprint(CLIENT))
+            self.assertEqual(client_key_fingerprint(link.server.transport), public_key_sha256(CLIENT).hex())
             link = _Link(asking, _Client(None, version=version))
             self.assertEqual(
                 (client_key_fingerprint(link.server.transport), link.server.heard), ("", b"hello")
@@ -331,7 +330,7 @@ class HandshakeTests(CertificateTestCase):
         second = _Link(again, _Client("mail.example.org", context=client.context, session=session))
         self.assertEqual(second.server.heard, b"hello")
         if certificate:
-            self.assertEqual(client_key_fingerprint(second.server.transport), public_key_fingerprint(CLIENT))
+            self.assertEqual(client_key_fingerprint(second.server.transport), public_key_sha256(CLIENT).hex())
         ends = [
             channel_bindings(second.server.transport),
             channel_bindings(second.client.transport, server=False),
