@@ -216,7 +216,9 @@ class LiveTestCase(SynchronousTestCase):
         self, *command: str, stdin: bytes = b"", environment: dict[str, str] | None = None
     ) -> tuple[int, bytes]:
         """Run a program to its end, whatever that is; its exit code and output."""
-        quiet = {**os.environ, "LC_ALL": "C.UTF-8", "HOME": str(self.folder), **(environment or {})}
+        # trial tells its workers our whole path in PYTHONPATH, which is nothing for a program with another Python
+        own = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+        quiet = {**own, "LC_ALL": "C.UTF-8", "HOME": str(self.folder), **(environment or {})}
         done = subprocess.run(
             command,
             input=stdin,

@@ -92,6 +92,8 @@ class FetchmailTests(FetcherTestCase):
             str(path),
             "--nodetach",
             "--nosyslog",
+            "--pidfile",
+            str(self.folder / "pid"),
             "--idfile",
             str(self.folder / "ids"),
         )
