@@ -18,7 +18,7 @@ from __future__ import annotations
 import time
 import unicodedata
 from array import array
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any, Final
 
 import apsw
@@ -292,9 +292,8 @@ class SearchIndex:
         for uid, body in rows:
             if uid not in wanted:
                 continue
-            if sure and suggested is not None and body <= indexed and body not in compare:
-                found.add(uid)
-            elif (yield from self._matches(body, name, needle)):
+            known = sure and suggested is not None and body <= indexed and body not in compare
+            if known or (yield from self._matches(body, name, needle)):
                 found.add(uid)
             yield
         return found
@@ -305,8 +304,10 @@ class SearchIndex:
             rows = self._connection.execute("SELECT uid, body FROM message WHERE mailbox = ?", (mailbox,))
         else:
             rows = self._connection.execute(
-                "SELECT uid, body FROM message WHERE mailbox = ?1 AND body > ?2 UNION"
-                " SELECT m.uid, m.body FROM carray(?3) c JOIN message m ON m.body = c.value WHERE m.mailbox = ?1",
+                # The plus signs: by the bodies, not by the whole mailbox.
+                "SELECT uid, body FROM message WHERE +mailbox = ?1 AND body > ?2 UNION"
+                " SELECT m.uid, m.body FROM carray(?3) c CROSS JOIN message m ON m.body = c.value"
+                " WHERE +m.mailbox = ?1",
                 (mailbox, indexed, apsw.carray(_numbers(bodies))),
             )
         return sorted(rows)
@@ -351,7 +352,7 @@ class SearchIndex:
                 )
             ]
             for word, matching in zip(words, found, strict=True):
-                matching += filter(word.within, terms)
+                matching.extend(filter(word.within, terms))
             if len(terms) < _TERMS_AT_ONCE:
                 return found
             last = terms[-1]
@@ -386,10 +387,10 @@ class SearchIndex:
             ).fetchall()
             for uid, facts in rows:
                 octets = _FIELDS(facts)[0]
-                if quick is not None and octets.isascii() and b"=?" not in octets:
-                    # Nothing to decode: most messages are passed over with one look.
-                    if quick not in octets.replace(b"\r\n", b"").lower():
-                        continue
+                # Nothing to decode: most messages are passed over with one look.
+                plain = quick is not None and octets.isascii() and b"=?" not in octets
+                if plain and quick not in octets.replace(b"\r\n", b"").lower():
+                    continue
                 if _in_field(Header.parse(octets), name, needle):
                     found.add(uid)
             yield
@@ -477,7 +478,8 @@ def _folded(text: str) -> str:
 
 
 def _numbers(values: Iterable[int]) -> array[int]:
-    return array("q", sorted(values))
+    # SQLite takes no empty array; there is no body 0.
+    return array("q", sorted(values) or [0])
 
 
 def _insert(connection: Any, texts: Sequence[tuple[int, str]]) -> None:
