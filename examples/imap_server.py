@@ -3,8 +3,8 @@
 python examples/imap_server.py FOLDER
 curl --user reader:reader 'imap://127.0.0.1:1143/INBOX;MAILINDEX=1'
 
-The mail of L{MemoryMail} stands for whatever a program has: its messages may come from anywhere. Flags and moves last
-as long as the program runs. To keep mail elsewhere, write the interfaces of L{moxtwisted.imap.backend} yourself.
+The mail of ``MemoryMail`` stands for whatever a program has: its messages may come from anywhere. Flags and moves last
+as long as the program runs. To keep mail elsewhere, write the interfaces of ``moxtwisted.imap.backend`` yourself.
 """
 
 import os
@@ -36,7 +36,7 @@ def read_folder(folder: str, seconds: Any) -> MemoryMail:
 def main(
     reactor: Any, folder: str = ".", where: str = "tcp:1143:interface=127.0.0.1", started: Any = print
 ) -> Any:
-    """Serve until interrupted; C{started} is told the port."""
+    """Serve until interrupted; ``started`` is told the port."""
     users = {"reader": ("reader", read_folder(folder, reactor.seconds))}
     settings = ServerSettings(hostname="localhost", allow_plain_without_tls=True)
     factory = IMAPServerFactory(settings, MemoryAuthenticator(users, os.urandom), reactor)

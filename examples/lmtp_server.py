@@ -3,7 +3,7 @@
     python examples/lmtp_server.py
     postconf -e mailbox_transport=lmtp:inet:127.0.0.1:2424        # Postfix then delivers to it
 
-Mail for C{full@...} is deferred, all other mail is printed.
+Mail for ``full@...`` is deferred, all other mail is printed.
 """
 
 from __future__ import annotations

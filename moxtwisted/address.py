@@ -8,7 +8,7 @@ The octets of a path go in with their angle brackets; what comes out is decoded 
     path.address.wire()         # b'"john doe"@example.org'
     parse_path(b"<>", smtputf8=False).is_null        # True
 
-Addresses in header fields are another syntax: L{moxtwisted.message.addresslist}.
+Addresses in header fields are another syntax: ``moxtwisted.message.addresslist``.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _SOURCE_ROUTE = re.compile(r"@([^@,:\s<>\"]+)(?:,@([^@,:\s<>\"]+))*:")
 
 
 class AddressError(IdentifierError):
-    """The octets are no address, path or address literal; C{detail} says why."""
+    """The octets are no address, path or address literal; ``detail`` says why."""
 
     enhanced_code = "5.1.3"  # RFC 3463: bad destination mailbox address syntax; a sender's is 5.1.7
     public_text = "bad address syntax"
@@ -72,19 +72,19 @@ class IPLiteral:
 
     @property
     def ascii(self) -> str:
-        """The literal with its brackets, as L{Domain.ascii} for a name."""
+        """The literal with its brackets, as ``Domain.ascii`` for a name."""
         return str(self)
 
     @property
     def unicode(self) -> str:
-        """The literal with its brackets, as L{Domain.unicode} for a name."""
+        """The literal with its brackets, as ``Domain.unicode`` for a name."""
         return str(self)
 
     @classmethod
     def parse(cls, text: str) -> IPLiteral:
-        """Read C{[192.0.2.1]} or C{[IPv6:2001:db8::1]}.
+        """Read ``[192.0.2.1]`` or ``[IPv6:2001:db8::1]``.
 
-        @raise AddressError: for anything else; no general address literal has ever been registered.
+        :raise AddressError: for anything else; no general address literal has ever been registered.
         """
         if not (text.startswith("[") and text.endswith("]")) or len(text) > 64:
             raise AddressError("not an address literal")
@@ -111,10 +111,10 @@ class Address:
     """A mailbox in the sense of RFC 5321: a local part at a domain.
 
     Two addresses are equal when their local parts are the same character for character: whether case
-    matters is known to the domain alone (RFC 5321 section 2.4); see L{canonical_localpart}.
+    matters is known to the domain alone (RFC 5321 section 2.4); see ``canonical_localpart``.
 
-    @ivar localpart: unquoted text.
-    @ivar domain: the domain, or an address literal.
+    :ivar localpart: unquoted text.
+    :ivar domain: the domain, or an address literal.
     """
 
     localpart: str
@@ -124,7 +124,7 @@ class Address:
     def parse(cls, text: str) -> Address:
         """Read an address as people write it (no angle brackets), UTF-8 allowed.
 
-        @raise AddressError: when it is none.
+        :raise AddressError: when it is none.
         """
         try:
             octets = text.encode("utf-8")
@@ -140,7 +140,7 @@ class Address:
     def wire(self, *, smtputf8: bool = False) -> bytes:
         """The octets for a path, without angle brackets.
 
-        @param smtputf8: write the domain with U-labels; else with A-labels, which every server takes.
+        :param smtputf8: write the domain with U-labels; else with A-labels, which every server takes.
         """
         domain = self.domain.unicode if smtputf8 else self.domain.ascii
         return f"{quote_localpart(self.localpart)}@{domain}".encode()
@@ -153,8 +153,8 @@ class Address:
 class Path:
     """A reverse-path or forward-path.
 
-    @ivar address: whom it names; None for C{<>} and for C{<postmaster>}.
-    @ivar postmaster: whether it is C{<postmaster>} without a domain (RFC 5321 section 4.1.1.3).
+    :ivar address: whom it names; None for ``<>`` and for ``<postmaster>``.
+    :ivar postmaster: whether it is ``<postmaster>`` without a domain (RFC 5321 section 4.1.1.3).
     """
 
     address: Address | None
@@ -162,7 +162,7 @@ class Path:
 
     @property
     def is_null(self) -> bool:
-        """Whether it is C{<>}."""
+        """Whether it is ``<>``."""
         return self.address is None and not self.postmaster
 
     def wire(self, *, smtputf8: bool = False) -> bytes:
@@ -182,11 +182,11 @@ _POSTMASTER = Path(None, True)
 
 
 def path_end(octets: bytes, start: int = 0) -> int:
-    """Where the path that begins with C{<} at C{start} ends: the offset behind its C{>}.
+    """Where the path that begins with ``<`` at ``start`` ends: the offset behind its ``>``.
 
-    A C{>} within a quoted local part does not end it.
+    A ``>`` within a quoted local part does not end it.
 
-    @raise AddressError: when there is no C{<} at start, or no end.
+    :raise AddressError: when there is no ``<`` at start, or no end.
     """
     if octets[start : start + 1] != b"<":
         raise AddressError("path does not begin with <")
@@ -212,10 +212,10 @@ def parse_path(octets: bytes, *, smtputf8: bool, max_localpart_octets: int = MAX
 
     A source route is checked roughly and dropped (RFC 5321 section 4.1.1.3: ignore it).
 
-    @param octets: the path as it came.
-    @param smtputf8: whether the transaction has SMTPUTF8, so that UTF-8 may occur.
-    @param max_localpart_octets: 64 by the standard; some senders' VERP needs more.
-    @raise AddressError: when it has another form or passes a limit.
+    :param octets: the path as it came.
+    :param smtputf8: whether the transaction has SMTPUTF8, so that UTF-8 may occur.
+    :param max_localpart_octets: 64 by the standard; some senders' VERP needs more.
+    :raise AddressError: when it has another form or passes a limit.
     """
     if octets[:1] != b"<" or octets[-1:] != b">" or len(octets) < 2:
         raise AddressError("path is not in angle brackets")
@@ -240,9 +240,9 @@ def parse_path(octets: bytes, *, smtputf8: bool, max_localpart_octets: int = MAX
 def parse_mailbox(
     octets: bytes, *, smtputf8: bool, max_localpart_octets: int = MAX_LOCALPART_OCTETS
 ) -> Address:
-    """Read the RFC 5321 Mailbox rule: C{localpart@domain}, C{"quoted"@domain}, C{localpart@[literal]}.
+    """Read the RFC 5321 Mailbox rule: ``localpart@domain``, ``"quoted"@domain``, ``localpart@[literal]``.
 
-    @raise AddressError: when it has another form or passes a limit.
+    :raise AddressError: when it has another form or passes a limit.
     """
     if len(octets) > max_localpart_octets + 1 + MAX_DOMAIN_OCTETS:
         raise AddressError("address too long")
@@ -294,10 +294,10 @@ def _parse_domain(text: str) -> Domain:
 def canonical_localpart(localpart: str, separators: Sequence[str], *, case_sensitive: bool) -> str:
     """The form in which a local part is looked up among the accounts' addresses.
 
-    It is cut before the first separator and, unless C{case_sensitive}, put into lower case; Unicode
-    becomes NFC. A separator in front cuts nothing: C{+tag} stays C{+tag}.
+    It is cut before the first separator and, unless ``case_sensitive``, put into lower case; Unicode
+    becomes NFC. A separator in front cuts nothing: ``+tag`` stays ``+tag``.
 
-    @param separators: strings such as C{"+"} or C{"--"}; the one that stands first in the local part counts.
+    :param separators: strings such as ``"+"`` or ``"--"``; the one that stands first in the local part counts.
     """
     cut = len(localpart)
     for separator in separators:

@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 AccountName = NewType("AccountName", str)
-"""The name of an account, as L{parse_account_name} lets it through; safe as a file name."""
+"""The name of an account, as ``parse_account_name`` lets it through; safe as a file name."""
 
 MailboxName = NewType("MailboxName", str)
 """The full name of a mailbox, hierarchy separator "/", Unicode NFC, the inbox spelt "Inbox"."""
@@ -70,7 +70,7 @@ _ACCOUNT_PUNCTUATION = frozenset("._-@+")
 
 
 class IdentifierError(MailError, ValueError):
-    """A name does not have the syntax of its kind; C{detail} says what is wrong."""
+    """A name does not have the syntax of its kind; ``detail`` says what is wrong."""
 
     reply_code = 501
     enhanced_code = "5.5.4"
@@ -111,10 +111,10 @@ def _why_not(value: str) -> str:
 class Domain:
     """A domain name, fully qualified, without the final dot, in lower case.
 
-    @ivar ascii: the form for DNS and for plain SMTP: LDH labels and A-labels (RFC 5890), at most
-        253 characters. Underscores are let through for names like C{_dmarc.example}; use
-        L{parse} for names of mail domains, which have none.
-    @raise DomainError: by the constructor, when C{ascii} is not such a name.
+    :ivar ascii: the form for DNS and for plain SMTP: LDH labels and A-labels (RFC 5890), at most
+        253 characters. Underscores are let through for names like ``_dmarc.example``; use
+        ``parse`` for names of mail domains, which have none.
+    :raise DomainError: by the constructor, when ``ascii`` is not such a name.
     """
 
     ascii: str = field(validator=_check_ascii)
@@ -123,8 +123,8 @@ class Domain:
     def parse(cls, text: str, *, lax: bool = False) -> Domain:
         """Read a name given with A-labels or U-labels, in any case.
 
-        @param lax: take underscores as well, as DNS names and some host names in EHLO have.
-        @raise DomainError: when it is no domain name (empty label, too long, not IDNA2008, …).
+        :param lax: take underscores as well, as DNS names and some host names in EHLO have.
+        :raise DomainError: when it is no domain name (empty label, too long, not IDNA2008, …).
         """
         lowered = text.lower()
         if not lowered.isascii():
@@ -152,7 +152,7 @@ class Domain:
         return Domain(rest) if rest else None
 
     def is_below(self, other: Domain) -> bool:
-        """Whether this name is C{other} or lies under it."""
+        """Whether this name is ``other`` or lies under it."""
         return self.ascii == other.ascii or self.ascii.endswith("." + other.ascii)
 
     def __str__(self) -> str:
@@ -184,10 +184,10 @@ def _label_to_unicode(label: str) -> str:
 
 
 def parse_account_name(text: str) -> AccountName:
-    """Accept a name for an account: 1 to 64 octets of UTF-8; lower-case letters, digits and C{._-@+}, the first
+    """Accept a name for an account: 1 to 64 octets of UTF-8; lower-case letters, digits and ``._-@+``, the first
     a letter or digit.
 
-    @raise IdentifierError: when it is anything else.
+    :raise IdentifierError: when it is anything else.
     """
     if (
         not 0 < len(text) <= MAX_ACCOUNT_NAME_OCTETS
@@ -205,8 +205,8 @@ def parse_mailbox_name(text: str) -> MailboxName:
     """Accept the name of a mailbox and give it its stored form: Unicode NFC, "Inbox" for any spelling of INBOX as
     first element.
 
-    @raise IdentifierError: for an empty element, a control character, C{*} or C{%} (they are wildcards of LIST), a
-        C{#} in front, or more than 512 octets of UTF-8.
+    :raise IdentifierError: for an empty element, a control character, ``*`` or ``%`` (they are wildcards of LIST), a
+        ``#`` in front, or more than 512 octets of UTF-8.
     """
     if not 0 < len(text) <= MAX_MAILBOX_NAME_OCTETS:
         raise IdentifierError(f"mailbox name must have 1 to {MAX_MAILBOX_NAME_OCTETS} octets")

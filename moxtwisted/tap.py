@@ -1,6 +1,6 @@
 """The server as a twistd plugin: ``twistd moxmail -c mox.conf``.
 
-twistd makes `Options` of the command line and asks `makeService` for the service. The configuration is read while
+twistd makes ``Options`` of the command line and asks ``makeService`` for the service. The configuration is read while
 the options are parsed, because the log's form and levels come from it and twistd sets up the log before it asks. When
 something is wrong with it, all problems go to standard error and the exit status is 78 (EX_CONFIG of sysexits.h), with
 which systemd is told not to try again.
@@ -36,8 +36,8 @@ EXIT_CONFIGURATION: Final = 78
 class Options(usage.Options):
     """The options of ``twistd moxmail``.
 
-    @ivar loaded: the configuration.
-    @ivar log_levels: what is logged.
+    :ivar loaded: the configuration.
+    :ivar log_levels: what is logged.
     """
 
     synopsis = "[-c mox.conf]"

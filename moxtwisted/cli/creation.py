@@ -32,7 +32,7 @@ __all__ = ["Creation", "can_listen", "domains_text"]
 class Creation:
     """Remembers what was made below a directory.
 
-    @param directory: made with mode 0700 if it is not there.
+    :param directory: made with mode 0700 if it is not there.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -70,7 +70,7 @@ class Creation:
     def file(self, name: str, data: str | bytes, mode: int = 0o640) -> Path:
         """Make a file.
 
-        @raise MailError: when it is there already, or cannot be made.
+        :raise MailError: when it is there already, or cannot be made.
         """
         path = self.directory / name
         octets = data.encode("utf-8") if isinstance(data, str) else data
@@ -101,7 +101,7 @@ class Creation:
     def key(self) -> str:
         """Make the store's key.
 
-        @return: the recovery key.
+        :return: the recovery key.
         """
         key = new_key()
         path = self.directory / "store.key"

@@ -18,7 +18,7 @@ __all__ = ["main"]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
-    @param arguments: without the program's name; None takes those of the process.
+    :param arguments: without the program's name; None takes those of the process.
     """
     parser = build_parser()
     parsed = parser.parse_args(arguments)

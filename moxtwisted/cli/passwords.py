@@ -30,7 +30,7 @@ def generate_password() -> str:
 def read_password(file: TextIO) -> str:
     """One line, without its end.
 
-    @raise MailError: when there is none.
+    :raise MailError: when there is none.
     """
     line = file.readline(_MAX_OCTETS + 2)
     password = line.rstrip("\r\n")
@@ -44,7 +44,7 @@ def read_password(file: TextIO) -> str:
 def ask_password(account: str) -> str:
     """Ask twice at a terminal; else read one line.
 
-    @raise MailError: when the two differ.
+    :raise MailError: when the two differ.
     """
     if not sys.stdin.isatty():
         return read_password(sys.stdin)

@@ -16,8 +16,8 @@ _INTERVAL_SECONDS = 0.1
 class ProgressBar:
     """Draws ``[#####     ] 12,000 / 60,000 messages, 4,100/s, 12 s left`` again and again on one line.
 
-    @param file: where to; nothing is drawn when it is no terminal.
-    @param seconds: tells time.
+    :param file: where to; nothing is drawn when it is no terminal.
+    :param seconds: tells time.
     """
 
     def __init__(self, file: TextIO, seconds: Callable[[], float] = time.monotonic) -> None:
@@ -30,7 +30,7 @@ class ProgressBar:
         self._what = ""
 
     def __call__(self, done: int, total: int, what: str) -> None:
-        """See `moxtwisted.server.control.interfaces.Progress`."""
+        """See ``moxtwisted.server.control.interfaces.Progress``."""
         if not self._watched:
             return
         now = self._seconds()

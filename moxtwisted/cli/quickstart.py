@@ -62,7 +62,7 @@ def quickstart(arguments: argparse.Namespace) -> int:
 def _plan(arguments: argparse.Namespace) -> Plan:
     """Check what was asked for.
 
-    @raise MailError: when it cannot be.
+    :raise MailError: when it cannot be.
     """
     try:
         address = Address.parse(arguments.address)
@@ -94,7 +94,7 @@ def _plan(arguments: argparse.Namespace) -> Plan:
 def _check_directory(directory: Path, identity: Identity) -> None:
     """The server's user must own the directory, to replace files in it; nobody else's is given away for that.
 
-    @raise MailError: when it is used for something else.
+    :raise MailError: when it is used for something else.
     """
     if directory.exists() and directory.stat().st_uid != identity.uid and any(directory.iterdir()):
         raise MailError(
@@ -118,7 +118,7 @@ def _own_name(domain: str) -> str:
 def _make_files(plan: Plan, made: Creation) -> str:
     """All but the account.
 
-    @return: the recovery key.
+    :return: the recovery key.
     """
     made.file("mox.conf", _static_text(plan))
     made.file(DOMAINS_NAME, domains_text(plan.domain, plan.account, str(plan.address), ""))

@@ -16,8 +16,8 @@ __all__ = ["create_file", "replace_file"]
 def replace_file(path: Path, data: bytes, mode: int = 0o640) -> None:
     """Replace what stands at the path (through symbolic links); owner and mode stay.
 
-    @param mode: for a file that is not there yet.
-    @raise OSError: when it cannot be done; the old file is untouched then.
+    :param mode: for a file that is not there yet.
+    :raise OSError: when it cannot be done; the old file is untouched then.
     """
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{target.name}.{os.getpid()}.new")
@@ -44,7 +44,7 @@ def replace_file(path: Path, data: bytes, mode: int = 0o640) -> None:
 def create_file(path: Path, data: bytes, mode: int = 0o640) -> None:
     """Make a file that must not be there yet, synced.
 
-    @raise FileExistsError: when it is there.
+    :raise FileExistsError: when it is there.
     """
     _write(path, data, mode)
     path.chmod(mode)  # in spite of the umask

@@ -1,6 +1,6 @@
 """What the types of single keys cannot say: how the keys of the two files must fit together.
 
-Each function notes what it finds in a `Problems` and goes on, so that one run shows everything.
+Each function notes what it finds in a ``Problems`` and goes on, so that one run shows everything.
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ def _check_initial_mailboxes(initial: InitialMailboxes, problems: Problems) -> N
 class _Domains:
     """The domains by their ASCII name, and who has which address.
 
-    @ivar owners: key path by (canonical local part, domain); "" is the catch-all.
+    :ivar owners: key path by (canonical local part, domain); "" is the catch-all.
     """
 
     def __init__(self) -> None:

@@ -5,7 +5,7 @@
     print(annotated_example(StaticConfig))   # a complete mox.conf with every key, its default and its meaning
     rst_pages()["config-static.rst"]         # the same as a page for the manual
 
-The examples are valid files: `moxmail config describe-static > mox.conf` is a place to start from.
+The examples are valid files: ``moxmail config describe-static > mox.conf`` is a place to start from.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@
     loaded.resolve(loaded.static.store.key_file)      # an absolute path
 
 What can be judged from the two files is judged here. What depends on the machine (do the certificate
-files exist, is the user known, is the key there) is `machine_problems`, asked by ``moxmail config test``.
+files exist, is the user known, is the key there) is ``machine_problems``, asked by ``moxmail config test``.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ S = TypeVar("S", bound=Struct)
 class LoadedConfig:
     """Both files, valid, and where they were.
 
-    @ivar static_path: absolute path of ``mox.conf``.
-    @ivar domains_path: absolute path of ``domains.conf``, in the same directory.
+    :ivar static_path: absolute path of ``mox.conf``.
+    :ivar domains_path: absolute path of ``domains.conf``, in the same directory.
     """
 
     static: StaticConfig
@@ -85,7 +85,7 @@ def default_path() -> Path:
 def load(static_path: Path) -> LoadedConfig:
     """Read both files.
 
-    @raise ConfigurationError: with every problem of both.
+    :raise ConfigurationError: with every problem of both.
     """
     static_path = static_path.absolute()
     domains_path = static_path.with_name(DOMAINS_NAME)
@@ -112,8 +112,8 @@ def load(static_path: Path) -> LoadedConfig:
 def parse_static(data: bytes, name: str = "mox.conf") -> StaticConfig:
     """The octets of a ``mox.conf``.
 
-    @param name: of the file, for the problems.
-    @raise ConfigurationError: with every problem.
+    :param name: of the file, for the problems.
+    :raise ConfigurationError: with every problem.
     """
     problems = Problems(name)
     static = _convert(data, StaticConfig, problems)
@@ -127,9 +127,9 @@ def parse_static(data: bytes, name: str = "mox.conf") -> StaticConfig:
 def parse_domains(data: bytes, static: StaticConfig | None = None, name: str = DOMAINS_NAME) -> DomainsConfig:
     """The octets of a ``domains.conf``.
 
-    @param static: if given, what it says must fit too (the postmaster's account).
-    @param name: of the file, for the problems.
-    @raise ConfigurationError: with every problem.
+    :param static: if given, what it says must fit too (the postmaster's account).
+    :param name: of the file, for the problems.
+    :raise ConfigurationError: with every problem.
     """
     problems = Problems(name)
     domains = _convert(data, DomainsConfig, problems)
@@ -147,7 +147,7 @@ def parse_domains(data: bytes, static: StaticConfig | None = None, name: str = D
 def read_octets(path: Path) -> bytes:
     """The file, bounded.
 
-    @raise ConfigurationError: when it cannot be read or is too large.
+    :raise ConfigurationError: when it cannot be read or is too large.
     """
     try:
         with path.open("rb") as f:

@@ -1,4 +1,4 @@
-"""What `moxmail config test` looks at beyond the two files: certificates, user, key, directories.
+"""What ``moxmail config test`` looks at beyond the two files: certificates, user, key, directories.
 
 It imports the cryptographic library, which a start of the server has no use for yet.
 """

@@ -33,7 +33,7 @@ class UnknownUserError(ValueError):
 class Identity:
     """A user and a group, as numbers.
 
-    @ivar name: the user's name, for the supplementary groups; empty when the number has none.
+    :ivar name: the user's name, for the supplementary groups; empty when the number has none.
     """
 
     uid: int
@@ -44,7 +44,7 @@ class Identity:
 def find_identity(text: str) -> Identity:
     """Look up ``user`` or ``user:group``, each a name or a number; without a group, the user's own.
 
-    @raise UnknownUserError: when one of them does not exist (a number for the user may be unknown if a group is given).
+    :raise UnknownUserError: when one of them does not exist (a number for the user may be unknown if a group is given).
     """
     import grp
     import pwd
@@ -69,7 +69,7 @@ def find_identity(text: str) -> Identity:
 class DropPrivileges(Service):
     """Becomes the user at the end of the privileged start; nothing when the process is that user already.
 
-    @raise OSError: by ``privilegedStartService`` when the process may not; the start fails then.
+    :raise OSError: by ``privilegedStartService`` when the process may not; the start fails then.
     """
 
     def __init__(self, identity: Identity) -> None:

@@ -1,4 +1,4 @@
-"""From the tables of TOML to the classes of `schema`, with all that is wrong in one go.
+"""From the tables of TOML to the classes of ``schema``, with all that is wrong in one go.
 
 msgspec stops at the first mistake; an operator wants them all. So when it refuses, the tables are walked field by
 field, and each mistake is noted with the path of its key, what was found and what was expected::
@@ -61,14 +61,14 @@ Path = tuple[str | int, ...]
 class Problems:
     """Collects what is wrong in one file.
 
-    @ivar file: its name, as it begins each line.
+    :ivar file: its name, as it begins each line.
     """
 
     file: str
     lines: list[str] = field(factory=list)
 
     def add(self, path: Path, text: str) -> None:
-        """Note a mistake at a key; beyond `MAX_PROBLEMS` it is only counted."""
+        """Note a mistake at a key; beyond ``MAX_PROBLEMS`` it is only counted."""
         where = f"{key_text(path)}: " if path else ""
         if len(self.lines) < MAX_PROBLEMS:
             self.lines.append(f"{self.file}: {where}{text}")
@@ -92,9 +92,9 @@ def key_text(path: Path) -> str:
 class FieldInfo:
     """One key of a table.
 
-    @ivar type: without the annotations.
-    @ivar metas: what was annotated, the outermost first.
-    @ivar default: or ``msgspec.NODEFAULT``.
+    :ivar type: without the annotations.
+    :ivar metas: what was annotated, the outermost first.
+    :ivar default: or ``msgspec.NODEFAULT``.
     """
 
     name: str
@@ -160,7 +160,7 @@ def fields_of(struct: type[Struct]) -> Iterator[FieldInfo]:
 def describe_type(type_: Any, metas: tuple[Meta, ...] = (), name: str = "") -> str:
     """What is expected, in words: ``a whole number from 1 to 65535``.
 
-    @param name: of the key; its end tells the unit.
+    :param name: of the key; its end tells the unit.
     """
     origin, args = get_origin(type_), get_args(type_)
     if origin is Literal:

@@ -41,9 +41,9 @@ _Stamp = tuple[int, int, int]
 class DomainsWatcher(Service):
     """Keeps the dynamic configuration up to date.
 
-    @ivar current: the configuration in force.
-    @param clock: tells time.
-    @param changed: called with each new configuration, in the reactor's thread.
+    :ivar current: the configuration in force.
+    :param clock: tells time.
+    :param changed: called with each new configuration, in the reactor's thread.
     """
 
     def __init__(

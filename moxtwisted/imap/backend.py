@@ -4,7 +4,7 @@ The server machine and its commands know mail only through these interfaces, so 
 mail behind them (see ``examples/imap_server.py``). Calls come one at a time per session. Where "may be awaitable"
 stands, the method may return the value itself or an awaitable of it; a plain value costs no coroutine.
 
-Errors are L{moxtwisted.errors.MailError}: its ``imap_code`` and ``public_text`` go into the tagged NO.
+Errors are ``moxtwisted.errors.MailError``: its ``imap_code`` and ``public_text`` go into the tagged NO.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ def mechanism_allowed(
 ) -> bool:
     """Whether a SASL mechanism may be used on this connection.
 
-    @param client_key: whether the client showed a TLS client certificate.
+    :param client_key: whether the client showed a TLS client certificate.
     """
     if settings.mechanisms and mechanism not in settings.mechanisms:
         return False
@@ -89,7 +89,7 @@ def before_login(
 ) -> tuple[str, ...]:
     """Capabilities of a connection without a user.
 
-    @param mechanisms: SASL mechanisms that the authenticator knows, strongest first.
+    :param mechanisms: SASL mechanisms that the authenticator knows, strongest first.
     """
     offered = [
         f"AUTH={m}" for m in mechanisms if mechanism_allowed(m, settings, tls=tls, client_key=client_key)
@@ -108,7 +108,7 @@ def before_login(
 def after_login(settings: ServerSettings, append_limit: int, disabled: frozenset[str]) -> tuple[str, ...]:
     """Capabilities of a connection with a user.
 
-    @param append_limit: octets, of this account.
-    @param disabled: capabilities that this account shall not see.
+    :param append_limit: octets, of this account.
+    :param disabled: capabilities that this account shall not see.
     """
     return tuple(_all(append_limit, settings.disabled_capabilities | disabled))

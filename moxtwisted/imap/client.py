@@ -10,7 +10,7 @@ r"""An IMAP client without I/O: commands in, octets out; octets in, events out.
 
 Commands may be given at any time. They go out one after the other; a command that must wait for a continuation (a
 literal, AUTHENTICATE, IDLE) holds back those behind it. The data that arrives is handed over with the completion of
-the oldest command under way; what arrives while there is none, or during IDLE, is L{Unsolicited} at once.
+the oldest command under way; what arrives while there is none, or during IDLE, is ``Unsolicited`` at once.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ class Greeting:
 class Completed:
     """A command was answered.
 
-    @ivar status: the tagged response.
-    @ivar responses: the data that came before it, in order.
+    :ivar status: the tagged response.
+    :ivar responses: the data that came before it, in order.
     """
 
     tag: bytes
@@ -80,7 +80,7 @@ class Unsolicited:
 
 @frozen
 class Challenge:
-    """AUTHENTICATE waits for C{Client.respond}."""
+    """AUTHENTICATE waits for ``Client.respond``."""
 
     tag: bytes
     data: bytes = field(repr=False)
@@ -88,7 +88,7 @@ class Challenge:
 
 @frozen
 class Idling:
-    """IDLE was granted; C{Client.done} ends it."""
+    """IDLE was granted; ``Client.done`` ends it."""
 
     tag: bytes
 
@@ -107,8 +107,8 @@ ClientEvent = Greeting | Completed | Unsolicited | Challenge | Idling | Failed
 class _Pending:
     """A command that was given.
 
-    @ivar render: makes the segments when it is its turn, since ENABLE and CAPABILITY change how things are written.
-    @ivar segments: what is still to be sent; between two, a continuation must come.
+    :ivar render: makes the segments when it is its turn, since ENABLE and CAPABILITY change how things are written.
+    :ivar segments: what is still to be sent; between two, a continuation must come.
     """
 
     command: c.Command
@@ -125,8 +125,8 @@ _EXCLUSIVE = (c.Authenticate, c.Enable, c.Idle, c.StartTLS)
 class Client:
     """The client's side of one connection.
 
-    @ivar capabilities: what the server announced last, in upper case.
-    @ivar utf8: whether IMAP4rev2 or UTF8=ACCEPT was enabled.
+    :ivar capabilities: what the server announced last, in upper case.
+    :ivar utf8: whether IMAP4rev2 or UTF8=ACCEPT was enabled.
     """
 
     def __init__(self, limits: ResponseLimits | None = None) -> None:
@@ -163,7 +163,7 @@ class Client:
         return data
 
     def next_event(self) -> ClientEvent | None:
-        """The next event, or C{None}; afterwards there may be octets to send."""
+        """The next event, or ``None``; afterwards there may be octets to send."""
         while not self._events and not self._failed:
             response = self._reader.next()
             if response is None:
@@ -179,7 +179,7 @@ class Client:
         return b"A%d" % self._number
 
     def send(self, command: c.Command) -> bytes:
-        """Give a command, made with a tag from L{new_tag}; its tag."""
+        """Give a command, made with a tag from ``new_tag``; its tag."""
         return self._queue(
             command, lambda: render_command(command, literals=self._literals(), utf8=self.utf8)
         )
@@ -193,7 +193,7 @@ class Client:
         return self.send(c.Authenticate(self.new_tag(), mechanism, initial_response))
 
     def respond(self, data: bytes | None) -> None:
-        """Answer a L{Challenge}; C{None} cancels."""
+        """Answer a ``Challenge``; ``None`` cancels."""
         self._out.append((b"*" if data is None else binascii.b2a_base64(data, newline=False)) + b"\r\n")
 
     def select(self, mailbox: str, *, examine: bool = False, condstore: bool = False) -> bytes:
@@ -264,7 +264,7 @@ class Client:
         return self.send(c.Logout(self.new_tag()))
 
     def starttls(self) -> bytes:
-        """STARTTLS; its tag. After OK, start TLS if C{buffered_octets} is 0, and forget what was announced."""
+        """STARTTLS; its tag. After OK, start TLS if ``buffered_octets`` is 0, and forget what was announced."""
         return self.send(c.StartTLS(self.new_tag()))
 
     def tls_started(self) -> None:

@@ -1,13 +1,13 @@
 """What a connection's commands share: who is logged in, what is selected and enabled, and where answers go.
 
-A command handler gets the connection and its command. It answers with C{connection.out.append(octets)} and returns the
+A command handler gets the connection and its command. It answers with ``connection.out.append(octets)`` and returns the
 text of its tagged response, or None for a plain OK::
 
     def check(connection: Connection, command: Check) -> Answer:
         return b"OK CHECK completed"
 
 A handler that has to wait is a coroutine function; one whose answer is long returns an iterator of octets, which is
-pulled as the client reads. What cannot be done is a L{RefusalError}.
+pulled as the client reads. What cannot be done is a ``RefusalError``.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ Handled = Answer | Generator[bytes, None, Answer] | Coroutine[Any, Any, Any]
 class RefusalError(Exception):
     """A command is answered NO or BAD.
 
-    @ivar kind: C{"NO"} or C{"BAD"}.
-    @ivar code: a response code without brackets, or empty.
+    :ivar kind: ``"NO"`` or ``"BAD"``.
+    :ivar code: a response code without brackets, or empty.
     """
 
     def __init__(self, text: str, code: str = "", kind: str = "NO") -> None:
@@ -65,7 +65,7 @@ class RefusalError(Exception):
 def refused(error: MailError, *, trycreate: bool = False) -> RefusalError:
     """The NO for an error of the backend.
 
-    @param trycreate: whether a missing mailbox is the target of the command (RFC 9051 section 6.3.12).
+    :param trycreate: whether a missing mailbox is the target of the command (RFC 9051 section 6.3.12).
     """
     code = error.imap_code
     if trycreate and isinstance(error, MailboxMissingError):
@@ -76,7 +76,7 @@ def refused(error: MailError, *, trycreate: bool = False) -> RefusalError:
 def mailbox_name(name: str) -> str:
     """The name as the backend knows it.
 
-    @raise RefusalError: when there can be no such mailbox.
+    :raise RefusalError: when there can be no such mailbox.
     """
     try:
         return parse_mailbox_name(name)
@@ -92,10 +92,10 @@ def _nothing() -> None:
 class Transport:
     """What is known of the transport.
 
-    @ivar peer: whatever the host uses for the client's address; given to the authenticator.
-    @ivar tls: whether it is encrypted.
-    @ivar client_key: whether the client showed a certificate.
-    @ivar channel_bindings: by type, as ``tls-exporter``, for SCRAM with -PLUS.
+    :ivar peer: whatever the host uses for the client's address; given to the authenticator.
+    :ivar tls: whether it is encrypted.
+    :ivar client_key: whether the client showed a certificate.
+    :ivar channel_bindings: by type, as ``tls-exporter``, for SCRAM with -PLUS.
     """
 
     peer: Any = None
@@ -108,7 +108,7 @@ class Transport:
 class Selected:
     """A selected mailbox.
 
-    @ivar read_only: whether EXAMINE opened it.
+    :ivar read_only: whether EXAMINE opened it.
     """
 
     name: str
@@ -122,18 +122,18 @@ class Selected:
 class Connection:
     """The state of one connection; commands read and change it.
 
-    @ivar clock: has C{seconds()}, seconds since 1970.
-    @ivar entropy: C{entropy(n)} gives n random octets.
-    @ivar out: octets to be sent, in order.
-    @ivar enabled: capabilities that the client enabled, in upper case.
-    @ivar saved: the UIDs of C{$} (RFC 9051 section 6.4.4.1), ascending.
-    @ivar wake: called when the selected mailbox changed while the client idles.
-    @ivar reader: the L{CommandReader<moxtwisted.imap.wire.parser.CommandReader>}.
-    @ivar decoys: L{Decoys<moxtwisted.sasl.decoys.Decoys>} for SASL exchanges with unknown users.
-    @ivar exchange: the tag and exchange of an AUTHENTICATE that is under way.
-    @ivar appending: the messages of an APPEND that come in.
-    @ivar starting_tls: whether the handshake follows the response that is being sent.
-    @ivar pause: waits some seconds, for what shall take its time.
+    :ivar clock: has ``seconds()``, seconds since 1970.
+    :ivar entropy: ``entropy(n)`` gives n random octets.
+    :ivar out: octets to be sent, in order.
+    :ivar enabled: capabilities that the client enabled, in upper case.
+    :ivar saved: the UIDs of ``$`` (RFC 9051 section 6.4.4.1), ascending.
+    :ivar wake: called when the selected mailbox changed while the client idles.
+    :ivar reader: the ``CommandReader<moxtwisted.imap.wire.parser.CommandReader>``.
+    :ivar decoys: ``Decoys<moxtwisted.sasl.decoys.Decoys>`` for SASL exchanges with unknown users.
+    :ivar exchange: the tag and exchange of an AUTHENTICATE that is under way.
+    :ivar appending: the messages of an APPEND that come in.
+    :ivar starting_tls: whether the handshake follows the response that is being sent.
+    :ivar pause: waits some seconds, for what shall take its time.
     """
 
     settings: ServerSettings
@@ -243,7 +243,7 @@ class Connection:
     def existing(self, name: str) -> MailboxInfo:
         """A mailbox by the name that the client gave.
 
-        @raise RefusalError: with NONEXISTENT.
+        :raise RefusalError: with NONEXISTENT.
         """
         try:
             info = self.mail.mailbox(parse_mailbox_name(name))
@@ -272,7 +272,7 @@ class Connection:
     def ranges(self, numbers: SequenceSet, *, uid: bool) -> list[tuple[int, int]]:
         """The messages that a command names, as half-open ranges of positions in the view.
 
-        @raise RefusalError: BAD for a sequence number that does not exist.
+        :raise RefusalError: BAD for a sequence number that does not exist.
         """
         uids = self.box.view.uids
         if numbers.saved:
@@ -285,7 +285,7 @@ class Connection:
         return numbers.number_ranges(len(uids))
 
     def saved_ranges(self) -> list[tuple[int, int]]:
-        """Where the messages of C{$} are; those that went since are no longer among them (RFC 5182 section 2.1)."""
+        """Where the messages of ``$`` are; those that went since are no longer among them (RFC 5182 section 2.1)."""
         where = {uid: at for at, uid in enumerate(self.box.view.uids)}
         ranges: list[tuple[int, int]] = []
         for uid in self.saved:

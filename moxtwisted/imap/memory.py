@@ -1,4 +1,4 @@
-r"""Mail in memory, behind the interfaces of L{moxtwisted.imap.backend}: for tests, examples and small programs.
+r"""Mail in memory, behind the interfaces of ``moxtwisted.imap.backend``: for tests, examples and small programs.
 
 It keeps every rule that the real store keeps (UIDs, modseqs, expunge history, shared views), so that what works here
 works there; nothing is on disk::
@@ -92,7 +92,7 @@ class MemoryMailbox:
     log_limit: int = 1000
 
     def changes_since(self, version: int) -> tuple[Sequence[int], Sequence[int]] | None:
-        """See L{IMailboxView<moxtwisted.imap.backend.IMailboxView>}."""
+        """See ``IMailboxView<moxtwisted.imap.backend.IMailboxView>``."""
         if version < self.version - len(self._log):
             return None
         gone: set[int] = set()
@@ -104,11 +104,11 @@ class MemoryMailbox:
         return sorted(gone), sorted(flagged - gone)
 
     def listen(self, callback: Callable[[], None]) -> None:
-        """See L{IMailboxView<moxtwisted.imap.backend.IMailboxView>}."""
+        """See ``IMailboxView<moxtwisted.imap.backend.IMailboxView>``."""
         self._listeners.append(callback)
 
     def unlisten(self, callback: Callable[[], None]) -> None:
-        """See L{IMailboxView<moxtwisted.imap.backend.IMailboxView>}."""
+        """See ``IMailboxView<moxtwisted.imap.backend.IMailboxView>``."""
         if callback in self._listeners:
             self._listeners.remove(callback)
 
@@ -334,9 +334,9 @@ class _Sink:
 
 @define(eq=False)
 class MemoryMail:
-    """One user's mail; L{session} gives what an authenticator hands out.
+    """One user's mail; ``session`` gives what an authenticator hands out.
 
-    @ivar seconds: the clock, seconds since 1970.
+    :ivar seconds: the clock, seconds since 1970.
     """
 
     seconds: Callable[[], float] = field(default=lambda: 0.0)
@@ -405,7 +405,7 @@ class MemoryMail:
         return box.add(_Message(octets, date, now, self._messages, rendered, scanned), flags, modseq)
 
     def session(self, account: str = "memory") -> _Session:
-        """An L{ISession<moxtwisted.imap.backend.ISession>}."""
+        """An ``ISession<moxtwisted.imap.backend.ISession>``."""
         self.sessions += 1
         return _Session(self, account)
 
@@ -531,9 +531,9 @@ class _Session:
 class MemoryAuthenticator:
     """Users with their passwords and mail, in memory.
 
-    @param users: (password, mail) by user name.
-    @param entropy: C{entropy(n)} gives n random octets, as C{os.urandom}.
-    @param mechanisms: SASL mechanisms on offer.
+    :param users: (password, mail) by user name.
+    :param entropy: ``entropy(n)`` gives n random octets, as ``os.urandom``.
+    :param mechanisms: SASL mechanisms on offer.
     """
 
     def __init__(
@@ -553,15 +553,15 @@ class MemoryAuthenticator:
         return compare_digest(known.encode("utf-8"), password.encode("utf-8")) and username in self._users
 
     async def login(self, username: str, password: str, peer: Any) -> str | None:
-        """See L{IAuthenticator<moxtwisted.imap.backend.IAuthenticator>}."""
+        """See ``IAuthenticator<moxtwisted.imap.backend.IAuthenticator>``."""
         return username if self._right(username, password) else None
 
     def session(self, identity: str, peer: Any) -> _Session:
-        """See L{IAuthenticator<moxtwisted.imap.backend.IAuthenticator>}."""
+        """See ``IAuthenticator<moxtwisted.imap.backend.IAuthenticator>``."""
         return self._users[identity][1].session(identity)
 
     async def verifiers(self, username: str, mechanism: str) -> PasswordVerifiers | Failure | None:
-        """See L{ISASLBackend<moxtwisted.sasl.interfaces.ISASLBackend>}."""
+        """See ``ISASLBackend<moxtwisted.sasl.interfaces.ISASLBackend>``."""
         if username not in self._users:
             return None
         if username not in self._verifiers:
@@ -572,17 +572,17 @@ class MemoryAuthenticator:
         return self._verifiers[username]
 
     async def conclude(self, username: str, mechanism: str, refusal: Reason | None) -> Outcome:
-        """See L{ISASLBackend<moxtwisted.sasl.interfaces.ISASLBackend>}."""
+        """See ``ISASLBackend<moxtwisted.sasl.interfaces.ISASLBackend>``."""
         if refusal is not None or username not in self._users:
             return Failure(refusal or Reason.BAD_CREDENTIALS, username)
         return Accepted(username, username)
 
     async def check_password(self, username: str, password: str, mechanism: str) -> Outcome:
-        """See L{ISASLBackend<moxtwisted.sasl.interfaces.ISASLBackend>}."""
+        """See ``ISASLBackend<moxtwisted.sasl.interfaces.ISASLBackend>``."""
         if self._right(username, password):
             return Accepted(username, username)
         return Failure(Reason.BAD_CREDENTIALS, username)
 
     async def external(self, username: str) -> Outcome:
-        """See L{ISASLBackend<moxtwisted.sasl.interfaces.ISASLBackend>}."""
+        """See ``ISASLBackend<moxtwisted.sasl.interfaces.ISASLBackend>``."""
         return Failure(Reason.BAD_CREDENTIALS, username)

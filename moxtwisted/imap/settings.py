@@ -17,17 +17,17 @@ __all__ = ["Limits", "ServerSettings", "Timeouts"]
 class Limits:
     """Bounds, in octets or counts.
 
-    @ivar line_octets: a command line without its literals; RFC 7162 section 4 wants 8192 at least, 16384 as mox.
-    @ivar literal_octets: one literal other than a message of APPEND (mox: 100 KB).
-    @ivar command_octets: a command with all its literals but APPEND's (mox: 1 MB).
-    @ivar append_octets: a message of APPEND, unless the account says less. APPENDLIMIT before login.
-    @ivar append_messages: messages of one MULTIAPPEND.
-    @ivar bad_commands: BAD responses in a row; one more closes the connection. RFC 9051 section 7.1.5 leaves it to us.
-    @ivar login_failures: failed LOGIN and AUTHENTICATE in one connection; one more closes it.
-    @ivar pending_octets: pipelined commands that are kept while one runs; then reading stops.
-    @ivar fetch_batch: messages whose facts are read from the store at once.
-    @ivar body_batch_octets: how much of message bodies is read from the store at once.
-    @ivar output_piece_octets: the usual size of one piece of a long answer.
+    :ivar line_octets: a command line without its literals; RFC 7162 section 4 wants 8192 at least, 16384 as mox.
+    :ivar literal_octets: one literal other than a message of APPEND (mox: 100 KB).
+    :ivar command_octets: a command with all its literals but APPEND's (mox: 1 MB).
+    :ivar append_octets: a message of APPEND, unless the account says less. APPENDLIMIT before login.
+    :ivar append_messages: messages of one MULTIAPPEND.
+    :ivar bad_commands: BAD responses in a row; one more closes the connection. RFC 9051 section 7.1.5 leaves it to us.
+    :ivar login_failures: failed LOGIN and AUTHENTICATE in one connection; one more closes it.
+    :ivar pending_octets: pipelined commands that are kept while one runs; then reading stops.
+    :ivar fetch_batch: messages whose facts are read from the store at once.
+    :ivar body_batch_octets: how much of message bodies is read from the store at once.
+    :ivar output_piece_octets: the usual size of one piece of a long answer.
     """
 
     line_octets: int = 16384
@@ -47,13 +47,13 @@ class Limits:
 class Timeouts:
     """Waits, in seconds.
 
-    @ivar login: from the greeting, and between commands before login (mox: 30 s; RFC 9051 section 5.4 allows it).
-    @ivar idle: between commands after login, and in IDLE. RFC 9051 section 5.4: 30 minutes at least.
-    @ivar literal: no octet of an announced literal or unfinished line.
-    @ivar write: a client that reads nothing for so long is dropped (mox: 5 minutes).
-    @ivar tls_handshake: from STARTTLS or, with implicit TLS, from the connection.
-    @ivar shutdown: what a running command gets after C{shutdown()}.
-    @ivar login_failure_pause: before a failed login is answered; doubles with each in a connection.
+    :ivar login: from the greeting, and between commands before login (mox: 30 s; RFC 9051 section 5.4 allows it).
+    :ivar idle: between commands after login, and in IDLE. RFC 9051 section 5.4: 30 minutes at least.
+    :ivar literal: no octet of an announced literal or unfinished line.
+    :ivar write: a client that reads nothing for so long is dropped (mox: 5 minutes).
+    :ivar tls_handshake: from STARTTLS or, with implicit TLS, from the connection.
+    :ivar shutdown: what a running command gets after ``shutdown()``.
+    :ivar login_failure_pause: before a failed login is answered; doubles with each in a connection.
     """
 
     login: float = 30.0
@@ -69,12 +69,12 @@ class Timeouts:
 class ServerSettings:
     """Of one listener.
 
-    @ivar hostname: for the greeting and SASL realms.
-    @ivar software: for ID, name and version; told after login only (mox), so that a scan learns nothing.
-    @ivar allow_plain_without_tls: LOGIN and plain-text mechanisms without TLS too.
-    @ivar offer_starttls: whether STARTTLS is on offer (the listener gave a TLS context).
-    @ivar mechanisms: SASL mechanisms to offer of those that the authenticator knows; empty for all.
-    @ivar disabled_capabilities: never announced and not to be used.
+    :ivar hostname: for the greeting and SASL realms.
+    :ivar software: for ID, name and version; told after login only (mox), so that a scan learns nothing.
+    :ivar allow_plain_without_tls: LOGIN and plain-text mechanisms without TLS too.
+    :ivar offer_starttls: whether STARTTLS is on offer (the listener gave a TLS context).
+    :ivar mechanisms: SASL mechanisms to offer of those that the authenticator knows; empty for all.
+    :ivar disabled_capabilities: never announced and not to be used.
     """
 
     hostname: str

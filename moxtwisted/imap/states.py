@@ -35,9 +35,9 @@ class State(Enum):
 class Rule:
     """What a command needs.
 
-    @ivar states: where it may be said.
-    @ivar capability: what must be on offer at that moment, or empty.
-    @ivar expunge: whether untagged EXPUNGE may be sent before its tagged response even when it is in its form with
+    :ivar states: where it may be said.
+    :ivar capability: what must be on offer at that moment, or empty.
+    :ivar expunge: whether untagged EXPUNGE may be sent before its tagged response even when it is in its form with
         sequence numbers.
     """
 
@@ -95,7 +95,7 @@ TABLE: Final[dict[type[c.Command], Rule]] = {
 def refusal(command: type[c.Command], state: State, capabilities: Container[str]) -> str | None:
     """Why a command may not be said now (text for a BAD), or None when it may.
 
-    @param capabilities: what is on offer at this moment.
+    :param capabilities: what is on offer at this moment.
     """
     rule = TABLE.get(command)
     if rule is None:

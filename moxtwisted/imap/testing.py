@@ -58,7 +58,7 @@ def run_now(awaitable: Awaitable[Any]) -> Any:
 
 
 def split_responses(octets: bytes) -> list[bytes]:
-    """The responses in C{octets}, without their CRLF; literals stay inside their response."""
+    """The responses in ``octets``, without their CRLF; literals stay inside their response."""
     found = []
     at = 0
     while at < len(octets):
@@ -87,8 +87,8 @@ def _settings() -> ServerSettings:
 class Driver:
     """One client of one server, both in memory.
 
-    @ivar closed: whether the server wants the connection closed.
-    @ivar tls_wanted: whether it waits for a handshake.
+    :ivar closed: whether the server wants the connection closed.
+    :ivar tls_wanted: whether it waits for a handshake.
     """
 
     server: Server
@@ -107,7 +107,7 @@ class Driver:
         transport: Transport | None = None,
         clock: Any = None,
     ) -> Driver:
-        """A client that was greeted; user C{alice}, password C{secret}."""
+        """A client that was greeted; user ``alice``, password ``secret``."""
         entropy = counted_entropy()
         if authenticator is None:
             authenticator = MemoryAuthenticator({"alice": ("secret", mail or MemoryMail())}, entropy)
@@ -167,5 +167,5 @@ class Driver:
         return split_responses(self.received())
 
     def login(self) -> None:
-        """Log in as C{alice}."""
+        """Log in as ``alice``."""
         self.command("LOGIN alice secret")

@@ -1,7 +1,7 @@
 """Internet messages: scanning, what mail clients are told about them, and writing them.
 
-A message is raw octets. L{moxtwisted.message.mime.Scanner} reads them once, as they come;
-L{moxtwisted.message.products.render} makes of its finding all that the store keeps beside the octets::
+A message is raw octets. ``moxtwisted.message.mime.Scanner`` reads them once, as they come;
+``moxtwisted.message.products.render`` makes of its finding all that the store keeps beside the octets::
 
     scanner = Scanner()
     for chunk in chunks:

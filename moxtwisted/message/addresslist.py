@@ -5,7 +5,7 @@
     parse_address_list(b'Anna <anna@a.example>, Team: b@b.example, "C, D" <c@d.example>;')
     # (HeaderAddress(b'Anna', b'anna', b'a.example'), GroupStart(b'Team'), HeaderAddress(None, b'b', …), …, GroupEnd())
 
-Names keep their RFC 2047 encoding, because ENVELOPE wants them so; L{HeaderAddress.display_name} decodes. Comments,
+Names keep their RFC 2047 encoding, because ENVELOPE wants them so; ``HeaderAddress.display_name`` decodes. Comments,
 obsolete routes, quoted local parts, groups, missing commas, stray brackets and UTF-8 are taken; nothing raises.
 """
 
@@ -31,9 +31,9 @@ _MAX_COMMENT_DEPTH = 20
 class HeaderAddress:
     """One address.
 
-    @ivar name: the display name, unquoted, RFC 2047 words as they came; None when there is none.
-    @ivar local: the local part, unquoted; may be empty in damaged mail.
-    @ivar domain: what stands behind the @; empty when there was no @.
+    :ivar name: the display name, unquoted, RFC 2047 words as they came; None when there is none.
+    :ivar local: the local part, unquoted; may be empty in damaged mail.
+    :ivar domain: what stands behind the @; empty when there was no @.
     """
 
     name: bytes | None
@@ -47,7 +47,7 @@ class HeaderAddress:
 
     @property
     def address(self) -> str:
-        """C{local@domain} as text, the local part not quoted."""
+        """``local@domain`` as text, the local part not quoted."""
         return b"@".join((self.local, self.domain)).decode("utf-8", "replace")
 
 
@@ -84,7 +84,7 @@ Token = tuple[int, bytes, bool]  # kind, text, whether white space stood before 
 
 
 def parse_address_list(value: bytes) -> tuple[Entry, ...]:
-    """Read the value of an address field (folded or not), at most L{MAX_ADDRESSES} entries of it."""
+    """Read the value of an address field (folded or not), at most ``MAX_ADDRESSES`` entries of it."""
     entries: list[Entry] = []
     position, end = 0, len(value)
     while len(entries) < MAX_ADDRESSES:

@@ -5,7 +5,7 @@
     compose([("From", "postmaster@example.org"), ("Subject", "Grüße")], "Hello\\n")
     complete_submission(header, Completion(seconds=0, domain="example.org", entropy=os.urandom))
 
-Text is str with LF line ends; what comes out is octets with CRLF. Entropy is passed in: C{entropy(n)} gives n octets.
+Text is str with LF line ends; what comes out is octets with CRLF. Entropy is passed in: ``entropy(n)`` gives n octets.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def format_address(name: str, address: str) -> str:
 def field(name: str, value: str) -> bytes:
     """A header field with its line end, folded at white space where it is long.
 
-    @param value: text; in C{Subject} and other unstructured fields put through L{encode_words} first when it is beyond
+    :param value: text; in ``Subject`` and other unstructured fields put through ``encode_words`` first when it is beyond
         ASCII, else it goes out as UTF-8 (RFC 6532). Line ends in it become spaces.
     """
     lines: list[str] = []
@@ -130,9 +130,9 @@ def _fields(fields: Fields) -> bytes:
 def entity(content_type: str, octets: bytes, *, encoding: str = "", fields: Fields = ()) -> bytes:
     """A MIME entity of octets that are encoded already.
 
-    @param content_type: with its parameters.
-    @param encoding: a Content-Transfer-Encoding, empty for 7bit.
-    @param fields: further fields, such as Content-Disposition.
+    :param content_type: with its parameters.
+    :param encoding: a Content-Transfer-Encoding, empty for 7bit.
+    :param fields: further fields, such as Content-Disposition.
     """
     head = field("Content-Type", content_type)
     if encoding:
@@ -156,7 +156,7 @@ def text_entity(text: str, subtype: str = "plain", *, fields: Fields = ()) -> by
 def compose(fields: Fields, text: str) -> bytes:
     """A plain text message.
 
-    @param fields: names and values; addresses as L{format_address} gives them, other values plain text.
+    :param fields: names and values; addresses as ``format_address`` gives them, other values plain text.
     """
     return _fields(fields) + b"MIME-Version: 1.0\r\n" + text_entity(text)
 
@@ -166,9 +166,9 @@ def compose_multipart(
 ) -> bytes:
     """A message with several entities.
 
-    @param subtype: C{"mixed"}, C{"report; report-type=delivery-status"} without the parameters: give those apart.
-    @param entities: what L{entity} and L{text_entity} give.
-    @param parameters: of the Content-Type besides the boundary, beginning with a semicolon.
+    :param subtype: ``"mixed"``, ``"report; report-type=delivery-status"`` without the parameters: give those apart.
+    :param entities: what ``entity`` and ``text_entity`` give.
+    :param parameters: of the Content-Type besides the boundary, beginning with a semicolon.
     """
     boundary = "=_" + entropy(16).hex()
     mark = b"--" + boundary.encode("ascii")
@@ -187,12 +187,12 @@ def remove_fields(header: bytes, names: Sequence[bytes]) -> bytes:
 
 @frozen
 class Completion:
-    """What L{complete_submission} needs to know.
+    """What ``complete_submission`` needs to know.
 
-    @ivar seconds: the time, since the epoch.
-    @ivar domain: for a new Message-ID.
-    @ivar entropy: gives random octets.
-    @ivar zone_minutes: for the Date, east of UTC.
+    :ivar seconds: the time, since the epoch.
+    :ivar domain: for a new Message-ID.
+    :ivar entropy: gives random octets.
+    :ivar zone_minutes: for the Date, east of UTC.
     """
 
     seconds: int
@@ -207,8 +207,8 @@ def complete_submission(header: bytes, completion: Completion) -> bytes:
     RFC 6409 sections 8.2 and 8.3 let a submission server add them; RFC 5322 section 3.6.3 has Bcc removed. Octets
     of other fields stay as they are, so that signatures hold.
 
-    @param header: the block with its blank line.
-    @return: the block with its blank line.
+    :param header: the block with its blank line.
+    :return: the block with its blank line.
     """
     values = Header.parse(header).values
     added = b""

@@ -58,7 +58,7 @@ _IMAP = re.compile(rb'"?([ \d]\d)-([A-Za-z]{3})-(\d{4}) (\d\d):(\d\d):(\d\d) ([+
 def parse_date(value: bytes) -> int | None:
     """Read a Date field, tolerantly: obsolete zones, two-digit years, a missing weekday, seconds or zone (UTC then).
 
-    @return: seconds since the epoch, or None when it cannot be read.
+    :return: seconds since the epoch, or None when it cannot be read.
     """
     value = value[:_MAX_DATE_OCTETS]
     if b"(" in value:
@@ -125,8 +125,8 @@ def _offset(zone_minutes: int) -> str:
 def render_date(seconds: int, zone_minutes: int = 0) -> bytes:
     """An instant as a Date or Received field has it.
 
-    @param seconds: since the epoch, within years 1 to 9999.
-    @param zone_minutes: east of UTC, less than a day.
+    :param seconds: since the epoch, within years 1 to 9999.
+    :param zone_minutes: east of UTC, less than a day.
     """
     t = _civil(seconds, zone_minutes)
     return (
@@ -136,7 +136,7 @@ def render_date(seconds: int, zone_minutes: int = 0) -> bytes:
 
 
 def render_imap_datetime(seconds: int, zone_minutes: int = 0) -> bytes:
-    """An instant as RFC 9051 date-time without its quotes: C{17-Jul-1996 02:44:25 -0700}, the day in two places."""
+    """An instant as RFC 9051 date-time without its quotes: ``17-Jul-1996 02:44:25 -0700``, the day in two places."""
     t = _civil(seconds, zone_minutes)
     return (
         f"{t.day:2d}-{_MONTHS[t.month - 1]}-{t.year:04d} {t.hour:02d}:{t.minute:02d}:{t.second:02d} {_offset(zone_minutes)}"
@@ -144,7 +144,7 @@ def render_imap_datetime(seconds: int, zone_minutes: int = 0) -> bytes:
 
 
 def render_imap_date(seconds: int) -> bytes:
-    """The day of an instant in UTC as RFC 9051 date: C{1-Feb-1994}."""
+    """The day of an instant in UTC as RFC 9051 date: ``1-Feb-1994``."""
     t = _civil(seconds, 0)
     return f"{t.day}-{_MONTHS[t.month - 1]}-{t.year:04d}".encode("ascii")
 
@@ -167,7 +167,7 @@ def parse_imap_datetime(octets: bytes) -> int | None:
 
 
 def render_from_line_date(seconds: int) -> bytes:
-    """An instant as the From line of an mbox file has it (RFC 4155, asctime in UTC): C{Fri Nov 21 15:55:06 1997}."""
+    """An instant as the From line of an mbox file has it (RFC 4155, asctime in UTC): ``Fri Nov 21 15:55:06 1997``."""
     t = _civil(seconds, 0)
     return (
         f"{_DAYS[t.weekday()]} {_MONTHS[t.month - 1]} {t.day:2d} {t.hour:02d}:{t.minute:02d}:{t.second:02d} {t.year:04d}"

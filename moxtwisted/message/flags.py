@@ -54,7 +54,7 @@ _SPELLING: Final = {
 
 @frozen(slots=True, weakref_slot=True, eq=False)
 class MessageFlags:
-    """One combination of flags; make it with L{of} or L{parse}, which return the one object for it.
+    """One combination of flags; make it with ``of`` or ``parse``, which return the one object for it.
 
     :ivar system: the sum of SEEN, ANSWERED, FLAGGED, DELETED, DRAFT.
     :ivar keywords: names, sorted without case and unique without case.

@@ -73,9 +73,9 @@ def unfold(value: bytes) -> bytes:
 class Header:
     """A header block cut into fields.
 
-    @ivar octets: the block as it stands in the message, with the blank line when there was one.
-    @ivar values: raw values (behind the colon, folded, line end included) by lower-case name, in order.
-    @ivar fields: raw field and lower-case name, in order.
+    :ivar octets: the block as it stands in the message, with the blank line when there was one.
+    :ivar values: raw values (behind the colon, folded, line end included) by lower-case name, in order.
+    :ivar fields: raw field and lower-case name, in order.
     """
 
     octets: bytes
@@ -84,7 +84,7 @@ class Header:
 
     @classmethod
     def parse(cls, octets: bytes) -> Header:
-        """Cut a block; at most L{MAX_FIELDS} fields are looked at."""
+        """Cut a block; at most ``MAX_FIELDS`` fields are looked at."""
         values: Fields = {}
         fields = []
         for raw, name, value in _find_fields(octets):
@@ -124,8 +124,8 @@ def select_fields(header: bytes, names: Collection[bytes], *, exclude: bool = Fa
 
     It is what RFC 9051 section 6.4.5.1 wants for HEADER.FIELDS and HEADER.FIELDS.NOT.
 
-    @param header: a header block; a missing blank line is added.
-    @param names: field names in any case.
+    :param header: a header block; a missing blank line is added.
+    :param names: field names in any case.
     """
     wanted = {name.lower() for name in names}
     chosen = [raw for raw, name, _ in _find_fields(header) if (name.lower() in wanted) is not exclude]
@@ -196,10 +196,10 @@ Parameters = tuple[tuple[str, bytes], ...]
 class ContentType:
     """A media type.
 
-    @ivar type: top-level type, lower case.
-    @ivar subtype: lower case.
-    @ivar parameters: lower-case names and raw values, first come first; RFC 2231 continuations are joined, and
-        a name that ends in C{*} has a value that is still in RFC 2231's encoding.
+    :ivar type: top-level type, lower case.
+    :ivar subtype: lower case.
+    :ivar parameters: lower-case names and raw values, first come first; RFC 2231 continuations are joined, and
+        a name that ends in ``*`` has a value that is still in RFC 2231's encoding.
     """
 
     type: str
@@ -213,13 +213,13 @@ class ContentType:
 
 @frozen
 class Disposition:
-    """A Content-Disposition: C{kind} is C{"inline"}, C{"attachment"} or something else, in lower case."""
+    """A Content-Disposition: ``kind`` is ``"inline"``, ``"attachment"`` or something else, in lower case."""
 
     kind: str
     parameters: Parameters = ()
 
     def parameter(self, name: str) -> str:
-        """A parameter as text, as L{ContentType.parameter}."""
+        """A parameter as text, as ``ContentType.parameter``."""
         return _parameter_text(self.parameters, name)
 
 
@@ -279,7 +279,7 @@ def parse_disposition(value: bytes) -> Disposition | None:
 
 
 def parse_parameters(value: bytes, start: int = 0) -> Parameters:
-    """Read C{; name=value} pairs from an unfolded value, from C{start} on; of two with one name the first counts."""
+    """Read ``; name=value`` pairs from an unfolded value, from ``start`` on; of two with one name the first counts."""
     found: dict[str, bytes] = {}
     split = False
     for m in islice(_PARAMETER.finditer(value, start), MAX_PARAMETERS):
@@ -296,7 +296,7 @@ def parse_parameters(value: bytes, start: int = 0) -> Parameters:
 
 
 def _join_sections(found: dict[str, bytes]) -> Parameters:
-    """RFC 2231 section 3: C{name*0}, C{name*1*}, … become one parameter where the first of them stood."""
+    """RFC 2231 section 3: ``name*0``, ``name*1*``, … become one parameter where the first of them stood."""
     sections: dict[str, dict[int, tuple[bool, bytes]]] = {}
     order: dict[str, bytes] = {}
     for name, value in found.items():

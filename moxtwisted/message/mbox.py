@@ -52,9 +52,9 @@ class _Writable(Protocol):
 class MboxEntry:
     """A message in an mbox file.
 
-    @ivar sender: from its From line, as it stands.
-    @ivar seconds: the date of that line since the epoch (UTC, when it has no zone); None when unreadable.
-    @ivar chunks: the raw message; to be taken before the next entry, else it is passed over.
+    :ivar sender: from its From line, as it stands.
+    :ivar seconds: the date of that line since the epoch (UTC, when it has no zone); None when unreadable.
+    :ivar chunks: the raw message; to be taken before the next entry, else it is passed over.
     """
 
     sender: bytes
@@ -68,8 +68,8 @@ def read_mbox(file: _Readable, *, quoting: Quoting = "mboxrd") -> Iterator[MboxE
     A line "From …" with a date, at the beginning or behind an empty line, begins a message; octets before the first
     are passed over.
 
-    @param file: opened for octets.
-    @param quoting: mboxrd takes one C{>} from every C{>…From }; mboxo only from C{>From }.
+    :param file: opened for octets.
+    :param quoting: mboxrd takes one ``>`` from every ``>…From ``; mboxo only from ``>From ``.
     """
     reader = _Reader(file, _QUOTED_RD if quoting == "mboxrd" else _QUOTED_O)
     for _ in reader.chunks():
@@ -182,7 +182,7 @@ class _Reader:
 class MboxWriter:
     """Writes messages to an mbox file.
 
-    @ivar quoting: mboxrd can be read back without loss, mboxo is what older programs expect.
+    :ivar quoting: mboxrd can be read back without loss, mboxo is what older programs expect.
     """
 
     _file: _Writable
@@ -191,9 +191,9 @@ class MboxWriter:
     def add(self, chunks: Iterable[bytes], *, sender: str, seconds: int) -> None:
         """Write a message.
 
-        @param chunks: its octets, CRLF or LF line ends.
-        @param sender: for the From line; the empty string becomes MAILER-DAEMON.
-        @param seconds: when it came, since the epoch.
+        :param chunks: its octets, CRLF or LF line ends.
+        :param sender: for the From line; the empty string becomes MAILER-DAEMON.
+        :param seconds: when it came, since the epoch.
         """
         name = re.sub(r"[\s\x00-\x1f]", "", sender) or "MAILER-DAEMON"
         self._file.write(b"From %b %b\n" % (name.encode("utf-8", "replace"), render_from_line_date(seconds)))

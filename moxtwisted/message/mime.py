@@ -11,7 +11,7 @@ line, and never fails: what passes a limit is taken as opaque content::
     message.root.content_type.subtype        # 'mixed'
     message.root.children[0].body_start      # offset in octets
 
-Time is linear in the size: bodies are searched with C{bytes.find}, never line by line.
+Time is linear in the size: bodies are searched with ``bytes.find``, never line by line.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ __all__ = ["DEFAULT_LIMITS", "Limits", "Part", "ScannedMessage", "Scanner"]
 class Limits:
     """What the scanner keeps and follows; beyond, content is opaque.
 
-    @ivar header_octets: of one header block kept (the rest of it is passed over).
-    @ivar headers_octets: of all header blocks of a message together; parts after that are not looked for.
-    @ivar depth: of nested multiparts and messages.
-    @ivar parts: in one message.
-    @ivar boundary_octets: a longer boundary is none (RFC 2046 section 5.1.1 allows 70).
-    @ivar boundary_line_octets: a longer line is no boundary line, whatever white space it ends in.
+    :ivar header_octets: of one header block kept (the rest of it is passed over).
+    :ivar headers_octets: of all header blocks of a message together; parts after that are not looked for.
+    :ivar depth: of nested multiparts and messages.
+    :ivar parts: in one message.
+    :ivar boundary_octets: a longer boundary is none (RFC 2046 section 5.1.1 allows 70).
+    :ivar boundary_line_octets: a longer line is no boundary line, whatever white space it ends in.
     """
 
     header_octets: int = 512 * 1024
@@ -62,18 +62,18 @@ DEFAULT_LIMITS = Limits()
 class Part:
     """A body part; the root is the message itself. Offsets count octets from the start of the message.
 
-    @ivar depth: 0 for the root.
-    @ivar header_start: where its MIME header begins.
-    @ivar body_start: behind the blank line.
-    @ivar body_end: before the line end that belongs to the next boundary (RFC 2046 section 5.1.1).
-    @ivar lines: line feeds in the body.
-    @ivar content_type: as given, or what RFC 2046 says for a missing or unreadable one.
-    @ivar typed: whether a readable Content-Type was there.
-    @ivar encoding: Content-Transfer-Encoding in lower case, C{"7bit"} when missing.
-    @ivar header: the header; kept for the root and for embedded messages, else None.
-    @ivar message_root: whether it is a whole message: the root, or what a message/rfc822 part contains.
-    @ivar opaque: a multipart or message that was not looked into: no boundary, over a limit, encoded.
-    @ivar over_limit: opaque because of a limit.
+    :ivar depth: 0 for the root.
+    :ivar header_start: where its MIME header begins.
+    :ivar body_start: behind the blank line.
+    :ivar body_end: before the line end that belongs to the next boundary (RFC 2046 section 5.1.1).
+    :ivar lines: line feeds in the body.
+    :ivar content_type: as given, or what RFC 2046 says for a missing or unreadable one.
+    :ivar typed: whether a readable Content-Type was there.
+    :ivar encoding: Content-Transfer-Encoding in lower case, ``"7bit"`` when missing.
+    :ivar header: the header; kept for the root and for embedded messages, else None.
+    :ivar message_root: whether it is a whole message: the root, or what a message/rfc822 part contains.
+    :ivar opaque: a multipart or message that was not looked into: no boundary, over a limit, encoded.
+    :ivar over_limit: opaque because of a limit.
     """
 
     depth: int
@@ -122,16 +122,16 @@ class Part:
 class ScannedMessage:
     """What a scan found.
 
-    @ivar size: octets of the whole message.
-    @ivar root: the tree of parts.
-    @ivar header: the header of the message, up to the limit.
-    @ivar header_size: octets of the header with its blank line.
-    @ivar part_count: parts in the tree.
-    @ivar has_8bit: an octet above 127 somewhere.
-    @ivar has_nul: a NUL somewhere.
-    @ivar has_utf8_header: an octet above 127 in the header.
-    @ivar over_limits: some content was not looked into because of a limit.
-    @ivar received_count: Received fields, for loop detection.
+    :ivar size: octets of the whole message.
+    :ivar root: the tree of parts.
+    :ivar header: the header of the message, up to the limit.
+    :ivar header_size: octets of the header with its blank line.
+    :ivar part_count: parts in the tree.
+    :ivar has_8bit: an octet above 127 somewhere.
+    :ivar has_nul: a NUL somewhere.
+    :ivar has_utf8_header: an octet above 127 in the header.
+    :ivar over_limits: some content was not looked into because of a limit.
+    :ivar received_count: Received fields, for loop detection.
     """
 
     size: int
@@ -179,7 +179,7 @@ _GATHER_OCTETS = 32 * 1024
 
 
 class Scanner:
-    """Takes a message in pieces; L{finish} gives what was found. Not to be used for a second message."""
+    """Takes a message in pieces; ``finish`` gives what was found. Not to be used for a second message."""
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
         self._limits = limits
@@ -286,9 +286,9 @@ class Scanner:
     # -- headers ------------------------------------------------------------------------------------------------
 
     def _scan_header(self, position: int, final: bool) -> int:
-        """Look for the end of the header that begins behind the line feed at C{position}.
+        """Look for the end of the header that begins behind the line feed at ``position``.
 
-        @return: where the scan goes on, or -1 when more octets are needed.
+        :return: where the scan goes on, or -1 when more octets are needed.
         """
         buffer = self._buffer
         pattern = _BLANK_LINE_OR_DASHES if self._boundaries else _BLANK_LINE
@@ -323,9 +323,9 @@ class Scanner:
         return line if rest in (b"", b"\r", b"-", b"--") else len(buffer)
 
     def _end_header(self, body: int) -> int:
-        """The innermost part's header ends and its body begins at C{body} in the buffer.
+        """The innermost part's header ends and its body begins at ``body`` in the buffer.
 
-        @return: where the scan goes on: the line feed before the body.
+        :return: where the scan goes on: the line feed before the body.
         """
         part = self._open[-1]
         limits = self._limits
@@ -463,9 +463,9 @@ class Scanner:
     # -- bodies -------------------------------------------------------------------------------------------------
 
     def _scan_body(self, position: int, final: bool) -> int:
-        """Look for the next boundary line behind the line feed at C{position} or later.
+        """Look for the next boundary line behind the line feed at ``position`` or later.
 
-        @return: where the scan goes on, or -1 when more octets are needed.
+        :return: where the scan goes on, or -1 when more octets are needed.
         """
         if not self._boundaries:
             return -1
@@ -490,7 +490,7 @@ class Scanner:
                 return self._scan_body_by_pattern(at, final)
 
     def _scan_body_by_pattern(self, at: int, final: bool) -> int:
-        """As L{_scan_body}, for mail full of lines that begin with two hyphens and are no boundary lines: at a
+        """As ``_scan_body``, for mail full of lines that begin with two hyphens and are no boundary lines: at a
         hundred times the speed, once the pattern of these boundaries is compiled."""
         if self._pattern is None:
             names = sorted(self._boundaries, key=len, reverse=True)
@@ -508,7 +508,7 @@ class Scanner:
         return -1
 
     def _boundary_at(self, line: int, final: bool) -> bool | None:
-        """Whether the line behind the line feed at C{line}, which begins with two hyphens, is a boundary line;
+        """Whether the line behind the line feed at ``line``, which begins with two hyphens, is a boundary line;
         None when its end has not come yet."""
         limit = line + 2 + self._limits.boundary_line_octets
         end = self._buffer.find(b"\n", line + 3, limit)
@@ -522,7 +522,7 @@ class Scanner:
         return content in self._boundaries or (content.endswith(b"--") and content[:-2] in self._boundaries)
 
     def _take_boundary(self, line: int) -> int:
-        """Act on the boundary line behind the line feed at C{line}; return where the scan goes on."""
+        """Act on the boundary line behind the line feed at ``line``; return where the scan goes on."""
         buffer = self._buffer
         end = buffer.find(b"\n", line + 3)
         if end < 0:

@@ -6,8 +6,8 @@ FETCH BODY[…] then reads just the octets it needs::
     kept = index.encode()
     PartIndex.decode(kept).section("2.MIME")     # (offset, length), or None when there is no such part
 
-Section names follow RFC 9051 section 6.4.5.1; HEADER.FIELDS is C{HEADER} passed through
-L{moxtwisted.message.headers.select_fields}.
+Section names follow RFC 9051 section 6.4.5.1; HEADER.FIELDS is ``HEADER`` passed through
+``moxtwisted.message.headers.select_fields``.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ Record = tuple[int, int, int, int, int, int]
 class Section:
     """A section that BODY[…] or BINARY[…] may name.
 
-    @ivar offset: octets from the start of the message.
-    @ivar length: octets.
-    @ivar encoding: Content-Transfer-Encoding of a part's body in lower case; empty when it is unknown, C{"binary"} for
+    :ivar offset: octets from the start of the message.
+    :ivar length: octets.
+    :ivar encoding: Content-Transfer-Encoding of a part's body in lower case; empty when it is unknown, ``"binary"`` for
         sections that have none (headers, text of a message).
-    @ivar divided: whether the part is a multipart or message, whose body BINARY cannot decode as one.
+    :ivar divided: whether the part is a multipart or message, whose body BINARY cannot decode as one.
     """
 
     offset: int
@@ -54,7 +54,7 @@ class Section:
 class PartIndex:
     """The offsets of all parts, parents before children.
 
-    @ivar records: one for each part; the first is the message, and is its own parent.
+    :ivar records: one for each part; the first is the message, and is its own parent.
     """
 
     records: list[Record]
@@ -85,9 +85,9 @@ class PartIndex:
 
     @classmethod
     def decode(cls, octets: bytes) -> PartIndex:
-        """Read what L{encode} gave.
+        """Read what ``encode`` gave.
 
-        @raise ValueError: when it is something else.
+        :raise ValueError: when it is something else.
         """
         layout = {b"\x01": _NARROW, b"\x02": _WIDE}.get(octets[:1])
         if layout is None or len(octets) == 1 or (len(octets) - 1) % layout.size:
@@ -107,9 +107,9 @@ class PartIndex:
         return children
 
     def section(self, name: str) -> tuple[int, int] | None:
-        """Offset and length of a section: empty, C{HEADER}, C{TEXT}, C{1.2}, C{1.2.MIME}, C{1.2.HEADER}, C{1.2.TEXT}.
+        """Offset and length of a section: empty, ``HEADER``, ``TEXT``, ``1.2``, ``1.2.MIME``, ``1.2.HEADER``, ``1.2.TEXT``.
 
-        @return: None when the message has no such section.
+        :return: None when the message has no such section.
         """
         if not name:
             return 0, self.records[0][5]
@@ -117,7 +117,7 @@ class PartIndex:
         return None if found is None else (found.offset, found.length)
 
     def lookup(self, name: str) -> Section | None:
-        """As L{section}, with what BINARY must know besides."""
+        """As ``section``, with what BINARY must know besides."""
         numbers, word = _split(name)
         if numbers is None:
             return None

@@ -29,20 +29,20 @@ __all__ = ["Rendered", "references", "render"]
 class Rendered:
     """The products of a message.
 
-    @ivar size: octets.
-    @ivar envelope: IMAP ENVELOPE, with parentheses; may hold literals.
-    @ivar bodystructure: IMAP BODYSTRUCTURE, likewise.
-    @ivar fields: raw header fields of L{moxtwisted.message.structure.LIST_FIELDS}, no blank line.
-    @ivar preview: at most 200 characters on one line.
-    @ivar parts: an encoded L{PartIndex}.
-    @ivar header_size: octets of the header with its blank line.
-    @ivar message_id: without angle brackets; empty when there is none.
-    @ivar in_reply_to: the first identifier there, likewise.
-    @ivar references: the identifiers of References, or of In-Reply-To when there are none; oldest first.
-    @ivar base_subject: RFC 5256 base subject, case folded, for comparing.
-    @ivar is_reply: whether the subject says that it is a reply or forward.
-    @ivar date: of the Date field, in seconds since the epoch; None when unreadable.
-    @ivar attachments: whether there is something a list would show a paper clip for.
+    :ivar size: octets.
+    :ivar envelope: IMAP ENVELOPE, with parentheses; may hold literals.
+    :ivar bodystructure: IMAP BODYSTRUCTURE, likewise.
+    :ivar fields: raw header fields of ``moxtwisted.message.structure.LIST_FIELDS``, no blank line.
+    :ivar preview: at most 200 characters on one line.
+    :ivar parts: an encoded ``PartIndex``.
+    :ivar header_size: octets of the header with its blank line.
+    :ivar message_id: without angle brackets; empty when there is none.
+    :ivar in_reply_to: the first identifier there, likewise.
+    :ivar references: the identifiers of References, or of In-Reply-To when there are none; oldest first.
+    :ivar base_subject: RFC 5256 base subject, case folded, for comparing.
+    :ivar is_reply: whether the subject says that it is a reply or forward.
+    :ivar date: of the Date field, in seconds since the epoch; None when unreadable.
+    :ivar attachments: whether there is something a list would show a paper clip for.
     """
 
     size: int
@@ -77,7 +77,7 @@ def references(scanned: ScannedMessage) -> list[str]:
 def render(scanned: ScannedMessage, read: Callable[[int, int], bytes]) -> Rendered:
     """Make the products.
 
-    @param read: C{read(offset, length)} gives octets of the raw message; asked for the beginnings of text parts.
+    :param read: ``read(offset, length)`` gives octets of the raw message; asked for the beginnings of text parts.
     """
     header = scanned.header
     subject = header.values.get(b"subject")

@@ -30,16 +30,16 @@ _MAX_COMMENT = 200
 class Hop:
     """How a message came in.
 
-    @ivar by: our own host name.
-    @ivar protocol: the word of L{with_protocol}.
-    @ivar ident: under which our log has it.
-    @ivar ehlo: the name in EHLO; None for a submission, which does not tell where its author sits.
-    @ivar peer_ip: the peer's address as text, None to leave it out.
-    @ivar peer_name: its name by reverse DNS, when it was confirmed.
-    @ivar tls: version and cipher suite, empty without TLS.
-    @ivar recipient: the forward-path's address when there was only one (RFC 5321 section 7.2: several would tell
+    :ivar by: our own host name.
+    :ivar protocol: the word of ``with_protocol``.
+    :ivar ident: under which our log has it.
+    :ivar ehlo: the name in EHLO; None for a submission, which does not tell where its author sits.
+    :ivar peer_ip: the peer's address as text, None to leave it out.
+    :ivar peer_name: its name by reverse DNS, when it was confirmed.
+    :ivar tls: version and cipher suite, empty without TLS.
+    :ivar recipient: the forward-path's address when there was only one (RFC 5321 section 7.2: several would tell
         blind recipients of each other).
-    @ivar comment: behind our host name.
+    :ivar comment: behind our host name.
     """
 
     by: str
@@ -87,8 +87,8 @@ def _comment(text: str) -> str:
 def received(hop: Hop, seconds: int, zone_minutes: int = 0) -> bytes:
     """The field, folded, with its line end.
 
-    @param seconds: when, since the epoch.
-    @param zone_minutes: the zone to show it in, east of UTC.
+    :param seconds: when, since the epoch.
+    :param zone_minutes: the zone to show it in, east of UTC.
     """
     clauses: list[str] = []
     if hop.ehlo is not None:
@@ -111,6 +111,6 @@ def received(hop: Hop, seconds: int, zone_minutes: int = 0) -> bytes:
 def return_path(path: bytes) -> bytes:
     """The Return-Path field of final delivery (RFC 5321 section 4.4).
 
-    @param path: the reverse-path with its angle brackets.
+    :param path: the reverse-path with its angle brackets.
     """
     return b"Return-Path: %b\r\n" % path

@@ -6,7 +6,7 @@
     render_bodystructure(scanned)    # b'("text" "plain" ("charset" "utf-8") NIL NIL "7bit" 1152 23 NIL NIL NIL NIL)'
     list_fields(scanned)             # b'From: A <a@a.example>\\r\\nSubject: hello\\r\\n'
 
-Where the parts lie is in L{moxtwisted.message.partindex}.
+Where the parts lie is in ``moxtwisted.message.partindex``.
 """
 
 from __future__ import annotations
@@ -234,7 +234,7 @@ def _disposition(disposition: Disposition | None) -> bytes:
 def body_from_bodystructure(structure: bytes) -> bytes:
     """FETCH BODY made of a kept BODYSTRUCTURE: the same without extension data.
 
-    @param structure: what L{render_bodystructure} gave.
+    :param structure: what ``render_bodystructure`` gave.
     """
     stack: list[list[bytes]] = [[]]
     kinds: list[list[bool]] = [[]]  # for each list: whether each element is itself a list
@@ -281,7 +281,7 @@ def _without_extension(elements: list[bytes], lists: list[bool]) -> bytes:
 
 
 def list_fields(scanned: ScannedMessage) -> bytes:
-    """The raw fields of the header whose names are in L{LIST_FIELDS}, in order, without a blank line."""
+    """The raw fields of the header whose names are in ``LIST_FIELDS``, in order, without a blank line."""
     chosen = [raw for raw, name in scanned.header.fields if name in LIST_FIELDS]
     if chosen and not chosen[-1].endswith(b"\n"):
         chosen[-1] += b"\r\n"

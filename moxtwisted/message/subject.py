@@ -23,7 +23,7 @@ _SPACES = re.compile(r"\s+")
 def base_subject(subject: str) -> tuple[str, bool]:
     """Strip a decoded subject of what replying and forwarding add.
 
-    @return: the base subject in its own case (threads compare without case), and whether something said that it is a
+    :return: the base subject in its own case (threads compare without case), and whether something said that it is a
         reply or a forward.
     """
     text = _SPACES.sub(" ", subject[:MAX_SUBJECT_CHARACTERS]).strip()

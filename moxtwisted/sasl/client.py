@@ -7,8 +7,8 @@
     answer = client.step(challenge)             # for each challenge
     client.finish()                             # after the server's success: raises unless it proved itself
 
-Only octets before base64 pass here. Every call raises L{ClientError} when the server breaks the rules; the
-caller then cancels (C{*}) and closes.
+Only octets before base64 pass here. Every call raises ``ClientError`` when the server breaks the rules; the
+caller then cancels (``*``) and closes.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ MAX_ITERATIONS = 1_000_000
 
 
 class ClientError(MailError):
-    """The server broke the mechanism's rules or did not prove itself; C{detail} is for the log."""
+    """The server broke the mechanism's rules or did not prove itself; ``detail`` is for the log."""
 
     reply_code = 454
     enhanced_code = "4.7.0"
@@ -65,8 +65,8 @@ class ClientError(MailError):
 class Credentials:
     """Who we are.
 
-    @ivar password: not shown by C{repr}.
-    @ivar authzid: whom we want to act for; mostly empty.
+    :ivar password: not shown by ``repr``.
+    :ivar authzid: whom we want to act for; mostly empty.
     """
 
     username: str
@@ -77,19 +77,19 @@ class Credentials:
 class ClientExchange(abc.ABC):
     """One exchange, client side.
 
-    @ivar mechanism: the name for the AUTH or AUTHENTICATE command.
+    :ivar mechanism: the name for the AUTH or AUTHENTICATE command.
     """
 
     mechanism: str
 
     def start(self) -> bytes | None:
-        """The initial response, or C{None} when the server speaks first."""
+        """The initial response, or ``None`` when the server speaks first."""
         return None
 
     def step(self, challenge: bytes) -> bytes:
         """Answer a challenge.
 
-        @raise ClientError: when the server may not ask this.
+        :raise ClientError: when the server may not ask this.
         """
         if len(challenge) > MAX_MESSAGE_OCTETS:
             raise ClientError("challenge too long")
@@ -105,8 +105,8 @@ class ClientExchange(abc.ABC):
     def finish(self, data: bytes | None = None) -> None:
         """The server reported success.
 
-        @param data: what it sent with it, in protocols that have this.
-        @raise ClientError: when it should have proved that it knows us, and has not; most mechanisms prove nothing.
+        :param data: what it sent with it, in protocols that have this.
+        :raise ClientError: when it should have proved that it knows us, and has not; most mechanisms prove nothing.
         """
         return
 
@@ -191,10 +191,10 @@ class CramMD5Client(ClientExchange):
 class ScramClient(ClientExchange):
     """SCRAM (RFC 5802, RFC 7677).
 
-    @param mechanism: one of L{SCRAM_MECHANISMS}.
-    @param bindings: channel-binding data of the connection by type name; a -PLUS mechanism needs one.
-    @param server_lacks_plus: whether the server offered no -PLUS although we could bind; it then gets to know
-        (C{y}) and can tell a downgrade.
+    :param mechanism: one of ``SCRAM_MECHANISMS``.
+    :param bindings: channel-binding data of the connection by type name; a -PLUS mechanism needs one.
+    :param server_lacks_plus: whether the server offered no -PLUS although we could bind; it then gets to know
+        (``y``) and can tell a downgrade.
     """
 
     def __init__(
@@ -267,7 +267,7 @@ class ScramClient(ClientExchange):
         self.verified = True
 
     def finish(self, data: bytes | None = None) -> None:
-        """See L{ClientExchange.finish}; the server's signature must have come, now or before."""
+        """See ``ClientExchange.finish``; the server's signature must have come, now or before."""
         if self._turn == 2 and data is not None:
             try:
                 self._verify(data)
@@ -286,11 +286,11 @@ def choose(
     bindings: Mapping[str, bytes] | None = None,
     preference: tuple[str, ...] = PREFERENCE,
 ) -> ClientExchange | None:
-    """Begin an exchange with the first mechanism of C{preference} that the server offers.
+    """Begin an exchange with the first mechanism of ``preference`` that the server offers.
 
-    @param names: what the server offers, in any case.
-    @param bindings: channel-binding data of the connection by type name; empty or C{None} without TLS.
-    @return: the exchange, or C{None} when there is no common mechanism.
+    :param names: what the server offers, in any case.
+    :param bindings: channel-binding data of the connection by type name; empty or ``None`` without TLS.
+    :return: the exchange, or ``None`` when there is no common mechanism.
     """
     have = {name.upper() for name in names}
     plus = any(name in have for name in SCRAM_MECHANISMS if name.endswith("-PLUS"))

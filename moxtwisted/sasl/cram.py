@@ -5,7 +5,7 @@
     S: + PDE4OTYuNjk3MTcwOTUyQHBvc3RvZmZpY2UucmVzdG9uLm1jaS5uZXQ+
     C: dGltIGI5MTNhNjAyYzdlZGE3YTQ5NWI0ZTZlNzMzNGQzODkw              tim b913a602c7eda7a495b4e6e7334d3890
 
-Only for accounts that have contexts (L{moxtwisted.sasl.cramkeys}); on offer when the operator wants it.
+Only for accounts that have contexts (``moxtwisted.sasl.cramkeys``); on offer when the operator wants it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The two MD5 states that CRAM-MD5 needs in place of a password.
 
-HMAC-MD5 begins with one block made of the key and C{ipad}, and one made of the key and C{opad} (RFC 2104
+HMAC-MD5 begins with one block made of the key and ``ipad``, and one made of the key and ``opad`` (RFC 2104
 section 4). Who keeps the two chaining values after these blocks can compute any HMAC under the key without
 keeping the key::
 
@@ -9,7 +9,7 @@ keeping the key::
     # 'b913a602c7eda7a495b4e6e7334d3890'
 
 They are worth as much as the password to somebody who wants to log in by CRAM-MD5, but not elsewhere.
-C{hashlib} cannot continue from a chaining value, so the compression function of RFC 1321 is written out
+``hashlib`` cannot continue from a chaining value, so the compression function of RFC 1321 is written out
 here; a call costs about 0.1 ms, which is only paid by CRAM-MD5 logins.
 """
 
@@ -52,7 +52,7 @@ def _compress(state: bytes, block: bytes) -> bytes:
 
 
 def _finish(state: bytes, text: bytes) -> bytes:
-    """The digest of one block (already in C{state}) followed by C{text}."""
+    """The digest of one block (already in ``state``) followed by ``text``."""
     bits = (_BLOCK + len(text)) * 8
     padded = text + b"\x80" + bytes(-(len(text) + 9) % _BLOCK) + struct.pack("<Q", bits)
     for start in range(0, len(padded), _BLOCK):
@@ -71,9 +71,9 @@ class CramContexts(msgspec.Struct, frozen=True):
             raise ValueError("a CRAM-MD5 context has 16 octets")
 
     def hmac(self, text: bytes) -> bytes:
-        """HMAC-MD5 of C{text} under the password, 16 octets.
+        """HMAC-MD5 of ``text`` under the password, 16 octets.
 
-        @raise ValueError: when C{text} is longer than 4096 octets; a challenge never is.
+        :raise ValueError: when ``text`` is longer than 4096 octets; a challenge never is.
         """
         if len(text) > _MAX_TEXT:
             raise ValueError("text too long")
@@ -83,7 +83,7 @@ class CramContexts(msgspec.Struct, frozen=True):
 def cram_contexts(key: bytes) -> CramContexts:
     """The contexts for a password.
 
-    @param key: the prepared password in UTF-8.
+    :param key: the prepared password in UTF-8.
     """
     if len(key) > _BLOCK:
         key = hashlib.md5(key, usedforsecurity=False).digest()

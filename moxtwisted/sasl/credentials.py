@@ -42,7 +42,7 @@ __all__ = [
 Entropy = Callable[[int], bytes]
 
 MIN_PASSWORD_OCTETS = 8
-"""What an administrator's tool should demand of a new password (as mox does); L{derive} does not enforce it."""
+"""What an administrator's tool should demand of a new password (as mox does); ``derive`` does not enforce it."""
 
 _MAX_STORED_OCTETS = 8192
 _SALT_OCTETS = 16
@@ -52,11 +52,11 @@ _SALT_OCTETS = 16
 class Costs:
     """How much work a password check is made to be.
 
-    @ivar memory_kib: memory of one argon2id hash, in KiB.
-    @ivar passes: argon2id passes over that memory.
-    @ivar lanes: argon2id lanes (threads).
-    @ivar sha256_iterations: PBKDF2 iterations for SCRAM-SHA-256; every client pays them at each login.
-    @ivar sha1_iterations: likewise for SCRAM-SHA-1.
+    :ivar memory_kib: memory of one argon2id hash, in KiB.
+    :ivar passes: argon2id passes over that memory.
+    :ivar lanes: argon2id lanes (threads).
+    :ivar sha256_iterations: PBKDF2 iterations for SCRAM-SHA-256; every client pays them at each login.
+    :ivar sha1_iterations: likewise for SCRAM-SHA-1.
     """
 
     # OWASP's second argon2id profile: 19 MiB, 2 passes, 1 lane; about 20 ms of one core, and two checks at once
@@ -93,10 +93,10 @@ class ScramKeys:
 class PasswordVerifiers(msgspec.Struct, frozen=True, omit_defaults=True):
     """All that is kept of one password.
 
-    @ivar argon2id: the encoded argon2id hash, C{$argon2id$v=19$...}.
-    @ivar scram_sha_256: keys for SCRAM-SHA-256 and SCRAM-SHA-256-PLUS.
-    @ivar scram_sha_1: keys for SCRAM-SHA-1 and SCRAM-SHA-1-PLUS.
-    @ivar cram_md5: contexts for CRAM-MD5, when they were asked for.
+    :ivar argon2id: the encoded argon2id hash, ``$argon2id$v=19$...``.
+    :ivar scram_sha_256: keys for SCRAM-SHA-256 and SCRAM-SHA-256-PLUS.
+    :ivar scram_sha_1: keys for SCRAM-SHA-1 and SCRAM-SHA-1-PLUS.
+    :ivar cram_md5: contexts for CRAM-MD5, when they were asked for.
     """
 
     argon2id: str
@@ -105,7 +105,7 @@ class PasswordVerifiers(msgspec.Struct, frozen=True, omit_defaults=True):
     cram_md5: CramContexts | None = None
 
     def scram(self, algorithm: str) -> ScramVerifier | None:
-        """The keys for C{"SHA-256"} or C{"SHA-1"}."""
+        """The keys for ``"SHA-256"`` or ``"SHA-1"``."""
         return self.scram_sha_256 if algorithm == "SHA-256" else self.scram_sha_1
 
     def to_bytes(self) -> bytes:
@@ -114,9 +114,9 @@ class PasswordVerifiers(msgspec.Struct, frozen=True, omit_defaults=True):
 
     @classmethod
     def from_bytes(cls, data: bytes) -> PasswordVerifiers:
-        """Read what L{to_bytes} wrote.
+        """Read what ``to_bytes`` wrote.
 
-        @raise ConsistencyError: when it is something else; the message does not quote it.
+        :raise ConsistencyError: when it is something else; the message does not quote it.
         """
         if len(data) > _MAX_STORED_OCTETS:
             raise ConsistencyError("stored password verifiers are too long")
@@ -137,10 +137,10 @@ def _hash_name(algorithm: str) -> str:
 
 
 def scram_keys(password: bytes, salt: bytes, iterations: int, algorithm: str) -> ScramKeys:
-    """Derive the SCRAM keys (RFC 5802 section 3). Slow in proportion to C{iterations}.
+    """Derive the SCRAM keys (RFC 5802 section 3). Slow in proportion to ``iterations``.
 
-    @param password: prepared, in UTF-8.
-    @param algorithm: C{"SHA-256"} or C{"SHA-1"}.
+    :param password: prepared, in UTF-8.
+    :param algorithm: ``"SHA-256"`` or ``"SHA-1"``.
     """
     name = _hash_name(algorithm)
     salted = hashlib.pbkdf2_hmac(name, password, salt, iterations)
@@ -153,7 +153,7 @@ def scram_keys(password: bytes, salt: bytes, iterations: int, algorithm: str) ->
 
 
 def scram_verifier(password: bytes, salt: bytes, iterations: int, algorithm: str) -> ScramVerifier:
-    """What a server keeps of L{scram_keys}: all but the client key."""
+    """What a server keeps of ``scram_keys``: all but the client key."""
     keys = scram_keys(password, salt, iterations, algorithm)
     return ScramVerifier(
         salt=salt, iterations=iterations, stored_key=keys.stored_key, server_key=keys.server_key
@@ -165,10 +165,10 @@ def derive(
 ) -> PasswordVerifiers:
     """Make the verifiers of a new password; about 35 ms of work with the default costs, so use a thread.
 
-    @param password: as typed.
-    @param entropy: C{entropy(n)} gives n unpredictable octets, as C{os.urandom}.
-    @param cram_md5: also make the CRAM-MD5 contexts, which equal the password for that mechanism.
-    @raise moxtwisted.sasl.prep.PreparationError: for an empty or overlong password or one with control characters.
+    :param password: as typed.
+    :param entropy: ``entropy(n)`` gives n unpredictable octets, as ``os.urandom``.
+    :param cram_md5: also make the CRAM-MD5 contexts, which equal the password for that mechanism.
+    :raise moxtwisted.sasl.prep.PreparationError: for an empty or overlong password or one with control characters.
     """
     from argon2.low_level import Type, hash_secret  # here, not above: start-up budget
 
@@ -193,9 +193,9 @@ def derive(
 def verify_password(argon2id: str, password: str) -> bool:
     """Whether the password has this hash; about 20 ms of work with the default costs, so use a thread.
 
-    @param argon2id: the encoded hash.
-    @param password: as typed; one that the PRECIS profile refuses is wrong.
-    @raise ConsistencyError: when the hash is damaged.
+    :param argon2id: the encoded hash.
+    :param password: as typed; one that the PRECIS profile refuses is wrong.
+    :raise ConsistencyError: when the hash is damaged.
     """
     from argon2.exceptions import InvalidHashError, VerificationError, VerifyMismatchError
     from argon2.low_level import Type, verify_secret

@@ -25,8 +25,8 @@ __all__ = ["Decoys"]
 class Decoys:
     """Makes verifiers that no proof fits.
 
-    @param secret: at least 16 octets that nobody else knows and that stay the same.
-    @param costs: what real verifiers are made with, so that the iteration counts agree.
+    :param secret: at least 16 octets that nobody else knows and that stay the same.
+    :param costs: what real verifiers are made with, so that the iteration counts agree.
     """
 
     def __init__(self, secret: bytes, costs: Costs = DEFAULT_COSTS) -> None:
@@ -38,8 +38,8 @@ class Decoys:
     def scram(self, username: str, algorithm: str) -> ScramVerifier:
         """Keys for a SCRAM exchange with a user who has none.
 
-        @param username: as the peer sent it; names that are the same login get the same salt.
-        @param algorithm: C{"SHA-256"} or C{"SHA-1"}.
+        :param username: as the peer sent it; names that are the same login get the same salt.
+        :param algorithm: ``"SHA-256"`` or ``"SHA-1"``.
         """
         name = "sha256" if algorithm == "SHA-256" else "sha1"
         iterations = self._costs.sha256_iterations if algorithm == "SHA-256" else self._costs.sha1_iterations

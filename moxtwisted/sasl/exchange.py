@@ -1,6 +1,6 @@
 """What all server exchanges share: limits, the end of the exchange, and the rule for authorization identities.
 
-A mechanism subclasses L{ServerExchange} and writes C{_step}; it raises L{MalformedError} at anything the peer may
+A mechanism subclasses ``ServerExchange`` and writes ``_step``; it raises ``MalformedError`` at anything the peer may
 not send and never has to count octets or remember that it is finished.
 """
 
@@ -31,15 +31,15 @@ ChannelBindings = Mapping[str, Sequence[bytes]]
 class ServerContext:
     """What a server exchange needs to know of its surroundings.
 
-    @ivar backend: who knows the users (for this session).
-    @ivar entropy: C{entropy(n)} gives n unpredictable octets.
-    @ivar decoys: verifiers for unknown users.
-    @ivar bindings: channel-binding data of the TLS connection by type name (C{tls-exporter},
-        C{tls-server-end-point}, C{tls-unique}): each a sequence of acceptable values, usually one.
+    :ivar backend: who knows the users (for this session).
+    :ivar entropy: ``entropy(n)`` gives n unpredictable octets.
+    :ivar decoys: verifiers for unknown users.
+    :ivar bindings: channel-binding data of the TLS connection by type name (``tls-exporter``,
+        ``tls-server-end-point``, ``tls-unique``): each a sequence of acceptable values, usually one.
         Empty = no TLS, so the -PLUS mechanisms cannot be used.
-    @ivar plus_offered: whether -PLUS mechanisms were in the list the peer saw; a client that could have used
+    :ivar plus_offered: whether -PLUS mechanisms were in the list the peer saw; a client that could have used
         one and says that there was none was shown a forged list.
-    @ivar hostname: our name, for the CRAM-MD5 challenge.
+    :ivar hostname: our name, for the CRAM-MD5 challenge.
     """
 
     backend: ISASLBackend
@@ -51,10 +51,10 @@ class ServerContext:
 
 
 class MalformedError(Exception):
-    """The peer broke the mechanism's rules; C{detail} is for the log and holds no secret.
+    """The peer broke the mechanism's rules; ``detail`` is for the log and holds no secret.
 
-    @ivar reason: usually C{BAD_PROTOCOL}.
-    @ivar data: the mechanism's error message for the peer, if it has one.
+    :ivar reason: usually ``BAD_PROTOCOL``.
+    :ivar data: the mechanism's error message for the peer, if it has one.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class MalformedError(Exception):
 def decode_text(octets: bytes, what: str) -> str:
     """Decode UTF-8 without NUL.
 
-    @raise MalformedError: when it is none; C{what} names it.
+    :raise MalformedError: when it is none; ``what`` names it.
     """
     try:
         text = octets.decode("utf-8")
@@ -82,7 +82,7 @@ def decode_text(octets: bytes, what: str) -> str:
 
 @implementer(IServerExchange)
 class ServerExchange(abc.ABC):
-    """One exchange; see L{IServerExchange}."""
+    """One exchange; see ``IServerExchange``."""
 
     def __init__(self, mechanism: str, context: ServerContext) -> None:
         self.mechanism = mechanism
@@ -93,7 +93,7 @@ class ServerExchange(abc.ABC):
         self._told = False
 
     async def respond(self, data: bytes | None) -> ServerStep:
-        """Take the peer's next message; see L{IServerExchange.respond}."""
+        """Take the peer's next message; see ``IServerExchange.respond``."""
         if self._over:
             return Failure(Reason.BAD_PROTOCOL, self.username, detail="the exchange is over")
         self._steps += 1
@@ -115,7 +115,7 @@ class ServerExchange(abc.ABC):
         return step
 
     async def abort(self) -> Failure:
-        """The peer cancelled; see L{IServerExchange.abort}."""
+        """The peer cancelled; see ``IServerExchange.abort``."""
         if not self._over:
             self._over = True
             await self._tell(Reason.ABORTED)

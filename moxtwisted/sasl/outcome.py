@@ -21,14 +21,14 @@ __all__ = ["Accepted", "Challenge", "Failure", "Outcome", "Reason", "ServerStep"
 class Reason(enum.Enum):
     """Why an authentication failed, with what each protocol says of it.
 
-    The value is the word for logs, metrics and the table of login attempts. C{BAD_CREDENTIALS} stands for an
+    The value is the word for logs, metrics and the table of login attempts. ``BAD_CREDENTIALS`` stands for an
     unknown user as well as for a wrong password: a peer must not be able to tell them apart.
 
-    @ivar reply_code: the SMTP reply code (RFC 4954 sections 4 and 6).
-    @ivar enhanced_code: the RFC 3463 code.
-    @ivar imap_code: the response code of a tagged NO (RFC 9051 section 7.1), or empty; C{BAD_PROTOCOL} and
-        C{ABORTED} are tagged BAD there.
-    @ivar public_text: what the peer may read; one ASCII line.
+    :ivar reply_code: the SMTP reply code (RFC 4954 sections 4 and 6).
+    :ivar enhanced_code: the RFC 3463 code.
+    :ivar imap_code: the response code of a tagged NO (RFC 9051 section 7.1), or empty; ``BAD_PROTOCOL`` and
+        ``ABORTED`` are tagged BAD there.
+    :ivar public_text: what the peer may read; one ASCII line.
     """
 
     reply_code: int
@@ -81,8 +81,8 @@ class Reason(enum.Enum):
 class Accepted:
     """A backend's yes: the secret was right and the account may log in.
 
-    @ivar login: the login name in the form the backend keeps it, for instance C{mjl@example.org}.
-    @ivar account: the account behind it.
+    :ivar login: the login name in the form the backend keeps it, for instance ``mjl@example.org``.
+    :ivar account: the account behind it.
     """
 
     login: str
@@ -93,13 +93,13 @@ class Accepted:
 class Failure:
     """The end of an exchange without success.
 
-    @ivar reason: why; also carries the reply codes.
-    @ivar authcid: the user name that was tried as far as it is known, for the log only; it is what the peer
+    :ivar reason: why; also carries the reply codes.
+    :ivar authcid: the user name that was tried as far as it is known, for the log only; it is what the peer
         sent, in any characters.
-    @ivar text: a message for the peer in place of C{reason.public_text}, or empty: the operator's words for a
+    :ivar text: a message for the peer in place of ``reason.public_text``, or empty: the operator's words for a
         disabled account.
-    @ivar detail: for the log.
-    @ivar data: the mechanism's own error message (SCRAM C{e=...}) for a protocol that can carry data with a
+    :ivar detail: for the log.
+    :ivar data: the mechanism's own error message (SCRAM ``e=...``) for a protocol that can carry data with a
         failure; SMTP and IMAP cannot and leave it away.
     """
 
@@ -119,9 +119,9 @@ class Failure:
 class Challenge:
     """Octets for the peer, not yet in base64.
 
-    @ivar data: the octets; may be empty.
-    @ivar final: the server has verified everything and only an empty response is missing. A protocol that can
-        carry data with success may call C{respond(b"")} at once and send C{data} together with it.
+    :ivar data: the octets; may be empty.
+    :ivar final: the server has verified everything and only an empty response is missing. A protocol that can
+        carry data with success may call ``respond(b"")`` at once and send ``data`` together with it.
     """
 
     data: bytes
@@ -132,11 +132,11 @@ class Challenge:
 class Success:
     """The peer is who it says.
 
-    @ivar login: the login name in the backend's form.
-    @ivar account: the account behind it.
-    @ivar authzid: the authorization identity that was asked for; empty = the login itself. Only identities
+    :ivar login: the login name in the backend's form.
+    :ivar account: the account behind it.
+    :ivar authzid: the authorization identity that was asked for; empty = the login itself. Only identities
         equal to the login are let through, so this never grants anything else.
-    @ivar mechanism: the SASL mechanism that was used.
+    :ivar mechanism: the SASL mechanism that was used.
     """
 
     login: str

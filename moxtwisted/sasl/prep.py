@@ -6,7 +6,7 @@ bring them together::
     password("caf\\u0065\\u0301")         # 'café', composed
     username_case_mapped("MJL@Example")  # 'mjl@example'
 
-Pure ASCII takes a short way; the tables of the library C{precis-i18n} are loaded at the first other string.
+Pure ASCII takes a short way; the tables of the library ``precis-i18n`` are loaded at the first other string.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ def _enforce(profile: str, text: str) -> str:
 def password(text: str) -> str:
     """Prepare a password by the OpaqueString profile.
 
-    @return: NFC, every space mapped to U+0020; case is kept.
-    @raise PreparationError: when it is empty, longer than 1024 characters or has control characters.
+    :return: NFC, every space mapped to U+0020; case is kept.
+    :raise PreparationError: when it is empty, longer than 1024 characters or has control characters.
     """
     if not text or len(text) > MAX_CHARACTERS:
         raise PreparationError("empty or overlong password")
@@ -57,7 +57,7 @@ def password(text: str) -> str:
 def username_case_mapped(text: str) -> str:
     """Prepare a user name by the UsernameCaseMapped profile: width, case and NFC mapped.
 
-    @raise PreparationError: for spaces, control characters, an empty or overlong name.
+    :raise PreparationError: for spaces, control characters, an empty or overlong name.
     """
     if not text or len(text) > MAX_CHARACTERS:
         raise PreparationError("empty or overlong user name")
@@ -69,7 +69,7 @@ def username_case_mapped(text: str) -> str:
 def username_case_preserved(text: str) -> str:
     """Prepare a user name by the UsernameCasePreserved profile: as the mapped one, but case is kept.
 
-    @raise PreparationError: for spaces, control characters, an empty or overlong name.
+    :raise PreparationError: for spaces, control characters, an empty or overlong name.
     """
     if not text or len(text) > MAX_CHARACTERS:
         raise PreparationError("empty or overlong user name")

@@ -7,7 +7,7 @@ keys made from it, and with -PLUS both prove that they sit at the two ends of th
     C: c=...,r=...,p=...                   S: v=...
     C: (empty)                             S: success
 
-The C{v=} message is a challenge with C{final=True}; in SMTP and IMAP the client answers it with an empty
+The ``v=`` message is a challenge with ``final=True``; in SMTP and IMAP the client answers it with an empty
 response (RFC 4422 section 3.6: no data goes with success there).
 """
 
@@ -35,14 +35,14 @@ _NONCE_OCTETS = 18
 
 
 def hash_name(mechanism: str) -> tuple[str, str]:
-    """The hash of a SCRAM mechanism, as SCRAM writes it and as hashlib does: C{("SHA-256", "sha256")}."""
+    """The hash of a SCRAM mechanism, as SCRAM writes it and as hashlib does: ``("SHA-256", "sha256")``."""
     return ("SHA-256", "sha256") if mechanism.startswith("SCRAM-SHA-256") else ("SHA-1", "sha1")
 
 
 class ScramServer(ServerExchange):
     """SCRAM, server side.
 
-    @param mechanism: one of L{SCRAM_MECHANISMS}.
+    :param mechanism: one of ``SCRAM_MECHANISMS``.
     """
 
     def __init__(self, mechanism: str, context: ServerContext) -> None:

@@ -44,10 +44,10 @@ _ATTRIBUTE = re.compile(rb"[A-Za-z]=[^\0,]+\Z")
 class ClientFirst:
     """The client's first message.
 
-    @ivar gs2_header: the octets up to and with the second comma.
-    @ivar binding_flag: C{"n"}, C{"y"} or C{"p"}.
-    @ivar binding_name: the channel-binding type after C{p=}, else empty.
-    @ivar bare: the message without the GS2 header.
+    :ivar gs2_header: the octets up to and with the second comma.
+    :ivar binding_flag: ``"n"``, ``"y"`` or ``"p"``.
+    :ivar binding_name: the channel-binding type after ``p=``, else empty.
+    :ivar bare: the message without the GS2 header.
     """
 
     gs2_header: bytes
@@ -72,7 +72,7 @@ class ServerFirst:
 class ClientFinal:
     """The client's last message.
 
-    @ivar without_proof: its octets before C{,p=}.
+    :ivar without_proof: its octets before ``,p=``.
     """
 
     binding_input: bytes
@@ -93,7 +93,7 @@ def encode_base64(octets: bytes) -> bytes:
 def decode_base64(octets: bytes, what: str) -> bytes:
     """Strict base64: no other characters, right padding, canonical.
 
-    @raise MalformedError: when it is not.
+    :raise MalformedError: when it is not.
     """
     try:
         decoded = binascii.a2b_base64(octets, strict_mode=True)
@@ -147,7 +147,7 @@ def _extensions(parts: list[bytes]) -> None:
 def parse_client_first(data: bytes) -> ClientFirst:
     """Read a client-first-message.
 
-    @raise MalformedError: when it is none.
+    :raise MalformedError: when it is none.
     """
     decode_text(data, "message")
     parts = data.split(b",")
@@ -184,7 +184,7 @@ def parse_client_first(data: bytes) -> ClientFirst:
 def parse_server_first(data: bytes) -> ServerFirst:
     """Read a server-first-message.
 
-    @raise MalformedError: when it is none.
+    :raise MalformedError: when it is none.
     """
     decode_text(data, "message")
     parts = data.split(b",")
@@ -204,7 +204,7 @@ def parse_server_first(data: bytes) -> ServerFirst:
 def parse_client_final(data: bytes) -> ClientFinal:
     """Read a client-final-message.
 
-    @raise MalformedError: when it is none.
+    :raise MalformedError: when it is none.
     """
     decode_text(data, "message")
     parts = data.split(b",")
@@ -223,9 +223,9 @@ def parse_client_final(data: bytes) -> ClientFinal:
 
 
 def parse_server_final(data: bytes) -> tuple[bytes, str]:
-    """Read a server-final-message: the server's signature and C{""}, or C{b""} and the server's error word.
+    """Read a server-final-message: the server's signature and ``""``, or ``b""`` and the server's error word.
 
-    @raise MalformedError: when it is none.
+    :raise MalformedError: when it is none.
     """
     decode_text(data, "message")
     first, *extensions = data.split(b",")

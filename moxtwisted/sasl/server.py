@@ -34,9 +34,9 @@ _PASSWORD_ITSELF = ("PLAIN", "LOGIN")
 class SASLPolicy:
     """Which mechanisms an operator lets in.
 
-    @ivar mechanisms: in the order of the announcement. LOGIN is not meant for IMAP, which has a command of that name.
-    @ivar cram_md5: also offer CRAM-MD5, before the mechanisms that send the password; accounts need contexts for it.
-    @ivar passwords_without_tls: offer PLAIN and LOGIN on connections in clear, for networks that are trusted.
+    :ivar mechanisms: in the order of the announcement. LOGIN is not meant for IMAP, which has a command of that name.
+    :ivar cram_md5: also offer CRAM-MD5, before the mechanisms that send the password; accounts need contexts for it.
+    :ivar passwords_without_tls: offer PLAIN and LOGIN on connections in clear, for networks that are trusted.
     """
 
     mechanisms: tuple[str, ...] = tuple(name for name in MECHANISMS if name != "CRAM-MD5")
@@ -57,9 +57,9 @@ def offered(
 ) -> tuple[str, ...]:
     """The mechanisms to announce on a connection, in the operator's order.
 
-    @param tls: whether the connection is under TLS.
-    @param bindings: its channel-binding data; the -PLUS mechanisms need some.
-    @param client_key: whether the peer showed a TLS client certificate, without which EXTERNAL is pointless.
+    :param tls: whether the connection is under TLS.
+    :param bindings: its channel-binding data; the -PLUS mechanisms need some.
+    :param client_key: whether the peer showed a TLS client certificate, without which EXTERNAL is pointless.
     """
 
     def possible(name: str) -> bool:
@@ -83,9 +83,9 @@ _SIMPLE: dict[str, Callable[[ServerContext], ServerExchange]] = {
 def begin(mechanism: str, names: Collection[str], context: ServerContext) -> ServerExchange | None:
     """Begin an exchange.
 
-    @param mechanism: as the peer wrote it; case does not matter.
-    @param names: what was announced on this connection, see L{offered}.
-    @return: the exchange, or C{None} when the mechanism was not announced (SMTP 504 5.5.4, IMAP tagged NO).
+    :param mechanism: as the peer wrote it; case does not matter.
+    :param names: what was announced on this connection, see ``offered``.
+    :return: the exchange, or ``None`` when the mechanism was not announced (SMTP 504 5.5.4, IMAP tagged NO).
     """
     name = mechanism.upper()
     if name not in names or name not in MECHANISMS:

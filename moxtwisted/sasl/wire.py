@@ -32,10 +32,10 @@ class WireError(MailError):
 def decode_response(line: bytes, *, initial: bool = False) -> bytes | None:
     """Decode a response line (without its line end).
 
-    @param initial: whether it stood in the command itself, where C{=} means an empty response and C{*} has no
+    :param initial: whether it stood in the command itself, where ``=`` means an empty response and ``*`` has no
         meaning.
-    @return: the octets; C{None} when the peer cancels.
-    @raise WireError: when it is not base64.
+    :return: the octets; ``None`` when the peer cancels.
+    :raise WireError: when it is not base64.
     """
     if line == b"*" and not initial:
         return None
@@ -56,7 +56,7 @@ def encode_challenge(data: bytes) -> bytes:
 
 
 def encode_initial(data: bytes | None) -> bytes:
-    """A client's initial response as it stands after the mechanism name: C{b""} for none, C{b"="} for an empty one."""
+    """A client's initial response as it stands after the mechanism name: ``b""`` for none, ``b"="`` for an empty one."""
     if data is None:
         return b""
     return encode_challenge(data) or b"="

@@ -71,7 +71,7 @@ class NotRunningError(MailError):
 
 @implementer(IAdministration)
 class Administration(ConfigurationOperations):
-    """See L{IAdministration}."""
+    """See ``IAdministration``."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class Administration(ConfigurationOperations):
     # -- accounts ------------------------------------------------------------------------------------------------
 
     async def account_add(self, name: str, address: str, full_name: str, password: str) -> None:
-        """See L{IAdministration}."""
+        """See ``IAdministration``."""
         verifiers = await self._derive(password) if password else None
         self._editor.add_account(name, address, full_name)
         account = await self._made(name)
@@ -94,7 +94,7 @@ class Administration(ConfigurationOperations):
             await account.set_secret(PASSWORD, verifiers)
 
     async def account_remove(self, name: str, keep_mail: bool) -> list[str]:
-        """See L{IAdministration}."""
+        """See ``IAdministration``."""
         notes = self._editor.remove_account(name)
         if not keep_mail and name in self._on.store.accounts():
             await self._on.store.remove_account(name)
@@ -102,7 +102,7 @@ class Administration(ConfigurationOperations):
         return notes
 
     async def account_list(self) -> Report:
-        """See L{IAdministration}."""
+        """See ``IAdministration``."""
         there = set(self._on.store.accounts())
         report: Report = []
         for row in self._editor.accounts():
@@ -113,7 +113,7 @@ class Administration(ConfigurationOperations):
         return report
 
     async def set_password(self, account: str, password: str) -> None:
-        """See L{IAdministration}."""
+        """See ``IAdministration``."""
         if account not in {row["name"] for row in self._editor.accounts()}:
             raise MailError(f"there is no account {account}", public_text="no such account")
         verifiers = await self._derive(password)
@@ -141,13 +141,13 @@ class Administration(ConfigurationOperations):
     # -- mail ----------------------------------------------------------------------------------------------------
 
     async def import_mbox(self, account: str, mailbox: str, path: str, progress: Progress) -> dict[str, int]:
-        """See L{IAdministration}."""
+        """See ``IAdministration``."""
         return await self._import(transfer.import_mbox, account, mailbox, path, progress)
 
     async def import_maildir(
         self, account: str, mailbox: str, path: str, progress: Progress
     ) -> dict[str, int]:
-        """See L{IAdministration}."""
+        """See ``IAdministration``."""
         return await self._import(transfer.import_maildir, account, mailbox, path, progress)
 
     async def _import(
@@ -159,7 +159,7 @@ class Administration(ConfigurationOperations):
         return {"messages": done.messages, "skipped": len(done.skipped)}
 
     async def export_mbox(self, account: str, mailbox: str, path: str, progress: Progress) -> dict[str, int]:
-        """See L{IAdministration}."""
+        """See ``IAdministration``."""
         done = await transfer.export_mbox(
             self._existing(account), mailbox, Path(path), self._on.reactor, progress
         )
@@ -168,14 +168,14 @@ class Administration(ConfigurationOperations):
     async def export_maildir(
         self, account: str, mailbox: str, path: str, progress: Progress
     ) -> dict[str, int]:
-        """See L{IAdministration}."""
+        """See ``IAdministration``."""
         done = await transfer.export_maildir(
             self._existing(account), mailbox, Path(path), self._on.reactor, progress
         )
         return {"messages": done.messages}
 
     async def queue_list(self) -> Report:
-        """See L{IAdministration}."""
+        """See ``IAdministration``."""
         return [
             {
                 "id": entry.id,
@@ -204,7 +204,7 @@ class Administration(ConfigurationOperations):
     # -- upkeep --------------------------------------------------------------------------------------------------
 
     async def verify_data(self, account: str, progress: Progress) -> list[str]:
-        """See L{IAdministration}."""
+        """See ``IAdministration``."""
         problems: list[str] = []
         chosen = self._chosen(account)
         for done, one in enumerate(chosen):
@@ -213,14 +213,14 @@ class Administration(ConfigurationOperations):
         return problems
 
     async def reparse(self, account: str, progress: Progress) -> dict[str, int]:
-        """See L{IAdministration}."""
+        """See ``IAdministration``."""
         messages = 0
         for one in self._chosen(account):
             messages += await maintenance.reparse(one, self._on.reactor, progress)
         return {"messages": messages}
 
     async def recalculate_counts(self, account: str, progress: Progress) -> dict[str, int]:
-        """See L{IAdministration}."""
+        """See ``IAdministration``."""
         mailboxes = changed = 0
         for one in self._chosen(account):
             counted, wrong = await maintenance.recount(one)
@@ -228,7 +228,7 @@ class Administration(ConfigurationOperations):
         return {"mailboxes": mailboxes, "changed": changed}
 
     async def retire(self, account: str, progress: Progress) -> dict[str, int]:
-        """See L{IAdministration}."""
+        """See ``IAdministration``."""
         now = int(datetime.now(UTC).timestamp())
         messages = 0
         for one in self._chosen(account):
@@ -236,11 +236,11 @@ class Administration(ConfigurationOperations):
         return {"messages": messages}
 
     async def key_rotate(self, progress: Progress) -> None:
-        """See L{IAdministration}."""
+        """See ``IAdministration``."""
         await self._change_key(os.urandom(32), progress)
 
     async def key_off(self, progress: Progress) -> None:
-        """See L{IAdministration}."""
+        """See ``IAdministration``."""
         await self._change_key(None, progress)
 
     async def _change_key(self, key: bytes | None, progress: Progress) -> None:
@@ -251,16 +251,16 @@ class Administration(ConfigurationOperations):
     # -- the running server --------------------------------------------------------------------------------------
 
     async def status(self) -> dict[str, JSON]:
-        """See L{IAdministration}."""
+        """See ``IAdministration``."""
         return {"running": self._on.stop is not None, **self._on.facts}
 
     async def log_levels(self) -> dict[str, str]:
-        """See L{IAdministration}."""
+        """See ``IAdministration``."""
         levels: dict[str, str] = self._levels().levels()
         return levels
 
     async def set_log_level(self, level: str, package: str) -> None:
-        """See L{IAdministration}."""
+        """See ``IAdministration``."""
         self._levels().set(level, package)
 
     def _levels(self) -> Any:
@@ -269,7 +269,7 @@ class Administration(ConfigurationOperations):
         return self._on.log_levels
 
     async def stop(self) -> None:
-        """See L{IAdministration}."""
+        """See ``IAdministration``."""
         if self._on.stop is None:
             raise NotRunningError
         self._on.stop()

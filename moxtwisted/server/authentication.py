@@ -1,7 +1,7 @@
 """Who may log in: the SASL backend of the server.
 
-One L{Authenticator} serves all protocols; each connection gets a session of it, which knows the peer and is
-the C{ISASLBackend} of its exchanges::
+One ``Authenticator`` serves all protocols; each connection gets a session of it, which knows the peer and is
+the ``ISASLBackend`` of its exchanges::
 
     authenticator = Authenticator(source, HashPool(reactor), reactor, os.urandom)
     backend = authenticator.session(Origin(ip="192.0.2.1", protocol="imap", session="c7f3"))
@@ -10,9 +10,9 @@ the C{ISASLBackend} of its exchanges::
 A password check is made slow on purpose (argon2id, about 20 ms). It runs in a small thread pool with a bounded
 queue, a right answer is remembered for a quarter of an hour (as a keyed digest, never as the password), and
 equal questions that come at the same time are answered together. Who fails too often from one network is
-refused before any work is done (L{moxtwisted.server.ratelimit}).
+refused before any work is done (``moxtwisted.server.ratelimit``).
 
-Whoever changes a password, disables or removes an account calls L{Authenticator.forget}.
+Whoever changes a password, disables or removes an account calls ``Authenticator.forget``.
 """
 
 from __future__ import annotations
@@ -62,10 +62,10 @@ T = TypeVar("T")
 class LoginRecord:
     """What is known of a login name.
 
-    @ivar account: the account it belongs to.
-    @ivar login: the name as the account has it, for instance the address in its canonical form.
-    @ivar verifiers: what L{PasswordVerifiers.to_bytes} wrote; C{None} when no password was ever set.
-    @ivar disabled: when not empty, log-in is refused and the peer reads this text, after it gave the right password.
+    :ivar account: the account it belongs to.
+    :ivar login: the name as the account has it, for instance the address in its canonical form.
+    :ivar verifiers: what ``PasswordVerifiers.to_bytes`` wrote; ``None`` when no password was ever set.
+    :ivar disabled: when not empty, log-in is refused and the peer reads this text, after it gave the right password.
     """
 
     account: str
@@ -80,16 +80,16 @@ class ICredentialSource(Interface):
     def lookup(login: str) -> Awaitable[LoginRecord | None]:
         """The record of a login name.
 
-        @param login: as L{normalise_login} leaves it: the domain in lower case and A-labels, the local part as typed
+        :param login: as ``normalise_login`` leaves it: the domain in lower case and A-labels, the local part as typed
             (whether its case matters is known to the domain).
-        @return: C{None} when nobody has this name.
-        @raise MailError: when it cannot be told now.
+        :return: ``None`` when nobody has this name.
+        :raise MailError: when it cannot be told now.
         """
 
     def lookup_key(fingerprint: str) -> Awaitable[LoginRecord | None]:
         """The record of the account that a TLS client key logs in.
 
-        @param fingerprint: SHA-256 of the SubjectPublicKeyInfo, 64 hexadecimal digits in lower case.
+        :param fingerprint: SHA-256 of the SubjectPublicKeyInfo, 64 hexadecimal digits in lower case.
         """
 
 
@@ -99,7 +99,7 @@ class IPasswordWork(Interface):
     def run(function: Callable[..., Any], *arguments: Any) -> Awaitable[Any]:
         """Call it there.
 
-        @raise BusyError: when too much is waiting already.
+        :raise BusyError: when too much is waiting already.
         """
 
 
@@ -116,9 +116,9 @@ class BusyError(MailError):
 class HashPool:
     """A few threads for password hashes; argon2 and hashlib let go of the interpreter lock.
 
-    @param reactor: results come back on its thread.
-    @param threads: checks at once; each takes the memory of one argon2id hash (19 MiB).
-    @param max_pending: checks waiting or running; at 20 ms each, 64 on two threads are two thirds of a second.
+    :param reactor: results come back on its thread.
+    :param threads: checks at once; each takes the memory of one argon2id hash (19 MiB).
+    :param max_pending: checks waiting or running; at 20 ms each, 64 on two threads are two thirds of a second.
     """
 
     def __init__(self, reactor: IReactorFromThreads, *, threads: int = 2, max_pending: int = 64) -> None:
@@ -143,7 +143,7 @@ class HashPool:
             self._pool.stop()
 
     async def run(self, function: Callable[..., T], *arguments: Any) -> T:
-        """See L{IPasswordWork}."""
+        """See ``IPasswordWork``."""
         from twisted.internet.threads import deferToThreadPool
 
         if not self._running or self._pending >= self._max_pending:
@@ -161,10 +161,10 @@ class HashPool:
 class AuthenticationSettings:
     """How passwords are checked.
 
-    @ivar cache_seconds: how long a right password is remembered; 0 = not at all.
-    @ivar cache_entries: how many of them.
-    @ivar costs: what new passwords are hashed with; an unknown user is made to cost the same.
-    @ivar decoy_secret: 16 octets or more that outlive restarts, see L{moxtwisted.sasl.decoys}; empty = made anew.
+    :ivar cache_seconds: how long a right password is remembered; 0 = not at all.
+    :ivar cache_entries: how many of them.
+    :ivar costs: what new passwords are hashed with; an unknown user is made to cost the same.
+    :ivar decoy_secret: 16 octets or more that outlive restarts, see ``moxtwisted.sasl.decoys``; empty = made anew.
     """
 
     cache_seconds: float = 900.0
@@ -177,12 +177,12 @@ class AuthenticationSettings:
 class Origin:
     """Where a log-in comes from.
 
-    @ivar ip: the peer's address; empty for a unix socket, which is not limited.
-    @ivar protocol: C{"submission"}, C{"imap"}, C{"webmail"} ...
-    @ivar session: the session's name in the log.
-    @ivar fingerprint: of the TLS client key, 64 hexadecimal digits; empty = none was shown.
-    @ivar tls: TLS version and cipher suite; empty = in clear.
-    @ivar user_agent: what the client says that it is.
+    :ivar ip: the peer's address; empty for a unix socket, which is not limited.
+    :ivar protocol: ``"submission"``, ``"imap"``, ``"webmail"`` ...
+    :ivar session: the session's name in the log.
+    :ivar fingerprint: of the TLS client key, 64 hexadecimal digits; empty = none was shown.
+    :ivar tls: TLS version and cipher suite; empty = in clear.
+    :ivar user_agent: what the client says that it is.
     """
 
     ip: str
@@ -197,9 +197,9 @@ class Origin:
 class Attempt:
     """One log-in that was tried, for the table that users and administrators look at.
 
-    @ivar login: as typed when it failed (at most 320 characters, may hold anything), canonical when it succeeded.
-    @ivar account: empty when not known.
-    @ivar result: C{"ok"} or the word of a L{Reason}.
+    :ivar login: as typed when it failed (at most 320 characters, may hold anything), canonical when it succeeded.
+    :ivar account: empty when not known.
+    :ivar result: ``"ok"`` or the word of a ``Reason``.
     """
 
     at: float
@@ -220,7 +220,7 @@ class _Remembered:
 def normalise_login(username: str) -> str:
     """A login name in one spelling: NFC, width mapped, the domain in lower case and A-labels.
 
-    @raise moxtwisted.sasl.prep.PreparationError: when no login name can look like this.
+    :raise moxtwisted.sasl.prep.PreparationError: when no login name can look like this.
     """
     name = prep.username_case_preserved(username)
     localpart, at, domain = name.rpartition("@")
@@ -235,14 +235,14 @@ def normalise_login(username: str) -> str:
 class Authenticator:
     """Checks who somebody is, for all protocols.
 
-    @param source: accounts and verifiers.
-    @param work: where argon2id runs.
-    @param clock: gives the time.
-    @param entropy: C{entropy(n)} gives n unpredictable octets.
-    @param limits: failures that are borne.
-    @param settings: see there.
-    @ivar counts: attempts by (protocol, mechanism, result).
-    @ivar observers: functions that get every L{Attempt}; they must be quick and not raise.
+    :param source: accounts and verifiers.
+    :param work: where argon2id runs.
+    :param clock: gives the time.
+    :param entropy: ``entropy(n)`` gives n unpredictable octets.
+    :param limits: failures that are borne.
+    :param settings: see there.
+    :ivar counts: attempts by (protocol, mechanism, result).
+    :ivar observers: functions that get every ``Attempt``; they must be quick and not raise.
     """
 
     def __init__(
@@ -283,7 +283,7 @@ class Authenticator:
             del self._cache[login]
 
     def forget_all(self) -> None:
-        """Forget all remembered passwords, for instance after C{domains.conf} was read again."""
+        """Forget all remembered passwords, for instance after ``domains.conf`` was read again."""
         self._epoch += 1
         self._cache.clear()
 
@@ -315,8 +315,8 @@ class Authenticator:
     async def verify(self, login: str, password: str, digest: bytes) -> Outcome:
         """Check a password with all the work it takes; equal checks under way share one answer.
 
-        @param login: normalised; empty = it was no possible name, the work is done all the same.
-        @param digest: from L{digest}.
+        :param login: normalised; empty = it was no possible name, the work is done all the same.
+        :param digest: from ``digest``.
         """
         waiting = self._waiting.get(digest)
         if waiting is not None:
@@ -396,7 +396,7 @@ _BLAMED = frozenset(
 def unavailable(login: str, error: Exception) -> Failure:
     """The answer when something below failed; what it was goes to the log.
 
-    @raise CancelledError: when it was that: the peer is gone and nobody waits for an answer.
+    :raise CancelledError: when it was that: the peer is gone and nobody waits for an answer.
     """
     if isinstance(error, CancelledError):
         raise error
@@ -408,10 +408,10 @@ def unavailable(login: str, error: Exception) -> Failure:
 
 @implementer(ISASLBackend)
 class Session:
-    """The log-ins of one connection; see L{ISASLBackend}.
+    """The log-ins of one connection; see ``ISASLBackend``.
 
-    @ivar origin: where they come from; replace it when TLS starts or the client names itself.
-    @ivar failures: failed attempts so far; the protocol slows down and hangs up by it.
+    :ivar origin: where they come from; replace it when TLS starts or the client names itself.
+    :ivar failures: failed attempts so far; the protocol slows down and hangs up by it.
     """
 
     def __init__(self, authenticator: Authenticator, origin: Origin) -> None:
@@ -421,7 +421,7 @@ class Session:
         self._record: LoginRecord | None = None
 
     def update(self, **changes: Any) -> None:
-        """Change fields of L{origin}."""
+        """Change fields of ``origin``."""
         self.origin = evolve(self.origin, **changes)
 
     def context(
@@ -431,10 +431,10 @@ class Session:
         plus_offered: bool = False,
         hostname: str = "localhost",
     ) -> ServerContext:
-        """What L{moxtwisted.sasl.server.begin} needs for an exchange of this connection.
+        """What ``moxtwisted.sasl.server.begin`` needs for an exchange of this connection.
 
-        @param bindings: channel-binding data, see L{moxtwisted.server.certificates.binding}.
-        @param plus_offered: whether -PLUS mechanisms were announced.
+        :param bindings: channel-binding data, see ``moxtwisted.server.certificates.binding``.
+        :param plus_offered: whether -PLUS mechanisms were announced.
         """
         authenticator = self._authenticator
         return ServerContext(
@@ -453,7 +453,7 @@ class Session:
         return outcome
 
     async def check_password(self, username: str, password: str, mechanism: str) -> Outcome:
-        """See L{ISASLBackend.check_password}."""
+        """See ``ISASLBackend.check_password``."""
         if self._limited():
             return self._end(mechanism, username, Failure(Reason.LIMITED))
         authenticator = self._authenticator
@@ -468,7 +468,7 @@ class Session:
         return self._end(mechanism, username, outcome)
 
     async def verifiers(self, username: str, mechanism: str) -> PasswordVerifiers | Failure | None:
-        """See L{ISASLBackend.verifiers}."""
+        """See ``ISASLBackend.verifiers``."""
         self._record = None
         if self._limited():
             return self._fail(mechanism, username, Failure(Reason.LIMITED))
@@ -488,7 +488,7 @@ class Session:
         return evolve(failure, authcid=username)
 
     async def conclude(self, username: str, mechanism: str, refusal: Reason | None) -> Outcome:
-        """See L{ISASLBackend.conclude}."""
+        """See ``ISASLBackend.conclude``."""
         record, self._record = self._record, None
         outcome: Outcome
         if refusal is not None:
@@ -502,7 +502,7 @@ class Session:
         return self._end(mechanism, username, outcome)
 
     async def external(self, username: str) -> Outcome:
-        """See L{ISASLBackend.external}."""
+        """See ``ISASLBackend.external``."""
         if self._limited():
             return self._end("EXTERNAL", username, Failure(Reason.LIMITED))
         return self._end("EXTERNAL", username, await self._external(username))

@@ -26,12 +26,12 @@ class DirectoryCredentials:
     _store: IStore
 
     async def lookup(self, login: str) -> LoginRecord | None:
-        """See L{ICredentialSource}."""
+        """See ``ICredentialSource``."""
         entry = self._directory.current.account_of_login(login)
         return self._record(entry, login) if entry else None
 
     async def lookup_key(self, fingerprint: str) -> LoginRecord | None:
-        """See L{ICredentialSource}; the login is then the account's first address."""
+        """See ``ICredentialSource``; the login is then the account's first address."""
         entry = self._directory.current.account_of_key(fingerprint)
         if entry is None:
             return None

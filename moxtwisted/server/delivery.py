@@ -7,7 +7,7 @@
     outcome["bob"].reply_code == 452    # a MailError: nothing of it is in bob's account
 
 When some accounts took the message and others could not, the sender is told to try again, and must not cause
-duplicates with those that have it: L{LocalDelivery} remembers such messages for a while by their digest.
+duplicates with those that have it: ``LocalDelivery`` remembers such messages for a while by their digest.
 """
 
 from __future__ import annotations

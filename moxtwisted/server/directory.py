@@ -1,7 +1,7 @@
 """Who is here: domains, accounts, addresses and aliases, and which account an address leads to.
 
-A L{Directory} never changes; when the operator edits ``domains.conf`` a new one is built and put into the
-L{DirectoryHolder} that the services look into at each question::
+A ``Directory`` never changes; when the operator edits ``domains.conf`` a new one is built and put into the
+``DirectoryHolder`` that the services look into at each question::
 
     directory = Directory.build(domains, accounts, Postmaster("alice", "Postmaster"), "mail.example.org")
     match directory.resolve(Path(Address.parse("alice+shop@example.org"))):
@@ -127,7 +127,7 @@ _Key = tuple[str, str]  # canonical local part ("" for the catch-all), domain in
 
 @frozen
 class Directory:
-    """All of it; make it with L{build}."""
+    """All of it; make it with ``build``."""
 
     domains: Mapping[str, DomainEntry]
     accounts: Mapping[str, AccountEntry]

@@ -1,6 +1,6 @@
 """Logs: one line per event, for people or as JSON, with a level for each part of the program.
 
-Everything in the program logs through C{twisted.logger} with a constant format and named fields::
+Everything in the program logs through ``twisted.logger`` with a constant format and named fields::
 
     log = Logger()
     log.info("delivered to {account}", account="mjl", session="c7f3", queue_id=12)
@@ -16,7 +16,7 @@ and this module writes it::
     {"time":"2026-11-21T23:26:16.123Z","level":"info","package":"moxtwisted.server.inbound","message":"delivered to mjl",
      "account":"mjl","session":"c7f3","queue_id":12}
 
-A field whose name says that it is a secret is written as C{[redacted]}, also inside the message. Control
+A field whose name says that it is a secret is written as ``[redacted]``, also inside the message. Control
 characters are escaped, so what a peer sends can neither begin a new line nor talk to a terminal.
 """
 
@@ -38,7 +38,7 @@ from moxtwisted.errors import ConfigurationError
 __all__ = ["DEFAULT_PACKAGES", "FIELDS", "LEVELS", "LevelControl", "LineObserver", "LogFile", "begin_logging"]
 
 LEVELS = ("debug", "info", "warn", "error", "critical")
-"""Names of levels, the least severe first; those of C{twisted.logger}."""
+"""Names of levels, the least severe first; those of ``twisted.logger``."""
 
 DEFAULT_PACKAGES: Mapping[str, str] = {"twisted": "warn"}
 """Levels unless others are given: Twisted tells of each factory that starts and stops."""
@@ -104,9 +104,9 @@ _RANKS = {LogLevel.lookupByName(name): rank for rank, name in enumerate(LEVELS)}
 class LevelControl:
     """From which level on events are written, for each Python package; may be changed at any time.
 
-    @param default: level of packages for which nothing else is said.
-    @param packages: levels by package, C{moxtwisted.smtp} for all below it; the longest name counts.
-    @raise ConfigurationError: for a level that is none.
+    :param default: level of packages for which nothing else is said.
+    :param packages: levels by package, ``moxtwisted.smtp`` for all below it; the longest name counts.
+    :raise ConfigurationError: for a level that is none.
     """
 
     def __init__(self, default: str = "info", packages: Mapping[str, str] | None = None) -> None:
@@ -116,9 +116,9 @@ class LevelControl:
         self._known: dict[str, int] = {}
 
     def set(self, package: str, level: str) -> None:
-        """Change the level of a package; C{""} is the default.
+        """Change the level of a package; ``""`` is the default.
 
-        @raise ConfigurationError: for a level that is none.
+        :raise ConfigurationError: for a level that is none.
         """
         self._levels[package] = _rank(level)
         self._known.clear()
@@ -130,11 +130,11 @@ class LevelControl:
             self._known.clear()
 
     def list(self) -> dict[str, str]:
-        """All levels by package, the default (C{""}) first."""
+        """All levels by package, the default (``""``) first."""
         return {package: LEVELS[rank] for package, rank in sorted(self._levels.items())}
 
     def threshold(self, namespace: str) -> int:
-        """The rank in L{LEVELS} from which on events of a logger are written."""
+        """The rank in ``LEVELS`` from which on events of a logger are written."""
         rank = self._known.get(namespace)
         if rank is None:
             name = namespace
@@ -159,12 +159,12 @@ class LineSink(Protocol):
 
 
 class LogFile:
-    """Where lines go, each by one C{write} to the operating system, so that nothing is lost when we die.
+    """Where lines go, each by one ``write`` to the operating system, so that nothing is lost when we die.
 
-    @param path: the file, appended to, made with mode 0640; C{None} = C{descriptor} is used.
-    @param descriptor: an open one, 2 is stderr.
-    @ivar dropped: lines that could not be written (full disk, closed pipe); nobody else would hear of it.
-    @raise ConfigurationError: when the file cannot be opened.
+    :param path: the file, appended to, made with mode 0640; ``None`` = ``descriptor`` is used.
+    :param descriptor: an open one, 2 is stderr.
+    :ivar dropped: lines that could not be written (full disk, closed pipe); nobody else would hear of it.
+    :raise ConfigurationError: when the file cannot be opened.
     """
 
     def __init__(self, path: str | None, *, descriptor: int = 2) -> None:
@@ -190,7 +190,7 @@ class LogFile:
     def reopen(self) -> None:
         """Open the path anew, after a log rotation moved the file away (SIGHUP); a descriptor stays.
 
-        @raise ConfigurationError: when it cannot be opened; the old file stays in use.
+        :raise ConfigurationError: when it cannot be opened; the old file stays in use.
         """
         if self._path is None:
             return
@@ -234,9 +234,9 @@ def _plain(value: Any) -> Any:
 class LineObserver:
     """Writes events as lines.
 
-    @param output: takes each line, with its line end; a L{LogFile} or Twisted's rotating one.
-    @param levels: what is written at all.
-    @param form: C{"human"} or C{"json"}.
+    :param output: takes each line, with its line end; a ``LogFile`` or Twisted's rotating one.
+    :param levels: what is written at all.
+    :param form: ``"human"`` or ``"json"``.
     """
 
     def __init__(self, output: LineSink, levels: LevelControl, *, form: str = "human") -> None:
@@ -356,7 +356,7 @@ class LineObserver:
 def begin_logging(observer: ILogObserver) -> None:
     """Make this the only destination of all events, those since the start of the program included.
 
-    For programs that are not started by C{twistd}; it does this by itself, with the C{ILogObserver} of the application
-    or what its option C{--logger} names. Standard output is left alone.
+    For programs that are not started by ``twistd``; it does this by itself, with the ``ILogObserver`` of the application
+    or what its option ``--logger`` names. Standard output is left alone.
     """
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)

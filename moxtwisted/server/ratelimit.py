@@ -14,7 +14,7 @@ classes: IPv4 /32, /26, /21 and IPv6 /64, /48, /32, with growing limits::
         case Refusal(text=text): ...    # 421 text
 
 The window slides by the usual approximation of two counters: the count of the running window plus that of
-the one before, weighted by how much of it the last C{seconds} still cover. Memory is bounded: of each class the
+the one before, weighted by how much of it the last ``seconds`` still cover. Memory is bounded: of each class the
 peers that were seen longest ago are forgotten first.
 """
 
@@ -49,9 +49,9 @@ _MAPPED = b"\0" * 10 + b"\xff\xff"
 def classes(ip: str) -> tuple[Key, Key, Key] | None:
     """The three networks an address lies in, narrowest first.
 
-    An IPv4 address in IPv6 clothing (C{::ffff:192.0.2.1}) counts as IPv4; a zone (C{%eth0}) is cut off.
+    An IPv4 address in IPv6 clothing (``::ffff:192.0.2.1``) counts as IPv4; a zone (``%eth0``) is cut off.
 
-    @return: C{None} when the text is no IP address, such as the empty name of a unix-socket peer.
+    :return: ``None`` when the text is no IP address, such as the empty name of a unix-socket peer.
     """
     try:
         if ":" not in ip:
@@ -71,8 +71,8 @@ def classes(ip: str) -> tuple[Key, Key, Key] | None:
 class Networks:
     """A set of networks that a peer may be in.
 
-    @param networks: as C{127.0.0.0/8} or C{2001:db8::/32}.
-    @raise ValueError: when one of them is none.
+    :param networks: as ``127.0.0.0/8`` or ``2001:db8::/32``.
+    :raise ValueError: when one of them is none.
     """
 
     def __init__(self, networks: Iterable[str]) -> None:
@@ -100,8 +100,8 @@ class Networks:
 class Window:
     """At most so many events within so many seconds.
 
-    @ivar seconds: length of the window.
-    @ivar limits: events for class 1, 2 and 3, the narrowest first.
+    :ivar seconds: length of the window.
+    :ivar limits: events for class 1, 2 and 3, the narrowest first.
     """
 
     seconds: float = field(validator=validators.gt(0))
@@ -117,9 +117,9 @@ def _check_triple(instance: object, attribute: Attribute[Triple], value: Triple)
 class AuthenticationLimits:
     """Failed log-ins per class, shared by all protocols (as mox).
 
-    @ivar per_minute: within 60 seconds.
-    @ivar per_day: within 24 hours.
-    @ivar exempt: networks that are not limited.
+    :ivar per_minute: within 60 seconds.
+    :ivar per_day: within 24 hours.
+    :ivar exempt: networks that are not limited.
     """
 
     per_minute: Triple = field(default=(10, 30, 90), validator=_check_triple)
@@ -127,17 +127,17 @@ class AuthenticationLimits:
     exempt: tuple[str, ...] = ()
 
     def windows(self) -> tuple[Window, ...]:
-        """For L{SlidingWindowLimiter}."""
+        """For ``SlidingWindowLimiter``."""
         return Window(60, self.per_minute), Window(86400, self.per_day)
 
 
 @frozen
 class ConnectionLimits:
-    """New and simultaneous connections per class (as mox, but for C{exempt}).
+    """New and simultaneous connections per class (as mox, but for ``exempt``).
 
-    @ivar per_minute: new connections within 60 seconds.
-    @ivar simultaneous: open connections.
-    @ivar exempt: networks that are not limited; the machine itself, so that a content filter or a webmail on it
+    :ivar per_minute: new connections within 60 seconds.
+    :ivar simultaneous: open connections.
+    :ivar exempt: networks that are not limited; the machine itself, so that a content filter or a webmail on it
         is not locked out.
     """
 
@@ -146,7 +146,7 @@ class ConnectionLimits:
     exempt: tuple[str, ...] = ("127.0.0.0/8", "::1/128")
 
     def windows(self) -> tuple[Window, ...]:
-        """For L{SlidingWindowLimiter}."""
+        """For ``SlidingWindowLimiter``."""
         return (Window(60, self.per_minute),)
 
 
@@ -168,9 +168,9 @@ class _Count:
 class SlidingWindowLimiter:
     """Counts events by class over one or more windows.
 
-    @param windows: all of them must allow an event.
-    @param clock: gives the time.
-    @param max_networks: how many networks are remembered per window; at about 250 octets each.
+    :param windows: all of them must allow an event.
+    :param clock: gives the time.
+    :param max_networks: how many networks are remembered per window; at about 250 octets each.
     """
 
     def __init__(
@@ -188,7 +188,7 @@ class SlidingWindowLimiter:
         return sum(len(counts) for counts in self._counts)
 
     def allows(self, ip: str, amount: int = 1) -> bool:
-        """Whether C{amount} more events from this address would stay within every limit; counts nothing.
+        """Whether ``amount`` more events from this address would stay within every limit; counts nothing.
 
         An address that cannot be read is always allowed.
         """
@@ -231,9 +231,9 @@ class SlidingWindowLimiter:
                 count.current += amount
 
     def take(self, ip: str, amount: int = 1) -> bool:
-        """Count C{amount} events if they are within every limit.
+        """Count ``amount`` events if they are within every limit.
 
-        @return: whether they were. Refused ones are not counted, so a busy peer gets in again as time passes.
+        :return: whether they were. Refused ones are not counted, so a busy peer gets in again as time passes.
         """
         keys = classes(ip)
         if keys is None:
@@ -268,8 +268,8 @@ class SlidingWindowLimiter:
 class Refusal:
     """Why a connection is not taken.
 
-    @ivar kind: C{"rate"} or C{"simultaneous"}, for logs and metrics.
-    @ivar text: for the peer.
+    :ivar kind: ``"rate"`` or ``"simultaneous"``, for logs and metrics.
+    :ivar text: for the peer.
     """
 
     kind: str
@@ -283,9 +283,9 @@ _SIMULTANEOUS = Refusal("simultaneous", "too many open connections from your ip 
 class ConnectionLimiter:
     """Admits connections by rate and number; one object for all listeners that shall share the limits.
 
-    @param limits: the limits.
-    @param clock: gives the time.
-    @param max_networks: see L{SlidingWindowLimiter}; open connections are counted exactly beside it.
+    :param limits: the limits.
+    :param clock: gives the time.
+    :param max_networks: see ``SlidingWindowLimiter``; open connections are counted exactly beside it.
     """
 
     def __init__(self, limits: ConnectionLimits, clock: IReactorTime, *, max_networks: int = 100_000) -> None:
@@ -297,7 +297,7 @@ class ConnectionLimiter:
     def admit(self, ip: str) -> Refusal | None:
         """A peer connected.
 
-        @return: C{None} when it may stay, and then L{release} must be called once when it is gone; else why not.
+        :return: ``None`` when it may stay, and then ``release`` must be called once when it is gone; else why not.
         """
         keys = classes(ip)
         if keys is None or ip in self._exempt:

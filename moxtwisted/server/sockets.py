@@ -36,10 +36,10 @@ _REASONS: Final = {
 def listen_tcp(reactor: Any, ip: str, port: int, factory: IProtocolFactory) -> IListeningPort:
     """Listen at an address.
 
-    @param reactor: with ``adoptStreamPort``.
-    @param ip: ``0.0.0.0`` is all of IPv4, ``::`` all of IPv6 and nothing else.
-    @param port: 0 for any that is free; ``getHost()`` of the result tells which.
-    @raise CannotListenError: when the address is taken, not ours or not allowed.
+    :param reactor: with ``adoptStreamPort``.
+    :param ip: ``0.0.0.0`` is all of IPv4, ``::`` all of IPv6 and nothing else.
+    :param port: 0 for any that is free; ``getHost()`` of the result tells which.
+    :raise CannotListenError: when the address is taken, not ours or not allowed.
     """
     family = socket.AF_INET6 if ":" in ip else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC) as bound:
@@ -63,8 +63,8 @@ def listen_unix(reactor: Any, path: Path, factory: IProtocolFactory, mode: int =
 
     Only for the server that owns the data directory: whoever left a socket there is gone.
 
-    @param mode: who may connect.
-    @raise CannotListenError: when it cannot be made.
+    :param mode: who may connect.
+    :raise CannotListenError: when it cannot be made.
     """
     with suppress(FileNotFoundError):
         if S_ISSOCK(path.lstat().st_mode):

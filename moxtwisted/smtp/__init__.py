@@ -15,5 +15,5 @@ Where to look, from the wire inwards::
     agent        the Twisted client: send_mail()
     testing      in-memory doubles for tests of hosts
 
-This package imports no Twisted except in C{protocol} and C{agent}.
+This package imports no Twisted except in ``protocol`` and ``agent``.
 """

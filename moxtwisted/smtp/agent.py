@@ -75,10 +75,10 @@ class ClientTimeouts:
 class ClientTLS:
     """How we do TLS.
 
-    @ivar creator: an C{IOpenSSLClientConnectionCreator}, as of C{optionsForClientTLS(hostname)}: it verifies what is to be verified.
-    @ivar implicit: the handshake comes first.
-    @ivar required: without TLS nothing is sent; else STARTTLS is used where it is offered.
-    @ivar inspect: gives the facts of a finished handshake.
+    :ivar creator: an ``IOpenSSLClientConnectionCreator``, as of ``optionsForClientTLS(hostname)``: it verifies what is to be verified.
+    :ivar implicit: the handshake comes first.
+    :ivar required: without TLS nothing is sent; else STARTTLS is used where it is offered.
+    :ivar inspect: gives the facts of a finished handshake.
     """
 
     creator: Any
@@ -91,12 +91,12 @@ class ClientTLS:
 class ClientSettings:
     """How a session is opened.
 
-    @ivar hello_name: our name.
-    @ivar tls: None = never.
-    @ivar exchange: chooses a SASL exchange from the offered mechanisms and the TLS of the connection (see
-        L{moxtwisted.sasl.client.choose}), or None when none fits, which is a failure; without C{exchange} there is no AUTH.
-    @ivar lmtp: LMTP (RFC 2033).
-    @ivar prefer_chunking: BDAT where it is offered; else it is used for BINARYMIME only.
+    :ivar hello_name: our name.
+    :ivar tls: None = never.
+    :ivar exchange: chooses a SASL exchange from the offered mechanisms and the TLS of the connection (see
+        ``moxtwisted.sasl.client.choose``), or None when none fits, which is a failure; without ``exchange`` there is no AUTH.
+    :ivar lmtp: LMTP (RFC 2033).
+    :ivar prefer_chunking: BDAT where it is offered; else it is used for BINARYMIME only.
     """
 
     hello_name: str
@@ -110,8 +110,8 @@ class ClientSettings:
 class SessionFailed(MailError):  # noqa: N818  (it is a result)
     """The session cannot go on.
 
-    @ivar reply: what the server said, or the like in our words.
-    @ivar stage: the verb, or CONNECT, TLS.
+    :ivar reply: what the server said, or the like in our words.
+    :ivar stage: the verb, or CONNECT, TLS.
     """
 
     def __init__(self, reply: Reply, stage: str) -> None:
@@ -132,7 +132,7 @@ _NO_MECHANISM = Reply(451, "4.7.0", "no common authentication mechanism")
 
 @implementer(IHandshakeListener, IPushProducer)
 class _Connection(Protocol):
-    """The octets and the waiting of an L{SMTPClient}."""
+    """The octets and the waiting of an ``SMTPClient``."""
 
     def __init__(self, clock: Any, machine: ClientMachine, settings: ClientSettings) -> None:
         self.machine = machine
@@ -192,7 +192,7 @@ class _Connection(Protocol):
     def event(self, timeout: float) -> Deferred[Replied | Unsolicited]:
         """The next reply.
 
-        @raise SessionFailed: by the Deferred: the connection was lost, or time is up.
+        :raise SessionFailed: by the Deferred: the connection was lost, or time is up.
         """
         waiting: Deferred[Replied | Unsolicited] = Deferred()
         self._deliver(waiting)
@@ -304,11 +304,11 @@ class _Connection(Protocol):
 
 
 class SMTPClient:
-    """A session with a server, opened by L{connect}.
+    """A session with a server, opened by ``connect``.
 
-    @ivar machine: knows what the server offers.
-    @ivar tls: TLS of the connection, or None.
-    @ivar greeting: the first reply.
+    :ivar machine: knows what the server offers.
+    :ivar tls: TLS of the connection, or None.
+    :ivar greeting: the first reply.
     """
 
     def __init__(self, connection: _Connection, settings: ClientSettings) -> None:
@@ -330,7 +330,7 @@ class SMTPClient:
     async def command(self, command: Command, seconds: float | None = None) -> Reply:
         """Send a command and wait for its reply; nothing else may be outstanding.
 
-        @raise SessionFailed: there is no reply.
+        :raise SessionFailed: there is no reply.
         """
         self._connection.write(self.machine.send(command))
         return await self._reply(command.verb, self._settings.timeouts.other if seconds is None else seconds)
@@ -348,7 +348,7 @@ class SMTPClient:
     async def open(self) -> None:
         """Greeting, EHLO, TLS and AUTH, as the settings say.
 
-        @raise SessionFailed: one of them failed; the connection is closed.
+        :raise SessionFailed: one of them failed; the connection is closed.
         """
         try:
             await self._open()
@@ -429,8 +429,8 @@ class SMTPClient:
 
         More recipients than the server takes at a time (RFC 9422) get a 452 each; send to them again.
 
-        @param source: an L{IMessageSource}.
-        @return: a result for each recipient, in their order.
+        :param source: an ``IMessageSource``.
+        :return: a result for each recipient, in their order.
         """
         source = IMessageSource(source)
         size = source.size()
@@ -552,8 +552,8 @@ async def _connect(reactor: Any, endpoint: IStreamClientEndpoint, settings: Clie
 def connect(reactor: Any, endpoint: IStreamClientEndpoint, settings: ClientSettings) -> Deferred[SMTPClient]:
     """Connect and open a session.
 
-    @param reactor: the clock.
-    @return: fires with the session, or fails with L{SessionFailed}.
+    :param reactor: the clock.
+    :return: fires with the session, or fails with ``SessionFailed``.
     """
     return Deferred.fromCoroutine(_connect(reactor, endpoint, settings))
 
@@ -576,8 +576,8 @@ def send_mail(
 ) -> Deferred[list[RecipientResult]]:
     """Send one message over a connection of its own.
 
-    @param reactor: the clock.
-    @param source: an L{IMessageSource}.
-    @return: fires with a result for each recipient, in their order; never fails for what the server or the network does.
+    :param reactor: the clock.
+    :param source: an ``IMessageSource``.
+    :return: fires with a result for each recipient, in their order; never fails for what the server or the network does.
     """
     return Deferred.fromCoroutine(_send_mail(reactor, endpoint, settings, envelope, source))

@@ -1,6 +1,6 @@
 """Messages in transfer: dot-unstuffing, the end of DATA, and lone CR and LF, on whole blocks instead of lines.
 
-A L{BodyReader} takes what arrives after DATA, in any cuts, and gives the message back in blocks::
+A ``BodyReader`` takes what arrives after DATA, in any cuts, and gives the message back in blocks::
 
     >>> reader = BodyReader(BareLineEnds.NORMALISE)
     >>> reader.feed(b"Subject: x\\r\\n\\r\\n..dot\\r\\n.\\r\\nQUIT\\r\\n")
@@ -9,7 +9,7 @@ A L{BodyReader} takes what arrives after DATA, in any cuts, and gives the messag
     (True, b'QUIT\\r\\n')
 
 The message ends with CRLF.CRLF and with nothing else. A dot between other things that some server may take for line ends (a
-lone LF, a lone CR, NUL) is how SMTP smuggling hides a second message; it raises L{Smuggling}, whatever the settings are.
+lone LF, a lone CR, NUL) is how SMTP smuggling hides a second message; it raises ``Smuggling``, whatever the settings are.
 Lone LFs elsewhere become CRLF (or raise), so that no later hop sees another end than we did.
 
 Costs per octet come down to four C loops: the search for CRLF-dot, the split into lines, the join, the comparison.
@@ -44,9 +44,9 @@ def _undecided(block: bytes) -> int:
 def _is_clean(block: bytes, held: bytes, bare: BareLineEnds) -> bool:
     """Whether every CR and LF of the block is part of a CRLF; no CRLF is cut by its ends.
 
-    @param held: what follows the block and is to be looked at next time: here it only tells what stands behind a dot.
+    :param held: what follows the block and is to be looked at next time: here it only tells what stands behind a dot.
 
-    @raise Smuggling: at a lone dot that is no line of its own, or with L{BareLineEnds.REFUSE} at any lone CR or LF.
+    :raise Smuggling: at a lone dot that is no line of its own, or with ``BareLineEnds.REFUSE`` at any lone CR or LF.
     """
     lines = block.splitlines()
     if block.endswith((b"\n", b"\r")):
@@ -68,8 +68,8 @@ def _is_clean(block: bytes, held: bytes, bare: BareLineEnds) -> bool:
 class BodyReader:
     """Reads the octets after DATA.
 
-    @ivar done: whether the end of data was read.
-    @ivar rest: what came behind it: the next commands.
+    :ivar done: whether the end of data was read.
+    :ivar rest: what came behind it: the next commands.
     """
 
     __slots__ = ("_bare", "_skip", "_tail", "done", "rest")
@@ -85,8 +85,8 @@ class BodyReader:
     def feed(self, octets: bytes) -> bytes:
         """The next octets; up to four are held back until it is known what they are.
 
-        @return: octets of the message, dots unstuffed, possibly none.
-        @raise Smuggling: see the module.
+        :return: octets of the message, dots unstuffed, possibly none.
+        :raise Smuggling: see the module.
         """
         block = self._tail + octets
         stuffed = block.rfind(b"\r\n.") >= 0  # several times faster than find when there is none
@@ -114,7 +114,7 @@ class BodyReader:
 class ChunkReader:
     """Reads a message that comes by BDAT: no dots are stuffed and nothing ends it, but lone LFs are treated alike.
 
-    What one chunk held back comes with the next, or from L{finish}.
+    What one chunk held back comes with the next, or from ``finish``.
     """
 
     __slots__ = ("_bare", "_skip", "_tail")
@@ -127,7 +127,7 @@ class ChunkReader:
     def feed(self, octets: bytes) -> bytes:
         """The next octets of the message; some of them may be held back until more is known.
 
-        @raise Smuggling: see the module.
+        :raise Smuggling: see the module.
         """
         block = self._tail + octets
         hold = _undecided(block)
@@ -137,7 +137,7 @@ class ChunkReader:
     def finish(self) -> bytes:
         """What was held back, at the end of the message.
 
-        @raise Smuggling: see the module.
+        :raise Smuggling: see the module.
         """
         block, self._tail = self._tail, b""
         return self._clean(block)

@@ -11,10 +11,10 @@
     machine.extensions                            # {'PIPELINING': ''}
 
 Replies are matched with commands in their order, so that commands may be pipelined (RFC 2920) where the server offers it. What no
-SMTP server may say raises L{ServerRefused}: lines too long or too many, codes that differ within a reply, a reply to nothing.
+SMTP server may say raises ``ServerRefused``: lines too long or too many, codes that differ within a reply, a reply to nothing.
 
-Where we take more than the grammar allows: lines that end in LF alone; C{250} without a space and text; lines of more than
-512 octets (up to L{MAX_LINE_OCTETS}); octets beyond ASCII in the text.
+Where we take more than the grammar allows: lines that end in LF alone; ``250`` without a space and text; lines of more than
+512 octets (up to ``MAX_LINE_OCTETS``); octets beyond ASCII in the text.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class ServerRefused(MailError):  # noqa: N818  (what it says is a reply)
 
 @frozen
 class Replied:
-    """A reply to a command (to the greeting: C{GREETING})."""
+    """A reply to a command (to the greeting: ``GREETING``)."""
 
     command: Command
     reply: Reply
@@ -69,8 +69,8 @@ class Unsolicited:
 class ClientMachine:
     """One connection, client side.
 
-    @ivar extensions: what the last EHLO reply offered: keyword in upper case to its parameters.
-    @ivar outstanding: the commands whose replies are still to come, in order.
+    :ivar extensions: what the last EHLO reply offered: keyword in upper case to its parameters.
+    :ivar outstanding: the commands whose replies are still to come, in order.
     """
 
     def __init__(self) -> None:
@@ -100,7 +100,7 @@ class ClientMachine:
     def send(self, *commands: Command) -> bytes:
         """The octets of these commands, which are outstanding from now on.
 
-        @raise MisuseError: they may not be sent now, because replies are outstanding.
+        :raise MisuseError: they may not be sent now, because replies are outstanding.
         """
         for command in commands:
             if self.outstanding and (not self.pipelining or self.outstanding[-1].last):
@@ -118,7 +118,7 @@ class ClientMachine:
     def next_event(self) -> Replied | Unsolicited | None:
         """The next reply, or None when more octets are needed.
 
-        @raise ServerRefused: it is none.
+        :raise ServerRefused: it is none.
         """
         reply = self._next_reply()
         if reply is None:
@@ -139,7 +139,7 @@ class ClientMachine:
     def tls_started(self) -> None:
         """The TLS handshake is done: what the server offered in clear does not count (RFC 3207 section 4.2).
 
-        @raise ServerRefused: it said something in clear after its 220.
+        :raise ServerRefused: it said something in clear after its 220.
         """
         if self._at < len(self._buffer) or self._lines:
             raise ServerRefused("octets in clear after the reply to STARTTLS")

@@ -6,7 +6,7 @@
     b'MAIL FROM:<a@example.org> SIZE=100 BODY=8BITMIME\\r\\n'
 
 Parameters go out only when the server offers their extension; whether a message may go without them is decided in
-L{moxtwisted.smtp.transmission}.
+``moxtwisted.smtp.transmission``.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ _LAST = frozenset({"EHLO", "HELO", "LHLO", "DATA", "VRFY", "EXPN", "QUIT", "NOOP
 class Command:
     """One command, or the end of a message: something that is replied to.
 
-    @ivar verb: in upper case; C{"."} for the end of DATA, empty for the greeting, which comes unasked.
-    @ivar octets: what is sent; not shown, it may be a password.
-    @ivar replies: how many replies are due: more than one only after a message in LMTP.
+    :ivar verb: in upper case; ``"."`` for the end of DATA, empty for the greeting, which comes unasked.
+    :ivar octets: what is sent; not shown, it may be a password.
+    :ivar replies: how many replies are due: more than one only after a message in LMTP.
     """
 
     verb: str
@@ -67,7 +67,7 @@ def _xtext(keyword: str, value: str | None) -> str | None:
 def mail(path: Path, parameters: MailParameters, offered: Collection[str]) -> Command:
     """MAIL FROM with the parameters that the server understands.
 
-    @param offered: the keywords of its EHLO reply.
+    :param offered: the keywords of its EHLO reply.
     """
     p = parameters
     words: list[str | None] = []
@@ -116,12 +116,12 @@ def bdat(octets: int, *, last: bool, replies: int = 1) -> Command:
 
 
 def end_of_data(octets: bytes, replies: int = 1) -> Command:
-    """The end of DATA: the octets that a L{BodyWriter} finishes with."""
+    """The end of DATA: the octets that a ``BodyWriter`` finishes with."""
     return Command(".", octets, replies)
 
 
 def auth(mechanism: str, initial: bytes | None) -> Command:
-    """AUTH; C{initial} is the initial response before base64, None = none (RFC 4954 section 4)."""
+    """AUTH; ``initial`` is the initial response before base64, None = none (RFC 4954 section 4)."""
     octets = b"AUTH " + mechanism.encode("ascii")
     if initial is not None:
         octets += b" " + (binascii.b2a_base64(initial, newline=False) or b"=")

@@ -1,8 +1,8 @@
 """The commands of the server machine: a method for each verb, from argument to event.
 
-Each C{on_verb} is called only where L{moxtwisted.smtp.states.ALLOWED} allows the verb. It reads the argument, applies what the
-settings say, and returns the event to be answered; L{SyntaxRefused} that it raises becomes a refusal.
-L{moxtwisted.smtp.server.ServerMachine} completes this with what the answers lead to.
+Each ``on_verb`` is called only where ``moxtwisted.smtp.states.ALLOWED`` allows the verb. It reads the argument, applies what the
+settings say, and returns the event to be answered; ``SyntaxRefused`` that it raises becomes a refusal.
+``moxtwisted.smtp.server.ServerMachine`` completes this with what the answers lead to.
 """
 
 from __future__ import annotations
@@ -70,13 +70,13 @@ Step: TypeAlias = "Event | BodyData | None"
 class Commands(Transfer):
     """Command lines to events.
 
-    @ivar offers: what EHLO may say.
-    @ivar tls_available: whether STARTTLS can be done here.
-    @ivar tls: TLS of the connection, or None.
-    @ivar authenticated: whether AUTH succeeded.
-    @ivar hello_name: the argument of the last EHLO/HELO/LHLO, empty before.
-    @ivar esmtp: whether it was EHLO or LHLO.
-    @ivar auth_failures: failed AUTH commands since the last success.
+    :ivar offers: what EHLO may say.
+    :ivar tls_available: whether STARTTLS can be done here.
+    :ivar tls: TLS of the connection, or None.
+    :ivar authenticated: whether AUTH succeeded.
+    :ivar hello_name: the argument of the last EHLO/HELO/LHLO, empty before.
+    :ivar esmtp: whether it was EHLO or LHLO.
+    :ivar auth_failures: failed AUTH commands since the last success.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """The host's side of a connection: events of the machine become calls of the handler, its answers become replies.
 
-Nothing here knows Twisted. The L{Link} underneath moves the octets, waits for awaitables, starts TLS and closes; tests give
-another link (L{moxtwisted.smtp.testing}).
+Nothing here knows Twisted. The ``Link`` underneath moves the octets, waits for awaitables, starts TLS and closes; tests give
+another link (``moxtwisted.smtp.testing``).
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Link(Protocol):
         """Send octets."""
 
     def wait(self, awaitable: Any, then: Callable[[Any], None]) -> None:
-        """Call C{then} with what the awaitable yields, now or later; with C{dialogue.failed(error)} when it raises."""
+        """Call ``then`` with what the awaitable yields, now or later; with ``dialogue.failed(error)`` when it raises."""
 
     async def sleep(self, seconds: float) -> None:
         """Wait."""
@@ -72,12 +72,12 @@ class Link(Protocol):
 class Dialogue:
     """One connection between its machine and its handler.
 
-    @ivar handler: the host's L{ISMTPHandler}, or None before there is one.
-    @ivar refusal: what is said instead of the greeting, or None.
-    @ivar waiting: whether an answer of the host is awaited.
-    @ivar running: whether events are being taken right now.
-    @ivar committing: whether it is the one to a complete message.
-    @ivar closing: a reply to end with as soon as no message is in transfer, or None.
+    :ivar handler: the host's ``ISMTPHandler``, or None before there is one.
+    :ivar refusal: what is said instead of the greeting, or None.
+    :ivar waiting: whether an answer of the host is awaited.
+    :ivar running: whether events are being taken right now.
+    :ivar committing: whether it is the one to a complete message.
+    :ivar closing: a reply to end with as soon as no message is in transfer, or None.
     """
 
     def __init__(self, machine: ServerMachine, link: Link) -> None:
@@ -107,7 +107,7 @@ class Dialogue:
     def run(self) -> bool:
         """Take events until octets, or an answer of the host, are missing; then write all replies at once.
 
-        @return: whether there was an event.
+        :return: whether there was an event.
         """
         if self.running:
             return False
@@ -139,7 +139,7 @@ class Dialogue:
     def tls_started(self, tls: TLSInfo) -> None:
         """The handshake is done.
 
-        @raise Exception: what the handler raises.
+        :raise Exception: what the handler raises.
         """
         self.machine.tls_started(tls)
         if self.handler is not None:

@@ -1,7 +1,7 @@
 """The envelope: what MAIL and RCPT said, as values.
 
-The parameters of the extensions are decoded (xtext undone, numbers as C{int}); what a command did not say is C{None}
-or false. Parameters that a host's own extension added are in C{extra}, keyword in upper case.
+The parameters of the extensions are decoded (xtext undone, numbers as ``int``); what a command did not say is ``None``
+or false. Parameters that a host's own extension added are in ``extra``, keyword in upper case.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ _NOTHING: Mapping[str, str | None] = MappingProxyType({})
 class MailParameters:
     """What followed the reverse-path.
 
-    @ivar size: declared octets (RFC 1870), or None.
-    @ivar body: C{"7BIT"}, C{"8BITMIME"} (RFC 6152) or C{"BINARYMIME"} (RFC 3030).
-    @ivar auth: who submitted the message first (RFC 4954 section 5); C{"<>"} = unknown, None = not said.
-    @ivar smtputf8: SMTPUTF8 (RFC 6531).
-    @ivar ret: C{"FULL"} or C{"HDRS"} (RFC 3461 section 4.3), or None.
-    @ivar envid: envelope identifier, decoded (RFC 3461 section 4.4), or None.
-    @ivar require_tls: REQUIRETLS (RFC 8689).
-    @ivar hold_for_seconds: HOLDFOR (RFC 4865), or None.
-    @ivar hold_until: HOLDUNTIL (RFC 4865) with a time zone, or None.
-    @ivar extra: parameters of extensions that this package does not know.
+    :ivar size: declared octets (RFC 1870), or None.
+    :ivar body: ``"7BIT"``, ``"8BITMIME"`` (RFC 6152) or ``"BINARYMIME"`` (RFC 3030).
+    :ivar auth: who submitted the message first (RFC 4954 section 5); ``"<>"`` = unknown, None = not said.
+    :ivar smtputf8: SMTPUTF8 (RFC 6531).
+    :ivar ret: ``"FULL"`` or ``"HDRS"`` (RFC 3461 section 4.3), or None.
+    :ivar envid: envelope identifier, decoded (RFC 3461 section 4.4), or None.
+    :ivar require_tls: REQUIRETLS (RFC 8689).
+    :ivar hold_for_seconds: HOLDFOR (RFC 4865), or None.
+    :ivar hold_until: HOLDUNTIL (RFC 4865) with a time zone, or None.
+    :ivar extra: parameters of extensions that this package does not know.
     """
 
     size: int | None = None
@@ -58,9 +58,9 @@ class MailParameters:
 class RcptParameters:
     """What followed the forward-path.
 
-    @ivar notify: C{{"NEVER"}} or some of C{"SUCCESS"}, C{"FAILURE"}, C{"DELAY"} (RFC 3461 section 4.1), or None.
-    @ivar orcpt: original recipient as (address type, address), decoded (RFC 3461 section 4.2), or None.
-    @ivar extra: parameters of extensions that this package does not know.
+    :ivar notify: ``{"NEVER"}`` or some of ``"SUCCESS"``, ``"FAILURE"``, ``"DELAY"`` (RFC 3461 section 4.1), or None.
+    :ivar orcpt: original recipient as (address type, address), decoded (RFC 3461 section 4.2), or None.
+    :ivar extra: parameters of extensions that this package does not know.
     """
 
     notify: frozenset[str] | None = None
@@ -84,11 +84,11 @@ class Recipient:
 class Transaction:
     """A mail transaction in progress: from MAIL to the end of the message.
 
-    @ivar reverse_path: the path of MAIL FROM; C{is_null} for C{<>}.
-    @ivar recipients: those that were accepted, in order; LMTP answers after the message in this order.
-    @ivar rejected: how many RCPT commands were refused.
-    @ivar octets: octets of the message so far, as given to the sink.
-    @ivar chunked: whether the message comes by BDAT (RFC 3030).
+    :ivar reverse_path: the path of MAIL FROM; ``is_null`` for ``<>``.
+    :ivar recipients: those that were accepted, in order; LMTP answers after the message in this order.
+    :ivar rejected: how many RCPT commands were refused.
+    :ivar octets: octets of the message so far, as given to the sink.
+    :ivar chunked: whether the message comes by BDAT (RFC 3030).
     """
 
     reverse_path: Path

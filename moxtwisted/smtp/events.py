@@ -1,6 +1,6 @@
 """What the server machine tells its caller.
 
-Each event but L{BodyData} wants an answer: C{machine.send(reply)} with the event's own C{reply} or with another. What
+Each event but ``BodyData`` wants an answer: ``machine.send(reply)`` with the event's own ``reply`` or with another. What
 the answer is decides where the dialogue goes on: a MAIL that was answered with 550 began no transaction.
 """
 
@@ -38,8 +38,8 @@ __all__ = [
 class Event:
     """Something happened that has an answer.
 
-    @ivar verb: the command in upper case, as C{"MAIL"}; empty for the greeting and for lines that are no command.
-    @ivar reply: the answer that the machine proposes.
+    :ivar verb: the command in upper case, as ``"MAIL"``; empty for the greeting and for lines that are no command.
+    :ivar reply: the answer that the machine proposes.
     """
 
     verb: str
@@ -64,14 +64,14 @@ class Hello(Event):
 
 @define
 class StartTLS(Event):
-    """STARTTLS. After a positive answer was written, the caller starts TLS and calls C{machine.tls_started()}."""
+    """STARTTLS. After a positive answer was written, the caller starts TLS and calls ``machine.tls_started()``."""
 
 
 @define
 class AuthStart(Event):
     """AUTH: the caller runs the SASL exchange and answers 334, 235 or 5yz.
 
-    @ivar initial: decoded initial response; C{b""} for C{=}, None when there was none (RFC 4954 section 4).
+    :ivar initial: decoded initial response; ``b""`` for ``=``, None when there was none (RFC 4954 section 4).
     """
 
     mechanism: str
@@ -123,7 +123,7 @@ class ChunkEnd(Event):
 
 @define
 class BodyEnd(Event):
-    """The message is complete. In LMTP the answer is one reply per recipient: C{machine.send_each(replies)}."""
+    """The message is complete. In LMTP the answer is one reply per recipient: ``machine.send_each(replies)``."""
 
     transaction: Transaction
 
@@ -156,7 +156,7 @@ class ExtensionCommand(Event):
 class Refused(Event):
     """A command that cannot be: syntax, sequence, limits; or a message refused while it came.
 
-    @ivar body: whether it ends a message in transfer, so that the sink is to be aborted.
+    :ivar body: whether it ends a message in transfer, so that the sink is to be aborted.
     """
 
     body: bool = False

@@ -1,6 +1,6 @@
 """What EHLO offers, as objects that a host can drop, replace or add to.
 
-An L{Extension} says its line of the EHLO reply, or None where it does not apply, and brings the parameters and commands
+An ``Extension`` says its line of the EHLO reply, or None where it does not apply, and brings the parameters and commands
 that are understood while it is offered::
 
     class Bananas(Extension):
@@ -9,7 +9,7 @@ that are understood while it is offered::
 
     offers = Offers([*standard_extensions(settings), Bananas()])
 
-An offer can also depend on the client's name: override L{Offers.extensions}.
+An offer can also depend on the client's name: override ``Offers.extensions``.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ __all__ = ["Extension", "Facts", "Offer", "Offers", "standard_extensions"]
 class Facts:
     """What an offer may depend on.
 
-    @ivar tls: the TLS of the connection, or None in clear.
-    @ivar tls_available: whether STARTTLS can be done here.
-    @ivar authenticated: whether AUTH succeeded.
-    @ivar name: the argument of EHLO.
-    @ivar now: time of day with zone.
+    :ivar tls: the TLS of the connection, or None in clear.
+    :ivar tls_available: whether STARTTLS can be done here.
+    :ivar authenticated: whether AUTH succeeded.
+    :ivar name: the argument of EHLO.
+    :ivar now: time of day with zone.
     """
 
     tls: TLSInfo | None
@@ -48,8 +48,8 @@ class Facts:
 class Extension:
     """One SMTP service extension (RFC 5321 section 2.2).
 
-    @cvar keyword: the EHLO keyword.
-    @cvar commands: verbs that it adds, with the states that allow them; they come as C{ExtensionCommand}.
+    :cvar keyword: the EHLO keyword.
+    :cvar commands: verbs that it adds, with the states that allow them; they come as ``ExtensionCommand``.
     """
 
     keyword = ""
@@ -79,8 +79,8 @@ class _Standard(Extension):
 class Offer:
     """What one EHLO reply offered, and so what is understood from then on.
 
-    @ivar lines: the lines of the reply behind the host name.
-    @ivar keywords: keyword to its parameters.
+    :ivar lines: the lines of the reply behind the host name.
+    :ivar keywords: keyword to its parameters.
     """
 
     lines: tuple[str, ...] = ()

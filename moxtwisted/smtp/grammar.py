@@ -10,11 +10,11 @@
 Where we take more than the grammar allows, all in one list:
 
   1. white space before CRLF (RFC 5321 section 4.1.1 asks for it);
-  2. C{MAIL FROM: <path>}, one space after the colon (many clients; mox takes it too);
+  2. ``MAIL FROM: <path>``, one space after the colon (many clients; mox takes it too);
   3. several spaces between parameters;
   4. a host name with underscores in EHLO, and on submission any printable argument (clients behind NAT say anything).
 
-Everything else is refused with L{SyntaxRefused}.
+Everything else is refused with ``SyntaxRefused``.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ class SyntaxRefused(MailError):  # noqa: N818  (it is a reply, not a fault of ou
 class ParameterRule:
     """How one parameter of MAIL or RCPT is read.
 
-    @ivar attribute: where it goes in L{MailParameters} or L{RcptParameters}; empty = into C{extra} as it is.
-    @ivar parse: octets of the value (None without C{=}) to the value; raises L{SyntaxRefused}.
+    :ivar attribute: where it goes in ``MailParameters`` or ``RcptParameters``; empty = into ``extra`` as it is.
+    :ivar parse: octets of the value (None without ``=``) to the value; raises ``SyntaxRefused``.
     """
 
     attribute: str
@@ -107,10 +107,10 @@ def split_command(line: bytes) -> tuple[str, bytes]:
 
 
 def split_path(argument: bytes, keyword: bytes) -> tuple[bytes, bytes]:
-    """C{FROM:<path> parameters} into the path with its brackets, and the parameters.
+    """``FROM:<path> parameters`` into the path with its brackets, and the parameters.
 
-    @param keyword: C{b"FROM:"} or C{b"TO:"}.
-    @raise SyntaxRefused: when it is not of that form.
+    :param keyword: ``b"FROM:"`` or ``b"TO:"``.
+    :raise SyntaxRefused: when it is not of that form.
     """
     quick = (_FROM if keyword == b"FROM:" else _TO).match(argument)
     if quick is not None:
@@ -130,9 +130,9 @@ def split_path(argument: bytes, keyword: bytes) -> tuple[bytes, bytes]:
 
 
 def parse_parameters(octets: bytes, rules: Rules) -> dict[str, Any]:
-    """Parameters to keyword arguments of L{MailParameters} or L{RcptParameters}.
+    """Parameters to keyword arguments of ``MailParameters`` or ``RcptParameters``.
 
-    @raise SyntaxRefused: 555 for an unknown one (RFC 5321 section 4.1.1.11), 501 for a bad or repeated one.
+    :raise SyntaxRefused: 555 for an unknown one (RFC 5321 section 4.1.1.11), 501 for a bad or repeated one.
     """
     values: dict[str, Any] = {}
     extra: dict[str, str | None] = {}
@@ -166,7 +166,7 @@ def parse_parameters(octets: bytes, rules: Rules) -> dict[str, Any]:
 def valid_hello_name(name: bytes, *, lenient: bool) -> bool:
     """Whether this may follow EHLO: a domain or an address literal (RFC 5321 section 4.1.1.1).
 
-    @param lenient: any printable word will do (tolerance 4).
+    :param lenient: any printable word will do (tolerance 4).
     """
     if not name or len(name) > 255 or _PRINTABLE.match(name) is None:
         return False
@@ -209,7 +209,7 @@ def decode_xtext(octets: bytes) -> str | None:
 def encode_xtext(text: str) -> bytes:
     """Printable ASCII text to xtext.
 
-    @raise UnicodeEncodeError: for anything beyond ASCII.
+    :raise UnicodeEncodeError: for anything beyond ASCII.
     """
     return b"".join(
         b"+%02X" % c if c in b"+=" or not 0x21 <= c <= 0x7E else bytes((c,)) for c in text.encode("ascii")

@@ -7,7 +7,7 @@
 
     factory = SMTPServerFactory(ServerSettings(hostname="localhost"), WholeMessages(deliver), reactor)
 
-C{deliver} may return a reply, None (accepted), in LMTP a sequence with one for each recipient, or an awaitable of these.
+``deliver`` may return a reply, None (accepted), in LMTP a sequence with one for each recipient, or an awaitable of these.
 """
 
 from __future__ import annotations
@@ -57,41 +57,41 @@ class Handler:
     """Lets everybody send to everybody, and throws the messages away: override what should be otherwise."""
 
     def hello(self, name: str, esmtp: bool) -> Answer:
-        """See L{ISMTPHandler.hello}."""
+        """See ``ISMTPHandler.hello``."""
         return None
 
     def tls_started(self, tls: TLSInfo) -> None:
-        """See L{ISMTPHandler.tls_started}."""
+        """See ``ISMTPHandler.tls_started``."""
 
     def sasl_start(self, mechanism: str, tls: TLSInfo | None) -> Any:
-        """See L{ISMTPHandler.sasl_start}; nobody may log in."""
+        """See ``ISMTPHandler.sasl_start``; nobody may log in."""
         return Reply(535, "5.7.8", "authentication credentials invalid")
 
     def authenticated(self, identity: Success) -> Answer:
-        """See L{ISMTPHandler.authenticated}."""
+        """See ``ISMTPHandler.authenticated``."""
         return None
 
     def mail(self, reverse_path: Path, parameters: MailParameters) -> Answer:
-        """See L{ISMTPHandler.mail}."""
+        """See ``ISMTPHandler.mail``."""
         return None
 
     def rcpt(self, forward_path: Path, parameters: RcptParameters) -> Answer:
-        """See L{ISMTPHandler.rcpt}."""
+        """See ``ISMTPHandler.rcpt``."""
         return None
 
     def data_started(self, transaction: Transaction) -> Any:
-        """See L{ISMTPHandler.data_started}."""
+        """See ``ISMTPHandler.data_started``."""
         return MemorySink(transaction)
 
     def data_done(self, sink: Any) -> Any:
-        """See L{ISMTPHandler.data_done}."""
+        """See ``ISMTPHandler.data_done``."""
         return None
 
     def reset(self) -> None:
-        """See L{ISMTPHandler.reset}."""
+        """See ``ISMTPHandler.reset``."""
 
     def disconnected(self, reason: str) -> None:
-        """See L{ISMTPHandler.disconnected}."""
+        """See ``ISMTPHandler.disconnected``."""
 
 
 class _Whole(Handler):
@@ -104,7 +104,7 @@ class _Whole(Handler):
 
 @implementer(ISMTPHandlerFactory)
 class WholeMessages:
-    """Gives each message to a function, whole: C{deliver(transaction, message)}, the line ends CRLF."""
+    """Gives each message to a function, whole: ``deliver(transaction, message)``, the line ends CRLF."""
 
     def __init__(self, deliver: Callable[[Transaction, bytes], Any]) -> None:
         self._deliver = deliver

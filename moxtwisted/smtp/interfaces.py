@@ -1,6 +1,6 @@
 """What a host gives to an SMTP server: who may speak, who may receive, where the message goes.
 
-For each connection the protocol asks an L{ISMTPHandlerFactory} for an L{ISMTPHandler} and calls it as the dialogue goes::
+For each connection the protocol asks an ``ISMTPHandlerFactory`` for an ``ISMTPHandler`` and calls it as the dialogue goes::
 
     C: (connects)                    factory.connected(peer)            -> handler
     C: EHLO client.example           handler.hello("client.example", True)
@@ -13,8 +13,8 @@ For each connection the protocol asks an L{ISMTPHandlerFactory} for an L{ISMTPHa
     C: QUIT                          handler.disconnected("quit")
 
 Every method that answers a command may return a value at once, or an awaitable of it (a coroutine, a Deferred):
-the protocol then stops reading until the answer is there. A plain return costs nothing more than the call. C{None} means the
-standard positive reply. An exception that is a L{moxtwisted.errors.MailError} becomes its reply; any other is
+the protocol then stops reading until the answer is there. A plain return costs nothing more than the call. ``None`` means the
+standard positive reply. An exception that is a ``moxtwisted.errors.MailError`` becomes its reply; any other is
 logged and becomes 451 4.3.0.
 """
 
@@ -52,7 +52,7 @@ class ISMTPHandlerFactory(Interface):
     def connected(peer: Peer) -> Any:
         """A client connected (after a PROXY header, before the greeting and before implicit TLS).
 
-        @return: an L{ISMTPHandler}, or a L{Reply} of 4yz or 5yz that is sent instead of the greeting (with implicit TLS:
+        :return: an ``ISMTPHandler``, or a ``Reply`` of 4yz or 5yz that is sent instead of the greeting (with implicit TLS:
             nothing is sent) before the connection is closed, or an awaitable of either.
         """
 
@@ -68,7 +68,7 @@ class IMessageSink(Interface):
         """
 
     def abort() -> None:
-        """The message ends incomplete or is refused: forget it. Not called after C{data_done}."""
+        """The message ends incomplete or is refused: forget it. Not called after ``data_done``."""
 
 
 class ISMTPHandler(Interface):
@@ -77,9 +77,9 @@ class ISMTPHandler(Interface):
     def hello(name: str, esmtp: bool) -> Answer:
         """EHLO, HELO or LHLO. Called again after STARTTLS, and whenever the client repeats it.
 
-        @param name: the argument as it came; it is a domain or an address literal by its syntax, or (on submission only)
+        :param name: the argument as it came; it is a domain or an address literal by its syntax, or (on submission only)
             anything else.
-        @param esmtp: whether it was EHLO or LHLO.
+        :param esmtp: whether it was EHLO or LHLO.
         """
 
     def tls_started(tls: TLSInfo) -> None:
@@ -88,16 +88,16 @@ class ISMTPHandler(Interface):
     def sasl_start(mechanism: str, tls: TLSInfo | None) -> Any:
         """AUTH: begin an exchange.
 
-        @param mechanism: one of C{ServerSettings.mechanisms}, upper case.
-        @return: an L{IServerExchange<moxtwisted.sasl.interfaces.IServerExchange>}, or a L{Reply} that refuses, or an
+        :param mechanism: one of ``ServerSettings.mechanisms``, upper case.
+        :return: an ``IServerExchange<moxtwisted.sasl.interfaces.IServerExchange>``, or a ``Reply`` that refuses, or an
             awaitable of either.
         """
 
     def authenticated(identity: Any) -> Answer:
         """The exchange succeeded. A refusal here is the reply to AUTH.
 
-        @param identity: the L{Success<moxtwisted.sasl.outcome.Success>} of the exchange.
-        @return: None for 235 2.7.0.
+        :param identity: the ``Success<moxtwisted.sasl.outcome.Success>`` of the exchange.
+        :return: None for 235 2.7.0.
         """
 
     def mail(reverse_path: Path, parameters: MailParameters) -> Answer:
@@ -109,21 +109,21 @@ class ISMTPHandler(Interface):
     def data_started(transaction: Transaction) -> Any:
         """DATA or the first BDAT.
 
-        @return: an L{IMessageSink}, or a L{Reply} that refuses, or an awaitable of either.
+        :return: an ``IMessageSink``, or a ``Reply`` that refuses, or an awaitable of either.
         """
 
     def data_done(sink: Any) -> Reply | Sequence[Reply | None] | Awaitable[Any] | None:
         """The message is complete. Our positive reply means that it is safe (RFC 5321 section 4.2.5).
 
-        @return: the reply; in LMTP a sequence with one reply per accepted recipient (RFC 2033 section 4.2), or one for all.
+        :return: the reply; in LMTP a sequence with one reply per accepted recipient (RFC 2033 section 4.2), or one for all.
         """
 
     def reset() -> None:
-        """The transaction was dropped: RSET, EHLO, STARTTLS, or a failed message. Not called after C{data_done}."""
+        """The transaction was dropped: RSET, EHLO, STARTTLS, or a failed message. Not called after ``data_done``."""
 
     def disconnected(reason: str) -> None:
-        """The connection is gone; called once, last. C{reason} is one word for the log: C{"quit"}, C{"lost"},
-        C{"timeout"}, C{"refused"}, C{"shutdown"}, C{"tls"}, C{"error"}."""
+        """The connection is gone; called once, last. ``reason`` is one word for the log: ``"quit"``, ``"lost"``,
+        ``"timeout"``, ``"refused"``, ``"shutdown"``, ``"tls"``, ``"error"``."""
 
 
 class ISMTPInterceptor(Interface):
@@ -131,9 +131,9 @@ class ISMTPInterceptor(Interface):
     misbehave, tarpits, rewriting of texts."""
 
     def intercept(event: Event, reply: Reply) -> Answer:
-        """C{event} is about to be answered with C{reply}.
+        """``event`` is about to be answered with ``reply``.
 
-        @return: another reply (a L{moxtwisted.smtp.replies.RawReply} for any octets at all), None to let it pass, or an
+        :return: another reply (a ``moxtwisted.smtp.replies.RawReply`` for any octets at all), None to let it pass, or an
             awaitable of either, which may take its time.
         """
 
@@ -142,8 +142,8 @@ class ISMTPCommandHandler(Interface):
     """A handler that also provides this is asked for the commands that change nothing, and for those of its own extensions."""
 
     def command(verb: str, argument: str) -> Answer:
-        """VRFY, EXPN, HELP, NOOP, or a verb that an L{Extension<moxtwisted.smtp.extensions.Extension>} added.
+        """VRFY, EXPN, HELP, NOOP, or a verb that an ``Extension<moxtwisted.smtp.extensions.Extension>`` added.
 
-        @param argument: what followed the verb, UTF-8; octets that are none are surrogates.
-        @return: None for the standard reply.
+        :param argument: what followed the verb, UTF-8; octets that are none are surrogates.
+        :return: None for the standard reply.
         """

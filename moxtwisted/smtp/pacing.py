@@ -1,6 +1,6 @@
 """Time on a connection: one deadline, and the slow mode that bad clients get. Both run on a clock that is given.
 
-The clock is what Twisted's reactor or C{task.Clock} are: C{seconds()} and C{callLater(seconds, function)}.
+The clock is what Twisted's reactor or ``task.Clock`` are: ``seconds()`` and ``callLater(seconds, function)``.
 """
 
 from __future__ import annotations
@@ -58,10 +58,11 @@ class Drip:
         self, clock: Any, write: Callable[[bytes], None], dry: Callable[[], None], pause: float, total: float
     ) -> None:
         """
-        @param write: sends octets.
-        @param dry: called each time that everything was written.
-        @param pause: seconds between octets.
-        @param total: seconds after which the rest goes out at once.
+
+        :param write: sends octets.
+        :param dry: called each time that everything was written.
+        :param pause: seconds between octets.
+        :param total: seconds after which the rest goes out at once.
         """
         self._clock = clock
         self._write = write

@@ -1,14 +1,14 @@
 """The Twisted server protocol: moves octets and events, starts TLS, keeps the timers, applies back-pressure.
 
-A server in a few lines, C{handlers} being an L{ISMTPHandlerFactory<moxtwisted.smtp.interfaces.ISMTPHandlerFactory>}::
+A server in a few lines, ``handlers`` being an ``ISMTPHandlerFactory<moxtwisted.smtp.interfaces.ISMTPHandlerFactory>``::
 
     factory = SMTPServerFactory(ServerSettings(hostname="mx.example.org"), handlers, reactor)
     TCP4ServerEndpoint(reactor, 25).listen(factory)
 
-With TLS: C{ServerTLS(context_factory)} adds STARTTLS, C{ServerTLS(context_factory, implicit=True)} begins with the handshake (listen
+With TLS: ``ServerTLS(context_factory)`` adds STARTTLS, ``ServerTLS(context_factory, implicit=True)`` begins with the handshake (listen
 on plain TCP all the same: the protocol starts TLS by itself, after the PROXY header if there is one).
 
-All decisions are in L{moxtwisted.smtp.server.ServerMachine} and in the host's handler. Commands that arrive together are
+All decisions are in ``moxtwisted.smtp.server.ServerMachine`` and in the host's handler. Commands that arrive together are
 answered in one write. While an awaitable of the host is pending nothing is read.
 """
 
@@ -49,9 +49,9 @@ _log = Logger()
 class ServerTLS:
     """How a listener does TLS.
 
-    @ivar context_factory: what Twisted's C{startTLS} takes (C{IOpenSSLServerConnectionCreator} or a context factory).
-    @ivar implicit: the handshake comes first; there is no STARTTLS.
-    @ivar inspect: gives the facts of a finished handshake from the pyOpenSSL connection.
+    :ivar context_factory: what Twisted's ``startTLS`` takes (``IOpenSSLServerConnectionCreator`` or a context factory).
+    :ivar implicit: the handshake comes first; there is no STARTTLS.
+    :ivar inspect: gives the facts of a finished handshake from the pyOpenSSL connection.
     """
 
     context_factory: Any
@@ -62,7 +62,7 @@ class ServerTLS:
 class SMTPServerFactory(Factory):
     """Makes the protocols of one listener, and ends them.
 
-    @ivar connections: the connections that are open.
+    :ivar connections: the connections that are open.
     """
 
     noisy = False
@@ -87,7 +87,7 @@ class SMTPServerFactory(Factory):
         self._closing = False
 
     def utc_now(self) -> datetime:
-        """The time of day, by the clock (a reactor's C{seconds()} is the time since 1970)."""
+        """The time of day, by the clock (a reactor's ``seconds()`` is the time since 1970)."""
         return datetime.fromtimestamp(self.clock.seconds(), UTC)
 
     def make_machine(self) -> ServerMachine:
@@ -103,7 +103,7 @@ class SMTPServerFactory(Factory):
         return machine
 
     def buildProtocol(self, addr: object) -> Any:
-        """A protocol, or None (the connection is dropped) after L{shutdown}."""
+        """A protocol, or None (the connection is dropped) after ``shutdown``."""
         if self._closing:
             return None
         protocol = SMTPServerProtocol(self)
@@ -113,7 +113,7 @@ class SMTPServerFactory(Factory):
     def shutdown(self) -> Deferred[None]:
         """End all connections: messages in transfer are finished, all others get 421.
 
-        @return: fires when the last is gone. The caller has stopped listening before.
+        :return: fires when the last is gone. The caller has stopped listening before.
         """
         self._closing = True
         for connection in list(self.connections):
@@ -153,7 +153,7 @@ def _as_deferred(awaitable: Any) -> Deferred[Any]:
 
 @implementer(IHandshakeListener, IPushProducer)
 class SMTPServerProtocol(Protocol):
-    """One connection. Hosts do not call it; they are called through L{ISMTPHandler}."""
+    """One connection. Hosts do not call it; they are called through ``ISMTPHandler``."""
 
     factory: SMTPServerFactory
 
@@ -423,7 +423,7 @@ class SMTPServerProtocol(Protocol):
             self._wait_for_peer()
 
     def stopProducing(self) -> None:
-        """The connection is going away; L{connectionLost} follows."""
+        """The connection is going away; ``connectionLost`` follows."""
 
     def _hold(self, data: bytes) -> None:
         """Slow mode: what was read waits a while, and nothing more is read."""

@@ -28,8 +28,8 @@ class ProxyHeaderError(ValueError):
 class ProxyAddresses:
     """What the header says.
 
-    @ivar source: the client, or None when the proxy speaks for itself (LOCAL, UNKNOWN).
-    @ivar octets: the length of the header.
+    :ivar source: the client, or None when the proxy speaks for itself (LOCAL, UNKNOWN).
+    :ivar octets: the length of the header.
     """
 
     source: IPv4Address | IPv6Address | None
@@ -40,11 +40,11 @@ class ProxyAddresses:
 
 
 def parse_proxy_header(data: bytes, limit: int) -> ProxyAddresses | None:
-    """Read the header at the begin of C{data}.
+    """Read the header at the begin of ``data``.
 
-    @param limit: the most octets a header may have.
-    @return: None when more octets are needed.
-    @raise ProxyHeaderError: when this is none.
+    :param limit: the most octets a header may have.
+    :return: None when more octets are needed.
+    :raise ProxyHeaderError: when this is none.
     """
     if _SIGNATURE.startswith(data[:12]):
         return _version_2(data, limit)

@@ -7,8 +7,8 @@ A reply on the wire (RFC 5321 section 4.2, RFC 2034 for the enhanced code)::
     >>> Reply(250, "", ("mx.example", "PIPELINING")).wire()
     b'250-mx.example\\r\\n250 PIPELINING\\r\\n'
 
-Whoever wants other octets on the wire (a test server, for one) subclasses L{Reply} and overrides L{Reply.wire};
-the machine looks only at C{code} and C{close}.
+Whoever wants other octets on the wire (a test server, for one) subclasses ``Reply`` and overrides ``Reply.wire``;
+the machine looks only at ``code`` and ``close``.
 """
 
 # ruff: noqa: RUF009  (the defaults are frozen values)
@@ -36,12 +36,12 @@ def _text_lines(value: Any) -> tuple[str, ...]:
 class Reply:
     """One reply.
 
-    @ivar code: 200 to 599 (RFC 5321 section 4.2.1).
-    @ivar enhanced: C{"2.1.5"} (RFC 3463), or empty: replies to EHLO/HELO, 220, 221 at greeting, 334, 354 have none (RFC 2034 section 4).
-    @ivar lines: the text, a string or a sequence of lines, without CR, LF; non-ASCII text goes out as UTF-8 and is
-        allowed only in a transaction with SMTPUTF8 (RFC 6531 section 3.6); see L{ascii}.
-    @ivar close: whether the connection ends after this reply. 421 and 221 always close.
-    @ivar slow: whether the connection is in slow mode from here on (see L{moxtwisted.smtp.settings.Timeouts}).
+    :ivar code: 200 to 599 (RFC 5321 section 4.2.1).
+    :ivar enhanced: ``"2.1.5"`` (RFC 3463), or empty: replies to EHLO/HELO, 220, 221 at greeting, 334, 354 have none (RFC 2034 section 4).
+    :ivar lines: the text, a string or a sequence of lines, without CR, LF; non-ASCII text goes out as UTF-8 and is
+        allowed only in a transaction with SMTPUTF8 (RFC 6531 section 3.6); see ``ascii``.
+    :ivar close: whether the connection ends after this reply. 421 and 221 always close.
+    :ivar slow: whether the connection is in slow mode from here on (see ``moxtwisted.smtp.settings.Timeouts``).
     """
 
     code: int
@@ -83,7 +83,7 @@ class Reply:
 class RawReply(Reply):
     """A reply whose octets are given literally: for servers that misbehave on purpose.
 
-    @ivar octets: what goes out instead of an encoded reply; may be empty, malformed, or without line end.
+    :ivar octets: what goes out instead of an encoded reply; may be empty, malformed, or without line end.
     """
 
     octets: bytes = field(default=b"", kw_only=True)
@@ -120,7 +120,7 @@ def _encode(reply: Reply) -> bytes:
 
 
 def reply_for_error(error: MailError) -> Reply:
-    """The reply that a host's L{MailError} stands for; its C{detail} stays inside."""
+    """The reply that a host's ``MailError`` stands for; its ``detail`` stays inside."""
     return Reply(error.reply_code, error.enhanced_code, error.public_text, close=error.reply_code == 421)
 
 
@@ -130,7 +130,7 @@ def _reply(code: int, enhanced: str, text: str, *, close: bool = False) -> Any:
 
 @frozen(kw_only=True)
 class StandardReplies:
-    """What the server machine says by itself; C{attrs.evolve(StandardReplies(), mail_ok=Reply(...))} says it in other words.
+    """What the server machine says by itself; ``attrs.evolve(StandardReplies(), mail_ok=Reply(...))`` says it in other words.
 
     Enhanced codes are those of RFC 3463 and RFC 5248 that fit closest.
     """

@@ -11,11 +11,11 @@ One step of a dialogue::
         else:
             wire += machine.send(event.reply)                # or another reply: the machine goes where that leads
 
-C{next_event} returns None when it needs more octets. Every other event waits for its answer first: pipelined commands are
+``next_event`` returns None when it needs more octets. Every other event waits for its answer first: pipelined commands are
 taken one after the other, so that each is judged in the state that the answer before left behind.
 
-Where to bend it: C{offers} decides what EHLO says, C{replies} what is said otherwise, and a subclass may override any C{_on_verb}
-method or C{check_mail}.
+Where to bend it: ``offers`` decides what EHLO says, ``replies`` what is said otherwise, and a subclass may override any ``_on_verb``
+method or ``check_mail``.
 """
 
 from __future__ import annotations
@@ -72,14 +72,14 @@ _SETTLE: dict[type[Event], str] = {
 class ServerMachine(Commands):
     """One connection, server side.
 
-    @ivar settings: what the listener may.
-    @ivar state: where the dialogue is.
-    @ivar transaction: the mail transaction in progress, or None.
-    @ivar tls: TLS of the connection, or None.
-    @ivar authenticated: whether AUTH succeeded.
-    @ivar hello_name: the argument of the last EHLO/HELO/LHLO, empty before.
-    @ivar esmtp: whether it was EHLO or LHLO.
-    @ivar auth_failures: failed AUTH commands so far.
+    :ivar settings: what the listener may.
+    :ivar state: where the dialogue is.
+    :ivar transaction: the mail transaction in progress, or None.
+    :ivar tls: TLS of the connection, or None.
+    :ivar authenticated: whether AUTH succeeded.
+    :ivar hello_name: the argument of the last EHLO/HELO/LHLO, empty before.
+    :ivar esmtp: whether it was EHLO or LHLO.
+    :ivar auth_failures: failed AUTH commands so far.
     """
 
     # -- events out ------------------------------------------------------------
@@ -87,7 +87,7 @@ class ServerMachine(Commands):
     def next_event(self) -> Event | BodyData | None:
         """What happened next, or None when more octets are needed (or the connection is closed).
 
-        @raise MisuseError: the event before was not answered.
+        :raise MisuseError: the event before was not answered.
         """
         if self._pending is not None:
             raise MisuseError(f"{self._pending.verb or 'the greeting'} is not answered yet")
@@ -118,8 +118,8 @@ class ServerMachine(Commands):
     def send(self, reply: Reply) -> bytes:
         """Answer the last event.
 
-        @return: the octets to send; none for a BDAT command whose chunk is still to come.
-        @raise MisuseError: nothing is to be answered.
+        :return: the octets to send; none for a BDAT command whose chunk is still to come.
+        :raise MisuseError: nothing is to be answered.
         """
         event = self._pending
         if event is None:
@@ -139,9 +139,9 @@ class ServerMachine(Commands):
         return wire
 
     def send_each(self, replies: Sequence[Reply]) -> bytes:
-        """Answer L{BodyEnd} in LMTP: one reply per accepted recipient, in their order (RFC 2033 section 4.2).
+        """Answer ``BodyEnd`` in LMTP: one reply per accepted recipient, in their order (RFC 2033 section 4.2).
 
-        @raise MisuseError: the number is not that of the recipients, or this is not the place.
+        :raise MisuseError: the number is not that of the recipients, or this is not the place.
         """
         event = self._pending
         if not isinstance(event, BodyEnd) or len(replies) != self._replies_due(event):
@@ -156,7 +156,7 @@ class ServerMachine(Commands):
     def close(self, reply: Reply | None = None) -> bytes:
         """End the dialogue from our side, at any moment: nothing is read any more.
 
-        @return: the octets of the reply.
+        :return: the octets of the reply.
         """
         self._pending = None
         self.state = State.CLOSED

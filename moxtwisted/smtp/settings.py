@@ -41,16 +41,16 @@ class BareLineEnds(Enum):
 class Limits:
     """Bounds, all in octets or counts.
 
-    @ivar line_octets: a command line with CRLF. RFC 5321 section 4.5.3.1.4 asks for 512 at least, extensions add; 2048 as mox.
-    @ivar auth_line_octets: a line within AUTH; RFC 4954 section 4 asks for 12288.
-    @ivar recipients: accepted recipients of one transaction; RFC 5321 section 4.5.3.1.8 asks for 100 at least.
-    @ivar bad_transactions: transactions that failed without a good one in between; one more closes the connection (mox).
-    @ivar bad_commands: replies 500 to 504 in one connection; one more closes it.
-    @ivar auth_failures: failed AUTH commands in one connection; one more closes it.
-    @ivar auth_failures_slow: from this failure on the connection is in slow mode.
-    @ivar discard_octets: how much of a message that is too large is read and thrown away, before the connection is
+    :ivar line_octets: a command line with CRLF. RFC 5321 section 4.5.3.1.4 asks for 512 at least, extensions add; 2048 as mox.
+    :ivar auth_line_octets: a line within AUTH; RFC 4954 section 4 asks for 12288.
+    :ivar recipients: accepted recipients of one transaction; RFC 5321 section 4.5.3.1.8 asks for 100 at least.
+    :ivar bad_transactions: transactions that failed without a good one in between; one more closes the connection (mox).
+    :ivar bad_commands: replies 500 to 504 in one connection; one more closes it.
+    :ivar auth_failures: failed AUTH commands in one connection; one more closes it.
+    :ivar auth_failures_slow: from this failure on the connection is in slow mode.
+    :ivar discard_octets: how much of a message that is too large is read and thrown away, before the connection is
         closed instead.
-    @ivar proxy_header_octets: the whole PROXY protocol header (v1: 107; v2 with TLVs may be longer).
+    :ivar proxy_header_octets: the whole PROXY protocol header (v1: 107; v2 with TLVs may be longer).
     """
 
     line_octets: int = 2048
@@ -68,19 +68,19 @@ class Limits:
 class Timeouts:
     """Waits, in seconds.
 
-    @ivar command: the next command. RFC 5321 section 4.5.3.2.7 asks servers for 5 minutes at least; mox takes 30 s.
-    @ivar data_block: the next octets of a message (RFC 5321 section 4.5.3.2.5 has 3 minutes for the client).
-    @ivar data_total: a whole message (mox: 30 minutes).
-    @ivar tls_handshake: from STARTTLS or, for implicit TLS, from the connection, to the end of the handshake.
-    @ivar proxy_header: the whole PROXY protocol header.
-    @ivar handler: an answer of the host; then 451 and close. RFC 5321 section 4.5.3.2.6 has clients wait 10 minutes for the last.
-    @ivar write: a peer that reads nothing for so long is dropped.
-    @ivar shutdown: what a message in transfer gets after C{shutdown()}.
-    @ivar slow_read: the pause before each read in slow mode.
-    @ivar slow_write: the pause before each octet in slow mode.
-    @ivar slow_total: the longest that one reply is stretched in slow mode.
-    @ivar linger: after a refusal that closes: how long we still read (and throw away), so that the refusal is not lost.
-    @ivar auth_failure: the pause before the answer to a failed AUTH grows by so much with each failure after the third.
+    :ivar command: the next command. RFC 5321 section 4.5.3.2.7 asks servers for 5 minutes at least; mox takes 30 s.
+    :ivar data_block: the next octets of a message (RFC 5321 section 4.5.3.2.5 has 3 minutes for the client).
+    :ivar data_total: a whole message (mox: 30 minutes).
+    :ivar tls_handshake: from STARTTLS or, for implicit TLS, from the connection, to the end of the handshake.
+    :ivar proxy_header: the whole PROXY protocol header.
+    :ivar handler: an answer of the host; then 451 and close. RFC 5321 section 4.5.3.2.6 has clients wait 10 minutes for the last.
+    :ivar write: a peer that reads nothing for so long is dropped.
+    :ivar shutdown: what a message in transfer gets after ``shutdown()``.
+    :ivar slow_read: the pause before each read in slow mode.
+    :ivar slow_write: the pause before each octet in slow mode.
+    :ivar slow_total: the longest that one reply is stretched in slow mode.
+    :ivar linger: after a refusal that closes: how long we still read (and throw away), so that the refusal is not lost.
+    :ivar auth_failure: the pause before the answer to a failed AUTH grows by so much with each failure after the third.
     """
 
     command: float = 300.0
@@ -102,22 +102,22 @@ class Timeouts:
 class ServerSettings:
     """Everything a listener needs to know.
 
-    @ivar hostname: our name, in the greeting and in the reply to EHLO.
-    @ivar software: the word after ESMTP in the greeting; give no version to strangers.
-    @ivar mode: MX, submission or LMTP.
-    @ivar size_limit: octets of a message (SIZE, RFC 1870); 0 = no fixed limit.
-    @ivar smtputf8: offer SMTPUTF8 (RFC 6531).
-    @ivar chunking: offer CHUNKING and BINARYMIME (RFC 3030).
-    @ivar dsn: offer DSN (RFC 3461).
-    @ivar requiretls: offer REQUIRETLS under TLS (RFC 8689).
-    @ivar require_starttls: MAIL without TLS gets 530 (RFC 3207 section 4: not for an MX that is published).
-    @ivar auth_without_tls: offer AUTH on a connection in clear.
-    @ivar mechanisms: SASL mechanisms in the order of the EHLO line; empty = no AUTH.
-    @ivar auth_required: MAIL needs AUTH first (530); C{None} = exactly for submission.
-    @ivar future_release_seconds: the longest HOLDFOR (RFC 4865), submission only; 0 = not offered; 60 days as mox.
-    @ivar bare_line_ends: see L{BareLineEnds}.
-    @ivar close_on_first_unknown_command: on port 25, a connection whose first command is no SMTP command is no SMTP client.
-    @ivar proxy_networks: peers that must begin with a PROXY protocol header (v1 or v2); from others it is not understood.
+    :ivar hostname: our name, in the greeting and in the reply to EHLO.
+    :ivar software: the word after ESMTP in the greeting; give no version to strangers.
+    :ivar mode: MX, submission or LMTP.
+    :ivar size_limit: octets of a message (SIZE, RFC 1870); 0 = no fixed limit.
+    :ivar smtputf8: offer SMTPUTF8 (RFC 6531).
+    :ivar chunking: offer CHUNKING and BINARYMIME (RFC 3030).
+    :ivar dsn: offer DSN (RFC 3461).
+    :ivar requiretls: offer REQUIRETLS under TLS (RFC 8689).
+    :ivar require_starttls: MAIL without TLS gets 530 (RFC 3207 section 4: not for an MX that is published).
+    :ivar auth_without_tls: offer AUTH on a connection in clear.
+    :ivar mechanisms: SASL mechanisms in the order of the EHLO line; empty = no AUTH.
+    :ivar auth_required: MAIL needs AUTH first (530); ``None`` = exactly for submission.
+    :ivar future_release_seconds: the longest HOLDFOR (RFC 4865), submission only; 0 = not offered; 60 days as mox.
+    :ivar bare_line_ends: see ``BareLineEnds``.
+    :ivar close_on_first_unknown_command: on port 25, a connection whose first command is no SMTP command is no SMTP client.
+    :ivar proxy_networks: peers that must begin with a PROXY protocol header (v1 or v2); from others it is not understood.
     """
 
     hostname: str

@@ -13,7 +13,7 @@ class IMessageSource(Interface):
     """A message to be sent, read once from its begin to its end."""
 
     def read(octets: int) -> Any:
-        """The next octets, at most so many; C{b""} at the end; or an awaitable of them."""
+        """The next octets, at most so many; ``b""`` at the end; or an awaitable of them."""
 
     def size() -> int | None:
         """Octets of the message, or None when that is not known."""
@@ -40,7 +40,7 @@ class BytesSource:
 
 @implementer(IMessageSource)
 class FileSource:
-    """A message in a binary file, or in anything with C{read(n)}."""
+    """A message in a binary file, or in anything with ``read(n)``."""
 
     def __init__(self, file: Any, size: int | None = None) -> None:
         self._file = file

@@ -7,7 +7,7 @@
     link.say(b"NOOP\\r\\n")                    # b"250 2.0.0 ok\\r\\n"
 
 
-L{MemoryHandlers} keeps to the same interfaces as a real host and may be used as one.
+``MemoryHandlers`` keeps to the same interfaces as a real host and may be used as one.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ class ReceivedMessage:
 
 @implementer(ISMTPHandler)
 class MemoryHandler:
-    """Accepts what C{answers} does not refuse, and writes down what it was told.
+    """Accepts what ``answers`` does not refuse, and writes down what it was told.
 
-    @ivar calls: method names with their arguments, in order.
+    :ivar calls: method names with their arguments, in order.
     """
 
     def __init__(self, owner: MemoryHandlers) -> None:
@@ -105,12 +105,12 @@ class MemoryHandler:
 
 @implementer(ISMTPHandlerFactory)
 class MemoryHandlers:
-    """Makes L{MemoryHandler}s and collects what they receive.
+    """Makes ``MemoryHandler``s and collects what they receive.
 
-    @ivar messages: what was received.
-    @ivar answers: method name to what it answers: a reply, or a function of the method's arguments, which may give an
+    :ivar messages: what was received.
+    :ivar answers: method name to what it answers: a reply, or a function of the method's arguments, which may give an
         awaitable or raise.
-    @ivar handlers: one per connection.
+    :ivar handlers: one per connection.
     """
 
     def __init__(self, **answers: Any) -> None:
@@ -136,11 +136,11 @@ class MemoryHandlers:
 
 
 class MemoryLink:
-    """A server connection without a transport: C{link.say(octets)} gives the octets of the replies.
+    """A server connection without a transport: ``link.say(octets)`` gives the octets of the replies.
 
-    Handlers must answer at once. TLS is a word: C{link.tls = TLSInfo(...)} says what the next handshake yields.
+    Handlers must answer at once. TLS is a word: ``link.tls = TLSInfo(...)`` says what the next handshake yields.
 
-    @ivar ended: why the server closed, or None.
+    :ivar ended: why the server closed, or None.
     """
 
     def __init__(self, settings: ServerSettings, handlers: Any, machine: ServerMachine | None = None) -> None:
@@ -204,7 +204,7 @@ class MemoryLink:
         """Nothing to be slowed."""
 
     def start_tls(self) -> None:
-        """The handshake happens when L{say} is called or returns."""
+        """The handshake happens when ``say`` is called or returns."""
 
     def end(self, why: str) -> None:
         """The server closes."""

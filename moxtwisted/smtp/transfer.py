@@ -1,6 +1,6 @@
 """What both kinds of input have in common in the server machine: the buffer, its lines, and messages in transfer.
 
-L{moxtwisted.smtp.server.ServerMachine} builds on this and knows the commands.
+``moxtwisted.smtp.server.ServerMachine`` builds on this and knows the commands.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class Transfer:
     def _refuse_chunk(self, argument: bytes, reply: Reply, *, body: bool = False) -> Event | BodyData | None:
         """BDAT cannot be: its octets are read and thrown away, then comes the reply (RFC 3030 section 2).
 
-        @param body: whether the transaction is lost too.
+        :param body: whether the transaction is lost too.
         """
         size = parse_chunk_size(argument)
         if size is None:

@@ -31,9 +31,9 @@ __all__ = ["Envelope", "RecipientResult", "Transmission"]
 class Envelope:
     """What is sent, and to whom.
 
-    @ivar reverse_path: the sender; the null path for a DSN.
-    @ivar recipients: at least one.
-    @ivar parameters: C{size} is filled in by the agent where the source knows it; C{body} says what the message has in it.
+    :ivar reverse_path: the sender; the null path for a DSN.
+    :ivar recipients: at least one.
+    :ivar parameters: ``size`` is filled in by the agent where the source knows it; ``body`` says what the message has in it.
     """
 
     reverse_path: Path
@@ -45,11 +45,11 @@ class Envelope:
 class RecipientResult:
     """What became of one recipient.
 
-    @ivar reply: the reply that decided; what we found ourselves has the same form.
-    @ivar stage: the verb that it answers (C{"MAIL"}, C{"RCPT"}, C{"DATA"}, C{"."} for the message itself, C{"BDAT"}, C{""}
-        for the greeting ...), or C{"CONNECT"}, C{"TLS"}, C{"LOCAL"} for what we found ourselves.
-    @ivar uncertain: the connection was lost after the message went out and before the reply: it may have arrived.
-    @ivar dsn: whether the next server took over the duty to report (RFC 3461 section 5.2.2).
+    :ivar reply: the reply that decided; what we found ourselves has the same form.
+    :ivar stage: the verb that it answers (``"MAIL"``, ``"RCPT"``, ``"DATA"``, ``"."`` for the message itself, ``"BDAT"``, ``""``
+        for the greeting ...), or ``"CONNECT"``, ``"TLS"``, ``"LOCAL"`` for what we found ourselves.
+    :ivar uncertain: the connection was lost after the message went out and before the reply: it may have arrived.
+    :ivar dsn: whether the next server took over the duty to report (RFC 3461 section 5.2.2).
     """
 
     recipient: Recipient
@@ -87,9 +87,9 @@ class _Fate:
 class Transmission:
     """One transaction.
 
-    @ivar body_due: the message is to be sent now.
-    @ivar chunked: with BDAT: blocks are passed to L{chunk} instead of L{encode}.
-    @ivar done: no reply is due any more and every recipient has its result.
+    :ivar body_due: the message is to be sent now.
+    :ivar chunked: with BDAT: blocks are passed to ``chunk`` instead of ``encode``.
+    :ivar done: no reply is due any more and every recipient has its result.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class Transmission:
         return None
 
     def start(self) -> bytes:
-        """The first octets; none when the server cannot carry the message: then it is L{done}."""
+        """The first octets; none when the server cannot carry the message: then it is ``done``."""
         obstacle = self.obstacle()
         if obstacle is not None:
             self.abandon(obstacle, "LOCAL")
@@ -177,7 +177,7 @@ class Transmission:
     def replied(self, event: Replied) -> bytes:
         """Take a reply of this transaction.
 
-        @return: what is to be sent next; then look at C{body_due} and C{done}.
+        :return: what is to be sent next; then look at ``body_due`` and ``done``.
         """
         verb, reply = event.command.verb, event.reply
         if verb == "BDAT" and event.command is not self._final:

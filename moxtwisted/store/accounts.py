@@ -1,6 +1,6 @@
 """One open account: its database, its writer's ledger, and what its sessions share in memory.
 
-Changes become jobs of the account's writer (L{moxtwisted.store.messages}, L{moxtwisted.store.mailboxes}); all that
+Changes become jobs of the account's writer (``moxtwisted.store.messages``, ``moxtwisted.store.mailboxes``); all that
 can be made ready before is made ready here. Reading uses the reader connection, in the reactor's thread.
 """
 
@@ -90,7 +90,7 @@ def _raw(flags: MessageFlags) -> RawFlags:
 
 @implementer(IAccount)
 class Account:
-    """See L{IAccount}. Made by the store.
+    """See ``IAccount``. Made by the store.
 
     :param clock: for callLater.
     :param seconds: the time of day.

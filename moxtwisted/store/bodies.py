@@ -1,6 +1,6 @@
 """Message bodies: how their octets are cut, compressed and read back.
 
-A body is a row of `body` and chunks of L{CHUNK_OCTETS} (the last one shorter), each compressed by itself so that any
+A body is a row of ``body`` and chunks of ``CHUNK_OCTETS`` (the last one shorter), each compressed by itself so that any
 part of a large message can be read without the rest. The chunk's codec says how to get its octets back::
 
     codec, data = encode(octets)

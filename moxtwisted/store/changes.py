@@ -1,7 +1,7 @@
 """What sessions see of an account: mailbox states in memory, and queues of changes.
 
-A L{MailboxState} is loaded by the first session that wants it and shared by all. After each commit the reactor applies
-the L{Delta}s of the commit to it; a state that was loaded between the commit and its report knows that by the modseq,
+A ``MailboxState`` is loaded by the first session that wants it and shared by all. After each commit the reactor applies
+the ``Delta``s of the commit to it; a state that was loaded between the commit and its report knows that by the modseq,
 and takes nothing twice. A session remembers the ``version`` that it has told its client::
 
     seen = state.version
@@ -57,7 +57,7 @@ class _Entry:
 @implementer(IMailboxState)
 @define(eq=False)
 class MailboxState:
-    """One mailbox in memory; see L{IMailboxState}."""
+    """One mailbox in memory; see ``IMailboxState``."""
 
     id: int
     name: str
@@ -110,7 +110,7 @@ class MailboxState:
     # -- applying ----------------------------------------------------------------------------------------------
 
     def apply(self, delta: Delta) -> bool:
-        """Take in a committed change; False when it was known. Listeners are called by `tell`."""
+        """Take in a committed change; False when it was known. Listeners are called by ``tell``."""
         if delta.modseq <= self.highestmodseq:
             return False
         before = self.uidnext

@@ -1,6 +1,6 @@
 """SQLite databases as the store uses them: encrypted, in WAL mode, migrated, each with one writer and one reader.
 
-A L{Database} is a file and its two connections::
+A ``Database`` is a file and its two connections::
 
     database = Database.open(path, key, schema="account")    # KeyRefusedError: another key, nothing was touched
     database.reader.execute("SELECT count(*) FROM message").get

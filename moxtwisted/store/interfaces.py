@@ -30,7 +30,7 @@ from moxtwisted.message.products import Rendered
 
 
 class Column(enum.IntFlag):
-    """Which facts L{IAccount.rows} returns; the tuple has them in the order of the bits, the uid first."""
+    """Which facts ``IAccount.rows`` returns; the tuple has them in the order of the bits, the uid first."""
 
     SIZE = 1  # int, octets, prefix included
     INTERNALDATE = 2  # int, seconds UTC
@@ -187,7 +187,7 @@ class IStagedMessage(Interface):
         """(codec, data) of the chunks as the store keeps them; may be called from any thread, and more than once."""
 
     def close() -> None:
-        """Give the memory and the file back; idempotent. Not before every `add` of it was answered."""
+        """Give the memory and the file back; idempotent. Not before every ``add`` of it was answered."""
 
 
 class IMailboxState(Interface):
@@ -339,7 +339,7 @@ class IAccount(Interface):
         """(octets used, messages, quota in octets or None)."""
 
     def set_quota(octets: int | None) -> None:
-        """The limit that `add` and `copy` keep, from the configuration."""
+        """The limit that ``add`` and ``copy`` keep, from the configuration."""
 
     def secret(name: str) -> bytes | None:
         """A kept secret (password verifiers), as given."""

@@ -1,7 +1,7 @@
 """The writer's side of one account: its counters in memory, one transaction at a time.
 
-All of it runs in the account's writer thread (but L{Ledger.committed}). Jobs are functions in L{messages} and
-L{mailboxes} that change the database and this ledger together::
+All of it runs in the account's writer thread (but ``Ledger.committed``). Jobs are functions in ``messages`` and
+``mailboxes`` that change the database and this ledger together::
 
     def job(ledger):
         record = ledger.mailbox(mailbox)           # MailboxMissingError
@@ -12,7 +12,7 @@ L{mailboxes} that change the database and this ledger together::
         ledger.expunged(record, modseq, uids)
 
 At the end of a transaction the changed records are written once, however many jobs changed them, and what happened
-goes to the reactor as L{Delta}s. After a rollback the ledger is read again from the database.
+goes to the reactor as ``Delta``s. After a rollback the ledger is read again from the database.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _PENDING_OCTETS: Final = 1 << 20
 
 @define(eq=False)
 class MailboxRecord:
-    """A row of `mailbox`, in the order of its columns."""
+    """A row of ``mailbox``, in the order of its columns."""
 
     id: int
     name: str
@@ -107,7 +107,7 @@ class Report:
 
 
 class Ledger:
-    """Counters, pending rows and changes of an account; a L{moxtwisted.store.writer.Unit}.
+    """Counters, pending rows and changes of an account; a ``moxtwisted.store.writer.Unit``.
 
     :ivar quota: octets, or None; set by the reactor's thread.
     :ivar mailboxes: by id.
@@ -222,7 +222,7 @@ class Ledger:
     # -- numbers -----------------------------------------------------------------------------------------------
 
     def set_setting(self, key: str, value: int | str | bytes) -> None:
-        """Write a row of `setting`."""
+        """Write a row of ``setting``."""
         self.connection.execute(
             "INSERT INTO setting (key, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
             (key, value),
@@ -321,13 +321,13 @@ class Ledger:
     # -- pending rows ------------------------------------------------------------------------------------------
 
     def insert_message(self, row: tuple[Any, ...]) -> None:
-        """Have a row of `message` written, with its neighbours."""
+        """Have a row of ``message`` written, with its neighbours."""
         self._message_rows.append(row)
         if len(self._message_rows) >= _PENDING_ROWS:
             self.flush()
 
     def insert_chunk(self, identifier: int, codec: int, data: bytes) -> None:
-        """Have a row of `chunk` written, with its neighbours."""
+        """Have a row of ``chunk`` written, with its neighbours."""
         self._chunk_rows.append((identifier, codec, data))
         self._pending_octets += len(data)
         if self._pending_octets > _PENDING_OCTETS or len(self._chunk_rows) >= _PENDING_ROWS:

@@ -1,7 +1,7 @@
 """What the writer does to messages: add, change flags, copy, move, expunge.
 
-Each function is a job's work: it runs inside the writer's transaction, raises a L{MailError} only before it changed
-anything, and tells the L{Ledger} what happened. Many UIDs are handled by few statements that take them as an array
+Each function is a job's work: it runs inside the writer's transaction, raises a ``MailError`` only before it changed
+anything, and tells the ``Ledger`` what happened. Many UIDs are handled by few statements that take them as an array
 (``carray``), so that changing 10,000 messages is no loop over SQL.
 """
 
@@ -211,7 +211,7 @@ def _rows(ledger: Ledger, mailbox: int, uids: Sequence[int] | None, where: str =
 
 
 def _enter(ledger: Ledger, rows: Sequence[tuple[Any, ...]], record: MailboxRecord, modseq: int) -> range:
-    """Put these rows (as `_rows` gives them) into a mailbox; their UIDs there."""
+    """Put these rows (as ``_rows`` gives them) into a mailbox; their UIDs there."""
     now = int(ledger.seconds())
     first = ledger.take_uids(record, len(rows))
     for uid, (_, bits, keywords, size, internaldate, body) in enumerate(rows, first):

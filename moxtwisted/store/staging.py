@@ -97,7 +97,7 @@ class _Sealed:
 
 @implementer(IStaging)
 class Staging:
-    """Takes octets in; see L{IStaging}."""
+    """Takes octets in; see ``IStaging``."""
 
     def __init__(self, directory: Path, entropy: Callable[[int], bytes]) -> None:
         self._directory = directory
@@ -151,7 +151,7 @@ class Staging:
 @implementer(IStagedMessage)
 @define(eq=False)
 class Staged:
-    """Octets that wait to be added; see L{IStagedMessage}."""
+    """Octets that wait to be added; see ``IStagedMessage``."""
 
     size: int
     _octets: _Octets

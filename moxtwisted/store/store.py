@@ -3,7 +3,7 @@
 ::
 
     data/lock             held by the process that uses the store
-    data/key-check        which key it is written with (L{moxtwisted.store.keys})
+    data/key-check        which key it is written with (``moxtwisted.store.keys``)
     data/accounts/me.db   one account
     data/tmp/             unnamed files of large messages on their way in
 
@@ -57,7 +57,7 @@ def _file_name(account: str) -> str:
 
 @implementer(IStore)
 class Store:
-    """See L{IStore}; open it with L{Store.open}."""
+    """See ``IStore``; open it with ``Store.open``."""
 
     def __init__(
         self,
@@ -169,7 +169,7 @@ class Store:
             del self._kept[name]
 
     def refresh_quotas(self) -> None:
-        """Ask `quota_of` again for the accounts that are open."""
+        """Ask ``quota_of`` again for the accounts that are open."""
         for name, account in list(self._open.items()):
             account.set_quota(self.quota_of(name))
 

@@ -25,7 +25,7 @@ _MAX_REFERENCES: Final = 50
 
 
 class Threadable(Protocol):
-    """What counts of a message; `message.products.Rendered` has it. Ids are without angle brackets."""
+    """What counts of a message; ``message.products.Rendered`` has it. Ids are without angle brackets."""
 
     @property
     def message_id(self) -> str: ...

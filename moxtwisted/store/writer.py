@@ -1,17 +1,17 @@
 """Group commit: a few threads, each writing the databases that are pinned to it.
 
-Whoever wants to change a database hands a job to its L{Lane} and gets a Deferred::
+Whoever wants to change a database hands a job to its ``Lane`` and gets a Deferred::
 
     lane = pool.lane(ledger)
     added = await lane.submit(lambda: add(ledger, prepared))     # fires after COMMIT returned
 
 A writer thread takes everything that queued up while it was committing, puts all jobs of one database into one
 transaction, commits, and reports to the reactor; there is no artificial delay, so one job alone is one commit at once.
-A job that refuses with a L{MailError} before it changed anything only gets its own answer. When anything else goes
+A job that refuses with a ``MailError`` before it changed anything only gets its own answer. When anything else goes
 wrong the transaction is rolled back and its jobs run again, each in a transaction of its own, so that one cannot spoil
 the others. Jobs must therefore be repeatable: what they change outside the database is the ledger's, which reloads.
 
-Jobs handed to L{Lane.idle} run in small slices when nothing else waits.
+Jobs handed to ``Lane.idle`` run in small slices when nothing else waits.
 
 With ``threads=0`` everything happens in the caller at once: for tests and for tools without a reactor.
 """
@@ -73,7 +73,7 @@ class Unit(Protocol):
         """Forget the transaction; back to what is on disk."""
 
     def committed(self, report: Any) -> None:
-        """In the reactor's thread: what `commit` returned, before the jobs' answers."""
+        """In the reactor's thread: what ``commit`` returned, before the jobs' answers."""
 
 
 def translated(error: BaseException) -> BaseException:

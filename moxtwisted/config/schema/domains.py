@@ -60,7 +60,7 @@ class Destination(ConfigStruct, frozen=True, kw_only=True):
 
 
 class Account(ConfigStruct, frozen=True, kw_only=True):
-    """Somebody who gets mail. The password is not here but with the mail: `moxmail setpassword`."""
+    """Somebody who gets mail. The password is not here but with the mail: ``moxmail setpassword``."""
 
     domain: Annotated[
         str, Meta(min_length=1, description="The domain it belongs to.", examples=["example.org"])

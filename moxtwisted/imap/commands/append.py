@@ -26,7 +26,7 @@ __all__ = ["Appending", "append"]
 class Appending:
     """The messages of one APPEND as they come in.
 
-    @ivar failure: why one of them could not be taken; the command is answered with it at its end.
+    :ivar failure: why one of them could not be taken; the command is answered with it at its end.
     """
 
     mailbox: str
@@ -36,7 +36,7 @@ class Appending:
     def announced(self, connection: Connection, message: AppendMessage) -> None:
         """A message is announced.
 
-        @raise RefusalError: when it shall not be sent.
+        :raise RefusalError: when it shall not be sent.
         """
         flags = parse_flags(message.flags)
         if message.size_octets == 0:

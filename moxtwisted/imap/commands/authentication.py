@@ -81,7 +81,7 @@ def responded(connection: Connection, data: bytes) -> tuple[bytes, Any]:
 
 
 def cancelled(connection: Connection) -> tuple[bytes, Any]:
-    """The client gave up with C{*}, or sent what is not base64."""
+    """The client gave up with ``*``, or sent what is not base64."""
     tag, exchange = connection.current_exchange()
     return tag, _abort(connection, exchange)
 

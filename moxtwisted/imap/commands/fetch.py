@@ -94,7 +94,7 @@ def _vanished(box: Selected, command: Fetch) -> Iterator[bytes]:
 
 
 def _missing(wanted: SequenceSet, there: Sequence[int], last: int) -> list[tuple[int, int]]:
-    """Inclusive ranges of wanted numbers up to C{last} that are not there."""
+    """Inclusive ranges of wanted numbers up to ``last`` that are not there."""
     found = []
     for low, high in sorted(wanted.ranges):
         end = min(high or last, last)
@@ -110,7 +110,7 @@ def _missing(wanted: SequenceSet, there: Sequence[int], last: int) -> list[tuple
 
 
 def _changed(box: Selected, ranges: _Ranges, since: int) -> _Ranges:
-    """Positions of messages whose modseq is above C{since}."""
+    """Positions of messages whose modseq is above ``since``."""
     view, live = box.view, box.view.live
     modseqs: Sequence[int] = live.modseqs
     if not view.current:
@@ -153,7 +153,7 @@ def _pieces(
 
 
 def _cut(ranges: _Ranges, size: int) -> Iterator[Sequence[int]]:
-    """The positions, C{size} at a time."""
+    """The positions, ``size`` at a time."""
     waiting: list[int] = []
     for start, stop in ranges:
         if stop - start >= size and not waiting:

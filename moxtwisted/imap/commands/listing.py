@@ -140,7 +140,7 @@ def _matching(connection: Connection, command: List) -> Iterable[_Entry]:
 
 
 def lsub(connection: Connection, command: Lsub) -> Answer:
-    r"""LSUB. A parent of subscribed names that C{%} stops at is told with \NoSelect (RFC 3501 section 6.3.9)."""
+    r"""LSUB. A parent of subscribed names that ``%`` stops at is told with \NoSelect (RFC 3501 section 6.3.9)."""
     if not command.pattern:
         connection.out.append(b'* LSUB (\\NoSelect) "/" ""\r\n')
         return None

@@ -136,7 +136,7 @@ def _vanished(mailbox: ISelectedMailbox, known: QResync) -> Sequence[tuple[int, 
 
 
 def _gaps(uids: Sequence[int], low: int, end: int) -> list[tuple[int, int]]:
-    """Inclusive ranges of what lies between the UIDs, from C{low} to below C{end}."""
+    """Inclusive ranges of what lies between the UIDs, from ``low`` to below ``end``."""
     gaps = []
     for uid in uids:
         if uid > low:

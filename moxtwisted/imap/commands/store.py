@@ -37,7 +37,7 @@ _CHANGE: Final[dict[str, Callable[[MessageFlags, MessageFlags], MessageFlags]]] 
 def parse_flags(names: Sequence[str]) -> MessageFlags:
     r"""The flags that a client gave.
 
-    @raise RefusalError: BAD for a system flag that does not exist or cannot be set.
+    :raise RefusalError: BAD for a system flag that does not exist or cannot be set.
     """
     # RFC 3501 section 2.3.2: \Recent cannot be set; old clients send it back in APPEND and STORE, where it is without effect.
     kept = [name for name in names if name.lower() != "\\recent"]
@@ -90,7 +90,7 @@ def _believed(box: Selected, uids: Sequence[int]) -> dict[int, MessageFlags]:
 
 
 def _answer(connection: Connection, command: Store, positions: Sequence[int], done: Stored) -> None:
-    """Untagged FETCH responses; C{positions} are in the mailbox."""
+    """Untagged FETCH responses; ``positions`` are in the mailbox."""
     if command.silent and not connection.condstore:
         return
     box = connection.box

@@ -27,7 +27,7 @@ _HELD_BACK: Final = 4096
 def decoded(pieces: Iterable[bytes], encoding: str) -> Iterator[bytes]:
     """The octets without their encoding, as far as it is in order.
 
-    @param encoding: one of L{ENCODINGS}.
+    :param encoding: one of ``ENCODINGS``.
     """
     if encoding == "base64":
         return _base64(pieces)

@@ -1,10 +1,10 @@
 r"""The commands of a client, one frozen class each.
 
-C{tag} is the octets to send back. Arguments are decoded: mailbox names are C{str} without modified UTF-7 (and
-``INBOX`` in that spelling whatever the client's), flags C{str} with the case of system flags put right, dates
-C{datetime}. C{name} is the command's word; the UID forms of COPY, FETCH, MOVE, SEARCH and STORE are the same
+``tag`` is the octets to send back. Arguments are decoded: mailbox names are ``str`` without modified UTF-7 (and
+``INBOX`` in that spelling whatever the client's), flags ``str`` with the case of system flags put right, dates
+``datetime``. ``name`` is the command's word; the UID forms of COPY, FETCH, MOVE, SEARCH and STORE are the same
 class
-with C{uid=True}::
+with ``uid=True``::
 
     a7 UID STORE 5:9 +FLAGS.SILENT (\seen)
       -> Store(tag=b"a7", numbers=SequenceSet(((5, 9),)), mode=StoreMode.ADD, flags=("\Seen",),
@@ -70,8 +70,8 @@ __all__ = [
 class Command:
     """Base of all commands.
 
-    @ivar tag: the client's tag, to be echoed.
-    @cvar name: the command's word in upper case, ``"UID EXPUNGE"`` for that one.
+    :ivar tag: the client's tag, to be echoed.
+    :cvar name: the command's word in upper case, ``"UID EXPUNGE"`` for that one.
     """
 
     tag: bytes
@@ -106,8 +106,8 @@ class Logout(Command):
 class Id(Command):
     """ID (RFC 2971).
 
-    @ivar parameters: (field, value) pairs in the client's order, at most 30; C{None} for ``ID NIL``. A value
-        is C{None} for NIL.
+    :ivar parameters: (field, value) pairs in the client's order, at most 30; ``None`` for ``ID NIL``. A value
+        is ``None`` for NIL.
     """
 
     parameters: tuple[tuple[str, str | None], ...] | None = None
@@ -119,7 +119,7 @@ class Id(Command):
 
 @frozen
 class StartTLS(Command):
-    """STARTTLS. What the reader has buffered behind it must be refused (C{CommandReader.buffered_octets})."""
+    """STARTTLS. What the reader has buffered behind it must be refused (``CommandReader.buffered_octets``)."""
 
     name = "STARTTLS"
 
@@ -128,8 +128,8 @@ class StartTLS(Command):
 class Login(Command):
     """LOGIN.
 
-    @ivar username: decoded from UTF-8.
-    @ivar password: decoded from UTF-8; not part of C{repr}.
+    :ivar username: decoded from UTF-8.
+    :ivar password: decoded from UTF-8; not part of ``repr``.
     """
 
     username: str
@@ -139,12 +139,12 @@ class Login(Command):
 
 @frozen
 class Authenticate(Command):
-    """AUTHENTICATE. Whoever handles it calls C{CommandReader.expect_sasl} for each further response of the
+    """AUTHENTICATE. Whoever handles it calls ``CommandReader.expect_sasl`` for each further response of the
     client.
 
-    @ivar mechanism: in upper case.
-    @ivar initial_response: decoded from base64, empty for ``=``; C{None} when there is none (RFC 4959). Not
-        part of C{repr}.
+    :ivar mechanism: in upper case.
+    :ivar initial_response: decoded from base64, empty for ``=``; ``None`` when there is none (RFC 4959). Not
+        part of ``repr``.
     """
 
     mechanism: str
@@ -159,7 +159,7 @@ class Authenticate(Command):
 class Enable(Command):
     """ENABLE (RFC 5161).
 
-    @ivar capabilities: in upper case, in the client's order, known or not.
+    :ivar capabilities: in upper case, in the client's order, known or not.
     """
 
     capabilities: tuple[str, ...]
@@ -170,11 +170,11 @@ class Enable(Command):
 class QResync:
     """The QRESYNC parameter of SELECT (RFC 7162 section 3.2.5).
 
-    @ivar uidvalidity: the last known one.
-    @ivar modseq: the last known one, at least 1.
-    @ivar known_uids: the UIDs the client has, without ``*`` and ``$``; C{None} for all.
-    @ivar match: sequence numbers and the UIDs that belonged to them, both ascending and equally many, or
-        C{None}.
+    :ivar uidvalidity: the last known one.
+    :ivar modseq: the last known one, at least 1.
+    :ivar known_uids: the UIDs the client has, without ``*`` and ``$``; ``None`` for all.
+    :ivar match: sequence numbers and the UIDs that belonged to them, both ascending and equally many, or
+        ``None``.
     """
 
     uidvalidity: int
@@ -187,8 +187,8 @@ class QResync:
 class Select(Command):
     """SELECT and EXAMINE.
 
-    @ivar examine: whether the mailbox is to be opened read-only (EXAMINE).
-    @ivar condstore: whether the parameter CONDSTORE was given (RFC 7162 section 3.1.8).
+    :ivar examine: whether the mailbox is to be opened read-only (EXAMINE).
+    :ivar condstore: whether the parameter CONDSTORE was given (RFC 7162 section 3.1.8).
     """
 
     mailbox: str
@@ -202,10 +202,10 @@ class Select(Command):
 class Create(Command):
     r"""CREATE.
 
-    @ivar mailbox: as given: a trailing hierarchy separator only says that names below it will follow (RFC
+    :ivar mailbox: as given: a trailing hierarchy separator only says that names below it will follow (RFC
         9051 section 6.3.4).
-    @ivar use: special-use attributes as ``"\Sent"`` (RFC 6154 section 3), known ones in that spelling;
-        C{None} without USE.
+    :ivar use: special-use attributes as ``"\Sent"`` (RFC 6154 section 3), known ones in that spelling;
+        ``None`` without USE.
     """
 
     mailbox: str
@@ -283,13 +283,13 @@ class ListReturn(Enum):
 class List(Command):
     """LIST.
 
-    @ivar reference: decoded.
-    @ivar patterns: decoded, with their ``*`` and ``%``; one or more. The one pattern ``""`` asks for the
+    :ivar reference: decoded.
+    :ivar patterns: decoded, with their ``*`` and ``%``; one or more. The one pattern ``""`` asks for the
         separator.
-    @ivar selection: RECURSIVEMATCH only together with another one.
-    @ivar returns: return options; STATUS is in C{status}.
-    @ivar status: items of the return option STATUS (RFC 5819) in the client's order, or empty.
-    @ivar extended: whether any syntax of RFC 5258 was used; a plain LIST wants CHILDREN information as well
+    :ivar selection: RECURSIVEMATCH only together with another one.
+    :ivar returns: return options; STATUS is in ``status``.
+    :ivar status: items of the return option STATUS (RFC 5819) in the client's order, or empty.
+    :ivar extended: whether any syntax of RFC 5258 was used; a plain LIST wants CHILDREN information as well
         under IMAP4rev2.
     """
 
@@ -322,7 +322,7 @@ class Namespace(Command):
 class Status(Command):
     """STATUS.
 
-    @ivar items: in the client's order, without repetitions.
+    :ivar items: in the client's order, without repetitions.
     """
 
     mailbox: str
@@ -334,18 +334,18 @@ class Status(Command):
 class AppendMessage:
     """One message of APPEND, announced before its octets.
 
-    The reader waits after it for C{CommandReader.accept_message} or C{CommandReader.refuse_message}.
+    The reader waits after it for ``CommandReader.accept_message`` or ``CommandReader.refuse_message``.
 
-    @ivar tag: the tag of the APPEND.
-    @ivar mailbox: where it shall go (the same for all messages of one APPEND).
-    @ivar flags: system flags and keywords, in the client's order.
-    @ivar received: the date-time given, aware of its zone, or C{None}: now.
-    @ivar size_octets: how many octets follow. 0 cancels a MULTIAPPEND (RFC 3502 section 3).
-    @ivar binary: whether it is a literal8: may contain NUL (RFC 3516), or wrapped in UTF8 (…).
-    @ivar utf8: whether it came as ``UTF8 (~{…})`` (RFC 9755 section 4).
-    @ivar synchronising: whether the client waits for a continuation; otherwise the octets come whether
+    :ivar tag: the tag of the APPEND.
+    :ivar mailbox: where it shall go (the same for all messages of one APPEND).
+    :ivar flags: system flags and keywords, in the client's order.
+    :ivar received: the date-time given, aware of its zone, or ``None``: now.
+    :ivar size_octets: how many octets follow. 0 cancels a MULTIAPPEND (RFC 3502 section 3).
+    :ivar binary: whether it is a literal8: may contain NUL (RFC 3516), or wrapped in UTF8 (…).
+    :ivar utf8: whether it came as ``UTF8 (~{…})`` (RFC 9755 section 4).
+    :ivar synchronising: whether the client waits for a continuation; otherwise the octets come whether
         wanted or not.
-    @ivar index: 0 for the first message of the command, 1 for the second (MULTIAPPEND), …
+    :ivar index: 0 for the first message of the command, 1 for the second (MULTIAPPEND), …
     """
 
     tag: bytes
@@ -363,7 +363,7 @@ class AppendMessage:
 class Append(Command):
     """APPEND, after the last octet: all messages were handed out and may be committed.
 
-    @ivar messages: what was announced, in order; one or more.
+    :ivar messages: what was announced, in order; one or more.
     """
 
     mailbox: str
@@ -373,7 +373,7 @@ class Append(Command):
 
 @frozen
 class Idle(Command):
-    """IDLE (RFC 2177). Whoever grants it calls C{CommandReader.expect_done}."""
+    """IDLE (RFC 2177). Whoever grants it calls ``CommandReader.expect_done``."""
 
     name = "IDLE"
 
@@ -382,7 +382,7 @@ class Idle(Command):
 class Done(Command):
     """DONE, the end of IDLE.
 
-    @ivar tag: the tag of the IDLE.
+    :ivar tag: the tag of the IDLE.
     """
 
     name = "DONE"
@@ -423,7 +423,7 @@ class Expunge(Command):
 class UIDExpunge(Command):
     """UID EXPUNGE (RFC 4315 section 2.1).
 
-    @ivar numbers: UIDs.
+    :ivar numbers: UIDs.
     """
 
     numbers: SequenceSet
@@ -444,14 +444,14 @@ class SearchReturn(Enum):
 class Search(Command):
     """SEARCH and UID SEARCH.
 
-    @ivar key: the program; L{moxtwisted.imap.wire.searchkeys.And} when it has several keys.
-    @ivar returns: result options; ``RETURN ()`` is C{{ALL}} (RFC 9051 section 6.4.4). C{None} without
+    :ivar key: the program; ``moxtwisted.imap.wire.searchkeys.And`` when it has several keys.
+    :ivar returns: result options; ``RETURN ()`` is ``{ALL}`` (RFC 9051 section 6.4.4). ``None`` without
         RETURN, when an
         IMAP4rev1 client wants the untagged SEARCH response.
-    @ivar charset: as given, in upper case (``"UTF-8"`` or ``"US-ASCII"``; others were refused), or C{None}.
+    :ivar charset: as given, in upper case (``"UTF-8"`` or ``"US-ASCII"``; others were refused), or ``None``.
         After
-        UTF8=ACCEPT it must be C{None} (RFC 9755 section 3), which the server checks.
-    @ivar uid: whether UIDs shall be answered.
+        UTF8=ACCEPT it must be ``None`` (RFC 9755 section 3), which the server checks.
+    :ivar uid: whether UIDs shall be answered.
     """
 
     key: SearchKey
@@ -465,10 +465,10 @@ class Search(Command):
 class Fetch(Command):
     """FETCH and UID FETCH.
 
-    @ivar attributes: data items in the client's order, macros expanded, one or more. UID FETCH does not add
+    :ivar attributes: data items in the client's order, macros expanded, one or more. UID FETCH does not add
         UID by itself.
-    @ivar changed_since: CHANGEDSINCE (RFC 7162 section 3.1.4.1), at least 1, or C{None}.
-    @ivar vanished: VANISHED (RFC 7162 section 3.2.6): only with C{changed_since} and C{uid}.
+    :ivar changed_since: CHANGEDSINCE (RFC 7162 section 3.1.4.1), at least 1, or ``None``.
+    :ivar vanished: VANISHED (RFC 7162 section 3.2.6): only with ``changed_since`` and ``uid``.
     """
 
     numbers: SequenceSet
@@ -491,9 +491,9 @@ class StoreMode(Enum):
 class Store(Command):
     """STORE and UID STORE.
 
-    @ivar flags: in the client's order, without repetitions; may be empty.
-    @ivar silent: whether ``.SILENT`` was given.
-    @ivar unchanged_since: UNCHANGEDSINCE (RFC 7162 section 3.1.3), may be 0, or C{None}.
+    :ivar flags: in the client's order, without repetitions; may be empty.
+    :ivar silent: whether ``.SILENT`` was given.
+    :ivar unchanged_since: UNCHANGEDSINCE (RFC 7162 section 3.1.3), may be 0, or ``None``.
     """
 
     numbers: SequenceSet

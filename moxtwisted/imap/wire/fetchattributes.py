@@ -50,8 +50,8 @@ __all__ = [
 class FetchAttribute:
     r"""Base of all data items.
 
-    @cvar wire_name: the item as in the command and, without ``.PEEK``, in the response.
-    @cvar sets_seen: whether a FETCH of it sets the flag ``\Seen``.
+    :cvar wire_name: the item as in the command and, without ``.PEEK``, in the response.
+    :cvar sets_seen: whether a FETCH of it sets the flag ``\Seen``.
     """
 
     wire_name: ClassVar[bytes] = b""
@@ -206,11 +206,11 @@ def _part(part: tuple[int, ...]) -> str:
 class BodySection(FetchAttribute):
     r"""BODY[section]<partial> and BODY.PEEK[…].
 
-    @ivar part: the part path, each at least 1; empty for the message itself.
-    @ivar text: what of the part; C{None} for its whole body (of the message: header and text).
-    @ivar fields: field names as the client spelled them, for C{HEADER_FIELDS} and C{HEADER_FIELDS_NOT}.
-    @ivar partial: (offset, count) in octets, count at least 1, or C{None} for all.
-    @ivar peek: whether ``\Seen`` stays as it is.
+    :ivar part: the part path, each at least 1; empty for the message itself.
+    :ivar text: what of the part; ``None`` for its whole body (of the message: header and text).
+    :ivar fields: field names as the client spelled them, for ``HEADER_FIELDS`` and ``HEADER_FIELDS_NOT``.
+    :ivar partial: (offset, count) in octets, count at least 1, or ``None`` for all.
+    :ivar peek: whether ``\Seen`` stays as it is.
     """
 
     part: tuple[int, ...] = ()
@@ -249,9 +249,9 @@ class BodySection(FetchAttribute):
 class BinarySection(FetchAttribute):
     r"""BINARY[part]<partial> and BINARY.PEEK[…]: a part without its transfer encoding (RFC 3516 section 4.2).
 
-    @ivar part: the part path; empty for the whole message.
-    @ivar partial: (offset, count) in decoded octets, or C{None} for all.
-    @ivar peek: whether ``\Seen`` stays as it is.
+    :ivar part: the part path; empty for the whole message.
+    :ivar partial: (offset, count) in decoded octets, or ``None`` for all.
+    :ivar peek: whether ``\Seen`` stays as it is.
     """
 
     part: tuple[int, ...] = ()
@@ -280,7 +280,7 @@ class BinarySection(FetchAttribute):
 class BinarySize(FetchAttribute):
     """BINARY.SIZE[part]: the size in octets of what BINARY[part] would return.
 
-    @ivar part: the part path; empty for the whole message.
+    :ivar part: the part path; empty for the whole message.
     """
 
     part: tuple[int, ...] = ()

@@ -1,7 +1,7 @@
 """Reading the data items and modifiers of FETCH (RFC 9051 section 9, ``fetch``; RFC 7162; RFC 3516).
 
 Clients ask for the same few lists of items all day: what follows the sequence set is looked up in a cache of parsed
-lists first. A new item without arguments is one line in L{SIMPLE}; one with arguments, one function in C{_SECTIONS}.
+lists first. A new item without arguments is one line in ``SIMPLE``; one with arguments, one function in ``_SECTIONS``.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """What follows each command's name (RFC 9051 section 9 and the extensions).
 
-L{COMMANDS} and L{UID_COMMANDS} map a name to a function that reads the arguments at a cursor and returns the command.
+``COMMANDS`` and ``UID_COMMANDS`` map a name to a function that reads the arguments at a cursor and returns the command.
 An extension makes a larger table and gives it to the reader::
 
     CommandReader(commands={**COMMANDS, b"SORT": sort_arguments}, uid_commands=UID_COMMANDS)
 
-APPEND is apart, since its messages are never held in memory: L{append_prefix} reads what stands before a message.
+APPEND is apart, since its messages are never held in memory: ``append_prefix`` reads what stands before a message.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ __all__ = [
 ]
 
 ArgumentReader = Callable[[bytes, Cursor], c.Command]
-"""Takes the tag and a cursor behind the command's name; raises L{CommandError}."""
+"""Takes the tag and a cursor behind the command's name; raises ``CommandError``."""
 
 MAX_LIST_PATTERNS = 100
 MAX_ENABLE = 100
@@ -60,7 +60,7 @@ Member = TypeVar("Member", bound=Enum)
 def decode_base64(octets: bytes) -> bytes:
     """Decode the base64 of RFC 9051 section 9: strict, padded, without line breaks.
 
-    @raise CommandError: for anything else.
+    :raise CommandError: for anything else.
     """
     if _BASE64.fullmatch(octets) is None:
         raise CommandError("not valid base64")
@@ -395,8 +395,8 @@ def _uid_expunge(tag: bytes, cursor: Cursor) -> c.Command:
 class AppendPrefix:
     """What stands before a message of APPEND.
 
-    @ivar mailbox: C{None} before the second and later messages.
-    @ivar utf8: whether the message is wrapped in ``UTF8 (…)``.
+    :ivar mailbox: ``None`` before the second and later messages.
+    :ivar utf8: whether the message is wrapped in ``UTF8 (…)``.
     """
 
     mailbox: str | None
@@ -408,8 +408,8 @@ class AppendPrefix:
 def append_prefix(cursor: Cursor, *, first: bool) -> AppendPrefix | None:
     """Read ``SP mailbox [SP flags] [SP date-time] SP`` up to the announcement of a literal, where the text must end.
 
-    @param first: whether it is the first message; the later ones (RFC 3502) have no mailbox.
-    @return: C{None} when the literal is the mailbox's name.
+    :param first: whether it is the first message; the later ones (RFC 3502) have no mailbox.
+    :return: ``None`` when the literal is the mailbox's name.
     """
     cursor.space()
     mailbox: str | None = None

@@ -1,11 +1,11 @@
 r"""Tokens of a whole command (RFC 9051 section 9).
 
-A L{Cursor} walks over the text of one command. Literals were taken out of it: the text keeps their announcement and
+A ``Cursor`` walks over the text of one command. Literals were taken out of it: the text keeps their announcement and
 CRLF, the octets are in a list beside it::
 
     text      a1 LOGIN {5}\r\n {6}\r\n        literals  [b"alice", b"secret"]
 
-Each method reads one token at the cursor or raises L{CommandError}; regular expressions do the scanning, so a token
+Each method reads one token at the cursor or raises ``CommandError``; regular expressions do the scanning, so a token
 costs about a microsecond whatever its length.
 """
 
@@ -49,9 +49,9 @@ _SYSTEM_FLAGS = {
 class CommandError(Exception):
     """The command cannot be carried out as it is written.
 
-    @ivar text: what is wrong, for the tagged response.
-    @ivar code: response code without brackets, or empty.
-    @ivar condition: ``"BAD"``, or ``"NO"`` where the standard wants it.
+    :ivar text: what is wrong, for the tagged response.
+    :ivar code: response code without brackets, or empty.
+    :ivar condition: ``"BAD"``, or ``"NO"`` where the standard wants it.
     """
 
     def __init__(self, text: str, code: str = "", condition: str = "BAD") -> None:
@@ -64,9 +64,9 @@ class CommandError(Exception):
 class Cursor:
     """A place in the text of a command.
 
-    @ivar text: the command without the octets of its literals.
-    @ivar position: index of the next octet.
-    @ivar utf8: whether the client enabled UTF-8 in quoted strings and mailbox names.
+    :ivar text: the command without the octets of its literals.
+    :ivar position: index of the next octet.
+    :ivar utf8: whether the client enabled UTF-8 in quoted strings and mailbox names.
     """
 
     __slots__ = ("_literals", "position", "text", "utf8")
@@ -113,7 +113,7 @@ class Cursor:
         self.position += 1
 
     def scan(self, pattern: re.Pattern[bytes], what: str) -> bytes:
-        """What the pattern matches at the cursor; C{what} is for the error when it does not."""
+        """What the pattern matches at the cursor; ``what`` is for the error when it does not."""
         match = pattern.match(self.text, self.position)
         if match is None:
             raise CommandError(f"expected {what}")
@@ -123,11 +123,11 @@ class Cursor:
     # -- strings ----------------------------------------------------------------------------------------------------
 
     def atom(self, what: str = "an atom") -> bytes:
-        """An C{atom}, as it is."""
+        """An ``atom``, as it is."""
         return self.scan(_ATOM, what)
 
     def keyword(self, what: str = "a keyword") -> bytes:
-        """An C{atom} in upper case."""
+        """An ``atom`` in upper case."""
         return self.scan(_ATOM, what).upper()
 
     def rest(self) -> bytes:
@@ -139,7 +139,7 @@ class Cursor:
     def string(self, what: str = "a string") -> bytes:
         """A quoted string or a literal.
 
-        @raise CommandError: also for NUL in a literal, or octets in a quoted string that are not UTF-8.
+        :raise CommandError: also for NUL in a literal, or octets in a quoted string that are not UTF-8.
         """
         match = _QUOTED.match(self.text, self.position)
         if match is not None:
@@ -168,7 +168,7 @@ class Cursor:
             raise CommandError("quoted string is not valid UTF-8") from None
 
     def astring(self, what: str = "an atom or string") -> bytes:
-        """An C{astring}'s octets."""
+        """An ``astring``'s octets."""
         match = _ASTRING.match(self.text, self.position)
         if match is not None:
             self.position = match.end()
@@ -176,14 +176,14 @@ class Cursor:
         return self.string(what)
 
     def nstring(self, what: str = "a string or NIL") -> bytes | None:
-        """A string's octets, or C{None} for NIL."""
+        """A string's octets, or ``None`` for NIL."""
         if self.text[self.position : self.position + 3].upper() == b"NIL":
             self.position += 3
             return None
         return self.string(what)
 
     def text_astring(self, what: str) -> str:
-        """An C{astring} decoded from UTF-8."""
+        """An ``astring`` decoded from UTF-8."""
         try:
             return self.astring(what).decode("utf-8")
         except UnicodeDecodeError:
@@ -227,7 +227,7 @@ class Cursor:
         return self.number(least=least, most=MAX_NUMBER64)
 
     def sequence_set(self) -> SequenceSet:
-        """A C{sequence-set}, which may be ``$``."""
+        """A ``sequence-set``, which may be ``$``."""
         match = _SEQUENCE.match(self.text, self.position)
         if match is None:
             raise CommandError("expected a sequence set")
@@ -262,7 +262,7 @@ class Cursor:
     # -- dates ------------------------------------------------------------------------------------------------------
 
     def date(self) -> date:
-        """A C{date}, with or without quotes."""
+        """A ``date``, with or without quotes."""
         match = _DATE.match(self.text, self.position)
         if match is None:
             raise CommandError("expected a date")
@@ -275,7 +275,7 @@ class Cursor:
         return value
 
     def date_time(self) -> datetime:
-        """A quoted C{date-time}, aware of its zone."""
+        """A quoted ``date-time``, aware of its zone."""
         match = _DATE_TIME.match(self.text, self.position)
         if match is None:
             raise CommandError("expected a date-time")

@@ -1,6 +1,6 @@
 r"""Names of mailboxes: their two encodings, their rules, and the patterns of LIST.
 
-Inside the program a name is a C{str} in NFC with ``/`` between its levels. On the wire it is modified UTF-7
+Inside the program a name is a ``str`` in NFC with ``/`` between its levels. On the wire it is modified UTF-7
 (RFC 3501 section 5.1.3) until the client enabled IMAP4rev2 or UTF8=ACCEPT, then UTF-8::
 
     >>> encode("Entwürfe", utf8=False), encode("Entwürfe", utf8=True)
@@ -56,7 +56,7 @@ _UNPRINTABLE = re.compile(r"(?:[^\x20-\x7e]+)|&")
 class MailboxNameError(ValueError):
     """The octets are no mailbox name, or the name may not be used for a new mailbox.
 
-    @ivar public_text: why, for the client; ASCII.
+    :ivar public_text: why, for the client; ASCII.
     """
 
     def __init__(self, public_text: str) -> None:
@@ -84,7 +84,7 @@ def _unshift(match: re.Match[bytes]) -> str:
 def decode_utf7(octets: bytes) -> str:
     """Decode modified UTF-7.
 
-    @raise MailboxNameError: for octets outside printable US-ASCII, a shift that is not closed, or one that RFC 3501
+    :raise MailboxNameError: for octets outside printable US-ASCII, a shift that is not closed, or one that RFC 3501
         section 5.1.3 forbids.
     """
     if not octets.isascii():
@@ -140,8 +140,8 @@ def canonical(name: str) -> str:
 def decode(octets: bytes, *, utf8: bool) -> str:
     """The canonical name for octets of the wire.
 
-    @param utf8: whether the client enabled UTF-8 names.
-    @raise MailboxNameError: for a wrong encoding. The name may still be one that L{validate} refuses.
+    :param utf8: whether the client enabled UTF-8 names.
+    :raise MailboxNameError: for a wrong encoding. The name may still be one that ``validate`` refuses.
     """
     if not utf8:
         return canonical(decode_utf7(octets))
@@ -159,7 +159,7 @@ def encode(name: str, *, utf8: bool) -> bytes:
 def validate(name: str) -> None:
     """Check a canonical name for a mailbox that shall be created.
 
-    @raise MailboxNameError: when it is empty, too long or too deep, has empty levels, wildcards, control characters
+    :raise MailboxNameError: when it is empty, too long or too deep, has empty levels, wildcards, control characters
         or ends of lines, or starts with ``#``.
     """
     if not name:
@@ -205,7 +205,7 @@ class ListPattern:
     The pattern is a nondeterministic automaton whose set of states is one integer, so that a name costs one step per
     character whatever the number of wildcards (``*a*a*a*a…`` does not blow up).
 
-    @param pattern: combined with the reference.
+    :param pattern: combined with the reference.
     """
 
     __slots__ = ("_any", "_final", "_inbox_steps", "_level", "_steps", "pattern")

@@ -1,6 +1,6 @@
 r"""Reading what a client sends: octets in, commands out, whatever the cuts between packets.
 
-Give octets with C{receive}, take events with C{next} until it returns C{None}::
+Give octets with ``receive``, take events with ``next`` until it returns ``None``::
 
     reader = CommandReader()
     reader.receive(b"a1 NOOP\r\na2 LOGIN {5}\r\n")
@@ -11,12 +11,12 @@ Give octets with C{receive}, take events with C{next} until it returns C{None}::
     reader.next()     # None: more octets, please
 
 The messages of APPEND go through without being kept. Each is announced as
-L{AppendMessage<moxtwisted.imap.wire.commands.AppendMessage>}; C{next} then returns C{None} until the answer
-C{accept_message()} or C{refuse_message()}. After acceptance come L{NeedContinuation} if the client waits for it,
-L{AppendChunk} with the octets, the last one marked, and then the next announcement or the command
-L{Append<moxtwisted.imap.wire.commands.Append>}, the time to commit. L{BadCommand} with the same tag instead means: forget it all.
+``AppendMessage<moxtwisted.imap.wire.commands.AppendMessage>``; ``next`` then returns ``None`` until the answer
+``accept_message()`` or ``refuse_message()``. After acceptance come ``NeedContinuation`` if the client waits for it,
+``AppendChunk`` with the octets, the last one marked, and then the next announcement or the command
+``Append<moxtwisted.imap.wire.commands.Append>``, the time to commit. ``BadCommand`` with the same tag instead means: forget it all.
 
-A caller that grants IDLE or needs another SASL response says so (C{expect_done}, C{expect_sasl}) before it calls C{next} again.
+A caller that grants IDLE or needs another SASL response says so (``expect_done``, ``expect_sasl``) before it calls ``next`` again.
 """
 
 from __future__ import annotations
@@ -56,13 +56,13 @@ __all__ = [
 class Limits:
     """What a client may make the server hold, each for one command. The defaults are those of mox.
 
-    @ivar line_octets: of a line without its literals.
-    @ivar literal_octets: of a literal that is no message.
-    @ivar command_octets: of all lines and literals but messages.
-    @ivar literals: how many; also how many messages an APPEND may have.
-    @ivar tag_octets: of the tag (our choice).
-    @ivar skip_octets: how much of a refused command is read and thrown away before L{TooMuch} (our choice).
-    @ivar nonsync_literal_octets: of a literal sent without waiting: C{None} for any (LITERAL+), 4096 when the server
+    :ivar line_octets: of a line without its literals.
+    :ivar literal_octets: of a literal that is no message.
+    :ivar command_octets: of all lines and literals but messages.
+    :ivar literals: how many; also how many messages an APPEND may have.
+    :ivar tag_octets: of the tag (our choice).
+    :ivar skip_octets: how much of a refused command is read and thrown away before ``TooMuch`` (our choice).
+    :ivar nonsync_literal_octets: of a literal sent without waiting: ``None`` for any (LITERAL+), 4096 when the server
         announces LITERAL- (RFC 7888 section 5).
     """
 
@@ -87,7 +87,7 @@ class NeedContinuation:
 class AppendChunk:
     """Octets of the message that was accepted.
 
-    @ivar last: whether the message is complete; a message without octets has one empty, last chunk.
+    :ivar last: whether the message is complete; a message without octets has one empty, last chunk.
     """
 
     data: bytes = field(repr=False)
@@ -98,10 +98,10 @@ class AppendChunk:
 class BadCommand:
     """A command that cannot be carried out; its octets are read over. Answer with the condition and go on.
 
-    @ivar tag: of the command, or C{None} when it has none that could be read: the answer is untagged.
-    @ivar text: what is wrong, ASCII.
-    @ivar code: response code without brackets, or empty.
-    @ivar condition: ``"BAD"`` or ``"NO"``.
+    :ivar tag: of the command, or ``None`` when it has none that could be read: the answer is untagged.
+    :ivar text: what is wrong, ASCII.
+    :ivar code: response code without brackets, or empty.
+    :ivar condition: ``"BAD"`` or ``"NO"``.
     """
 
     tag: bytes | None
@@ -163,8 +163,8 @@ class _Mode(Enum):
 class CommandReader:
     """An incremental reader of commands.
 
-    @ivar utf8: set it when the client enabled IMAP4rev2 or UTF8=ACCEPT: quoted strings and mailbox names are UTF-8.
-    @ivar limits: may be replaced between commands, say after login.
+    :ivar utf8: set it when the client enabled IMAP4rev2 or UTF8=ACCEPT: quoted strings and mailbox names are UTF-8.
+    :ivar limits: may be replaced between commands, say after login.
     """
 
     def __init__(
@@ -199,7 +199,7 @@ class CommandReader:
     # -- for the caller ---------------------------------------------------------------------------------------------
 
     def receive(self, data: bytes) -> None:
-        """Take octets from the client. What C{next} was not asked for is kept: stop reading meanwhile."""
+        """Take octets from the client. What ``next`` was not asked for is kept: stop reading meanwhile."""
         if self._position == len(self._buffer):
             self._buffer = data
             self._searched = 0
@@ -238,7 +238,7 @@ class CommandReader:
     def refuse_message(self) -> None:
         """Do without the message and the rest of its command, which the caller answers now.
 
-        Octets that the client sends anyway are read over, or are L{TooMuch}.
+        Octets that the client sends anyway are read over, or are ``TooMuch``.
         """
         if self._state is not _State.ANNOUNCED:
             return
@@ -249,7 +249,7 @@ class CommandReader:
             self._start_skipping(message.size_octets)
 
     def next(self) -> Event | None:
-        """The next event, or C{None} when it takes more octets or an answer of the caller."""
+        """The next event, or ``None`` when it takes more octets or an answer of the caller."""
         while True:
             self._progress = False
             event = self._steps[self._state]()
@@ -337,7 +337,7 @@ class CommandReader:
     def _head(self, line: bytes) -> tuple[bytes, ArgumentReader, int]:
         """Tag, reader and the place behind the name.
 
-        @raise CommandError: the tag, if there is one, is in C{_tag}.
+        :raise CommandError: the tag, if there is one, is in ``_tag``.
         """
         match = _HEAD.match(line)
         if match is None or match.end(1) > self.limits.tag_octets:
@@ -439,7 +439,7 @@ class CommandReader:
     # -- APPEND -----------------------------------------------------------------------------------------------------
 
     def _announced_message(self, before: bytes, size: int, mark: re.Match[bytes]) -> AppendMessage | None:
-        """The message whose literal is announced behind C{before}; C{None} when it is the mailbox's name."""
+        """The message whose literal is announced behind ``before``; ``None`` when it is the mailbox's name."""
         index = len(self._messages)
         if index >= self.limits.literals:
             raise CommandError("too many messages", "TOOBIG")

@@ -7,7 +7,7 @@ Response codes are made apart and put into a status response without their brack
     fetch(12, [b"FLAGS (\\Seen)", b"UID 4827"])
       -> b'* 12 FETCH (FLAGS (\\Seen) UID 4827)\r\n'
 
-Strings are quoted where that is allowed and else become literals; C{utf8} says whether the client enabled IMAP4rev2 or
+Strings are quoted where that is allowed and else become literals; ``utf8`` says whether the client enabled IMAP4rev2 or
 UTF8=ACCEPT, so that quoted strings may hold UTF-8 (RFC 9755 section 3).
 """
 
@@ -138,7 +138,7 @@ def string(value: str | bytes, *, utf8: bool = False) -> bytes:
 
 
 def nstring(value: str | bytes | None, *, utf8: bool = False) -> bytes:
-    """A string, or NIL for C{None}."""
+    """A string, or NIL for ``None``."""
     return b"NIL" if value is None else string(value, utf8=utf8)
 
 
@@ -153,7 +153,7 @@ def astring(value: str | bytes, *, utf8: bool = False) -> bytes:
 def mailbox(name: str, *, utf8: bool) -> bytes:
     """A mailbox name in the encoding that the client has enabled.
 
-    @param name: decoded, canonical.
+    :param name: decoded, canonical.
     """
     return astring(mailboxname.encode(name, utf8=utf8), utf8=utf8)
 
@@ -169,7 +169,7 @@ def flags(names: Iterable[str]) -> bytes:
 
 
 def date_time(value: datetime) -> bytes:
-    """A quoted C{date-time}, in the zone of the value, which must have one."""
+    """A quoted ``date-time``, in the zone of the value, which must have one."""
     offset = value.utcoffset() or timedelta()
     minutes = offset // timedelta(minutes=1)
     sign, minutes = (b"-", -minutes) if minutes < 0 else (b"+", minutes)
@@ -187,7 +187,7 @@ def date_time(value: datetime) -> bytes:
 
 
 def date_time_seconds(seconds: int, zone_minutes: int = 0) -> bytes:
-    """A quoted C{date-time} for seconds since 1970 UTC, shown in a zone so many minutes east."""
+    """A quoted ``date-time`` for seconds since 1970 UTC, shown in a zone so many minutes east."""
     zone = timezone(timedelta(minutes=zone_minutes)) if zone_minutes else UTC
     return date_time(datetime.fromtimestamp(seconds, zone))
 
@@ -206,8 +206,8 @@ def _text(code: bytes, text: str, *, utf8: bool) -> bytes:
 def tagged(tag: bytes, condition: Condition, text: str, code: bytes = b"", *, utf8: bool = False) -> bytes:
     """``tag OK [code] text``.
 
-    @param code: response code without brackets, or empty.
-    @param utf8: whether the text may be other than ASCII (IMAP4rev2 enabled).
+    :param code: response code without brackets, or empty.
+    :param utf8: whether the text may be other than ASCII (IMAP4rev2 enabled).
     """
     return b"%b %b %b\r\n" % (tag, condition, _text(code, text, utf8=utf8))
 
@@ -228,7 +228,7 @@ def continuation(text: str = "OK") -> bytes:
 def code_appenduid(uidvalidity: int, uids: bytes) -> bytes:
     """APPENDUID.
 
-    @param uids: one UID, or for MULTIAPPEND a set, as from L{compact}.
+    :param uids: one UID, or for MULTIAPPEND a set, as from ``compact``.
     """
     return b"APPENDUID %d %b" % (uidvalidity, uids)
 
@@ -241,7 +241,7 @@ def code_copyuid(uidvalidity: int, source: bytes, target: bytes) -> bytes:
 def code_permanentflags(names: Iterable[str], *, keywords: bool = True) -> bytes:
     r"""PERMANENTFLAGS.
 
-    @param keywords: whether a client may make new ones (``\*``).
+    :param keywords: whether a client may make new ones (``\*``).
     """
     return b"PERMANENTFLAGS " + flags([*names, "\\*"] if keywords else names)
 
@@ -250,7 +250,7 @@ def code_permanentflags(names: Iterable[str], *, keywords: bool = True) -> bytes
 
 
 def capability(names: Iterable[str]) -> bytes:
-    """``* CAPABILITY …``; also usable as code, with C{[2:-2]}."""
+    """``* CAPABILITY …``; also usable as code, with ``[2:-2]``."""
     return f"* CAPABILITY {' '.join(names)}\r\n".encode("ascii")
 
 
@@ -272,7 +272,7 @@ def expunge(number: int) -> bytes:
 def vanished(uids: Iterable[int], *, earlier: bool = False) -> bytes:
     """``* VANISHED …`` (RFC 7162 section 3.2.10); empty when there are none.
 
-    @param uids: ascending.
+    :param uids: ascending.
     """
     text = compact(uids)
     if not text:
@@ -283,7 +283,7 @@ def vanished(uids: Iterable[int], *, earlier: bool = False) -> bytes:
 def fetch(number: int, items: Iterable[bytes]) -> bytes:
     """``* n FETCH (…)``.
 
-    @param items: each a name and its value, as ``b"UID 5"``.
+    :param items: each a name and its value, as ``b"UID 5"``.
     """
     return b"* %d FETCH (%b)\r\n" % (number, b" ".join(items))
 
@@ -291,8 +291,8 @@ def fetch(number: int, items: Iterable[bytes]) -> bytes:
 def fetch_many(template: bytes, rows: Iterable[tuple[int | bytes, ...]]) -> bytes:
     """Many FETCH responses of one shape.
 
-    @param template: a whole response with C{%d} and C{%b}, as C{b"* %d FETCH (UID %d FLAGS %b)\\r\\n"}.
-    @param rows: what goes into it.
+    :param template: a whole response with ``%d`` and ``%b``, as ``b"* %d FETCH (UID %d FLAGS %b)\\r\\n"``.
+    :param rows: what goes into it.
     """
     return b"".join([template % row for row in rows])
 
@@ -300,7 +300,7 @@ def fetch_many(template: bytes, rows: Iterable[tuple[int | bytes, ...]]) -> byte
 def search(numbers: Iterable[int], modseq: int | None = None) -> bytes:
     """The SEARCH response of IMAP4rev1.
 
-    @param modseq: the highest mod-sequence of what was found, when the client asked by MODSEQ (RFC 7162 section 3.1.5).
+    :param modseq: the highest mod-sequence of what was found, when the client asked by MODSEQ (RFC 7162 section 3.1.5).
     """
     listed = "".join([f" {number}" for number in numbers])
     suffix = f" (MODSEQ {modseq})" if modseq is not None and listed else ""
@@ -309,9 +309,9 @@ def search(numbers: Iterable[int], modseq: int | None = None) -> bytes:
 
 @frozen
 class EsearchResult:
-    """What an ESEARCH response holds; C{None} and empty is left out.
+    """What an ESEARCH response holds; ``None`` and empty is left out.
 
-    @ivar every: the found numbers as a set, as from L{compact}.
+    :ivar every: the found numbers as a set, as from ``compact``.
     """
 
     least: int | None = None
@@ -349,9 +349,9 @@ def list_response(
 ) -> bytes:
     r"""``* LIST (attributes) "/" name``.
 
-    @param attributes: as ``"\\HasNoChildren"``.
-    @param child_info: selection options for CHILDINFO (RFC 5258 section 4).
-    @param old_name: the name it had (OLDNAME, RFC 9051 section 6.3.9.7).
+    :param attributes: as ``"\\HasNoChildren"``.
+    :param child_info: selection options for CHILDINFO (RFC 5258 section 4).
+    :param old_name: the name it had (OLDNAME, RFC 9051 section 6.3.9.7).
     """
     extended = []
     if child_info:
@@ -373,7 +373,7 @@ def lsub_response(name: str, attributes: Iterable[str], *, utf8: bool) -> bytes:
 def status(name: str, items: Iterable[tuple[str, int | str | None]], *, utf8: bool) -> bytes:
     """``* STATUS name (MESSAGES 231 …)``.
 
-    @param items: names and values; text goes in parentheses (MAILBOXID, RFC 8474 section 4.3), C{None} is NIL.
+    :param items: names and values; text goes in parentheses (MAILBOXID, RFC 8474 section 4.3), ``None`` is NIL.
     """
     listed = [
         f"{item} NIL"

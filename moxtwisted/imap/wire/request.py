@@ -1,4 +1,4 @@
-r"""Writing commands, for a client: the way back from L{moxtwisted.imap.wire.commands} to octets.
+r"""Writing commands, for a client: the way back from ``moxtwisted.imap.wire.commands`` to octets.
 
 A request is a list of segments: after each but the last, the client waits for a continuation. With non-synchronising
 literals (RFC 7888) there is one segment::
@@ -6,7 +6,7 @@ literals (RFC 7888) there is one segment::
     render_command(Login(b"a1", "alice", "päss"), literals=NonSync.NONE)
       -> [b'a1 LOGIN alice {5}\r\n', b'p\xc3\xa4ss\r\n']
 
-What is read by L{moxtwisted.imap.wire.parser.CommandReader} from a command written here is the command again.
+What is read by ``moxtwisted.imap.wire.parser.CommandReader`` from a command written here is the command again.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ class NonSync(Enum):
 class Outgoing:
     """A message to be appended.
 
-    @ivar data: with CRLF line ends; literal8 is used when it has NUL.
-    @ivar flags: as C{"\\\\Seen"}.
-    @ivar received: aware of its zone, or C{None} for now.
+    :ivar data: with CRLF line ends; literal8 is used when it has NUL.
+    :ivar flags: as ``"\\\\Seen"``.
+    :ivar received: aware of its zone, or ``None`` for now.
     """
 
     data: bytes
@@ -57,8 +57,8 @@ class Outgoing:
 class RequestWriter:
     """Gathers the octets of one command.
 
-    @param literals: which literals go without waiting.
-    @param utf8: whether IMAP4rev2 or UTF8=ACCEPT was enabled.
+    :param literals: which literals go without waiting.
+    :param utf8: whether IMAP4rev2 or UTF8=ACCEPT was enabled.
     """
 
     def __init__(self, literals: NonSync = NonSync.NONE, *, utf8: bool = False) -> None:
@@ -385,10 +385,10 @@ _ARGUMENTS: dict[type[c.Command], Callable[[RequestWriter, Any], None]] = {
 def render_command(
     command: c.Command, *, literals: NonSync = NonSync.NONE, utf8: bool = False
 ) -> list[bytes]:
-    """The segments of a command; DONE has no tag. For APPEND there is L{render_append}.
+    """The segments of a command; DONE has no tag. For APPEND there is ``render_append``.
 
-    @return: one or more; between two, the client waits for a continuation.
-    @raise TypeError: for APPEND.
+    :return: one or more; between two, the client waits for a continuation.
+    :raise TypeError: for APPEND.
     """
     if isinstance(command, c.Append):
         raise TypeError("APPEND needs the messages: use render_append")

@@ -1,6 +1,6 @@
 """What a server says, as values: one frozen class per response (RFC 9051 section 7 and the extensions).
 
-L{moxtwisted.imap.wire.responses} makes them.
+``moxtwisted.imap.wire.responses`` makes them.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 Value = Any
-"""Of a parenthesized list: C{bytes} of a string or atom, C{None} for NIL, C{int}, or a tuple of these."""
+"""Of a parenthesized list: ``bytes`` of a string or atom, ``None`` for NIL, ``int``, or a tuple of these."""
 
 
 @frozen
@@ -67,8 +67,8 @@ class CopyUid:
 class ResponseCode:
     """What stands in brackets.
 
-    @ivar name: in upper case.
-    @ivar value: an C{int}, L{AppendUid}, L{CopyUid}, a tuple of C{str} for a list, C{str} for other arguments, or C{None}.
+    :ivar name: in upper case.
+    :ivar value: an ``int``, ``AppendUid``, ``CopyUid``, a tuple of ``str`` for a list, ``str`` for other arguments, or ``None``.
     """
 
     name: str
@@ -79,8 +79,8 @@ class ResponseCode:
 class StatusResponse(Response):
     """OK, NO, BAD, BYE, PREAUTH.
 
-    @ivar tag: C{None} when untagged.
-    @ivar condition: in upper case.
+    :ivar tag: ``None`` when untagged.
+    :ivar condition: in upper case.
     """
 
     tag: bytes | None
@@ -150,11 +150,11 @@ class FlagsData(Response):
 class ListData(Response):
     """LIST and LSUB.
 
-    @ivar attributes: as sent.
-    @ivar separator: one character, or C{None} for NIL.
-    @ivar mailbox: decoded.
-    @ivar extended: extended items by their name in upper case (RFC 5258).
-    @ivar lsub: whether it was LSUB.
+    :ivar attributes: as sent.
+    :ivar separator: one character, or ``None`` for NIL.
+    :ivar mailbox: decoded.
+    :ivar extended: extended items by their name in upper case (RFC 5258).
+    :ivar lsub: whether it was LSUB.
     """
 
     attributes: tuple[str, ...]
@@ -176,7 +176,7 @@ class StatusData(Response):
 class SearchData(Response):
     """SEARCH.
 
-    @ivar modseq: the highest of them, if the server said it.
+    :ivar modseq: the highest of them, if the server said it.
     """
 
     numbers: tuple[int, ...]
@@ -187,9 +187,9 @@ class SearchData(Response):
 class EsearchData(Response):
     """ESEARCH.
 
-    @ivar tag: of the command, or C{None}.
-    @ivar uid: whether the numbers are UIDs.
-    @ivar items: C{int} or L{SequenceSet} (ALL) by name in upper case.
+    :ivar tag: of the command, or ``None``.
+    :ivar uid: whether the numbers are UIDs.
+    :ivar items: ``int`` or ``SequenceSet`` (ALL) by name in upper case.
     """
 
     tag: bytes | None
@@ -217,10 +217,10 @@ class IdData(Response):
 class Fetched(Response):
     """FETCH.
 
-    @ivar number: the sequence number.
-    @ivar items: values by name in upper case (``BODY[HEADER.FIELDS (SUBJECT)]``): FLAGS is a tuple of C{str}, UID,
-        RFC822.SIZE, MODSEQ and BINARY.SIZE[…] are C{int}, INTERNALDATE and SAVEDATE a C{datetime}, sections C{bytes}
-        or C{None}, EMAILID and THREADID C{str}, others as L{Value}.
+    :ivar number: the sequence number.
+    :ivar items: values by name in upper case (``BODY[HEADER.FIELDS (SUBJECT)]``): FLAGS is a tuple of ``str``, UID,
+        RFC822.SIZE, MODSEQ and BINARY.SIZE[…] are ``int``, INTERNALDATE and SAVEDATE a ``datetime``, sections ``bytes``
+        or ``None``, EMAILID and THREADID ``str``, others as ``Value``.
     """
 
     number: int
@@ -231,8 +231,8 @@ class Fetched(Response):
 class OtherData(Response):
     """Data of a name that is not known here.
 
-    @ivar name: in upper case.
-    @ivar text: what followed, without the octets of literals.
+    :ivar name: in upper case.
+    :ivar text: what followed, without the octets of literals.
     """
 
     name: str
@@ -243,8 +243,8 @@ class OtherData(Response):
 class BadResponse(Response):
     """A response that could not be read.
 
-    @ivar text: why.
-    @ivar line: its beginning.
+    :ivar text: why.
+    :ivar line: its beginning.
     """
 
     text: str

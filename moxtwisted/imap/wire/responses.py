@@ -6,7 +6,7 @@ r"""Reading what a server says, for a client: octets in, typed responses out, wh
     reader.next()     # Fetched(number=2, items={"UID": 7, "FLAGS": ("\\Seen",)})
     reader.next()     # StatusResponse(tag=b"a1", condition="OK", text="done", code=ResponseCode("READ-WRITE", None))
 
-What cannot be read is L{BadResponse}; reading goes on behind it. Data of unknown names is L{OtherData}.
+What cannot be read is ``BadResponse``; reading goes on behind it. Data of unknown names is ``OtherData``.
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ MAX_DEPTH = 200
 class ResponseLimits:
     """What a server may make the client hold.
 
-    @ivar line_octets: of a response without its literals.
-    @ivar literal_octets: of one literal.
-    @ivar response_octets: of all literals of a response.
+    :ivar line_octets: of a response without its literals.
+    :ivar literal_octets: of one literal.
+    :ivar response_octets: of all literals of a response.
     """
 
     line_octets: int = 16 * 1024 * 1024
@@ -107,7 +107,7 @@ class ResponseCursor(Cursor):
             return octets.decode("utf-8", "replace")
 
     def value(self) -> Value:
-        """A string, NIL, number, atom, or list of these nested up to C{MAX_DEPTH}."""
+        """A string, NIL, number, atom, or list of these nested up to ``MAX_DEPTH``."""
         stack: list[list[Value]] = []
         while True:
             if self.skip(b"("):
@@ -369,7 +369,7 @@ _NUMBERED: dict[bytes, Callable[[ResponseCursor, int], Response]] = {
 
 
 def parse_response(text: bytes, literals: Iterator[bytes], *, utf8: bool = False) -> Response:
-    """One whole response without its last CRLF; L{BadResponse} if it cannot be read."""
+    """One whole response without its last CRLF; ``BadResponse`` if it cannot be read."""
     if text.startswith(b"+"):
         return Continuation(text[1:].lstrip(b" "))
     match = _HEAD.match(text)
@@ -399,8 +399,8 @@ def parse_response(text: bytes, literals: Iterator[bytes], *, utf8: bool = False
 class ResponseReader:
     """An incremental reader of responses.
 
-    @ivar utf8: set it when IMAP4rev2 or UTF8=ACCEPT was enabled.
-    @ivar failed: why nothing more is read (a limit was passed), or empty.
+    :ivar utf8: set it when IMAP4rev2 or UTF8=ACCEPT was enabled.
+    :ivar failed: why nothing more is read (a limit was passed), or empty.
     """
 
     def __init__(self, limits: ResponseLimits | None = None) -> None:
@@ -435,7 +435,7 @@ class ResponseReader:
         return len(self._buffer) - self._position
 
     def next(self) -> Response | None:
-        """The next response, or C{None} when it takes more octets."""
+        """The next response, or ``None`` when it takes more octets."""
         while not self.failed:
             if self._in_literal:
                 if not self._collect():

@@ -1,7 +1,7 @@
-"""Reading the program of SEARCH (RFC 9051 section 6.4.4) into a tree of L{moxtwisted.imap.wire.searchkeys}.
+"""Reading the program of SEARCH (RFC 9051 section 6.4.4) into a tree of ``moxtwisted.imap.wire.searchkeys``.
 
-A key is a word and its arguments; L{KEYS} has a function for each word, so an extension adds an entry. Nesting
-(parentheses, NOT and OR) is counted against L{MAX_DEPTH}, all keys against L{MAX_KEYS}, so neither recursion nor time
+A key is a word and its arguments; ``KEYS`` has a function for each word, so an extension adds an entry. Nesting
+(parentheses, NOT and OR) is counted against ``MAX_DEPTH``, all keys against ``MAX_KEYS``, so neither recursion nor time
 is the client's to choose.
 """
 
@@ -29,8 +29,8 @@ CHARSETS = frozenset({"UTF-8", "US-ASCII"})
 class SearchProgram:
     """Reads search keys at a cursor.
 
-    @param cursor: at the first key.
-    @param charset: of the strings; C{None} for UTF-8, of which US-ASCII is a part.
+    :param cursor: at the first key.
+    :param charset: of the strings; ``None`` for UTF-8, of which US-ASCII is a part.
     """
 
     __slots__ = ("_ascii_only", "_count", "cursor")
@@ -50,7 +50,7 @@ class SearchProgram:
     def key(self, depth: int) -> SearchKey:
         """One key.
 
-        @param depth: how many keys are around it.
+        :param depth: how many keys are around it.
         """
         self._count += 1
         if depth > MAX_DEPTH:

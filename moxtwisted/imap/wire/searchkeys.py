@@ -1,7 +1,7 @@
 r"""The search program as a tree of small values (RFC 9051 section 6.4.4 and the extensions).
 
 What the wire spells in a dozen ways is one class here: ``SEEN``, ``UNSEEN``, ``KEYWORD x`` and ``UNKEYWORD x``
-are all L{HasFlag}, ``FROM``, ``SUBJECT`` and ``HEADER x`` are all L{HeaderContains}::
+are all ``HasFlag``, ``FROM``, ``SUBJECT`` and ``HEADER x`` are all ``HeaderContains``::
 
     OR UNSEEN FROM "smith" SINCE 1-Feb-2020
       -> And((Or(HasFlag("\Seen", False), HeaderContains("From", "smith")),
@@ -68,7 +68,7 @@ class Everything(SearchKey):
 class And(SearchKey):
     """All of two or more keys: a list in the program or in parentheses.
 
-    @ivar keys: in the client's order.
+    :ivar keys: in the client's order.
     """
 
     keys: tuple[SearchKey, ...]
@@ -94,8 +94,8 @@ class HasFlag(SearchKey):
     r"""ANSWERED, DELETED, DRAFT, FLAGGED, SEEN, RECENT, KEYWORD and their opposites (NEW and OLD are put
     together).
 
-    @ivar flag: a system flag as ``"\Seen"``, or a keyword as the client spelled it (case does not matter).
-    @ivar present: whether the flag must be there or must not.
+    :ivar flag: a system flag as ``"\Seen"``, or a keyword as the client spelled it (case does not matter).
+    :ivar present: whether the flag must be there or must not.
     """
 
     flag: str
@@ -106,8 +106,8 @@ class HasFlag(SearchKey):
 class HeaderContains(SearchKey):
     """BCC, CC, FROM, SUBJECT, TO, HEADER: a field of that name has the text in its (decoded) value.
 
-    @ivar field: the field's name; case does not matter.
-    @ivar text: case does not matter; empty matches every message that has the field.
+    :ivar field: the field's name; case does not matter.
+    :ivar text: case does not matter; empty matches every message that has the field.
     """
 
     field: str
@@ -159,14 +159,14 @@ class SaveDateSupported(SearchKey):
 
 @frozen
 class Younger(SearchKey):
-    """YOUNGER (RFC 5032): INTERNALDATE is within the last C{seconds} (at least 1)."""
+    """YOUNGER (RFC 5032): INTERNALDATE is within the last ``seconds`` (at least 1)."""
 
     seconds: int
 
 
 @frozen
 class Older(SearchKey):
-    """OLDER (RFC 5032): INTERNALDATE is C{seconds} (at least 1) or more in the past."""
+    """OLDER (RFC 5032): INTERNALDATE is ``seconds`` (at least 1) or more in the past."""
 
     seconds: int
 
@@ -201,13 +201,13 @@ class NumberIn(SearchKey):
 
 @frozen
 class ModSeqAtLeast(SearchKey):
-    r"""MODSEQ (RFC 7162 section 3.1.5): the mod-sequence is C{modseq} or above.
+    r"""MODSEQ (RFC 7162 section 3.1.5): the mod-sequence is ``modseq`` or above.
 
-    @ivar modseq: 0 to 2**63 - 1.
-    @ivar entry: the metadata item named by the client (``"/flags/\\Draft"``) or empty; one mod-sequence per
+    :ivar modseq: 0 to 2**63 - 1.
+    :ivar entry: the metadata item named by the client (``"/flags/\\Draft"``) or empty; one mod-sequence per
         message
         is what we keep, which section 3.1.5 allows, so it is of no effect.
-    @ivar entry_type: ``"all"``, ``"priv"``, ``"shared"`` or empty.
+    :ivar entry_type: ``"all"``, ``"priv"``, ``"shared"`` or empty.
     """
 
     modseq: int

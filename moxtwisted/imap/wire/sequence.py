@@ -8,8 +8,8 @@ A set is kept as ranges, never as members, so that ``1:4294967295`` costs nothin
     >>> compact([1, 2, 3, 7])
     b'1:3,7'
 
-``*`` (the largest number in use) is kept as L{STAR}, and ``$`` (the saved result of the last SEARCH) as
-C{saved=True} without ranges.
+``*`` (the largest number in use) is kept as ``STAR``, and ``$`` (the saved result of the last SEARCH) as
+``saved=True`` without ranges.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class SequenceError(ValueError):
 
 
 def _range(item: bytes) -> tuple[int, int]:
-    """The ordered range of one C{seq-number} or C{seq-range}; C{STAR} stands last."""
+    """The ordered range of one ``seq-number`` or ``seq-range``; ``STAR`` stands last."""
     first, colon, last = item.partition(b":")
     low = STAR if first == b"*" else int(first)
     if not colon:
@@ -59,10 +59,10 @@ def _range(item: bytes) -> tuple[int, int]:
 class SequenceSet:
     """A set of sequence numbers or UIDs.
 
-    @ivar ranges: (first, last) pairs as they were given, each with first <= last; C{last} is L{STAR} for a
+    :ivar ranges: (first, last) pairs as they were given, each with first <= last; ``last`` is ``STAR`` for a
         range
         up to ``*`` and both are for ``*`` alone. Pairs may overlap and come in any order.
-    @ivar saved: whether this is ``$``, the saved search result (RFC 9051 section 6.4.4.1); C{ranges} is
+    :ivar saved: whether this is ``$``, the saved search result (RFC 9051 section 6.4.4.1); ``ranges`` is
         empty then.
     """
 
@@ -71,9 +71,9 @@ class SequenceSet:
 
     @classmethod
     def parse(cls, text: bytes, *, max_ranges: int = MAX_RANGES) -> SequenceSet:
-        """Read a whole C{sequence-set}.
+        """Read a whole ``sequence-set``.
 
-        @raise SequenceError: for a syntax error, a number above 4294967295, or more than C{max_ranges}
+        :raise SequenceError: for a syntax error, a number above 4294967295, or more than ``max_ranges``
             ranges.
         """
         if text == b"1:*":
@@ -101,11 +101,11 @@ class SequenceSet:
         return _join(self.ranges)
 
     def index_ranges(self, known: Sequence[int]) -> IndexRanges:
-        """Where the members lie in C{known}.
+        """Where the members lie in ``known``.
 
-        @param known: the numbers that exist, ascending without duplicates (a list or an ``array``).
-        @return: half-open ranges of indexes into C{known}: ascending, disjoint, merged. ``*`` is the last of
-            C{known};
+        :param known: the numbers that exist, ascending without duplicates (a list or an ``array``).
+        :return: half-open ranges of indexes into ``known``: ascending, disjoint, merged. ``*`` is the last of
+            ``known``;
             nothing is in an empty one.
         """
         if not known:
@@ -126,18 +126,18 @@ class SequenceSet:
         return _merge(found)
 
     def members(self, known: Sequence[int]) -> list[int]:
-        """Those of C{known} (ascending, no duplicates) that are in the set, ascending."""
+        """Those of ``known`` (ascending, no duplicates) that are in the set, ascending."""
         found: list[int] = []
         for start, stop in self.index_ranges(known):
             found.extend(known[start:stop])
         return found
 
     def number_ranges(self, count: int) -> IndexRanges:
-        """The members among the sequence numbers 1 to C{count}, as half-open ranges of indexes (number - 1)."""
+        """The members among the sequence numbers 1 to ``count``, as half-open ranges of indexes (number - 1)."""
         return self.index_ranges(range(1, count + 1))
 
     def exceeds(self, count: int) -> bool:
-        """Whether the set names a sequence number that a mailbox of C{count} messages does not have.
+        """Whether the set names a sequence number that a mailbox of ``count`` messages does not have.
 
         RFC 9051 section 9, seq-number: such a command should be answered BAD; so should ``*`` if there is no
         message.
@@ -147,7 +147,7 @@ class SequenceSet:
         return any(low > count or high > count for low, high in self.ranges)
 
     def contains(self, number: int, largest: int) -> bool:
-        """Whether C{number} is in the set when C{largest} is the number that ``*`` stands for."""
+        """Whether ``number`` is in the set when ``largest`` is the number that ``*`` stands for."""
         for low, high in self.ranges:
             if high == STAR:
                 if number == largest or (low != STAR and low <= number <= largest):
@@ -188,7 +188,7 @@ def _merge(found: IndexRanges) -> IndexRanges:
 def compact_ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:
     """Runs of consecutive numbers as inclusive (first, last) pairs.
 
-    @param numbers: ascending; a number that follows itself is taken once.
+    :param numbers: ascending; a number that follows itself is taken once.
     """
     found: list[tuple[int, int]] = []
     first = last = -1
@@ -205,7 +205,7 @@ def compact_ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:
 
 
 def _join(ranges: Iterable[tuple[int, int]]) -> bytes:
-    """Ranges as octets, L{STAR} as ``*``."""
+    """Ranges as octets, ``STAR`` as ``*``."""
     return ",".join(
         [
             (str(low) if low else "*") if low == high else f"{low}:{high}" if high else f"{low}:*"

@@ -20,10 +20,10 @@ _TAIL_OCTETS = 32
 class Skipper:
     """Follows one refused command to its end.
 
-    @param limit_octets: how much is read over.
-    @param literal_octets: how much of a literal comes first, or C{None} when it starts inside a line.
-    @ivar done: whether the command has ended.
-    @ivar exceeded: whether it is longer than the limit; the connection is lost.
+    :param limit_octets: how much is read over.
+    :param literal_octets: how much of a literal comes first, or ``None`` when it starts inside a line.
+    :ivar done: whether the command has ended.
+    :ivar exceeded: whether it is longer than the limit; the connection is lost.
     """
 
     __slots__ = ("_limit", "_remaining", "_skipped", "_tail", "done", "exceeded")
@@ -39,7 +39,7 @@ class Skipper:
     def skip(self, buffer: bytes, position: int) -> int:
         """Read over what there is of the command.
 
-        @return: the new position in the buffer.
+        :return: the new position in the buffer.
         """
         while not self.done and not self.exceeded and position < len(buffer):
             if self._remaining:

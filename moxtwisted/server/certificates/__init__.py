@@ -10,6 +10,6 @@
     bindings = channel_bindings(transport)              # for SCRAM-...-PLUS
     fingerprint = client_key_fingerprint(transport)     # for EXTERNAL
 
-The modules: C{store} (choice and reload), C{files} (what is in them), C{contexts} (OpenSSL settings),
-C{binding} (facts of a connection), C{selfsigned} (certificates for tests and a first start).
+The modules: ``store`` (choice and reload), ``files`` (what is in them), ``contexts`` (OpenSSL settings),
+``binding`` (facts of a connection), ``selfsigned`` (certificates for tests and a first start).
 """

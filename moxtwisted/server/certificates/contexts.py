@@ -4,8 +4,8 @@ What pyOpenSSL allows, and what follows from it:
 
  - It has no access to the keys of session tickets. OpenSSL makes them anew for each context, so the store rotates
    them by making new contexts; a ticket of an old one leads to a full handshake, which clients do not notice.
- - C{OP_NO_TICKET} stops tickets in TLS 1.2. In TLS 1.3 OpenSSL then still sends two short tickets that name a
-   session in the cache; the cache is off, so they lead to a full handshake. C{SSL_CTX_set_num_tickets(0)}, which would
+ - ``OP_NO_TICKET`` stops tickets in TLS 1.2. In TLS 1.3 OpenSSL then still sends two short tickets that name a
+   session in the cache; the cache is off, so they lead to a full handshake. ``SSL_CTX_set_num_tickets(0)``, which would
    stop them, is not there.
  - All contexts of a listener share one session id context, or OpenSSL would break off when a client with a
    certificate resumes.
@@ -43,13 +43,13 @@ _VERSIONS = ("1.2", "1.3")
 class TLSProfile:
     """How a kind of listener does TLS.
 
-    @ivar minimum_version: C{"1.2"} or C{"1.3"}; older versions are gone (RFC 8996).
-    @ivar ciphers: TLS 1.2 suites in OpenSSL's words; those of TLS 1.3 are all fine.
-    @ivar session_tickets: let clients resume sessions; off for port 25, see L{contexts}.
-    @ivar session_seconds: how long a session may be resumed.
-    @ivar request_client_certificate: ask for a certificate. Any is accepted, nobody checks who signed it: only its key
-        counts, by L{client_key_fingerprint<moxtwisted.server.certificates.binding.client_key_fingerprint>}.
-    @ivar alpn: application protocols we speak, the preferred first (C{b"imap"}, C{b"smtp"}). A client that offers
+    :ivar minimum_version: ``"1.2"`` or ``"1.3"``; older versions are gone (RFC 8996).
+    :ivar ciphers: TLS 1.2 suites in OpenSSL's words; those of TLS 1.3 are all fine.
+    :ivar session_tickets: let clients resume sessions; off for port 25, see ``contexts``.
+    :ivar session_seconds: how long a session may be resumed.
+    :ivar request_client_certificate: ask for a certificate. Any is accepted, nobody checks who signed it: only its key
+        counts, by ``client_key_fingerprint<moxtwisted.server.certificates.binding.client_key_fingerprint>``.
+    :ivar alpn: application protocols we speak, the preferred first (``b"imap"``, ``b"smtp"``). A client that offers
         none of them is not refused.
     """
 
@@ -86,9 +86,9 @@ def build_context(
 ) -> Any:
     """A server context.
 
-    @param pairs: at most one of each kind of key; OpenSSL chooses by what the client can verify.
-    @param on_name: called during the handshake when the client said which name it wants.
-    @raise ConfigurationError: when OpenSSL does not take a certificate, with the names of its files.
+    :param pairs: at most one of each kind of key; OpenSSL chooses by what the client can verify.
+    :param on_name: called during the handshake when the client said which name it wants.
+    :raise ConfigurationError: when OpenSSL does not take a certificate, with the names of its files.
     """
     from OpenSSL import SSL
 
@@ -147,7 +147,7 @@ def _use(context: Any, pair: Pair, *, alone: bool) -> None:
 def _use_with_own_chain(context: Any, pair: Pair) -> None:
     """Give a certificate a chain that the certificates of other kinds do not get.
 
-    C{add_extra_chain_cert} puts one chain under all of them; only reading a file does not. The file is a
+    ``add_extra_chain_cert`` puts one chain under all of them; only reading a file does not. The file is a
     temporary one, for the operator's may have changed since we checked it, or be unreadable after dropping privileges.
     """
     from cryptography.hazmat.primitives.serialization import Encoding

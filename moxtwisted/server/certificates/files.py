@@ -6,7 +6,7 @@
     pair.names       # ('mail.example.org', '*.example.net')
     pair.kind        # 'ecdsa'
 
-A message of a L{ConfigurationError} from here names the file and what is wrong with it, and never shows a key.
+A message of a ``ConfigurationError`` from here names the file and what is wrong with it, and never shows a key.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ Signature = tuple[tuple[int, int, int], ...]
 class CertificateFiles:
     """A pair of PEM files.
 
-    @ivar certificate: path of the certificate, followed by its chain, leaf first.
-    @ivar key: path of its private key, not encrypted; may be the same file.
+    :ivar certificate: path of the certificate, followed by its chain, leaf first.
+    :ivar key: path of its private key, not encrypted; may be the same file.
     """
 
     certificate: str
@@ -46,11 +46,11 @@ class CertificateFiles:
 class Pair:
     """A certificate that fits its key.
 
-    @ivar names: DNS names of the certificate in lower case, as C{mail.example.org} or C{*.example.org}.
-    @ivar kind: C{"rsa"}, C{"ecdsa"} or C{"ed25519"}; a TLS context holds one pair of each.
-    @ivar not_before: start of validity, seconds since 1970.
-    @ivar not_after: its end.
-    @ivar signature: of the files at the time.
+    :ivar names: DNS names of the certificate in lower case, as ``mail.example.org`` or ``*.example.org``.
+    :ivar kind: ``"rsa"``, ``"ecdsa"`` or ``"ed25519"``; a TLS context holds one pair of each.
+    :ivar not_before: start of validity, seconds since 1970.
+    :ivar not_after: its end.
+    :ivar signature: of the files at the time.
     """
 
     files: CertificateFiles
@@ -73,7 +73,7 @@ class Pair:
 
 
 def signature(files: CertificateFiles) -> Signature:
-    """The present L{Signature} of a pair of files; differs when one of them was replaced or changed."""
+    """The present ``Signature`` of a pair of files; differs when one of them was replaced or changed."""
     found = []
     for path in (files.certificate, files.key):
         try:
@@ -154,7 +154,7 @@ def _names(leaf: x509.Certificate) -> tuple[str, ...]:
 def load_pair(files: CertificateFiles) -> Pair:
     """Read a pair of files and check that they belong together.
 
-    @raise ConfigurationError: when a file is missing, unreadable or damaged, or the two do not belong together.
+    :raise ConfigurationError: when a file is missing, unreadable or damaged, or the two do not belong together.
     """
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 

@@ -1,4 +1,4 @@
-"""Certificates that nobody but ourselves vouches for: for tests, C{localserve}, and until a real one is there.
+"""Certificates that nobody but ourselves vouches for: for tests, ``localserve``, and until a real one is there.
 
 ::
 
@@ -32,12 +32,12 @@ def self_signed(
 ) -> tuple[bytes, bytes]:
     """Make a key and a certificate for it.
 
-    @param hostnames: DNS names in ASCII and IP addresses, at least one; the first is also the subject.
-    @param now: seconds since 1970; validity begins an hour before, for clocks that are late.
-    @param key_type: C{"ecdsa"} (P-256) or C{"rsa"} (2048 bits, about 0.1 s of work).
-    @param days: how long it is valid.
-    @return: certificate and key in PEM, the key not encrypted: give its file mode 0600.
-    @raise ValueError: for no name, a name beyond ASCII or another type of key.
+    :param hostnames: DNS names in ASCII and IP addresses, at least one; the first is also the subject.
+    :param now: seconds since 1970; validity begins an hour before, for clocks that are late.
+    :param key_type: ``"ecdsa"`` (P-256) or ``"rsa"`` (2048 bits, about 0.1 s of work).
+    :param days: how long it is valid.
+    :return: certificate and key in PEM, the key not encrypted: give its file mode 0600.
+    :raise ValueError: for no name, a name beyond ASCII or another type of key.
     """
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization

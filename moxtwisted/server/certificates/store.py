@@ -43,7 +43,7 @@ DAY = 86400.0
 class Described:
     """A certificate in use, for the status command and metrics.
 
-    @ivar warning: why peers may not accept it, or empty.
+    :ivar warning: why peers may not accept it, or empty.
     """
 
     certificate: str
@@ -64,8 +64,8 @@ class _Contexts:
 class _Choice:
     """Which pairs answer to which name; never changes.
 
-    @param pairs: in the operator's order.
-    @param now: of several pairs of one kind, one that is valid at this time is preferred.
+    :param pairs: in the operator's order.
+    :param now: of several pairs of one kind, one that is valid at this time is preferred.
     """
 
     def __init__(self, pairs: Sequence[Pair], now: float) -> None:
@@ -124,9 +124,9 @@ class ServerTLS:
 class CertificateStore:
     """All certificates, and the OpenSSL contexts made of them.
 
-    @param files: pairs of files in the operator's order; the first is the fallback.
-    @param clock: C{seconds()} is the time since 1970, as the reactor's.
-    @param ticket_seconds: session-ticket keys are renewed after this time (looked at by L{check}).
+    :param files: pairs of files in the operator's order; the first is the fallback.
+    :param clock: ``seconds()`` is the time since 1970, as the reactor's.
+    :param ticket_seconds: session-ticket keys are renewed after this time (looked at by ``check``).
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class CertificateStore:
     def load(self) -> None:
         """Read all files, at start.
 
-        @raise ConfigurationError: with every file that is missing, broken, or does not belong to its key. A certificate
+        :raise ConfigurationError: with every file that is missing, broken, or does not belong to its key. A certificate
             that has expired is used, with a warning in the log: mail over port 25 goes on with it.
         """
         self._seen = tuple(signature(files) for files in self._files)
@@ -155,7 +155,7 @@ class CertificateStore:
     def check(self) -> bool:
         """Read the files again if one has changed, and renew the ticket keys if it is time.
 
-        @return: whether new certificates came into use. What is wrong with new files is logged, once for each change
+        :return: whether new certificates came into use. What is wrong with new files is logged, once for each change
             of them, and the old certificates stay.
         """
         seen = tuple(signature(files) for files in self._files)
@@ -178,9 +178,9 @@ class CertificateStore:
         return True
 
     def server(self, profile: TLSProfile) -> ServerTLS:
-        """The connection creator for a kind of listener. Call L{load} before.
+        """The connection creator for a kind of listener. Call ``load`` before.
 
-        @raise ConfigurationError: when OpenSSL does not take the certificates or ciphers.
+        :raise ConfigurationError: when OpenSSL does not take the certificates or ciphers.
         """
         if profile not in self._contexts:
             self._contexts[profile] = self._build(self._loaded(), profile)
@@ -264,9 +264,9 @@ class CertificateStore:
 class CertificateWatch(Service):
     """Looks at the files again and again while it runs.
 
-    @param store: what to look after.
-    @param clock: the reactor.
-    @param interval_seconds: between two looks; one look is a C{stat} for each file.
+    :param store: what to look after.
+    :param clock: the reactor.
+    :param interval_seconds: between two looks; one look is a ``stat`` for each file.
     """
 
     name = "certificates"

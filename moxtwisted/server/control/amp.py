@@ -1,7 +1,7 @@
-"""Administration over a unix socket: AMP commands to and from an `IAdministration`.
+"""Administration over a unix socket: AMP commands to and from an ``IAdministration``.
 
-There is one command, `Call`, with the name of an operation and its arguments as JSON; a new operation of
-`IAdministration` needs nothing here. While it runs, `ProgressReport` comes back with the serial of the call::
+There is one command, ``Call``, with the name of an operation and its arguments as JSON; a new operation of
+``IAdministration`` needs nothing here. While it runs, ``ProgressReport`` comes back with the serial of the call::
 
     service = ControlService(reactor, Path("/var/lib/moxmail/ctl"), administration)      # the server's side
 
@@ -112,7 +112,7 @@ def operations() -> dict[str, Method]:
 
 
 class BoundedAMP(amp.AMP):
-    """AMP that hangs up on a box larger than `MAX_BOX_OCTETS`."""
+    """AMP that hangs up on a box larger than ``MAX_BOX_OCTETS``."""
 
     _box_octets = 0
 
@@ -233,7 +233,7 @@ def _outcome(value: dict[str, Any]) -> Deferred[dict[str, str]]:
 
 
 class ControlFactory(Factory):
-    """Makes a `ControlProtocol` for each connection."""
+    """Makes a ``ControlProtocol`` for each connection."""
 
     noisy = False
 
@@ -242,7 +242,7 @@ class ControlFactory(Factory):
         self._seconds = seconds
 
     def buildProtocol(self, addr: Any) -> ControlProtocol:
-        """See `Factory`."""
+        """See ``Factory``."""
         return ControlProtocol(self._administration, self._seconds)
 
 
@@ -252,8 +252,8 @@ class ControlService(Service):
     Start it after the store was opened: whoever holds the store's lock owns the socket, so that one
     that is there already is left over from a crash.
 
-    @param reactor: with ``listenUNIX`` and ``seconds``.
-    @param path: of the socket; its directory should be closed to others.
+    :param reactor: with ``listenUNIX`` and ``seconds``.
+    :param path: of the socket; its directory should be closed to others.
     """
 
     def __init__(self, reactor: Any, path: Path, administration: Any) -> None:
@@ -310,7 +310,7 @@ def socket_address(path: Path) -> tuple[str, int]:
 
 
 class RemoteAdministration:
-    """The administration of a running server: has every operation of `IAdministration`."""
+    """The administration of a running server: has every operation of ``IAdministration``."""
 
     def __init__(self, protocol: ClientProtocol) -> None:
         self._protocol = protocol
@@ -347,7 +347,7 @@ class ClientProtocol(BoundedAMP):
     def ask(self, method: str, arguments: Mapping[str, Any], progress: Progress | None) -> Deferred[Any]:
         """Call an operation.
 
-        @return: fires with its result; fails with `MailError` or `ConfigurationError`.
+        :return: fires with its result; fails with ``MailError`` or ``ConfigurationError``.
         """
         self._serial += 1
         serial = self._serial
@@ -398,7 +398,7 @@ def _lost(failure: Failure) -> NoReturn:
 async def connect(reactor: Any, path: Path, timeout_seconds: float = 10) -> RemoteAdministration:
     """Connect to the running server.
 
-    @raise twisted.internet.error.ConnectError: when none listens there.
+    :raise twisted.internet.error.ConnectError: when none listens there.
     """
     from twisted.internet.endpoints import UNIXClientEndpoint
 

@@ -1,6 +1,6 @@
 """The operations that change the configuration alone, passed on to the editor.
 
-The administration of the server derives from `ConfigurationOperations` and adds what touches mail::
+The administration of the server derives from ``ConfigurationOperations`` and adds what touches mail::
 
     @implementer(IAdministration)
     class Administration(ConfigurationOperations):
@@ -26,65 +26,65 @@ class ConfigurationOperations:
         self._editor = editor
 
     async def account_disable(self, name: str, message: str) -> None:
-        """See `IConfigurationOperations`."""
+        """See ``IConfigurationOperations``."""
         await self._editor.account_disable(name, message)
 
     async def account_enable(self, name: str) -> None:
-        """See `IConfigurationOperations`."""
+        """See ``IConfigurationOperations``."""
         await self._editor.account_enable(name)
 
     async def address_add(self, address: str, account: str, mailbox: str) -> None:
-        """See `IConfigurationOperations`."""
+        """See ``IConfigurationOperations``."""
         await self._editor.address_add(address, account, mailbox)
 
     async def address_remove(self, address: str) -> list[str]:
-        """See `IConfigurationOperations`."""
+        """See ``IConfigurationOperations``."""
         return await self._editor.address_remove(address)
 
     async def domain_list(self) -> Report:
-        """See `IConfigurationOperations`."""
+        """See ``IConfigurationOperations``."""
         return await self._editor.domain_list()
 
     async def domain_add(self, name: str, description: str, disabled: bool) -> None:
-        """See `IConfigurationOperations`."""
+        """See ``IConfigurationOperations``."""
         await self._editor.domain_add(name, description, disabled)
 
     async def domain_remove(self, name: str) -> None:
-        """See `IConfigurationOperations`."""
+        """See ``IConfigurationOperations``."""
         await self._editor.domain_remove(name)
 
     async def domain_disable(self, name: str) -> None:
-        """See `IConfigurationOperations`."""
+        """See ``IConfigurationOperations``."""
         await self._editor.domain_disable(name)
 
     async def domain_enable(self, name: str) -> None:
-        """See `IConfigurationOperations`."""
+        """See ``IConfigurationOperations``."""
         await self._editor.domain_enable(name)
 
     async def alias_list(self, domain: str) -> Report:
-        """See `IConfigurationOperations`."""
+        """See ``IConfigurationOperations``."""
         return await self._editor.alias_list(domain)
 
     async def alias_add(
         self, address: str, members: Sequence[str], post_public: bool, allow_message_from: bool
     ) -> None:
-        """See `IConfigurationOperations`."""
+        """See ``IConfigurationOperations``."""
         await self._editor.alias_add(address, members, post_public, allow_message_from)
 
     async def alias_update(
         self, address: str, post_public: bool | None, allow_message_from: bool | None
     ) -> None:
-        """See `IConfigurationOperations`."""
+        """See ``IConfigurationOperations``."""
         await self._editor.alias_update(address, post_public, allow_message_from)
 
     async def alias_remove(self, address: str) -> None:
-        """See `IConfigurationOperations`."""
+        """See ``IConfigurationOperations``."""
         await self._editor.alias_remove(address)
 
     async def alias_add_members(self, address: str, members: Sequence[str]) -> None:
-        """See `IConfigurationOperations`."""
+        """See ``IConfigurationOperations``."""
         await self._editor.alias_add_members(address, members)
 
     async def alias_remove_members(self, address: str, members: Sequence[str]) -> None:
-        """See `IConfigurationOperations`."""
+        """See ``IConfigurationOperations``."""
         await self._editor.alias_remove_members(address, members)

@@ -1,1 +1,1 @@
-"""IMAP over the store: what the server machine of L{moxtwisted.imap} asks, answered from an account."""
+"""IMAP over the store: what the server machine of ``moxtwisted.imap`` asks, answered from an account."""

@@ -1,7 +1,7 @@
 """An account of the store as the IMAP backend of one session.
 
 Everything here translates; nothing decides. The store's mailbox state is handed to the IMAP session as it is
-(its attributes are those of L{moxtwisted.imap.backend.IMailboxView}), so that a thousand sessions share one.
+(its attributes are those of ``moxtwisted.imap.backend.IMailboxView``), so that a thousand sessions share one.
 """
 
 from __future__ import annotations
@@ -78,19 +78,19 @@ class SelectedMailbox:
     objectid: str
 
     def rows(self, uids: Sequence[int], columns: int) -> list[tuple[Any, ...]]:
-        """See L{ISelectedMailbox}; the numbers of the columns are the store's own."""
+        """See ``ISelectedMailbox``; the numbers of the columns are the store's own."""
         return self._account.rows(self._id, uids, Column(columns))
 
     def bodies(self, uids: Sequence[int], limit_octets: int) -> list[tuple[int, bytes]]:
-        """See L{ISelectedMailbox}."""
+        """See ``ISelectedMailbox``."""
         return self._account.bodies(self._id, uids, limit_octets)
 
     def open_body(self, uid: int) -> IMessageBody | None:
-        """See L{ISelectedMailbox}."""
+        """See ``ISelectedMailbox``."""
         return cast("IMessageBody | None", self._account.open_body(self._id, uid))
 
     def search_text(self, term: MessageText, uids: Sequence[int]) -> Awaitable[set[int]]:
-        """See L{ISelectedMailbox}."""
+        """See ``ISelectedMailbox``."""
         return self._account.search(self._id, SearchTerm(term.field, term.needle), uids)
 
     async def store(
@@ -100,24 +100,24 @@ class SelectedMailbox:
         flags: MessageFlags,
         unchanged_since: int | None,
     ) -> Stored:
-        """See L{ISelectedMailbox}."""
+        """See ``ISelectedMailbox``."""
         done = await self._account.store_flags(self._id, uids, mode, flags, unchanged_since)
         return Stored(done.changed, done.refused, done.modseq)
 
     def expunge(self, uids: Sequence[int] | None) -> Awaitable[tuple[int, ...]]:
-        """See L{ISelectedMailbox}."""
+        """See ``ISelectedMailbox``."""
         return self._account.expunge(self._id, uids)
 
     async def copy(self, uids: Sequence[int], target: str) -> Appended:
-        """See L{ISelectedMailbox}."""
+        """See ``ISelectedMailbox``."""
         return _appended(await self._account.copy(self._id, uids, _existing(self._account, target).id))
 
     async def move(self, uids: Sequence[int], target: str) -> Appended:
-        """See L{ISelectedMailbox}."""
+        """See ``ISelectedMailbox``."""
         return _appended(await self._account.move(self._id, uids, _existing(self._account, target).id))
 
     def expunged_since(self, modseq: int) -> tuple[Sequence[int], bool]:
-        """See L{ISelectedMailbox}."""
+        """See ``ISelectedMailbox``."""
         return self._account.expunged_since(self._id, modseq)
 
     def close(self) -> None:
@@ -146,46 +146,46 @@ class AccountSession:
         self.account = self._account.name
 
     def mailboxes(self) -> Sequence[MailboxInfo]:
-        """See L{ISession}."""
+        """See ``ISession``."""
         return [_info(m) for m in self._account.mailboxes()]
 
     def mailbox(self, name: str) -> MailboxInfo | None:
-        """See L{ISession}."""
+        """See ``ISession``."""
         found = self._account.mailbox(name)
         return _info(found) if found else None
 
     def subscriptions(self) -> frozenset[str]:
-        """See L{ISession}."""
+        """See ``ISession``."""
         return self._account.subscriptions()
 
     def select(self, name: str, *, read_only: bool) -> SelectedMailbox:
-        """See L{ISession}; reading only is the session's own affair."""
+        """See ``ISession``; reading only is the session's own affair."""
         mailbox = _existing(self._account, name)
         view = cast("IMailboxView", self._account.state(mailbox.id))
         return SelectedMailbox(self._account, mailbox.id, view, _objectid(mailbox))
 
     async def create(self, name: str, special_use: Sequence[str]) -> MailboxInfo:
-        """See L{ISession}."""
+        """See ``ISession``."""
         return _info(await self._account.create_mailbox(name, special_use))
 
     def delete(self, name: str) -> Awaitable[None]:
-        """See L{ISession}."""
+        """See ``ISession``."""
         return self._account.delete_mailbox(name)
 
     async def rename(self, old: str, new: str) -> None:
-        """See L{ISession}."""
+        """See ``ISession``."""
         await self._account.rename_mailbox(old, new)
 
     def subscribe(self, name: str) -> Awaitable[None]:
-        """See L{ISession}."""
+        """See ``ISession``."""
         return self._account.subscribe(name)
 
     def unsubscribe(self, name: str) -> Awaitable[None]:
-        """See L{ISession}."""
+        """See ``ISession``."""
         return self._account.unsubscribe(name)
 
     def append_sink(self, mailbox: str, size_octets: int) -> IAppendSink:
-        """See L{ISession}."""
+        """See ``ISession``."""
         _existing(self._account, mailbox)
         if size_octets > self.append_limit:
             error = LimitError(f"APPEND of {size_octets} octets", public_text="message is too large")
@@ -197,7 +197,7 @@ class AccountSession:
         return cast("IAppendSink", self._store.stage(size_octets))
 
     async def append(self, mailbox: str, messages: Sequence[Incoming]) -> Appended:
-        """See L{ISession}."""
+        """See ``ISession``."""
         now = int(self._seconds())
         staged: list[IStagedMessage] = []
         try:
@@ -218,7 +218,7 @@ class AccountSession:
         return Appended(added[0].uidvalidity, tuple(a.uid for a in added))
 
     def logout(self) -> None:
-        """See L{ISession}."""
+        """See ``ISession``."""
         self._released()
 
 

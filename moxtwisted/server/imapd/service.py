@@ -73,12 +73,12 @@ class ConnectionAuthenticator:
 
     @property
     def mechanisms(self) -> tuple[str, ...]:
-        """See L{IAuthenticator}."""
+        """See ``IAuthenticator``."""
         return self._mail.mechanisms
 
     @property
     def sasl_backend(self) -> ISASLBackend:
-        """See L{IAuthenticator}; asked at each exchange, when TLS may have come since."""
+        """See ``IAuthenticator``; asked at each exchange, when TLS may have come since."""
         self._session.update(
             tls=tls_description(self._transport), fingerprint=client_key_fingerprint(self._transport)
         )
@@ -86,7 +86,7 @@ class ConnectionAuthenticator:
         return backend
 
     async def login(self, username: str, password: str, peer: Any) -> str | None:
-        """See L{IAuthenticator}."""
+        """See ``IAuthenticator``."""
         outcome = await self._session.check_password(username, password, "LOGIN")
         if isinstance(outcome, Failure):
             if outcome.reason is Reason.BAD_CREDENTIALS:
@@ -95,7 +95,7 @@ class ConnectionAuthenticator:
         return outcome.login
 
     def session(self, identity: str, peer: Any) -> AccountSession:
-        """See L{IAuthenticator}."""
+        """See ``IAuthenticator``."""
         mail = self._mail
         entry = mail.directory.current.account_of_login(identity)
         if entry is None:
@@ -126,7 +126,7 @@ class IMAPService(IMAPServerFactory):
         self._mail = mail
 
     def authenticator_for(self, transport: Any) -> IAuthenticator:
-        """See L{IMAPServerFactory}."""
+        """See ``IMAPServerFactory``."""
         ip = getattr(transport.getPeer(), "host", "")
         refusal = self._mail.connections.admit(ip)
         if refusal is not None:
@@ -135,7 +135,7 @@ class IMAPService(IMAPServerFactory):
         return authenticator
 
     def connection_lost(self, connection: IMAPServerProtocol) -> None:
-        """See L{IMAPServerFactory}."""
+        """See ``IMAPServerFactory``."""
         super().connection_lost(connection)
         if connection.server is not None:
             authenticator = connection.server.connection.authenticator

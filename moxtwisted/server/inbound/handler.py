@@ -1,6 +1,6 @@
 """One SMTP or LMTP client that brings mail for accounts here.
 
-The dialogue is the machine's (L{moxtwisted.smtp}); decided here: who may connect (rates), which recipients exist and
+The dialogue is the machine's (``moxtwisted.smtp``); decided here: who may connect (rates), which recipients exist and
 have room, whether the message goes round in circles, and that the positive answer comes after the commit.
 """
 
@@ -84,7 +84,7 @@ class InboundFactory:
     _inbound: Inbound
 
     def connected(self, peer: Peer) -> ISMTPHandler | Reply:
-        """See L{ISMTPHandlerFactory}: refuse who connects too often."""
+        """See ``ISMTPHandlerFactory``: refuse who connects too often."""
         if peer.ip is not None:
             refusal = self._inbound.connections.admit(str(peer.ip))
             if refusal is not None:

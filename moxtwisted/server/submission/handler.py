@@ -82,7 +82,7 @@ class SubmissionFactory:
     _submission: Submission
 
     def connected(self, peer: Peer) -> ISMTPHandler | Reply:
-        """See L{ISMTPHandlerFactory}: refuse who connects too often."""
+        """See ``ISMTPHandlerFactory``: refuse who connects too often."""
         if peer.ip is not None:
             refusal = self._submission.connections.admit(str(peer.ip))
             if refusal is not None:
