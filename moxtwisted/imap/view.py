@@ -92,7 +92,8 @@ class SessionView:
         live = self.live
         if live.version == self._version and not (self._lagging and allow_expunge):
             return []
-        old, now = self.uids, live.uids
+        # A mailbox that was removed has no messages, whatever its arrays still hold.
+        old, now = self.uids, live.uids if live.exists else array("I")
         last = old[-1] if old else 0
         gone, flagged = self._changes(old, now, last)
         self._version, self._modseq = live.version, live.highestmodseq
@@ -121,12 +122,13 @@ class SessionView:
         if changes is None:
             # The mailbox does not remember: every message with a later modseq may have other flags.
             since = self._modseq
+            modseqs = live.modseqs if now else ()
             flagged: Sequence[int] = [
-                uid for uid, at in zip(now, live.modseqs, strict=True) if at > since and uid <= last
+                uid for uid, at in zip(now, modseqs, strict=True) if at > since and uid <= last
             ]
         else:
             flagged = [uid for uid in changes[1] if uid <= last]
-        if changes is None or self._lagging:
+        if changes is None or self._lagging or not live.exists:
             there = set(now)
             return [at for at, uid in enumerate(old) if uid not in there], flagged
         gone = []

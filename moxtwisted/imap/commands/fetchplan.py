@@ -29,9 +29,6 @@ from moxtwisted.message.structure import LIST_FIELDS, body_from_bodystructure
 __all__ = ["Batch", "BodyItem", "Plan", "compile_plan", "internal_dates"]
 
 _DAY: Final = 86400
-# Fields that delivery puts before a message: the kept fields are those of the message itself.
-_FROM_DELIVERY: Final = frozenset((b"return-path", b"delivered-to", b"x-original-to"))
-_KEPT: Final = LIST_FIELDS - _FROM_DELIVERY
 
 
 @define(eq=False)
@@ -223,7 +220,7 @@ def _is_kept(item: BodyItem) -> bool:
         and not item.exclude
         and item.section == "HEADER"
         and item.partial is None
-        and item.names <= _KEPT
+        and item.names <= LIST_FIELDS
     )
 
 

@@ -207,8 +207,6 @@ class Matching:
             is present
             for f in set(flags)
         }
-        if isinstance(at, range):
-            return [i for i, f in enumerate(flags) if verdict[f]]
         return [i for i in at if verdict[flags[i]]]
 
     def _test(self, key: k.SearchKey) -> tuple[int, Callable[[Any], bool]]:
