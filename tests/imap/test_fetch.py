@@ -3,6 +3,7 @@
 import base64
 import random
 import re
+from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -226,7 +227,7 @@ class DecodingTests(SynchronousTestCase):
             encoded = b"=\r\n".join(encoded[i : i + 72] for i in range(0, len(encoded), 72))
             encoded = re.sub(rb"(=[0-9A-F]?)=\r\n([0-9A-F]{1,2})", rb"\1\2", encoded)
         places = sorted({min(c, len(encoded)) for c in cuts} | {0, len(encoded)})
-        pieces = [encoded[a:b] for a, b in zip(places, places[1:], strict=False)]
+        pieces = [encoded[a:b] for a, b in pairwise(places)]
         self.assertEqual(b"".join(decoded(pieces, encoding)), data)
 
     @settings(max_examples=100, deadline=None)

@@ -1,7 +1,9 @@
 """SEARCH: random programs against a plain evaluation message by message, and the forms of the answer."""
 
 import random
+from collections.abc import Callable
 from datetime import UTC, date, datetime
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -10,6 +12,7 @@ from moxtwisted.imap.testing import Driver, FixedClock
 from moxtwisted.message.flags import MessageFlags
 
 NOW = 1_700_000_000
+Matches = Callable[[int, Any], bool]
 WORDS = ("alpha", "beta", "gamma", "delta")
 DAY = 86400
 
@@ -19,7 +22,7 @@ class RandomProgramTests(SynchronousTestCase):
         dice = random.Random(1)
         self.mail = MemoryMail(lambda: float(NOW - 5 * DAY))
         self.kept = []
-        for n in range(60):
+        for _ in range(60):
             word, other = dice.choice(WORDS), dice.choice(WORDS)
             sent = dice.randrange(NOW - 40 * DAY, NOW)
             octets = (
@@ -39,7 +42,7 @@ class RandomProgramTests(SynchronousTestCase):
         self.driver.login()
         self.driver.command("SELECT INBOX")
 
-    def program(self, dice: random.Random, depth: int):
+    def program(self, dice: random.Random, depth: int) -> tuple[str, Matches]:
         """A search key and the function that says whether message (number, kept) matches."""
         if depth and dice.random() < 0.5:
             kind = dice.choice(("or", "not", "and"))
