@@ -33,8 +33,7 @@ class ThreadTests(SynchronousTestCase):
         self.bodies += 1
         thread = assign(self.connection, self.bodies, message, at)
         self.connection.execute(
-            "INSERT INTO body (id, refs, size, prefix, thread, envelope, bodystructure, fields, preview, parts, header_size)"
-            " VALUES (?, 1, 0, x'', ?, x'', x'', x'', '', x'', 0)",
+            "INSERT INTO body (id, refs, size, prefix_size, header_size, thread, facts) VALUES (?, 1, 0, 0, 0, ?, x'')",
             (self.bodies, thread),
         )
         return thread
