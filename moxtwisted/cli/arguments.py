@@ -138,8 +138,12 @@ def _configuration(commands: _Commands) -> None:
         "configuration:key_show",
         "print the recovery key; whoever has it and the files can read the mail",
     )
-    key.command("rotate", "upkeep:key_rotate", "encrypt everything with a new key, also after `key off`")
-    key.command("off", "upkeep:key_off", "decrypt everything")
+    key.command(
+        "rotate",
+        "upkeep:key_rotate",
+        "encrypt everything with a new key, also after `key off`; the server must be down",
+    )
+    key.command("off", "upkeep:key_off", "decrypt everything; the server must be down")
 
 
 def _accounts(commands: _Commands) -> None:

@@ -95,15 +95,16 @@ async def _reach(
             remote.disconnect()
 
         return remote, hang_up
-    closed = _ClosedFiles(loaded.static_path)
+    closed = _ClosedFiles(loaded)
     return closed, closed.close
 
 
 class _ClosedFiles:
     """The administration while no server runs. The store is opened only for what needs it."""
 
-    def __init__(self, static_path: Path) -> None:
-        self._static_path = static_path
+    def __init__(self, loaded: LoadedConfig) -> None:
+        self._loaded = loaded
+        self._static_path = loaded.static_path
         self._opened: Any = None
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
@@ -128,6 +129,9 @@ class _ClosedFiles:
         """Close the store, if it was opened."""
         if self._opened is not None:
             await self._opened.close()
+            from moxtwisted.config.rekey import restore_owner
+
+            restore_owner(self._loaded)
 
 
 def _is_stale(error: Exception) -> bool:

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
+from moxtwisted.cli.progress import ProgressBar
 from moxtwisted.cli.session import call, load_for
+from moxtwisted.config.load import LoadedConfig
+from moxtwisted.config.rekey import change_key
+from moxtwisted.store.keys import MasterKey
 
 
 def verify_data(arguments: argparse.Namespace) -> int:
@@ -41,10 +46,19 @@ def retire(arguments: argparse.Namespace) -> int:
     return _counted(arguments, "retire")
 
 
+def _change_key(loaded: LoadedConfig, new: MasterKey | None) -> None:
+    """In the closed files: with a new key there is nothing that a running server could go on with."""
+    bar = ProgressBar(sys.stderr)
+    try:
+        change_key(loaded, new, bar)
+    finally:
+        bar.finish()
+
+
 def key_rotate(arguments: argparse.Namespace) -> int:
     """``key rotate``."""
-    call(arguments, lambda administration, show: administration.key_rotate(show))
     loaded = load_for(arguments)
+    _change_key(loaded, MasterKey.generate())
     print(
         f"everything is encrypted with a new key, which is in {loaded.resolve(loaded.static.store.key_file)}"
     )
@@ -54,6 +68,6 @@ def key_rotate(arguments: argparse.Namespace) -> int:
 
 def key_off(arguments: argparse.Namespace) -> int:
     """``key off``."""
-    call(arguments, lambda administration, show: administration.key_off(show))
+    _change_key(load_for(arguments), None)
     print("everything is decrypted; `moxmail key rotate` encrypts it again")
     return 0

@@ -21,7 +21,6 @@ from moxtwisted.address import Address, canonical_localpart
 from moxtwisted.config.atomic import replace_file
 from moxtwisted.config.load import LoadedConfig, load, parse_domains, parse_static, read_octets
 from moxtwisted.config.schema import Domain, DomainsConfig
-from moxtwisted.config.storekey import write_key
 from moxtwisted.errors import ConfigurationError, MailError
 from moxtwisted.identifiers import Domain as DomainName
 from moxtwisted.server.control.interfaces import IConfigurationEditor, Report
@@ -314,7 +313,7 @@ class ConfigurationEditor:
     # -- the store's key ------------------------------------------------------------------------------------
 
     def set_encryption(self, encryption: bool) -> None:
-        """See `IConfigurationEditor`."""
+        """Note in ``mox.conf`` whether the store is encrypted."""
         import tomlkit
 
         document = tomlkit.parse(read_octets(self._static_path).decode("utf-8-sig"))
@@ -322,10 +321,6 @@ class ConfigurationEditor:
         data = tomlkit.dumps(document).encode("utf-8")
         parse_static(data, self._static_path.name)
         replace_file(self._static_path, data)
-
-    def write_key(self, key: bytes) -> None:
-        """See `IConfigurationEditor`."""
-        write_key(self._load(), key)
 
 
 # -- finding things in the document ------------------------------------------------------------------------

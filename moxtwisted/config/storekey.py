@@ -3,7 +3,7 @@
 People write it as the *recovery key*: base32 in groups of four, with a checksum, so that it can be put on paper and
 typed again. The key file holds the same, so printing the file is a back-up::
 
-    text = recovery_form(key)      # "MFRG-GZDF-MZTW-Q2LK-…" (14 groups)
+    text = recovery_form(key)      # "MFRG-GZDF-MZTW-Q2LK-..." (14 groups)
     parse_key(text.lower())        # the 32 octets again; a slip of the pen is noticed
 
 `read_key` takes it from the key file, from an environment variable or from a systemd credential, as
@@ -21,10 +21,20 @@ from pathlib import Path
 from moxtwisted.config.atomic import create_file, replace_file
 from moxtwisted.config.load import LoadedConfig
 from moxtwisted.errors import KeyRefusedError
+from moxtwisted.store.keys import MasterKey
 
-__all__ = ["KEY_OCTETS", "create_key_file", "new_key", "parse_key", "read_key", "recovery_form", "write_key"]
+__all__ = [
+    "configured_key",
+    "create_key_file",
+    "file_text",
+    "new_key",
+    "parse_key",
+    "pending_path",
+    "read_key",
+    "recovery_form",
+    "write_key",
+]
 
-KEY_OCTETS = 32
 #: 52 characters of base32 carry 256 bits; 4 more of the SHA-256 find all but one in a million typing errors.
 _KEY_CHARACTERS = 52
 _CHECK_CHARACTERS = 4
@@ -32,11 +42,13 @@ _MISREAD = str.maketrans({"0": "O", "1": "I", "8": "B"})
 _HEADER = (
     "# The key of moxmail's mail store. Without it the mail cannot be read: keep a copy in a safe place.\n"
 )
+#: A key is 80 octets; more is no key.
+_MAX_CHARACTERS = 4096
 
 
 def new_key() -> bytes:
     """A fresh key."""
-    return os.urandom(KEY_OCTETS)
+    return MasterKey.generate().secret
 
 
 def recovery_form(key: bytes) -> str:
@@ -52,7 +64,7 @@ def parse_key(text: str) -> bytes:
 
     @raise KeyRefusedError: when it is no key; the error does not repeat the text.
     """
-    if len(text) > 4096:
+    if len(text) > _MAX_CHARACTERS:
         raise KeyRefusedError("the key is too long")
     lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
     compact = "".join("".join(lines).split()).replace("-", "").upper().translate(_MISREAD)
@@ -82,8 +94,17 @@ def read_key(loaded: LoadedConfig, environ: Mapping[str, str] | None = None) -> 
     @param environ: instead of the process's environment.
     @raise KeyRefusedError: when there is none, or it is none; the text says where it was looked for.
     """
-    store = loaded.static.store
-    if not store.encryption:
+    note = pending_path(loaded)
+    if note.exists():
+        raise KeyRefusedError(
+            f"{note} is there: a change of the key was cut short; finish it: moxmail key rotate"
+        )
+    return configured_key(loaded, environ)
+
+
+def configured_key(loaded: LoadedConfig, environ: Mapping[str, str] | None = None) -> bytes | None:
+    """As `read_key`, also while a change of the key is under way."""
+    if not loaded.static.store.encryption:
         return None
     text, where = _key_text(loaded, os.environ if environ is None else environ)
     try:
@@ -121,12 +142,18 @@ def _key_text(loaded: LoadedConfig, environ: Mapping[str, str]) -> tuple[str, st
         raise KeyRefusedError(f"{where}: the key cannot be read: {e.strerror}") from None
 
 
+def pending_path(loaded: LoadedConfig) -> Path:
+    """Where the new key is while the databases are given it."""
+    path = loaded.resolve(loaded.static.store.key_file)
+    return path.with_name(path.name + ".next")
+
+
 def create_key_file(path: Path, key: bytes) -> None:
     """Make the key file, for its owner only.
 
     @raise FileExistsError: when there is one; a key is never overwritten by accident.
     """
-    create_file(path, _file_text(key), 0o600)
+    create_file(path, file_text(key), 0o600)
 
 
 def write_key(loaded: LoadedConfig, key: bytes) -> None:
@@ -139,8 +166,9 @@ def write_key(loaded: LoadedConfig, key: bytes) -> None:
         raise KeyRefusedError(
             "the key comes from the environment or a credential: it cannot be replaced from here"
         )
-    replace_file(loaded.resolve(store.key_file), _file_text(key), 0o600)
+    replace_file(loaded.resolve(store.key_file), file_text(key), 0o600)
 
 
-def _file_text(key: bytes) -> bytes:
+def file_text(key: bytes) -> bytes:
+    """What a key file has."""
     return (_HEADER + recovery_form(key) + "\n").encode("ascii")

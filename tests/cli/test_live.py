@@ -235,8 +235,6 @@ class LocalserveTests(LiveTestCase):
         )
         self.assertEqual(self.messages(), 20)
 
-    test_key_commands.todo = "the operation is not composed yet"  # type: ignore[attr-defined]
-
 
 class QuickstartTests(LiveTestCase):
     user = "nobody"

@@ -17,7 +17,6 @@ from zope.interface.verify import verifyClass
 from moxtwisted.config.edit import ConfigurationEditor
 from moxtwisted.config.load import load
 from moxtwisted.config.schema import Alias, Destination, DomainsConfig
-from moxtwisted.config.storekey import create_key_file, new_key, read_key
 from moxtwisted.errors import ConfigurationError, MailError
 from moxtwisted.server.control.interfaces import IConfigurationEditor
 from tests.config.test_load import STATIC
@@ -348,13 +347,6 @@ class FileTests(EditTestCase):
         self.assertFalse(load(self.directory / "mox.conf").static.store.encryption)
         self.editor.set_encryption(True)
         self.assertTrue(load(self.directory / "mox.conf").static.store.encryption)
-
-    def test_key(self) -> None:
-        """The new key of a rotation stands in the key file."""
-        create_key_file(self.directory / "store.key", new_key())
-        key = new_key()
-        self.editor.write_key(key)
-        self.assertEqual(read_key(load(self.directory / "mox.conf"), {}), key)
 
     def test_inline_accounts(self) -> None:
         """A file that somebody wrote with everything on one line is edited as well, or left alone with the reason."""

@@ -26,7 +26,9 @@ class FormTests(SynchronousTestCase):
         text = recovery_form(key)
         self.assertEqual(parse_key(text), key)
         self.assertEqual(parse_key(" " + text.lower().replace("-", " ") + "\n"), key)
-        self.assertEqual(parse_key(text.replace("O", "0").replace("I", "1").replace("B", "8")), key)
+        self.assertEqual(
+            parse_key("# a note\n" + text.replace("O", "0").replace("I", "1").replace("B", "8")), key
+        )
 
     @settings(max_examples=100)
     @given(KEYS, st.integers(0, 55), st.sampled_from("ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"))

@@ -92,12 +92,6 @@ class IMailAdministration(Interface):
     async def retire(account: str, progress: Progress) -> dict[str, int]:
         """Forget expunged messages that are older than the configuration says. ``{"messages": n}``."""
 
-    async def key_rotate(progress: Progress) -> None:
-        """Encrypt everything with a new key, which then stands in the key file; also after `key_off`."""
-
-    async def key_off(progress: Progress) -> None:
-        """Decrypt everything, and switch encryption off in ``mox.conf``."""
-
     # -- the running server ------------------------------------------------------------------------------------
     async def status() -> dict[str, JSON]:
         """``running``, ``version``, ``hostname``, ``pid``, ``started`` and the like."""
@@ -188,12 +182,3 @@ class IConfigurationEditor(IConfigurationOperations):
 
     def accounts() -> Report:
         """The configuration's part of `account_list`, by name."""
-
-    def set_encryption(encryption: bool) -> None:
-        """Note in ``mox.conf`` whether the store is encrypted."""
-
-    def write_key(key: bytes) -> None:
-        """Replace the key file, atomically.
-
-        :raises MailError: when the key comes from the environment or a credential, so that only the operator can.
-        """

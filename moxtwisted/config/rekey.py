@@ -1,0 +1,192 @@
+"""Another key for the store, or none: ``moxmail key rotate`` and ``moxmail key off``.
+
+It works on closed files and holds the lock of the data directory, so that no server can start meanwhile::
+
+    change_key(loaded, MasterKey.generate(), progress)     # None: decrypt
+
+Each database is copied, the copy gets the new key, and takes the database's place by a rename. Before the first, the new
+key is put beside the key file (``store.key.next``); after the last, it becomes the key file. When that is cut short, some
+databases have the one key and some the other, and the server refuses to start (`read_key` sees the file); asking for a
+change again finishes the one that was begun, with the key that was noted.
+
+Copies that a migration left (``*.before-NNNN``) keep the key that they were made with.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote
+
+from moxtwisted.config.atomic import create_file
+from moxtwisted.config.edit import ConfigurationEditor
+from moxtwisted.config.load import LoadedConfig, load
+from moxtwisted.config.storekey import configured_key, file_text, parse_key, pending_path, write_key
+from moxtwisted.errors import KeyRefusedError, StoreFullError, StoreUnavailableError
+from moxtwisted.server.control.interfaces import Progress
+from moxtwisted.store.database import check_key, connect, remove_database, sync_directory
+from moxtwisted.store.keys import MasterKey, write_key_check
+
+__all__ = ["change_key", "restore_owner"]
+
+_OFF: Final = "off"
+
+
+def change_key(loaded: LoadedConfig, new: MasterKey | None, progress: Progress) -> None:
+    """Write everything with another key, or without one.
+
+    @raise KeyRefusedError: when the key is the operator's (environment, credential), or not that of the files.
+    @raise StoreUnavailableError: when a server runs.
+    @raise StoreFullError: when there is no room for a copy of the largest database.
+    """
+    store = loaded.static.store
+    if store.key_environment or store.key_credential:
+        raise KeyRefusedError(
+            "the key comes from the environment or a credential: it cannot be changed from here"
+        )
+    with _held(loaded.data_directory):
+        note = pending_path(loaded)
+        if note.exists():
+            begun = _noted(note)
+            _convert(loaded, begun, progress)
+            _finish(loaded, begun)
+            loaded = load(loaded.static_path)
+            if (begun is None) == (new is None):
+                return
+        create_file(note, b"off\n" if new is None else file_text(new.secret), 0o600)
+        _convert(loaded, new, progress)
+        _finish(loaded, new)
+
+
+@contextmanager
+def _held(directory: Path) -> Iterator[None]:
+    """Hold the lock that a server holds."""
+    try:
+        descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as e:
+        raise StoreUnavailableError(f"{directory}: {e.strerror}") from e
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise StoreUnavailableError(f"{directory} is in use: stop the server first (moxmail stop)") from None
+    finally:
+        os.close(descriptor)
+
+
+def _noted(note: Path) -> MasterKey | None:
+    text = note.read_text("ascii", "replace")
+    return None if text.strip() == _OFF else MasterKey(parse_key(text))
+
+
+def _databases(directory: Path) -> list[tuple[Path, str]]:
+    """(file, name that its key is derived from) of all."""
+    accounts = sorted((directory / "accounts").glob("*.db"))
+    found = [(path, "accounts/" + unquote(path.name.removesuffix(".db"))) for path in accounts]
+    queue = directory / "queue.db"
+    return [*found, (queue, "queue")] if queue.exists() else found
+
+
+def _convert(loaded: LoadedConfig, new: MasterKey | None, progress: Progress) -> None:
+    """Give every database the new key that does not have it yet."""
+    old = configured_key(loaded)
+    current = MasterKey(old) if old is not None else None
+    databases = _databases(loaded.data_directory)
+    planned: list[tuple[Path, bytes | None, bytes | None]] = []
+    for path, name in databases:
+        wanted = new.derive(name) if new is not None else None
+        if not _opens(path, wanted):
+            had = current.derive(name) if current is not None else None
+            if not _opens(path, had):
+                if not planned and path == databases[0][0]:
+                    pending_path(loaded).unlink(missing_ok=True)  # nothing was begun
+                raise KeyRefusedError(f"{path} is not written with the key that the configuration names")
+            planned.append((path, had, wanted))
+    for done, (path, had, wanted) in enumerate(planned):
+        progress(done, len(planned), "databases")
+        _rewrite(path, had, wanted)
+    progress(len(planned), len(planned), "databases")
+
+
+def _opens(path: Path, key: bytes | None) -> bool:
+    try:
+        check_key(path, key)
+    except KeyRefusedError:
+        return False
+    return True
+
+
+def _rewrite(path: Path, had: bytes | None, wanted: bytes | None) -> None:
+    """Put a copy with the other key into the place of a database."""
+    import apsw
+
+    copy = path.with_name(path.name + ".rekey")
+    remove_database(copy)
+    try:
+        # What the log of a killed server holds goes into the file first.
+        connection = connect(path, had)
+        connection.execute("PRAGMA journal_mode = DELETE").fetchall()
+        connection.close()
+        shutil.copy2(path, copy)
+        connection = connect(copy, had)
+        if had is None:
+            connection.pragma("cipher", "chacha20")
+        connection.execute(
+            f"PRAGMA rekey = '{'raw:' + wanted.hex() if wanted is not None else ''}'"
+        ).fetchall()
+        connection.close()
+        connection = connect(copy, wanted)
+        problems = connection.execute("PRAGMA quick_check(1)").get
+        connection.execute("PRAGMA journal_mode = WAL").fetchall()
+        connection.close()
+        if problems != "ok":
+            raise StoreUnavailableError(f"{path}: the copy with the new key is not sound: {problems}")
+        with copy.open("rb") as f:
+            os.fsync(f.fileno())
+    except (OSError, apsw.FullError) as e:
+        remove_database(copy)
+        raise StoreFullError(f"{path}: no room for a copy: {e}") from e
+    status = path.stat()
+    copy.chmod(status.st_mode & 0o777)
+    if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):
+        os.chown(copy, status.st_uid, status.st_gid)
+    for suffix in ("-wal", "-shm"):
+        # They are empty, and would not fit to the new file.
+        for file in (path, copy):
+            file.with_name(file.name + suffix).unlink(missing_ok=True)
+    copy.replace(path)
+    sync_directory(path.parent)
+
+
+def _finish(loaded: LoadedConfig, new: MasterKey | None) -> None:
+    """All databases have the new key: make it the configured one."""
+    write_key_check(loaded.data_directory / "key-check", new)
+    if new is not None:
+        write_key(loaded, new.secret)
+    if loaded.static.store.encryption != (new is not None):
+        ConfigurationEditor(loaded.static_path).set_encryption(new is not None)
+    pending_path(loaded).unlink(missing_ok=True)
+    restore_owner(loaded)
+
+
+def restore_owner(loaded: LoadedConfig) -> None:
+    """After work as root: what it made in the data directory belongs to whom the directory belongs to."""
+    if os.geteuid() != 0:
+        return
+    directory = loaded.data_directory
+    with suppress(FileNotFoundError):
+        owner = directory.stat()
+        for path in directory.rglob("*"):
+            with suppress(FileNotFoundError):
+                if path.lstat().st_uid != owner.st_uid:
+                    os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+    key = loaded.resolve(loaded.static.store.key_file)
+    with suppress(FileNotFoundError):
+        status = key.parent.stat()
+        if key.stat().st_uid == 0 and status.st_uid != 0:
+            os.chown(key, status.st_uid, status.st_gid)

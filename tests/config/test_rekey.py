@@ -1,0 +1,191 @@
+"""Another key for the store: all of it, or what was begun can be finished."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from moxtwisted.config import rekey
+from moxtwisted.config.load import LoadedConfig, load
+from moxtwisted.config.rekey import change_key, restore_owner
+from moxtwisted.config.storekey import create_key_file, new_key, pending_path, read_key
+from moxtwisted.errors import KeyRefusedError, StoreFullError, StoreUnavailableError
+from moxtwisted.store.database import check_key, connect, create_database
+from moxtwisted.store.keys import MasterKey, check_key_value, write_key_check
+from tests.config.test_load import DOMAINS, STATIC
+
+NAMES = ("accounts/alice", "accounts/bob", "accounts/m\u00fcller", "queue")
+
+
+def silent(done: int, total: int, what: str) -> None:
+    """Nobody watches."""
+
+
+class RekeyTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        """A data directory with three accounts and a queue."""
+        self.directory = Path(self.mktemp()).absolute()
+        (self.directory / "data" / "accounts").mkdir(parents=True)
+        (self.directory / "mox.conf").write_text(STATIC)
+        (self.directory / "domains.conf").write_text(DOMAINS)
+        self.first = new_key()
+        create_key_file(self.directory / "store.key", self.first)
+        write_key_check(self.directory / "data" / "key-check", MasterKey(self.first))
+        for name in NAMES:
+            key = MasterKey(self.first).derive(name)
+            create_database(
+                self.path(name), key, "account", "INSERT INTO setting (key, value) VALUES ('test', ?)", name
+            )
+
+    def path(self, name: str) -> Path:
+        """The file of a database."""
+        if name == "queue":
+            return self.directory / "data" / "queue.db"
+        return (
+            self.directory
+            / "data"
+            / "accounts"
+            / (name.removeprefix("accounts/").replace("\u00fc", "%C3%BC") + ".db")
+        )
+
+    def loaded(self) -> LoadedConfig:
+        """As the files are now."""
+        return load(self.directory / "mox.conf")
+
+    def readable(self, key: bytes | None) -> None:
+        """All databases have their row, with this key, which is also the configured one."""
+        self.assertEqual(read_key(self.loaded(), {}), key)
+        master = MasterKey(key) if key is not None else None
+        self.assertTrue(check_key_value(self.directory / "data" / "key-check", master))
+        for name in NAMES:
+            connection = connect(self.path(name), master.derive(name) if master is not None else None)
+            self.assertEqual(connection.execute("SELECT value FROM setting WHERE key = 'test'").get, name)
+            self.assertEqual(connection.pragma("journal_mode"), "wal")
+            connection.close()
+        left = [path.name for path in (self.directory / "data").rglob("*") if "rekey" in path.name]
+        self.assertEqual(left, [])
+        self.assertFalse(pending_path(self.loaded()).exists())
+
+    def test_rotate(self) -> None:
+        """With a new key everything is readable, with the old one nothing."""
+        second = MasterKey.generate()
+        seen: list[tuple[int, int, str]] = []
+        change_key(self.loaded(), second, lambda *report: seen.append(report))
+        self.readable(second.secret)
+        self.assertEqual(seen[-1], (4, 4, "databases"))
+        self.assertRaises(
+            KeyRefusedError, check_key, self.path("queue"), MasterKey(self.first).derive("queue")
+        )
+
+    def test_off_and_on(self) -> None:
+        """Encryption is switched off, which mox.conf notes, and on again."""
+        change_key(self.loaded(), None, silent)
+        self.readable(None)
+        self.assertTrue(self.path("queue").read_bytes().startswith(b"SQLite format 3"))
+        second = MasterKey.generate()
+        change_key(self.loaded(), second, silent)
+        self.readable(second.secret)
+
+    def interrupt(self, after: int, new: MasterKey | None) -> None:
+        """Begin a change that is cut short after some databases."""
+        real = rekey._rewrite
+        left = [after]
+
+        def rewrite(*arguments: Any) -> None:
+            if not left[0]:
+                raise KeyboardInterrupt
+            left[0] -= 1
+            real(*arguments)
+
+        patched = self.patch(rekey, "_rewrite", rewrite)
+        self.assertRaises(KeyboardInterrupt, change_key, self.loaded(), new, silent)
+        patched.restore()
+
+    def test_cut_short(self) -> None:
+        """A change that was cut short keeps the server from starting, and is finished with the key that was begun with."""
+        for after in range(len(NAMES)):
+            begun = MasterKey.generate()
+            self.interrupt(after, begun)
+            error = self.assertRaises(KeyRefusedError, read_key, self.loaded(), {})
+            self.assertIn("moxmail key rotate", error.detail)
+            change_key(self.loaded(), MasterKey.generate(), silent)
+            self.readable(begun.secret)
+
+    def test_cut_short_at_the_end(self) -> None:
+        """So is one that was cut short between its last steps."""
+        for step in ("write_key_check", "write_key", "restore_owner"):
+            begun = MasterKey.generate()
+
+            def stop(*arguments: Any) -> None:
+                raise KeyboardInterrupt
+
+            patched = self.patch(rekey, step, stop)
+            self.assertRaises(KeyboardInterrupt, change_key, self.loaded(), begun, silent)
+            patched.restore()
+            if step != "restore_owner":
+                change_key(self.loaded(), MasterKey.generate(), silent)
+            self.readable(begun.secret)
+
+    def test_rotation_cut_short_then_off(self) -> None:
+        """When something else is asked for, the begun change is finished first and then that is done."""
+        self.interrupt(2, MasterKey.generate())
+        change_key(self.loaded(), None, silent)
+        self.readable(None)
+        self.interrupt(1, MasterKey.generate())
+        change_key(self.loaded(), None, silent)
+        self.readable(None)
+
+    def test_off_cut_short(self) -> None:
+        """Switching off that was cut short is finished, too."""
+        self.interrupt(2, None)
+        self.assertRaises(KeyRefusedError, read_key, self.loaded(), {})
+        change_key(self.loaded(), None, silent)
+        self.readable(None)
+
+    def test_server_runs(self) -> None:
+        """While a server holds the data directory nothing is touched."""
+        with (self.directory / "data" / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            error = self.assertRaises(StoreUnavailableError, change_key, self.loaded(), None, silent)
+        self.assertIn("moxmail stop", error.detail)
+        self.readable(self.first)
+
+    def test_wrong_key(self) -> None:
+        """With a key that is not that of the files nothing is begun."""
+        (self.directory / "store.key").unlink()
+        create_key_file(self.directory / "store.key", new_key())
+        self.assertRaises(KeyRefusedError, change_key, self.loaded(), MasterKey.generate(), silent)
+        (self.directory / "store.key").unlink()
+        create_key_file(self.directory / "store.key", self.first)
+        self.readable(self.first)
+
+    def test_no_room(self) -> None:
+        """Without room for a copy the databases stay as they are, and the change can be finished later."""
+
+        def full(source: Path, target: Path) -> None:
+            Path(target).write_bytes(b"x")
+            raise OSError(28, "No space left on device")
+
+        patched = self.patch(rekey.shutil, "copy2", full)  # type: ignore[attr-defined]
+        self.assertRaises(StoreFullError, change_key, self.loaded(), MasterKey.generate(), silent)
+        patched.restore()
+        change_key(self.loaded(), MasterKey.generate(), silent)
+        key = read_key(self.loaded(), {})
+        self.readable(key)
+
+    def test_key_of_the_operator(self) -> None:
+        """A key from the environment cannot be changed from here."""
+        (self.directory / "mox.conf").write_text(STATIC + '[store]\nkey_environment = "K"\n')
+        self.assertRaises(KeyRefusedError, change_key, self.loaded(), None, silent)
+
+    def test_owner(self) -> None:
+        """What root made in a data directory of somebody else is given to them."""
+        if os.geteuid() != 0:
+            self.skipTest("only root can give files away")
+        os.chown(self.directory / "data", 65534, 65534)
+        restore_owner(self.loaded())
+        self.assertEqual({path.stat().st_uid for path in (self.directory / "data").rglob("*")}, {65534})
