@@ -71,6 +71,11 @@ class ClientTimeouts:
     other: float = 300.0
 
 
+def inspect_as_client(connection: Any) -> TLSInfo:
+    """Facts of a handshake in which we were the client."""
+    return inspect_tls(connection, server=False)
+
+
 @frozen
 class ClientTLS:
     """How we do TLS.
@@ -84,7 +89,7 @@ class ClientTLS:
     creator: Any
     implicit: bool = False
     required: bool = True
-    inspect: Callable[[Any], TLSInfo] = inspect_tls
+    inspect: Callable[[Any], TLSInfo] = inspect_as_client
 
 
 @frozen(kw_only=True)

@@ -10,6 +10,8 @@ import binascii
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from attrs import evolve
+
 from moxtwisted.errors import MailError
 from moxtwisted.sasl.outcome import Challenge, Success
 from moxtwisted.smtp.events import (
@@ -28,7 +30,13 @@ from moxtwisted.smtp.events import (
     Rcpt,
     Refused,
 )
-from moxtwisted.smtp.interfaces import IMessageSink, ISMTPCommandHandler, ISMTPHandler, ISMTPInterceptor
+from moxtwisted.smtp.interfaces import (
+    IMessageSink,
+    ISMTPCommandHandler,
+    ISMTPHandler,
+    ISMTPInterceptor,
+    ISMTPTagged,
+)
 from moxtwisted.smtp.peer import TLSInfo
 from moxtwisted.smtp.replies import Reply, reply_for_error
 from moxtwisted.smtp.server import ServerMachine
@@ -90,6 +98,7 @@ class Dialogue:
         self._link = link
         self._interceptor: Any = None
         self._commands: Any = None
+        self._tagged: Any = None
         self._sink: Any = None
         self._exchange: Any = None
         self.running = False
@@ -103,6 +112,7 @@ class Dialogue:
         self.handler = ISMTPHandler(answer)
         self._interceptor = ISMTPInterceptor(answer, None)
         self._commands = ISMTPCommandHandler(answer, None)
+        self._tagged = ISMTPTagged(answer, None)
 
     def run(self) -> bool:
         """Take events until octets, or an answer of the host, are missing; then write all replies at once.
@@ -282,12 +292,17 @@ class Dialogue:
             self._link.data_begins()
             self._reply(event, None)
         elif type(event) is BodyEnd:
-            self._intercept_each(event, [event.reply if r is None else r for r in answer], 0)
+            replies = [event.reply if r is None else r for r in answer]
+            if self._tagged is not None:
+                replies = [self._marked(r) if r.code >= 400 else r for r in replies]
+            self._intercept_each(event, replies, 0)
         else:
             raise TypeError(f"not an answer to {event.verb}: {answer!r}")
 
     def _reply(self, event: Event, answer: Reply | None) -> None:
         reply = event.reply if answer is None else answer
+        if reply.code >= 400 and self._tagged is not None:
+            reply = self._marked(reply)
         interceptor = self._interceptor
         # The answer to a first BDAT is not sent; a refusal comes again as an event, after the chunk.
         if interceptor is None or (type(event) is BodyStart and event.verb == "BDAT"):
@@ -297,6 +312,13 @@ class Dialogue:
             lambda: interceptor.intercept(event, reply),
             lambda other: self._send(event, reply if other is None else other),
         )
+
+    def _marked(self, reply: Reply) -> Reply:
+        tag = self._tagged.reply_tag
+        mark = f" ({tag})"
+        if not tag or reply.lines[-1].endswith(mark):
+            return reply
+        return evolve(reply, lines=(*reply.lines[:-1], reply.lines[-1] + mark))
 
     def _intercept_each(self, event: Event, replies: list[Reply], at: int) -> None:
         interceptor = self._interceptor

@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from zope.interface import Interface
+from zope.interface import Attribute, Interface
 
 from moxtwisted.address import Path
 from moxtwisted.smtp.envelope import MailParameters, RcptParameters, Transaction
@@ -40,9 +40,10 @@ __all__ = [
     "ISMTPHandler",
     "ISMTPHandlerFactory",
     "ISMTPInterceptor",
+    "ISMTPTagged",
 ]
 
-#: The answer to a command: a reply, C{None} for the standard positive one, or an awaitable of either.
+#: The answer to a command: a reply, ``None`` for the standard positive one, or an awaitable of either.
 Answer: TypeAlias = "Reply | Awaitable[Reply | None] | None"
 
 
@@ -89,14 +90,14 @@ class ISMTPHandler(Interface):
         """AUTH: begin an exchange.
 
         :param mechanism: one of ``ServerSettings.mechanisms``, upper case.
-        :return: an ``IServerExchange<moxtwisted.sasl.interfaces.IServerExchange>``, or a ``Reply`` that refuses, or an
+        :return: an ``IServerExchange``, or a ``Reply`` that refuses, or an
             awaitable of either.
         """
 
     def authenticated(identity: Any) -> Answer:
         """The exchange succeeded. A refusal here is the reply to AUTH.
 
-        :param identity: the ``Success<moxtwisted.sasl.outcome.Success>`` of the exchange.
+        :param identity: the ``Success`` of the exchange.
         :return: None for 235 2.7.0.
         """
 
@@ -142,8 +143,16 @@ class ISMTPCommandHandler(Interface):
     """A handler that also provides this is asked for the commands that change nothing, and for those of its own extensions."""
 
     def command(verb: str, argument: str) -> Answer:
-        """VRFY, EXPN, HELP, NOOP, or a verb that an ``Extension<moxtwisted.smtp.extensions.Extension>`` added.
+        """VRFY, EXPN, HELP, NOOP, or a verb that an ``Extension`` added.
 
         :param argument: what followed the verb, UTF-8; octets that are none are surrogates.
         :return: None for the standard reply.
         """
+
+
+class ISMTPTagged(Interface):
+    """A handler that also provides this has its refusals marked, so that a sender's complaint leads to our log."""
+
+    reply_tag = Attribute(
+        "str: ASCII, appended in brackets to the text of every 4yz and 5yz reply; empty = not now"
+    )

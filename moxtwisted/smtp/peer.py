@@ -18,11 +18,11 @@ __all__ = ["Peer", "TLSInfo", "inspect_tls"]
 class Peer:
     """The ends of a connection.
 
-    @ivar ip: the client's address; None for a unix socket. IPv4-mapped IPv6 addresses are given as IPv4.
-    @ivar port: the client's port.
-    @ivar local_ip: our address; None for a unix socket.
-    @ivar local_port: our port.
-    @ivar proxy_ip: the proxy that told us C{ip} by a PROXY protocol header; None without.
+    :ivar ip: the client's address; None for a unix socket. IPv4-mapped IPv6 addresses are given as IPv4.
+    :ivar port: the client's port.
+    :ivar local_ip: our address; None for a unix socket.
+    :ivar local_port: our port.
+    :ivar proxy_ip: the proxy that told us ``ip`` by a PROXY protocol header; None without.
     """
 
     ip: IPv4Address | IPv6Address | None
@@ -36,12 +36,13 @@ class Peer:
 class TLSInfo:
     """What a finished TLS handshake tells.
 
-    @ivar version: C{"TLSv1.3"}.
-    @ivar cipher: the suite's name as OpenSSL writes it.
-    @ivar server_name: the name the client asked for (SNI), or None.
-    @ivar channel_bindings: by type: C{"tls-exporter"} (RFC 9266), C{"tls-unique"} (RFC 5929), each with the
-        values that are right.
-    @ivar client_key_sha256: SHA-256 of the client certificate's SubjectPublicKeyInfo (32 octets), or None.
+    :ivar version: ``"TLSv1.3"``.
+    :ivar cipher: the suite's name as OpenSSL writes it.
+    :ivar server_name: the name the client asked for (SNI), or None.
+    :ivar channel_bindings: by type: ``"tls-exporter"`` (RFC 9266), ``"tls-unique"``,
+        ``"tls-server-end-point"`` (RFC 5929), each with the
+        values that are right; a client uses the first.
+    :ivar client_key_sha256: SHA-256 of the client certificate's SubjectPublicKeyInfo (32 octets), or None.
     """
 
     version: str
@@ -51,13 +52,16 @@ class TLSInfo:
     client_key_sha256: bytes | None = None
 
 
-def inspect_tls(connection: Any) -> TLSInfo:
-    """Facts of a finished handshake from a pyOpenSSL connection (C{transport.getHandle()} under Twisted)."""
+def inspect_tls(connection: Any, *, server: bool = True) -> TLSInfo:
+    """Facts of a finished handshake from a pyOpenSSL connection (``transport.getHandle()`` under Twisted).
+
+    :param server: whether we are the server of it. For a client ``client_key_sha256`` is the server's key.
+    """
     name = connection.get_servername()
     return TLSInfo(
         version=connection.get_protocol_version_name(),
         cipher=connection.get_cipher_name() or "",
         server_name=name.decode("ascii", "replace") if name else None,
-        channel_bindings=channel_bindings(connection),
+        channel_bindings=channel_bindings(connection, server=server),
         client_key_sha256=client_key_sha256(connection),
     )

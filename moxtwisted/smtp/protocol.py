@@ -1,6 +1,6 @@
 """The Twisted server protocol: moves octets and events, starts TLS, keeps the timers, applies back-pressure.
 
-A server in a few lines, ``handlers`` being an ``ISMTPHandlerFactory<moxtwisted.smtp.interfaces.ISMTPHandlerFactory>``::
+A server in a few lines, ``handlers`` being an ``ISMTPHandlerFactory``::
 
     factory = SMTPServerFactory(ServerSettings(hostname="mx.example.org"), handlers, reactor)
     TCP4ServerEndpoint(reactor, 25).listen(factory)

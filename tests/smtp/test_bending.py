@@ -16,13 +16,13 @@ from zope.interface import implementer
 from moxtwisted.smtp.events import Event, Mail, Plain, Refused
 from moxtwisted.smtp.extensions import Extension, Facts, Offers, standard_extensions
 from moxtwisted.smtp.grammar import ParameterRule
-from moxtwisted.smtp.interfaces import ISMTPCommandHandler, ISMTPInterceptor
+from moxtwisted.smtp.interfaces import ISMTPCommandHandler, ISMTPInterceptor, ISMTPTagged
 from moxtwisted.smtp.protocol import SMTPServerFactory
 from moxtwisted.smtp.replies import RawReply, Reply, StandardReplies
 from moxtwisted.smtp.server import ServerMachine
 from moxtwisted.smtp.settings import ServerSettings
 from moxtwisted.smtp.states import State
-from moxtwisted.smtp.testing import MemoryHandler, MemoryHandlers
+from moxtwisted.smtp.testing import MemoryHandler, MemoryHandlers, MemoryLink
 
 SETTINGS = ServerSettings(hostname="bad.example")
 
@@ -75,6 +75,33 @@ class LenientMachine(ServerMachine):
         if verb == "TURN":
             return Plain(verb, self.replies.ok, "")
         return Refused(verb, Reply(500, "5.5.1", f"{verb}?"))
+
+
+@implementer(ISMTPTagged)
+class Tagged(MemoryHandler):
+    """A handler whose refusals lead to the log."""
+
+    reply_tag = "x7k2"
+
+
+class TagTests(SynchronousTestCase):
+    """Refusals that can be found in the log."""
+
+    def test_tags(self) -> None:
+        """Every 4yz and 5yz has the tag once, whoever refused; others have none."""
+        handlers = MemoryHandlers(rcpt=Reply(550, "5.1.1", ("no such", "user")))
+        handlers.make = Tagged
+        link = MemoryLink(SETTINGS, handlers)
+        said = link.say(
+            b"EHLO a.example\r\nMAIL FROM:<a@b.example> X\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\n"
+        )
+        self.assertTrue(
+            said.endswith(
+                b"555 5.5.4 parameter X not recognized (x7k2)\r\n250 2.1.0 sender ok\r\n"
+                b"550-5.1.1 no such\r\n550 5.1.1 user (x7k2)\r\n"
+            ),
+            said,
+        )
 
 
 class BendingTests(SynchronousTestCase):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import runpy
 import smtplib
 import ssl
@@ -14,15 +15,24 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+from attrs import evolve
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from twisted.internet import reactor as global_reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
+from zope.interface import implementer
 
 from moxtwisted.address import parse_path
 from moxtwisted.sasl.client import Credentials, choose
+from moxtwisted.sasl.credentials import PasswordVerifiers, scram_verifier
+from moxtwisted.sasl.decoys import Decoys
+from moxtwisted.sasl.exchange import ServerContext
+from moxtwisted.sasl.interfaces import ISASLBackend
+from moxtwisted.sasl.outcome import Accepted, Outcome, Reason
+from moxtwisted.sasl.outcome import Failure as SASLFailure
+from moxtwisted.sasl.server import begin
 from moxtwisted.smtp.agent import BytesSource, ClientSettings, ClientTimeouts, ClientTLS, connect, send_mail
 from moxtwisted.smtp.envelope import MailParameters, Recipient
 from moxtwisted.smtp.protocol import ServerTLS, SMTPServerFactory
@@ -134,13 +144,36 @@ class StrangerTests(SocketTestCase):
         self.assertEqual(said, b"501 5.5.1 nothing may follow STARTTLS before the handshake\r\n")
 
 
+@implementer(ISASLBackend)
+class Backend:
+    """Knows mjl, whose password is secret."""
+
+    def __init__(self) -> None:
+        self.refusals: list[Reason | None] = []
+        keys = scram_verifier(b"secret", b"salt" * 4, 4096, "SHA-256")
+        self._verifiers = PasswordVerifiers("", scram_sha_256=keys)
+
+    async def verifiers(self, username: str, mechanism: str) -> PasswordVerifiers | None:
+        return self._verifiers if username == "mjl" else None
+
+    async def conclude(self, username: str, mechanism: str, refusal: Reason | None) -> Outcome:
+        self.refusals.append(refusal)
+        return Accepted("mjl@example.org", "mjl") if refusal is None else SASLFailure(refusal)
+
+    async def check_password(self, username: str, password: str, mechanism: str) -> Outcome:
+        return SASLFailure(Reason.BAD_CREDENTIALS)
+
+    async def external(self, username: str) -> Outcome:
+        return SASLFailure(Reason.BAD_CREDENTIALS)
+
+
 class AgentTests(SocketTestCase):
     """Our agent against our server."""
 
     def show(self, results: list[RecipientResult]) -> list[tuple[int, str]]:
         return [(r.reply.code, r.stage) for r in results]
 
-    async def test_starttls_and_scram_free_login(self) -> None:
+    async def test_starttls_client_key_and_plain(self) -> None:
         """STARTTLS with a verified name, a client key, and AUTH PLAIN."""
         handlers = MemoryHandlers(sasl_start=lambda *_: OneUser())
         port = await self.serve(
@@ -163,6 +196,40 @@ class AgentTests(SocketTestCase):
         spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
         self.assertEqual(info.client_key_sha256, sha256(spki).digest())
         self.assertEqual(info.server_name, "mx.example")
+
+    async def test_scram_bound_to_the_connection(self) -> None:
+        """SCRAM-SHA-256-PLUS with our own SASL on both sides; a wrong password is 535 at AUTH."""
+        backend = Backend()
+        context = ServerContext(backend, os.urandom, Decoys(b"0123456789abcdef"), plus_offered=True)
+
+        def start(mechanism: str, tls: Any) -> Any:
+            return begin(mechanism, (mechanism,), evolve(context, bindings=tls.channel_bindings))
+
+        handlers = MemoryHandlers(sasl_start=start)
+        mechanisms = ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", "PLAIN")
+        port = await self.serve(
+            ServerTLS(server_context()), handlers, mode=Mode.SUBMISSION, mechanisms=mechanisms
+        )
+
+        def exchange_with(password: str) -> Any:
+            def exchange(names: list[str], tls: Any) -> Any:
+                bindings = {k: v[0] for k, v in tls.channel_bindings.items()}
+                return choose(names, Credentials("mjl", password), os.urandom, bindings=bindings)
+
+            return exchange
+
+        for password, expected in (("secret", [(250, ".")]), ("wrong", [(535, "AUTH")])):
+            settings = ClientSettings(
+                hello_name="client.example", tls=ClientTLS(client_creator()), exchange=exchange_with(password)
+            )
+            results = await send_mail(
+                reactor, self.endpoint(port), settings, envelope(), BytesSource(b"x\r\n")
+            )
+            self.assertEqual(self.show(results), expected)
+        self.assertEqual(
+            [c[1] for c in handlers.handlers[0].calls if c[0] == "sasl_start"], ["SCRAM-SHA-256-PLUS"]
+        )
+        self.assertEqual(backend.refusals, [None, Reason.BAD_CREDENTIALS])
 
     async def test_implicit_tls_behind_a_proxy(self) -> None:
         """The PROXY header comes before the handshake, even in one segment with it."""
