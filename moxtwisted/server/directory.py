@@ -232,8 +232,10 @@ class Directory:
 
     def _find(self, address: Address, domain: DomainEntry) -> Recipients | None:
         alias = self._alias(address)
-        if alias is not None:
-            return Recipients(self._members(alias), alias.post_public)
+        members = self._members(alias) if alias is not None else ()
+        # An alias whose members are all gone is no address: its mail would go nowhere.
+        if alias is not None and members:
+            return Recipients(members, alias.post_public)
         delivery = self._destination(address, catch_all=True)
         return Recipients((delivery,)) if delivery else None
 

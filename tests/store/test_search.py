@@ -10,7 +10,7 @@ from unittest.mock import Mock, patch
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted.errors import StoreUnavailableError
@@ -297,8 +297,8 @@ class WorkTests(SearchCase):
     def test_in_slices(self) -> None:
         """Searching and indexing many messages gives the reactor its turn again and again."""
         self.add(*(letter(f"number {n}", "word " * 200) for n in range(30)))
-        turns = Mock(wraps=search.deferLater)
-        with patch.object(search, "SLICE_SECONDS", -1.0), patch.object(search, "deferLater", turns):
+        turns = Mock(wraps=deferLater)
+        with patch.object(search, "SLICE_SECONDS", -1.0), patch("moxtwisted.store.search.deferLater", turns):
             self.wait(self.account.index.complete())
             self.assertGreater(turns.call_count, 30)
             self.assertEqual(self.found("body", "word w"), set(range(1, 31)))

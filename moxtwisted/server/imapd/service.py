@@ -97,7 +97,9 @@ class ConnectionAuthenticator:
     def session(self, identity: str, peer: Any) -> AccountSession:
         """See ``IAuthenticator``."""
         mail = self._mail
-        entry = mail.directory.current.account_of_login(identity)
+        directory = mail.directory.current
+        # The identity is the login; an account without an address of its own (a catch-all) goes by its name.
+        entry = directory.account_of_login(identity) or directory.accounts.get(identity)
         if entry is None:
             raise StoreUnavailableError(f"{identity} logged in, and is not there any more")
         return AccountSession(

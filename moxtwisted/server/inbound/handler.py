@@ -146,10 +146,10 @@ class InboundHandler:
             return self._refuse(found)
         if not found.public:
             return _MEMBERS_ONLY
-        for delivery in found.deliveries:
-            full = self._quota_refusal(delivery.account)
-            if full is not None:
-                return full
+        # One full member must not keep an alias from the others; the commit asks again.
+        full = [self._quota_refusal(delivery.account) for delivery in found.deliveries]
+        if all(full):
+            return full[0]
         self._deliveries[forward_path] = found.deliveries
         return None
 
@@ -158,7 +158,7 @@ class InboundHandler:
         self._transaction = transaction
         return self._inbound.store.stage(self._declared_octets)
 
-    def data_done(self, sink: IStaging) -> Awaitable[Reply | None | Sequence[Reply | None]]:
+    def data_done(self, sink: IStaging) -> Awaitable[Reply | Sequence[Reply | None] | None]:
         """Deliver; the answer comes after the commit."""
         transaction, self._transaction = self._transaction, None
         deliveries, self._deliveries = self._deliveries, {}
@@ -200,7 +200,7 @@ class InboundHandler:
 
     async def _deliver(
         self, transaction: Transaction, deliveries: dict[Path, tuple[Delivery, ...]], sink: IStaging
-    ) -> Reply | None | Sequence[Reply | None]:
+    ) -> Reply | Sequence[Reply | None] | None:
         provoked = self._inbound.provocation.at_data([r.path for r in transaction.recipients])
         if provoked is not None:
             sink.abort()
@@ -218,11 +218,14 @@ class InboundHandler:
 
     async def _into_accounts(
         self, transaction: Transaction, deliveries: dict[Path, tuple[Delivery, ...]], staged: IStagedMessage
-    ) -> Reply | None | Sequence[Reply | None]:
+    ) -> Reply | Sequence[Reply | None] | None:
         now = self._inbound.seconds()
         received = self._session.trace(transaction, now)
         outcome = await self._inbound.delivery.deliver(
-            staged, copies(transaction.reverse_path, deliveries, received), int(now)
+            staged,
+            copies(transaction.reverse_path, deliveries, received),
+            int(now),
+            one_answer=not self._inbound.settings.lmtp,
         )
         answers = [_worst(outcome, deliveries[r.path]) for r in transaction.recipients]
         _log.info(

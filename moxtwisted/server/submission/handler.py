@@ -5,6 +5,7 @@ Recipients here get it at once; for others it is safe in the queue before the cl
 
 from __future__ import annotations
 
+import math
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -139,6 +140,10 @@ class SubmissionHandler:
         """The sender must be the user (or ``<>``: a receipt, RFC 8098 section 3)."""
         self.reset()
         directory = self._submission.directory.current
+        entry = directory.accounts.get(self._account)
+        if entry is None or entry.disabled:
+            # The operator took the account away, or switched it off, after the user had logged in.
+            return Reply(550, "5.7.1", entry.disabled if entry else "account is not available", close=True)
         address = reverse_path.address
         if address is not None:
             if not directory.may_send_as(self._account, address):
@@ -238,6 +243,9 @@ class SubmissionHandler:
         submission = self._submission
         now = submission.seconds()
         received = self._session.trace(transaction, now, show_client=False)
+        if _held_until(transaction, now) > now:
+            # RFC 4865 section 4.1: nobody gets it before that time, here neither.
+            deliveries = {}
         elsewhere = [r for r in transaction.recipients if r.path not in deliveries]
         queued = await submission.queue.submit(
             self._outgoing(transaction, elsewhere, staged, received, identifier, now),
@@ -273,10 +281,6 @@ class SubmissionHandler:
         now: float,
     ) -> Outgoing:
         parameters = transaction.parameters
-        hold = parameters.hold_for_seconds
-        not_before = int(now) + hold if hold else 0
-        if parameters.hold_until is not None:
-            not_before = int(parameters.hold_until.astimezone(UTC).timestamp())
         return Outgoing(
             account=self._account,
             sender=_text(transaction.reverse_path),
@@ -289,8 +293,16 @@ class SubmissionHandler:
             require_tls=parameters.require_tls,
             ret=parameters.ret or "",
             envid=parameters.envid or "",
-            not_before=not_before,
+            not_before=_held_until(transaction, now),
         )
+
+
+def _held_until(transaction: Transaction, now: float) -> int:
+    """Seconds since 1970 (RFC 4865), or 0."""
+    parameters = transaction.parameters
+    if parameters.hold_until is not None:
+        return math.ceil(parameters.hold_until.astimezone(UTC).timestamp())
+    return math.ceil(now) + parameters.hold_for_seconds if parameters.hold_for_seconds else 0
 
 
 def _queued(recipient: Recipient) -> QueuedRecipient:

@@ -6,7 +6,7 @@
     sink.write(octets)          # any pieces; the header is held back until it is whole
     staging = sink.finish()     # the rest of it, and what stands behind it
 
-Bcc is removed, a missing Date and Message-ID are added, and the From field is shown to the caller, who may
+Bcc and Resent-Bcc are removed, a missing Date and Message-ID are added, and the From field is shown to the caller, who may
 refuse it.
 """
 
@@ -30,6 +30,8 @@ __all__ = ["HEADER_OCTETS", "RefusedHeaderError", "SubmittedMessage"]
 #: The longest header that is taken.
 HEADER_OCTETS: Final = 512 * 1024
 
+_HIDDEN: Final = frozenset((b"bcc", b"resent-bcc"))
+_LONE: Final = re.compile(rb"\r(?!\n)|(?<!\r)\n|\0")
 _END: Final = re.compile(rb"\r\n\r\n|\A\r\n")
 
 
@@ -108,6 +110,11 @@ class SubmittedMessage:
             raise LimitError(
                 f"header over {MAX_FIELDS} lines", public_text="message header has too many lines"
             )
+        if _LONE.search(octets):
+            # RFC 5322 section 2.2: some programs take it for the end of a line, and see fields that we do not.
+            raise RefusedHeaderError(
+                "CR or LF alone, or NUL", public_text="message header has a CR, LF or NUL alone"
+            )
         header = Header.parse(octets)
         # RFC 5322 section 3.6: From is one of the two fields that must be there, once.
         self._check_from(header.values.get(b"from", []))
@@ -120,7 +127,7 @@ class SubmittedMessage:
         if header.get(b"date") is None:
             # RFC 6409 section 8.2
             added += b"Date: " + render_date(self._date) + b"\r\n"
-        if b"bcc" in header.values:
-            # RFC 5322 section 3.6.3: the first way of treating it, for all recipients.
-            octets = select_fields(octets, (b"bcc",), exclude=True)
+        if not _HIDDEN.isdisjoint(header.values):
+            # RFC 5322 section 3.6.3: the first way of treating it, for all recipients; 3.6.6 for those who resend.
+            octets = select_fields(octets, _HIDDEN, exclude=True)
         return added + octets
