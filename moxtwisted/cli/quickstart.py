@@ -234,16 +234,16 @@ def create_account(static_path: Path, account: str, password: str) -> None:
     """Make the account's mail and set its password, in the closed files."""
 
     async def work(reactor: Any) -> None:
-        await set_password_offline(static_path, account, password)
+        await set_password_offline(reactor, static_path, account, password)
 
     run_reactor(work)
 
 
-async def set_password_offline(static_path: Path, account: str, password: str) -> None:
+async def set_password_offline(reactor: Any, static_path: Path, account: str, password: str) -> None:
     """The same, where a reactor runs already."""
     from moxtwisted.compose import offline
 
-    administration = await offline(static_path)
+    administration = await offline(static_path, reactor)
     try:
         await administration.set_password(account, password)
     finally:

@@ -38,7 +38,7 @@ def static_path(arguments: argparse.Namespace) -> Path:
 def load_for(arguments: argparse.Namespace) -> LoadedConfig:
     """The configuration that the command is about.
 
-    @raise ConfigurationError: with every problem.
+    :raises ConfigurationError: with every problem.
     """
     return load(static_path(arguments))
 
@@ -46,8 +46,8 @@ def load_for(arguments: argparse.Namespace) -> LoadedConfig:
 def call(arguments: argparse.Namespace, operation: Operation, *, running: bool = False) -> Any:
     """Do one operation and return its result.
 
-    @param running: whether it makes sense only with a running server.
-    @raise MailError: when it was refused.
+    :param running: whether it makes sense only with a running server.
+    :raises MailError: when it was refused.
     """
     loaded = load_for(arguments)
     bar = ProgressBar(sys.stderr)
@@ -66,7 +66,7 @@ def call(arguments: argparse.Namespace, operation: Operation, *, running: bool =
 def administer(arguments: argparse.Namespace, operation: Operation, *, running: bool = False) -> int:
     """Do one operation that has nothing to print but notes.
 
-    @return: the exit status.
+    :returns: the exit status.
     """
     for note in call(arguments, operation, running=running) or ():
         print(note)
@@ -95,14 +95,15 @@ async def _reach(
             remote.disconnect()
 
         return remote, hang_up
-    closed = _ClosedFiles(loaded)
+    closed = _ClosedFiles(reactor, loaded)
     return closed, closed.close
 
 
 class _ClosedFiles:
     """The administration while no server runs. The store is opened only for what needs it."""
 
-    def __init__(self, loaded: LoadedConfig) -> None:
+    def __init__(self, reactor: Any, loaded: LoadedConfig) -> None:
+        self._reactor = reactor
         self._loaded = loaded
         self._static_path = loaded.static_path
         self._opened: Any = None
@@ -122,7 +123,7 @@ class _ClosedFiles:
         if self._opened is None:
             from moxtwisted.compose import offline
 
-            self._opened = await offline(self._static_path)
+            self._opened = await offline(self._static_path, self._reactor)
         return self._opened
 
     async def close(self) -> None:
@@ -146,8 +147,8 @@ def run_reactor(work: Callable[[Any], Awaitable[Any]], observer: Any = None) -> 
 
     When the process is told to end (SIGINT, SIGTERM), the work is cancelled and the reactor waits for it.
 
-    @param observer: of the log; without it, warnings and worse go to standard error.
-    @raise KeyboardInterrupt: when the work was cancelled.
+    :param observer: of the log; without it, warnings and worse go to standard error.
+    :raises KeyboardInterrupt: when the work was cancelled.
     """
     from twisted.internet import reactor
     from twisted.internet.defer import CancelledError, Deferred, ensureDeferred

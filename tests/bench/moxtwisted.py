@@ -57,12 +57,12 @@ addresses = {{"u{i}@{domain}" = {{}}}}
 PASSWORDS = """
 import sys
 from pathlib import Path
-from twisted.internet import task
+from twisted.internet import reactor, task
 from twisted.internet.defer import Deferred
 from moxtwisted.compose import offline
 
 async def work():
-    administration = await offline(Path(sys.argv[1]))
+    administration = await offline(Path(sys.argv[1]), reactor)
     for i in range(int(sys.argv[2])):
         await administration.set_password(f"u{i}", sys.argv[3])
     await administration.close()

@@ -1,0 +1,95 @@
+"""From the configuration to the running server: the only module that knows the classes of all services.
+
+::
+
+    service = make_service(load(Path("mox.conf")), reactor)      # for twistd; KeyRefusedError, StoreUnavailableError
+    administration = await offline(Path("mox.conf"), reactor)        # the same store without listeners, for the commands
+
+The order of a start: ports and certificates as the user that started us, then another user, then the store, then the services.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import IService, MultiService, Service
+
+from moxtwisted.compose.listeners import Listeners
+from moxtwisted.compose.parts import Parts, master_key, open_queue, ready_accounts
+from moxtwisted.compose.translation import initial_mailboxes, quota
+from moxtwisted.compose.upkeep import Control, Retirement
+from moxtwisted.config.edit import ConfigurationEditor
+from moxtwisted.config.load import LoadedConfig, load
+from moxtwisted.config.privileges import DropPrivileges, find_identity
+from moxtwisted.config.watch import DomainsWatcher, HangUp
+from moxtwisted.server.administration import Administered, Administration
+from moxtwisted.server.certificates.store import CertificateWatch
+from moxtwisted.store.keys import check_key_value
+from moxtwisted.store.store import Store
+
+__all__ = ["make_service", "offline"]
+
+
+def make_service(
+    loaded: LoadedConfig, reactor: Any, *, log_levels: Any = None, localserve: bool = False
+) -> IService:
+    """The whole server.
+
+    :param localserve: a server for tests: takes mail for every address into the first account, and lets addresses
+        provoke errors.
+    :raises KeyRefusedError: when the key is missing or not the one of this store; nothing was touched.
+    """
+    key = master_key(loaded)
+    check_key_value(loaded.data_directory / "key-check", key)
+    top = MultiService()
+    for service in _services(Parts(loaded, reactor, key, localserve=localserve), log_levels):
+        service.setServiceParent(top)
+    return top
+
+
+def _services(parts: Parts, log_levels: Any) -> Iterator[Service]:
+    """All of them, in the order of their start."""
+    listeners = Listeners(parts)
+    yield listeners
+    for certificates in listeners.certificates:
+        yield CertificateWatch(certificates, parts.reactor)
+    watcher = DomainsWatcher(parts.loaded, parts.reactor, parts.use)
+    yield watcher
+
+    def reload() -> None:
+        watcher.check()
+        for certificates in listeners.certificates:
+            certificates.check()
+
+    yield HangUp(parts.reactor.callFromThread, reload)
+    yield Control(parts, watcher, log_levels)
+    yield Retirement(parts)
+    if parts.static.user:
+        yield DropPrivileges(find_identity(parts.static.user))
+
+
+async def offline(static_path: Path, reactor: Any) -> Administration:
+    """The administration of a server that is down, on its closed files; close it when done.
+
+    :raises KeyRefusedError: , StoreUnavailableError, ConfigurationError.
+    """
+    loaded = load(static_path)
+    store = Store.open(reactor, loaded.data_directory, master_key(loaded))
+    static = loaded.static
+    store.quota_of = partial(quota, loaded.domains, static)
+    queue = open_queue(loaded, store)
+    await ready_accounts(store, loaded.domains, static)
+    return Administration(
+        ConfigurationEditor(loaded.static_path),
+        Administered(
+            reactor=reactor,
+            store=store,
+            queue=queue,
+            initial_mailboxes=initial_mailboxes(static),
+            retire_after_seconds=static.store.retire_expunged_after_seconds,
+            cram_md5=static.authentication.cram_md5,
+        ),
+    )

@@ -1,0 +1,229 @@
+"""Ports, their certificates, and what is served there."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+
+from moxtwisted.compose.parts import Parts, ready_accounts
+from moxtwisted.compose.translation import SMTPListenerSettings, imap_settings
+from moxtwisted.config.privileges import find_identity
+from moxtwisted.config.schema import (
+    Listener,
+    ListenerTLS,
+    LMTPService,
+    SMTPService,
+)
+from moxtwisted.imap.protocol import ServerTLS as IMAPServerTLS
+from moxtwisted.imap.settings import ServerSettings as IMAPSettings
+from moxtwisted.server.certificates.contexts import TLSProfile
+from moxtwisted.server.certificates.files import CertificateFiles
+from moxtwisted.server.certificates.store import CertificateStore
+from moxtwisted.smtp.protocol import ServerTLS as SMTPServerTLS
+
+__all__ = ["Listeners"]
+
+_log = Logger()
+
+
+class _Late(Factory):
+    """Passes connections on to a factory that is made after the port was bound."""
+
+    noisy = False
+
+    def __init__(self, what: str, make: Callable[[], Any]) -> None:
+        self.what = what
+        self.make = make
+        self.inner: Any = None
+
+    def buildProtocol(self, addr: Any) -> Any:
+        return self.inner.buildProtocol(addr) if self.inner is not None else None
+
+
+class Listeners(Service):
+    """Store and listeners: bound first, opened as the final user, closed when the last connection ended.
+
+    Twisted calls ``privilegedStartService`` as the user that started the process and ``startService`` as the one it became;
+    the reactor does not run in between, so no connection comes too early.
+    """
+
+    def __init__(self, server: Parts) -> None:
+        self._server = server
+        self._listeners: list[_Late] = []
+        self._ports: list[Any] = []
+        self._binders: list[tuple[_Late, Callable[[Factory], Any]]] = []
+        self.certificates: list[CertificateStore] = []
+        for name, listener in server.static.listeners.items():
+            self._plan(name, listener)
+
+    def privilegedStartService(self) -> None:
+        """Make the data directory, read the certificates, bind the ports."""
+        static = self._server.static
+        _make_data_directory(self._server.loaded.data_directory, static.user)
+        for certificates in self.certificates:
+            certificates.load()
+        for late, bind in self._binders:
+            self._ports.append(bind(late))
+            self._listeners.append(late)
+
+    def startService(self) -> None:
+        """Open the store, make the accounts, serve."""
+        Service.startService(self)
+        self._server.open()
+        ready = Deferred.fromCoroutine(
+            ready_accounts(self._server.store, self._server.loaded.domains, self._server.static)
+        )
+        ready.addCallbacks(
+            self._serve, lambda failure: _log.failure("the accounts could not be made", failure)
+        )
+
+    def _serve(self, _: object) -> None:
+        for late in self._listeners:
+            late.inner = late.make()
+            _log.info("listening: {what}", what=late.what)
+
+    def stopService(self) -> Deferred[None]:
+        """Take no more connections, end those that are there gently, close the store."""
+        Service.stopService(self)
+        ports, self._ports = self._ports, []
+        return Deferred.fromCoroutine(self._stop(ports))
+
+    async def _stop(self, ports: Sequence[Any]) -> None:
+        await DeferredList([maybeDeferred(port.stopListening) for port in ports], consumeErrors=True)
+        ended: Deferred[Any] = DeferredList(
+            [late.inner.shutdown() for late in self._listeners if late.inner is not None], consumeErrors=True
+        )
+        ended.addTimeout(self._server.static.limits.shutdown_seconds, self._server.reactor)
+        ended.addErrback(lambda _: _log.warn("some connections did not end in time"))
+        await ended
+        await self._server.close()
+
+    # -- listeners -----------------------------------------------------------------------------------------------
+
+    def _plan(self, name: str, listener: Listener) -> None:
+        """Note what a listener of the configuration serves, and where."""
+        server = self._server
+        hostname = listener.hostname or server.static.hostname
+        tls = ListenerCertificates(server, listener)
+        if tls.certificates is not None:
+            self.certificates.append(tls.certificates)
+        smtp = SMTPListenerSettings(server.static, server.mechanisms(), listener, hostname)
+        if listener.smtp is not None and listener.smtp.enabled:
+            offered = partial(tls.inbound, listener.smtp)
+            make = partial(server.inbound, hostname, smtp.inbound(listener.smtp), offered)
+            self._bind(f"smtp ({name})", listener, listener.smtp.port, make)
+        for submission, implicit in ((listener.submission, False), (listener.submissions, True)):
+            if submission is not None and submission.enabled:
+                settings = smtp.submission(submission)
+                make = partial(server.submission, hostname, settings, partial(tls.smtp, implicit=implicit))
+                word = "submissions" if implicit else "submission"
+                self._bind(f"{word} ({name})", listener, submission.port, make)
+        for imap, implicit in ((listener.imap, False), (listener.imaps, True)):
+            if imap is not None and imap.enabled:
+                plain = not implicit and not getattr(imap, "require_starttls", True)
+                settings_imap = imap_settings(server.static, hostname, plain=plain)
+                make_imap = partial(self._imap, listener, settings_imap, partial(tls.imap, implicit=implicit))
+                self._bind(f"{'imaps' if implicit else 'imap'} ({name})", listener, imap.port, make_imap)
+        if listener.lmtp is not None and listener.lmtp.enabled:
+            make = partial(server.inbound, hostname, smtp.lmtp(), partial(tls.smtp, implicit=False))
+            self._bind_lmtp(name, listener, listener.lmtp, make)
+
+    def _imap(
+        self, listener: Listener, settings: IMAPSettings, tls: Callable[[], IMAPServerTLS | None]
+    ) -> Any:
+        factory = self._server.imap(settings, tls)
+        if listener.proxy_protocol_from:
+            from moxtwisted.server.proxied import ProxiedFactory
+
+            return ProxiedFactory(factory, listener.proxy_protocol_from, self._server.reactor)
+        return factory
+
+    def _bind(self, what: str, listener: Listener, port: int, make: Callable[[], Any]) -> None:
+        for ip in listener.ips:
+            where = f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
+            bind = partial(self._listen, port, ip)
+            self._binders.append((_Late(f"{what} on {where}", make), bind))
+
+    def _listen(self, port: int, ip: str, factory: Factory) -> Any:
+        return self._server.reactor.listenTCP(port, factory, backlog=511, interface=ip)
+
+    def _bind_lmtp(self, name: str, listener: Listener, lmtp: LMTPService, make: Callable[[], Any]) -> None:
+        if not lmtp.path:
+            self._bind(f"lmtp ({name})", listener, lmtp.port, make)
+            return
+        path = self._server.loaded.data_directory / lmtp.path
+
+        def bind(factory: Factory) -> Any:
+            path.unlink(missing_ok=True)
+            port = self._server.reactor.listenUNIX(str(path), factory, mode=0o660)
+            _give(path, self._server.static.user)
+            return port
+
+        self._binders.append((_Late(f"lmtp ({name}) on {path}", make), bind))
+
+
+def _make_data_directory(path: Path, user: str) -> None:
+    """Make it for the user that the process becomes."""
+    if path.exists():
+        return
+    path.mkdir(mode=0o700, parents=True)
+    _give(path, user)
+
+
+def _give(path: Path, user: str) -> None:
+    """Make a file or directory that of the user that the process becomes."""
+    if user and os.getuid() == 0:
+        identity = find_identity(user)
+        os.chown(path, identity.uid, identity.gid)
+
+
+class ListenerCertificates:
+    """The certificates of a listener, and what its services do with them, once they were loaded."""
+
+    def __init__(self, server: Parts, listener: Listener) -> None:
+        self._tls = listener.tls
+        self.certificates: CertificateStore | None = None
+        if listener.tls is not None:
+            resolve = server.loaded.resolve
+            self.certificates = CertificateStore(
+                tuple(
+                    CertificateFiles(str(resolve(pair.certificate)), str(resolve(pair.key)))
+                    for pair in listener.tls.certificates
+                ),
+                server.reactor,
+            )
+
+    def inbound(self, smtp: SMTPService) -> SMTPServerTLS | None:
+        """For port 25."""
+        if self._tls is None or self.certificates is None or smtp.starttls == "none":
+            return None
+        profile = TLSProfile.inbound(
+            minimum_version=self._tls.minimum_version, session_tickets=smtp.tls_session_tickets
+        )
+        return SMTPServerTLS(self.certificates.server(profile))
+
+    def smtp(self, *, implicit: bool) -> SMTPServerTLS | None:
+        """For submission and LMTP."""
+        if self._tls is None or self.certificates is None:
+            return None
+        return SMTPServerTLS(self.certificates.server(self._for_users(self._tls)), implicit)
+
+    def imap(self, *, implicit: bool) -> IMAPServerTLS | None:
+        """For IMAP."""
+        if self._tls is None or self.certificates is None:
+            return None
+        return IMAPServerTLS(self.certificates.server(self._for_users(self._tls)), implicit)
+
+    @staticmethod
+    def _for_users(tls: ListenerTLS) -> TLSProfile:
+        return TLSProfile(
+            minimum_version=tls.minimum_version, request_client_certificate=tls.client_certificates
+        )

@@ -1,0 +1,197 @@
+"""What the services of one server share."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from moxtwisted.compose.translation import build_directory, initial_mailboxes, quota
+from moxtwisted.config.load import LoadedConfig
+from moxtwisted.config.schema import (
+    DomainsConfig,
+    StaticConfig,
+)
+from moxtwisted.config.storekey import read_key
+from moxtwisted.imap.protocol import ServerTLS as IMAPServerTLS
+from moxtwisted.imap.settings import ServerSettings as IMAPSettings
+from moxtwisted.server.authentication import AuthenticationSettings, Authenticator, HashPool
+from moxtwisted.server.credentials import DirectoryCredentials
+from moxtwisted.server.delivery import LocalDelivery
+from moxtwisted.server.directory import (
+    DirectoryHolder,
+)
+from moxtwisted.server.imapd.service import IMAPService, Mail
+from moxtwisted.server.inbound.handler import Inbound, InboundFactory, InboundSettings
+from moxtwisted.server.inbound.provocation import ByLocalpart, Provocation
+from moxtwisted.server.ratelimit import AuthenticationLimits, ConnectionLimiter, ConnectionLimits
+from moxtwisted.server.submission.handler import Submission, SubmissionFactory, SubmissionSettings
+from moxtwisted.smtp.protocol import ServerTLS as SMTPServerTLS
+from moxtwisted.smtp.protocol import SMTPServerFactory
+from moxtwisted.smtp.settings import Mode
+from moxtwisted.smtp.settings import ServerSettings as SMTPSettings
+from moxtwisted.store.keys import MasterKey
+from moxtwisted.store.queue import Queue, SendingLimits
+from moxtwisted.store.store import Store
+
+__all__ = ["Parts", "master_key", "open_queue", "ready_accounts"]
+
+_log = Logger()
+
+#: In the data directory.
+QUEUE_NAME: Final = "queue.db"
+
+
+def master_key(loaded: LoadedConfig) -> MasterKey | None:
+    """The store's key; None when encryption is off. :raises KeyRefusedError:"""
+    secret = read_key(loaded)
+    return None if secret is None else MasterKey(secret)
+
+
+def open_queue(loaded: LoadedConfig, store: Store) -> Queue:
+    """Open the queue, or make it."""
+    return Queue.open(loaded.data_directory / QUEUE_NAME, store.database_key("queue"), store.pool)
+
+
+async def ready_accounts(store: Store, domains: DomainsConfig, static: StaticConfig) -> None:
+    """Make the accounts that the configuration has and the store has not."""
+    for name in domains.accounts:
+        # Asked each time: another edit may be making accounts as well.
+        if name not in store.accounts():
+            await store.create_account(name, initial_mailboxes(static))
+            _log.info("account {account} was made", account=name)
+
+
+class Parts:
+    """The parts that services share, made when the process has become the user it runs as."""
+
+    def __init__(
+        self, loaded: LoadedConfig, reactor: Any, key: MasterKey | None, *, localserve: bool
+    ) -> None:
+        self.loaded = loaded
+        self.static = loaded.static
+        self.reactor = reactor
+        self.key = key
+        self.localserve = localserve
+        self.directory = DirectoryHolder(build_directory(self.static, loaded.domains, localserve=localserve))
+        limits = self.static.limits
+        self.connections = ConnectionLimiter(
+            ConnectionLimits(limits.connections_per_minute, limits.connections_at_once), reactor
+        )
+        self.hashes = HashPool(reactor)
+        self.provocation = ByLocalpart(reactor) if localserve else Provocation()
+        self.started = time.time()
+        self.opened = False
+
+    def open(self) -> None:
+        """Open the store and make what needs it.
+
+        :raises StoreUnavailableError: when another process uses it.
+        """
+        self.store = Store.open(self.reactor, self.loaded.data_directory, self.key)
+        self.store.quota_of = partial(quota, self.loaded.domains, self.static)
+        self.queue = open_queue(self.loaded, self.store)
+        self.delivery = LocalDelivery(self.store)
+        limits = self.static.limits
+        self.authenticator = Authenticator(
+            DirectoryCredentials(self.directory, self.store),
+            self.hashes,
+            self.reactor,
+            os.urandom,
+            limits=AuthenticationLimits(
+                limits.authentication_failures_per_minute, limits.authentication_failures_per_day
+            ),
+            settings=AuthenticationSettings(decoy_secret=self.key.derive("decoys") if self.key else b""),
+        )
+        self.hashes.start()
+        self.opened = True
+
+    def use(self, domains: DomainsConfig) -> None:
+        """A new ``domains.conf`` is in force."""
+        self.directory.current = build_directory(self.static, domains, localserve=self.localserve)
+        self.authenticator.forget_all()
+        self.store.quota_of = partial(quota, domains, self.static)
+        self.store.refresh_quotas()
+        made = Deferred.fromCoroutine(ready_accounts(self.store, domains, self.static))
+        made.addErrback(lambda failure: _log.failure("new accounts could not be made", failure))
+
+    async def close(self) -> None:
+        """Close the files; nothing when the start came to nothing."""
+        if not self.opened:
+            return
+        self.opened = False
+        self.hashes.stop()
+        await self.queue.close()
+        await self.store.close()
+
+    # -- what listeners serve ------------------------------------------------------------------------------------
+
+    def mechanisms(self) -> tuple[str, ...]:
+        """SASL mechanisms on offer."""
+        authentication = self.static.authentication
+        return authentication.mechanisms + (("CRAM-MD5",) if authentication.cram_md5 else ())
+
+    def inbound(
+        self, hostname: str, settings: SMTPSettings, tls: Callable[[], SMTPServerTLS | None]
+    ) -> SMTPServerFactory:
+        """An MX or LMTP listener's factory."""
+        limits = self.static.limits.smtp
+        shared = Inbound(
+            settings=InboundSettings(
+                hostname=hostname,
+                lmtp=settings.mode is Mode.LMTP,
+                null_sender_recipients=limits.recipients_of_null_sender,
+                received_fields=limits.received_fields,
+                unknown_recipients_delay_seconds=limits.unknown_recipients_delay_seconds,
+            ),
+            store=self.store,
+            directory=self.directory,
+            delivery=self.delivery,
+            clock=self.reactor,
+            connections=self.connections,
+            provocation=self.provocation,
+        )
+        return SMTPServerFactory(settings, InboundFactory(shared), self.reactor, tls())
+
+    def submission(
+        self, hostname: str, settings: SMTPSettings, tls: Callable[[], SMTPServerTLS | None]
+    ) -> SMTPServerFactory:
+        """A submission listener's factory."""
+        limits = self.static.limits.smtp
+        shared = Submission(
+            settings=SubmissionSettings(
+                hostname=hostname,
+                mechanisms=settings.mechanisms,
+                limits=SendingLimits(
+                    messages=limits.submitted_messages_per_day,
+                    new_recipients=limits.first_time_recipients_per_day,
+                ),
+            ),
+            store=self.store,
+            queue=self.queue,
+            directory=self.directory,
+            delivery=self.delivery,
+            authenticator=self.authenticator,
+            clock=self.reactor,
+            connections=self.connections,
+            provocation=self.provocation,
+        )
+        return SMTPServerFactory(settings, SubmissionFactory(shared), self.reactor, tls())
+
+    def imap(self, settings: IMAPSettings, tls: Callable[[], IMAPServerTLS | None]) -> IMAPService:
+        """An IMAP listener's factory."""
+        mail = Mail(
+            store=self.store,
+            directory=self.directory,
+            authenticator=self.authenticator,
+            connections=self.connections,
+            mechanisms=tuple(m for m in self.mechanisms() if m != "LOGIN"),
+            append_limit=self.static.limits.imap.message_octets,
+            seconds=time.time,
+        )
+        return IMAPService(settings, mail, self.reactor, tls(), decoys=self.authenticator.decoys)

@@ -1,0 +1,174 @@
+"""From the configuration's classes to the settings of those who use them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from ipaddress import ip_network
+from typing import Any
+
+from twisted.logger import Logger
+
+from moxtwisted import __version__
+from moxtwisted.config.schema import (
+    DomainsConfig,
+    Listener,
+    SMTPService,
+    StaticConfig,
+    SubmissionService,
+    SubmissionsService,
+)
+from moxtwisted.imap.settings import Limits as IMAPSessionLimits
+from moxtwisted.imap.settings import ServerSettings as IMAPSettings
+from moxtwisted.imap.settings import Timeouts as IMAPTimeouts
+from moxtwisted.server.directory import (
+    AccountEntry,
+    AliasEntry,
+    Delivery,
+    Directory,
+    DomainEntry,
+    Postmaster,
+)
+from moxtwisted.smtp.settings import Limits as SMTPSessionLimits
+from moxtwisted.smtp.settings import Mode
+from moxtwisted.smtp.settings import ServerSettings as SMTPSettings
+from moxtwisted.smtp.settings import Timeouts as SMTPTimeouts
+
+__all__ = ["SMTPListenerSettings", "build_directory", "imap_settings", "initial_mailboxes", "quota"]
+
+_log = Logger()
+
+
+def initial_mailboxes(static: StaticConfig) -> Sequence[tuple[str, str]]:
+    """(name, special use) of the mailboxes of a new account, beside INBOX."""
+    special = static.initial_mailboxes.special_use
+    uses = (
+        (special.sent, "\\Sent"),
+        (special.archive, "\\Archive"),
+        (special.trash, "\\Trash"),
+        (special.drafts, "\\Drafts"),
+        (special.junk, "\\Junk"),
+    )
+    return [(name, use) for name, use in uses if name] + [
+        (name, "") for name in static.initial_mailboxes.regular
+    ]
+
+
+def build_directory(static: StaticConfig, domains: DomainsConfig, *, localserve: bool = False) -> Directory:
+    """Domains, accounts and addresses as the services look them up."""
+    everything = Delivery(next(iter(domains.accounts)), "INBOX") if localserve else None
+    return Directory.build(
+        [
+            DomainEntry(
+                name,
+                disabled=domain.disabled,
+                separators=domain.localpart_separators,
+                case_sensitive=domain.case_sensitive,
+                aliases={
+                    localpart: AliasEntry(alias.addresses, alias.post_public, alias.allow_message_from)
+                    for localpart, alias in domain.aliases.items()
+                },
+            )
+            for name, domain in domains.domains.items()
+        ],
+        [
+            AccountEntry(
+                name,
+                disabled=account.disabled,
+                imap_capabilities_disabled=frozenset(account.imap_capabilities_disabled),
+                tls_public_keys=frozenset(account.tls_public_keys),
+                addresses={address: to.mailbox for address, to in account.addresses.items()},
+            )
+            for name, account in domains.accounts.items()
+        ],
+        Postmaster(static.postmaster.account, static.postmaster.mailbox),
+        static.hostname,
+        everything,
+    )
+
+
+def quota(domains: DomainsConfig, static: StaticConfig, name: str) -> int | None:
+    """Room for the messages of an account, in octets; None is no limit."""
+    account = domains.accounts.get(name)
+    octets = account.quota_octets if account is not None else None
+    # 0 is no limit, in both places.
+    return (static.store.quota_octets if octets is None else octets) or None
+
+
+class SMTPListenerSettings:
+    """Settings of a listener's SMTP services."""
+
+    def __init__(
+        self, static: StaticConfig, mechanisms: tuple[str, ...], listener: Listener, hostname: str
+    ) -> None:
+        self._static = static
+        self._mechanisms = mechanisms
+        limits = static.limits.smtp
+        slow = 1.0 if limits.slow_mode else 0.0
+        self._common: dict[str, Any] = {
+            "hostname": hostname,
+            "size_limit": limits.message_octets,
+            "proxy_networks": tuple(ip_network(n, strict=False) for n in listener.proxy_protocol_from),
+            "limits": SMTPSessionLimits(
+                line_octets=limits.line_octets,
+                recipients=limits.recipients,
+                bad_transactions=limits.bad_transactions,
+                auth_failures_slow=static.limits.authentication_failures_before_delay,
+            ),
+            "timeouts": SMTPTimeouts(
+                command=limits.read_seconds,
+                data_block=limits.read_seconds,
+                data_total=limits.data_seconds,
+                tls_handshake=limits.tls_handshake_seconds,
+                write=limits.write_seconds,
+                slow_read=slow,
+                slow_write=slow,
+                shutdown=static.limits.shutdown_seconds,
+            ),
+        }
+
+    def inbound(self, smtp: SMTPService) -> SMTPSettings:
+        """For port 25."""
+        return SMTPSettings(
+            requiretls=smtp.requiretls, require_starttls=smtp.starttls == "required", **self._common
+        )
+
+    def submission(self, submission: SubmissionService | SubmissionsService) -> SMTPSettings:
+        """For 587 and 465."""
+        plain = isinstance(submission, SubmissionService) and not submission.require_starttls
+        return SMTPSettings(
+            mode=Mode.SUBMISSION,
+            mechanisms=self._mechanisms,
+            require_starttls=isinstance(submission, SubmissionService) and submission.require_starttls,
+            auth_without_tls=plain and self._static.authentication.allow_plain_without_tls,
+            **self._common,
+        )
+
+    def lmtp(self) -> SMTPSettings:
+        """For LMTP."""
+        return SMTPSettings(mode=Mode.LMTP, **self._common)
+
+
+def imap_settings(static: StaticConfig, hostname: str, *, plain: bool) -> IMAPSettings:
+    """For an IMAP listener.
+
+    :param plain: whether it may do without TLS.
+    """
+    limits = static.limits.imap
+    return IMAPSettings(
+        hostname=hostname,
+        software=("moxtwisted", __version__),
+        allow_plain_without_tls=plain and static.authentication.allow_plain_without_tls,
+        limits=IMAPSessionLimits(
+            line_octets=limits.line_octets,
+            literal_octets=limits.literal_octets,
+            command_octets=limits.command_octets,
+            append_octets=limits.message_octets,
+            bad_commands=limits.bad_commands,
+        ),
+        timeouts=IMAPTimeouts(
+            login=limits.login_seconds,
+            idle=limits.idle_seconds,
+            write=limits.write_seconds,
+            shutdown=static.limits.shutdown_seconds,
+        ),
+    )

@@ -1,0 +1,107 @@
+"""What runs beside the listeners: the socket for the commands, and the daily upkeep."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any, Final
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from moxtwisted import __version__
+from moxtwisted.compose.parts import Parts
+from moxtwisted.compose.translation import initial_mailboxes
+from moxtwisted.config.edit import ConfigurationEditor
+from moxtwisted.config.watch import DomainsWatcher
+from moxtwisted.server.administration import Administered, Administration
+from moxtwisted.server.control.amp import ControlService
+
+__all__ = ["Control", "Retirement"]
+
+_log = Logger()
+
+#: In the data directory.
+SOCKET_NAME: Final = "ctl"
+#: How often expunged messages are looked at, seconds.
+RETIRE_SECONDS: Final = 86400.0
+#: After the start, seconds.
+RETIRE_FIRST_SECONDS: Final = 3600.0
+
+
+class Control(Service):
+    """The unix socket for the commands."""
+
+    def __init__(self, server: Parts, watcher: DomainsWatcher, log_levels: Any) -> None:
+        self._server = server
+        self._watcher = watcher
+        self._log_levels = log_levels
+        self._inner: ControlService | None = None
+
+    def startService(self) -> None:
+        """Listen."""
+        Service.startService(self)
+        server = self._server
+        editor = ConfigurationEditor(server.loaded.static_path, self._watcher.check)
+        administered = Administered(
+            reactor=server.reactor,
+            store=server.store,
+            queue=server.queue,
+            initial_mailboxes=initial_mailboxes(server.static),
+            retire_after_seconds=server.static.store.retire_expunged_after_seconds,
+            cram_md5=server.static.authentication.cram_md5,
+            changed_account=server.authenticator.forget,
+            facts={
+                "version": __version__,
+                "hostname": server.static.hostname,
+                "pid": os.getpid(),
+                "started": int(server.started),
+            },
+            stop=lambda: server.reactor.callLater(0.05, server.reactor.stop),
+            log_levels=self._log_levels,
+        )
+        path = server.loaded.data_directory / SOCKET_NAME
+        self._inner = ControlService(server.reactor, path, Administration(editor, administered))
+        self._inner.startService()
+
+    def stopService(self) -> Any:
+        """Listen no more."""
+        Service.stopService(self)
+        return self._inner.stopService() if self._inner is not None else None
+
+
+class Retirement(Service):
+    """Once a day, forgets what was expunged long ago."""
+
+    def __init__(self, server: Parts) -> None:
+        self._server = server
+        self._loop = LoopingCall(self._retire)
+        self._loop.clock = server.reactor
+        self._first: Any = None
+
+    def startService(self) -> None:
+        """Begin an hour after the start: a restart is no reason to open all accounts."""
+        Service.startService(self)
+        self._first = self._server.reactor.callLater(RETIRE_FIRST_SECONDS, self._loop.start, RETIRE_SECONDS)
+
+    def stopService(self) -> None:
+        """End."""
+        Service.stopService(self)
+        if self._first is not None and self._first.active():
+            self._first.cancel()
+        if self._loop.running:
+            self._loop.stop()
+
+    async def _work(self) -> None:
+        from moxtwisted.store.maintenance import retire
+
+        server = self._server
+        for name in server.store.accounts():
+            older = server.static.store.retire_expunged_after_seconds
+            await retire(server.store.account(name), older, int(time.time()))
+
+    def _retire(self) -> Deferred[None]:
+        done = Deferred.fromCoroutine(self._work())
+        return done.addErrback(lambda failure: _log.failure("forgetting expunged messages failed", failure))
