@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import binascii
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 from attrs import evolve
@@ -43,6 +44,10 @@ from moxtwisted.smtp.server import ServerMachine
 from moxtwisted.smtp.states import State
 
 __all__ = ["Dialogue", "Link"]
+
+
+#: A read can bring ten thousand commands; so many are answered before other connections have their turn (some 5 ms).
+TURN_EVENTS = 200
 
 
 class Link(Protocol):
@@ -84,6 +89,7 @@ class Dialogue:
     :ivar refusal: what is said instead of the greeting, or None.
     :ivar waiting: whether an answer of the host is awaited.
     :ivar running: whether events are being taken right now.
+    :ivar unfinished: whether ``run`` stopped because others should have their turn too: call it again soon.
     :ivar committing: whether it is the one to a complete message.
     :ivar closing: a reply to end with as soon as no message is in transfer, or None.
     """
@@ -102,6 +108,7 @@ class Dialogue:
         self._sink: Any = None
         self._exchange: Any = None
         self.running = False
+        self.unfinished = False
         self._out: list[bytes] = []
 
     def accept(self, answer: Any) -> None:
@@ -122,13 +129,17 @@ class Dialogue:
         if self.running:
             return False
         self.running = True
-        machine, link, progress = self.machine, self._link, False
+        self.unfinished = False
+        machine, link, count = self.machine, self._link, 0
         try:
             while not self.waiting and not link.halted:
+                if count == TURN_EVENTS:
+                    self.unfinished = True
+                    break
                 event = machine.next_event()
                 if event is None:
                     break
-                progress = True
+                count += 1
                 if isinstance(event, BodyData):
                     self._body(event.octets)
                 else:
@@ -136,7 +147,7 @@ class Dialogue:
         finally:
             self.running = False
         self.flush()
-        return progress
+        return count > 0
 
     def flush(self) -> None:
         """Write the replies that are ready."""
@@ -322,17 +333,22 @@ class Dialogue:
 
     def _intercept_each(self, event: Event, replies: list[Reply], at: int) -> None:
         interceptor = self._interceptor
-        if interceptor is None or at == len(replies):
-            self._out.append(self.machine.send_each(replies))
-            self._sent(event, True, replies[-1])
-            return
+        while interceptor is not None and at < len(replies):
+            try:
+                other = interceptor.intercept(event, replies[at])
+            except Exception as e:  # noqa: BLE001  (the host's code ends here)
+                other = self.failed(e)
+            if hasattr(other, "__await__"):
+                self._wait(other, partial(self._intercepted, event, replies, at))
+                return
+            replies[at] = replies[at] if other is None else other
+            at += 1
+        self._out.append(self.machine.send_each(replies))
+        self._sent(event, True, replies[-1])
 
-        def then(other: Reply | None) -> None:
-            if other is not None:
-                replies[at] = other
-            self._intercept_each(event, replies, at + 1)
-
-        self.ask(lambda: interceptor.intercept(event, replies[at]), then)
+    def _intercepted(self, event: Event, replies: list[Reply], at: int, other: Reply | None) -> None:
+        replies[at] = replies[at] if other is None else other
+        self._intercept_each(event, replies, at + 1)
 
     def _send(self, event: Event, reply: Reply) -> None:
         machine = self.machine

@@ -173,6 +173,7 @@ class SMTPServerProtocol(Protocol):
         self._drip: Drip | None = None  # slow mode
         self._held: bytes | None = None  # what slow mode keeps back
         self._hold_call: Any = None
+        self._turn: Any = None  # when we go on with what we left unfinished
         self._ending = ""  # why we close, once we do
 
     # -- the connection --------------------------------------------------------------------------------------------------
@@ -279,9 +280,10 @@ class SMTPServerProtocol(Protocol):
         self._deadline.cancel()
         if self._drip is not None:
             self._drip.stop()
-        if self._hold_call is not None:
-            self._hold_call.cancel()
-            self._hold_call = None
+        for call in (self._hold_call, self._turn):
+            if call is not None:
+                call.cancel()
+        self._hold_call = self._turn = None
         pending, self._pending = self._pending, None
         committing = self._dialogue.committing
         self._dialogue.over(why)
@@ -299,13 +301,26 @@ class SMTPServerProtocol(Protocol):
     def _run(self) -> None:
         """Let the dialogue go on with what was received."""
         dialogue = self._dialogue
+        if self._turn is not None:
+            return  # others have theirs first
         progress = dialogue.run()
         if self._ending:
             return
-        if dialogue.waiting:
+        if dialogue.unfinished:
+            self._transport.pauseProducing()
+            self._turn = self._clock.callLater(0, self._next_turn)
+        elif dialogue.waiting:
             self._transport.pauseProducing()
         elif progress:
             self._wait_for_peer()
+
+    def _next_turn(self) -> None:
+        self._turn = None
+        if self._ending:
+            return
+        if not self._blocked and self._pending is None:
+            self._transport.resumeProducing()
+            self._run()
 
     def wait(self, awaitable: Any, then: Callable[[Any], None]) -> None:
         """Go on with what the awaitable yields."""

@@ -105,7 +105,7 @@ class MemoryHandler:
 
 @implementer(ISMTPHandlerFactory)
 class MemoryHandlers:
-    """Makes ``MemoryHandler``s and collects what they receive.
+    """Makes each ``MemoryHandler`` and collects what they receive.
 
     :ivar messages: what was received.
     :ivar answers: method name to what it answers: a reply, or a function of the method's arguments, which may give an
@@ -163,8 +163,11 @@ class MemoryLink:
         """What the server replies to these octets."""
         self.machine.receive(octets)
         self.dialogue.run()
-        while self.machine.state is State.TLS and self.ended is None:
-            self.dialogue.tls_started(self.tls)
+        while self.ended is None:
+            if self.machine.state is State.TLS:
+                self.dialogue.tls_started(self.tls)
+            elif not self.dialogue.unfinished:
+                break
             self.dialogue.run()
         return self.taken()
 

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from moxtwisted.errors import OverQuotaError
+from moxtwisted.smtp.events import BodyEnd
 from moxtwisted.smtp.handlers import MemorySink
 from moxtwisted.smtp.interfaces import ISMTPCommandHandler, ISMTPInterceptor
 from moxtwisted.smtp.protocol import SMTPServerFactory, SMTPServerProtocol
@@ -87,6 +88,20 @@ class WriteTests(ProtocolTestCase):
         self.assertEqual(len(self.transport.writes), 1)
         self.assertTrue(self.transport.value().endswith(b"354 end the message with <CRLF>.<CRLF>\r\n"))
 
+    def test_others_have_their_turn(self) -> None:
+        """A read with thousands of commands is answered in slices, in order, and reading waits meanwhile."""
+        protocol = self.serve()
+        self.transport.taken()
+        protocol.dataReceived(b"NOOP\r\n" * 1000 + b"QUIT\r\n")
+        self.assertEqual(self.transport.value().count(b"\r\n"), 200)
+        self.assertEqual(self.transport.producerState, "paused")
+        self.assertEqual(self.handlers.messages, [])
+        for _ in range(5):
+            self.clock.advance(0)
+        self.assertEqual(self.transport.taken(), b"250 2.0.0 ok\r\n" * 1000 + b"221 2.0.0 goodbye\r\n")
+        protocol.connectionLost()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_no_answers_while_the_peer_does_not_read(self) -> None:
         """A full write buffer stops reading and answering, and room for more starts them again."""
         protocol = self.serve()
@@ -118,6 +133,32 @@ class WriteTests(ProtocolTestCase):
         protocol = self.serve(handlers)
         self.transport.taken()
         self.assertEqual(self.say(protocol, b"NOOP\r\nRSET\r\n"), b"250-never\n250 2.0.0 ok\r\n")
+
+    def test_many_replies_are_intercepted(self) -> None:
+        """In LMTP each of a thousand replies passes the interceptor, some of them late."""
+        late: Deferred[Reply] = Deferred()
+
+        @implementer(ISMTPInterceptor)
+        class Late(MemoryHandler):
+            def intercept(self, event: Any, reply: Reply) -> Any:
+                if isinstance(event, BodyEnd):
+                    self.count = getattr(self, "count", 0) + 1
+                    return late if self.count == 500 else None
+                return None
+
+        handlers = MemoryHandlers(data_done=lambda sink: [None] * len(sink.transaction.recipients))
+        handlers.make = Late
+        protocol = self.serve(handlers, mode=Mode.LMTP)
+        protocol.dataReceived(b"LHLO client.example\r\nMAIL FROM:<a@example.org>\r\n")
+        protocol.dataReceived(b"RCPT TO:<b@example.net>\r\n" * 1000 + b"DATA\r\n")
+        for _ in range(6):
+            self.clock.advance(0)
+        self.transport.taken()
+        self.assertEqual(self.say(protocol, b"x\r\n.\r\n"), b"")
+        late.callback(Reply(450, "4.2.1", "late"))
+        lines = self.transport.taken().split(b"\r\n")
+        self.assertEqual([i for i, line in enumerate(lines) if line.startswith(b"450")], [499])
+        self.assertEqual(len(lines), 1001)
 
     def test_own_commands(self) -> None:
         """A handler that provides ISMTPCommandHandler answers VRFY and its like itself."""
