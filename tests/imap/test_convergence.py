@@ -3,6 +3,7 @@
 import os
 import random
 import re
+from typing import Any
 
 from attrs import define, field
 from twisted.trial.unittest import SynchronousTestCase
@@ -30,7 +31,7 @@ class Client:
 
     driver: Driver
     kind: str
-    messages: list[list] = field(factory=list)
+    messages: list[list[Any]] = field(factory=list)
     highest: int = 0
 
     def start(self) -> None:
@@ -73,14 +74,14 @@ class Client:
             self.messages += [[0, None] for _ in range(count - len(self.messages))]
         elif words[2] == b"FETCH":
             known = self.messages[int(words[1]) - 1]
-            uid, flags = _UID.search(answer), _FLAGS.search(answer)
-            if uid:
-                assert known[0] in {0, int(uid[1])}, (answer, known)
-                known[0] = int(uid[1])
+            found, flags = _UID.search(answer), _FLAGS.search(answer)
+            if found:
+                assert known[0] in {0, int(found[1])}, (answer, known)
+                known[0] = int(found[1])
             if flags:
                 known[1] = frozenset(flags[1].split())
                 if self.kind in {"CONDSTORE", "QRESYNC"} and b"MODSEQ" not in answer:
-                    assert uid, answer
+                    assert found, answer
 
     def vanished(self, uid: int) -> None:
         at = next((i for i, m in enumerate(self.messages) if m[0] == uid), None)
@@ -143,7 +144,7 @@ class Client:
             self.silently(silent)
         return None
 
-    def silently(self, stored: re.Match) -> None:
+    def silently(self, stored: re.Match[str]) -> None:
         """What a client does to its own copy after STORE with SILENT."""
         numbers = SequenceSet.parse(stored[2].encode())
         for number, m in enumerate(self.messages, 1):

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL import SSL
 from OpenSSL.crypto import X509, PKey
 from twisted.internet import reactor
+from twisted.internet.endpoints import serverFromString
 from twisted.internet.ssl import CertificateOptions
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
@@ -42,7 +43,8 @@ def context() -> CertificateOptions:
         .sign(key, hashes.SHA256())
     )
     return CertificateOptions(
-        privateKey=PKey.from_cryptography_key(key), certificate=X509.from_cryptography(certificate)
+        privateKey=PKey.from_cryptography_key(key),  # type: ignore[arg-type]  # its stubs forget EC
+        certificate=X509.from_cryptography(certificate),
     )
 
 
@@ -59,7 +61,7 @@ class TLSTests(TestCase):
             reactor,
             ServerTLS(context(), implicit=implicit),
         )
-        port = reactor.listenTCP(0, self.factory, interface="127.0.0.1")  # type: ignore[attr-defined]
+        port: Any = await serverFromString(reactor, "tcp:0:interface=127.0.0.1").listen(self.factory)
 
         async def stop() -> None:
             await port.stopListening()
