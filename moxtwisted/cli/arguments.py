@@ -58,7 +58,7 @@ class _Commands:
     def command(self, name: str, run: str, text: str, example: str = "") -> Callable[..., Any]:
         """A command; returns ``add_argument`` of it.
 
-        @param example: arguments behind the command's name; several lines are several examples.
+        :param example: arguments behind the command's name; several lines are several examples.
         """
         words = " ".join(("moxmail", *self._path, name))
         lines = [f"  {words} {line}".rstrip() for line in example.splitlines() or [""]]

@@ -155,7 +155,7 @@ def _run(loaded: LoadedConfig, made: Creation | None, *, serve: bool) -> int:
         if made is not None:
             from moxtwisted.cli.quickstart import set_password_offline
 
-            await set_password_offline(loaded.static_path, ACCOUNT, PASSWORD)
+            await set_password_offline(reactor, loaded.static_path, ACCOUNT, PASSWORD)
             made.keep()
         if not serve:
             print(

@@ -14,7 +14,7 @@ _INTERVAL_SECONDS = 0.1
 
 
 class ProgressBar:
-    """Draws ``[#####     ] 12,000 / 60,000 messages, 4,100/s, 12 s left`` again and again on one line.
+    """Draws ``[#####.....] 12,000 / 60,000 messages, 4,100/s, 12 s left`` again and again on one line.
 
     :param file: where to; nothing is drawn when it is no terminal.
     :param seconds: tells time.

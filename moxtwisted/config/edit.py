@@ -51,7 +51,7 @@ class AlreadyThereError(MailError):
 class ConfigurationEditor:
     """Edits the files beside a ``mox.conf``.
 
-    @param changed: called after the files were replaced, so that the server takes them at once.
+    :param changed: called after the files were replaced, so that the server takes them at once.
     """
 
     def __init__(self, static_path: Path, changed: Callable[[], None] = lambda: None) -> None:
@@ -63,7 +63,7 @@ class ConfigurationEditor:
     def _load(self) -> LoadedConfig:
         """Both files as they are now.
 
-        @raise ConfigurationError: when the operator left them invalid; then we do not touch them.
+        :raises ConfigurationError: when the operator left them invalid; then we do not touch them.
         """
         return load(self._static_path)
 

@@ -40,9 +40,9 @@ _OFF: Final = "off"
 def change_key(loaded: LoadedConfig, new: MasterKey | None, progress: Progress) -> None:
     """Write everything with another key, or without one.
 
-    @raise KeyRefusedError: when the key is the operator's (environment, credential), or not that of the files.
-    @raise StoreUnavailableError: when a server runs.
-    @raise StoreFullError: when there is no room for a copy of the largest database.
+    :raises KeyRefusedError: when the key is the operator's (environment, credential), or not that of the files.
+    :raises StoreUnavailableError: when a server runs.
+    :raises StoreFullError: when there is no room for a copy of the largest database.
     """
     store = loaded.static.store
     if store.key_environment or store.key_credential:

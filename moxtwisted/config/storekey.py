@@ -62,7 +62,7 @@ def parse_key(text: str) -> bytes:
 
     Lines that begin with ``#`` are left out.
 
-    @raise KeyRefusedError: when it is no key; the error does not repeat the text.
+    :raises KeyRefusedError: when it is no key; the error does not repeat the text.
     """
     if len(text) > _MAX_CHARACTERS:
         raise KeyRefusedError("the key is too long")
@@ -91,8 +91,8 @@ def _checksum(key: bytes) -> str:
 def read_key(loaded: LoadedConfig, environ: Mapping[str, str] | None = None) -> bytes | None:
     """The key as the configuration says, or None when encryption is off.
 
-    @param environ: instead of the process's environment.
-    @raise KeyRefusedError: when there is none, or it is none; the text says where it was looked for.
+    :param environ: instead of the process's environment.
+    :raises KeyRefusedError: when there is none, or it is none; the text says where it was looked for.
     """
     note = pending_path(loaded)
     if note.exists():
@@ -151,7 +151,7 @@ def pending_path(loaded: LoadedConfig) -> Path:
 def create_key_file(path: Path, key: bytes) -> None:
     """Make the key file, for its owner only.
 
-    @raise FileExistsError: when there is one; a key is never overwritten by accident.
+    :raises FileExistsError: when there is one; a key is never overwritten by accident.
     """
     create_file(path, file_text(key), 0o600)
 
@@ -159,7 +159,7 @@ def create_key_file(path: Path, key: bytes) -> None:
 def write_key(loaded: LoadedConfig, key: bytes) -> None:
     """Replace the key file, atomically.
 
-    @raise KeyRefusedError: when the key does not come from a file, so that only the operator can replace it.
+    :raises KeyRefusedError: when the key does not come from a file, so that only the operator can replace it.
     """
     store = loaded.static.store
     if store.key_environment or store.key_credential:
