@@ -92,7 +92,7 @@ class MemoryMailbox:
     log_limit: int = 1000
 
     def changes_since(self, version: int) -> tuple[Sequence[int], Sequence[int]] | None:
-        """See ``IMailboxView<moxtwisted.imap.backend.IMailboxView>``."""
+        """See `IMailboxView <moxtwisted.imap.backend.IMailboxView>`."""
         if version < self.version - len(self._log):
             return None
         gone: set[int] = set()
@@ -104,11 +104,11 @@ class MemoryMailbox:
         return sorted(gone), sorted(flagged - gone)
 
     def listen(self, callback: Callable[[], None]) -> None:
-        """See ``IMailboxView<moxtwisted.imap.backend.IMailboxView>``."""
+        """See `IMailboxView <moxtwisted.imap.backend.IMailboxView>`."""
         self._listeners.append(callback)
 
     def unlisten(self, callback: Callable[[], None]) -> None:
-        """See ``IMailboxView<moxtwisted.imap.backend.IMailboxView>``."""
+        """See `IMailboxView <moxtwisted.imap.backend.IMailboxView>`."""
         if callback in self._listeners:
             self._listeners.remove(callback)
 
@@ -341,6 +341,7 @@ class MemoryMail:
 
     seconds: Callable[[], float] = field(default=lambda: 0.0)
     append_limit: int = 100 * 1024 * 1024
+    disabled_capabilities: frozenset[str] = frozenset()
     modseq: int = 1
     _boxes: dict[str, MemoryMailbox] = field(factory=dict)
     _subscribed: set[str] = field(factory=set)
@@ -405,7 +406,7 @@ class MemoryMail:
         return box.add(_Message(octets, date, now, self._messages, rendered, scanned), flags, modseq)
 
     def session(self, account: str = "memory") -> _Session:
-        """An ``ISession<moxtwisted.imap.backend.ISession>``."""
+        """An `ISession <moxtwisted.imap.backend.ISession>`."""
         self.sessions += 1
         return _Session(self, account)
 
@@ -476,7 +477,10 @@ class _RefusedError(MailError):
 class _Session:
     _mail: MemoryMail
     account: str
-    disabled_capabilities: frozenset[str] = frozenset()
+
+    @property
+    def disabled_capabilities(self) -> frozenset[str]:
+        return self._mail.disabled_capabilities
 
     @property
     def append_limit(self) -> int:
@@ -553,15 +557,15 @@ class MemoryAuthenticator:
         return compare_digest(known.encode("utf-8"), password.encode("utf-8")) and username in self._users
 
     async def login(self, username: str, password: str, peer: Any) -> str | None:
-        """See ``IAuthenticator<moxtwisted.imap.backend.IAuthenticator>``."""
+        """See `IAuthenticator <moxtwisted.imap.backend.IAuthenticator>`."""
         return username if self._right(username, password) else None
 
     def session(self, identity: str, peer: Any) -> _Session:
-        """See ``IAuthenticator<moxtwisted.imap.backend.IAuthenticator>``."""
+        """See `IAuthenticator <moxtwisted.imap.backend.IAuthenticator>`."""
         return self._users[identity][1].session(identity)
 
     async def verifiers(self, username: str, mechanism: str) -> PasswordVerifiers | Failure | None:
-        """See ``ISASLBackend<moxtwisted.sasl.interfaces.ISASLBackend>``."""
+        """See `ISASLBackend <moxtwisted.sasl.interfaces.ISASLBackend>`."""
         if username not in self._users:
             return None
         if username not in self._verifiers:
@@ -572,17 +576,17 @@ class MemoryAuthenticator:
         return self._verifiers[username]
 
     async def conclude(self, username: str, mechanism: str, refusal: Reason | None) -> Outcome:
-        """See ``ISASLBackend<moxtwisted.sasl.interfaces.ISASLBackend>``."""
+        """See `ISASLBackend <moxtwisted.sasl.interfaces.ISASLBackend>`."""
         if refusal is not None or username not in self._users:
             return Failure(refusal or Reason.BAD_CREDENTIALS, username)
         return Accepted(username, username)
 
     async def check_password(self, username: str, password: str, mechanism: str) -> Outcome:
-        """See ``ISASLBackend<moxtwisted.sasl.interfaces.ISASLBackend>``."""
+        """See `ISASLBackend <moxtwisted.sasl.interfaces.ISASLBackend>`."""
         if self._right(username, password):
             return Accepted(username, username)
         return Failure(Reason.BAD_CREDENTIALS, username)
 
     async def external(self, username: str) -> Outcome:
-        """See ``ISASLBackend<moxtwisted.sasl.interfaces.ISASLBackend>``."""
+        """See `ISASLBackend <moxtwisted.sasl.interfaces.ISASLBackend>`."""
         return Failure(Reason.BAD_CREDENTIALS, username)
