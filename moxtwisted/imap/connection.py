@@ -128,8 +128,8 @@ class Connection:
     :ivar enabled: capabilities that the client enabled, in upper case.
     :ivar saved: the UIDs of ``$`` (RFC 9051 section 6.4.4.1), ascending.
     :ivar wake: called when the selected mailbox changed while the client idles.
-    :ivar reader: the ``CommandReader<moxtwisted.imap.wire.parser.CommandReader>``.
-    :ivar decoys: ``Decoys<moxtwisted.sasl.decoys.Decoys>`` for SASL exchanges with unknown users.
+    :ivar reader: the `CommandReader <moxtwisted.imap.wire.parser.CommandReader>`.
+    :ivar decoys: `Decoys <moxtwisted.sasl.decoys.Decoys>` for SASL exchanges with unknown users.
     :ivar exchange: the tag and exchange of an AUTHENTICATE that is under way.
     :ivar appending: the messages of an APPEND that come in.
     :ivar starting_tls: whether the handshake follows the response that is being sent.

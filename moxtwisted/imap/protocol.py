@@ -1,14 +1,14 @@
 """The Twisted server protocol: moves octets, awaits what commands wait for, starts TLS, keeps the timers.
 
-A server in a few lines, C{authenticator} being an L{IAuthenticator<moxtwisted.imap.backend.IAuthenticator>}::
+A server in a few lines, ``authenticator`` being an ``IAuthenticator<moxtwisted.imap.backend.IAuthenticator>``::
 
     factory = IMAPServerFactory(ServerSettings(hostname="mail.example.org"), authenticator, reactor)
     TCP4ServerEndpoint(reactor, 143).listen(factory)
 
-With TLS: C{ServerTLS(context_factory)} adds STARTTLS, C{ServerTLS(context_factory, implicit=True)} begins with the handshake
+With TLS: ``ServerTLS(context_factory)`` adds STARTTLS, ``ServerTLS(context_factory, implicit=True)`` begins with the handshake
 (listen on plain TCP all the same, the protocol starts TLS by itself; a listener that is TLS already works as well).
 
-All decisions are in L{moxtwisted.imap.server.Server}. Commands that arrive together are answered in one write; long
+All decisions are in ``moxtwisted.imap.server.Server``. Commands that arrive together are answered in one write; long
 answers are pulled from their generators as the client reads; nothing is read while a command waits and enough is pending.
 """
 
@@ -56,9 +56,9 @@ def inspect_tls(connection: Any) -> tuple[bool, Mapping[str, tuple[bytes, ...]]]
 class ServerTLS:
     """How a listener does TLS.
 
-    @ivar context_factory: what Twisted's C{startTLS} takes.
-    @ivar implicit: the handshake comes first; there is no STARTTLS.
-    @ivar inspect: gives whether there is a client certificate, and channel bindings, from the pyOpenSSL connection.
+    :ivar context_factory: what Twisted's ``startTLS`` takes.
+    :ivar implicit: the handshake comes first; there is no STARTTLS.
+    :ivar inspect: gives whether there is a client certificate, and channel bindings, from the pyOpenSSL connection.
     """
 
     context_factory: Any
@@ -69,10 +69,10 @@ class ServerTLS:
 class IMAPServerFactory(Factory):
     """Makes the protocols of one listener, and ends them.
 
-    @ivar connections: the connections that are open.
-    @param clock: the reactor.
-    @param decoys: for SASL with unknown users; should outlive restarts.
-    @param peer_of: what C{authenticator} is given as the peer; default is the transport's C{getPeer()}. It is
+    :ivar connections: the connections that are open.
+    :param clock: the reactor.
+    :param decoys: for SASL with unknown users; should outlive restarts.
+    :param peer_of: what ``authenticator`` is given as the peer; default is the transport's ``getPeer()``. It is
         called with the transport when the client connects and again after a handshake.
     """
 
@@ -105,12 +105,12 @@ class IMAPServerFactory(Factory):
     def authenticator_for(self, transport: Any) -> IAuthenticator:
         """The authenticator of a new connection: a host overrides it that wants one for each client.
 
-        @raise MailError: to refuse the client; it reads BYE with the error's text.
+        :raise MailError: to refuse the client; it reads BYE with the error's text.
         """
         return self.authenticator
 
     def buildProtocol(self, addr: object) -> Any:
-        """A protocol, or None (the connection is dropped) after L{shutdown}."""
+        """A protocol, or None (the connection is dropped) after ``shutdown``."""
         if self._closing:
             return None
         protocol = IMAPServerProtocol(self)
@@ -120,7 +120,7 @@ class IMAPServerFactory(Factory):
     def shutdown(self) -> Deferred[None]:
         """End all connections with BYE; a command that is under way is finished, within a time.
 
-        @return: fires when the last is gone. The caller has stopped listening before.
+        :return: fires when the last is gone. The caller has stopped listening before.
         """
         self._closing = True
         for connection in list(self.connections):
@@ -491,5 +491,5 @@ class IMAPServerProtocol(Protocol):
             self._rest()
 
     def stopProducing(self) -> None:
-        """The transport is going away; C{connectionLost} follows."""
+        """The transport is going away; ``connectionLost`` follows."""
         self._blocked = True

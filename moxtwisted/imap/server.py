@@ -9,15 +9,15 @@ r"""An IMAP server without I/O: octets of a client in, octets for it out, and wo
         ...                                      # see below
     transport.write(server.take_output())
 
-C{next_work} carries out the commands that are there, one after the other, and stops at what it cannot do itself:
+``next_work`` carries out the commands that are there, one after the other, and stops at what it cannot do itself:
 
-- L{Run}: await the coroutine; it gives more work or None. Then call C{next_work} again.
-- L{Stream}: send the pieces as fast as the client reads, then call C{streamed()} and C{next_work} again. Without pieces it
+- ``Run``: await the coroutine; it gives more work or None. Then call ``next_work`` again.
+- ``Stream``: send the pieces as fast as the client reads, then call ``streamed()`` and ``next_work`` again. Without pieces it
   only means that others may have their turn.
-- L{StartTLS}: start the handshake, then C{tls_started()}.
-- L{Close}: nothing comes any more.
+- ``StartTLS``: start the handshake, then ``tls_started()``.
+- ``Close``: nothing comes any more.
 
-What is in C{take_output} is to be sent before the work is done. After the end, whoever ended it, call C{lost()}.
+What is in ``take_output`` is to be sent before the work is done. After the end, whoever ended it, call ``lost()``.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _TURN_SECONDS: Final = 0.025
 
 @frozen
 class Run:
-    """Await this; it gives L{Work} or None."""
+    """Await this; it gives ``Work`` or None."""
 
     coroutine: Coroutine[Any, Any, Any]
 
@@ -91,13 +91,13 @@ def _reader_limits(limits: Limits, *, logged_in: bool) -> parser.Limits:
 class Server:
     """One connection.
 
-    @ivar connection: what the commands share.
-    @param clock: has C{seconds()}, seconds since 1970.
-    @param entropy: C{entropy(n)} gives n random octets.
-    @param transport: what is known of the transport.
-    @param decoys: for SASL; without them unknown users get other salts in every connection.
-    @param changed: called once when an idling client can be told something; then call C{flush_changes}.
-    @param handlers: what to do for each command.
+    :ivar connection: what the commands share.
+    :param clock: has ``seconds()``, seconds since 1970.
+    :param entropy: ``entropy(n)`` gives n random octets.
+    :param transport: what is known of the transport.
+    :param decoys: for SASL; without them unknown users get other salts in every connection.
+    :param changed: called once when an idling client can be told something; then call ``flush_changes``.
+    :param handlers: what to do for each command.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class Server:
         )
 
     def receive(self, data: bytes) -> None:
-        """Octets from the client; they are looked at by C{next_work}."""
+        """Octets from the client; they are looked at by ``next_work``."""
         self._reader.receive(data)
 
     def take_output(self) -> bytes:
@@ -170,7 +170,7 @@ class Server:
         return self._reader.buffered_octets
 
     def next_work(self) -> Work | None:
-        """Carry out commands until one needs help; None when more octets are needed, or C{busy}.
+        """Carry out commands until one needs help; None when more octets are needed, or ``busy``.
 
         What handlers raise besides refusals goes through: log it, and end this connection.
         """
@@ -193,7 +193,7 @@ class Server:
         return Close()
 
     def streamed(self) -> None:
-        """The pieces of a L{Stream} were all pulled."""
+        """The pieces of a ``Stream`` were all pulled."""
         self._busy = False
 
     def tls_started(self, transport: Transport) -> None:
@@ -207,7 +207,7 @@ class Server:
         self._first = True
 
     def flush_changes(self) -> None:
-        """Tell an idling client what changed; to be called after C{changed} was."""
+        """Tell an idling client what changed; to be called after ``changed`` was."""
         self._woken = False
         if self.connection.state is State.IDLING and not self._lost:
             self.connection.sync(allow_expunge=True)

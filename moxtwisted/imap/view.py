@@ -37,8 +37,8 @@ def render_flags(flags: MessageFlags) -> bytes:
 class SessionView:
     """One session's sequence numbers for one mailbox.
 
-    @ivar live: the mailbox as it is now.
-    @ivar uids: UIDs by sequence number - 1; includes expunged messages that the client was not told of yet.
+    :ivar live: the mailbox as it is now.
+    :ivar uids: UIDs by sequence number - 1; includes expunged messages that the client was not told of yet.
     """
 
     __slots__ = ("_lagging", "_modseq", "_told", "_version", "live", "uids")
@@ -53,23 +53,23 @@ class SessionView:
 
     @property
     def current(self) -> bool:
-        """Whether C{uids} is the mailbox's own array, so that positions are the same in both."""
+        """Whether ``uids`` is the mailbox's own array, so that positions are the same in both."""
         return self.uids is self.live.uids
 
     def known(self, told: Iterable[tuple[int, MessageFlags, int]]) -> None:
         """The client believes these messages (uid, flags, modseq) to be so, because it was told or changed them itself:
-        the next L{sync} does not repeat what is so."""
+        the next ``sync`` does not repeat what is so."""
         if self._told is None:
             self._told = {}
         self._told.update([(uid, (flags, modseq)) for uid, flags, modseq in told])
 
     def position(self, uid: int) -> int | None:
-        """Where C{uid} stands in C{uids}, from 0, or None."""
+        """Where ``uid`` stands in ``uids``, from 0, or None."""
         at = bisect_left(self.uids, uid)
         return at if at < len(self.uids) and self.uids[at] == uid else None
 
     def live_positions(self, uids: Sequence[int]) -> list[int]:
-        """Positions in the mailbox's arrays of those of C{uids} (ascending) that still exist."""
+        """Positions in the mailbox's arrays of those of ``uids`` (ascending) that still exist."""
         now = self.live.uids
         if len(uids) > 64:
             where = dict(zip(now, range(len(now)), strict=True))
@@ -84,10 +84,10 @@ class SessionView:
     def sync(self, *, allow_expunge: bool, modseq: bool, vanished: bool) -> list[bytes]:
         """Catch up with the mailbox.
 
-        @param allow_expunge: whether sequence numbers may shift now.
-        @param modseq: whether FETCH responses carry MODSEQ (CONDSTORE was enabled).
-        @param vanished: whether expunges are told by UID (QRESYNC was enabled).
-        @return: untagged responses: EXPUNGE or VANISHED, then EXISTS, then FETCH.
+        :param allow_expunge: whether sequence numbers may shift now.
+        :param modseq: whether FETCH responses carry MODSEQ (CONDSTORE was enabled).
+        :param vanished: whether expunges are told by UID (QRESYNC was enabled).
+        :return: untagged responses: EXPUNGE or VANISHED, then EXISTS, then FETCH.
         """
         live = self.live
         if live.version == self._version and not (self._lagging and allow_expunge):
@@ -116,7 +116,7 @@ class SessionView:
         return responses
 
     def _changes(self, old: array[int], now: array[int], last: int) -> tuple[list[int], Sequence[int]]:
-        """Positions in C{old} of what is gone, and known UIDs with other flags."""
+        """Positions in ``old`` of what is gone, and known UIDs with other flags."""
         live = self.live
         changes = live.changes_since(self._version)
         if changes is None:

@@ -69,7 +69,7 @@ def read_mbox(file: _Readable, *, quoting: Quoting = "mboxrd") -> Iterator[MboxE
     are passed over.
 
     :param file: opened for octets.
-    :param quoting: mboxrd takes one ``>`` from every ``>…From ``; mboxo only from ``>From ``.
+    :param quoting: mboxrd takes one ``>`` from every line of them before ``From``; mboxo only a single one.
     """
     reader = _Reader(file, _QUOTED_RD if quoting == "mboxrd" else _QUOTED_O)
     for _ in reader.chunks():

@@ -1,6 +1,6 @@
 """The words of a message: previews for lists, text for searching.
 
-The scanner gave the places, C{read(offset, length)} gives octets of the raw message::
+The scanner gave the places, ``read(offset, length)`` gives octets of the raw message::
 
     preview(scanned, read)               # 'Hello Anna, the figures for the quarter are …'
     for piece in search_text(scanned, read):
@@ -149,7 +149,7 @@ def part_text(part: Part, octets: bytes) -> str:
 
 
 def html_to_text(text: str) -> str:
-    """HTML without its tags, comments, scripts and styles; C{alt} texts stay. Linear in the length."""
+    """HTML without its tags, comments, scripts and styles; ``alt`` texts stay. Linear in the length."""
     out: list[str] = []
     position = 0
     while True:
@@ -257,7 +257,7 @@ def _preview_of(part: Part, read: Read, octets: int) -> str:
 def header_text(header: Header, names: frozenset[bytes] | None = None) -> str:
     """The decoded values of a header's fields, a line each.
 
-    @param names: lower-case names of the fields wanted; None for C{Name: value} of all.
+    :param names: lower-case names of the fields wanted; None for ``Name: value`` of all.
     """
     lines: list[str] = []
     for raw, name in header.fields:
@@ -270,7 +270,7 @@ def header_text(header: Header, names: frozenset[bytes] | None = None) -> str:
 
 def body_text(scanned: ScannedMessage, read: Read) -> Iterator[str]:
     """The text of each text part, a string for each, with the headers of embedded messages and the names of attached
-    files; of a part at most L{MAX_SEARCH_PART_OCTETS} are read, of the message L{MAX_SEARCH_OCTETS}."""
+    files; of a part at most ``MAX_SEARCH_PART_OCTETS`` are read, of the message ``MAX_SEARCH_OCTETS``."""
     room = MAX_SEARCH_OCTETS
     waiting = [scanned.root]
     while waiting:
@@ -290,6 +290,6 @@ def body_text(scanned: ScannedMessage, read: Read) -> Iterator[str]:
 
 
 def search_text(scanned: ScannedMessage, read: Read) -> Iterator[str]:
-    """What the search index holds of a message: the fields that people write, then L{body_text}."""
+    """What the search index holds of a message: the fields that people write, then ``body_text``."""
     yield header_text(scanned.header, _SEARCHED_FIELDS)
     yield from body_text(scanned, read)

@@ -2,7 +2,7 @@
 
 A protocol asks ``moxtwisted.sasl.server.offered`` what to announce, begins an exchange with
 ``moxtwisted.sasl.server.begin``, and carries octets between it and the peer until it ends. What the exchange
-must know of users it asks an ``ISASLBackend<moxtwisted.sasl.interfaces.ISASLBackend>``, which may wait::
+must know of users it asks an `ISASLBackend <moxtwisted.sasl.interfaces.ISASLBackend>`, which may wait::
 
     names = offered(SASLPolicy(), tls=True, bindings=bindings)
     exchange = begin("PLAIN", names, ServerContext(backend, os.urandom, decoys, bindings, plus_offered=True))

@@ -23,10 +23,10 @@ _EXPORTER_LABEL = b"EXPORTER-Channel-Binding"
 def channel_bindings(connection: Any, *, server: bool = True) -> dict[str, tuple[bytes, ...]]:
     """Channel-binding data by type name.
 
-    TLS 1.3 has C{tls-exporter} (RFC 9266), TLS 1.2 C{tls-unique} (RFC 5929 section 3), both C{tls-server-end-point}.
+    TLS 1.3 has ``tls-exporter`` (RFC 9266), TLS 1.2 ``tls-unique`` (RFC 5929 section 3), both ``tls-server-end-point``.
 
-    @param connection: an OpenSSL connection after its handshake.
-    @param server: whether we are the server of the connection.
+    :param connection: an OpenSSL connection after its handshake.
+    :param server: whether we are the server of the connection.
     """
     found: dict[str, tuple[bytes, ...]] = {}
     if connection.get_protocol_version_name() == "TLSv1.3":
@@ -45,7 +45,7 @@ def channel_bindings(connection: Any, *, server: bool = True) -> dict[str, tuple
 
 
 def _resumed(connection: Any) -> bool | None:
-    """Whether the session was resumed; C{None} when this pyOpenSSL cannot tell."""
+    """Whether the session was resumed; ``None`` when this pyOpenSSL cannot tell."""
     from OpenSSL import SSL
 
     # pyOpenSSL binds the function, but has no method for it yet
@@ -85,7 +85,7 @@ def _unique(connection: Any, *, server: bool) -> bytes:
 
 
 def end_point_binding(certificate: x509.Certificate) -> bytes:
-    """C{tls-server-end-point} data of a server's certificate; empty when the type is not defined for it.
+    """``tls-server-end-point`` data of a server's certificate; empty when the type is not defined for it.
 
     RFC 5929 section 4.1: the certificate hashed by the hash of its signature, but SHA-256 in place of MD5 and SHA-1; a
     signature without a hash of its own (Ed25519) has none.
@@ -112,7 +112,7 @@ def public_key_sha256(certificate: x509.Certificate) -> bytes:
 
 
 def client_key_sha256(connection: Any) -> bytes | None:
-    """L{public_key_sha256} of the client's certificate; None when it showed none.
+    """``public_key_sha256`` of the client's certificate; None when it showed none.
 
     TLS has made the client prove that it holds the key; nothing else in the certificate was looked at.
     """

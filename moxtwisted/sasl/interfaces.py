@@ -64,7 +64,7 @@ class IServerExchange(Interface):
 
         :param data: octets after base64 decoding; ``None`` on the first call when the peer sent no initial
             response. An empty initial response (``=`` in SMTP and IMAP) is ``b""``.
-        :return: a ``Challenge<moxtwisted.sasl.outcome.Challenge>`` to send, or the end. After the end every
+        :return: a `Challenge <moxtwisted.sasl.outcome.Challenge>` to send, or the end. After the end every
             further call is a ``Failure`` with ``Reason.BAD_PROTOCOL``.
         """
 

@@ -75,18 +75,37 @@ def connect(path: Path, key: bytes | None, *, immutable: bool = False) -> Any:
 def check_key(path: Path, key: bytes | None) -> None:
     """Read the first page of a database file without locks, logs or writing.
 
-    A connection with a wrong key must not be opened for writing at all: when it closes, SQLite checkpoints
-    the log through that key.
+    A file that was being checkpointed when the machine stopped may be half written; then the log has what is missing,
+    and L{_first_look} decides.
 
     :raises KeyRefusedError: when the file is not one written with this key.
     """
     connection = connect(path, key, immutable=True)
     try:
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
-    except (apsw.NotADBError, apsw.CorruptError) as e:
-        raise KeyRefusedError(f"{path}: not a database written with this key") from e
+    except apsw.CorruptError:
+        # Shorter than its first page says: that page could be read with this key.
+        pass
+    except apsw.NotADBError as e:
+        if not _has_log(path):
+            raise KeyRefusedError(f"{path}: not a database written with this key") from e
     finally:
         connection.close()
+
+
+def _has_log(path: Path) -> bool:
+    log = path.with_name(path.name + "-wal")
+    return log.exists() and log.stat().st_size > 0
+
+
+def _first_look(connection: Any, path: Path) -> None:
+    """Read through the log, in a way that leaves file and log alone if the key is wrong."""
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+    try:
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+    except apsw.NotADBError as e:
+        raise KeyRefusedError(f"{path}: not a database written with this key") from e
+    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
 
 
 def _configure(connection: Any, *, encrypted: bool) -> None:
@@ -254,6 +273,7 @@ class Database:
         check_key(path, key)
         writer = connect(path, key)
         try:
+            _first_look(writer, path)
             _configure(writer, encrypted=key is not None)
             migrate(writer, path, key, schema)
             reader = connect(path, key)

@@ -12,7 +12,7 @@ All of it runs in the account's writer thread (but ``Ledger.committed``). Jobs a
         ledger.expunged(record, modseq, uids)
 
 At the end of a transaction the changed records are written once, however many jobs changed them, and what happened
-goes to the reactor as ``Delta``s. After a rollback the ledger is read again from the database.
+goes to the reactor, a ``Delta`` each. After a rollback the ledger is read again from the database.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Kind = Literal[
 RawFlags = tuple[int, str]
 
 _MAX_NUMBER: Final = 0xFFFF_FFFF
-#: Rows of `message` and `chunk` that wait for their common INSERT, at most.
+#: Rows of message and chunk that wait for their common INSERT, at most.
 _PENDING_ROWS: Final = 64
 _PENDING_OCTETS: Final = 1 << 20
 

@@ -1,7 +1,7 @@
 """What the server does for each command: a module per family, and the table that finds the handler.
 
-A handler takes the ``Connection<moxtwisted.imap.connection.Connection>`` and the command; what it may return is told
-there. A program that wants a command of its own gives ``Server<moxtwisted.imap.server.Server>`` a table with one more
+A handler takes the `Connection <moxtwisted.imap.connection.Connection>` and the command; what it may return is told
+there. A program that wants a command of its own gives `Server <moxtwisted.imap.server.Server>` a table with one more
 line, and the reader a grammar for it.
 """
 
@@ -28,7 +28,7 @@ from moxtwisted.imap.wire import commands as c
 __all__ = ["HANDLERS", "Handler"]
 
 Handler = Callable[[Any, Any], Handled]
-"""Takes a ``Connection<moxtwisted.imap.connection.Connection>`` and a command."""
+"""Takes a `Connection <moxtwisted.imap.connection.Connection>` and a command."""
 
 HANDLERS: Final[Mapping[type[c.Command], Handler]] = {
     c.Append: append,

@@ -95,8 +95,8 @@ class _Sources:
 def write_bodies(mailbox: ISelectedMailbox, plan: Plan, batch: Batch, limits: Limits) -> Iterator[bytes]:
     """FETCH responses for a batch.
 
-    @raise RefusalError: when an encoding is unknown; responses before it are whole.
-    @raise BrokenLiteralError: when octets are missing in the middle of a literal.
+    :raise RefusalError: when an encoding is unknown; responses before it are whole.
+    :raise BrokenLiteralError: when octets are missing in the middle of a literal.
     """
     values = [of(batch) for of in plan.values]
     rows = zip(batch.numbers, *values, strict=True)
@@ -161,9 +161,9 @@ class _Range:
     mark: bytes = b""
 
     def stream(self, source: Any) -> Iterator[bytes]:
-        """Exactly C{length} octets.
+        """Exactly ``length`` octets.
 
-        @raise BrokenLiteralError: when there are fewer.
+        :raise BrokenLiteralError: when there are fewer.
         """
         offset, end = self.offset, self.offset + self.length
         while offset < end:
@@ -176,7 +176,7 @@ class _Range:
 
 @frozen
 class _Decoded:
-    """A part to be decoded while it is streamed; C{offset} and C{length} are of the decoded octets."""
+    """A part to be decoded while it is streamed; ``offset`` and ``length`` are of the decoded octets."""
 
     raw: _Range
     encoding: str
@@ -185,7 +185,7 @@ class _Decoded:
     mark: bytes = b"~"
 
     def stream(self, source: Any) -> Iterator[bytes]:
-        """Exactly C{length} octets."""
+        """Exactly ``length`` octets."""
         skip, left = self.offset, self.length
         for piece in decoded(self.raw.stream(source), self.encoding):
             data = piece[skip : skip + left]

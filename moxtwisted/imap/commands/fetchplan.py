@@ -8,7 +8,7 @@ operation and no call of a Python function::
     plan.columns       # ENVELOPE
     plan.bodies        # (): no octets of the messages are needed
 
-What needs octets of the message is in C{plan.bodies}, and is written behind the template message by message.
+What needs octets of the message is in ``plan.bodies``, and is written behind the template message by message.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ _Values = Callable[[Batch], Sequence[Any]]
 class BodyItem:
     """Something made of the message's octets.
 
-    @ivar label: the item's name in the response.
-    @ivar section: for L{PartIndex.lookup<moxtwisted.message.partindex.PartIndex.lookup>}; C{""}, C{"HEADER"} and
-        C{"TEXT"} are those of the whole message.
-    @ivar names: field names to be chosen from the section, which is a header then; or None.
-    @ivar exclude: all fields but those.
-    @ivar partial: (offset, count) or None.
-    @ivar binary: decode the transfer encoding.
-    @ivar size_only: tell the decoded size.
+    :ivar label: the item's name in the response.
+    :ivar section: for ``PartIndex.lookup<moxtwisted.message.partindex.PartIndex.lookup>``; ``""``, ``"HEADER"`` and
+        ``"TEXT"`` are those of the whole message.
+    :ivar names: field names to be chosen from the section, which is a header then; or None.
+    :ivar exclude: all fields but those.
+    :ivar partial: (offset, count) or None.
+    :ivar binary: decode the transfer encoding.
+    :ivar size_only: tell the decoded size.
     """
 
     label: bytes
@@ -82,11 +82,11 @@ class BodyItem:
 class Plan:
     """A compiled FETCH.
 
-    @ivar template: of the beginning of a response, without its closing parenthesis.
-    @ivar values: what goes into the template behind the sequence number.
-    @ivar columns: for L{ISelectedMailbox.rows<moxtwisted.imap.backend.ISelectedMailbox.rows>}.
-    @ivar bodies: what needs octets, in the client's order.
-    @ivar needs_flags, needs_modseq: whether FLAGS and MODSEQ are in the template.
+    :ivar template: of the beginning of a response, without its closing parenthesis.
+    :ivar values: what goes into the template behind the sequence number.
+    :ivar columns: for ``ISelectedMailbox.rows<moxtwisted.imap.backend.ISelectedMailbox.rows>``.
+    :ivar bodies: what needs octets, in the client's order.
+    :ivar needs_flags, needs_modseq: whether FLAGS and MODSEQ are in the template.
     """
 
     template: bytes
@@ -120,9 +120,9 @@ def _column(column: int, render: Callable[[Sequence[Any]], Sequence[Any]] | None
 
 
 def internal_dates(seconds: Sequence[int], days: dict[int, bytes]) -> list[bytes]:
-    """Quoted C{date-time}s in UTC.
+    """Each as a quoted ``date-time`` in UTC.
 
-    @param days: beginnings that were rendered already, by day; is added to.
+    :param days: beginnings that were rendered already, by day; is added to.
     """
     rendered = []
     for value in seconds:
@@ -229,9 +229,9 @@ def compile_plan(
 ) -> Plan:
     """Compile the data items of a FETCH.
 
-    @param uid: tell the UID whether or not it was asked for (UID FETCH).
-    @param modseq: tell MODSEQ likewise.
-    @param flags: tell FLAGS likewise.
+    :param uid: tell the UID whether or not it was asked for (UID FETCH).
+    :param modseq: tell MODSEQ likewise.
+    :param flags: tell FLAGS likewise.
     """
     kinds = {type(a) for a in attributes}
     parts: list[bytes] = []

@@ -51,7 +51,7 @@ _MONTHS: Final = {
 
 @frozen
 class TextQuestion:
-    """A condition for L{ISelectedMailbox.search_text<moxtwisted.imap.backend.ISelectedMailbox.search_text>}."""
+    """A condition for ``ISelectedMailbox.search_text<moxtwisted.imap.backend.ISelectedMailbox.search_text>``."""
 
     term: MessageText
     uids: Sequence[int]
@@ -107,8 +107,8 @@ def _cost(key: k.SearchKey) -> int:
 class Matching:
     """One search in the selected mailbox, as it is when this is made.
 
-    @ivar everything: the positions of all messages that exist.
-    @ivar uids, flags, modseqs: by position in the session's view.
+    :ivar everything: the positions of all messages that exist.
+    :ivar uids, flags, modseqs: by position in the session's view.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -136,7 +136,7 @@ class Matching:
         self.modseqs = [live.modseqs[where[uid]] if uid in where else 0 for uid in self.uids]
 
     def narrow(self, key: k.SearchKey, at: _Positions) -> _Evaluation:
-        """Those of the positions C{at} (ascending) whose messages match."""
+        """Those of the positions ``at`` (ascending) whose messages match."""
         if not at:
             return at
         match key:
@@ -246,7 +246,7 @@ class Matching:
 
 
 def _within(ranges: Sequence[tuple[int, int]], at: _Positions) -> _Positions:
-    """Those of C{at} that lie in the ranges."""
+    """Those of ``at`` that lie in the ranges."""
     found: list[int] = []
     for start, stop in ranges:
         found += at[bisect_left(at, start) : bisect_left(at, stop)]

@@ -11,10 +11,10 @@ Give octets with ``receive``, take events with ``next`` until it returns ``None`
     reader.next()     # None: more octets, please
 
 The messages of APPEND go through without being kept. Each is announced as
-``AppendMessage<moxtwisted.imap.wire.commands.AppendMessage>``; ``next`` then returns ``None`` until the answer
+`AppendMessage <moxtwisted.imap.wire.commands.AppendMessage>`; ``next`` then returns ``None`` until the answer
 ``accept_message()`` or ``refuse_message()``. After acceptance come ``NeedContinuation`` if the client waits for it,
 ``AppendChunk`` with the octets, the last one marked, and then the next announcement or the command
-``Append<moxtwisted.imap.wire.commands.Append>``, the time to commit. ``BadCommand`` with the same tag instead means: forget it all.
+`Append <moxtwisted.imap.wire.commands.Append>`, the time to commit. ``BadCommand`` with the same tag instead means: forget it all.
 
 A caller that grants IDLE or needs another SASL response says so (``expect_done``, ``expect_sasl``) before it calls ``next`` again.
 """

@@ -232,7 +232,7 @@ KEYS: dict[bytes, Reader] = {
 
 
 def _returns(cursor: Cursor) -> frozenset[SearchReturn]:
-    """``search-return-opts`` behind ``RETURN ``."""
+    """``search-return-opts`` behind ``RETURN``."""
     cursor.expect(b"(", "result options in parentheses")
     found: set[SearchReturn] = set()
     if not cursor.skip(b")"):

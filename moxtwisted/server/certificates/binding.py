@@ -1,4 +1,4 @@
-"""Facts of a Twisted transport's TLS, for listeners: see L{moxtwisted.sasl.agent} for those of a connection.
+"""Facts of a Twisted transport's TLS, for listeners: see ``moxtwisted.sasl.agent`` for those of a connection.
 
 ::
 
@@ -18,14 +18,14 @@ __all__ = ["channel_bindings", "client_key_fingerprint", "tls_connection", "tls_
 
 
 def tls_connection(transport: Any) -> Any:
-    """The OpenSSL connection of a Twisted transport after startTLS or under a TLSMemoryBIOFactory; else C{None}."""
+    """The OpenSSL connection of a Twisted transport after startTLS or under a TLSMemoryBIOFactory; else ``None``."""
     get_handle = getattr(transport, "getHandle", None)
     handle = get_handle() if get_handle is not None else None
     return handle if hasattr(handle, "export_keying_material") else None
 
 
 def channel_bindings(transport: Any, *, server: bool = True) -> dict[str, tuple[bytes, ...]]:
-    """Channel-binding data by type name; see L{agent.channel_bindings}."""
+    """Channel-binding data by type name; see ``agent.channel_bindings``."""
     connection = tls_connection(transport)
     return {} if connection is None else agent.channel_bindings(connection, server=server)
 
@@ -38,7 +38,7 @@ def client_key_fingerprint(transport: Any) -> str:
 
 
 def tls_description(transport: Any) -> str:
-    """Version and cipher suite for C{Received} fields and logs, as C{TLSv1.3 TLS_AES_256_GCM_SHA384}; empty = no TLS."""
+    """Version and cipher suite for ``Received`` fields and logs, as ``TLSv1.3 TLS_AES_256_GCM_SHA384``; empty = no TLS."""
     connection = tls_connection(transport)
     if connection is None or connection.get_cipher_name() is None:
         return ""

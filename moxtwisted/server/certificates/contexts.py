@@ -48,7 +48,7 @@ class TLSProfile:
     :ivar session_tickets: let clients resume sessions; off for port 25, see ``contexts``.
     :ivar session_seconds: how long a session may be resumed.
     :ivar request_client_certificate: ask for a certificate. Any is accepted, nobody checks who signed it: only its key
-        counts, by ``client_key_fingerprint<moxtwisted.server.certificates.binding.client_key_fingerprint>``.
+        counts, by `client_key_fingerprint <moxtwisted.server.certificates.binding.client_key_fingerprint>`.
     :ivar alpn: application protocols we speak, the preferred first (``b"imap"``, ``b"smtp"``). A client that offers
         none of them is not refused.
     """
