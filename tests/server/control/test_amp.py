@@ -1,5 +1,4 @@
 """Administration over the unix socket."""
-# ruff: noqa: ASYNC240  a test may wait for the disk
 
 from __future__ import annotations
 
