@@ -29,13 +29,11 @@ from zope.interface import implementer
 
 from moxtwisted.errors import MailError
 from moxtwisted.imap.backend import IAuthenticator
-from moxtwisted.imap.commands import HANDLERS, Handler
 from moxtwisted.imap.commands.fetchbodies import BrokenLiteralError
 from moxtwisted.imap.connection import Transport
-from moxtwisted.imap.server import Close, Run, Server, StartTLS, Stream, Work
+from moxtwisted.imap.server import Close, Run, Server, StartTLS, Stream, Surroundings, Work
 from moxtwisted.imap.settings import ServerSettings
 from moxtwisted.imap.states import State
-from moxtwisted.imap.wire.commands import Command
 from moxtwisted.sasl.agent import channel_bindings
 from moxtwisted.sasl.decoys import Decoys
 
@@ -72,8 +70,7 @@ class IMAPServerFactory(Factory):
     :ivar connections: the connections that are open.
     :param clock: the reactor.
     :param decoys: for SASL with unknown users; should outlive restarts.
-    :param peer_of: what ``authenticator`` is given as the peer; default is the transport's ``getPeer()``. It is
-        called with the transport when the client connects and again after a handshake.
+    :ivar surroundings: what the machines are given; replace it before the first connection for other handlers.
     """
 
     noisy = False
@@ -84,20 +81,14 @@ class IMAPServerFactory(Factory):
         authenticator: IAuthenticator,
         clock: Any,
         tls: ServerTLS | None = None,
-        *,
         decoys: Decoys | None = None,
         entropy: Callable[[int], bytes] = os.urandom,
-        handlers: Mapping[type[Command], Handler] = HANDLERS,
-        peer_of: Callable[[Any], Any] = lambda transport: transport.getPeer(),
     ) -> None:
         self.settings = evolve(settings, offer_starttls=tls is not None and not tls.implicit)
         self.authenticator = authenticator
         self.clock = clock
         self.tls = tls
-        self.decoys = decoys or Decoys(entropy(32))
-        self.entropy = entropy
-        self.handlers = handlers
-        self.peer_of = peer_of
+        self.surroundings = Surroundings(clock, entropy, decoys or Decoys(entropy(32)))
         self.connections: set[IMAPServerProtocol] = set()
         self._empty: list[Deferred[None]] = []
         self._closing = False
@@ -108,6 +99,10 @@ class IMAPServerFactory(Factory):
         :raise MailError: to refuse the client; it reads BYE with the error's text.
         """
         return self.authenticator
+
+    def peer_of(self, transport: Any) -> Any:
+        """What the authenticator is given as the peer; asked when the client connects and again after a handshake."""
+        return transport.getPeer()
 
     def buildProtocol(self, addr: object) -> Any:
         """A protocol, or None (the connection is dropped) after ``shutdown``."""
@@ -183,12 +178,9 @@ class IMAPServerProtocol(Protocol):
         self.server = Server(
             factory.settings,
             authenticator,
-            clock=self._clock,
-            entropy=factory.entropy,
-            transport=Transport(factory.peer_of(transport)),
-            decoys=factory.decoys,
-            changed=self._changed,
-            handlers=factory.handlers,
+            factory.surroundings,
+            Transport(factory.peer_of(transport)),
+            self._changed,
         )
         self.server.connection.pause = self._pause
         if ISSLTransport.providedBy(transport):

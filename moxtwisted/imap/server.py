@@ -2,7 +2,7 @@ r"""An IMAP server without I/O: octets of a client in, octets for it out, and wo
 
 ::
 
-    server = Server(settings, authenticator, clock=clock, entropy=os.urandom)
+    server = Server(settings, authenticator, Surroundings(clock, os.urandom))
     server.start()                               # the greeting
     server.receive(b"a1 CAPABILITY\r\n")
     while (work := server.next_work()) is not None:
@@ -40,7 +40,7 @@ from moxtwisted.imap.wire import parser
 from moxtwisted.imap.wire.commands import Append, AppendMessage, Command
 from moxtwisted.sasl.decoys import Decoys
 
-__all__ = ["Close", "Run", "Server", "StartTLS", "Stream", "Work"]
+__all__ = ["Close", "Run", "Server", "StartTLS", "Stream", "Surroundings", "Work"]
 
 # Output that is collected before it is sent at the latest, in responses.
 _RESPONSES_AT_ONCE: Final = 1000
@@ -88,36 +88,46 @@ def _reader_limits(limits: Limits, *, logged_in: bool) -> parser.Limits:
     )
 
 
+@frozen
+class Surroundings:
+    """What all connections of a program share.
+
+    :ivar clock: has ``seconds()``, seconds since 1970.
+    :ivar entropy: ``entropy(n)`` gives n random octets.
+    :ivar decoys: for SASL; without them unknown users get other salts in every connection.
+    :ivar handlers: what to do for each command.
+    """
+
+    clock: Any
+    entropy: Callable[[int], bytes]
+    decoys: Decoys | None = None
+    handlers: Mapping[type[Command], Handler] = HANDLERS
+
+
 class Server:
     """One connection.
 
     :ivar connection: what the commands share.
-    :param clock: has ``seconds()``, seconds since 1970.
-    :param entropy: ``entropy(n)`` gives n random octets.
     :param transport: what is known of the transport.
-    :param decoys: for SASL; without them unknown users get other salts in every connection.
     :param changed: called once when an idling client can be told something; then call ``flush_changes``.
-    :param handlers: what to do for each command.
     """
 
     def __init__(
         self,
         settings: ServerSettings,
         authenticator: IAuthenticator,
-        *,
-        clock: Any,
-        entropy: Callable[[int], bytes],
+        surroundings: Surroundings,
         transport: Transport | None = None,
-        decoys: Decoys | None = None,
         changed: Callable[[], None] | None = None,
-        handlers: Mapping[type[Command], Handler] = HANDLERS,
     ) -> None:
         self._reader = parser.CommandReader(_reader_limits(settings.limits, logged_in=False))
-        self.connection = Connection(settings, authenticator, clock, entropy, transport or Transport())
+        self.connection = Connection(
+            settings, authenticator, surroundings.clock, surroundings.entropy, transport or Transport()
+        )
         self.connection.reader = self._reader
-        self.connection.decoys = decoys
+        self.connection.decoys = surroundings.decoys
         self.connection.wake = self._wake
-        self._handlers = handlers
+        self._handlers = surroundings.handlers
         self._changed = changed
         self._woken = False
         self._busy = False
@@ -125,7 +135,6 @@ class Server:
         self._bad = 0
         self._stopping = False
         self._lost = False
-        self._idle_tag = b""
 
     # -- for the protocol --------------------------------------------------------------------------------------
     def start(self) -> None:

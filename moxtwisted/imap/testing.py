@@ -18,7 +18,7 @@ from attrs import define, field
 from moxtwisted.imap.backend import IAuthenticator
 from moxtwisted.imap.connection import Transport
 from moxtwisted.imap.memory import MemoryAuthenticator, MemoryMail
-from moxtwisted.imap.server import Close, Run, Server, StartTLS, Stream
+from moxtwisted.imap.server import Close, Run, Server, StartTLS, Stream, Surroundings
 from moxtwisted.imap.settings import ServerSettings, Timeouts
 
 __all__ = ["Driver", "FixedClock", "counted_entropy", "run_now", "split_responses"]
@@ -111,13 +111,8 @@ class Driver:
         entropy = counted_entropy()
         if authenticator is None:
             authenticator = MemoryAuthenticator({"alice": ("secret", mail or MemoryMail())}, entropy)
-        server = Server(
-            settings or _settings(),
-            authenticator,
-            clock=clock or FixedClock(),
-            entropy=entropy,
-            transport=transport,
-        )
+        surroundings = Surroundings(clock or FixedClock(), entropy)
+        server = Server(settings or _settings(), authenticator, surroundings, transport)
         driver = cls(server)
         server.start()
         return driver

@@ -5,6 +5,7 @@ import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.task import Clock
@@ -65,7 +66,7 @@ class ProtocolTestCase(SynchronousTestCase):
         self.factory: IMAPServerFactory = self.make(IMAPServerFactory)
 
     def make(self, kind: Callable[..., IMAPServerFactory]) -> IMAPServerFactory:
-        return kind(
+        factory = kind(
             ServerSettings(
                 hostname="mail.example.org",
                 allow_plain_without_tls=True,
@@ -74,9 +75,9 @@ class ProtocolTestCase(SynchronousTestCase):
             ),
             MemoryAuthenticator({"alice": ("secret", self.mail)}, counted_entropy()),
             self.clock,
-            entropy=counted_entropy(),
-            handlers=self.handlers,
         )
+        factory.surroundings = evolve(factory.surroundings, entropy=counted_entropy(), handlers=self.handlers)
+        return factory
 
     def connect(self, room: int = 1 << 40) -> tuple[IMAPServerProtocol, Transport]:
         protocol = self.factory.buildProtocol(None)
