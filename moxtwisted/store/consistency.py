@@ -92,7 +92,10 @@ _QUESTIONS: Final = (
     ("there is no INBOX", "SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM mailbox WHERE name = 'INBOX')"),
     (
         "body {0} belongs to thread {1}",
-        "SELECT id, thread FROM body WHERE thread < 1 OR thread > (SELECT max(id) FROM (SELECT id FROM body UNION SELECT value FROM setting WHERE key = 'last_body'))",
+        """
+        SELECT id, thread FROM body WHERE thread < 1 OR thread > (
+            SELECT max(id) FROM (SELECT id FROM body UNION SELECT value FROM setting WHERE key = 'last_body'))
+        """,
     ),
     (
         "the search index goes up to body {0}, the newest was {1}",

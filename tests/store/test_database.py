@@ -1,0 +1,245 @@
+"""Database files: keys, migrations, what a crash leaves, and two processes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from moxtwisted.errors import KeyRefusedError, StoreUnavailableError
+from moxtwisted.store import database
+from moxtwisted.store.database import Database, create_database, remove_database
+from moxtwisted.store.keys import MasterKey
+from moxtwisted.store.store import Store
+from tests.store.mail import KEY, StoreTestCase
+
+
+def files(directory: Path) -> dict[str, bytes]:
+    """All files below, with what is in them."""
+    return {
+        str(path.relative_to(directory)): path.read_bytes() for path in directory.rglob("*") if path.is_file()
+    }
+
+
+def many(octets: int, rows: int) -> str:
+    """SQL that inserts so many rows."""
+    numbers = f"WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows})"
+    return f"{numbers} INSERT INTO thing (name) SELECT randomblob({octets}) FROM n"
+
+
+class DatabaseTests(SynchronousTestCase):
+    """One file."""
+
+    def setUp(self) -> None:
+        """A schema of its own."""
+        self.directory = Path(self.mktemp())
+        self.directory.mkdir()
+        self.path = self.directory / "x.db"
+        self.patch(database, "_SCHEMA", self.directory)
+        (self.directory / "thing-0001.sql").write_text("CREATE TABLE thing (name TEXT);")
+
+    def create(self, key: bytes | None = b"k" * 32) -> None:
+        """Make the file, with one row."""
+        create_database(self.path, key, "thing", "INSERT INTO thing (name) VALUES (?)", "first")
+
+    def opened(self, key: bytes | None = b"k" * 32) -> Database:
+        """Open it; it is closed at the end."""
+        opened = Database.open(self.path, key, "thing")
+        self.addCleanup(opened.close)
+        return opened
+
+    def test_settings(self) -> None:
+        """The file is as the design says: log, full synchronisation, foreign keys, incremental vacuum."""
+        self.create()
+        writer = self.opened().writer
+        self.assertEqual(
+            [writer.pragma(name) for name in ("journal_mode", "synchronous", "foreign_keys", "auto_vacuum")],
+            ["wal", 2, 1, 2],
+        )
+        self.assertEqual(self.path.stat().st_mode & 0o777, 0o600)
+
+    def test_encrypted(self) -> None:
+        """With a key nothing of the content can be read in any file, log included."""
+        self.create()
+        opened = self.opened()
+        opened.writer.execute("INSERT INTO thing VALUES ('very secret')")
+        for name, octets in files(self.directory).items():
+            if name.startswith("x.db"):
+                self.assertNotIn(b"secret", octets)
+                self.assertNotIn(b"SQLite format", octets)
+
+    def test_other_key(self) -> None:
+        """Another key, a missing or a needless one is refused, and no octet of the files changes."""
+        for right, wrongs in ((b"k" * 32, (b"x" * 32, None)), (None, (b"k" * 32,))):
+            remove_database(self.path)
+            self.create(right)
+            # Another connection that is still open leaves a log behind, as a crash does.
+            for log in (False, True):
+                if log:
+                    opened = self.opened(right)
+                    opened.writer.execute("INSERT INTO thing VALUES ('second')")
+                before = {name: octets for name, octets in files(self.directory).items() if "shm" not in name}
+                for wrong in wrongs:
+                    self.assertRaises(KeyRefusedError, Database.open, self.path, wrong, "thing")
+                after = {name: octets for name, octets in files(self.directory).items() if "shm" not in name}
+                self.assertEqual(after, before)
+            self.assertEqual(opened.reader.execute("SELECT count(*) FROM thing").get, 2)
+            opened.close()
+
+    def test_half_written(self) -> None:
+        """A file that was cut while the log was written back is opened by means of the log."""
+        self.create()
+        opened = self.opened()
+        opened.writer.execute(many(1000, 200))
+        log = self.path.with_name("x.db-wal").read_bytes()
+        opened.close()
+        whole = self.path.read_bytes()
+        for damaged in (whole[: database.PAGE_SIZE * 3], whole[:4096] + b"\0" * 4096 + whole[8192:]):
+            self.path.write_bytes(damaged)
+            self.path.with_name("x.db-wal").write_bytes(log)
+            again = self.opened()
+            self.assertEqual(again.reader.execute("SELECT count(*) FROM thing").get, 201)
+            again.close()
+
+    def test_migration(self) -> None:
+        """A new version is reached step by step, each after a copy of the whole that has the same key."""
+        self.create()
+        (self.directory / "thing-0002.sql").write_text("ALTER TABLE thing ADD COLUMN size INTEGER;")
+        (self.directory / "thing-0003.sql").write_text("UPDATE thing SET size = length(name);")
+        opened = self.opened()
+        self.assertEqual(opened.reader.execute("SELECT name, size FROM thing").fetchall(), [("first", 5)])
+        self.assertEqual(opened.writer.pragma("user_version"), 3)
+        for number, columns in ((2, 1), (3, 2)):
+            copy = self.path.with_name(f"x.db.before-{number:04}")
+            self.assertNotIn(b"first", copy.read_bytes())
+            database.check_key(copy, b"k" * 32)
+            backup = database.connect(copy, b"k" * 32)
+            self.assertEqual(len(backup.execute("SELECT * FROM thing").fetchall()[0]), columns)
+            self.assertEqual(backup.pragma("user_version"), number - 1)
+            backup.close()
+
+    def test_failed_migration(self) -> None:
+        """A step that fails leaves the database as it was before it."""
+        self.create()
+        (self.directory / "thing-0002.sql").write_text("UPDATE thing SET name = 'changed'; SELECT nonsense;")
+        with self.assertRaises(Exception):  # noqa: B017 - whatever SQLite says
+            self.opened()
+        (self.directory / "thing-0002.sql").unlink()
+        opened = self.opened()
+        self.assertEqual(opened.reader.execute("SELECT name FROM thing").get, "first")
+        self.assertEqual(opened.writer.pragma("user_version"), 1)
+
+    def test_newer(self) -> None:
+        """What a newer program wrote is not opened."""
+        (self.directory / "thing-0002.sql").write_text("ALTER TABLE thing ADD COLUMN size INTEGER;")
+        self.create()
+        (self.directory / "thing-0002.sql").unlink()
+        self.assertRaises(StoreUnavailableError, self.opened)
+
+    def test_missing(self) -> None:
+        """Opening does not create."""
+        self.assertRaises(StoreUnavailableError, self.opened)
+        self.assertFalse(self.path.exists())
+
+    def test_left_over(self) -> None:
+        """What a crash left of making a database is no obstacle."""
+        self.path.with_name("x.db.new").write_bytes(b"half")
+        self.path.with_name("x.db.new-wal").write_bytes(b"half")
+        self.create()
+        self.assertEqual(self.opened().reader.execute("SELECT name FROM thing").get, "first")
+
+    def test_log_is_written_back(self) -> None:
+        """A full log is written back after the commit, and used again from its start."""
+        self.create()
+        opened = self.opened()
+        for _ in range(3):
+            opened.writer.execute(many(7000, 5000))
+            opened.tidy()
+        self.assertLess(self.path.with_name("x.db-wal").stat().st_size, 60_000_000)
+        self.assertGreater(self.path.stat().st_size, 100_000_000)
+
+
+class StoreFilesTests(StoreTestCase):
+    """The data directory."""
+
+    def test_other_key(self) -> None:
+        """A store is not opened with another key, with none, or with a needless one; and nothing is touched."""
+        self.successResultOf(self.store.close())
+        before = files(self.directory)
+        for wrong in (MasterKey(b"x" * 32), None):
+            self.assertRaises(KeyRefusedError, self.open, wrong)
+        self.assertEqual(files(self.directory), before)
+        plain = Path(self.mktemp())
+        self.successResultOf(Store.open(None, plain, None, threads=0).close())
+        self.assertRaises(KeyRefusedError, Store.open, None, plain, KEY, threads=0)
+        self.store = self.open()
+
+    def test_no_text_on_disk(self) -> None:
+        """No file of an encrypted store has a word of a message."""
+        self.successResultOf(self.add(b"Subject: Zebrafish\r\n\r\nZebrafish\r\n"))
+        sink = self.store.stage()
+        sink.write(b"Subject: Zebrafish\r\n\r\n" + b"Zebrafish\r\n" * 200_000)
+        for octets in files(self.directory).values():
+            self.assertNotIn(b"ebrafish", octets)
+        sink.abort()
+
+    def test_two_processes(self) -> None:
+        """A data directory that a process uses is refused to another, and free when the process ends."""
+        code = (
+            "import sys; from pathlib import Path; from moxtwisted.store.store import Store;"
+            "from moxtwisted.store.keys import MasterKey;"
+            "Store.open(None, Path(sys.argv[1]), MasterKey(b'k' * 32), threads=0)"
+        )
+
+        def other() -> Any:
+            return subprocess.run(
+                [sys.executable, "-c", code, str(self.directory.absolute())],
+                capture_output=True,
+                text=True,
+                cwd=Path(__file__).parents[2],
+                check=False,
+            )
+
+        self.assertIn("is in use by another process", other().stderr)
+        self.assertRaises(StoreUnavailableError, self.open)
+        self.successResultOf(self.store.close())
+        self.assertEqual(other().returncode, 0)
+        self.store = self.open()
+
+    def test_closed_for_want_of_use(self) -> None:
+        """An account that nobody holds is closed after a while, one that somebody uses is not."""
+        for name in ("ann", "cleo"):
+            self.successResultOf(self.store.create_account(name))
+        ann = self.store.account("ann")
+        log = self.directory / "accounts" / "cleo.db-wal"
+        self.assertTrue(log.exists())
+        self.clock.advance(301)
+        self.store.account("bob")
+        self.assertFalse(log.exists())
+        self.assertIs(self.store.account("ann"), ann)
+        self.assertEqual(self.store.account("cleo").mailbox("INBOX").messages, 0)
+
+    def test_removed_account_leaves_nothing(self) -> None:
+        """No file of a removed account stays, even when the removal was cut short."""
+        self.successResultOf(self.store.create_account("ann"))
+        self.successResultOf(self.store.remove_account("ann"))
+        self.assertEqual([name for name in files(self.directory) if "ann" in name], [])
+        (self.directory / "accounts" / "ann.db.removed").write_bytes(b"x")
+        (self.directory / "accounts" / "ann.db-wal").write_bytes(b"x")
+        self.reopen()
+        self.assertEqual([name for name in files(self.directory) if "ann" in name], [])
+
+    def test_unused_bodies_go_at_start(self) -> None:
+        """Bodies that a crash left without a message are removed when the account is opened."""
+        self.successResultOf(self.add(b"Subject: x\r\n\r\n" + b"x" * 1_000_000))
+        writer = self.account._database.writer
+        writer.execute(
+            "DELETE FROM message; UPDATE body SET refs = 0; UPDATE mailbox SET messages = 0, unseen = 0, size = 0"
+        )
+        self.reopen()
+        self.assertEqual(self.account.reader.execute("SELECT count(*) FROM body").get, 0)
+        self.assertEqual(self.account.reader.execute("SELECT count(*) FROM chunk").get, 0)
+        self.assertGreater(self.successResultOf(self.add(b"\r\n"))[0].body, 1)
