@@ -68,7 +68,8 @@ class StoreFullError(MailError):
 
     reply_code = 452
     enhanced_code = "4.3.1"
-    imap_code = "OVERQUOTA"  # RFC 5530 has no nearer code than OVERQUOTA for a full disk that a client can act on
+    # RFC 5530 has no nearer code than OVERQUOTA for a full disk that a client can act on
+    imap_code = "OVERQUOTA"
     public_text = "insufficient system storage"
 
 

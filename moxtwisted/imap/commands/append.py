@@ -40,7 +40,7 @@ class Appending:
         """
         flags = parse_flags(message.flags)
         if message.size_octets == 0:
-            # RFC 3502 section 3: an empty message is how a client cancels.
+            # RFC 3502 section 6.3.11: an empty message is how a client cancels.
             raise RefusalError("APPEND cancelled" if message.index else "empty message", kind="NO")
         limit = min(connection.mail.append_limit, connection.settings.limits.append_octets)
         if message.size_octets > limit:

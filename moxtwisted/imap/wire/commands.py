@@ -340,7 +340,7 @@ class AppendMessage:
     :ivar mailbox: where it shall go (the same for all messages of one APPEND).
     :ivar flags: system flags and keywords, in the client's order.
     :ivar received: the date-time given, aware of its zone, or ``None``: now.
-    :ivar size_octets: how many octets follow. 0 cancels a MULTIAPPEND (RFC 3502 section 3).
+    :ivar size_octets: how many octets follow. 0 cancels a MULTIAPPEND (RFC 3502 section 6.3.11).
     :ivar binary: whether it is a literal8: may contain NUL (RFC 3516), or wrapped in UTF8 (…).
     :ivar utf8: whether it came as ``UTF8 (~{…})`` (RFC 9755 section 4).
     :ivar synchronising: whether the client waits for a continuation; otherwise the octets come whether
