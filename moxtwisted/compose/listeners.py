@@ -27,6 +27,7 @@ from moxtwisted.imap.settings import ServerSettings as IMAPSettings
 from moxtwisted.server.certificates.contexts import TLSProfile
 from moxtwisted.server.certificates.files import CertificateFiles
 from moxtwisted.server.certificates.store import CertificateStore
+from moxtwisted.server.sockets import listen_tcp, listen_unix
 from moxtwisted.smtp.protocol import ServerTLS as SMTPServerTLS
 
 __all__ = ["Listeners"]
@@ -149,11 +150,8 @@ class Listeners(Service):
     def _bind(self, what: str, listener: Listener, port: int, make: Callable[[], Any]) -> None:
         for ip in listener.ips:
             where = f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
-            bind = partial(self._listen, port, ip)
+            bind = partial(listen_tcp, self._server.reactor, ip, port)
             self._binders.append((_Late(f"{what} on {where}", make), bind))
-
-    def _listen(self, port: int, ip: str, factory: Factory) -> Any:
-        return self._server.reactor.listenTCP(port, factory, backlog=511, interface=ip)
 
     def _bind_lmtp(self, name: str, listener: Listener, lmtp: LMTPService, make: Callable[[], Any]) -> None:
         if not lmtp.path:
@@ -162,8 +160,7 @@ class Listeners(Service):
         path = self._server.loaded.data_directory / lmtp.path
 
         def bind(factory: Factory) -> Any:
-            path.unlink(missing_ok=True)
-            port = self._server.reactor.listenUNIX(str(path), factory, mode=0o660)
+            port = listen_unix(self._server.reactor, path, factory)
             _give(path, self._server.static.user)
             return port
 

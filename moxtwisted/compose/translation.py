@@ -162,6 +162,7 @@ def imap_settings(static: StaticConfig, hostname: str, *, plain: bool) -> IMAPSe
             line_octets=limits.line_octets,
             literal_octets=limits.literal_octets,
             command_octets=limits.command_octets,
+            literals=limits.literals,
             append_octets=limits.message_octets,
             bad_commands=limits.bad_commands,
         ),

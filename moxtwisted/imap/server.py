@@ -77,7 +77,9 @@ Work = Run | Stream | StartTLS | Close
 
 def _reader_limits(limits: Limits, *, logged_in: bool) -> parser.Limits:
     if logged_in:
-        return parser.Limits(limits.line_octets, limits.literal_octets, limits.command_octets)
+        return parser.Limits(
+            limits.line_octets, limits.literal_octets, limits.command_octets, literals=limits.literals
+        )
     # Nobody needs long literals to log in, and everybody may connect.
     return parser.Limits(
         min(limits.line_octets, 8192),

@@ -20,6 +20,7 @@ class Limits:
     :ivar line_octets: a command line without its literals; RFC 7162 section 4 wants 8192 at least, 16384 as mox.
     :ivar literal_octets: one literal other than a message of APPEND (mox: 100 KB).
     :ivar command_octets: a command with all its literals but APPEND's (mox: 1 MB).
+    :ivar literals: how many in one command (mox: 1000).
     :ivar append_octets: a message of APPEND, unless the account says less. APPENDLIMIT before login.
     :ivar append_messages: messages of one MULTIAPPEND.
     :ivar bad_commands: BAD responses in a row; one more closes the connection. RFC 9051 section 7.1.5 leaves it to us.
@@ -33,6 +34,7 @@ class Limits:
     line_octets: int = 16384
     literal_octets: int = 100_000
     command_octets: int = 1_000_000
+    literals: int = 1000
     append_octets: int = 100 * 1024 * 1024
     append_messages: int = 1000
     bad_commands: int = 10

@@ -6,7 +6,7 @@ The configuration's part of an operation is the editor's, the mail's part is the
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -77,11 +77,9 @@ class Administration(ConfigurationOperations):
         self,
         editor: IConfigurationEditor,
         administered: Administered,
-        rekey: Callable[[bytes | None, Progress], Awaitable[None]] | None = None,
     ) -> None:
         super().__init__(editor)
         self._on = administered
-        self._rekey = rekey
 
     # -- accounts ------------------------------------------------------------------------------------------------
 
@@ -235,19 +233,6 @@ class Administration(ConfigurationOperations):
             messages += await maintenance.retire(one, self._on.retire_after_seconds, now)
         return {"messages": messages}
 
-    async def key_rotate(self, progress: Progress) -> None:
-        """See ``IAdministration``."""
-        await self._change_key(os.urandom(32), progress)
-
-    async def key_off(self, progress: Progress) -> None:
-        """See ``IAdministration``."""
-        await self._change_key(None, progress)
-
-    async def _change_key(self, key: bytes | None, progress: Progress) -> None:
-        if self._rekey is None:
-            raise MailError("the key cannot be changed while the server runs: stop it first (moxmail stop)")
-        await self._rekey(key, progress)
-
     # -- the running server --------------------------------------------------------------------------------------
 
     async def status(self) -> dict[str, JSON]:
@@ -256,12 +241,12 @@ class Administration(ConfigurationOperations):
 
     async def log_levels(self) -> dict[str, str]:
         """See ``IAdministration``."""
-        levels: dict[str, str] = self._levels().levels()
+        levels: dict[str, str] = self._levels().list()
         return levels
 
     async def set_log_level(self, level: str, package: str) -> None:
         """See ``IAdministration``."""
-        self._levels().set(level, package)
+        self._levels().set(package, level)
 
     def _levels(self) -> Any:
         if self._on.log_levels is None:

@@ -40,7 +40,7 @@ __all__ = ["DEFAULT_PACKAGES", "FIELDS", "LEVELS", "LevelControl", "LineObserver
 LEVELS = ("debug", "info", "warn", "error", "critical")
 """Names of levels, the least severe first; those of ``twisted.logger``."""
 
-DEFAULT_PACKAGES: Mapping[str, str] = {"twisted": "warn"}
+DEFAULT_PACKAGES: Mapping[str, str] = {"twisted": "warn", "log_legacy": "warn"}
 """Levels unless others are given: Twisted tells of each factory that starts and stops."""
 
 FIELDS: Mapping[str, str] = {

@@ -113,13 +113,15 @@ def check(
 ) -> list[str]:
     """Ask all the questions.
 
-    :param connection: an apsw connection to an account's database, not in a transaction of its own.
+    :param connection: an apsw connection to an account's database; all is asked in one transaction.
     :param deep: also read every page, check the search index, and decode every chunk.
     :param decode: what makes octets of (codec, data); wanted with ``deep``.
     :returns: sentences; empty when all is well.
     """
     problems: list[str] = []
-    connection.execute("BEGIN")
+    own = not connection.in_transaction
+    if own:
+        connection.execute("BEGIN")
     try:
         for sentence, question in _QUESTIONS:
             _collect(problems, (sentence.format(*row) for row in connection.execute(question)))
@@ -128,7 +130,8 @@ def check(
             if decode is not None:
                 _collect(problems, _undecodable(connection, decode))
     finally:
-        connection.execute("ROLLBACK")
+        if own:
+            connection.execute("ROLLBACK")
     return problems
 
 

@@ -123,8 +123,6 @@ class LocalserveTests(LiveTestCase):
         self.serve()
         self.assertIn("in order", self.moxmail("verifydata"))
 
-    test_verifydata.todo = "the checker begins a transaction in a transaction"  # type: ignore[attr-defined]
-
     def operations(self, name: str) -> None:
         """An account with address and alias comes and goes."""
         self.assertIn("password: ", self.moxmail("account", "add", name, f"{name}@localhost"))
