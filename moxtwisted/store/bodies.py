@@ -24,6 +24,8 @@ __all__ = ["CHUNK_BITS", "CHUNK_OCTETS", "decode", "encode"]
 CHUNK_OCTETS: Final = 262_144
 #: A chunk's id is its body's id shifted by so many bits, plus its number.
 CHUNK_BITS: Final = 16
+#: More than is ever rendered from one message: the scanner keeps 4 MiB of header blocks, and each can be told a few times.
+VALUE_OCTETS: Final = 64 * 1024 * 1024
 
 PLAIN: Final = 0
 ZSTD: Final = 1
@@ -86,31 +88,31 @@ def decode(codec: int, data: bytes) -> bytes:
 
     :raises ConsistencyError: when the data is damaged or the codec is not known.
     """
-    try:
-        if codec == ZSTD:
-            return _codecs.decompress(data, max_output_size=CHUNK_OCTETS)
-        if codec == ZSTD_DICTIONARY and _codecs.decompress_small is not None:
-            return _codecs.decompress_small(data, max_output_size=CHUNK_OCTETS)
-    except zstandard.ZstdError as e:
-        raise ConsistencyError(f"chunk cannot be decoded: {e}") from e
-    if codec == PLAIN:
-        return data
-    raise ConsistencyError(f"chunk has unknown codec {codec}")
+    return _decode(codec, data, CHUNK_OCTETS)
 
 
 def decode_all(codec: int, data: bytes) -> bytes:
-    """The octets of a value that may be larger than a chunk (it says itself how large).
+    """The octets of a value that may be larger than a chunk, up to ``VALUE_OCTETS``.
 
     :raises ConsistencyError: when the data is damaged or the codec is not known.
     """
+    return _decode(codec, data, VALUE_OCTETS)
+
+
+def _decode(codec: int, data: bytes, most: int) -> bytes:
+    if codec == PLAIN:
+        return data
     try:
+        # What a frame says of its size is believed even against max_output_size, and room for it is made at once.
+        if (size := zstandard.frame_content_size(data)) > most:
+            raise ConsistencyError(f"packed octets claim to be {size}, more than {most}")
         if codec == ZSTD:
-            return _codecs.decompress(data)
+            return _codecs.decompress(data, max_output_size=most)
         if codec == ZSTD_DICTIONARY and _codecs.decompress_small is not None:
-            return _codecs.decompress_small(data)
+            return _codecs.decompress_small(data, max_output_size=most)
     except zstandard.ZstdError as e:
-        raise ConsistencyError(f"value cannot be decoded: {e}") from e
-    return decode(codec, data)
+        raise ConsistencyError(f"packed octets cannot be decoded: {e}") from e
+    raise ConsistencyError(f"packed octets have the unknown codec {codec}")
 
 
 def chunk_ids(body: int) -> tuple[int, int]:

@@ -65,11 +65,13 @@ def pack(facts: Facts) -> bytes:
 
 
 def _opened(kept: bytes) -> tuple[bytes, tuple[int, ...]]:
-    octets = decode_all(kept[0], kept[1:])
-    ends = _ENDS.unpack_from(octets)
-    if ends[-1] != len(octets):
-        raise ConsistencyError("the facts of a body are damaged")
-    return octets, ends
+    octets = decode_all(kept[0], kept[1:]) if kept else b""
+    if len(octets) >= _ENDS.size:
+        ends = _ENDS.unpack_from(octets)
+        envelope, structure, fields, preview, parts, prefix = ends
+        if _ENDS.size <= envelope <= structure <= fields <= preview <= parts <= prefix == len(octets):
+            return octets, ends
+    raise ConsistencyError("the facts of a body are damaged")
 
 
 def unpack(kept: bytes) -> Facts:
