@@ -12,7 +12,9 @@ Where we take more than the grammar allows, all in one list:
   1. white space before CRLF (RFC 5321 section 4.1.1 asks for it);
   2. ``MAIL FROM: <path>``, one space after the colon (many clients; mox takes it too);
   3. several spaces between parameters;
-  4. a host name with underscores in EHLO, and on submission any printable argument (clients behind NAT say anything).
+  4. UTF-8 in the ``rfc822`` address of ORCPT, plain or as xtext, as Postfix sends it; RFC 6533 has the type ``utf-8``
+     for it, and so it is understood;
+  5. a host name with underscores in EHLO, and on submission any printable argument (clients behind NAT say anything).
 
 Everything else is refused with ``SyntaxRefused``.
 """
@@ -84,6 +86,7 @@ _PARAMETER = re.compile(rb"([A-Za-z0-9][A-Za-z0-9-]*)(?:=([!-<>-~\x80-\xff]+))?\
 _FROM = re.compile(rb"[Ff][Rr][Oo][Mm]: ?(<[!#-=?-~\x80-\xff]*>)(?: +(.*))?\Z", re.DOTALL)
 _TO = re.compile(rb"[Tt][Oo]: ?(<[!#-=?-~\x80-\xff]*>)(?: +(.*))?\Z", re.DOTALL)
 _XTEXT = re.compile(rb"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*\Z")
+_XTEXT_UTF8 = re.compile(rb"(?:[!-*,-<>-~\x80-\xff]|\+[0-9A-F]{2})+\Z")
 _HEXCHAR = re.compile(rb"\+([0-9A-F]{2})")
 _CHUNK = re.compile(rb"([0-9]{1,20})(?: +([Ll][Aa][Ss][Tt]))?\Z")
 # RFC 6533 section 3: the utf-8 address type writes what xtext cannot as \x{HEX}.
@@ -166,7 +169,7 @@ def parse_parameters(octets: bytes, rules: Rules) -> dict[str, Any]:
 def valid_hello_name(name: bytes, *, lenient: bool) -> bool:
     """Whether this may follow EHLO: a domain or an address literal (RFC 5321 section 4.1.1.1).
 
-    :param lenient: any printable word will do (tolerance 4).
+    :param lenient: any printable word will do (tolerance 5).
     """
     if not name or len(name) > 255 or _PRINTABLE.match(name) is None:
         return False
@@ -201,9 +204,13 @@ def decode_xtext(octets: bytes) -> str | None:
     """Xtext (RFC 3461 section 4) to text; None when malformed or when what it encodes is not printable ASCII."""
     if _XTEXT.match(octets) is None:
         return None
-    plain = _HEXCHAR.sub(lambda m: bytes((int(m[1], 16),)), octets) if b"+" in octets else octets
+    plain = _HEXCHAR.sub(_octet, octets) if b"+" in octets else octets
     text = plain.decode("latin-1")
     return text if text.isascii() and text.isprintable() else None
+
+
+def _octet(match: re.Match[bytes]) -> bytes:
+    return bytes((int(match[1], 16),))
 
 
 def encode_xtext(text: str) -> bytes:
@@ -290,9 +297,17 @@ def _orcpt(value: bytes | None) -> tuple[str, str]:
         except ValueError as e:
             raise SyntaxRefused("bad ORCPT") from e
     text = decode_xtext(address)
-    if text is None:
+    if text is not None:
+        return name, text
+    if name != "rfc822" or _XTEXT_UTF8.match(address) is None:
         raise SyntaxRefused("bad ORCPT")
-    return name, text
+    try:
+        text = _HEXCHAR.sub(_octet, address).decode("utf-8")
+    except UnicodeDecodeError as e:
+        raise SyntaxRefused("bad ORCPT") from e
+    if not text.isprintable():
+        raise SyntaxRefused("bad ORCPT")
+    return "utf-8", text
 
 
 def _embedded(match: re.Match[str]) -> str:

@@ -171,13 +171,17 @@ class ParameterTests(SynchronousTestCase):
             parse_parameters(b"NOTIFY=success,DELAY ORCPT=RFC822;a+2Bb@example.org", ALL_RCPT),
             {"notify": frozenset({"SUCCESS", "DELAY"}), "orcpt": ("rfc822", "a+b@example.org")},
         )
+        # Postfix says rfc822 where RFC 6533 has utf-8.
+        for octets in (b"ORCPT=rfc822;+E2+82+AC@example.org", "ORCPT=rfc822;€@example.org".encode()):
+            self.assertEqual(parse_parameters(octets, ALL_RCPT), {"orcpt": ("utf-8", "€@example.org")})
         for address in (b"\\x{20AC}@example.org", "€@example.org".encode()):
             self.assertEqual(
                 parse_parameters(b"ORCPT=utf-8;" + address, ALL_RCPT), {"orcpt": ("utf-8", "€@example.org")}
             )
         for octets in (
             b"NOTIFY=", b"NOTIFY=NEVER,NEVER", b"NOTIFY=SOON", b"ORCPT=a@b", b"ORCPT=;a", b"ORCPT=rfc822;" + b"x" * 500,
-            b"ORCPT=rfc822;a+zz", b"ORCPT=utf-8;\xff", b"ORCPT=utf-8;\\x{D800}", b"ORCPT=utf-8;\\x{FFFFFF}", b"ORCPT=utf-8;\\x{0A}",
+            b"ORCPT=rfc822;a+zz", b"ORCPT=rfc822;+E2+82", b"ORCPT=rfc822;+0A", b"ORCPT=rfc822;+C2+85",
+            b"ORCPT=x400;+E2+82+AC", b"ORCPT=utf-8;\xff", b"ORCPT=utf-8;\\x{D800}", b"ORCPT=utf-8;\\x{FFFFFF}", b"ORCPT=utf-8;\\x{0A}",
         ):  # fmt: skip
             self.assertRaises(SyntaxRefused, parse_parameters, octets, ALL_RCPT)
 
