@@ -28,7 +28,7 @@ from moxtwisted.server.delivery import LocalDelivery
 from moxtwisted.server.directory import Delivery, DirectoryHolder, Refused
 from moxtwisted.server.inbound.provocation import Provocation
 from moxtwisted.server.ratelimit import ConnectionLimiter
-from moxtwisted.server.submission.header import RefusedHeaderError, SubmittedMessage
+from moxtwisted.server.submission.header import RefusedHeaderError, SubmittedMessage, bare_at_signs
 from moxtwisted.server.trace import TracedSession, copies
 from moxtwisted.smtp.envelope import MailParameters, RcptParameters, Recipient, Transaction
 from moxtwisted.smtp.interfaces import Answer, ISMTPHandler, ISMTPHandlerFactory
@@ -219,6 +219,9 @@ class SubmissionHandler:
                 raise error
         if not authors:
             raise RefusedHeaderError("empty From", public_text="the From field has no address")
+        if bare_at_signs(values[0]) != len(authors):
+            # Other programs may see another author in it than we do.
+            raise RefusedHeaderError("@ outside of addresses", public_text="the From field cannot be read")
 
     async def _take(
         self, transaction: Transaction, deliveries: dict[Path, tuple[Delivery, ...]], sink: SubmittedMessage

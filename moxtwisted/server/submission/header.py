@@ -25,7 +25,7 @@ from moxtwisted.message.headers import MAX_FIELDS, Header, message_ids, select_f
 from moxtwisted.smtp.interfaces import IMessageSink
 from moxtwisted.store.interfaces import IStaging
 
-__all__ = ["HEADER_OCTETS", "RefusedHeaderError", "SubmittedMessage"]
+__all__ = ["HEADER_OCTETS", "RefusedHeaderError", "SubmittedMessage", "bare_at_signs"]
 
 #: The longest header that is taken.
 HEADER_OCTETS: Final = 512 * 1024
@@ -131,3 +131,18 @@ class SubmittedMessage:
             # RFC 5322 section 3.6.3: the first way of treating it, for all recipients; 3.6.6 for those who resend.
             octets = select_fields(octets, _HIDDEN, exclude=True)
         return added + octets
+
+
+_QUOTED_OR_COMMENT: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|\((?:[^()"\\]|\\.)*\)', re.DOTALL)
+#: Comments within comments that are looked through; mail has none.
+_COMMENT_DEPTH: Final = 10
+
+
+def bare_at_signs(value: bytes) -> int:
+    """How many @ stand in an address field outside of quoted strings and comments: those of its addresses, and no other
+    (RFC 5322 section 3.2.5: a display name has none)."""
+    for _ in range(_COMMENT_DEPTH):
+        value, count = _QUOTED_OR_COMMENT.subn(b" ", value)
+        if not count:
+            break
+    return value.count(b"@")
