@@ -150,6 +150,7 @@ class IMAPServerProtocol(Protocol):
         self._handshaking = False
         self._running = False  # _run is on the stack
         self._result: Work | None = None  # what a coroutine gave while _run was on the stack
+        self._answered = True  # something was said since the timer was set
         self._blocked = False  # the client does not read
         self._reading = True
         self._ended = False
@@ -232,6 +233,7 @@ class IMAPServerProtocol(Protocol):
         peer = self.factory.peer_of(self._transport)
         self.machine.tls_started(Transport(peer, True, client_key, bindings))
         self._waiting = self._handshaking = False
+        self._answered = True
         if implicit:
             self._greet()
         else:
@@ -274,6 +276,7 @@ class IMAPServerProtocol(Protocol):
                     work = server.next_work()
                 octets = server.take_output()
                 if octets:
+                    self._answered = True
                     self._transport.write(octets)
                 if work is None:
                     break
@@ -351,7 +354,10 @@ class IMAPServerProtocol(Protocol):
         if self._waiting or self._pieces is not None:
             self._due = 0.0
         elif server.connection.session is None:
-            self._expect(timeouts.login)
+            if self._answered:
+                # Parts of a command do not count: they could go on coming for ever.
+                self._answered = False
+                self._expect(timeouts.login)
         elif server.mid_command:
             self._expect(timeouts.literal)
         else:

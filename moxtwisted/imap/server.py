@@ -135,6 +135,7 @@ class Server:
         self._busy = False
         self._first = True
         self._bad = 0
+        self._before_login = 0
         self._stopping = False
         self._lost = False
 
@@ -444,6 +445,10 @@ class Server:
                 return self._bye("too many bad commands")
         else:
             self._bad = 0
+        if connection.session is None:
+            self._before_login += 1
+            if self._before_login > connection.settings.limits.commands_before_login:
+                return self._bye("log in first")
         if connection.starting_tls:
             connection.starting_tls = False
             self._busy = True

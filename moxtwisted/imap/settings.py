@@ -24,6 +24,7 @@ class Limits:
     :ivar append_octets: a message of APPEND, unless the account says less. APPENDLIMIT before login.
     :ivar append_messages: messages of one MULTIAPPEND.
     :ivar bad_commands: BAD responses in a row; one more closes the connection. RFC 9051 section 7.1.5 leaves it to us.
+    :ivar commands_before_login: one more closes the connection, so that nobody stays for ever without a user.
     :ivar login_failures: failed LOGIN and AUTHENTICATE in one connection; one more closes it.
     :ivar pending_octets: pipelined commands that are kept while one runs; then reading stops.
     :ivar fetch_batch: messages whose facts are read from the store at once.
@@ -38,6 +39,7 @@ class Limits:
     append_octets: int = 100 * 1024 * 1024
     append_messages: int = 1000
     bad_commands: int = 10
+    commands_before_login: int = 50
     login_failures: int = 5
     pending_octets: int = 65536
     fetch_batch: int = 512

@@ -243,6 +243,21 @@ class TimerTests(ProtocolTestCase):
         self.assertTrue(transport.disconnecting)
         self.assertIn(b"* BYE autologout", transport.value())
 
+    def test_login_by_drops(self) -> None:
+        """Octets that are no command do not give more time to log in; commands do, but only so many of them."""
+        protocol, transport = self.connect()
+        for _ in range(6):
+            self.clock.advance(5.5)
+            protocol.dataReceived(b"a")
+        self.assertTrue(transport.disconnecting)
+        protocol, transport = self.connect()
+        for _ in range(50):
+            self.clock.advance(20)
+            protocol.dataReceived(b"a NOOP\r\n")
+            self.assertFalse(transport.disconnecting)
+        protocol.dataReceived(b"a NOOP\r\n")
+        self.assertTrue(transport.disconnecting)
+
     def test_idle(self) -> None:
         """Who says nothing for 30 minutes after login is sent away; each command begins the time anew."""
         protocol, transport = self.selected()

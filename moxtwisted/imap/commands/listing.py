@@ -32,7 +32,7 @@ class _Entry:
     name: str
     attributes: tuple[str, ...]
     info: MailboxInfo | None = None
-    childinfo: bool = False
+    childinfo: tuple[str, ...] = ()
 
 
 @define
@@ -117,17 +117,14 @@ def _matching(connection: Connection, command: List) -> Iterable[_Entry]:
     # RFC 5258 section 3.1: SUBSCRIBED also tells names without a mailbox.
     candidates = set(names.existing) | (names.subscribed if only_subscribed else set())
     chosen = {name for name in candidates if selected(name)}
-    above = _parents(chosen) if recursive else frozenset()
+    above: frozenset[str] = frozenset()
+    if recursive:
+        # Section 3.5: a name is also told for the sake of names below it that match the selection but not the pattern.
+        above = _parents(name for name in chosen if not any(p.matches(name) for p in patterns))
+    # Section 4: which of the options the names below meet.
+    options = tuple(sorted(o.value for o in select & {ListSelection.SUBSCRIBED, ListSelection.SPECIAL_USE}))
     for name in sorted(candidates | above):
-        # Section 3.5: with RECURSIVEMATCH a name is also told for the sake of a name below it that matches the selection but
-        # not the pattern.
-        is_chosen = name in chosen
-        if not (is_chosen or name in above) or not any(p.matches(name) for p in patterns):
-            continue
-        childinfo = name in above and any(
-            below.startswith(name + "/") and not any(p.matches(below) for p in patterns) for below in chosen
-        )
-        if not is_chosen and not childinfo:
+        if not (name in chosen or name in above) or not any(p.matches(name) for p in patterns):
             continue
         attributes = []
         if tell_subscribed and name in names.subscribed:
@@ -136,7 +133,7 @@ def _matching(connection: Connection, command: List) -> Iterable[_Entry]:
         info = names.existing.get(name)
         if tell_use and info is not None:
             attributes += info.special_use
-        yield _Entry(name, tuple(attributes), info, childinfo)
+        yield _Entry(name, tuple(attributes), info, options if name in above else ())
 
 
 def lsub(connection: Connection, command: Lsub) -> Answer:
@@ -161,6 +158,6 @@ def lsub(connection: Connection, command: Lsub) -> Answer:
 
 def _line(connection: Connection, word: bytes, entry: _Entry) -> bytes:
     name = render.mailbox(entry.name, utf8=connection.utf8)
-    # RFC 5258 section 3.5: which selection option the names below match; SUBSCRIBED is the one that makes sense here.
-    extended = b' ("CHILDINFO" ("SUBSCRIBED"))' if entry.childinfo else b""
+    options = " ".join(f'"{option}"' for option in entry.childinfo)
+    extended = f' ("CHILDINFO" ({options}))'.encode("ascii") if options else b""
     return b'* %b (%b) "/" %b%b\r\n' % (word, " ".join(entry.attributes).encode("ascii"), name, extended)

@@ -57,7 +57,10 @@ class TextQuestion:
     uids: Sequence[int]
 
 
-_Evaluation = Generator[TextQuestion, set[int], _Positions]
+_Question = TextQuestion | None
+"""None: nothing is asked, others may have their turn; to be answered with any set."""
+
+_Evaluation = Generator[_Question, set[int], _Positions]
 
 
 def _walk(key: k.SearchKey) -> Generator[k.SearchKey, None, None]:
@@ -161,14 +164,14 @@ class Matching:
             case k.TextContains(text):
                 return (yield from self._text(MessageText("text", text), at))
             case _:
-                return self._simple(key, at)
+                return (yield from self._simple(key, at))
 
     def _text(self, term: MessageText, at: _Positions) -> _Evaluation:
         uids = self.uids
         matching = yield TextQuestion(term, [uids[i] for i in at])
         return [i for i in at if uids[i] in matching]
 
-    def _simple(self, key: k.SearchKey, at: _Positions) -> _Positions:
+    def _simple(self, key: k.SearchKey, at: _Positions) -> _Evaluation:
         """A key that is answered from the arrays or from columns."""
         match key:
             case k.HasFlag(flag, present):
@@ -183,7 +186,7 @@ class Matching:
                 return at
             case _:
                 column, matches = self._test(key)
-                values = self._column(column, at)
+                values = yield from self._column(column, at)
                 uids = self.uids
                 # A message that went meanwhile has no value and matches nothing.
                 return [i for i in at if (value := values.get(uids[i])) is not None and matches(value)]
@@ -235,12 +238,14 @@ class Matching:
             case _:
                 raise NotImplementedError(type(key).__name__)
 
-    def _column(self, column: int, at: _Positions) -> dict[int, Any]:
+    def _column(self, column: int, at: _Positions) -> Generator[_Question, set[int], dict[int, Any]]:
         """A column by UID, for these positions at least."""
         values = self._columns.setdefault(column, {})
         uids = self.uids
         missing = [uids[i] for i in at if uids[i] not in values]
         for start in range(0, len(missing), _ROWS_A_CALL):
+            if start:
+                yield None
             values.update(self._mailbox.rows(missing[start : start + _ROWS_A_CALL], column))
         return values
 

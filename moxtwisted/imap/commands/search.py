@@ -18,8 +18,8 @@ from moxtwisted.imap.wire.sequence import compact
 
 __all__ = ["search"]
 
-# RFC 9051 section 7.3.4: a list of results may be cut into several SEARCH responses; we keep lines bounded so.
-_NUMBERS_A_LINE = 10_000
+# Up to so many messages a search that has no text condition is done in one go.
+_AT_ONCE = 20_000
 
 
 def search(connection: Connection, command: Search) -> Handled:
@@ -34,9 +34,12 @@ def search(connection: Connection, command: Search) -> Handled:
     if has_text(command.key):
         return _waiting(connection, command)
     matching = Matching(connection)
+    if len(matching.uids) > _AT_ONCE:
+        return _waiting(connection, command)
     evaluation = matching.narrow(command.key, matching.everything)
     try:
-        next(evaluation)
+        while True:
+            next(evaluation)
     except StopIteration as end:
         found: Sequence[int] = end.value
         _answer(connection, command, matching, found)
@@ -47,10 +50,17 @@ async def _waiting(connection: Connection, command: Search) -> Answer:
     matching = Matching(connection)
     mailbox = connection.box.mailbox
     evaluation = matching.narrow(command.key, matching.everything)
+    nothing: set[int] = set()
     try:
         question = next(evaluation)
         while True:
-            question = evaluation.send(await mailbox.search_text(question.term, question.uids))
+            if question is not None:
+                found = await mailbox.search_text(question.term, question.uids)
+            else:
+                found = nothing
+                if connection.pause is not None:
+                    await connection.pause(0)
+            question = evaluation.send(found)
     except StopIteration as end:
         _answer(connection, command, matching, end.value)
     except BaseException:
@@ -105,13 +115,7 @@ def _saved(uids: Sequence[int], returns: frozenset[SearchReturn]) -> Sequence[in
 
 def _search(numbers: Sequence[int], highest: int) -> bytes:
     tail = b" (MODSEQ %d)" % highest if highest else b""
-    if len(numbers) <= _NUMBERS_A_LINE:
-        return b"* SEARCH%b%b\r\n" % ("".join(map(" {}".format, numbers)).encode("ascii"), tail)
-    lines = []
-    for start in range(0, len(numbers), _NUMBERS_A_LINE):
-        part = " ".join(map(str, numbers[start : start + _NUMBERS_A_LINE])).encode("ascii")
-        lines.append(b"* SEARCH %b%b\r\n" % (part, tail))
-    return b"".join(lines)
+    return b"* SEARCH%b%b\r\n" % ("".join(map(" {}".format, numbers)).encode("ascii"), tail)
 
 
 def _esearch(command: Search, wanted: frozenset[SearchReturn], numbers: Sequence[int], highest: int) -> bytes:
