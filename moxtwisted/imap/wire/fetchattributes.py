@@ -188,7 +188,8 @@ class SectionText(Enum):
     MIME = "MIME"
 
 
-_ASTRING = re.compile(r"[!#$&'*+,\-./0-9:;<=>?@A-Z\[\]^_`a-z|}~]+")
+# A "]" could stand here as well (RFC 9051 section 9, ASTRING-CHAR), but who looks for the end of BODY[…] may stop at it.
+_ASTRING = re.compile(r"[!#$&'*+,\-./0-9:;<=>?@A-Z\[^_`a-z|}~]+")
 
 
 def _field_name(name: str) -> str:
