@@ -285,6 +285,9 @@ class Ledger:
         """Something happened."""
         self._adding.pop(delta.mailbox, None)
         self._deltas.append(delta)
+        if delta.expunged:
+            # A move within the mailbox adds to it: states tell changes apart by their modseq.
+            self._adding[delta.mailbox] = delta
         return delta
 
     def added(self, record: MailboxRecord, uid: int, modseq: int, flags: RawFlags) -> None:

@@ -158,6 +158,8 @@ class _Writer:
         self._jobs.put(job)
 
     def put_idle(self, lane: Lane, job: Callable[[], bool]) -> None:
+        if not self._idle:
+            self._last_idle = time.monotonic()
         self._idle.append((lane, job))
         self._jobs.put(_WAKE)
 

@@ -1,0 +1,145 @@
+"""Mailbox states: applying commits, the bounded log, and agreement with what a new one would load."""
+
+from __future__ import annotations
+
+import random
+from array import array
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from moxtwisted.message.flags import MessageFlags
+from moxtwisted.store import changes
+from moxtwisted.store.changes import FlagTable, MailboxState
+from moxtwisted.store.ledger import Delta
+from tests.store.mail import StoreTestCase
+
+
+def small_message(number: int) -> bytes:
+    """A message."""
+    return f"Subject: {number}\r\n\r\n".encode()
+
+
+class StateTests(StoreTestCase):
+    """A state that lives through changes."""
+
+    def same(self, state: MailboxState) -> None:
+        """It is what a new one would be."""
+        new = MailboxState.load(self.account.reader, state.id, FlagTable())
+        for name in ("name", "uidvalidity", "uidnext", "highestmodseq", "uids", "modseqs", "flags", "unseen"):
+            self.assertEqual(getattr(state, name), getattr(new, name), name)
+
+    def test_random(self) -> None:
+        """After any changes the states of all mailboxes are what is on disk, and a session can follow by the log."""
+        dice = random.Random(5)
+        sent = self.account.mailbox("Sent").id
+        states = [self.account.state(self.inbox), self.account.state(sent)]
+        views = {state.id: (state.version, list(state.uids)) for state in states}
+        words = ["\\Seen", "\\Deleted", "\\Flagged", "a", "B"]
+        for step in range(150):
+            state = dice.choice(states)
+            uids = sorted(dice.sample(list(state.uids), min(len(state.uids), dice.randrange(6))))
+            flags = MessageFlags.parse(dice.sample(words, dice.randrange(4)))
+            other = sent if state.id == self.inbox else self.inbox
+            what = dice.choice(("add", "add", "flags", "flags", "copy", "move", "expunge"))
+            if what == "add":
+                self.successResultOf(self.add(small_message(step)))
+            elif what == "flags":
+                mode = dice.choice(("add", "remove", "replace"))
+                self.successResultOf(self.account.store_flags(state.id, uids, mode, flags))
+            elif what == "expunge":
+                self.successResultOf(self.account.expunge(state.id, dice.choice((None, uids))))
+            else:
+                change = self.account.copy if what == "copy" else self.account.move
+                self.successResultOf(change(state.id, uids, dice.choice((state.id, other))))
+            for changed in states:
+                self.same(changed)
+            if step % 7 == 0:
+                self.follow(states, views)
+
+    def follow(self, states: list[MailboxState], views: dict[int, tuple[int, list[int]]]) -> None:
+        """Bring the views of sessions up to date by the log alone."""
+        for state in states:
+            version, known = views[state.id]
+            found = state.changes_since(version)
+            assert found is not None
+            expunged, flagged = found
+            self.assertLessEqual(set(expunged), set(known))
+            self.assertLessEqual(set(flagged), set(known) - set(expunged))
+            last = known[-1] if known else 0
+            left = [uid for uid in known if uid not in expunged]
+            views[state.id] = (state.version, left + [uid for uid in state.uids if uid > last])
+            self.assertEqual(
+                [uid for uid in views[state.id][1] if uid <= last], [u for u in state.uids if u <= last]
+            )
+
+    def test_loaded_before_the_report(self) -> None:
+        """A state that was loaded between a commit and its report takes nothing twice."""
+        pending: list[Any] = []
+        told = self.account._ledger.committed
+        self.account._ledger.committed = pending.append
+        self.add(small_message(1))
+        self.add(small_message(2))
+        state = self.account.state(self.inbox)
+        self.assertEqual(list(state.uids), [1, 2])
+        for report in pending:
+            told(report)
+        self.same(state)
+        self.assertEqual(state.version, 0)
+        self.account._ledger.committed = told
+        self.successResultOf(self.add(small_message(3)))
+        self.same(state)
+
+    def test_states_are_let_go(self) -> None:
+        """States that no session holds are not kept for ever; one that is held stays the same."""
+        held = self.account.state(self.inbox)
+        for number in range(20):
+            made = self.successResultOf(self.account.create_mailbox(f"m{number}"))
+            self.account.state(made.id)
+        self.assertLess(len(self.account._states), 12)
+        self.assertIs(self.account.state(self.inbox), held)
+
+
+class LogTests(SynchronousTestCase):
+    """The log of a state."""
+
+    def setUp(self) -> None:
+        """A state of three messages."""
+        self.state = MailboxState(1, "INBOX", 1, 1, 0, array("I"), array("Q"), [], 0, FlagTable())
+        self.state.apply(Delta("messages", 1, "INBOX", 1, added=[(uid, 1, (0, "")) for uid in (1, 2, 3)]))
+
+    def test_bounded(self) -> None:
+        """The log forgets its oldest entries, and says so."""
+        self.patch(changes, "_LOG_ENTRIES", 10)
+        start = self.state.version
+        for number in range(10):
+            self.state.apply(Delta("messages", 1, "INBOX", number + 2, flagged=[(1, (number % 2, ""))]))
+        self.assertEqual(self.state.changes_since(start), ([], [1]))
+        self.state.apply(Delta("messages", 1, "INBOX", 99, expunged=[2]))
+        self.assertIsNone(self.state.changes_since(start))
+        self.assertEqual(self.state.changes_since(start + 1), ([2], [1]))
+
+    def test_bounded_uids(self) -> None:
+        """A log of few but large entries is bounded as well."""
+        self.patch(changes, "_LOG_UIDS", 100)
+        start = self.state.version
+        for number in range(5):
+            flagged = [(uid, (number % 2, "")) for uid in range(1, 60)]
+            self.state.apply(Delta("messages", 1, "INBOX", number + 2, flagged=flagged))
+        self.assertIsNone(self.state.changes_since(start))
+        self.assertLess(len(self.state._log), 3)
+
+    def test_known_changes(self) -> None:
+        """A change that is known already is not taken again."""
+        delta = Delta("messages", 1, "INBOX", 2, expunged=[2])
+        self.assertTrue(self.state.apply(delta))
+        self.assertFalse(self.state.apply(delta))
+        self.assertEqual(list(self.state.uids), [1, 3])
+
+    def test_uids_are_snapshots(self) -> None:
+        """An array of UIDs that a session keeps never changes."""
+        before = self.state.uids
+        self.state.apply(Delta("messages", 1, "INBOX", 2, expunged=[1]))
+        self.state.apply(Delta("messages", 1, "INBOX", 3, added=[(4, 3, (1, "x"))]))
+        self.assertEqual((list(before), list(self.state.uids)), ([1, 2, 3], [2, 3, 4]))
+        self.assertIs(self.state.flags[2], MessageFlags.of(1, ["x"]))
