@@ -25,7 +25,7 @@ from contextlib import suppress
 from inspect import isawaitable
 from pathlib import Path
 from stat import S_ISSOCK
-from typing import Any, Final, NoReturn, cast
+from typing import Any, ClassVar, Final, NoReturn, cast
 
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
@@ -55,6 +55,7 @@ _CHUNK_OCTETS: Final = 0xFFFF
 REPORT_SECONDS: Final = 0.1
 #: sockaddr_un.sun_path has 108 octets, the last is NUL.
 _MAX_SOCKET_PATH: Final = 107
+_NOT_UNDERSTOOD: Final = "the server's answer cannot be understood; is it of the same version?"
 
 
 class LargeText(amp.Argument):
@@ -112,14 +113,42 @@ def operations() -> dict[str, Method]:
 
 
 class BoundedAMP(amp.AMP):
-    """AMP that hangs up on a box larger than ``MAX_BOX_OCTETS``."""
+    """AMP that hangs up on a box that is larger than ``MAX_BOX_OCTETS`` or that none of ours would send."""
 
+    #: Made by AMP's metaclass from the responders: command and function by name.
+    _commandDispatch: ClassVar[dict[bytes, tuple[type[amp.Command], Any]]]
     _box_octets = 0
+    _hung_up = False
 
     def hang_up(self) -> None:
-        """Close the connection, if there is one."""
+        """Close the connection, if there is one; what still comes is not looked at."""
+        self._hung_up = True
         if self.transport is not None:
             self.transport.loseConnection()
+
+    def ampBoxReceived(self, box: amp.AmpBox) -> None:
+        """Take a box, unless it would be an exception within AMP."""
+        if self._hung_up:
+            return
+        if self._is_ours(box):
+            super().ampBoxReceived(box)
+        else:
+            log.info("control: hung up on a box that is neither a command nor an answer")
+            self.hang_up()
+
+    def _is_ours(self, box: amp.AmpBox) -> bool:
+        for key in (amp.ANSWER, amp.ERROR):
+            if key in box:
+                whole = key == amp.ANSWER or {amp.ERROR_CODE, amp.ERROR_DESCRIPTION} <= box.keys()
+                return whole and box[key] in self._outstandingRequests
+        command, _ = self._commandDispatch.get(box.get(amp.COMMAND, b""), (None, None))
+        if command is None or (command.requiresAnswer and amp.ASK not in box):
+            return False
+        try:
+            command.parseArguments(box.copy(), self)
+        except (KeyError, ValueError):
+            return False
+        return True
 
     def proto_key(self, string: bytes) -> str:
         """Count; an empty key ends the box."""
@@ -380,18 +409,24 @@ class ClientProtocol(BoundedAMP):
 
 
 def _result(answer: dict[str, str]) -> Any:
-    outcome = json.loads(answer["outcome"])
-    refused = outcome.get("refused")
-    if refused is None:
-        return outcome["result"]
-    if refused["problems"]:
-        raise ConfigurationError(tuple(refused["problems"]))
-    raise MailError(refused["detail"])
+    try:
+        outcome = json.loads(answer["outcome"])
+        refused = outcome.get("refused")
+        if refused is None:
+            return outcome["result"]
+        problems, detail = tuple(map(str, refused["problems"])), str(refused["detail"])
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as e:
+        raise MailError(_NOT_UNDERSTOOD) from e
+    if problems:
+        raise ConfigurationError(problems)
+    raise MailError(detail)
 
 
 def _lost(failure: Failure) -> NoReturn:
     if failure.check(ConnectionDone, ConnectionLost):
         raise MailError("the server hung up before it answered")
+    if failure.check(amp.AmpError, KeyError, ValueError):
+        raise MailError(_NOT_UNDERSTOOD) from failure.value
     failure.raiseException()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectError
+from twisted.internet.error import ConnectError, ConnectionLost
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
@@ -29,6 +29,12 @@ from moxtwisted.server.control.amp import (
 )
 from moxtwisted.server.control.delegation import ConfigurationOperations
 from moxtwisted.server.control.interfaces import IAdministration, IConfigurationOperations
+
+
+def box(pairs: dict[str, str]) -> bytes:
+    """A box as AMP writes it."""
+    octets = [text.encode() for pair in pairs.items() for text in pair]
+    return b"".join(len(text).to_bytes(2) + text for text in octets) + b"\0\0"
 
 
 class Recorder:
@@ -177,8 +183,6 @@ class CallTests(SynchronousTestCase):
 
     def test_server_goes_away(self) -> None:
         """A command whose server dies gets an error, not silence."""
-        from twisted.internet.error import ConnectionLost
-
         self.pair.administration.answers["status"] = Deferred()
         asked = self.ask("status")
         self.pair.client.connectionLost(Failure(ConnectionLost()))
@@ -201,8 +205,51 @@ class CallTests(SynchronousTestCase):
     def test_nonsense_octets(self) -> None:
         """Octets that are no AMP end the connection without a traceback."""
         self.pair.server.dataReceived(b"GET / HTTP/1.0\r\n\r\n")
-        self.pair.server.dataReceived(b"\x00\x04_ask\x00\x01x\x00\x08_command\x00\x04Nope\x00\x00")
-        self.flushLoggedErrors()
+        self.assertTrue(self.pair.down.disconnecting)
+
+    def test_boxes_of_others(self) -> None:
+        """A box that none of ours would send ends the connection without a traceback, and is not answered."""
+        call = {"_ask": "1", "_command": "Call", "serial": "1", "method": "status", "arguments": "{}"}
+        strangers: list[dict[str, str]] = [
+            {},
+            {"x": "y"},
+            {"_ask": "1", "_command": "Nope"},
+            {"_command": "Progress", "serial": "1", "done": "1", "total": "2", "what": "x"},
+            {"_answer": "7"},
+            {"_error": "7", "_error_code": "X", "_error_description": "y"},
+            {**call, "serial": "x"},
+            {key: value for key, value in call.items() if key != "serial"},
+            {key: value for key, value in call.items() if key != "_ask"},
+        ]
+        for stranger in strangers:
+            pair = Pair()
+            pair.server.dataReceived(box(stranger) + box(call))
+            self.assertTrue(pair.down.disconnecting, stranger)
+            self.assertEqual((pair.down.value(), pair.administration.calls), (b"", []))
+
+    def test_answers_of_others(self) -> None:
+        """An answer that cannot be understood is an error for whoever asked, and no traceback."""
+        answers: list[dict[str, str]] = [
+            {"_answer": "1"},
+            *({"_answer": "1", "outcome": text} for text in ("[", "{}", "1", '{"refused": 1}', "[" * 60_000)),
+            {"_answer": "1", "outcome": '{"refused": {"detail": "x", "problems": 1}}'},
+            {"_error": "1", "_error_code": "UNKNOWN", "_error_description": "x"},
+        ]
+        for answer in answers:
+            pair = Pair()
+            asked = pair.remote.status()
+            pair.client.dataReceived(box(answer))
+            self.assertIn("cannot be understood", self.failureResultOf(asked, MailError).value.detail)
+
+    def test_unasked_answers(self) -> None:
+        """Answers to what was not asked, or without an error code, end the connection."""
+        for answer in ({"_answer": "7"}, {"_error": "1"}):
+            pair = Pair()
+            asked = pair.remote.status()
+            pair.client.dataReceived(box(answer))
+            self.assertTrue(pair.up.disconnecting)
+            pair.client.connectionLost(Failure(ConnectionLost()))
+            self.failureResultOf(asked, MailError)
 
     def test_delegation_is_complete(self) -> None:
         """ConfigurationOperations passes on every operation that it declares."""
