@@ -87,6 +87,7 @@ class Parts:
         self.provocation = ByLocalpart(reactor) if localserve else Provocation()
         self.started = time.time()
         self.opened = False
+        self._imap: list[IMAPService] = []
 
     def open(self) -> None:
         """Open the store and make what needs it.
@@ -115,10 +116,18 @@ class Parts:
         """A new ``domains.conf`` is in force."""
         self.directory.current = build_directory(self.static, domains, localserve=self.localserve)
         self.authenticator.forget_all()
+        for service in self._imap:
+            service.review()
         self.store.quota_of = partial(quota, domains, self.static)
         self.store.refresh_quotas()
         made = Deferred.fromCoroutine(ready_accounts(self.store, domains, self.static))
         made.addErrback(lambda failure: _log.failure("new accounts could not be made", failure))
+
+    def changed_account(self, name: str) -> None:
+        """The password of an account changed, or it is gone: who is logged in is so no longer."""
+        self.authenticator.forget(name)
+        for service in self._imap:
+            service.end_sessions(name)
 
     async def close(self) -> None:
         """Close the files; nothing when the start came to nothing."""
@@ -194,4 +203,6 @@ class Parts:
             append_limit=self.static.limits.imap.message_octets,
             seconds=time.time,
         )
-        return IMAPService(settings, mail, self.reactor, tls(), decoys=self.authenticator.decoys)
+        service = IMAPService(settings, mail, self.reactor, tls(), decoys=self.authenticator.decoys)
+        self._imap.append(service)
+        return service

@@ -52,7 +52,7 @@ class Control(Service):
             initial_mailboxes=initial_mailboxes(server.static),
             retire_after_seconds=server.static.store.retire_expunged_after_seconds,
             cram_md5=server.static.authentication.cram_md5,
-            changed_account=server.authenticator.forget,
+            changed_account=server.changed_account,
             facts={
                 "version": __version__,
                 "hostname": server.static.hostname,

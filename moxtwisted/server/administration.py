@@ -204,10 +204,14 @@ class Administration(ConfigurationOperations):
     async def verify_data(self, account: str, progress: Progress) -> list[str]:
         """See ``IAdministration``."""
         problems: list[str] = []
-        chosen = self._chosen(account)
-        for done, one in enumerate(chosen):
-            problems += [f"{one.name}: {problem}" for problem in await maintenance.verify(one)]
-            progress(done + 1, len(chosen), "accounts")
+        if account and account not in self._on.store.accounts():
+            raise MailError(f"there is no account {account}", public_text="no such account")
+        chosen = [account] if account else list(self._on.store.accounts())
+        for done, name in enumerate(chosen, 1):
+            problems += [
+                f"{name}: {problem}" for problem in await maintenance.verify_named(self._on.store, name)
+            ]
+            progress(done, len(chosen), "accounts")
         return problems
 
     async def reparse(self, account: str, progress: Progress) -> dict[str, int]:

@@ -13,6 +13,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
+import apsw
+
+from moxtwisted.store.facts import unpack
+
 __all__ = ["CHUNK_OCTETS", "check"]
 
 CHUNK_OCTETS: Final = 262144
@@ -124,11 +128,14 @@ def check(
         connection.execute("BEGIN")
     try:
         for sentence, question in _QUESTIONS:
-            _collect(problems, (sentence.format(*row) for row in connection.execute(question)))
+            _collect(problems, _answers(connection, sentence, question))
         if deep:
-            _collect(problems, (r[0] for r in connection.execute("PRAGMA integrity_check") if r[0] != "ok"))
+            _collect(problems, _pages(connection))
+            _collect(problems, _unreadable_facts(connection))
             if decode is not None:
                 _collect(problems, _undecodable(connection, decode))
+    except apsw.Error as e:
+        problems.append(f"the database cannot be read: {e}")
     finally:
         if own:
             connection.execute("ROLLBACK")
@@ -143,9 +150,33 @@ def _collect(problems: list[str], found: Iterator[str]) -> None:
         problems.append(problem)
 
 
+def _answers(connection: Any, sentence: str, question: str) -> Iterator[str]:
+    for row in connection.execute(question):
+        yield sentence.format(*row)
+
+
+def _pages(connection: Any) -> Iterator[str]:
+    for row in connection.execute("PRAGMA integrity_check"):
+        if row[0] != "ok":
+            yield row[0]
+
+
+def _unreadable_facts(connection: Any) -> Iterator[str]:
+    for body, facts, prefix_size in connection.execute(
+        "SELECT id, CAST(facts AS BLOB), prefix_size FROM body"
+    ):
+        try:
+            prefix = unpack(facts).prefix
+        except Exception as e:  # noqa: BLE001 - a boundary: whatever damaged facts provoke is the finding
+            yield f"the facts of body {body} cannot be unpacked: {e}"
+            continue
+        if len(prefix) != prefix_size:
+            yield f"body {body} says that its prefix has {prefix_size} octets, it has {len(prefix)}"
+
+
 def _undecodable(connection: Any, decode: Callable[[int, bytes], bytes]) -> Iterator[str]:
     for identifier, codec, data, size in connection.execute(
-        "SELECT c.id, c.codec, c.data, b.size FROM chunk c JOIN body b ON b.id = c.id >> 16"
+        "SELECT c.id, c.codec, CAST(c.data AS BLOB), b.size FROM chunk c JOIN body b ON b.id = c.id >> 16"
     ):
         body, number = identifier >> 16, identifier & 65535
         want = min(CHUNK_OCTETS, size - number * CHUNK_OCTETS)

@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
+import apsw
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
+from moxtwisted.errors import MailError
 from moxtwisted.message.headers import select_fields
 from moxtwisted.message.mime import Scanner
 from moxtwisted.message.products import Rendered, render
@@ -21,14 +23,23 @@ from moxtwisted.store.bodies import decode
 from moxtwisted.store.consistency import check
 from moxtwisted.store.facts import Facts, pack, prefix_of
 from moxtwisted.store.ledger import Ledger
+from moxtwisted.store.store import Store
 
-__all__ = ["Progress", "recount", "reparse", "retire", "verify"]
+__all__ = ["Progress", "recount", "reparse", "retire", "verify", "verify_named"]
 
 Progress = Callable[[int, int, str], None]
 
 #: Messages that are written in one transaction.
 _BATCH: Final = 50
 _READ_OCTETS: Final = 262_144
+
+
+async def verify_named(store: Store, name: str) -> list[str]:
+    """All problems of one account, also that it cannot be opened or read at all."""
+    try:
+        return await verify(store.account(name))
+    except (MailError, apsw.Error) as e:
+        return [f"cannot be read: {getattr(e, 'detail', '') or e}"]
 
 
 async def verify(account: Account) -> list[str]:

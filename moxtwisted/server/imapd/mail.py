@@ -203,7 +203,8 @@ class AccountSession:
         try:
             target = _existing(self._account, mailbox).id
             for message in messages:
-                staged.append(message.sink.finish())
+                # One by one: what was made before an error has to be closed.
+                staged.append(message.sink.finish())  # noqa: PERF401
             added = await self._account.add(
                 [
                     Addition(target, NewMessage(octets, b"", _date(message.internaldate, now), message.flags))

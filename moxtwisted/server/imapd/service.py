@@ -136,6 +136,22 @@ class IMAPService(IMAPServerFactory):
         authenticator: IAuthenticator = ConnectionAuthenticator(self._mail, transport, ip)
         return authenticator
 
+    def end_sessions(self, account: str) -> None:
+        """Say BYE to all who are logged in to an account: it is gone, or its password changed."""
+        for connection in list(self.connections):
+            session = connection.server.connection.session if connection.server is not None else None
+            if session is not None and session.account == account:
+                connection.shutdown()
+
+    def review(self) -> None:
+        """A new directory is in force: end the sessions of accounts that are gone or were switched off."""
+        accounts = self._mail.directory.current.accounts
+        for connection in list(self.connections):
+            session = connection.server.connection.session if connection.server is not None else None
+            entry = accounts.get(session.account) if session is not None else None
+            if session is not None and (entry is None or entry.disabled):
+                connection.shutdown()
+
     def connection_lost(self, connection: IMAPServerProtocol) -> None:
         """See ``IMAPServerFactory``."""
         super().connection_lost(connection)
