@@ -313,8 +313,14 @@ _SWEEP_BODIES: Final = 50
 def sweep(ledger: Ledger, bodies: list[int]) -> bool:
     """Delete some of these bodies, which no message names and nobody reads; takes what is done off the list.
 
-    :returns: whether some are left.
+    :returns: whether there is more to do.
     """
+    return _delete_bodies(ledger, bodies) or _shrink(ledger)
+
+
+def _delete_bodies(ledger: Ledger, bodies: list[int]) -> bool:
+    if not bodies:
+        return False
     ledger.flush()
     newest = ledger.connection.execute("SELECT coalesce(max(id), 0) FROM body").get
     if max(bodies, default=0) >= newest:
@@ -333,6 +339,22 @@ def sweep(ledger: Ledger, bodies: list[int]) -> bool:
         ledger.connection.execute("DELETE FROM body WHERE id = ? AND refs = 0", (body,))
         bodies.pop()
     return bool(bodies)
+
+
+#: Room that deleted messages leave is used again; it is given back to the file system when there are so many pages of
+#: it and it is more than this share of the file. And so many pages go in one transaction.
+_SPARE_PAGES: Final = 512
+_SPARE_SHARE: Final = 0.2
+_VACUUM_PAGES: Final = 128
+
+
+def _shrink(ledger: Ledger) -> bool:
+    """Make the file a little shorter when much of it is empty; whether there is more to do."""
+    free, pages = ledger.connection.pragma("freelist_count"), ledger.connection.pragma("page_count")
+    if free < _SPARE_PAGES or free < pages * _SPARE_SHARE:
+        return False
+    ledger.connection.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
+    return True
 
 
 def unused_bodies(connection: Any) -> Iterator[int]:

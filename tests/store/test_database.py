@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -243,3 +244,15 @@ class StoreFilesTests(StoreTestCase):
         self.assertEqual(self.account.reader.execute("SELECT count(*) FROM body").get, 0)
         self.assertEqual(self.account.reader.execute("SELECT count(*) FROM chunk").get, 0)
         self.assertGreater(self.successResultOf(self.add(b"\r\n"))[0].body, 1)
+
+    def test_room_is_given_back(self) -> None:
+        """When much was removed, the file gets shorter by itself."""
+        path = self.directory / "accounts" / "bob.db"
+        for number in range(30):
+            octets = random.Random(number).randbytes(700_000).replace(b"\r", b"x").replace(b"\n", b"y")
+            self.successResultOf(self.add(b"Subject: x\r\n\r\n" + octets))
+        self.reopen()
+        before = path.stat().st_size
+        self.successResultOf(self.account.expunge(self.inbox, list(range(3, 31)), only_deleted=False))
+        self.reopen()
+        self.assertLess(path.stat().st_size, before * 3 // 4)
