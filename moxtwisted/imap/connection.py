@@ -26,6 +26,7 @@ from moxtwisted.imap.settings import ServerSettings
 from moxtwisted.imap.states import State
 from moxtwisted.imap.view import SessionView
 from moxtwisted.imap.wire.sequence import SequenceSet
+from moxtwisted.message.flags import DELETED
 
 __all__ = [
     "Answer",
@@ -132,6 +133,7 @@ class Connection:
     :ivar decoys: `Decoys <moxtwisted.sasl.decoys.Decoys>` for SASL exchanges with unknown users.
     :ivar exchange: the tag and exchange of an AUTHENTICATE that is under way.
     :ivar appending: the messages of an APPEND that come in.
+    :ivar logged_out: whether the client said LOGOUT.
     :ivar starting_tls: whether the handshake follows the response that is being sent.
     :ivar pause: waits some seconds, for what shall take its time.
     """
@@ -155,6 +157,7 @@ class Connection:
     exchange: tuple[bytes, Any] | None = None
     appending: Any = None
     starting_tls: bool = False
+    logged_out: bool = False
     pause: Callable[[float], Awaitable[None]] | None = None
     _capabilities: tuple[str, ...] | None = None
     _offered: frozenset[str] = frozenset()
@@ -305,6 +308,14 @@ class Connection:
         for start, stop in ranges:
             found += known[start:stop]
         return found
+
+    def deleted(self, uids: Sequence[int]) -> list[int]:
+        r"""Those of C{uids} (ascending) that have \Deleted."""
+        view, live = self.box.view, self.box.view.live
+        known = live.uids
+        positions = range(len(known)) if uids is known else view.live_positions(uids)
+        flags = live.flags
+        return [known[at] for at in positions if flags[at].system & DELETED]
 
     def sync(self, *, allow_expunge: bool) -> None:
         """Tell the client what changed in the selected mailbox."""

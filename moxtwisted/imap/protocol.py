@@ -154,6 +154,7 @@ class IMAPServerProtocol(Protocol):
         self._blocked = False  # the client does not read
         self._reading = True
         self._ended = False
+        self._quit = False  # it was the client who ended it
         self._changes = False  # an idling client is to be told something
         self._due = 0.0
         self._timer: Any = None
@@ -303,6 +304,7 @@ class IMAPServerProtocol(Protocol):
             case StartTLS():
                 self._start_tls()
             case Close():
+                self._quit = self.machine.logged_out
                 self._end()
 
     def _ran(self, work: Work | None) -> None:
@@ -419,8 +421,17 @@ class IMAPServerProtocol(Protocol):
         self._ended = True
         self._pieces = None
         self._expect(self.factory.settings.timeouts.write)
-        self._transport.unregisterProducer()
-        self._transport.loseConnection()
+        transport = self._transport
+        transport.unregisterProducer()
+        if not self._reading:
+            self._reading = True
+            transport.resumeProducing()
+        if self._quit or getattr(transport, "TLS", False) or not hasattr(transport, "loseWriteConnection"):
+            transport.loseConnection()
+            return
+        # Octets that we did not read would make the kernel send a reset, which can overtake our last words.
+        transport.loseWriteConnection()
+        self._expect(self.factory.settings.timeouts.linger)
 
     def _abort(self) -> None:
         if self._transport is None:

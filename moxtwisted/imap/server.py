@@ -172,6 +172,11 @@ class Server:
         return self.connection.state
 
     @property
+    def logged_out(self) -> bool:
+        """Whether the client ended it, with LOGOUT."""
+        return self.connection.logged_out
+
+    @property
     def mid_command(self) -> bool:
         """Whether a command or a message has begun to come in and is not complete."""
         return self.connection.appending is not None or self._reader.buffered_octets > 0

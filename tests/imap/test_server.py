@@ -277,7 +277,8 @@ class MailboxTests(SynchronousTestCase):
             driver.command("STORE 1 +FLAGS (\\Seen)")[-1], b"a3 NO [NONEXISTENT] no such mailbox"
         )
         self.assertEqual(driver.command("NOOP")[:-1], [b"* 3 EXPUNGE", b"* 2 EXPUNGE", b"* 1 EXPUNGE"])
-        self.assertEqual(driver.command("CLOSE")[-1], b"a5 NO [NONEXISTENT] no such mailbox")
+        self.assertEqual(driver.command("COPY 1:* INBOX")[-1][:7], b"a5 BAD ")
+        self.assertEqual(driver.command("CLOSE")[-1], b"a6 OK CLOSE completed")
 
     def test_removed_by_the_session(self) -> None:
         """A client that deletes the mailbox it has open has none open afterwards."""

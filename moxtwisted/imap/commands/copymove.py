@@ -73,15 +73,17 @@ async def expunge(connection: Connection, command: Expunge) -> Answer:
     r"""EXPUNGE: all messages with \Deleted that the client knows."""
     box = connection.writable()
     # Messages that came meanwhile were never shown to the client, so they are not in the set.
-    await box.mailbox.expunge(box.view.uids)
-    connection.sync(allow_expunge=True)
+    uids = connection.deleted(box.view.uids)
+    if uids:
+        await box.mailbox.expunge(uids)
+        connection.sync(allow_expunge=True)
     return _with_modseq(connection, b"EXPUNGE completed")
 
 
 async def uid_expunge(connection: Connection, command: UIDExpunge) -> Answer:
     r"""UID EXPUNGE: those of the set with \Deleted."""
     box = connection.writable()
-    uids = connection.uids(connection.ranges(command.numbers, uid=True))
+    uids = connection.deleted(connection.uids(connection.ranges(command.numbers, uid=True)))
     if uids:
         await box.mailbox.expunge(uids)
         connection.sync(allow_expunge=True)

@@ -9,6 +9,7 @@ r"""SEARCH and UID SEARCH, with their results as SEARCH or ESEARCH, kept as ``$`
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 
 from moxtwisted.imap.commands.matching import Matching, has_text, wants_modseq
@@ -79,7 +80,7 @@ def _answer(connection: Connection, command: Search, matching: Matching, found: 
     if wants_modseq(command.key) and found:
         highest = _highest(matching.modseqs, found, returns)
     if returns is not None and SearchReturn.SAVE in returns:
-        connection.saved = _saved([uids[i] for i in found], returns)
+        connection.saved = _saved(array("I", [uids[i] for i in found]), returns)
     if returns is None and not connection.rev2:
         connection.out.append(_search(numbers, highest))
     elif returns != frozenset({SearchReturn.SAVE}):

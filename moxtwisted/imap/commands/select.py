@@ -192,8 +192,9 @@ def check(connection: Connection, command: Check) -> Answer:
 async def close(connection: Connection, command: Close) -> Answer:
     r"""CLOSE: removes messages with \Deleted silently, unless the mailbox is read-only, and leaves it."""
     box = connection.box
-    if not box.read_only:
-        await box.mailbox.expunge(box.view.uids)
+    uids = [] if box.read_only else connection.deleted(box.view.uids)
+    if uids:
+        await box.mailbox.expunge(uids)
     highest = box.view.live.highestmodseq
     connection.leave()
     if connection.qresync and not box.read_only:

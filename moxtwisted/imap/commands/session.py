@@ -34,6 +34,7 @@ def logout(connection: Connection, command: Logout) -> Answer:
     """LOGOUT."""
     connection.leave()
     connection.out.append(b"* BYE logging out\r\n")
+    connection.logged_out = True
     connection.state = State.LOGOUT
     return None
 
