@@ -103,7 +103,7 @@ class _Reader:
     def chunks(self) -> Iterator[bytes]:
         """The octets up to the next From line. The empty line before it is not part of the message."""
         held = b""  # a line end that belongs to the message only if it is not the empty line at its end
-        line_ended = False
+        line_ended = True  # the From line did
         while True:
             block, separator = self._block()
             if block:

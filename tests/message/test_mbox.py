@@ -70,6 +70,11 @@ class MboxTests(SynchronousTestCase):
         trickled = [b"".join(entry.chunks) for entry in read_mbox(Trickle(octets, piece))]
         self.assertEqual(trickled, messages)
 
+    def test_empty_messages(self) -> None:
+        """A message without octets is read back as one, at the end of the file too."""
+        for messages in ([b""], [b"", b""], [b"a\r\n", b""]):
+            self.assertEqual(read(write(messages)), messages)
+
     @settings(max_examples=50, deadline=None)
     @given(st.lists(CONTENTS, max_size=4))
     def test_mboxo(self, messages: list[bytes]) -> None:
