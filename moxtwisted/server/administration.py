@@ -151,7 +151,9 @@ class Administration(ConfigurationOperations):
     async def _import(
         self, work: Any, account: str, mailbox: str, path: str, progress: Progress
     ) -> dict[str, int]:
-        done = await work(self._on.store, self._existing(account), mailbox, Path(path), progress)
+        done = await work(
+            self._on.store, self._existing(account), mailbox, Path(path), self._on.reactor, progress
+        )
         for name in done.skipped:
             _log.warn("import into {account}: skipped {file}", account=account, file=name)
         return {"messages": done.messages, "skipped": len(done.skipped)}

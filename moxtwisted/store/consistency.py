@@ -182,7 +182,7 @@ def _undecodable(connection: Any, decode: Callable[[int, bytes], bytes]) -> Iter
         want = min(CHUNK_OCTETS, size - number * CHUNK_OCTETS)
         try:
             got = len(decode(codec, data))
-        except Exception as e:  # a boundary: whatever a damaged chunk provokes is the finding
+        except Exception as e:  # noqa: BLE001 - a boundary: whatever a damaged chunk provokes is the finding
             yield f"chunk {number} of body {body} cannot be decoded: {e}"
             continue
         if got != want:

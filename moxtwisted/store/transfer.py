@@ -15,8 +15,11 @@ Flags: Maildir has them in the file names (and ``dovecot-keywords`` for keywords
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
+import stat
+import time
 import urllib.parse
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -26,7 +29,7 @@ from attrs import define, field, frozen
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
-from moxtwisted.errors import LimitError, MailError, MailboxMissingError
+from moxtwisted.errors import LimitError, MailboxMissingError, MailError
 from moxtwisted.message.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN, MessageFlags
 from moxtwisted.message.mbox import MboxWriter, read_mbox
 from moxtwisted.store.accounts import Account
@@ -41,10 +44,17 @@ _BATCH_OCTETS: Final = 16 * 1024 * 1024
 #: A larger file in a Maildir is no message.
 _MESSAGE_OCTETS: Final = 1024 * 1024 * 1024
 _READ_OCTETS: Final = 262_144
+#: How long an import works before the reactor gets its turn, seconds.
+_TURN_SECONDS: Final = 0.005
 
 _MAILDIR_FLAGS: Final = {"S": SEEN, "R": ANSWERED, "F": FLAGGED, "T": DELETED, "D": DRAFT}
 _STATUS_FLAGS: Final = {"R": SEEN, "A": ANSWERED, "F": FLAGGED, "D": DELETED, "T": DRAFT}
-_MBOX_FLAGS: Final = re.compile(rb"(?:(?:Status|X-Status|X-Keywords):[^\r\n]{0,1000}\r?\n)+", re.IGNORECASE)
+# Each once and in this order, as we write them: a field of the same name behind them is the message's own.
+_MBOX_FLAGS: Final = re.compile(
+    rb"(?:Status:[^\r\n]{0,1000}\r?\n)?(?:X-Status:[^\r\n]{0,1000}\r?\n)?(?:X-Keywords:[^\r\n]{0,4000}\r?\n)?",
+    re.IGNORECASE,
+)
+_MBOX_FLAGS_OCTETS: Final = 8192
 _KEYWORD: Final = re.compile(r"[!#$&'+,./0-9:;<=>?@A-Z^_`a-z|}~-]{1,100}\Z")
 
 
@@ -66,11 +76,13 @@ class _Importer:
     store: IStore
     account: Account
     mailbox: int
+    clock: IReactorTime
     messages: int = 0
     _pending: list[Addition] = field(factory=list)
     _pending_octets: int = 0
+    _turn_ends: float = 0.0
 
-    def stage(self, chunks: Iterable[bytes]) -> IStagedMessage:
+    async def stage(self, chunks: Iterable[bytes]) -> IStagedMessage:
         """Take the octets of one message; it becomes CRLF."""
         staging = self.store.stage()
         try:
@@ -80,12 +92,19 @@ class _Importer:
                 piece = (b"\r" if last == b"\r" else b"") + chunk
                 last = piece[-1:]
                 staging.write(_crlf(piece[:-1] if last == b"\r" else piece))
+                await self._breathe()
             if last == b"\r":
                 staging.write(last)
         except BaseException:
             staging.abort()
             raise
         return staging.finish()
+
+    async def _breathe(self) -> None:
+        """Give the reactor its turn every few milliseconds."""
+        if time.perf_counter() > self._turn_ends:
+            await deferLater(self.clock, 0)
+            self._turn_ends = time.perf_counter() + _TURN_SECONDS
 
     async def add(self, staged: IStagedMessage, internaldate: int, flags: MessageFlags) -> None:
         """Have it added, with its neighbours."""
@@ -128,7 +147,7 @@ async def _target(account: Account, name: str) -> int:
 
 
 async def import_mbox(
-    store: IStore, account: Account, mailbox: str, path: Path, progress: Progress
+    store: IStore, account: Account, mailbox: str, path: Path, clock: IReactorTime, progress: Progress
 ) -> Transferred:
     """Read an mbox file (mboxrd or mboxo quoting) into a mailbox, which is made when it is missing.
 
@@ -139,11 +158,11 @@ async def import_mbox(
         if file.read(5) not in (b"From ", b""):
             raise MailError(f"{path}: not an mbox file: it does not begin with a From line")
         file.seek(0)
-        importer = _Importer(store, account, await _target(account, mailbox))
+        importer = _Importer(store, account, await _target(account, mailbox), clock)
         try:
             for entry in read_mbox(file):
                 flags, chunks = _flags_of_mbox(entry.chunks)
-                staged = importer.stage(chunks)
+                staged = await importer.stage(chunks)
                 date = entry.seconds
                 if date is None:
                     date = staged.rendered.date
@@ -158,6 +177,8 @@ async def import_mbox(
 
 def _opened(path: Path) -> IO[bytes]:
     try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise MailError(f"{path}: cannot be read: not a file")
         return path.open("rb")
     except OSError as e:
         raise MailError(f"{path}: cannot be read: {e.strerror}") from e
@@ -165,9 +186,11 @@ def _opened(path: Path) -> IO[bytes]:
 
 def _flags_of_mbox(chunks: Iterator[bytes]) -> tuple[MessageFlags, Iterator[bytes]]:
     """The flags at the top of a message, and the message without them."""
-    first = next(chunks, b"")
+    first = b""
+    while len(first) < _MBOX_FLAGS_OCTETS and (chunk := next(chunks, None)) is not None:
+        first += chunk
     top = _MBOX_FLAGS.match(first)
-    if top is None:
+    if top is None or not top[0]:
         return MessageFlags.of(0), _chained(first, chunks)
     system, keywords = 0, []
     for line in top[0].decode("ascii", "replace").splitlines():
@@ -185,25 +208,28 @@ def _chained(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
 
 
 async def import_maildir(
-    store: IStore, account: Account, mailbox: str, path: Path, progress: Progress
+    store: IStore, account: Account, mailbox: str, path: Path, clock: IReactorTime, progress: Progress
 ) -> Transferred:
     """Read the ``cur`` and ``new`` of a Maildir into a mailbox, oldest first; dates are those of the files.
 
     :raises MailError: when it is no Maildir, or the account has no room; what was read before stays.
     """
-    if not (path / "cur").is_dir() or not (path / "new").is_dir():
-        raise MailError(f"{path}: not a Maildir: it has no directories cur and new")
-    keywords = _maildir_keywords(path)
-    files = sorted(_maildir_files(path))
-    importer = _Importer(store, account, await _target(account, mailbox))
+    try:
+        if not (path / "cur").is_dir() or not (path / "new").is_dir():
+            raise MailError(f"{path}: not a Maildir: it has no directories cur and new")
+        keywords = _maildir_keywords(path)
+        files = sorted(_maildir_files(path))
+    except OSError as e:
+        raise MailError(f"{path}: cannot be read: {e.strerror}") from e
+    importer = _Importer(store, account, await _target(account, mailbox), clock)
     skipped: list[str] = []
     try:
         for done, (date, name) in enumerate(files):
             file = path / name
             try:
-                staged = importer.stage(_octets_of(file))
+                staged = await importer.stage(_octets_of(file))
             except (OSError, LimitError):
-                skipped.append(name)
+                skipped.append(name.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
                 continue
             await importer.add(staged, date, _maildir_flags(name, keywords))
             progress(done + 1, len(files), "messages")
@@ -265,12 +291,30 @@ def _selected(account: Account, mailbox: str) -> list[Mailbox]:
     return [found]
 
 
+#: Octets of a directory's name that every file system takes, less what is put behind it.
+_MAX_LEVEL_OCTETS: Final = 200
+#: Names that a Maildir has for itself.
+_TAKEN: Final = frozenset(("cur", "new", "tmp", "dovecot-keywords"))
+
+
 def _file_name(mailbox: str) -> str:
-    """A mailbox's name as a path below the target: levels become directories, nothing leads out of it."""
-    return "/".join(
-        "%2E" + quoted[1:] if quoted.startswith(".") else quoted
-        for quoted in (urllib.parse.quote(level, safe=" @+=,!&()[]'~") for level in mailbox.split("/"))
-    )
+    """A mailbox's name as a path below the target: levels become directories, nothing leads out of it, and no mailbox is in
+    the way of another."""
+    levels = [_level(level) for level in mailbox.split("/")]
+    # "a.mbox" is the file of mailbox "a", and so cannot be the directory of "a.mbox/b".
+    above = [level[:-5] + "%2Embox" if level.endswith(".mbox") else level for level in levels[:-1]]
+    return "/".join([*above, levels[-1]])
+
+
+def _level(level: str) -> str:
+    quoted = "".join(c if c.isalnum() else urllib.parse.quote(c, safe=" @+=,!&()[]'~.-_") for c in level)
+    if quoted.startswith(".") or quoted in _TAKEN:
+        quoted = f"%{ord(quoted[0]):02X}{quoted[1:]}"
+    octets = quoted.encode()
+    if len(octets) <= _MAX_LEVEL_OCTETS:
+        return quoted
+    digest = hashlib.sha256(octets).hexdigest()[:16]
+    return octets[: _MAX_LEVEL_OCTETS - 17].decode("utf-8", "ignore") + "~" + digest
 
 
 _Write = Callable[[int, int, MessageFlags, Iterator[bytes]], None]
@@ -318,11 +362,16 @@ async def export_mbox(
             def write(
                 uid: int, date: int, flags: MessageFlags, octets: Iterator[bytes], writer: MboxWriter = writer
             ) -> None:
-                writer.add(_chained(_mbox_fields(flags), octets), sender="MAILER-DAEMON", seconds=date)
+                first = next(octets, b"")
+                top = _mbox_fields(flags, first) + first
+                writer.add(_chained(top, octets), sender="MAILER-DAEMON", seconds=date)
 
-            await _each_message(account, one, clock, write, count)
-            file.flush()
-            os.fsync(file.fileno())
+            try:
+                await _each_message(account, one, clock, write, count)
+                file.flush()
+                os.fsync(file.fileno())
+            except OSError as e:
+                raise MailError(f"{file.name}: cannot be written: {e.strerror}") from e
     return Transferred(done)
 
 
@@ -336,13 +385,15 @@ def _created(path: Path) -> IO[bytes]:
         raise MailError(f"{path}: cannot be written: {e.strerror}") from e
 
 
-def _mbox_fields(flags: MessageFlags) -> bytes:
+def _mbox_fields(flags: MessageFlags, message: bytes) -> bytes:
+    """The fields for a message, so that those of its own behind them are not taken for ours."""
+    own = message[:11].lower()
     status = "R" if flags.system & SEEN else ""
     more = "".join(letter for letter, bit in _STATUS_FLAGS.items() if letter != "R" and flags.system & bit)
     fields = f"Status: {status}O\r\n"
-    if more:
+    if more or own.startswith((b"x-status:", b"x-keywords:")):
         fields += f"X-Status: {more}\r\n"
-    if flags.keywords:
+    if flags.keywords or own.startswith(b"x-keywords:"):
         fields += f"X-Keywords: {' '.join(flags.keywords)}\r\n"
     return fields.encode("ascii", "replace")
 
@@ -388,7 +439,8 @@ class _Maildir:
         return cls(path)
 
     def write(self, uid: int, date: int, flags: MessageFlags, octets: Iterator[bytes]) -> None:
-        name = f"{date}.{uid}.moxmail:2,{self._letters(flags)}"
+        # The UID in ten digits: by their names the messages of one second stay in order.
+        name = f"{date}.{uid:010}.moxmail:2,{self._letters(flags)}"
         file = self.path / "cur" / name
         try:
             with file.open("xb") as out:
@@ -415,4 +467,7 @@ class _Maildir:
     def finish(self) -> None:
         if self.keywords:
             lines = "".join(f"{n} {keyword}\n" for n, keyword in enumerate(self.keywords))
-            (self.path / "dovecot-keywords").write_text(lines, "utf-8")
+            try:
+                (self.path / "dovecot-keywords").write_text(lines, "utf-8")
+            except OSError as e:
+                raise MailError(f"{self.path}: cannot be written: {e.strerror}") from e
