@@ -63,6 +63,13 @@ class SessionView:
             self._told = {}
         self._told.update([(uid, (flags, modseq)) for uid, flags, modseq in told])
 
+    def untold(self) -> set[int] | None:
+        """UIDs whose flags changed since the last ``sync``; None: no telling which."""
+        if self.live.version == self._version:
+            return set()
+        changes = self.live.changes_since(self._version)
+        return None if changes is None else set(changes[1])
+
     def position(self, uid: int) -> int | None:
         """Where ``uid`` stands in ``uids``, from 0, or None."""
         at = bisect_left(self.uids, uid)

@@ -17,6 +17,7 @@ from moxtwisted.message.flags import MessageFlags
 SEEDS = int(os.environ.get("MOXTWISTED_CONVERGENCE_SEEDS", "60"))
 STEPS = 80
 
+SILENT = re.compile(r"(UID )?STORE (\S+) \+FLAGS\.SILENT \((\S+)\)")
 _FLAGS = re.compile(rb"FLAGS \(([^)]*)\)")
 _UID = re.compile(rb"\bUID (\d+)")
 _MODSEQ = re.compile(rb"MODSEQ \((\d+)\)")
@@ -139,8 +140,9 @@ class Client:
             return self.idle(dice)
         tagged = self.say(line)
         assert b" BAD " not in tagged, (line, tagged)
-        silent = re.fullmatch(r"(UID )?STORE (\S+) \+FLAGS\.SILENT \((\S+)\)", line)
+        silent = SILENT.fullmatch(line)
         if silent and b" OK " in tagged:
+            # Here nothing happens between the two, so it is the same as changing its copy before.
             self.silently(silent)
         return None
 

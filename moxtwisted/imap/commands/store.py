@@ -58,10 +58,7 @@ async def store(connection: Connection, command: Store) -> Answer:
     uids = connection.uids(ranges)
     if not uids:
         return None
-    if command.silent:
-        # The client will add this change to what it believes: that must be what is so until now.
-        connection.sync(allow_expunge=False)
-    before = _believed(box, uids)
+    before = _believed(box, uids) if command.silent else {}
     mode = _MODES[command.mode]
     done = await box.mailbox.store(uids, mode, flags, command.unchanged_since)
     positions = box.view.live_positions(uids)
@@ -83,10 +80,19 @@ async def store(connection: Connection, command: Store) -> Answer:
 
 
 def _believed(box: Selected, uids: Sequence[int]) -> dict[int, MessageFlags]:
-    """The flags of these messages now."""
+    """The flags of those of these messages that the client knows the flags of.
+
+    It will add its change to what it believes. Where that is out of date it is told the outcome instead.
+    """
+    untold = box.view.untold()
+    if untold is None:
+        return {}
     live = box.view.live
     live_uids, flags = live.uids, live.flags
-    return {live_uids[at]: flags[at] for at in box.view.live_positions(uids)}
+    known = {live_uids[at]: flags[at] for at in box.view.live_positions(uids)}
+    for uid in untold:
+        known.pop(uid, None)
+    return known
 
 
 def _answer(connection: Connection, command: Store, positions: Sequence[int], done: Stored) -> None:
