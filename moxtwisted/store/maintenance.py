@@ -161,13 +161,19 @@ async def retire(account: Account, older_than_seconds: float, now: int) -> int:
 
 def _retire(ledger: Ledger, before: int, now: int) -> int:
     connection = ledger.connection
-    connection.execute("INSERT OR REPLACE INTO modseq_note (at, modseq) VALUES (?, ?)", (now, ledger.modseq))
+    # No note when the clock went back: it would date changes of today to then.
+    connection.execute(
+        "INSERT INTO modseq_note (at, modseq) SELECT ?1, ?2 WHERE NOT EXISTS (SELECT 1 FROM modseq_note WHERE at >= ?1)",
+        (now, ledger.modseq),
+    )
     modseq = connection.execute("SELECT max(modseq) FROM modseq_note WHERE at <= ?", (before,)).get
     if modseq is None:
         return 0
     connection.execute("DELETE FROM expunged WHERE modseq <= ?", (modseq,))
     gone = int(connection.changes())
-    connection.execute("DELETE FROM modseq_note WHERE modseq < ?", (modseq,))
+    connection.execute(
+        "DELETE FROM modseq_note WHERE at < (SELECT max(at) FROM modseq_note WHERE at <= ?)", (before,)
+    )
     ledger.set_setting("retired_modseq", _greatest(connection, modseq))
     return gone
 
