@@ -14,7 +14,7 @@ from moxtwisted.store.interfaces import IStore
 __all__ = ["PASSWORD", "DirectoryCredentials"]
 
 #: The name of the secret, in the account's database, that `PasswordVerifiers.to_bytes` is kept under.
-PASSWORD: Final = "password"
+PASSWORD: Final = "password"  # noqa: S105  a name, no password
 
 
 @implementer(ICredentialSource)

@@ -98,8 +98,7 @@ class LocalDelivery:
         except MailError as e:
             _log.warn("delivery to {account} failed: {error}", account=name, error=e.detail or e.public_text)
             return e
-        except Exception:
-            # A boundary: one account's trouble must not take the others' answer away.
+        except Exception:  # noqa: BLE001  a boundary: one account's trouble must not take the others' answer away
             _log.failure("delivery to {account} failed", account=name)
             return StoreUnavailableError(f"delivery to {name} failed")
         return None

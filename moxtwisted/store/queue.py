@@ -12,11 +12,12 @@ Nothing takes messages out yet: delivery comes with the outbound service, which 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from attrs import define, frozen
+from twisted.internet.defer import Deferred
 
 from moxtwisted.errors import LimitError
 from moxtwisted.store.bodies import encode
@@ -136,7 +137,7 @@ class Queue:
 
     def submit(
         self, outgoing: Outgoing, everyone: Sequence[str], limits: SendingLimits, now: int
-    ) -> Awaitable[int]:
+    ) -> Deferred[int]:
         """Keep a message for its recipients elsewhere, and note that the account sent it.
 
         :param everyone: all recipients, those here too: they count against the limits.
@@ -147,7 +148,7 @@ class Queue:
         addresses = sorted({address.lower() for address in everyone})
         return self._lane.submit(lambda: self._submit(outgoing, addresses, limits, now))
 
-    def withdraw(self, submission: int) -> Awaitable[None]:
+    def withdraw(self, submission: int) -> Deferred[None]:
         """Remove a message that was not acknowledged after all. The account's counts stay."""
         return self._lane.submit(lambda: self._withdraw(submission))
 
@@ -161,7 +162,7 @@ class Queue:
         )
         return [QueueEntry(*row) for row in rows]
 
-    def close(self) -> Awaitable[None]:
+    def close(self) -> Deferred[None]:
         """After what was handed in."""
         closed = self._lane.close(self._database.close)
         self._pool.release(self._lane)

@@ -28,15 +28,24 @@ class Threadable(Protocol):
     """What counts of a message; ``message.products.Rendered`` has it. Ids are without angle brackets."""
 
     @property
-    def message_id(self) -> str: ...
+    def message_id(self) -> str:
+        """Empty when there is none."""
+
     @property
-    def in_reply_to(self) -> str: ...
+    def in_reply_to(self) -> str:
+        """The first identifier there; empty when there is none."""
+
     @property
-    def references(self) -> tuple[str, ...]: ...
+    def references(self) -> tuple[str, ...]:
+        """Oldest first."""
+
     @property
-    def base_subject(self) -> str: ...
+    def base_subject(self) -> str:
+        """Case folded."""
+
     @property
-    def is_reply(self) -> bool: ...
+    def is_reply(self) -> bool:
+        """Whether the subject says so."""
 
 
 def assign(connection: Any, body: int, message: Threadable, at_seconds: int) -> int:

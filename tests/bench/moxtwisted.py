@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from drivers.base import DOMAIN, PASSWORD, Server as Base  # type: ignore[import-not-found]
+from drivers.base import DOMAIN, PASSWORD  # type: ignore[import-not-found]
+from drivers.base import Server as Base
 
 PYTHON = os.environ.get("MOXTWISTED_PYTHON", str(Path(__file__).parents[2] / ".venv" / "bin" / "python"))
 

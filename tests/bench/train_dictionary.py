@@ -243,7 +243,7 @@ class Maker:
 def main() -> None:
     """Train and write."""
     maker = Maker(1)
-    samples = [maker.message().encode() for _ in range(SAMPLES)]
+    samples: list[bytes | bytearray | memoryview] = [maker.message().encode() for _ in range(SAMPLES)]
     dictionary = zstandard.train_dictionary(
         DICTIONARY_OCTETS, samples, dict_id=DICTIONARY_NUMBER, level=3, threads=1
     )
