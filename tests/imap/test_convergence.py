@@ -3,12 +3,13 @@
 import os
 import random
 import re
+from collections.abc import Callable
 from typing import Any
 
 from attrs import define, field
 from twisted.trial.unittest import SynchronousTestCase
 
-from moxtwisted.imap.memory import MemoryMail, MemoryMailbox
+from moxtwisted.imap.memory import MemoryMail
 from moxtwisted.imap.states import State
 from moxtwisted.imap.testing import Driver, split_responses
 from moxtwisted.imap.wire.sequence import SequenceSet
@@ -21,6 +22,20 @@ SILENT = re.compile(r"(UID )?STORE (\S+) \+FLAGS\.SILENT \((\S+)\)")
 _FLAGS = re.compile(rb"FLAGS \(([^)]*)\)")
 _UID = re.compile(rb"\bUID (\d+)")
 _MODSEQ = re.compile(rb"MODSEQ \((\d+)\)")
+
+
+@define
+class Place:
+    """Where the mail is.
+
+    @ivar connect: makes a client of it.
+    @ivar deliver: puts a message into INBOX.
+    @ivar box: INBOX as it is, with C{uids} and C{flags}.
+    """
+
+    connect: Callable[[], Driver]
+    deliver: Callable[[bytes], object]
+    box: Any
 
 
 @define
@@ -181,17 +196,21 @@ class Client:
                 self.take(answer)
 
 
-class ConvergenceTests(SynchronousTestCase):
+class Convergence(SynchronousTestCase):
+    """For any backend: C{place} says which."""
+
+    def place(self, dice: random.Random) -> Place:
+        """A new place for mail, with an INBOX that is empty and a mailbox "Other"."""
+        raise NotImplementedError
+
     def one(self, seed: int) -> None:
         dice = random.Random(seed)
-        mail = MemoryMail()
-        mail.make("Other")
-        box = mail.find("INBOX")
-        box.log_limit = dice.choice((0, 2, 1000))
+        mail = self.place(dice)
+        box = mail.box
         for n in range(dice.randint(0, 8)):
-            mail.add("INBOX", b"Subject: %d\r\n\r\nbody\r\n" % n)
+            mail.deliver(b"Subject: %d\r\n\r\nbody\r\n" % n)
         kinds = ("plain", "plain", "CONDSTORE", "QRESYNC", "IMAP4rev2")
-        clients = [Client(Driver.of(mail), dice.choice(kinds)) for _ in range(dice.randint(2, 4))]
+        clients = [Client(mail.connect(), dice.choice(kinds)) for _ in range(dice.randint(2, 4))]
         for client in clients:
             client.start()
         for _ in range(STEPS):
@@ -199,7 +218,7 @@ class ConvergenceTests(SynchronousTestCase):
             client.wake(dice)
             client.random_step(dice)
             if dice.random() < 0.05:
-                mail.add("INBOX", b"Subject: delivered\r\n\r\n")
+                mail.deliver(b"Subject: delivered\r\n\r\n")
             for other in clients:
                 if dice.random() < 0.5:
                     other.flush()
@@ -211,7 +230,7 @@ class ConvergenceTests(SynchronousTestCase):
             self.assertTrue(all(m[0] for m in client.messages))
             self.compare(client, box, seed)
 
-    def compare(self, client: Client, box: MemoryMailbox, seed: int) -> None:
+    def compare(self, client: Client, box: Any, seed: int) -> None:
         self.assertEqual(list(client.driver.server.connection.box.view.uids), list(box.uids), seed)
         self.assertEqual(len(client.messages), len(box.uids), seed)
         for (uid, flags), real, real_flags in zip(client.messages, box.uids, box.flags, strict=True):
@@ -220,6 +239,15 @@ class ConvergenceTests(SynchronousTestCase):
                 self.assertEqual(
                     flags, frozenset(n.encode() for n in real_flags.names), (seed, client.kind, real)
                 )
+
+
+class ConvergenceTests(Convergence):
+    def place(self, dice: random.Random) -> Place:
+        mail = MemoryMail()
+        mail.make("Other")
+        box = mail.find("INBOX")
+        box.log_limit = dice.choice((0, 2, 1000))
+        return Place(lambda: Driver.of(mail), lambda octets: mail.add("INBOX", octets), box)
 
     def test_all_views_equal_the_store(self) -> None:
         """After random commands in two to four sessions each client's list, kept from untagged responses, is the mailbox."""
