@@ -65,6 +65,7 @@ STEPS: Mapping[str, Sequence[Sequence[str]]] = {
             "next",
         ],
     ],
+    "fuzz": [[PYTHON, "-m", "tests.fuzz.run"]],
     "suite": [[PYTHON, "-m", "twisted.trial", "--jobs", "2", "tests"]],
 }
 

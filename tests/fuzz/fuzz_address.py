@@ -1,19 +1,23 @@
-"""Fuzz addresses: C{python tests/fuzz/fuzz_address.py} with atheris, or call L{one} with octets."""
+"""Fuzz addresses, names, dates, encoded words and parameters: everything that is a few octets with a syntax.
+
+Each is read or refused. A path that was read is the same when it is written and read again.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import sys
 
 from moxtwisted.address import AddressError, parse_path, path_end
 from moxtwisted.identifiers import IdentifierError, parse_account_name, parse_mailbox_name
 from moxtwisted.message.addresslist import parse_address_list
 from moxtwisted.message.dates import parse_date, parse_imap_datetime
 from moxtwisted.message.headers import decode_words, parse_content_type, parse_disposition
+from tests.fuzz.run import alone
+from tests.fuzz.watching import Work
 
 
-def one(data: bytes) -> None:
-    """Read octets as everything that has the syntax of a name or a field; raises when anything but a refusal comes."""
+def paths(data: bytes) -> None:
+    """Octets as a path, in clear and in brackets."""
     for smtputf8 in (False, True):
         for octets in (data, b"<" + data + b">", b"<" + data + b"@example.org>"):
             try:
@@ -22,6 +26,10 @@ def one(data: bytes) -> None:
                 continue
             if parse_path(path.wire(smtputf8=smtputf8), smtputf8=smtputf8) != path:
                 raise RuntimeError("a path changes when it is written and read again")
+
+
+def names(data: bytes) -> None:
+    """Octets as anything else that has a syntax."""
     with contextlib.suppress(AddressError):
         path_end(data)
     text = data.decode("utf-8", "replace")
@@ -38,13 +46,17 @@ def one(data: bytes) -> None:
     parse_disposition(data)
 
 
+def one(data: bytes) -> None:
+    """Try one input."""
+    with Work(data) as work:
+        paths(data)
+        names(data)
+    work.at_most(3000 + 200 * len(data))
+
+
 def main() -> None:
     """Run under atheris."""
-    import atheris
-
-    atheris.instrument_all()
-    atheris.Setup(sys.argv, one)
-    atheris.Fuzz()
+    alone(__name__)
 
 
 if __name__ == "__main__":

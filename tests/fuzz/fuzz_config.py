@@ -1,12 +1,11 @@
 """Fuzz both configuration files, the recovery key, and edits of domains.conf.
 
-Run with atheris: ``python -m tests.fuzz.fuzz_config -max_total_time=60``. Whatever the octets, reading ends with a
-configuration or with problems that can be printed; an edit leaves a valid file or the old one.
+Whatever the octets, reading ends with a configuration or with problems that can be printed; an edit leaves a valid file or
+the old one.
 """
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from pathlib import Path
 
@@ -17,6 +16,8 @@ from moxtwisted.config.load import load, parse_domains, parse_static
 from moxtwisted.config.storekey import parse_key, recovery_form
 from moxtwisted.errors import ConfigurationError, KeyRefusedError, MailError
 from tests.config.test_load import STATIC
+from tests.fuzz.run import alone
+from tests.fuzz.watching import Work
 
 
 def printable(error: ConfigurationError) -> None:
@@ -69,6 +70,13 @@ def one(data: bytes) -> None:
     if not data:
         return
     choice, text = data[0] % 4, data[1:]
+    with Work(data) as work:
+        try_as(choice, text)
+    work.at_most(100_000 + 2000 * len(data))
+
+
+def try_as(choice: int, text: bytes) -> None:
+    """One kind of input."""
     if choice == 0:
         key(text)
     elif choice == 1:
@@ -84,11 +92,8 @@ def one(data: bytes) -> None:
 
 
 def main() -> None:
-    """Fuzz until told to stop."""
-    import atheris  # type: ignore[import-not-found]
-
-    atheris.Setup(sys.argv, one)
-    atheris.Fuzz()
+    """Run under atheris."""
+    alone(__name__)
 
 
 if __name__ == "__main__":

@@ -1,18 +1,17 @@
 """Fuzz the IMAP command reader, the response reader and the names of mailboxes.
 
-Run with atheris: ``python -m tests.fuzz.fuzz_imap -max_total_time=60``. Cuts must not change what is read, and what was
-read as a command, written and read again must be the same command.
+Cuts must not change what is read, and what was read as a command, written and read again must be the same command.
 """
 
 from __future__ import annotations
-
-import sys
 
 from moxtwisted.imap.wire import commands as c
 from moxtwisted.imap.wire.mailboxname import ListPattern, MailboxNameError, decode_utf7, encode_utf7, validate
 from moxtwisted.imap.wire.parser import CommandReader, Event, Limits
 from moxtwisted.imap.wire.request import NonSync, render_command
 from moxtwisted.imap.wire.responses import ResponseReader
+from tests.fuzz.run import alone
+from tests.fuzz.watching import Work
 from tests.imap.wire.reading import cut, joined, read
 
 LIMITS = Limits(line_octets=2000, literal_octets=500, command_octets=4000, literals=20, skip_octets=5000)
@@ -66,23 +65,22 @@ def one(data: bytes) -> None:
         return
     choice, text = data[0], data[1:]
     utf8, refuse = bool(choice & 1), bool(choice & 2)
-    whole = events_of([text], utf8=utf8, refuse=refuse)
+    with Work(data) as work:
+        whole = events_of([text], utf8=utf8, refuse=refuse)
+        responses(text)
+        names(text)
+    work.at_most(3000 + 100 * len(data))
     places = range(choice >> 2, len(text), (choice >> 2) + 1)
     if events_of(cut(text, places), utf8=utf8, refuse=refuse) != whole:
         raise AssertionError((text, whole))
     for event in whole:
         if isinstance(event, c.Command):
             written_again(event, utf8=utf8)
-    responses(text)
-    names(text)
 
 
 def main() -> None:
-    """Fuzz until stopped."""
-    import atheris
-
-    atheris.Setup(sys.argv, one)
-    atheris.Fuzz()
+    """Run under atheris."""
+    alone(__name__)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,17 @@
-"""Fuzz the scanner and its products: C{python tests/fuzz/fuzz_mime.py} with atheris, or call L{one} with octets."""
+"""Fuzz the scanner of messages and what is rendered from it.
+
+Whatever the octets, everything is rendered, the same in any cuts, and every section lies within the message.
+"""
 
 from __future__ import annotations
-
-import sys
 
 from moxtwisted.message.mime import Scanner
 from moxtwisted.message.partindex import PartIndex
 from moxtwisted.message.products import render
 from moxtwisted.message.structure import body_from_bodystructure, render_body
 from moxtwisted.message.text import search_text
+from tests.fuzz.run import alone
+from tests.fuzz.watching import Work
 
 
 def one(data: bytes) -> None:
@@ -18,10 +21,12 @@ def one(data: bytes) -> None:
     def read(offset: int, length: int) -> bytes:
         return data[offset : offset + length]
 
-    whole = Scanner()
-    whole.feed(data)
-    scanned = whole.finish()
-    rendered = render(scanned, read)
+    with Work(data) as work:
+        whole = Scanner()
+        whole.feed(data)
+        scanned = whole.finish()
+        rendered = render(scanned, read)
+    work.at_most(5000 + 200 * len(data))
     cut = Scanner()
     for i in range(0, len(data), size):
         cut.feed(data[i : i + size])
@@ -40,11 +45,7 @@ def one(data: bytes) -> None:
 
 def main() -> None:
     """Run under atheris."""
-    import atheris
-
-    atheris.instrument_all()
-    atheris.Setup(sys.argv, one)
-    atheris.Fuzz()
+    alone(__name__)
 
 
 if __name__ == "__main__":
