@@ -11,11 +11,15 @@ The order of a start: ports and certificates as the user that started us, then a
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from twisted.application.service import IService, MultiService, Service
+from twisted.internet.error import CannotListenError
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from moxtwisted.compose.listeners import Listeners
 from moxtwisted.compose.parts import Parts, master_key, open_queue, ready_accounts
@@ -25,12 +29,18 @@ from moxtwisted.config.edit import ConfigurationEditor
 from moxtwisted.config.load import LoadedConfig, load
 from moxtwisted.config.privileges import DropPrivileges, find_identity
 from moxtwisted.config.watch import DomainsWatcher, HangUp
+from moxtwisted.errors import MailError
 from moxtwisted.server.administration import Administered, Administration
 from moxtwisted.server.certificates.store import CertificateWatch
 from moxtwisted.store.keys import check_key_value
 from moxtwisted.store.store import Store
 
-__all__ = ["make_service", "offline"]
+__all__ = ["EXIT_CANNOT_START", "make_service", "offline"]
+
+_log = Logger()
+
+#: When the configuration is good and the server cannot start all the same (sysexits.h: EX_CONFIG).
+EXIT_CANNOT_START: Final = 78
 
 
 def make_service(
@@ -44,10 +54,35 @@ def make_service(
     """
     key = master_key(loaded)
     check_key_value(loaded.data_directory / "key-check", key)
-    top = MultiService()
+    top = MultiService() if localserve else _Top()  # type: ignore[no-untyped-call]  # Twisted's
     for service in _services(Parts(loaded, reactor, key, localserve=localserve), log_levels):
         service.setServiceParent(top)
     return top
+
+
+class _Top(MultiService):
+    """All services, for twistd: what keeps the server from starting is a sentence in the log and an exit status, not a
+    traceback."""
+
+    def privilegedStartService(self) -> None:
+        """Bind ports, read certificates."""
+        with _one_sentence():
+            super().privilegedStartService()  # type: ignore[no-untyped-call]
+
+    def startService(self) -> None:
+        """Open the store, serve."""
+        with _one_sentence():
+            super().startService()  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def _one_sentence() -> Iterator[None]:
+    try:
+        yield
+    except (MailError, CannotListenError, OSError, ValueError) as e:
+        _log.critical("cannot start: {error}", error=(getattr(e, "detail", "") or str(e)))
+        _log.debug("cannot start", log_failure=Failure())
+        raise SystemExit(EXIT_CANNOT_START) from None
 
 
 def _services(parts: Parts, log_levels: Any) -> Iterator[Service]:
