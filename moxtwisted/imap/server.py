@@ -136,6 +136,7 @@ class Server:
         self._first = True
         self._bad = 0
         self._before_login = 0
+        self._given_back = False
         self._stopping = False
         self._lost = False
 
@@ -255,9 +256,14 @@ class Server:
             connection.appending = None
         connection.leave()
         connection.out.clear()
-        if connection.session is not None:
-            connection.session.logout()
         connection.state = State.LOGOUT
+        self._give_back_session()
+
+    def _give_back_session(self) -> None:
+        session = self.connection.session
+        if session is not None and not self._given_back:
+            self._given_back = True
+            session.logout()
 
     # -- events ------------------------------------------------------------------------------------------------
     def _between_messages(self) -> bool:
@@ -392,9 +398,8 @@ class Server:
         connection = self.connection
         connection.leave()
         connection.out.clear()
-        if connection.state is not State.LOGOUT and connection.session is not None:
-            connection.session.logout()
-            connection.state = State.LOGOUT
+        connection.state = State.LOGOUT
+        self._give_back_session()
 
     def _stream(self, command: Command, pieces: Generator[bytes, None, Answer]) -> Work | None:
         """Pull the first pieces at once: most answers are short, and go out together with their end."""

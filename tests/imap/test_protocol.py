@@ -398,6 +398,25 @@ class FailureTests(ProtocolTestCase):
         self.assertEqual(self.mail.sessions, 0)
         self.assertEqual(transport.value(), b"")
 
+    def test_gone_while_selecting(self) -> None:
+        """A client that goes while a mailbox is opened for it leaves neither the mailbox nor the session open."""
+        waiting: Deferred[None] = Deferred()
+        select = memory._Session.select
+        closed: list[Any] = []
+
+        async def late(session: Any, name: str, *, read_only: bool) -> Any:
+            await waiting
+            return select(session, name, read_only=read_only)
+
+        self.patch(memory._Session, "select", late)
+        self.patch(memory._Selected, "close", lambda selected: closed.append(selected))
+        protocol, _ = self.connect()
+        protocol.dataReceived(b"a LOGIN alice secret\r\nb SELECT INBOX\r\n")
+        self.lose(protocol)
+        waiting.callback(None)
+        self.assertEqual(self.mail.sessions, 0)
+        self.assertEqual(len(closed), 1)
+
     def test_gone_while_logging_in(self) -> None:
         """A client that goes while it is logged in does not leave a session open."""
         waiting: Deferred[str] = Deferred()
