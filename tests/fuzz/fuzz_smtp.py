@@ -16,14 +16,18 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
+from moxtwisted.address import Path
+from moxtwisted.errors import MailError, OverQuotaError
 from moxtwisted.imap.memory import MemoryAuthenticator, MemoryMail
 from moxtwisted.imap.testing import counted_entropy
 from moxtwisted.sasl.decoys import Decoys
 from moxtwisted.sasl.exchange import ServerContext
 from moxtwisted.sasl.server import begin
 from moxtwisted.smtp.body import BodyReader, BodyWriter
+from moxtwisted.smtp.handlers import MemorySink
 from moxtwisted.smtp.protocol import SMTPServerFactory
 from moxtwisted.smtp.proxyheader import ProxyAddresses, ProxyHeaderError, parse_proxy_header
+from moxtwisted.smtp.replies import Reply
 from moxtwisted.smtp.settings import BareLineEnds, Limits, Mode, ServerSettings
 from moxtwisted.smtp.testing import MemoryHandlers, MemoryLink
 from tests.fuzz.run import alone
@@ -43,19 +47,32 @@ _PREFIXES = (
 )
 
 _REPLY = re.compile(rb"(?:([2-5][0-9]{2})-[^\r\n]*\r\n)*([2-5][0-9]{2})(?: [^\r\n]*)?\r\n")
+NOT_NOW = Reply(451, "4.2.1", "not now")
 _LONE_LF = re.compile(rb"(?<!\r)\n")
 _LONE_CR = re.compile(rb"\r(?!\n)")
 _USERS = MemoryAuthenticator({"alice": ("secret", MemoryMail())}, counted_entropy())
 _DECOYS = Decoys(b"sixteen octets or more")
 
 
-def handlers() -> MemoryHandlers:
-    """A host that takes everything, and lets alice in."""
+def handlers(*, lmtp: bool = False) -> MemoryHandlers:
+    """A host that takes nearly everything, lets alice in, and answers each recipient of LMTP by itself."""
 
     def start(mechanism: str, tls: object) -> object:
         return begin(mechanism, MECHANISMS, ServerContext(_USERS, counted_entropy(), _DECOYS))
 
-    return MemoryHandlers(sasl_start=start)
+    def rcpt(path: Path, parameters: object) -> object:
+        if path.wire().startswith(b"<no"):
+            raise OverQuotaError
+        return Reply(550, "5.1.1", "n\u00f3body\nhere") if path.wire().startswith(b"<un") else None
+
+    def done(sink: MemorySink) -> object:
+        if b"boom" in sink.message:
+            raise MailError(public_text="refused")
+        if not lmtp:
+            return None
+        return [None if r.path.wire() > b"<c" else NOT_NOW for r in sink.transaction.recipients]
+
+    return MemoryHandlers(sasl_start=start, rcpt=rcpt, data_done=done)
 
 
 def settings(choice: int) -> ServerSettings:
@@ -103,7 +120,7 @@ def again(message: bytes) -> None:
 
 def dialogue(choice: int, octets: bytes, size: int) -> tuple[bytes, list[bytes]]:
     """What the server says to octets in pieces of ``size``, and the messages it accepted."""
-    host = handlers()
+    host = handlers(lmtp=choice % 4 == 2)
     link = MemoryLink(settings(choice), host)
     link.machine.tls_available = True
     said = link.say() + link.say_each(octets[i : i + size] for i in range(0, len(octets), size))
