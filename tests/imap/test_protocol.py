@@ -409,7 +409,11 @@ class FailureTests(ProtocolTestCase):
             return select(session, name, read_only=read_only)
 
         self.patch(memory._Session, "select", late)
-        self.patch(memory._Selected, "close", lambda selected: closed.append(selected))
+
+        def close(selected: Any) -> None:
+            closed.append(selected)
+
+        self.patch(memory._Selected, "close", close)
         protocol, _ = self.connect()
         protocol.dataReceived(b"a LOGIN alice secret\r\nb SELECT INBOX\r\n")
         self.lose(protocol)
