@@ -85,6 +85,7 @@ class Listeners(Service):
         ready.addCallbacks(
             self._serve, lambda failure: _log.failure("the accounts could not be made", failure)
         )
+        ready.addErrback(lambda failure: _log.failure("the listeners cannot serve", failure))
 
     def _serve(self, _: object) -> None:
         for late in self._listeners:

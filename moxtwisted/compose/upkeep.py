@@ -100,7 +100,10 @@ class Retirement(Service):
         server = self._server
         for name in server.store.accounts():
             older = server.static.store.retire_expunged_after_seconds
-            await retire(server.store.account(name), older, int(time.time()))
+            try:
+                await retire(server.store.account(name), older, int(time.time()))
+            except Exception:  # noqa: BLE001 - a boundary: one account's trouble is not the others'
+                _log.failure("forgetting expunged messages of {account} failed", account=name)
 
     def _retire(self) -> Deferred[None]:
         done = Deferred.fromCoroutine(self._work())

@@ -257,12 +257,19 @@ class Queue:
                     r.orcpt_type,
                     r.orcpt,
                     max(now, outgoing.not_before),
-                    WAITS_FOR_DELIVERY,
+                    _why(now, outgoing.not_before),
                 )
                 for r in outgoing.recipients
             ],
         )
         return submission
+
+
+def _why(now: int, not_before: int) -> str:
+    if not_before <= now:
+        return WAITS_FOR_DELIVERY
+    until = datetime.fromtimestamp(not_before, UTC).isoformat().replace("+00:00", "Z")
+    return f"held until {until} as its sender asked; then: {WAITS_FOR_DELIVERY}"
 
 
 def _too_much(detail: str, text: str) -> LimitError:

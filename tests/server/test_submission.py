@@ -279,6 +279,7 @@ class QueueTests(SubmissionCase):
             self.assertTrue(line.send(letter()).startswith("250"))
             entries = self.house.queue.entries()[-2:]
             self.assertEqual({entry.next_attempt for entry in entries}, {due})
+            self.assertTrue(all(entry.why.startswith("held until 2023-11-") for entry in entries))
             self.assertEqual({entry.recipient for entry in entries}, {"bob@example.org", "a@client.example"})
         self.assertEqual(self.house.messages("bob"), [])
 
