@@ -13,6 +13,7 @@ Nothing takes messages out yet: delivery comes with the outbound service, which 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
