@@ -81,11 +81,11 @@ def _header_fields(cursor: Cursor) -> tuple[str, ...]:
     fields: list[str] = []
     while True:
         name = cursor.astring("a header field name")
-        try:
-            field = name.decode("utf-8")
-        except UnicodeDecodeError:
-            raise CommandError("header field name is not valid UTF-8") from None
-        # RFC 5322 section 2.2: printable, without a colon. Refused here so that it can be echoed in the response.
+        # RFC 5322 section 2.2: printable US-ASCII without a colon, also in internationalised headers (RFC 6532 section 3).
+        # Refused here so that it can be echoed in the response.
+        if not name.isascii():
+            raise CommandError("not a header field name")
+        field = name.decode("ascii")
         if not field or not field.isprintable() or ":" in field:
             raise CommandError("not a header field name")
         fields.append(field)
