@@ -72,7 +72,7 @@ _MARK = re.compile(rb"~?\{([0-9]{1,19})\+?\}$")
 _CODE = re.compile(rb"\[([^\x00-\x20\[\]()]+)(?: ((?:[^\]\"\r\n]|\"(?:[^\"\\]|\\.)*+\")*+))?\] ?")
 _LITERAL = re.compile(rb"~?\{[0-9]+\+?\}\r\n")
 _WORD = re.compile(rb'[^\x00-\x20(){"\x7f-\xff]+')
-_LABEL = re.compile(rb"[A-Za-z0-9.-]+(?:\[[^\]\r\n{]*\](?:<[0-9]+>)?)?")
+_LABEL = re.compile(rb"[A-Za-z0-9.-]+(?:\[(?:[^\]\"\r\n{]|\"(?:[^\"\\\r\n]|\\.)*+\")*+\](?:<[0-9]+>)?)?")
 _NUMBERS = re.compile(rb"(?:[0-9]{1,10} ?)*")
 _CONDITIONS = {b"OK", b"NO", b"BAD", b"BYE", b"PREAUTH"}
 
