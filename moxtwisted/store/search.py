@@ -23,7 +23,7 @@ from typing import Any, Final
 
 import apsw
 from attrs import define, field, frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -47,8 +47,11 @@ QUIET_SECONDS: Final = 1.0
 IMPATIENT_SECONDS: Final = 10.0
 #: Messages, and characters of text, that go into the index in one transaction: 20 ms of the writer's time at most, for
 #: which a delivery may have to wait.
-BATCH_BODIES: Final = 100
-BATCH_CHARACTERS: Final = 256 * 1024
+BATCH_BODIES: Final = 50
+BATCH_CHARACTERS: Final = 128 * 1024
+#: While mail comes in, so many times as long as a batch took nothing is indexed.
+REST_FACTOR: Final = 4.0
+MAX_REST_SECONDS: Final = 0.5
 #: Of a longer text, so many characters are indexed, and it is compared in every search.
 MAX_CHARACTERS: Final = 256 * 1024
 #: FTS5 cuts words after 32,768 octets; a shorter text has no such word.
@@ -127,12 +130,15 @@ class SearchIndex:
     _waiting_since: float = field(default=0.0, init=False)
     _running: Deferred[None] | None = field(default=None, init=False)
     _stopped: bool = field(default=False, init=False)
+    _disturbed: bool = field(default=False, init=False)
+    _resting: Deferred[None] | None = field(default=None, init=False)
     _tokenize: Any = field(default=None, init=False)
 
     # -- making the index ------------------------------------------------------------------------------------------
 
     def wake(self) -> None:
         """There are new messages: put them into the index once it is quiet."""
+        self._disturbed = True
         if self._stopped or self._running is not None:
             return
         now = self._clock.seconds()
@@ -148,6 +154,8 @@ class SearchIndex:
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None
+        if self._resting is not None:
+            self._resting.cancel()
         return self._after_running()
 
     @property
@@ -212,7 +220,20 @@ class SearchIndex:
             if not bodies:
                 return
             texts = await self._in_slices(self._texts(bodies))
+            begun, self._disturbed = self._seconds(), False
             await self._submit(lambda connection, texts=texts: _insert(connection, texts))  # type: ignore[misc]
+            if self._disturbed:
+                await self._rest(self._seconds() - begun)
+
+    async def _rest(self, worked_seconds: float) -> None:
+        """Mail comes in, which waits for the same writer: leave it most of the time."""
+        self._resting = deferLater(self._clock, min(REST_FACTOR * worked_seconds, MAX_REST_SECONDS))
+        try:
+            await self._resting
+        except CancelledError:
+            return
+        finally:
+            self._resting = None
 
     def _texts(self, bodies: Sequence[int]) -> Work:
         """(body, text) of these, fewer when they are long."""

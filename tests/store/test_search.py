@@ -259,6 +259,33 @@ class WorkTests(SearchCase):
         self.assertEqual(self.account.index.indexed(), 1)
         self.assertFalse(self.account.index.busy)
 
+    def test_rests_while_mail_comes(self) -> None:
+        """When messages come in while a batch is written, the next one waits; closing does not wait for it."""
+        self.add(*(letter(f"number {n}", "word") for n in range(120)))
+        index = self.account.index
+        rested: list[bool] = []
+        real = index._submit
+
+        def submit(job: Any) -> Any:
+            if not rested:
+                self.add(letter("in between", "x"))
+            rested.append(index.busy)
+            return real(job)
+
+        index._submit = submit
+        done = index.complete()
+        self.assertEqual(index.indexed(), 50)
+        self.clock.advance(search.MAX_REST_SECONDS)
+        self.successResultOf(done)
+        self.assertEqual(index.indexed(), 121)
+        rested.clear()
+        self.add(*(letter(f"number {n}", "word") for n in range(60)))
+        done = index.complete()
+        self.assertNoResult(done)
+        self.successResultOf(self.account.close())
+        self.successResultOf(done)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_expunged_meanwhile(self) -> None:
         """A message that is expunged while it is being indexed leaves nothing in the index."""
         self.add(letter("gone", "x"), letter("stays", "x"))
