@@ -25,7 +25,7 @@ from moxtwisted.sasl.exchange import ServerContext
 from moxtwisted.sasl.server import begin
 from moxtwisted.smtp.body import BodyReader, BodyWriter
 from moxtwisted.smtp.handlers import MemorySink
-from moxtwisted.smtp.protocol import SMTPServerFactory
+from moxtwisted.smtp.protocol import SMTPServerFactory, SMTPServerProtocol
 from moxtwisted.smtp.proxyheader import ProxyAddresses, ProxyHeaderError, parse_proxy_header
 from moxtwisted.smtp.replies import Reply
 from moxtwisted.smtp.settings import BareLineEnds, Limits, Mode, ServerSettings
@@ -168,6 +168,16 @@ class Transport(StringTransport):
         self.gone = True
 
 
+def dripped(protocol: SMTPServerProtocol, clock: Clock) -> None:
+    """In slow mode replies go out octet by octet, but not for ever."""
+    drip = protocol._drip
+    for _ in range(100):
+        if drip is None or drip.empty:
+            return
+        clock.advance(1)
+    raise AssertionError("still dripping")
+
+
 def proxied(choice: int, octets: bytes, size: int) -> None:
     """The same behind a proxy, through the protocol."""
     header(octets)
@@ -183,6 +193,7 @@ def proxied(choice: int, octets: bytes, size: int) -> None:
             protocol.dataReceived(octets[i : i + size])
             if transport.producerState == "paused":
                 clock.advance(2)
+        dripped(protocol, clock)
         replies(transport.value(), octets)
         protocol.connectionLost(Failure(ConnectionLost()))
     if clock.getDelayedCalls() or factory.connections:
