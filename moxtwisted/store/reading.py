@@ -79,7 +79,6 @@ def read_many(
     connection: Any, mailbox: int, uids: Sequence[int], limit_octets: int
 ) -> list[tuple[int, bytes]]:
     """(uid, octets) of the first of these messages that fit the limit together."""
-
     found: list[tuple[int, bytes]] = []
     if not uids:
         return found
