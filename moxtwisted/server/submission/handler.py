@@ -6,7 +6,7 @@ Recipients here get it at once; for others it is safe in the queue before the cl
 from __future__ import annotations
 
 import math
-import secrets
+import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC
@@ -21,6 +21,7 @@ from moxtwisted.address import Address, AddressError, Path, quote_localpart
 from moxtwisted.errors import StoreUnavailableError
 from moxtwisted.identifiers import Domain
 from moxtwisted.message.addresslist import mailboxes
+from moxtwisted.message.compose import Completion
 from moxtwisted.sasl.outcome import Success
 from moxtwisted.sasl.server import begin
 from moxtwisted.server.authentication import Authenticator, Origin
@@ -170,12 +171,10 @@ class SubmissionHandler:
         """A place for the message, that puts its header right."""
         self._transaction = transaction
         submission = self._submission
-        domain = submission.settings.hostname
         return SubmittedMessage(
             submission.store.stage(transaction.parameters.size or 0),
             self._check_from,
-            lambda: f"{secrets.token_urlsafe(18)}@{domain}",
-            int(submission.seconds()),
+            Completion(int(submission.seconds()), submission.settings.hostname, os.urandom),
         )
 
     def data_done(self, sink: SubmittedMessage) -> Awaitable[Reply | None]:

@@ -2,7 +2,7 @@
 
 ::
 
-    sink = SubmittedMessage(store.stage(), check_sender, message_id)
+    sink = SubmittedMessage(store.stage(), check_from, Completion(now, "example.org", os.urandom))
     sink.write(octets)          # any pieces; the header is held back until it is whole
     staging = sink.finish()     # the rest of it, and what stands behind it
 
@@ -20,8 +20,8 @@ from attrs import define, field
 from zope.interface import implementer
 
 from moxtwisted.errors import LimitError, MailError
-from moxtwisted.message.dates import render_date
-from moxtwisted.message.headers import MAX_FIELDS, Header, message_ids, select_fields
+from moxtwisted.message.compose import Completion, complete_submission
+from moxtwisted.message.headers import MAX_FIELDS, Header, message_ids
 from moxtwisted.smtp.interfaces import IMessageSink
 from moxtwisted.store.interfaces import IStaging
 
@@ -30,7 +30,6 @@ __all__ = ["HEADER_OCTETS", "RefusedHeaderError", "SubmittedMessage", "bare_at_s
 #: The longest header that is taken.
 HEADER_OCTETS: Final = 512 * 1024
 
-_HIDDEN: Final = frozenset((b"bcc", b"resent-bcc"))
 _LONE: Final = re.compile(rb"\r(?!\n)|(?<!\r)\n|\0")
 _END: Final = re.compile(rb"\r\n\r\n|\A\r\n")
 
@@ -49,14 +48,12 @@ class SubmittedMessage:
     """Takes the octets of a submitted message and passes them on with their header put right.
 
     :ivar check_from: called with the values of all From fields; raises MailError to refuse the message.
-    :ivar message_id: makes an identifier without angle brackets.
-    :ivar date: now, seconds since 1970.
+    :ivar completion: what is added when it is missing.
     """
 
     staging: IStaging
     _check_from: Callable[[list[bytes]], None]
-    _message_id: Callable[[], str]
-    _date: int
+    _completion: Completion
     _held: list[bytes] = field(factory=list, init=False)
     _held_octets: int = field(default=0, init=False)
     _tail: bytes = field(default=b"", init=False)
@@ -115,22 +112,12 @@ class SubmittedMessage:
             raise RefusedHeaderError(
                 "CR or LF alone, or NUL", public_text="message header has a CR, LF or NUL alone"
             )
-        header = Header.parse(octets)
         # RFC 5322 section 3.6: From is one of the two fields that must be there, once.
-        self._check_from(header.values.get(b"from", []))
-        added = b""
-        identifiers = message_ids(header.get(b"message-id") or b"")
-        self.identifier = identifiers[0] if identifiers else self._message_id()
-        if header.get(b"message-id") is None:
-            # RFC 6409 section 8.3
-            added += b"Message-ID: <" + self.identifier.encode() + b">\r\n"
-        if header.get(b"date") is None:
-            # RFC 6409 section 8.2
-            added += b"Date: " + render_date(self._date) + b"\r\n"
-        if not _HIDDEN.isdisjoint(header.values):
-            # RFC 5322 section 3.6.3: the first way of treating it, for all recipients; 3.6.6 for those who resend.
-            octets = select_fields(octets, _HIDDEN, exclude=True)
-        return added + octets
+        self._check_from(Header.parse(octets).values.get(b"from", []))
+        completed = complete_submission(octets, self._completion)
+        identifiers = message_ids(Header.parse(completed).get(b"message-id") or b"")
+        self.identifier = identifiers[0] if identifiers else ""
+        return completed
 
 
 _QUOTED_OR_COMMENT: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|\((?:[^()"\\]|\\.)*\)', re.DOTALL)
