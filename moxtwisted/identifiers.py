@@ -165,8 +165,11 @@ def _to_ascii(text: str) -> str:
     if len(text) > _MAX_UNICODE_CHARACTERS:
         raise DomainError("domain name too long")
     try:
-        # UTS 46 maps case and width first, as people type names; what comes out must be IDNA2008.
-        return idna.encode(text, uts46=True, transitional=False).decode("ascii").lower()
+        # UTS 46 maps case, width and dots first, as people type names; the U-labels that come out must be IDNA2008. Labels in
+        # ASCII beside them are taken as in a name without U-labels, so that what ``unicode`` gives can be read again.
+        mapped = idna.uts46_remap(text, std3_rules=False, transitional=False)
+        labels = mapped.split(".")
+        return ".".join(x if x.isascii() else idna.alabel(x).decode("ascii") for x in labels).lower()
     except (idna.IDNAError, UnicodeError) as e:
         raise DomainError(f"not an internationalised domain name: {e}") from e
 

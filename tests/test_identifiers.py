@@ -39,6 +39,17 @@ class DomainTests(SynchronousTestCase):
         self.assertEqual(Domain.parse("xn--a-ecp.example").unicode, "xn--a-ecp.example")
         self.assertEqual(Domain.parse("r3---sn-x.example").unicode, "r3---sn-x.example")
 
+    def test_what_is_shown_can_be_read(self) -> None:
+        """A label that no U-label can stand for is taken beside U-labels too, as in a name that is all ASCII."""
+        for name in (
+            "xn--mllnr-kva.xeamer-kva.ex--mle",
+            "xn--a-ecp.xn--mnster-3ya.example",
+            "r3---sn-x.xn--mnster-3ya.example",
+        ):
+            domain = Domain.parse(name)
+            self.assertNotEqual(domain.unicode, name)
+            self.assertEqual(Domain.parse(domain.unicode), domain)
+
     def test_refused(self) -> None:
         """What is no domain name is refused with an error that says why."""
         for text in (
