@@ -13,7 +13,7 @@ from moxtwisted.message.addresslist import parse_address_list
 from moxtwisted.message.dates import parse_date, parse_imap_datetime
 from moxtwisted.message.headers import decode_words, parse_content_type, parse_disposition
 from tests.fuzz.run import alone
-from tests.fuzz.watching import Work
+from tests.fuzz.watching import within
 
 
 def paths(data: bytes) -> None:
@@ -48,10 +48,8 @@ def names(data: bytes) -> None:
 
 def one(data: bytes) -> None:
     """Try one input."""
-    with Work(data) as work:
-        paths(data)
-        names(data)
-    work.at_most(3000 + 200 * len(data))
+    within(1500 + 100 * len(data), data, lambda: paths(data))
+    within(1500 + 100 * len(data), data, lambda: names(data))
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from moxtwisted.config.storekey import parse_key, recovery_form
 from moxtwisted.errors import ConfigurationError, KeyRefusedError, MailError
 from tests.config.test_load import STATIC
 from tests.fuzz.run import alone
-from tests.fuzz.watching import Work
+from tests.fuzz.watching import within
 
 
 def printable(error: ConfigurationError) -> None:
@@ -70,9 +70,7 @@ def one(data: bytes) -> None:
     if not data:
         return
     choice, text = data[0] % 4, data[1:]
-    with Work(data) as work:
-        try_as(choice, text)
-    work.at_most(100_000 + 2000 * len(data))
+    within(100_000 + 2000 * len(data), data, lambda: try_as(choice, text))
 
 
 def try_as(choice: int, text: bytes) -> None:

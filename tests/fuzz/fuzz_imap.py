@@ -11,7 +11,7 @@ from moxtwisted.imap.wire.parser import CommandReader, Event, Limits
 from moxtwisted.imap.wire.request import NonSync, render_command
 from moxtwisted.imap.wire.responses import ResponseReader
 from tests.fuzz.run import alone
-from tests.fuzz.watching import Work
+from tests.fuzz.watching import within
 from tests.imap.wire.reading import cut, joined, read
 
 LIMITS = Limits(line_octets=2000, literal_octets=500, command_octets=4000, literals=20, skip_octets=5000)
@@ -65,11 +65,9 @@ def one(data: bytes) -> None:
         return
     choice, text = data[0], data[1:]
     utf8, refuse = bool(choice & 1), bool(choice & 2)
-    with Work(data) as work:
-        whole = events_of([text], utf8=utf8, refuse=refuse)
-        responses(text)
-        names(text)
-    work.at_most(3000 + 100 * len(data))
+    whole = within(1000 + 50 * len(data), data, lambda: events_of([text], utf8=utf8, refuse=refuse))
+    within(1000 + 50 * len(data), data, lambda: responses(text))
+    within(1000 + 50 * len(data), data, lambda: names(text))
     places = range(choice >> 2, len(text), (choice >> 2) + 1)
     if events_of(cut(text, places), utf8=utf8, refuse=refuse) != whole:
         raise AssertionError((text, whole))

@@ -12,7 +12,7 @@ from moxtwisted.imap.wire.fetchattributes import Envelope, Flags
 from moxtwisted.imap.wire.responses import ResponseLimits
 from moxtwisted.imap.wire.sequence import SequenceSet
 from tests.fuzz.run import alone
-from tests.fuzz.watching import Work
+from tests.fuzz.watching import within
 
 LIMITS = ResponseLimits(line_octets=700, literal_octets=300, response_octets=1000)
 
@@ -60,9 +60,7 @@ def one(data: bytes) -> None:
     if len(data) < 2:
         return
     choice, size, octets = data[0], data[1] % 64 + 1, data[2:]
-    with Work(data) as work:
-        events, sent = session(choice, octets, len(octets) or 1)
-    work.at_most(10_000 + 100 * len(octets))
+    events, sent = within(10_000 + 100 * len(octets), data, lambda: session(choice, octets, len(octets) or 1))
     said = sum(len(event.responses) + 1 if isinstance(event, Completed) else 1 for event in events)
     if said > octets.count(b"\n") + 1:
         raise AssertionError("more events than lines")

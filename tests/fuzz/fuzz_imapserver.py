@@ -18,7 +18,7 @@ from moxtwisted.imap.wire.responsedata import BadResponse, StatusResponse
 from moxtwisted.imap.wire.responses import ResponseReader
 from moxtwisted.message.flags import NO_FLAGS
 from tests.fuzz.run import alone
-from tests.fuzz.watching import Work
+from tests.fuzz.watching import within
 
 MOST_MESSAGES = 40
 
@@ -137,9 +137,11 @@ def one(data: bytes) -> None:
     if len(data) < 2:
         return
     choice, size, octets = data[0], data[1] % 64 + 1, data[2:]
-    with Work(data) as work:
-        said = dialogue(choice, octets, len(octets) or 1)
-    work.at_most(20_000 + 300 * MOST_MESSAGES * (10 + len(octets)))
+    said = within(
+        20_000 + 300 * MOST_MESSAGES * (10 + len(octets)),
+        data,
+        lambda: dialogue(choice, octets, len(octets) or 1),
+    )
     answered(said, octets)
     # What is in the packet of STARTTLS is thrown away.
     if b"STARTTLS" not in octets.upper() and dialogue(choice, octets, size) != said:

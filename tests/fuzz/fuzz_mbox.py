@@ -13,7 +13,7 @@ from attrs import define
 
 from moxtwisted.message.mbox import MboxWriter, Quoting, read_mbox
 from tests.fuzz.run import alone
-from tests.fuzz.watching import Work
+from tests.fuzz.watching import within
 
 _LONE_CR = re.compile(rb"\r(?!\n)")
 
@@ -67,9 +67,9 @@ def one(data: bytes) -> None:
         return
     quoting: Quoting = "mboxo" if data[0] & 1 else "mboxrd"
     size, octets = data[1] + 1, data[2:]
-    with Work(data) as work:
-        found = messages(octets, len(octets) or 1, quoting)
-    work.at_most(500 + 60 * (1 + octets.count(b"\n")))
+    found = within(
+        500 + 60 * (1 + octets.count(b"\n")), data, lambda: messages(octets, len(octets) or 1, quoting)
+    )
     if sum(len(entry[2]) for entry in found) > len(octets) + octets.count(b"\n") + 2 * len(found):
         raise AssertionError("more than there was")
     if messages(octets, size, quoting) != found:

@@ -5,13 +5,13 @@ Whatever the octets, everything is rendered, the same in any cuts, and every sec
 
 from __future__ import annotations
 
-from moxtwisted.message.mime import Scanner
+from moxtwisted.message.mime import ScannedMessage, Scanner
 from moxtwisted.message.partindex import PartIndex
-from moxtwisted.message.products import render
+from moxtwisted.message.products import Rendered, render
 from moxtwisted.message.structure import body_from_bodystructure, render_body
 from moxtwisted.message.text import search_text
 from tests.fuzz.run import alone
-from tests.fuzz.watching import Work
+from tests.fuzz.watching import within
 
 
 def one(data: bytes) -> None:
@@ -21,16 +21,15 @@ def one(data: bytes) -> None:
     def read(offset: int, length: int) -> bytes:
         return data[offset : offset + length]
 
-    with Work(data) as work:
-        whole = Scanner()
-        whole.feed(data)
-        scanned = whole.finish()
-        rendered = render(scanned, read)
-    work.at_most(5000 + 200 * len(data))
-    cut = Scanner()
-    for i in range(0, len(data), size):
-        cut.feed(data[i : i + size])
-    if render(cut.finish(), read) != rendered:
+    def scan(size: int) -> tuple[ScannedMessage, Rendered]:
+        scanner = Scanner()
+        for i in range(0, len(data), size):
+            scanner.feed(data[i : i + size])
+        scanned = scanner.finish()
+        return scanned, render(scanned, read)
+
+    scanned, rendered = within(5000 + 200 * len(data), data, lambda: scan(len(data) or 1))
+    if scan(size)[1] != rendered:
         raise RuntimeError("the products depend on the cuts")
     if body_from_bodystructure(rendered.bodystructure) != render_body(scanned):
         raise RuntimeError("BODY is not BODYSTRUCTURE without its extensions")

@@ -17,7 +17,7 @@ from moxtwisted.sasl.exchange import MAX_MESSAGE_OCTETS, MAX_STEPS, ServerContex
 from moxtwisted.sasl.outcome import Challenge, Failure, Reason, Success
 from moxtwisted.sasl.server import MECHANISMS, begin
 from tests.fuzz.run import alone
-from tests.fuzz.watching import Work
+from tests.fuzz.watching import within
 
 CREDENTIALS = Credentials("alice", "secret")
 
@@ -130,14 +130,13 @@ def one(data: bytes) -> None:
         return
     mechanism = MECHANISMS[data[0] % len(MECHANISMS)]
     messages = data[2:].split(b"\xff")
-    with Work(data) as work:
-        if data[1] % 3 == 0:
-            strangers(mechanism, messages)
-        elif data[1] % 3 == 1:
-            impostor(mechanism, messages)
-        else:
-            meddled(mechanism, data[2:])
-    work.at_most(5000 + 200 * len(data))
+    limit = 5000 + 200 * len(data)
+    if data[1] % 3 == 0:
+        within(limit, data, lambda: strangers(mechanism, messages))
+    elif data[1] % 3 == 1:
+        within(limit, data, lambda: impostor(mechanism, messages))
+    else:
+        within(limit, data, lambda: meddled(mechanism, data[2:]))
 
 
 def main() -> None:

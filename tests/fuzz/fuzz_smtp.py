@@ -31,7 +31,7 @@ from moxtwisted.smtp.replies import Reply
 from moxtwisted.smtp.settings import BareLineEnds, Limits, Mode, ServerSettings
 from moxtwisted.smtp.testing import MemoryHandlers, MemoryLink
 from tests.fuzz.run import alone
-from tests.fuzz.watching import Work, nothing_failed
+from tests.fuzz.watching import nothing_failed, within
 
 MECHANISMS = ("SCRAM-SHA-256", "PLAIN", "LOGIN")
 LIMITS = Limits(
@@ -209,9 +209,11 @@ def one(data: bytes) -> None:
         proxied(choice, octets, size)
         return
     octets = _PREFIXES[choice >> 5 & 3] + octets
-    with Work(data) as work:
-        said, messages = dialogue(choice, octets, len(octets) or 1)
-    work.at_most(3000 + 100 * len(octets) + 1000 * octets.count(b"\n"))
+    said, messages = within(
+        3000 + 100 * len(octets) + 1000 * octets.count(b"\n"),
+        data,
+        lambda: dialogue(choice, octets, len(octets) or 1),
+    )
     replies(said, octets)
     for message in messages:
         again(message)

@@ -15,7 +15,7 @@ from moxtwisted.smtp.envelope import MailParameters, RcptParameters, Recipient
 from moxtwisted.smtp.replies import Reply
 from moxtwisted.smtp.transmission import Envelope, Transmission
 from tests.fuzz.run import alone
-from tests.fuzz.watching import Work
+from tests.fuzz.watching import within
 
 BLOCKS = (b"Subject: x\r\n\r\n.dot\r\n", b"bare\nlf\r", b"end")
 _LOST = Reply(451, "4.4.2", "connection lost")
@@ -159,9 +159,9 @@ def one(data: bytes) -> None:
     if len(data) < 2:
         return
     choice, size, octets = data[0], data[1] % 64 + 1, data[2:]
-    with Work(data) as work:
-        found = session(choice, octets, len(octets) or 1)
-    work.at_most(5000 + 300 * (1 + octets.count(b"\n")))
+    found = within(
+        5000 + 300 * (1 + octets.count(b"\n")), data, lambda: session(choice, octets, len(octets) or 1)
+    )
     if session(choice, octets, size) != found:
         raise AssertionError("the cuts change what is sent")
 
