@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from moxtwisted.errors import ConfigurationError
-from moxtwisted.server.logging import FIELDS, LevelControl, LineObserver, LogFile
+from moxtwisted.server.logging import DEFAULT_PACKAGES, FIELDS, LevelControl, LineObserver, LogFile
 
 AT = 1_800_000_000.25
 
@@ -54,7 +54,7 @@ class LevelTests(SynchronousTestCase):
         self.assertFalse(levels.enabled("moxtwisted.imap.server", "debug"))
         levels.set("moxtwisted.imap", "debug")
         self.assertTrue(levels.enabled("moxtwisted.imap.server", "debug"))
-        self.assertEqual(levels.list(), {"": "info", "moxtwisted.imap": "debug", "twisted": "warn"})
+        self.assertEqual(levels.list(), {"": "info", "moxtwisted.imap": "debug", **DEFAULT_PACKAGES})
         levels.unset("moxtwisted.imap")
         levels.unset("")
         self.assertFalse(levels.enabled("moxtwisted.imap.server", "debug"))
