@@ -208,7 +208,7 @@ def parse_mailbox_name(text: str) -> MailboxName:
     """Accept the name of a mailbox and give it its stored form: Unicode NFC, "Inbox" for any spelling of INBOX as
     first element.
 
-    :raise IdentifierError: for an empty element, a control character, ``*`` or ``%`` (they are wildcards of LIST), a
+    :raise IdentifierError: for an empty element, "." or ".." as one, a control character, ``*`` or ``%`` (they are wildcards of LIST), a
         ``#`` in front, or more than 512 octets of UTF-8.
     """
     if not 0 < len(text) <= MAX_MAILBOX_NAME_OCTETS:
@@ -229,6 +229,9 @@ def parse_mailbox_name(text: str) -> MailboxName:
     elements = name.split("/")
     if not all(elements):
         raise IdentifierError("mailbox name has an empty element")
+    # Programs that keep mailboxes as directories (mbsync, for one) take such a name for a way out of their own and give up.
+    if "." in elements or ".." in elements:
+        raise IdentifierError("mailbox name has . or .. as an element")
     if elements[0].upper() == "INBOX":
         # RFC 9051 section 5.1: INBOX in any case is the same mailbox; we hold its children to the same spelling.
         elements[0] = INBOX

@@ -29,6 +29,9 @@ MAX_SUBSCRIPTIONS: Final = 20_000
 
 # RFC 9051 section 5.1: "%" and "*" are wildcards of LIST; a mailbox of that name could not be listed alone.
 _FORBIDDEN: Final = frozenset("%*\u2028\u2029\ufffd")
+#: No level is one of these. Programs that keep mailboxes as directories (mbsync, for one) take "." and ".." for a way out of
+#: their own, and refuse the whole account.
+_NO_LEVELS: Final = frozenset(("", ".", ".."))
 
 
 class MailboxRefusedError(MailError):
@@ -63,7 +66,7 @@ def canonical_name(name: str) -> str:
     if levels[0].upper() == "INBOX":
         levels[0] = "INBOX"
         canonical = "/".join(levels)
-    if not all(levels) or any(
+    if not _NO_LEVELS.isdisjoint(levels) or any(
         character in _FORBIDDEN or unicodedata.category(character) in {"Cc", "Cs"} for character in canonical
     ):
         raise MailboxRefusedError("CANNOT", repr(name), public_text="no mailbox can have this name")

@@ -11,6 +11,9 @@ broken off has kept what its finished batches brought.
 
 Flags: Maildir has them in the file names (and ``dovecot-keywords`` for keywords). mbox has none; we write, and take, the fields
 ``Status``, ``X-Status`` and ``X-Keywords`` at the very top of a message, as mail programs do.
+
+Folders of a Maildir (Maildir++: ``.Work.2024`` beside its ``cur``) become mailboxes below the target, ``Target/Work/2024``. What we
+write is for the owner alone: files 0600, directories 0700.
 """
 
 from __future__ import annotations
@@ -30,10 +33,12 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from moxtwisted.errors import LimitError, MailboxMissingError, MailError
+from moxtwisted.message import modifiedutf7
 from moxtwisted.message.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN, MessageFlags
 from moxtwisted.message.mbox import MboxWriter, read_mbox
 from moxtwisted.store.accounts import Account
 from moxtwisted.store.interfaces import Addition, Column, IStagedMessage, IStore, Mailbox, NewMessage
+from moxtwisted.store.mailboxes import canonical_name
 
 __all__ = ["Transferred", "export_maildir", "export_mbox", "import_maildir", "import_mbox"]
 
@@ -44,6 +49,9 @@ _BATCH_OCTETS: Final = 16 * 1024 * 1024
 #: A larger file in a Maildir is no message.
 _MESSAGE_OCTETS: Final = 1024 * 1024 * 1024
 _READ_OCTETS: Final = 262_144
+#: The years that IMAP can write, with a day to spare for time zones: a file system may have any number.
+_FIRST_DATE: Final = -62_135_510_400
+_LAST_DATE: Final = 253_402_214_400
 #: How long an import works before the reactor gets its turn, seconds.
 _TURN_SECONDS: Final = 0.005
 
@@ -62,7 +70,8 @@ _KEYWORD: Final = re.compile(r"[!#$&'+,./0-9:;<=>?@A-Z^_`a-z|}~-]{1,100}\Z")
 class Transferred:
     """How it went.
 
-    :ivar skipped: names of files that were no messages.
+    :ivar messages: of all mailboxes together.
+    :ivar skipped: names of files that were no messages, and of folders whose name no mailbox can have.
     """
 
     messages: int
@@ -166,13 +175,18 @@ async def import_mbox(
                 date = entry.seconds
                 if date is None:
                     date = staged.rendered.date
-                await importer.add(staged, date if date is not None and date >= 0 else 0, flags)
+                await importer.add(staged, _bounded(date or 0), flags)
                 progress(file.tell(), total, "octets")
             await importer.flush()
         finally:
             importer.drop()
     progress(total, total, "octets")
     return Transferred(importer.messages)
+
+
+def _bounded(date: int) -> int:
+    """Seconds since 1970, negative before."""
+    return min(max(date, _FIRST_DATE), _LAST_DATE)
 
 
 def _opened(path: Path) -> IO[bytes]:
@@ -210,42 +224,104 @@ def _chained(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
 async def import_maildir(
     store: IStore, account: Account, mailbox: str, path: Path, clock: IReactorTime, progress: Progress
 ) -> Transferred:
-    """Read the ``cur`` and ``new`` of a Maildir into a mailbox, oldest first; dates are those of the files.
+    """Read the ``cur`` and ``new`` of a Maildir into a mailbox, oldest first, and its folders into mailboxes below that one;
+    dates are those of the files. Files without an octet are no messages.
 
     :raises MailError: when it is no Maildir, or the account has no room; what was read before stays.
     """
+    skipped: list[str] = []
     try:
         if not (path / "cur").is_dir() or not (path / "new").is_dir():
             raise MailError(f"{path}: not a Maildir: it has no directories cur and new")
-        keywords = _maildir_keywords(path)
-        files = sorted(_maildir_files(path))
+        folders = [_Folder.read(path, "", mailbox), *_folders(path, mailbox, skipped)]
     except OSError as e:
         raise MailError(f"{path}: cannot be read: {e.strerror}") from e
-    importer = _Importer(store, account, await _target(account, mailbox), clock)
-    skipped: list[str] = []
+    importer = _Importer(store, account, 0, clock)
+    done, total = 0, sum(len(folder.files) for folder in folders)
     try:
-        for done, (date, name) in enumerate(files):
-            file = path / name
-            try:
-                staged = await importer.stage(_octets_of(file))
-            except (OSError, LimitError):
-                skipped.append(name.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
-                continue
-            await importer.add(staged, date, _maildir_flags(name, keywords))
-            progress(done + 1, len(files), "messages")
+        for folder in folders:
+            importer.mailbox = await _target(account, folder.mailbox)
+            for date, name in folder.files:
+                done += 1
+                file = folder.path / name
+                try:
+                    staged = await importer.stage(_octets_of(file))
+                except (OSError, LimitError):
+                    skipped.append(_printable(folder.name + name))
+                    continue
+                if staged.size:
+                    await importer.add(staged, date, _maildir_flags(name, folder.keywords))
+                else:
+                    staged.close()
+                    skipped.append(_printable(folder.name + name))
+                progress(done, total, "messages")
         await importer.flush()
     finally:
         importer.drop()
     return Transferred(importer.messages, tuple(skipped))
 
 
+def _printable(name: str) -> str:
+    return os.fsencode(name).decode("utf-8", "replace")
+
+
+@frozen
+class _Folder:
+    """A Maildir, or a folder of one, and where its messages go.
+
+    :ivar name: below the Maildir, with a slash; empty for itself.
+    :ivar files: (date, name below the folder), the oldest first.
+    """
+
+    path: Path
+    name: str
+    mailbox: str
+    keywords: dict[str, str]
+    files: list[tuple[int, str]]
+
+    @classmethod
+    def read(cls, path: Path, name: str, mailbox: str) -> _Folder:
+        return cls(path, name, mailbox, _maildir_keywords(path), sorted(_maildir_files(path)))
+
+
+def _folders(path: Path, mailbox: str, skipped: list[str]) -> Iterator[_Folder]:
+    """The folders of a Maildir by Maildir++: directories ``.Level.Level`` that have a ``cur``."""
+    with os.scandir(path) as entries:
+        names = sorted(
+            entry.name
+            for entry in entries
+            if entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)
+        )
+    for name in names:
+        if not (path / name / "cur").is_dir():
+            continue
+        try:
+            target = canonical_name(f"{mailbox}/{'/'.join(_folder_levels(name))}")
+        except MailError:
+            skipped.append(_printable(name + "/"))
+            continue
+        yield _Folder.read(path / name, name + "/", target)
+
+
+def _folder_levels(name: str) -> list[str]:
+    try:
+        text = modifiedutf7.decode(os.fsencode(name))
+    except modifiedutf7.ModifiedUTF7Error:
+        # Some servers can be told to write UTF-8 instead.
+        text = os.fsencode(name).decode("utf-8", "replace")
+    return text[1:].split(".")
+
+
 def _maildir_files(path: Path) -> Iterator[tuple[int, str]]:
     """(date, name below the Maildir) of its files."""
     for directory in ("cur", "new"):
+        if not (path / directory).is_dir():
+            continue
         with os.scandir(path / directory) as entries:
             for entry in entries:
                 if not entry.name.startswith(".") and entry.is_file(follow_symlinks=False):
-                    yield max(0, int(entry.stat(follow_symlinks=False).st_mtime)), f"{directory}/{entry.name}"
+                    date = int(entry.stat(follow_symlinks=False).st_mtime)
+                    yield _bounded(date), f"{directory}/{entry.name}"
 
 
 def _octets_of(file: Path) -> Iterator[bytes]:
@@ -377,12 +453,27 @@ async def export_mbox(
 
 def _created(path: Path) -> IO[bytes]:
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path.open("xb")
+        _make_directory(path.parent)
+        return _created_privately(path)
     except FileExistsError as e:
         raise MailError(f"{path}: is there already; export into an empty directory") from e
     except OSError as e:
         raise MailError(f"{path}: cannot be written: {e.strerror}") from e
+
+
+def _make_directory(path: Path) -> None:
+    """Make it and what is missing above it; mail is for its owner alone."""
+    missing = []
+    while not path.exists():
+        missing.append(path)
+        path = path.parent
+    for directory in reversed(missing):
+        directory.mkdir(mode=0o700)
+
+
+def _created_privately(path: Path) -> IO[bytes]:
+    """A new file for the owner alone. :raises FileExistsError:"""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 
 
 def _mbox_fields(flags: MessageFlags, message: bytes) -> bytes:
@@ -430,8 +521,9 @@ class _Maildir:
     @classmethod
     def create(cls, path: Path) -> _Maildir:
         try:
+            _make_directory(path)
             for directory in ("cur", "new", "tmp"):
-                (path / directory).mkdir(parents=True)
+                (path / directory).mkdir(mode=0o700)
         except FileExistsError as e:
             raise MailError(f"{path}: is there already; export into an empty directory") from e
         except OSError as e:
@@ -439,11 +531,12 @@ class _Maildir:
         return cls(path)
 
     def write(self, uid: int, date: int, flags: MessageFlags, octets: Iterator[bytes]) -> None:
-        # The UID in ten digits: by their names the messages of one second stay in order.
-        name = f"{date}.{uid:010}.moxmail:2,{self._letters(flags)}"
+        # The UID in ten digits: by their names the messages of one second stay in order. The date of the message is that of
+        # the file; one before 1970 would begin the name with a hyphen, as if it were an option.
+        name = f"{max(date, 0)}.{uid:010}.moxmail:2,{self._letters(flags)}"
         file = self.path / "cur" / name
         try:
-            with file.open("xb") as out:
+            with _created_privately(file) as out:
                 last = b""
                 for chunk in octets:
                     piece = last + chunk
@@ -468,6 +561,7 @@ class _Maildir:
         if self.keywords:
             lines = "".join(f"{n} {keyword}\n" for n, keyword in enumerate(self.keywords))
             try:
-                (self.path / "dovecot-keywords").write_text(lines, "utf-8")
+                with _created_privately(self.path / "dovecot-keywords") as out:
+                    out.write(lines.encode())
             except OSError as e:
                 raise MailError(f"{self.path}: cannot be written: {e.strerror}") from e

@@ -467,7 +467,22 @@ class StoreContract:
 
     def test_bad_names(self) -> None:
         """Names that cannot be are refused, by every command, before anything happens."""
-        for name in ("", "/", "a//b", "/a", "a/", "a*", "a%", "a\nb", "a\x7f"):
+        for name in (
+            "",
+            "/",
+            "a//b",
+            "/a",
+            "a/",
+            "a*",
+            "a%",
+            "a\nb",
+            "a\x7f",
+            ".",
+            "..",
+            "../../x",
+            "a/.",
+            "a/../b",
+        ):
             error = self.refused(self.account.create_mailbox(name), MailError)
             self.assertEqual(error.imap_code, "CANNOT")
             self.assertIsNone(self.account.mailbox(name))

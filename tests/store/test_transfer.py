@@ -115,7 +115,7 @@ MESSAGES = st.tuples(
     st.lists(LINES, max_size=6).map(lambda lines: b"".join(line + b"\r\n" for line in lines)),
     st.integers(0, 31),
     st.lists(st.sampled_from(["$Forwarded", "work", "$label1", "a.b"]), max_size=3, unique=True),
-    st.integers(0, 2**31),
+    st.integers(-(2**31), 2**31),
 )
 
 
@@ -147,8 +147,8 @@ class RoundTripTests(TransferCase):
     @settings(max_examples=40, deadline=None)
     @given(st.lists(MESSAGES, max_size=5))
     def test_maildir(self, messages: list[Any]) -> None:
-        """Octets, flags, keywords and dates survive a Maildir, empty messages too."""
-        self.round_trip(messages, "maildir")
+        """Octets, flags, keywords and dates survive a Maildir."""
+        self.round_trip([m for m in messages if m[0]], "maildir")
 
     def test_order_within_a_second(self) -> None:
         """Messages of one second come back from a Maildir in the order of their UIDs."""
@@ -176,10 +176,12 @@ class RoundTripTests(TransferCase):
             "a",
             "a.mbox/b",
             "a.mbox",
-            "..",
-            "../x",
+            "...",
             ".hidden",
             "a/cur",
+            "INBOX",
+            "INBOX/cur",
+            "INBOX/new/cur",
             "a/tmp/x",
             "dovecot-keywords",
             "Entwürfe/日本",
@@ -222,6 +224,45 @@ class RoundTripTests(TransferCase):
             self.do(work)
             self.assertEqual(self.progress, sorted(self.progress))
             self.assertEqual(self.progress[-1][0], self.progress[-1][1])
+
+
+class ExportTests(TransferCase):
+    def test_for_the_owner_alone(self) -> None:
+        """Whatever the umask: nobody but the owner may read an export, or even list it; what was there before is left alone."""
+        self.add(b"Subject: a\r\n\r\n", MessageFlags.of(SEEN, ["work"]), mailbox="a/b")
+        self.out.mkdir()
+        self.out.chmod(0o755)
+        old = os.umask(0)
+        self.addCleanup(os.umask, old)
+        self.do(self.export_maildir(path=self.out / "x" / "maildir"))
+        self.do(self.export_mbox(path=self.out / "x" / "mbox"))
+        paths = list(self.out.rglob("*"))
+        self.assertGreater(sum(path.is_file() for path in paths), 3)
+        for path in paths:
+            self.assertEqual(path.stat().st_mode & 0o777, 0o700 if path.is_dir() else 0o600, path)
+        self.assertEqual(self.out.stat().st_mode & 0o777, 0o755)
+
+    def test_before_1970(self) -> None:
+        """Messages older than the epoch keep their dates in both forms, and their files' names do not look like options."""
+        for date in (-1, -86_400 * 365, -(2**31)):
+            self.add(b"Subject: %d\r\n\r\n" % date, date=date)
+        self.do(self.export_maildir("INBOX"))
+        self.do(self.export_mbox("INBOX"))
+        names = [path.name for path in (self.out / "INBOX" / "cur").iterdir()]
+        self.assertEqual([name for name in names if not name.startswith("0.")], [])
+        self.do(self.import_mbox(self.out / "INBOX.mbox", "A"))
+        self.assertEqual(self.kept("A"), self.kept())
+        self.do(self.import_maildir(self.out / "INBOX", "B"))
+        self.assertEqual(self.kept("B"), self.kept()[::-1])
+
+    def test_mailbox_named_like_a_part_of_a_maildir(self) -> None:
+        """INBOX/cur, new and tmp are Maildirs of their own beside INBOX's directories of these names."""
+        for name in ("INBOX", "INBOX/cur", "INBOX/new", "INBOX/tmp", "INBOX/cur/new"):
+            self.add(b"Subject: %b\r\n\r\n" % name.encode(), mailbox=name)
+        self.do(self.export_maildir())
+        for name in ("INBOX", "INBOX/cur", "INBOX/new", "INBOX/tmp", "INBOX/cur/new"):
+            (file,) = (self.out / transfer._file_name(name) / "cur").iterdir()
+            self.assertEqual(file.read_bytes(), b"Subject: %b\n\n" % name.encode())
 
 
 class ImportTests(TransferCase):
@@ -267,13 +308,48 @@ class ImportTests(TransferCase):
         (path / "cur" / "directory").mkdir()
         (path / "new" / "link").symlink_to("/etc/passwd")
         os.mkfifo(path / "new" / "fifo")
-        self.assertEqual(self.do(self.import_maildir(path)).messages, 4)
+        done = self.do(self.import_maildir(path))
+        self.assertEqual((done.messages, done.skipped), (3, ("cur/d:2,",)))
         kept = {octets: (system, keywords) for octets, system, keywords, _ in self.kept("In")}
         everything = SEEN | ANSWERED | FLAGGED | DELETED | DRAFT
         self.assertEqual(kept[b"Subject: 1\r\n\r\nx\r\n"], (everything, frozenset(["$forwarded"])))
         self.assertEqual(kept[b"Subject: 2\r\n\r\nx\r\n"], (0, frozenset(["work", "last"])))
         self.assertEqual(kept[b"Subject: 3\r\n\r\nx\r\n"], (0, frozenset()))
-        self.assertEqual(kept[b""], (0, frozenset()))
+
+    def folder(self, name: str, **files: bytes) -> None:
+        (self.out / name / "cur").mkdir(parents=True)
+        for file, octets in files.items():
+            (self.out / name / "cur" / file.replace("__", ":2,")).write_bytes(octets)
+
+    def test_maildir_folders(self) -> None:
+        """Folders by Maildir++ become mailboxes below the target, each with its keywords; dots are levels, names are decoded."""
+        path = self.maildir(a=b"Subject: top\n\n")
+        self.folder(".Sub", b__aS=b"Subject: 1\n\n", c=b"")
+        (path / ".Sub" / "dovecot-keywords").write_text("0 work\n")
+        self.folder(".Sub.2024.Entw&APw-rfe", d=b"Subject: 2\n\n")
+        self.folder(".Grüße", e=b"Subject: 3\n\n")
+        self.folder(".Empty")
+        (path / ".Sub" / "new").mkdir()
+        (path / ".Sub" / "new" / "f").write_bytes(b"Subject: 4\n\n")
+        (path / ".git").mkdir()
+        (path / ".link").symlink_to(path / ".Sub")
+        done = self.do(self.import_maildir(path, "Old"))
+        self.assertEqual((done.messages, done.skipped), (5, (".Sub/cur/c",)))
+        found = {m.name: m.messages for m in self.account.mailboxes() if m.name.startswith("Old")}
+        below = {"Old/Sub": 2, "Old/Sub/2024": 0, "Old/Sub/2024/Entwürfe": 1, "Old/Grüße": 1, "Old/Empty": 0}
+        self.assertEqual(found, {"Old": 1, **below})
+        flags = {octets: (system, keywords) for octets, system, keywords, _ in self.kept("Old/Sub")}
+        self.assertEqual(flags[b"Subject: 1\r\n\r\n"], (SEEN, frozenset(["work"])))
+        self.assertEqual(self.progress[-1], (6, 6, "messages"))
+
+    def test_maildir_folders_that_cannot_be(self) -> None:
+        """A folder whose name no mailbox can have is skipped and named; the others come."""
+        self.maildir()
+        for name in (".good", ".bad%", ".a..b", "..x"):
+            self.folder(name, a=b"Subject: x\n\n")
+        done = self.do(self.import_maildir(self.out))
+        self.assertEqual((done.messages, done.skipped), (1, ("..x/", ".a..b/", ".bad%/")))
+        self.assertEqual(len(self.kept("In/good")), 1)
 
     def test_hostile_names(self) -> None:
         """File names that are no text, or long, or look like options are only names."""

@@ -13,10 +13,11 @@ Inside the program a name is a ``str`` in NFC with ``/`` between its levels. On 
 
 from __future__ import annotations
 
-import binascii
 import re
 import unicodedata
 from collections import defaultdict
+
+from moxtwisted.message import modifiedutf7
 
 __all__ = [
     "INBOX",
@@ -47,10 +48,8 @@ MAX_LEVEL_OCTETS = 255
 MAX_DEPTH = 40
 """The most levels of a name that can be created (our choice; Dovecot's limit as well)."""
 
-_SHIFTED = re.compile(rb"&([A-Za-z0-9+,]*)-")
 _NONCHARACTERS = "".join(f"\\U{plane:04x}fffe\\U{plane:04x}ffff" for plane in range(17))
 _FORBIDDEN = re.compile(rf"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufdd0-\ufdef{_NONCHARACTERS}]")
-_UNPRINTABLE = re.compile(r"(?:[^\x20-\x7e]+)|&")
 
 
 class MailboxNameError(ValueError):
@@ -64,66 +63,21 @@ class MailboxNameError(ValueError):
         super().__init__(public_text)
 
 
-def _unshift(match: re.Match[bytes]) -> str:
-    """The text of one ``&…-``."""
-    code = match.group(1)
-    if not code:
-        return "&"
-    try:
-        octets = binascii.a2b_base64(code.replace(b",", b"/") + b"=" * (-len(code) % 4))
-        text = octets.decode("utf-16-be")
-    except (binascii.Error, UnicodeDecodeError):
-        raise MailboxNameError("mailbox name is not valid modified UTF-7") from None
-    # RFC 3501 section 5.1.3: BASE64 must not be used for what represents itself, so each name has one encoding;
-    # comparing with our own encoding finds that, wrong padding bits and superfluous shifts inside one run.
-    if encode_utf7(text) != match.group(0):
-        raise MailboxNameError("mailbox name is not canonical modified UTF-7")
-    return text
-
-
 def decode_utf7(octets: bytes) -> str:
     """Decode modified UTF-7.
 
     :raise MailboxNameError: for octets outside printable US-ASCII, a shift that is not closed, or one that RFC 3501
         section 5.1.3 forbids.
     """
-    if not octets.isascii():
-        raise MailboxNameError("mailbox name is not valid modified UTF-7")
-    if b"&" not in octets:
-        return octets.decode("ascii")
-    parts: list[str] = []
-    position = 0
-    shifted_until = -1
-    for match in _SHIFTED.finditer(octets):
-        if match.start() == shifted_until and match.group(1):
-            raise MailboxNameError("mailbox name is not canonical modified UTF-7")
-        plain = octets[position : match.start()]
-        if b"&" in plain:
-            break
-        parts.append(plain.decode("ascii"))
-        parts.append(_unshift(match))
-        position = match.end()
-        shifted_until = position if match.group(1) else -1
-    rest = octets[position:]
-    if b"&" in rest:
-        raise MailboxNameError("mailbox name is not valid modified UTF-7")
-    parts.append(rest.decode("ascii"))
-    return "".join(parts)
-
-
-def _shift(match: re.Match[str]) -> str:
-    text = match.group()
-    if text == "&":
-        return "&-"
-    code = binascii.b2a_base64(text.encode("utf-16-be"), newline=False).rstrip(b"=").replace(b"/", b",")
-    return f"&{code.decode('ascii')}-"
+    try:
+        return modifiedutf7.decode(octets)
+    except modifiedutf7.ModifiedUTF7Error as error:
+        raise MailboxNameError(f"mailbox name is {error}") from None
 
 
 def encode_utf7(name: str) -> bytes:
     """Encode as modified UTF-7; always printable US-ASCII."""
-    if name.isascii() and name.isprintable() and "&" not in name:
-        return name.encode("ascii")
-    return _UNPRINTABLE.sub(_shift, name).encode("ascii")
+    return modifiedutf7.encode(name)
 
 
 def canonical(name: str) -> str:
@@ -159,8 +113,8 @@ def encode(name: str, *, utf8: bool) -> bytes:
 def validate(name: str) -> None:
     """Check a canonical name for a mailbox that shall be created.
 
-    :raise MailboxNameError: when it is empty, too long or too deep, has empty levels, wildcards, control characters
-        or ends of lines, or starts with ``#``.
+    :raise MailboxNameError: when it is empty, too long or too deep, has an empty level or one that is ``.`` or ``..``, wildcards,
+        control characters or ends of lines, or starts with ``#``.
     """
     if not name:
         raise MailboxNameError("mailbox name is empty")
@@ -181,6 +135,9 @@ def validate(name: str) -> None:
         raise MailboxNameError(f"mailbox name has more than {MAX_DEPTH} levels")
     if not all(levels):
         raise MailboxNameError("mailbox name has an empty level")
+    # Programs that keep mailboxes as directories (mbsync, for one) take such a name for a way out of their own and give up.
+    if "." in levels or ".." in levels:
+        raise MailboxNameError("mailbox name has a level . or ..")
     if any(len(level.encode("utf-8")) > MAX_LEVEL_OCTETS for level in levels):
         raise MailboxNameError(f"a level of the mailbox name is longer than {MAX_LEVEL_OCTETS} octets")
 

@@ -103,7 +103,8 @@ class ValidateTests(SynchronousTestCase):
     def test_bad(self) -> None:
         """Names that clients or file systems cannot cope with do not."""
         for name in (
-            "", "/a", "a/", "a//b", "a*", "a%", "#news", "a\x01", "a\x7f", "a\x85", "a\u2028", "/".join("a" * 41),
+            "", "/a", "a/", "a//b", ".", "..", "../../x", "a/./b",
+            "a*", "a%", "#news", "a\x01", "a\x7f", "a\x85", "a\u2028", "/".join("a" * 41),
             "x" * 256, "é" * 200, "/".join(["x" * 200] * 6), "\ufffe", "\U0001ffff", "\ufdd0",
         ):  # fmt: skip
             self.assertRaises(MailboxNameError, validate, name)
