@@ -398,6 +398,25 @@ class ProvocationTests(HouseCase):
         self.assertIn("250", line.say("RCPT TO:<fine@localhost>"))
         self.assertIn("250", line.begin("temperror@localhost", "fine@localhost") if line.say("RSET") else "")
 
+    def test_words_behind_a_separator(self) -> None:
+        """The word for the command may stand behind a separator, and does not also count after the message."""
+        for localpart in ("rcptto552", "you+rcptto552", "you-rcptto-552", "a.b_rcptto552", "YOU+RCPTTO552"):
+            line = self.house.inbound()
+            self.assertTrue(
+                line.begin("a@client.example", f"{localpart}@localhost").startswith("552"), localpart
+            )
+            line.drop()
+        for localpart in ("mailfrompermerror", "me+mailfrompermerror", "me-mailfrom-550"):
+            line = self.house.inbound()
+            self.assertTrue(line.begin(f"{localpart}@localhost").startswith("550"), localpart)
+            line.drop()
+        line = self.house.inbound()
+        self.assertIn("250", line.begin("a@client.example", "you+mailfrom552@localhost"))
+        self.assertIn("250 2.", line.send(LETTER))
+        line = self.house.inbound()
+        self.assertIn("250", line.begin("a@client.example", "yourcptto552@localhost"))
+        self.assertTrue(line.send(LETTER).startswith("552"))
+
     def test_timeout(self) -> None:
         """After …timeout the answer comes in an hour."""
         line = self.house.inbound()

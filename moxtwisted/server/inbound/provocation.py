@@ -1,6 +1,6 @@
 """Addresses that provoke errors, for people who test their own mail programs against a local server.
 
-The end of a local part says what happens (as the reference's ``localserve`` has it):
+The end of a local part, in any case, says what happens (as the reference's ``localserve`` has it):
 
 ========================  =======================================================
 ``…temperror``            451
@@ -9,7 +9,8 @@ The end of a local part says what happens (as the reference's ``localserve`` has
 ``…452``, ``…554``        that code; any 4yz or 5yz
 ========================  =======================================================
 
-It happens after the message; with the prefix ``rcptto`` at RCPT, with ``mailfrom`` (in the sender's address) at MAIL.
+It happens after the message. The word ``rcptto`` moves it to RCPT, ``mailfrom`` (in the sender's address) to MAIL: at the beginning of
+the local part, as ``rcptto552``, or behind a separator, as ``you+rcptto552`` and ``you-mailfrom-temperror``.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ __all__ = ["ByLocalpart", "Provocation"]
 
 _TIMEOUT_SECONDS: Final = 3600.0
 _SUFFIX: Final = re.compile(r"(temperror|permerror|timeout|[45][0-5][0-9])\Z")
+_COMMAND: Final = re.compile(r"(?:\A|[+._-])(mailfrom|rcptto)")
 
 
 class Provocation:
@@ -66,16 +68,16 @@ class ByLocalpart(Provocation):
     def at_data(self, paths: Sequence[Path]) -> Answer:
         """The error of the first recipient that asks for one, after the message."""
         for path in paths:
-            if not _localpart(path).startswith(("mailfrom", "rcptto")):
-                answer = self._answer(path, "")
-                if answer is not None:
-                    return answer
+            answer = self._answer(path, "")
+            if answer is not None:
+                return answer
         return None
 
-    def _answer(self, path: Path, prefix: str) -> Answer:
-        localpart = _localpart(path)
-        found = _SUFFIX.search(localpart) if localpart.startswith(prefix) else None
-        if found is None:
+    def _answer(self, path: Path, command: str) -> Answer:
+        """What the address asks for at this command, empty for after the message."""
+        localpart = path.address.localpart.lower() if path.address else ""
+        where, found = _COMMAND.search(localpart), _SUFFIX.search(localpart)
+        if found is None or command != (where[1] if where else ""):
             return None
         what = found[1]
         if what == "timeout":
@@ -85,7 +87,3 @@ class ByLocalpart(Provocation):
             return late
         code = {"temperror": 451, "permerror": 550}.get(what) or int(what)
         return Reply(code, f"{code // 100}.3.0", "error on request of the address")
-
-
-def _localpart(path: Path) -> str:
-    return path.address.localpart.lower() if path.address else ""
