@@ -49,7 +49,7 @@ STEPS: Mapping[str, Sequence[Sequence[str]]] = {
     "layers": [[str(SCRIPTS / "lint-imports"), "--no-logo"]],
     "types": [[PYTHON, "-m", "mypy", *TYPED]],
     "docs": [
-        [PYTHON, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build/html"],
+        [PYTHON, "-m", "sphinx", "-E", "-W", "--keep-going", "-q", "-b", "html", "docs", "docs/_build/html"],
         [PYTHON, ".ci/apidocs.py"],
         [
             PYTHON,
