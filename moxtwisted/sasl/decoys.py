@@ -7,13 +7,16 @@ the server, so it is the same every time, and the exchange runs to its end and f
     decoys = Decoys(secret)
     decoys.scram("nobody@example.org", "SHA-256").salt     # always the same 16 octets
 
+A real user gets one salt for every spelling of the name that leads to the account. Made-up salts must agree over the
+same spellings, or two exchanges tell who exists: whoever knows what is one name (separators, case) gives ``canonical``.
+
 The secret must outlive restarts, or the salts of unknown users change with each of them.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hmac
+from collections.abc import Callable
 
 from moxtwisted.sasl import prep
 from moxtwisted.sasl.cramkeys import CramContexts
@@ -27,13 +30,18 @@ class Decoys:
 
     :param secret: at least 16 octets that nobody else knows and that stay the same.
     :param costs: what real verifiers are made with, so that the iteration counts agree.
+    :param canonical: one form for all the spellings that would be one user, if there were such a user; it gets what
+        the peer sent and must not raise. The default knows only that case and width do not matter.
     """
 
-    def __init__(self, secret: bytes, costs: Costs = DEFAULT_COSTS) -> None:
+    def __init__(
+        self, secret: bytes, costs: Costs = DEFAULT_COSTS, canonical: Callable[[str], str] | None = None
+    ) -> None:
         if len(secret) < 16:
             raise ValueError("the decoy secret needs 16 octets or more")
         self._secret = secret
         self._costs = costs
+        self._canonical = canonical or _case_mapped
 
     def scram(self, username: str, algorithm: str) -> ScramVerifier:
         """Keys for a SCRAM exchange with a user who has none.
@@ -56,6 +64,12 @@ class Decoys:
         return CramContexts(octets[:16], octets[16:])
 
     def _stretch(self, purpose: str, username: str, name: str) -> bytes:
-        with contextlib.suppress(prep.PreparationError):  # no user has such a name; as it came is as good
-            username = prep.username_case_mapped(username)
-        return hmac.digest(self._secret, f"{purpose}\0{username}".encode("utf-8", "surrogatepass"), name)
+        text = f"{purpose}\0{self._canonical(username)}"
+        return hmac.digest(self._secret, text.encode("utf-8", "surrogatepass"), name)
+
+
+def _case_mapped(username: str) -> str:
+    try:
+        return prep.username_case_mapped(username)
+    except prep.PreparationError:  # no user has such a name; as it came is as good
+        return username

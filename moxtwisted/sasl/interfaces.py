@@ -69,4 +69,8 @@ class IServerExchange(Interface):
         """
 
     def abort() -> Coroutine[Any, Any, Failure]:
-        """The peer cancelled the exchange (``*`` in SMTP and IMAP), or its base64 was bad."""
+        """The peer cancelled the exchange (``*`` in SMTP and IMAP), or its base64 was bad, or the connection is gone.
+
+        Whoever owns the exchange calls it in all three cases: a SCRAM exchange left alone after the salt was shown is
+        how somebody collects salts, and only this call lets the backend count it. Nothing happens after the end.
+        """

@@ -10,7 +10,8 @@ the ``ISASLBackend`` of its exchanges::
 A password check is made slow on purpose (argon2id, about 20 ms). It runs in a small thread pool with a bounded
 queue, a right answer is remembered for a quarter of an hour (as a keyed digest, never as the password), and
 equal questions that come at the same time are answered together. Who fails too often from one network is
-refused before any work is done (``moxtwisted.server.ratelimit``).
+refused before any work is done (``moxtwisted.server.ratelimit``). An exchange that was left after a salt was shown is
+such a failure too, so that salts are not handed out without limit; one that came to a good end is none.
 
 Whoever changes a password, disables or removes an account calls ``Authenticator.forget``.
 """
@@ -84,6 +85,14 @@ class ICredentialSource(Interface):
             (whether its case matters is known to the domain).
         :return: ``None`` when nobody has this name.
         :raise MailError: when it cannot be told now.
+        """
+
+    def canonical(login: str) -> str:
+        """One form for all login names that ``lookup`` takes for the same, also for those that nobody has.
+
+        Made-up salts follow from it, see ``moxtwisted.sasl.decoys``. It must not depend on who exists.
+
+        :param login: as for ``lookup``.
         """
 
     def lookup_key(fingerprint: str) -> Awaitable[LoginRecord | None]:
@@ -270,11 +279,17 @@ class Authenticator:
         self._waiting: dict[bytes, list[Deferred[Outcome]]] = {}
         self._epoch = 0
         self._decoy = ""
-        self.decoys = Decoys(self.settings.decoy_secret or entropy(32), self.settings.costs)
+        self.decoys = Decoys(self.settings.decoy_secret or entropy(32), self.settings.costs, self._canonical)
 
     def session(self, origin: Origin) -> Session:
         """The backend for the exchanges of one connection."""
         return Session(self, origin)
+
+    def _canonical(self, username: str) -> str:
+        try:
+            return self.source.canonical(normalise_login(username))
+        except prep.PreparationError:  # nobody's name, in any spelling
+            return username
 
     def forget(self, account: str) -> None:
         """Forget the remembered passwords of an account, also those whose check is still running."""
@@ -359,6 +374,11 @@ class Authenticator:
             self._decoy = made.argon2id
         return self._decoy
 
+    def blame(self, origin: Origin) -> None:
+        """Count a failure against the peer's network."""
+        if origin.ip not in self.exempt:
+            self.limiter.add(origin.ip)
+
     def report(self, origin: Origin, mechanism: str, username: str, outcome: Outcome) -> None:
         """Count an attempt, log it, tell the observers, and count a failure against the peer's network."""
         if isinstance(outcome, Accepted):
@@ -368,8 +388,8 @@ class Authenticator:
             # lone surrogates, from octets that were no UTF-8, would stop observers that write text
             login = username[:320].encode("utf-8", "backslashreplace").decode()
             account, result = "", outcome.reason.value
-            if outcome.reason in _BLAMED and origin.ip not in self.exempt:
-                self.limiter.add(origin.ip)
+            if outcome.reason in _BLAMED:
+                self.blame(origin)
         self.counts[origin.protocol, mechanism, result] += 1
         log.info(
             "login {result} for {login} by {mechanism} over {protocol} from {peer}",
@@ -419,6 +439,7 @@ class Session:
         self.failures = 0
         self._authenticator = authenticator
         self._record: LoginRecord | None = None
+        self._shown = False
 
     def update(self, **changes: Any) -> None:
         """Change fields of ``origin``."""
@@ -469,19 +490,21 @@ class Session:
 
     async def verifiers(self, username: str, mechanism: str) -> PasswordVerifiers | Failure | None:
         """See ``ISASLBackend.verifiers``."""
-        self._record = None
+        self._record, self._shown = None, False
         if self._limited():
             return self._fail(mechanism, username, Failure(Reason.LIMITED))
+        found: PasswordVerifiers | None = None
         try:
             login = normalise_login(username)
             self._record = await self._authenticator.source.lookup(login)
-            if self._record is None or self._record.verifiers is None:
-                return None
-            return PasswordVerifiers.from_bytes(self._record.verifiers)
+            if self._record is not None and self._record.verifiers is not None:
+                found = PasswordVerifiers.from_bytes(self._record.verifiers)
         except prep.PreparationError:
-            return None
+            pass  # nobody's name; the peer sees decoys
         except Exception as e:  # noqa: BLE001 a boundary, as in Authenticator
             return self._fail(mechanism, username, unavailable(username, e))
+        self._shown = True
+        return found
 
     def _fail(self, mechanism: str, username: str, failure: Failure) -> Failure:
         self._end(mechanism, username, failure)
@@ -490,6 +513,9 @@ class Session:
     async def conclude(self, username: str, mechanism: str, refusal: Reason | None) -> Outcome:
         """See ``ISASLBackend.conclude``."""
         record, self._record = self._record, None
+        shown, self._shown = self._shown, False
+        if shown and refusal is Reason.ABORTED:
+            self._authenticator.blame(self.origin)
         outcome: Outcome
         if refusal is not None:
             outcome = Failure(refusal)

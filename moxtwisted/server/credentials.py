@@ -1,4 +1,24 @@
-"""Login names and client keys to verifiers: the directory says whose they are, the account's database has the verifiers."""
+"""Login names and client keys to verifiers: the directory says whose they are, the account's database has the verifiers.
+
+::
+
+    source = DirectoryCredentials(holder, store)
+    await source.lookup("alice+shop@example.org")       # the record of alice
+    source.canonical("nobody+shop@example.org")         # 'nobody@example.org': nobody's, spelt as if somebody had it
+
+What SCRAM tells of the users, and what not
+-------------------------------------------
+SCRAM shows a salt before anything was proved, and an account has one salt, made with its password. Every spelling of
+every address of the account is a login name and gets that salt. Unknown names get salts that agree over the same
+spellings (``canonical``), so whether ``name`` and ``name+x`` agree says how the domain spells names, not who exists.
+
+What is left: two *different* addresses with one salt exist and belong to one account. To hide this, all but one
+address would have to be refused for SCRAM, which locks out people who log in by another of their addresses, or be
+given verifiers of their own, for which the password is needed each time an address is added. We decided against both: it
+takes guessing two addresses of one account, RCPT tells strangers which addresses exist anyway, and exchanges that are
+left after the salt was shown count as failed log-ins, of which a network has few. Whoever minds takes SCRAM off
+the mechanisms.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +49,10 @@ class DirectoryCredentials:
         """See ``ICredentialSource``."""
         entry = self._directory.current.account_of_login(login)
         return self._record(entry, login) if entry else None
+
+    def canonical(self, login: str) -> str:
+        """See ``ICredentialSource``."""
+        return self._directory.current.canonical_login(login)
 
     async def lookup_key(self, fingerprint: str) -> LoginRecord | None:
         """See ``ICredentialSource``; the login is then the account's first address."""

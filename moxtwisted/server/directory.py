@@ -122,6 +122,8 @@ UNKNOWN_USER = Refused(550, "5.1.1", "no such user here", True)
 UNKNOWN_DOMAIN = Refused(550, "5.1.2", "not accepting mail for this domain", False)
 DOMAIN_DISABLED = Refused(450, "4.2.1", "recipient domain temporarily disabled", True)
 
+_ANY_DOMAIN = DomainEntry("")
+
 _Key = tuple[str, str]  # canonical local part ("" for the catch-all), domain in ASCII
 
 
@@ -199,6 +201,19 @@ class Directory:
             return None
         delivery = self._destination(address, catch_all=False)
         return self.accounts.get(delivery.account) if delivery else None
+
+    def canonical_login(self, login: str) -> str:
+        """One form for all the spellings of a login name that lead to one address, whether anybody has it or not; by the
+        domain's rules, or the usual ones when it is not ours. What is no address stays as it is."""
+        try:
+            address = Address.parse(login)
+        except ValueError:
+            return login
+        domain = self.domains.get(address.domain.ascii, _ANY_DOMAIN)
+        localpart = canonical_localpart(
+            address.localpart, domain.separators, case_sensitive=domain.case_sensitive
+        )
+        return str(Address(localpart, address.domain))
 
     def account_of_key(self, fingerprint: str) -> AccountEntry | None:
         """Whose TLS client key that is."""

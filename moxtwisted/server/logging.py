@@ -35,7 +35,16 @@ from zope.interface import implementer
 
 from moxtwisted.errors import ConfigurationError
 
-__all__ = ["DEFAULT_PACKAGES", "FIELDS", "LEVELS", "LevelControl", "LineObserver", "LogFile", "begin_logging"]
+__all__ = [
+    "DEFAULT_PACKAGES",
+    "FIELDS",
+    "LEVELS",
+    "FailureCounter",
+    "LevelControl",
+    "LineObserver",
+    "LogFile",
+    "begin_logging",
+]
 
 LEVELS = ("debug", "info", "warn", "error", "critical")
 """Names of levels, the least severe first; those of ``twisted.logger``."""
@@ -76,6 +85,7 @@ FIELDS: Mapping[str, str] = {
 
 MAX_VALUE_CHARACTERS = 2000
 MAX_FAILURE_CHARACTERS = 20_000
+MAX_COUNTED = 200
 REDACTED = "[redacted]"
 
 _SECRET = re.compile(
@@ -351,6 +361,33 @@ class LineObserver:
             return octets + b"\n"
         text = _RISKY_JSON.sub(lambda m: f"\\u{ord(m[0]):04x}", octets.decode("utf-8"))
         return text.encode("utf-8") + b"\n"
+
+
+@implementer(ILogObserver)
+class FailureCounter:
+    """Counts the events of the level ``critical``: exceptions that ended a session, a task or a callback.
+
+    Add it beside the ``LineObserver``, whatever levels are written::
+
+        failures = FailureCounter()
+        globalLogPublisher.addObserver(failures)
+        failures.counts             # {'moxtwisted.imap.protocol': 2, 'twisted.internet.defer': 1}
+
+    :ivar counts: events by the namespace of their logger; always the same dict, so it may be shown to somebody once.
+        Beyond 200 namespaces all others share ``"other"``.
+    """
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+
+    def __call__(self, event: LogEvent) -> None:
+        """Count an event if it is critical; never raises."""
+        if event.get("log_level") is not LogLevel.critical:
+            return
+        namespace = str(event.get("log_namespace") or "other")
+        if namespace not in self.counts and len(self.counts) >= MAX_COUNTED:
+            namespace = "other"
+        self.counts[namespace] = self.counts.get(namespace, 0) + 1
 
 
 def begin_logging(observer: ILogObserver) -> None:

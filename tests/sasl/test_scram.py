@@ -169,6 +169,16 @@ class ExchangeTests(SynchronousTestCase):
         }
         self.assertEqual(len(salts), 8)
 
+    def test_spellings_of_strangers(self) -> None:
+        """Names that would be one user share a salt, as the host says which those are; by default only case is mapped."""
+        decoys = Decoys(b"0" * 16, canonical=lambda name: name.partition("+")[0])
+        self.assertEqual(decoys.scram("a+x", "SHA-256"), decoys.scram("a", "SHA-256"))
+        self.assertNotEqual(decoys.scram("A", "SHA-256"), decoys.scram("a", "SHA-256"))
+        self.assertEqual(decoys.cram("a+x"), decoys.cram("a"))
+        default = Decoys(b"0" * 16)
+        self.assertEqual(default.scram("A", "SHA-1"), default.scram("a", "SHA-1"))
+        self.assertNotEqual(default.scram("a+x", "SHA-1"), default.scram("a", "SHA-1"))
+
     def test_downgrade(self) -> None:
         """A client that could bind but was shown no -PLUS is refused when -PLUS was on offer."""
         client = ScramClient(

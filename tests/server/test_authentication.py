@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
@@ -19,8 +20,9 @@ from moxtwisted.errors import StoreUnavailableError
 from moxtwisted.sasl.client import Credentials, ScramClient
 from moxtwisted.sasl.credentials import PasswordVerifiers, derive
 from moxtwisted.sasl.interfaces import ISASLBackend
-from moxtwisted.sasl.outcome import Accepted, Failure, Outcome, Reason, Success
+from moxtwisted.sasl.outcome import Accepted, Challenge, Failure, Outcome, Reason, Success
 from moxtwisted.sasl.prep import PreparationError
+from moxtwisted.sasl.scrammessages import parse_server_first
 from moxtwisted.sasl.server import begin
 from moxtwisted.server.authentication import (
     Attempt,
@@ -36,7 +38,11 @@ from moxtwisted.server.authentication import (
     normalise_login,
 )
 from moxtwisted.server.ratelimit import AuthenticationLimits
+from moxtwisted.server.submission.handler import Submission, SubmissionFactory, SubmissionSettings
+from moxtwisted.smtp.protocol import SMTPServerFactory
+from moxtwisted.smtp.settings import Mode, ServerSettings
 from tests.sasl.backends import CHEAP, CountingEntropy, converse
+from tests.server.house import HOST, HouseCase, Line
 
 PASSWORD = "correct horse"
 VERIFIERS = derive(PASSWORD, CountingEntropy(), costs=CHEAP, cram_md5=True).to_bytes()
@@ -60,6 +66,10 @@ class _Source:
         if self.error is not None:
             raise self.error
         return self.records.get(login)
+
+    def canonical(self, login: str) -> str:
+        """See L{ICredentialSource}."""
+        return login.lower()
 
     async def lookup_key(self, fingerprint: str) -> LoginRecord | None:
         """See L{ICredentialSource}."""
@@ -410,6 +420,171 @@ class ExchangeTests(AuthenticatorCase):
         self.assertEqual(external(""), Failure(Reason.DISABLED, "", "no"))
         self.source.error = StoreUnavailableError("locked")
         self.assertEqual(getattr(external(""), "reason", None), Reason.UNAVAILABLE)
+
+
+class AbandonedTests(AuthenticatorCase):
+    """Exchanges that are left after their salt was shown."""
+
+    def _show(self, username: str = "mjl@example.org") -> Any:
+        """The exchange after its first message, and what that was answered with."""
+        server = begin("SCRAM-SHA-256", ["SCRAM-SHA-256"], self.session.context())
+        if server is None:
+            raise self.failureException("not on offer")
+        return server, self.run_now(server.respond(f"n,,n={username},r=abc".encode()))
+
+    def test_counted(self) -> None:
+        """Whoever takes ten salts in a minute and leaves gets no more, whether the users exist or not."""
+        for username in ("mjl@example.org", "nobody@example.org") * 5:
+            server, step = self._show(username)
+            self.assertIsInstance(step, Challenge)
+            self.run_now(server.abort())
+            self.run_now(server.abort())
+        self.assertEqual(self._show()[1].reason, Reason.LIMITED)
+        self.assertEqual(self.authenticator.counts["imap", "SCRAM-SHA-256", "aborted"], 10)
+        self.assertEqual(self.session.failures, 11)
+
+    def test_before_the_salt(self) -> None:
+        """Leaving before a salt was shown is no failure, nor is leaving because of our own trouble."""
+        for _ in range(20):
+            server = begin("SCRAM-SHA-256", ["SCRAM-SHA-256"], self.session.context())
+            if server is None:
+                raise self.failureException("not on offer")
+            self.run_now(server.respond(None))
+            self.run_now(server.abort())
+        self.source.error = StoreUnavailableError("locked")
+        for _ in range(20):
+            server, step = self._show()
+            self.assertEqual(step.reason, Reason.UNAVAILABLE)
+            self.run_now(server.abort())
+        self.assertTrue(self.authenticator.limiter.allows("192.0.2.1", 10))
+
+    def test_finished(self) -> None:
+        """An exchange that came to its end counts as what it was: success not at all, also when the connection then goes;
+        a wrong password once."""
+        for password, failed in ((PASSWORD, 0), ("wrong", 1)):
+            server = begin("SCRAM-SHA-256", ["SCRAM-SHA-256"], self.session.context())
+            if server is None:
+                raise self.failureException("not on offer")
+            client = ScramClient("SCRAM-SHA-256", Credentials("mjl@example.org", password), CountingEntropy())
+            step = self.run_now(server.respond(client.start()))
+            self.run_now(server.respond(client.step(step.data)))
+            self.run_now(server.abort())
+            self.assertTrue(self.authenticator.limiter.allows("192.0.2.1", 10 - failed))
+            self.assertEqual(self.authenticator.limiter.allows("192.0.2.1", 10), not failed)
+
+    def test_exempt(self) -> None:
+        """Exempt networks may take as many salts as they like."""
+        authenticator = self.make(limits=AuthenticationLimits((1, 1, 1), exempt=("192.0.2.0/24",)))
+        self.session = authenticator.session(Origin("192.0.2.1", "imap"))
+        for _ in range(5):
+            server, step = self._show()
+            self.assertIsInstance(step, Challenge)
+            self.run_now(server.abort())
+
+
+class SpellingTests(HouseCase):
+    """What the salts of many names tell, over the directory of a house."""
+
+    def setUp(self) -> None:
+        """The house, with passwords."""
+        super().setUp()
+        self.house.give_passwords()
+        self.session = self.house.authenticator.session(Origin("", "imap"))
+
+    def _salt(self, username: str, algorithm: str = "SHA-256") -> bytes:
+        context = self.session.context()
+        server = begin(f"SCRAM-{algorithm}", [f"SCRAM-{algorithm}"], context)
+        if server is None:
+            raise self.failureException("not on offer")
+        step = self.successResultOf(Deferred.fromCoroutine(server.respond(f"n,,n={username},r=abc".encode())))
+        if not isinstance(step, Challenge):
+            raise self.failureException(step)
+        return parse_server_first(step.data).salt
+
+    def test_spellings_do_not_tell(self) -> None:
+        """Which spellings of a name share a salt is the same for users and for nobody, in every kind of domain."""
+        spellings = (
+            "{0}@{1}",
+            "{0}+x@{1}",
+            "{0}+x+y@{1}",
+            "{0}-x@{1}",
+            '"{0}"@{1}',
+            "{2}@{1}",
+            "{2}+X@{1}",
+            "{0}@{3}",
+            "+{0}@{1}",
+            "{0}",
+        )
+        for domain, known in (("example.org", "alice"), ("strict.example", "Bob"), ("off.example", "alice")):
+            for algorithm in ("SHA-256", "SHA-1"):
+                patterns: list[list[int]] = []
+                for name in (known, "Nobody" if known == "Bob" else "nobody"):
+                    salts = [
+                        self._salt(s.format(name, domain, name.swapcase(), domain.upper()), algorithm)
+                        for s in spellings
+                    ]
+                    patterns.append([salts.index(salt) for salt in salts])
+                somebody, nobody = patterns
+                self.assertEqual(somebody, nobody, domain)
+        self.assertEqual(self._salt("nobody+a@elsewhere.example"), self._salt("NOBODY@Elsewhere.example"))
+        self.assertNotEqual(self._salt("nobody@example.org"), self._salt("nobody@elsewhere.example"))
+
+    def test_canonical(self) -> None:
+        """The canonical form goes by the domain's rules, and nothing that can be sent stops it."""
+        source = self.house.authenticator.source
+        for login, want in (
+            ("Alice+x@example.org", "alice@example.org"),
+            ("Nobody+x@example.org", "nobody@example.org"),
+            ("Bob+x@strict.example", "Bob+x@strict.example"),
+            ("No+x@elsewhere.example", "no@elsewhere.example"),
+            ("no+x@[192.0.2.1]", "no@[192.0.2.1]"),
+            ("Alice", "Alice"),
+            ("", ""),
+            ("\ud800@example.org", "\ud800@example.org"),
+        ):
+            self.assertEqual(source.canonical(login), want)
+        for name in ("a b", "x\u0007@example.org", "@", "a@", "\u265a+x@example.org", "a@b@c", "x" * 2000):
+            self.assertEqual(self._salt(name), self._salt(name))
+
+    def test_one_account(self) -> None:
+        """Two addresses of an account share its salt: what is left to be seen, see moxtwisted.server.credentials."""
+        self.assertEqual(self._salt("bob@example.org"), self._salt("Bob@strict.example"))
+
+    def _submission(self) -> Line:
+        house = self.house
+        mechanisms = ("SCRAM-SHA-256",)
+        settings = ServerSettings(
+            hostname=HOST, mode=Mode.SUBMISSION, mechanisms=mechanisms, auth_without_tls=True
+        )
+        shared = Submission(
+            settings=SubmissionSettings(hostname=HOST, mechanisms=mechanisms, limits=house.limits),
+            store=house.store,
+            queue=house.queue,
+            directory=house.holder,
+            delivery=house.delivery,
+            authenticator=house.authenticator,
+            clock=house.clock,
+            connections=house.connections,
+            provocation=house.provocation,
+            seconds=house.clock.seconds,
+        )
+        factory = SMTPServerFactory(settings, SubmissionFactory(shared), house.clock)
+        line = Line(factory, house.clock, "192.0.2.1")
+        line.say("EHLO [192.0.2.1]")
+        return line
+
+    def test_gone(self) -> None:
+        """A client of submission that takes the salt and hangs up, or cancels, has failed once; ten times, and it gets none."""
+        first = base64.b64encode(b"n,,n=alice@example.org,r=abc").decode()
+        for number in range(10):
+            line = self._submission()
+            self.assertTrue(line.say(f"AUTH SCRAM-SHA-256 {first}").startswith("334 "))
+            if number % 2:
+                self.assertTrue(line.say("*").startswith("501 "))
+            line.drop()
+        line = self._submission()
+        self.assertTrue(line.say(f"AUTH SCRAM-SHA-256 {first}").startswith("454 "))
+        line.drop()
 
 
 class ReportTests(AuthenticatorCase):

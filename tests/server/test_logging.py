@@ -14,7 +14,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from moxtwisted.errors import ConfigurationError
-from moxtwisted.server.logging import DEFAULT_PACKAGES, FIELDS, LevelControl, LineObserver, LogFile
+from moxtwisted.server.logging import (
+    DEFAULT_PACKAGES,
+    FIELDS,
+    FailureCounter,
+    LevelControl,
+    LineObserver,
+    LogFile,
+)
 
 AT = 1_800_000_000.25
 
@@ -28,6 +35,37 @@ class _Sink:
     def write(self, line: bytes) -> None:
         """Keep it."""
         self.lines.append(line)
+
+
+class FailureCounterTests(SynchronousTestCase):
+    """Exceptions are counted."""
+
+    def test_counted(self) -> None:
+        """Each exception that is logged is counted under the name of its logger, and nothing else is."""
+        counter = FailureCounter()
+        verifyObject(ILogObserver, counter)
+        publisher = LogPublisher(counter)
+        shown = counter.counts
+        for namespace in ("moxtwisted.imap.protocol", "moxtwisted.smtp.protocol", "moxtwisted.imap.protocol"):
+            log = Logger(namespace, observer=publisher)
+            try:
+                raise ZeroDivisionError(namespace)
+            except ZeroDivisionError:
+                log.failure("IMAP session failed")
+            log.error("not that bad")
+            log.info("nothing")
+        self.assertEqual(shown, {"moxtwisted.imap.protocol": 2, "moxtwisted.smtp.protocol": 1})
+        counter({"log_level": LogLevel.critical})
+        counter({})
+        self.assertEqual(shown["other"], 1)
+
+    def test_bounded(self) -> None:
+        """However many loggers there are, the table stays small and no event goes uncounted."""
+        counter = FailureCounter()
+        for number in range(1000):
+            counter({"log_level": LogLevel.critical, "log_namespace": f"n{number}"})
+        self.assertLessEqual(len(counter.counts), 201)
+        self.assertEqual(sum(counter.counts.values()), 1000)
 
 
 class LevelTests(SynchronousTestCase):
