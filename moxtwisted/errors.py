@@ -49,6 +49,13 @@ class MailError(Exception):
         super().__init__(detail or self.public_text)
 
     @property
+    def explanation(self) -> str:
+        """What happened and to which thing, for the operator: ``no such mailbox: Archive``."""
+        if not self.detail or self.public_text == MailError.public_text:
+            return self.detail or self.public_text
+        return f"{self.public_text}: {self.detail}"
+
+    @property
     def temporary(self) -> bool:
         """Whether the same request may succeed later."""
         return 400 <= self.reply_code < 500

@@ -117,6 +117,6 @@ def makeService(options: Any) -> IService:
         service: IService = make_service(options.loaded, reactor, log_levels=options.log_levels)
     except MailError as e:
         # A missing or wrong key, a data directory of another version: a sentence, not a traceback.
-        print(e.detail or e.public_text, file=sys.stderr)  # noqa: T201  there is no log yet
+        print(e.explanation, file=sys.stderr)  # noqa: T201  there is no log yet
         raise SystemExit(EXIT_CONFIGURATION) from None
     return service

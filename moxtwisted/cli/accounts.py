@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from moxtwisted.cli.consent import agreed
 from moxtwisted.cli.output import print_report
 from moxtwisted.cli.passwords import ask_password, generate_password, read_password
 from moxtwisted.cli.session import administer, call
@@ -14,7 +15,7 @@ def account_add(arguments: argparse.Namespace) -> int:
     """``account add``."""
     generated = "" if arguments.password_stdin else generate_password()
     password = generated or read_password(sys.stdin)
-    call(
+    notes = call(
         arguments,
         lambda administration, _: administration.account_add(
             arguments.account, arguments.address, arguments.full_name, password
@@ -23,6 +24,8 @@ def account_add(arguments: argparse.Namespace) -> int:
     print(f"added account {arguments.account} with address {arguments.address}")
     if generated:
         print(f"password: {generated}")
+    for note in notes or ():
+        print(note)
     return 0
 
 
@@ -35,12 +38,9 @@ def account_list(arguments: argparse.Namespace) -> int:
 
 def account_rm(arguments: argparse.Namespace) -> int:
     """``account rm``."""
-    what = "its addresses" if arguments.keep_mail else "its addresses and all its mail"
-    if not arguments.yes and sys.stdin.isatty():
-        answer = input(f"Remove account {arguments.account}, {what}? Type its name: ")
-        if answer.strip() != arguments.account:
-            print("nothing was removed", file=sys.stderr)
-            return 1
+    what = "its addresses, and keep its mail" if arguments.keep_mail else "its addresses and all its mail"
+    if not agreed(arguments, f"Remove account {arguments.account}, {what}?", arguments.account):
+        return 1
     return administer(
         arguments,
         lambda administration, _: administration.account_remove(arguments.account, arguments.keep_mail),
@@ -66,6 +66,13 @@ def setpassword(arguments: argparse.Namespace) -> int:
     return administer(
         arguments, lambda administration, _: administration.set_password(arguments.account, password)
     )
+
+
+def address_list(arguments: argparse.Namespace) -> int:
+    """``address list``."""
+    rows = call(arguments, lambda administration, _: administration.address_list())
+    print_report(rows, as_json=arguments.json, empty="no addresses")
+    return 0
 
 
 def address_add(arguments: argparse.Namespace) -> int:

@@ -6,7 +6,13 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import Any
 
-__all__ = ["build_parser"]
+from moxtwisted import __version__
+from moxtwisted.cli.consent import add_yes
+
+__all__ = ["NO_DELIVERY", "build_parser"]
+
+#: What this version does not do, said wherever it matters.
+NO_DELIVERY = "This version keeps mail to other servers in the queue and does not deliver it yet"
 
 _HERE = "moxtwisted.cli."
 
@@ -26,11 +32,9 @@ def build_parser() -> argparse.ArgumentParser:
         "  moxmail quickstart you@example.org     a configuration for a real one\n"
         "\nmoxmail COMMAND --help explains a command.",
     )
+    _everywhere(parser, None)
     parser.add_argument(
-        "-c",
-        "--config",
-        metavar="FILE",
-        help="mox.conf (else $MOXMAIL_CONFIG, ./mox.conf, /etc/moxmail/mox.conf)",
+        "--version", action="version", version=f"moxmail {__version__}", help="print the version"
     )
     commands = _Commands(parser, ())
     _starting(commands)
@@ -40,6 +44,26 @@ def build_parser() -> argparse.ArgumentParser:
     _mail(commands)
     _upkeep(commands)
     return parser
+
+
+def _everywhere(parser: argparse.ArgumentParser, default: str | None) -> None:
+    """Options that may stand before and behind the command.
+
+    :param default: SUPPRESS behind it, where it would hide what stood before.
+    """
+    parser.add_argument(
+        "-c",
+        "--config",
+        metavar="FILE",
+        default=default,
+        help="mox.conf (else $MOXMAIL_CONFIG, ./mox.conf, /etc/moxmail/mox.conf)",
+    )
+    parser.add_argument(
+        "--socket",
+        metavar="FILE",
+        default=default,
+        help="control socket of the running server (else ctl in the data directory that mox.conf names)",
+    )
 
 
 class _Commands:
@@ -53,6 +77,7 @@ class _Commands:
     def group(self, name: str, text: str) -> _Commands:
         """Commands below a word, as ``account``."""
         parser = self._actions.add_parser(name, help=text, description=text[:1].upper() + text[1:] + ".")
+        _everywhere(parser, argparse.SUPPRESS)
         return _Commands(parser, (*self._path, name))
 
     def command(self, name: str, run: str, text: str, example: str = "") -> Callable[..., Any]:
@@ -69,6 +94,7 @@ class _Commands:
             description=text[:1].upper() + text[1:] + ".",
             epilog="example:\n" + "\n".join(lines),
         )
+        _everywhere(parser, argparse.SUPPRESS)
         parser.set_defaults(run=_HERE + run)
         return parser.add_argument
 
@@ -138,12 +164,14 @@ def _configuration(commands: _Commands) -> None:
         "configuration:key_show",
         "print the recovery key; whoever has it and the files can read the mail",
     )
-    key.command(
+    add = key.command(
         "rotate",
         "upkeep:key_rotate",
         "encrypt everything with a new key, also after `key off`; the server must be down",
+        "\n--yes",
     )
-    key.command("off", "upkeep:key_off", "decrypt everything; the server must be down")
+    add_yes(add)
+    add_yes(key.command("off", "upkeep:key_off", "decrypt everything; the server must be down", "\n--yes"))
 
 
 def _accounts(commands: _Commands) -> None:
@@ -160,10 +188,16 @@ def _accounts(commands: _Commands) -> None:
         help="read the password from standard input instead of making one",
     )
     _json(account.command("list", "accounts:account_list", "list accounts"))
-    add = account.command("rm", "accounts:account_rm", "remove an account and its mail", "alice")
+    add = account.command(
+        "rm", "accounts:account_rm", "remove an account and its mail", "alice\nalice --keep-mail --yes"
+    )
     add("account", metavar="NAME")
-    add("--keep-mail", action="store_true", help="leave its mail on the disk")
-    add("--yes", action="store_true", help="do not ask")
+    add(
+        "--keep-mail",
+        action="store_true",
+        help="leave its mail on the disk; it belongs to the next account of that name",
+    )
+    add_yes(add)
     add = account.command(
         "disable", "accounts:account_disable", "let nobody log in", "alice 'please call us'"
     )
@@ -179,6 +213,7 @@ def _accounts(commands: _Commands) -> None:
     )
     add("account", metavar="ACCOUNT")
     address = commands.group("address", "addresses of accounts")
+    _json(address.command("list", "accounts:address_list", "list all addresses, and whose they are"))
     add = address.command(
         "add",
         "accounts:address_add",
@@ -250,8 +285,16 @@ def _mail(commands: _Commands) -> None:
         add("account", metavar="ACCOUNT")
         add("path", metavar="DIR", help="a directory; a running server writes to it, as its own user")
         add("mailbox", metavar="MAILBOX", nargs="?", default="", help="only this one")
-    queue = commands.group("queue", "mail that is to leave")
-    _json(queue.command("list", "mail:queue_list", "list what waits, and why"))
+    queue = commands.group("queue", f"mail that is to leave. {NO_DELIVERY}")
+    _json(queue.command("list", "mail:queue_list", f"list what waits, and why. {NO_DELIVERY}"))
+    add = queue.command(
+        "remove",
+        "mail:queue_remove",
+        "drop what waits for a recipient, without telling anybody",
+        "17 18\n17 --yes",
+    )
+    add("id", metavar="ID", nargs="+", type=int, help="as queue list shows it")
+    add_yes(add)
 
 
 def _upkeep(commands: _Commands) -> None:

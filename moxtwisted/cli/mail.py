@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from moxtwisted.cli.consent import agreed
 from moxtwisted.cli.output import print_report
-from moxtwisted.cli.session import call
+from moxtwisted.cli.session import administer, call
 
 
 def _import(arguments: argparse.Namespace, operation: str) -> int:
@@ -52,6 +53,15 @@ def export_mbox(arguments: argparse.Namespace) -> int:
 def export_maildir(arguments: argparse.Namespace) -> int:
     """``export maildir``."""
     return _export(arguments, "export_maildir")
+
+
+def queue_remove(arguments: argparse.Namespace) -> int:
+    """``queue remove``."""
+    many = "these messages" if len(arguments.id) > 1 else "this message"
+    question = f"Drop {many} from the queue, unsent: {', '.join(map(str, arguments.id))}?"
+    if not agreed(arguments, question, "yes"):
+        return 1
+    return administer(arguments, lambda administration, _: administration.queue_remove(arguments.id))
 
 
 def queue_list(arguments: argparse.Namespace) -> int:

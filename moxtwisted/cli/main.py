@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(problem, file=sys.stderr)
         return 78
     except MailError as e:
-        print(f"moxmail: {e.detail or e.public_text}", file=sys.stderr)
+        print(f"moxmail: {e.explanation}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from datetime import datetime
+import json
 
 from moxtwisted.cli.output import print_report
-from moxtwisted.cli.session import administer, call
+from moxtwisted.cli.session import NotRunningError, administer, call
 
 
 def stop(arguments: argparse.Namespace) -> int:
@@ -16,12 +16,17 @@ def stop(arguments: argparse.Namespace) -> int:
 
 def status(arguments: argparse.Namespace) -> int:
     """``status``."""
-    facts = call(arguments, lambda administration, _: administration.status(), running=True)
-    if not arguments.json and isinstance(facts.get("started"), (int, float)):
-        facts["started"] = datetime.fromtimestamp(facts["started"]).astimezone().isoformat(" ", "seconds")
-    rows = [facts] if arguments.json else [{"fact": name, "value": value} for name, value in facts.items()]
-    print_report(rows, as_json=arguments.json)
-    return 0
+    try:
+        facts = call(arguments, lambda administration, _: administration.status(), running=True)
+    except NotRunningError:
+        if not arguments.json:
+            raise
+        facts = {"running": False}
+    if arguments.json:
+        print(json.dumps(facts, indent=2, ensure_ascii=False))
+    else:
+        print_report([{"fact": name, "value": value} for name, value in facts.items()], as_json=False)
+    return 0 if facts["running"] else 1
 
 
 def loglevel(arguments: argparse.Namespace) -> int:

@@ -18,11 +18,20 @@ from pathlib import Path
 from typing import Any
 
 from moxtwisted.cli.progress import ProgressBar
-from moxtwisted.config.load import LoadedConfig, default_path, load
+from moxtwisted.config.load import LoadedConfig, default_path, find_data_directory, load
 from moxtwisted.errors import MailError
 from moxtwisted.server.control.interfaces import IConfigurationOperations, Progress
 
-__all__ = ["SOCKET_NAME", "administer", "call", "load_for", "run_reactor", "static_path"]
+__all__ = [
+    "SOCKET_NAME",
+    "NotRunningError",
+    "administer",
+    "call",
+    "load_for",
+    "run_reactor",
+    "socket_path",
+    "static_path",
+]
 
 #: In the data directory.
 SOCKET_NAME = "ctl"
@@ -33,6 +42,22 @@ Operation = Callable[[Any, Progress], Awaitable[Any]]
 def static_path(arguments: argparse.Namespace) -> Path:
     """The ``mox.conf`` that the command is about."""
     return Path(arguments.config) if arguments.config else default_path()
+
+
+class NotRunningError(MailError):
+    """The operation is about a running server, and none runs."""
+
+
+def socket_path(arguments: argparse.Namespace) -> Path:
+    """Where the running server would be reached.
+
+    Needs nothing but the data directory: a running server can be asked, and stopped, whatever became of its configuration.
+
+    :raises ConfigurationError: when ``mox.conf`` cannot be read so far.
+    """
+    if arguments.socket:
+        return Path(arguments.socket).absolute()
+    return find_data_directory(static_path(arguments)) / SOCKET_NAME
 
 
 def load_for(arguments: argparse.Namespace) -> LoadedConfig:
@@ -49,11 +74,11 @@ def call(arguments: argparse.Namespace, operation: Operation, *, running: bool =
     :param running: whether it makes sense only with a running server.
     :raises MailError: when it was refused.
     """
-    loaded = load_for(arguments)
+    path = socket_path(arguments)
     bar = ProgressBar(sys.stderr)
 
     async def work(reactor: Any) -> Any:
-        administration, close = await _reach(reactor, loaded, running)
+        administration, close = await _reach(reactor, path, None if running else arguments)
         try:
             return await operation(administration, bar)
         finally:
@@ -74,28 +99,30 @@ def administer(arguments: argparse.Namespace, operation: Operation, *, running: 
 
 
 async def _reach(
-    reactor: Any, loaded: LoadedConfig, running: bool
+    reactor: Any, path: Path, offline: argparse.Namespace | None
 ) -> tuple[Any, Callable[[], Awaitable[None]]]:
-    """The administration, and how to let go of it."""
+    """The administration, and how to let go of it.
+
+    :param offline: the command's arguments, when it works on closed files too.
+    """
     from twisted.internet.error import ConnectError
 
     from moxtwisted.server.control.amp import connect
 
-    path = loaded.data_directory / SOCKET_NAME
     try:
         remote = await connect(reactor, path)
-    except ConnectError as e:
-        if path.exists() and not _is_stale(e):
+    except (ConnectError, OSError) as e:
+        if not _is_stale(e):
             raise MailError(f"{path}: the running server cannot be reached: {e}") from e
-        if running:
-            raise MailError("the server does not run") from e
+        if offline is None or offline.socket:
+            raise NotRunningError(f"the server does not run (nobody listens at {path})") from e
     else:
 
         async def hang_up() -> None:
             remote.disconnect()
 
         return remote, hang_up
-    closed = _ClosedFiles(reactor, loaded)
+    closed = _ClosedFiles(reactor, load_for(offline))
     return closed, closed.close
 
 
@@ -136,10 +163,11 @@ class _ClosedFiles:
 
 
 def _is_stale(error: Exception) -> bool:
-    """Whether nobody listens at the socket (a server that was killed left it)."""
+    """Whether nobody listens at the socket (a server that was killed left it, or there is none)."""
     import errno
 
-    return getattr(error, "osError", None) in (errno.ECONNREFUSED, errno.ENOENT)
+    number = error.errno if isinstance(error, OSError) else getattr(error, "osError", None)
+    return number in (errno.ECONNREFUSED, errno.ENOENT, errno.ENOTDIR)
 
 
 def run_reactor(work: Callable[[Any], Awaitable[Any]], observer: Any = None) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from moxtwisted.cli.consent import agreed
 from moxtwisted.cli.progress import ProgressBar
 from moxtwisted.cli.session import call, load_for
 from moxtwisted.config.load import LoadedConfig
@@ -58,6 +59,11 @@ def _change_key(loaded: LoadedConfig, new: MasterKey | None) -> None:
 def key_rotate(arguments: argparse.Namespace) -> int:
     """``key rotate``."""
     loaded = load_for(arguments)
+    question = (
+        "Encrypt everything with a new key? Back-ups that were made before can be read with the old key only."
+    )
+    if not agreed(arguments, question, "rotate"):
+        return 1
     _change_key(loaded, MasterKey.generate())
     print(
         f"everything is encrypted with a new key, which is in {loaded.resolve(loaded.static.store.key_file)}"
@@ -68,6 +74,9 @@ def key_rotate(arguments: argparse.Namespace) -> int:
 
 def key_off(arguments: argparse.Namespace) -> int:
     """``key off``."""
-    _change_key(load_for(arguments), None)
+    loaded = load_for(arguments)
+    if not agreed(arguments, "Decrypt everything? Whoever gets at the disk can read the mail then.", "off"):
+        return 1
+    _change_key(loaded, None)
     print("everything is decrypted; `moxmail key rotate` encrypts it again")
     return 0

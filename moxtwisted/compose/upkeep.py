@@ -16,7 +16,7 @@ from moxtwisted.compose.parts import Parts
 from moxtwisted.compose.translation import initial_mailboxes
 from moxtwisted.config.edit import ConfigurationEditor
 from moxtwisted.config.watch import DomainsWatcher
-from moxtwisted.server.administration import Administered, Administration
+from moxtwisted.server.administration import Administered, Administration, time_text
 from moxtwisted.server.control.amp import ControlService
 
 __all__ = ["Control", "Retirement"]
@@ -57,7 +57,7 @@ class Control(Service):
                 "version": __version__,
                 "hostname": server.static.hostname,
                 "pid": os.getpid(),
-                "started": int(server.started),
+                "started": time_text(int(server.started)),
             },
             stop=lambda: server.reactor.callLater(0.05, server.reactor.stop),
             log_levels=self._log_levels,

@@ -36,7 +36,6 @@ class NotThereError(MailError):
 
     reply_code = 550
     enhanced_code = "5.1.1"
-    public_text = "not in the configuration"
 
 
 class AlreadyThereError(MailError):
@@ -44,7 +43,6 @@ class AlreadyThereError(MailError):
 
     reply_code = 550
     enhanced_code = "5.3.5"
-    public_text = "in the configuration already"
 
 
 @implementer(IConfigurationEditor)
@@ -125,6 +123,11 @@ class ConfigurationEditor:
 
         def change(document: TOMLDocument, loaded: LoadedConfig) -> None:
             _account(document, name)
+            if name == loaded.static.postmaster.account:
+                raise MailError(
+                    f"{name} is the postmaster's account and cannot go: name another in "
+                    f"{loaded.static_path.name} (postmaster.account), and restart the server if it runs"
+                )
             for address in loaded.domains.accounts[name].addresses:
                 if not address.startswith("@"):
                     notes.extend(_leave_aliases(document, loaded.domains, address))
@@ -143,6 +146,14 @@ class ConfigurationEditor:
         self._edit(lambda document, _: _forget(_account(document, name), "disabled"))
 
     # -- addresses ------------------------------------------------------------------------------------------
+
+    async def address_list(self) -> Report:
+        """See `IConfigurationEditor`."""
+        return [
+            {"address": address, "account": name, "mailbox": destination.mailbox}
+            for name, account in sorted(self._load().domains.accounts.items())
+            for address, destination in account.addresses.items()
+        ]
 
     async def address_add(self, address: str, account: str, mailbox: str) -> None:
         """See `IConfigurationEditor`."""
@@ -208,13 +219,24 @@ class ConfigurationEditor:
 
         self._edit(change)
 
-    async def domain_remove(self, name: str) -> None:
+    async def domain_remove(self, name: str) -> list[str]:
         """See `IConfigurationEditor`."""
+        notes: list[str] = []
 
         def change(document: TOMLDocument, loaded: LoadedConfig) -> None:
-            del document["domains"][_domain_key(loaded.domains, name)]
+            key = _domain_key(loaded.domains, name)
+            if users := _users(loaded.domains, key):
+                listed = ", ".join(users[:10]) + (f" and {len(users) - 10} more" if len(users) > 10 else "")
+                raise MailError(
+                    f"domain {key} is in use by {listed}: remove these accounts (moxmail account rm), or take "
+                    "their addresses there away (moxmail address rm) and give them another domain in domains.conf"
+                )
+            for localpart, alias in loaded.domains.domains[key].aliases.items():
+                notes.append(f"the alias {localpart}@{key} was removed with it: {', '.join(alias.addresses)}")
+            del document["domains"][key]
 
         self._edit(change)
+        return notes
 
     async def domain_disable(self, name: str) -> None:
         """See `IConfigurationEditor`."""
@@ -396,6 +418,18 @@ def _domain_key(domains: DomainsConfig, name: str) -> str:
         if DomainName.parse(key) == wanted:
             return key
     raise NotThereError(f"there is no domain {name}")
+
+
+def _users(domains: DomainsConfig, name: str) -> list[str]:
+    """The accounts that belong to a domain or have addresses there."""
+    wanted = DomainName.parse(name)
+    return [
+        account_name
+        for account_name, account in sorted(domains.accounts.items())
+        if any(
+            DomainName.parse(used) == wanted for used in (account.domain, *map(_domain_of, account.addresses))
+        )
+    ]
 
 
 def _domain(document: TOMLDocument, loaded: LoadedConfig, name: str) -> Any:

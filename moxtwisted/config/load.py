@@ -18,13 +18,13 @@ from __future__ import annotations
 import os
 import tomllib
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from attrs import frozen
 from msgspec import Struct
 
 from moxtwisted.config.checks import check_domains, check_postmaster, check_static
-from moxtwisted.config.reading import Problems, read
+from moxtwisted.config.reading import Problems, fields_of, read
 from moxtwisted.config.schema import DomainsConfig, StaticConfig
 from moxtwisted.errors import ConfigurationError
 
@@ -32,6 +32,7 @@ __all__ = [
     "DOMAINS_NAME",
     "LoadedConfig",
     "default_path",
+    "find_data_directory",
     "load",
     "machine_problems",
     "parse_domains",
@@ -80,6 +81,22 @@ def default_path() -> Path:
         return Path(named)
     here = Path("mox.conf")
     return here if here.exists() else Path("/etc/moxmail/mox.conf")
+
+
+def find_data_directory(static_path: Path) -> Path:
+    """The data directory that a ``mox.conf`` names, whatever else is wrong with it: absolute path.
+
+    :raise ConfigurationError: when the file cannot be read, or is no TOML.
+    """
+    static_path = static_path.absolute()
+    noted = Problems(static_path.name)
+    table = _table(read_octets(static_path), noted)
+    if table is None:
+        last = f"{static_path.name}: data_directory cannot be known: to reach a running server, name its --socket"
+        raise ConfigurationError((*noted.lines, last))
+    name = table.get("data_directory")
+    default = next(info.default for info in fields_of(StaticConfig) if info.name == "data_directory")
+    return static_path.parent / (name if isinstance(name, str) and name else default)
 
 
 def load(static_path: Path) -> LoadedConfig:
@@ -173,9 +190,15 @@ def _parsed(path: Path, struct: type[S], problems: list[str]) -> S | None:
 
 
 def _convert(data: bytes, struct: type[S], problems: Problems) -> S | None:
+    table = _table(data, problems)
+    return read(struct, table, problems) if table is not None else None
+
+
+def _table(data: bytes, problems: Problems) -> dict[str, Any] | None:
+    """The octets as TOML, or None after noting why not."""
     try:
         # Windows editors begin a file with a byte order mark, which TOML does not know.
-        table = tomllib.loads(data.decode("utf-8-sig").replace("\r\n", "\n"))
+        return tomllib.loads(data.decode("utf-8-sig").replace("\r\n", "\n"))
     except UnicodeDecodeError as e:
         line = data.count(b"\n", 0, e.start) + 1
         problems.add((), f"octets that are no UTF-8 found in line {line}, UTF-8 text expected")
@@ -186,7 +209,6 @@ def _convert(data: bytes, struct: type[S], problems: Problems) -> S | None:
     except ValueError as e:  # TOMLDecodeError, and what int() says to a number of 5,000 digits
         problems.add((), f"TOML expected: {e}")
         return None
-    return read(struct, table, problems)
 
 
 def machine_problems(loaded: LoadedConfig) -> list[str]:

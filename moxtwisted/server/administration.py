@@ -6,8 +6,10 @@ The configuration's part of an operation is the editor's, the mail's part is the
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +35,7 @@ from moxtwisted.store.accounts import Account
 from moxtwisted.store.queue import Queue
 from moxtwisted.store.store import Store
 
-__all__ = ["Administered", "Administration"]
+__all__ = ["Administered", "Administration", "time_text"]
 
 _log = Logger()
 
@@ -83,13 +85,18 @@ class Administration(ConfigurationOperations):
 
     # -- accounts ------------------------------------------------------------------------------------------------
 
-    async def account_add(self, name: str, address: str, full_name: str, password: str) -> None:
+    async def account_add(self, name: str, address: str, full_name: str, password: str) -> list[str]:
         """See ``IAdministration``."""
         verifiers = await self._derive(password) if password else None
+        store = self._on.store
+        kept = store.account(name).usage()[1] if name in store.accounts() else 0
         self._editor.add_account(name, address, full_name)
         account = await self._made(name)
         if verifiers is not None:
             await account.set_secret(PASSWORD, verifiers)
+        return [
+            f"the mail that was kept of an earlier account {name} belongs to it: {kept:,} messages"
+        ] * bool(kept)
 
     async def account_remove(self, name: str, keep_mail: bool) -> list[str]:
         """See ``IAdministration``."""
@@ -113,7 +120,7 @@ class Administration(ConfigurationOperations):
     async def set_password(self, account: str, password: str) -> None:
         """See ``IAdministration``."""
         if account not in {row["name"] for row in self._editor.accounts()}:
-            raise MailError(f"there is no account {account}", public_text="no such account")
+            raise MailError(f"there is no account {account}")
         verifiers = await self._derive(password)
         await (await self._made(account)).set_secret(PASSWORD, verifiers)
         self._on.changed_account(account)
@@ -183,16 +190,21 @@ class Administration(ConfigurationOperations):
                 "sender": entry.sender,
                 "recipient": entry.recipient,
                 "size": entry.size,
-                "queued": _time(entry.queued),
-                "next_attempt": _time(entry.next_attempt),
+                "queued": time_text(entry.queued),
+                "next_attempt": time_text(entry.next_attempt),
                 "why": entry.why,
             }
             for entry in self._on.queue.entries()
         ]
 
+    async def queue_remove(self, ids: Sequence[int]) -> list[str]:
+        """See ``IAdministration``."""
+        removed = await self._on.queue.remove(ids)
+        return [f"removed {entry.id}: from {entry.sender or '<>'} to {entry.recipient}" for entry in removed]
+
     def _existing(self, name: str) -> Account:
         if name not in self._on.store.accounts():
-            raise MailError(f"there is no account {name}", public_text="no such account")
+            raise MailError(f"there is no account {name}")
         return self._on.store.account(name)
 
     def _chosen(self, account: str) -> list[Account]:
@@ -207,7 +219,7 @@ class Administration(ConfigurationOperations):
         """See ``IAdministration``."""
         problems: list[str] = []
         if account and account not in self._on.store.accounts():
-            raise MailError(f"there is no account {account}", public_text="no such account")
+            raise MailError(f"there is no account {account}")
         chosen = [account] if account else list(self._on.store.accounts())
         for done, name in enumerate(chosen, 1):
             problems += [
@@ -250,9 +262,12 @@ class Administration(ConfigurationOperations):
         levels: dict[str, str] = self._levels().list()
         return levels
 
-    async def set_log_level(self, level: str, package: str) -> None:
+    async def set_log_level(self, level: str, package: str) -> list[str]:
         """See ``IAdministration``."""
         self._levels().set(package, level)
+        if not package or _is_package(package):
+            return []
+        return [f"noted, but no part of the program is called {package} (moxtwisted.smtp is one)"]
 
     def _levels(self) -> Any:
         if self._on.log_levels is None:
@@ -271,5 +286,18 @@ class Administration(ConfigurationOperations):
         await self._on.store.close()
 
 
-def _time(seconds: int) -> str:
+def _is_package(name: str) -> bool:
+    """Whether there is a module of that name; only what belongs to packages that are in use is looked for."""
+    if name in sys.modules:
+        return True
+    if name.partition(".")[0] not in sys.modules:
+        return False
+    try:
+        return find_spec(name) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def time_text(seconds: int) -> str:
+    """Seconds since 1970 as people and programs read them: ``2026-01-31T12:00:00Z``."""
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")

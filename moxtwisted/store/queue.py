@@ -7,7 +7,8 @@
     for entry in queue.entries():
         print(entry.recipient, entry.why)
 
-Nothing takes messages out yet: delivery comes with the outbound service, which will find them here.
+Nothing sends messages yet: delivery comes with the outbound service, which will find them here. The operator can remove
+what shall not wait for that (``moxmail queue remove``).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any, Final
 from attrs import define, frozen
 from twisted.internet.defer import Deferred
 
-from moxtwisted.errors import LimitError
+from moxtwisted.errors import LimitError, MailError
 from moxtwisted.store.bodies import encode
 from moxtwisted.store.database import Database, create_database
 from moxtwisted.store.interfaces import IStagedMessage
@@ -153,15 +154,17 @@ class Queue:
         """Remove a message that was not acknowledged after all. The account's counts stay."""
         return self._lane.submit(lambda: self._withdraw(submission))
 
+    def remove(self, recipients: Sequence[int]) -> Deferred[list[QueueEntry]]:
+        """Drop what waits for these recipients (ids of entries); all of them, or none.
+
+        :returns: the entries that went.
+        :raises MailError: when one of them does not wait.
+        """
+        return self._lane.submit(lambda: self._remove(frozenset(recipients)))
+
     def entries(self, account: str = "") -> list[QueueEntry]:
         """What waits, the next first; of one account or of all."""
-        rows = self._database.reader.execute(
-            "SELECT r.id, s.account, s.sender, r.address, s.size + length(s.prefix), s.queued, r.next_attempt, r.attempts,"
-            " s.message_id, r.why FROM recipient r JOIN submission s ON s.id = r.submission"
-            " WHERE ?1 = '' OR s.account = ?1 ORDER BY r.next_attempt, r.id",
-            (account,),
-        )
-        return [QueueEntry(*row) for row in rows]
+        return _entries(self._database.reader, account)
 
     def close(self) -> Deferred[None]:
         """After what was handed in."""
@@ -197,6 +200,25 @@ class Queue:
             "DELETE FROM submission WHERE id = ?1",
             (submission, submission, submission),
         )
+
+    def _remove(self, recipients: frozenset[int]) -> list[QueueEntry]:
+        connection = self._database.writer
+        removed = [entry for entry in _entries(connection) if entry.id in recipients]
+        if missing := recipients - {entry.id for entry in removed}:
+            numbers = ", ".join(map(str, sorted(missing)))
+            raise MailError(f"nothing of that number waits in the queue: {numbers}; nothing was removed")
+        submissions = set()
+        for entry in removed:
+            submissions.add(
+                connection.execute("SELECT submission FROM recipient WHERE id = ?", (entry.id,)).get
+            )
+            connection.execute("DELETE FROM recipient WHERE id = ?", (entry.id,))
+        for submission in submissions:
+            if not connection.execute(
+                "SELECT count(*) FROM recipient WHERE submission = ?", (submission,)
+            ).get:
+                self._withdraw(submission)
+        return removed
 
     def _check_limits(self, account: str, addresses: Sequence[str], limits: SendingLimits, now: int) -> None:
         connection = self._database.writer
@@ -264,6 +286,17 @@ class Queue:
             ],
         )
         return submission
+
+
+def _entries(connection: Any, account: str = "") -> list[QueueEntry]:
+    """Of one account or of all, the next first."""
+    rows = connection.execute(
+        "SELECT r.id, s.account, s.sender, r.address, s.size + length(s.prefix), s.queued, r.next_attempt, r.attempts,"
+        " s.message_id, r.why FROM recipient r JOIN submission s ON s.id = r.submission"
+        " WHERE ?1 = '' OR s.account = ?1 ORDER BY r.next_attempt, r.id",
+        (account,),
+    )
+    return [QueueEntry(*row) for row in rows]
 
 
 def _why(now: int, not_before: int) -> str:

@@ -16,7 +16,7 @@ from moxtwisted.cli import accounts, mail, passwords, running, session, upkeep
 from moxtwisted.cli.arguments import build_parser
 from moxtwisted.cli.main import main
 from moxtwisted.config.load import parse_domains, parse_static
-from moxtwisted.errors import ConfigurationError, MailError
+from moxtwisted.errors import ConfigurationError, MailboxMissingError, MailError
 from moxtwisted.server.control.amp import operations
 from tests.config.test_load import DOMAINS, STATIC
 
@@ -47,6 +47,14 @@ class Recorder:
         return operation
 
 
+class Terminal(io.StringIO):
+    """What is typed."""
+
+    def isatty(self) -> bool:
+        """Somebody sits there."""
+        return True
+
+
 class CommandTestCase(SynchronousTestCase):
     answer: Any = None
 
@@ -71,12 +79,14 @@ class CommandTestCase(SynchronousTestCase):
             results[0].raiseException()
         return results[0]
 
-    def run_command(self, *arguments: str, answer: Any = None, stdin: str = "") -> tuple[int, str, str]:
+    def run_command(
+        self, *arguments: str, answer: Any = None, stdin: str = "", terminal: bool = False
+    ) -> tuple[int, str, str]:
         """Run a command: exit status, standard output, standard error."""
         self.recorder.answer = answer
         self.recorder.calls.clear()
         out, err = io.StringIO(), io.StringIO()
-        self.patch(sys, "stdin", io.StringIO(stdin))
+        self.patch(sys, "stdin", Terminal(stdin) if terminal else io.StringIO(stdin))
         with redirect_stdout(out), redirect_stderr(err):
             try:
                 status = main(arguments)
@@ -105,8 +115,19 @@ class AdministrationTests(CommandTestCase):
             stdin="pw123456\n",
         )
         self.assertNotIn("pw123456", out)
-        self.asks("account rm bob", "account_remove", "bob", False, answer=["a note"])
-        self.asks("account rm bob --keep-mail", "account_remove", "bob", True)
+        out = self.asks(
+            "account add bob bob@e.org --password-stdin",
+            "account_add",
+            "bob",
+            "bob@e.org",
+            "",
+            "pw123456",
+            stdin="pw123456\n",
+            answer=["its mail is there"],
+        )
+        self.assertIn("its mail is there", out)
+        self.asks("account rm bob --yes", "account_remove", "bob", False, answer=["a note"])
+        self.asks("account rm bob --keep-mail --yes", "account_remove", "bob", True)
         self.asks("account disable bob", "account_disable", "bob", "")
         self.asks("account disable bob closed", "account_disable", "bob", "closed")
         self.asks("account enable bob", "account_enable", "bob")
@@ -146,6 +167,8 @@ class AdministrationTests(CommandTestCase):
     def test_addresses(self) -> None:
         """Address …"""
         self.asks("address add s@e.org bob --mailbox Shop", "address_add", "s@e.org", "bob", "Shop")
+        self.asks("address list", "address_list", answer=[{"address": "s@e.org", "account": "bob"}])
+        self.asks("address list --json", "address_list", answer=[])
         self.asks("address add @e.org bob", "address_add", "@e.org", "bob", "")
         out = self.asks("address rm s@e.org", "address_remove", "s@e.org", answer=["it left the alias"])
         self.assertEqual(out, "it left the alias\n")
@@ -197,6 +220,13 @@ class AdministrationTests(CommandTestCase):
         self.asks("export mbox bob x", "export_mbox", "bob", "", here, answer={"messages": 2})
         self.asks("export maildir bob x Old", "export_maildir", "bob", "Old", here, answer={"messages": 2})
         self.asks("queue list", "queue_list", answer=[])
+        self.asks("queue remove 17 18 --yes", "queue_remove", [17, 18], answer=["removed 17", "removed 18"])
+        self.assertEqual(self.run_command("queue", "remove", "x", "--yes")[0], 2)
+
+    def test_no_delivery(self) -> None:
+        """That mail to other servers does not leave is said where the queue is explained."""
+        for words in (("queue",), ("queue", "list", "--help")):
+            self.assertIn("does not deliver it yet", " ".join(self.run_command(*words)[1].split()))
 
     def test_upkeep(self) -> None:
         """verifydata, reparse, recalculate-counts, retire, of one account or all."""
@@ -216,8 +246,13 @@ class AdministrationTests(CommandTestCase):
         self.asks("loglevel debug", "set_log_level", "debug", "")
         self.asks("loglevel debug moxtwisted.smtp", "set_log_level", "debug", "moxtwisted.smtp")
         self.assertTrue(self.needed_running)
-        self.assertIn("4711", self.asks("status", "status", answer={"pid": 4711}))
-        self.assertEqual(json.loads(self.asks("status --json", "status", answer={"pid": 1})), [{"pid": 1}])
+        self.assertIn("4711", self.asks("status", "status", answer={"running": True, "pid": 4711}))
+        facts = {"running": True, "pid": 1}
+        self.assertEqual(json.loads(self.asks("status --json", "status", answer=facts)), facts)
+        status, out, _ = self.run_command("status", "--json", answer=session.NotRunningError("down"))
+        self.assertEqual((status, json.loads(out)), (1, {"running": False}))
+        status, out, err = self.run_command("status", answer=session.NotRunningError("down"))
+        self.assertEqual((status, out, err), (1, "", "moxmail: down\n"))
 
     def test_refused(self) -> None:
         """A refusal is one sentence and status 1; a configuration that is not valid is all sentences and 78."""
@@ -225,6 +260,40 @@ class AdministrationTests(CommandTestCase):
         self.assertEqual((status, out, err), (1, "", "moxmail: there is no domain x\n"))
         status, _, err = self.run_command("domain", "rm", "x", answer=ConfigurationError(("one", "two")))
         self.assertEqual((status, err), (78, "one\ntwo\n"))
+        _, _, err = self.run_command("export", "mbox", "bob", "x", "Nope", answer=MailboxMissingError("Nope"))
+        self.assertEqual(err, "moxmail: no such mailbox: Nope\n")
+
+    def test_destructive_without_terminal(self) -> None:
+        """What loses mail is not done without a terminal and without --yes, whatever is piped in."""
+        for words in ("account rm bob", "account rm bob --keep-mail", "queue remove 17"):
+            for answer in ("n\n", "y\n", "yes\n", "bob\n", ""):
+                status, _, err = self.run_command(*words.split(), stdin=answer)
+                self.assertEqual((status, self.recorder.calls), (1, []))
+                self.assertIn("--yes", err)
+
+    def test_destructive_at_a_terminal(self) -> None:
+        """At a terminal the name has to be typed."""
+        for typed, expected in (("n\n", []), ("\n", []), ("bob\n", [("account_remove", "bob", False)])):
+            status, out, err = self.run_command("account", "rm", "bob", stdin=typed, terminal=True)
+            self.assertEqual((status, out, self.recorder.calls), (0 if expected else 1, "", expected))
+            self.assertIn("all its mail", err)
+            self.assertEqual("nothing was done" in err, not expected)
+
+    def test_destructive_is_marked(self) -> None:
+        """Every command whose help speaks of losing something has --yes."""
+        parser = build_parser()
+        for words in ("account rm x", "queue remove 1", "key off", "key rotate"):
+            self.assertFalse(parser.parse_args(words.split()).yes)
+            self.assertTrue(parser.parse_args([*words.split(), "--yes"]).yes)
+
+    def test_options_everywhere(self) -> None:
+        """-c and --socket may stand before the command, behind its first word and at the end."""
+        parser = build_parser()
+        for words in ("-c x account list", "account -c x list", "account list -c x", "account list --config x"):
+            self.assertEqual(parser.parse_args(words.split()).config, "x", words)
+        self.assertEqual(parser.parse_args(["--socket", "s", "stop"]).socket, "s")
+        self.assertEqual(parser.parse_args(["stop", "--socket", "s"]).socket, "s")
+        self.assertIsNone(parser.parse_args(["stop"]).config)
 
 
 class HelpTests(CommandTestCase):
@@ -297,7 +366,8 @@ class HelpTests(CommandTestCase):
         """Version"""
         from moxtwisted import __version__
 
-        self.assertEqual(self.run_command("version")[:2], (0, f"moxmail {__version__}\n"))
+        for words in ("version", "--version"):
+            self.assertEqual(self.run_command(words)[:2], (0, f"moxmail {__version__}\n"))
 
 
 class ConfigurationTests(CommandTestCase):
@@ -387,10 +457,6 @@ class PasswordTests(SynchronousTestCase):
 
     def test_asked_twice(self) -> None:
         """At a terminal a password is asked for twice."""
-
-        class Terminal(io.StringIO):
-            def isatty(self) -> bool:
-                return True
 
         answers = ["one", "two", "one", "one"]
         self.patch(sys, "stdin", Terminal())

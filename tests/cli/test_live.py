@@ -94,7 +94,7 @@ class LocalserveTests(LiveTestCase):
         """The same commands work on the running server and on its closed files."""
         child = self.serve()
         self.assertEqual(stat.S_IMODE((self.home / "data" / "ctl").stat().st_mode), 0o600)
-        self.assertEqual(json.loads(self.moxmail("status", "--json"))[0]["pid"], child.pid)
+        self.assertEqual(json.loads(self.moxmail("status", "--json"))["pid"], child.pid)
         self.operations("running")
         self.assertIn("messages", self.moxmail("import", "mbox", "mox", "Old", str(self.mbox(300))))
         self.moxmail("stop")
@@ -130,7 +130,7 @@ class LocalserveTests(LiveTestCase):
         self.moxmail("address", "add", f"info-{name}@localhost", name)
         self.moxmail("alias", "add", f"team-{name}@localhost", f"{name}@localhost", "mox@localhost")
         self.assertIn(f"team-{name}@localhost", self.moxmail("alias", "list"))
-        self.assertIn("removed from the alias", self.moxmail("account", "rm", name))
+        self.assertIn("removed from the alias", self.moxmail("account", "rm", name, "--yes"))
         self.moxmail("alias", "rm", f"team-{name}@localhost")
         self.assertIn("there is no account", self.moxmail("account", "enable", name, status=1))
         self.assertEqual(list(load(self.home / "mox.conf").domains.accounts), ["mox"])
@@ -178,6 +178,28 @@ class LocalserveTests(LiveTestCase):
         self.assertEqual(other.returncode, 1, output)
         self.assertNotIn("Traceback", output)
 
+    def test_broken_configuration(self) -> None:
+        """Whatever became of the files, the running server can be asked and stopped, and mail can be brought in."""
+        child = self.serve()
+        (self.home / "domains.conf").unlink()
+        path = self.home / "mox.conf"
+        good = path.read_text()
+        path.write_text(good.replace("hostname", "hostnam") + "nonsense = 1\n")
+        self.assertTrue(json.loads(self.moxmail("status", "--json"))["running"])
+        self.moxmail("loglevel", "debug", "moxtwisted.smtp")
+        self.assertIn("no part of the program", self.moxmail("loglevel", "debug", "nonsense.pkg"))
+        self.moxmail("import", "mbox", "mox", "Old", str(self.mbox(3)))
+        self.assertIn("empty", self.moxmail("queue", "list"))
+        self.assertIn("did you mean hostname?", self.moxmail("account", "list", status=78))
+        path.write_text("[[[\n")
+        output = self.moxmail("stop", status=78)
+        self.assertIn("TOML expected", output)
+        self.assertIn("--socket", output)
+        self.moxmail("stop", "--socket", str(self.home / "data" / "ctl"))
+        output, _ = child.communicate(timeout=WAIT_SECONDS)
+        self.assertEqual(child.returncode, 0, output)
+        self.assertEqual(json.loads(self.moxmail("status", "--json", "--socket", "x", status=1)), {"running": False})
+
     def snapshot(self) -> dict[str, tuple[int, bytes]]:
         """All files with time and octets."""
         return {
@@ -217,17 +239,21 @@ class LocalserveTests(LiveTestCase):
         self.moxmail("localserve", "--dir", str(self.home), "--ip", IP, "--init-only")
         self.moxmail("import", "mbox", "mox", "Old", str(self.mbox(20)))
         first = self.moxmail("key", "show").strip()
-        self.moxmail("key", "rotate")
+        for answer in ("", "n\n", "rotate\n"):
+            self.assertIn("--yes", self.moxmail("key", "rotate", stdin=answer, status=1))
+            self.assertIn("--yes", self.moxmail("key", "off", stdin=answer, status=1))
+        self.assertEqual(self.moxmail("key", "show").strip(), first)
+        self.moxmail("key", "rotate", "--yes")
         second = self.moxmail("key", "show").strip()
         self.assertNotEqual(parse_key(first), parse_key(second))
         self.assertEqual(self.messages(), 20)
-        self.moxmail("key", "off")
+        self.moxmail("key", "off", "--yes")
         self.assertIn("off", self.moxmail("key", "show", status=1))
         self.assertTrue(
             (self.home / "data" / "accounts" / "mox.db").read_bytes().startswith(b"SQLite format 3")
         )
         self.assertEqual(self.messages(), 20)
-        self.moxmail("key", "rotate")
+        self.moxmail("key", "rotate", "--yes")
         self.assertFalse(
             (self.home / "data" / "accounts" / "mox.db").read_bytes().startswith(b"SQLite format 3")
         )

@@ -126,8 +126,9 @@ class AccountEditTests(EditTestCase):
 
     def test_postmaster_stays(self) -> None:
         """The postmaster's account cannot be removed."""
-        error = self.assertRaises(ConfigurationError, self.editor.remove_account, "alice")
-        self.assertIn("postmaster", error.problems[0])
+        error = self.assertRaises(MailError, self.editor.remove_account, "alice")
+        self.assertIn("alice is the postmaster's account", error.explanation)
+        self.assertEqual(self.path.read_text(), DOMAINS)
 
     def test_disable_and_enable(self) -> None:
         """Disabling notes the message, enabling removes it."""
@@ -173,6 +174,10 @@ class AccountEditTests(EditTestCase):
         """Lists have what the tables show."""
         self.assertEqual(self.editor.accounts()[0]["addresses"], ["alice@example.org", "al@example.org"])
         self.assertEqual(self.do(self.editor.domain_list())[0]["addresses"], 2)
+        self.assertEqual(
+            self.do(self.editor.address_list())[0],
+            {"address": "alice@example.org", "account": "alice", "mailbox": "INBOX"},
+        )
 
 
 class DomainEditTests(EditTestCase):
@@ -190,8 +195,21 @@ class DomainEditTests(EditTestCase):
         self.kept_comments()
 
     def test_domain_in_use(self) -> None:
-        """A domain with accounts stays."""
-        self.refused(self.editor.domain_remove("example.org"), ConfigurationError)
+        """A domain with accounts stays, and the refusal is one sentence that names them."""
+        self.do(self.editor.domain_add("other.example", "", False))
+        self.editor.add_account("bob", "bob@other.example", "")
+        self.do(self.editor.address_add("info@EXAMPLE.org", "bob", ""))
+        self.editor.add_account("carol", "carol@other.example", "")
+        error = self.refused(self.editor.domain_remove("Example.ORG"))
+        self.assertIn("domain example.org is in use by alice, bob:", error.explanation)
+        self.assertNotIn("\n", error.explanation)
+
+    def test_domain_with_aliases(self) -> None:
+        """What goes with a domain is told, so that it can be entered again."""
+        self.do(self.editor.domain_add("other.example", "", False))
+        self.do(self.editor.alias_add("team@other.example", ["alice@example.org"], True, False))
+        notes = self.do(self.editor.domain_remove("other.example"))
+        self.assertEqual(notes, ["the alias team@other.example was removed with it: alice@example.org"])
 
     def test_alias(self) -> None:
         """An alias comes, changes, gains and loses members, and goes."""

@@ -138,6 +138,19 @@ class AccountTests(AdministrationCase):
         self.assertNotIn("carol", self.house.store.accounts())
         self.assertEqual(self.changed, ["bob", "carol"])
         self.refused(self.administration.account_remove("nobody", False))
+        self.assertIn("postmaster", self.refused(self.administration.account_remove("alice", False)))
+        self.assertIn("alice", self.house.store.accounts())
+
+    def test_kept_mail(self) -> None:
+        """A new account that finds mail of an earlier one of its name is told so."""
+        self.add("bob")
+        self.gives(self.administration.account_remove("bob", True))
+        notes = self.gives(self.administration.account_add("bob", "bob@example.org", "", "correct horse"))
+        self.assertEqual(len(notes), 1)
+        self.assertIn("1 messages", notes[0])
+        self.assertEqual(
+            self.gives(self.administration.account_add("dave", "dave@example.org", "", "correct horse")), []
+        )
 
     def test_list(self) -> None:
         """The list says how much is used."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from attrs import frozen
 from twisted.trial.unittest import SynchronousTestCase
 
-from moxtwisted.errors import KeyRefusedError, LimitError
+from moxtwisted.errors import KeyRefusedError, LimitError, MailError
 from moxtwisted.store.queue import Outgoing, Queue, QueuedRecipient, SendingLimits
 from moxtwisted.store.writer import WriterPool
 
@@ -71,6 +71,23 @@ class QueueTests(SynchronousTestCase):
         number = self.submit(outgoing("b@example.com"))
         self.successResultOf(self.queue.withdraw(number))
         self.assertEqual(self.queue.entries(), [])
+
+    def test_removed(self) -> None:
+        """Single recipients go, the message with its last one; when one number is wrong, nothing goes."""
+        self.submit(outgoing("b@example.com", "c@example.com"))
+        first, second = self.queue.entries()
+        self.assertIn("4711", self.failureResultOf(self.queue.remove([first.id, 4711]), MailError).value.detail)
+        self.assertEqual(len(self.queue.entries()), 2)
+        self.assertEqual(self.successResultOf(self.queue.remove([first.id])), [first])
+        self.assertEqual(self.queue.entries(), [second])
+        self.assertEqual(self.count("chunk"), 1)
+        self.successResultOf(self.queue.remove([second.id]))
+        self.assertEqual((self.queue.entries(), self.count("submission"), self.count("chunk")), ([], 0, 0))
+
+    def count(self, table: str) -> int:
+        """Rows of a table."""
+        number: int = self.queue._database.reader.execute(f"SELECT count(*) FROM {table}").get
+        return number
 
     def test_messages_a_day(self) -> None:
         """An account sends so many messages in 24 hours, then no more, then again."""

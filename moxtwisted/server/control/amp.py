@@ -224,7 +224,7 @@ class ControlProtocol(BoundedAMP):
             problems = result.value.problems
             detail = "the configuration would not be valid"
         elif result.check(MailError):
-            detail = result.value.detail or result.value.public_text
+            detail = result.value.explanation
         elif result.check(CancelledError):
             detail = "cancelled"
         else:

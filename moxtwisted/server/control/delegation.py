@@ -33,6 +33,10 @@ class ConfigurationOperations:
         """See ``IConfigurationOperations``."""
         await self._editor.account_enable(name)
 
+    async def address_list(self) -> Report:
+        """See ``IConfigurationOperations``."""
+        return await self._editor.address_list()
+
     async def address_add(self, address: str, account: str, mailbox: str) -> None:
         """See ``IConfigurationOperations``."""
         await self._editor.address_add(address, account, mailbox)
@@ -49,9 +53,9 @@ class ConfigurationOperations:
         """See ``IConfigurationOperations``."""
         await self._editor.domain_add(name, description, disabled)
 
-    async def domain_remove(self, name: str) -> None:
+    async def domain_remove(self, name: str) -> list[str]:
         """See ``IConfigurationOperations``."""
-        await self._editor.domain_remove(name)
+        return await self._editor.domain_remove(name)
 
     async def domain_disable(self, name: str) -> None:
         """See ``IConfigurationOperations``."""

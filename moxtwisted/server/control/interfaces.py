@@ -48,8 +48,11 @@ class IMailAdministration(Interface):
     """Operations on accounts, mail and the running server."""
 
     # -- accounts (they change the configuration and the store) -------------------------------------------------
-    async def account_add(name: str, address: str, full_name: str, password: str) -> None:
-        """Add an account with its first address; an empty password means that nobody can log in yet."""
+    async def account_add(name: str, address: str, full_name: str, password: str) -> list[str]:
+        """Add an account with its first address; an empty password means that nobody can log in yet.
+
+        What the operator should know besides, in sentences: mail that was kept belongs to it again.
+        """
 
     async def account_remove(name: str, keep_mail: bool) -> list[str]:
         """Remove the account, its addresses and, unless kept, its mail. What else had to go, in sentences."""
@@ -79,6 +82,9 @@ class IMailAdministration(Interface):
     async def queue_list() -> Report:
         """``id``, ``sender``, ``recipient``, ``size``, ``queued``, ``next_attempt``, ``why`` (why it waits)."""
 
+    async def queue_remove(ids: Sequence[int]) -> list[str]:
+        """Drop what waits for these recipients, all of them or (when one is not there) none; what went, in sentences."""
+
     # -- upkeep; account is empty for all -----------------------------------------------------------------------
     async def verify_data(account: str, progress: Progress) -> list[str]:
         """Check everything that is kept; the problems that were found, in sentences."""
@@ -99,8 +105,8 @@ class IMailAdministration(Interface):
     async def log_levels() -> dict[str, str]:
         """Level by package; the default has the empty name."""
 
-    async def set_log_level(level: str, package: str) -> None:
-        """Until the next start; an empty package is the default."""
+    async def set_log_level(level: str, package: str) -> list[str]:
+        """Until the next start; an empty package is the default. Warnings, in sentences."""
 
     async def stop() -> None:
         """Begin to shut down; the answer comes before that."""
@@ -115,6 +121,9 @@ class IConfigurationOperations(Interface):
     async def account_enable(name: str) -> None:
         """Log-ins work again."""
 
+    async def address_list() -> Report:
+        """``address``, ``account``, ``mailbox``, of all accounts."""
+
     async def address_add(address: str, account: str, mailbox: str) -> None:
         """Give an account one more address, or ``@domain`` for a catch-all."""
 
@@ -127,8 +136,11 @@ class IConfigurationOperations(Interface):
     async def domain_add(name: str, description: str, disabled: bool) -> None:
         """Take mail for one more domain."""
 
-    async def domain_remove(name: str) -> None:
-        """:raises ConfigurationError: while accounts belong to it or have addresses in it."""
+    async def domain_remove(name: str) -> list[str]:
+        """Remove a domain. What went with it, in sentences.
+
+        :raises MailError: while accounts belong to it or have addresses in it.
+        """
 
     async def domain_disable(name: str) -> None:
         """Refuse its mail for now."""

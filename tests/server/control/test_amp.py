@@ -111,10 +111,10 @@ class CallTests(SynchronousTestCase):
         self.assertEqual(self.pair.administration.calls[-1][1]["members"], members)
 
     def test_mail_error(self) -> None:
-        """A refusal arrives as MailError with the detail for the operator."""
+        """A refusal arrives as MailError that says what happened, and to which thing."""
         self.pair.administration.answers["stop"] = OverQuotaError("alice has 12 octets left")
         failure = self.failureResultOf(self.ask("stop"), MailError)
-        self.assertEqual(failure.value.detail, "alice has 12 octets left")
+        self.assertEqual(failure.value.detail, "mailbox is over its quota: alice has 12 octets left")
 
     def test_configuration_error(self) -> None:
         """All problems of the configuration arrive."""
