@@ -4,10 +4,15 @@ It works on closed files and holds the lock of the data directory, so that no se
 
     change_key(loaded, MasterKey.generate(), progress)     # None: decrypt
 
-Each database is copied, the copy gets the new key, and takes the database's place by a rename. Before the first, the new
-key is put beside the key file (``store.key.next``); after the last, it becomes the key file. When that is cut short, some
-databases have the one key and some the other, and the server refuses to start (`read_key` sees the file); asking for a
-change again finishes the one that was begun, with the key that was noted.
+First every database is really read, through the log that a killed server may have left: one that opens with neither key
+is a refusal before anything is changed. Each database is copied, the copy gets the new key, and takes the database's place
+by a rename. Before the first, the new key is put beside the key file (``store.key.next``); after the last, all are read
+with it, and only then it becomes the key file. When that is cut short, some databases have the one key and some the
+other, and the server refuses to start (`read_key` sees the file); asking for a change again finishes the one that was
+begun, with the key that was noted.
+
+The key before is kept as ``store.key.old`` until a start has found that every database opens with the new one
+(`moxtwisted.config.oldkey`).
 
 Copies that a migration left (``*.before-NNNN``) keep the key that they were made with.
 """
@@ -21,15 +26,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote
 
-from moxtwisted.config.atomic import create_file
+from moxtwisted.config.atomic import replace_file
 from moxtwisted.config.edit import ConfigurationEditor
 from moxtwisted.config.load import LoadedConfig, load
+from moxtwisted.config.oldkey import databases, keep_old_key, old_key_path, readable
 from moxtwisted.config.storekey import configured_key, file_text, parse_key, pending_path, write_key
 from moxtwisted.errors import KeyRefusedError, StoreFullError, StoreUnavailableError
 from moxtwisted.server.control.interfaces import Progress
-from moxtwisted.store.database import check_key, connect, remove_database, sync_directory
+from moxtwisted.store.database import connect, remove_database, sync_directory
 from moxtwisted.store.keys import MasterKey, write_key_check
 
 __all__ = ["change_key", "restore_owner"]
@@ -53,13 +58,15 @@ def change_key(loaded: LoadedConfig, new: MasterKey | None, progress: Progress) 
         note = pending_path(loaded)
         if note.exists():
             begun = _noted(note)
-            _convert(loaded, begun, progress)
+            _convert(_planned(loaded, begun), progress)
             _finish(loaded, begun)
             loaded = load(loaded.static_path)
             if (begun is None) == (new is None):
                 return
-        create_file(note, b"off\n" if new is None else file_text(new.secret), 0o600)
-        _convert(loaded, new, progress)
+        planned = _planned(loaded, new)
+        # Never half of it: what a kill leaves is a whole note or none.
+        replace_file(note, b"off\n" if new is None else file_text(new.secret), 0o600)
+        _convert(planned, progress)
         _finish(loaded, new)
 
 
@@ -84,41 +91,42 @@ def _noted(note: Path) -> MasterKey | None:
     return None if text.strip() == _OFF else MasterKey(parse_key(text))
 
 
-def _databases(directory: Path) -> list[tuple[Path, str]]:
-    """(file, name that its key is derived from) of all."""
-    accounts = sorted((directory / "accounts").glob("*.db"))
-    found = [(path, "accounts/" + unquote(path.name.removesuffix(".db"))) for path in accounts]
-    queue = directory / "queue.db"
-    return [*found, (queue, "queue")] if queue.exists() else found
+_Plan = list[tuple[Path, bytes | None, bytes | None]]
 
 
-def _convert(loaded: LoadedConfig, new: MasterKey | None, progress: Progress) -> None:
-    """Give every database the new key that does not have it yet."""
+def _planned(loaded: LoadedConfig, new: MasterKey | None) -> _Plan:
+    """(file, its key, its new key) of the databases that do not have the new key yet; nothing is changed.
+
+    :raises KeyRefusedError: when one opens with neither.
+    """
     old = configured_key(loaded)
     current = MasterKey(old) if old is not None else None
-    databases = _databases(loaded.data_directory)
-    planned: list[tuple[Path, bytes | None, bytes | None]] = []
-    for path, name in databases:
-        wanted = new.derive(name) if new is not None else None
-        if not _opens(path, wanted):
+    planned: _Plan = []
+    for path, name in databases(loaded.data_directory):
+        if not _opens(path, name, new):
+            if not _opens(path, name, current):
+                raise KeyRefusedError(
+                    f"{path} is not written with the key that the configuration names; nothing was changed"
+                )
             had = current.derive(name) if current is not None else None
-            if not _opens(path, had):
-                if not planned and path == databases[0][0]:
-                    pending_path(loaded).unlink(missing_ok=True)  # nothing was begun
-                raise KeyRefusedError(f"{path} is not written with the key that the configuration names")
-            planned.append((path, had, wanted))
+            planned.append((path, had, new.derive(name) if new is not None else None))
+    return planned
+
+
+def _opens(path: Path, name: str, key: MasterKey | None) -> bool:
+    try:
+        readable(path, name, key)
+    except KeyRefusedError:
+        return False
+    return True
+
+
+def _convert(planned: _Plan, progress: Progress) -> None:
+    """Give every database the new key that does not have it yet."""
     for done, (path, had, wanted) in enumerate(planned):
         progress(done, len(planned), "databases")
         _rewrite(path, had, wanted)
     progress(len(planned), len(planned), "databases")
-
-
-def _opens(path: Path, key: bytes | None) -> bool:
-    try:
-        check_key(path, key)
-    except KeyRefusedError:
-        return False
-    return True
 
 
 def _rewrite(path: Path, had: bytes | None, wanted: bytes | None) -> None:
@@ -128,12 +136,11 @@ def _rewrite(path: Path, had: bytes | None, wanted: bytes | None) -> None:
     copy = path.with_name(path.name + ".rekey")
     remove_database(copy)
     try:
-        # What the log of a killed server holds goes into the file first.
-        connection = connect(path, had)
-        connection.execute("PRAGMA journal_mode = DELETE").fetchall()
-        connection.close()
+        _write_log_back(path, had)
         shutil.copy2(path, copy)
         connection = connect(copy, had)
+        # Only of the copy: it leaves a journal when it is cut short.
+        connection.execute("PRAGMA journal_mode = DELETE").fetchall()
         if had is None:
             connection.pragma("cipher", "chacha20")
         connection.execute(
@@ -163,9 +170,29 @@ def _rewrite(path: Path, had: bytes | None, wanted: bytes | None) -> None:
     sync_directory(path.parent)
 
 
+def _write_log_back(path: Path, key: bytes | None) -> None:
+    """What the log of a killed server holds goes into the file."""
+    connection = connect(path, key)
+    try:
+        connection.execute("PRAGMA synchronous = FULL").fetchall()
+        busy, frames, written = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()[0]
+    finally:
+        connection.close()
+    if busy or frames != written:
+        raise StoreUnavailableError(f"{path}: its log cannot be written back: another process uses it")
+
+
 def _finish(loaded: LoadedConfig, new: MasterKey | None) -> None:
-    """All databases have the new key: make it the configured one."""
+    """When all databases can be read with the new key: make it the configured one.
+
+    :raises KeyRefusedError: when one cannot; the old key is untouched, and the change can be asked for again.
+    """
+    for path, name in databases(loaded.data_directory):
+        readable(path, name, new)
     write_key_check(loaded.data_directory / "key-check", new)
+    key_file = loaded.resolve(loaded.static.store.key_file)
+    if configured_key(loaded) != (new.secret if new is not None else None):
+        keep_old_key(key_file)
     if new is not None:
         write_key(loaded, new.secret)
     if loaded.static.store.encryption != (new is not None):
@@ -185,8 +212,9 @@ def restore_owner(loaded: LoadedConfig) -> None:
             with suppress(FileNotFoundError):
                 if path.lstat().st_uid != owner.st_uid:
                     os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
-    key = loaded.resolve(loaded.static.store.key_file)
-    with suppress(FileNotFoundError):
-        status = key.parent.stat()
-        if key.stat().st_uid == 0 and status.st_uid != 0:
-            os.chown(key, status.st_uid, status.st_gid)
+    key_file = loaded.resolve(loaded.static.store.key_file)
+    for key in (key_file, old_key_path(key_file)):
+        with suppress(FileNotFoundError):
+            status = key.parent.stat()
+            if key.stat().st_uid == 0 and status.st_uid != 0:
+                os.chown(key, status.st_uid, status.st_gid)

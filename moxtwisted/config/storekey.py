@@ -20,6 +20,7 @@ from pathlib import Path
 
 from moxtwisted.config.atomic import create_file, replace_file
 from moxtwisted.config.load import LoadedConfig
+from moxtwisted.config.oldkey import forget_old_key
 from moxtwisted.errors import KeyRefusedError
 from moxtwisted.store.keys import MasterKey
 
@@ -99,7 +100,10 @@ def read_key(loaded: LoadedConfig, environ: Mapping[str, str] | None = None) -> 
         raise KeyRefusedError(
             f"{note} is there: a change of the key was cut short; finish it: moxmail key rotate"
         )
-    return configured_key(loaded, environ)
+    key = configured_key(loaded, environ)
+    master = MasterKey(key) if key is not None else None
+    forget_old_key(loaded.resolve(loaded.static.store.key_file), loaded.data_directory, master)
+    return key
 
 
 def configured_key(loaded: LoadedConfig, environ: Mapping[str, str] | None = None) -> bytes | None:

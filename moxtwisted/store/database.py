@@ -76,7 +76,7 @@ def check_key(path: Path, key: bytes | None) -> None:
     """Read the first page of a database file without locks, logs or writing.
 
     A file that was being checkpointed when the machine stopped may be half written; then the log has what is missing,
-    and L{_first_look} decides.
+    and L{_first_look} decides: this alone says yes to every key when there is a log. `read_with` does not.
 
     :raises KeyRefusedError: when the file is not one written with this key.
     """
@@ -89,6 +89,38 @@ def check_key(path: Path, key: bytes | None) -> None:
     except apsw.NotADBError as e:
         if not _has_log(path):
             raise KeyRefusedError(f"{path}: not a database written with this key") from e
+    finally:
+        connection.close()
+
+
+def read_with(path: Path, key: bytes | None) -> None:
+    """Really read a closed database with a key, through its log if a killed server left one: a row of every table.
+
+    Neither file nor log change, whatever the key is; what SQLite remembers of the log (``-shm``) may.
+
+    :raises KeyRefusedError: when it cannot be read with this key.
+    :raises StoreUnavailableError: when the key is right and the file damaged.
+    """
+    check_key(path, key)
+    logged = _has_log(path)
+    connection = connect(path, key, immutable=not logged)
+    try:
+        if logged:
+            connection.set_busy_timeout(10_000)
+            connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            connection.pragma("query_only", True)
+        tables = connection.execute(
+            "SELECT name FROM sqlite_schema WHERE type = 'table' AND sql NOT LIKE 'CREATE VIRTUAL%'"
+        ).fetchall()
+        if not tables:
+            # Nothing in an empty file contradicts a key: any would do.
+            raise KeyRefusedError(f"{path}: an empty file, which is written with no key")
+        for (name,) in tables:
+            connection.execute(f'SELECT * FROM "{name}" LIMIT 1').fetchall()
+    except apsw.NotADBError as e:
+        raise KeyRefusedError(f"{path}: not a database written with this key") from e
+    except apsw.Error as e:
+        raise StoreUnavailableError(f"{path} cannot be read: {e}") from e
     finally:
         connection.close()
 

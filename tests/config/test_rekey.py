@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import random
+import signal
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +15,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted.config import rekey
 from moxtwisted.config.load import LoadedConfig, load
+from moxtwisted.config.oldkey import old_key_path
 from moxtwisted.config.rekey import change_key, restore_owner
-from moxtwisted.config.storekey import create_key_file, new_key, pending_path, read_key
+from moxtwisted.config.storekey import create_key_file, new_key, parse_key, pending_path, read_key
 from moxtwisted.errors import KeyRefusedError, StoreFullError, StoreUnavailableError
-from moxtwisted.store.database import check_key, connect, create_database
+from moxtwisted.store.database import Database, check_key, connect, create_database
 from moxtwisted.store.keys import MasterKey, check_key_value, write_key_check
 from tests.config.test_load import DOMAINS, STATIC
 
@@ -25,7 +30,29 @@ def silent(done: int, total: int, what: str) -> None:
     """Nobody watches."""
 
 
-class RekeyTests(SynchronousTestCase):
+def killed(work: Callable[[], None], seconds: float | None = None) -> None:
+    """Do something in a child that dies by SIGKILL: after so many seconds of it, or when it is done."""
+    ready, begun = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            if seconds is not None:
+                os.write(begun, b"x")
+            work()
+            os.write(begun, b"x")
+            time.sleep(60)
+        finally:
+            os._exit(1)
+    os.close(begun)
+    os.read(ready, 1)
+    os.close(ready)
+    if seconds is not None:
+        time.sleep(seconds)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
+class RekeyTestCase(SynchronousTestCase):
     def setUp(self) -> None:
         """A data directory with three accounts and a queue."""
         self.directory = Path(self.mktemp()).absolute()
@@ -69,6 +96,51 @@ class RekeyTests(SynchronousTestCase):
         left = [path.name for path in (self.directory / "data").rglob("*") if "rekey" in path.name]
         self.assertEqual(left, [])
         self.assertFalse(pending_path(self.loaded()).exists())
+
+    def contents(self) -> dict[str, bytes]:
+        """All files, but for what SQLite remembers of logs."""
+        return {
+            str(path): path.read_bytes()
+            for path in self.directory.rglob("*")
+            if path.is_file() and path.suffix != ".db-shm" and path.name != "lock"
+        }
+
+    def leave_logs(self, key: bytes | None) -> None:
+        """A server works with the databases and is killed: what it did last is in the logs."""
+        master = MasterKey(key) if key is not None else None
+        opened: list[Database] = []  # until the kill
+
+        def serve() -> None:
+            for name in NAMES:
+                database = Database.open(
+                    self.path(name), master.derive(name) if master is not None else None, "account"
+                )
+                database.writer.execute(
+                    "INSERT INTO setting (key, value) VALUES ('late', ?)"
+                    " ON CONFLICT DO UPDATE SET value = excluded.value",
+                    (name,),
+                )
+                # The first page is in the log, too.
+                database.writer.execute("CREATE TABLE IF NOT EXISTS more (n); DROP TABLE more")
+                opened.append(database)
+
+        killed(serve)
+        for name in NAMES:
+            self.assertGreater(self.path(name).with_name(self.path(name).name + "-wal").stat().st_size, 8192)
+
+    def late(self, key: bytes | None) -> None:
+        """What was only in the logs is there."""
+        for name in NAMES:
+            derived = MasterKey(key).derive(name) if key is not None else None
+            database = Database.open(self.path(name), derived, "account")
+            self.assertEqual(
+                database.reader.execute("SELECT value FROM setting WHERE key = 'late'").get, name
+            )
+            database.close()
+
+
+class RekeyTests(RekeyTestCase):
+    """A change of the key of closed files."""
 
     def test_rotate(self) -> None:
         """With a new key everything is readable, with the old one nothing."""
@@ -189,3 +261,121 @@ class RekeyTests(SynchronousTestCase):
         os.chown(self.directory / "data", 65534, 65534)
         restore_owner(self.loaded())
         self.assertEqual({path.stat().st_uid for path in (self.directory / "data").rglob("*")}, {65534})
+
+
+class KilledTests(RekeyTestCase):
+    """Servers and changes that were killed."""
+
+    def test_rotate_after_a_kill(self) -> None:
+        """What a killed server left in its logs is converted with the rest."""
+        self.leave_logs(self.first)
+        second = MasterKey.generate()
+        change_key(self.loaded(), second, silent)
+        self.late(second.secret)
+        self.readable(second.secret)
+
+    def test_off_and_on_after_a_kill(self) -> None:
+        """So it is when encryption is switched off, and on."""
+        self.leave_logs(self.first)
+        change_key(self.loaded(), None, silent)
+        self.late(None)
+        self.readable(None)
+        self.leave_logs(None)
+        second = MasterKey.generate()
+        change_key(self.loaded(), second, silent)
+        self.late(second.secret)
+        self.readable(second.secret)
+
+    def test_wrong_key_with_logs(self) -> None:
+        """A well-formed key that is not that of the files is refused, with logs too, and nothing is changed."""
+        self.leave_logs(self.first)
+        (self.directory / "store.key").unlink()
+        create_key_file(self.directory / "store.key", new_key())
+        before = self.contents()
+        for new in (MasterKey.generate(), None):
+            error = self.assertRaises(KeyRefusedError, change_key, self.loaded(), new, silent)
+            self.assertIn("nothing was changed", error.detail)
+            self.assertEqual(self.contents(), before)
+        (self.directory / "store.key").unlink()
+        create_key_file(self.directory / "store.key", self.first)
+        change_key(self.loaded(), MasterKey.generate(), silent)
+        self.late(read_key(self.loaded(), {}))
+
+    def test_one_strange_database(self) -> None:
+        """One database that opens with neither key is a refusal before any is converted."""
+        self.path("accounts/zoe").write_bytes(b"")
+        self.leave_logs(self.first)
+        before = self.contents()
+        error = self.assertRaises(KeyRefusedError, change_key, self.loaded(), MasterKey.generate(), silent)
+        self.assertIn("zoe.db", error.detail)
+        self.assertEqual(self.contents(), before)
+
+    def test_converted_wrongly(self) -> None:
+        """When a database does not open with the new key after all, the key file stays as it is."""
+        self.patch(rekey, "_rewrite", lambda *arguments: None)
+        before = (self.directory / "store.key").read_bytes()
+        self.assertRaises(KeyRefusedError, change_key, self.loaded(), MasterKey.generate(), silent)
+        self.assertEqual((self.directory / "store.key").read_bytes(), before)
+
+    def test_rotation_killed(self) -> None:
+        """A change that was killed at any point, after a server was, is finished by the next; nothing is lost."""
+        dice = random.Random(20)
+        key: bytes | None = self.first
+        for turn in range(20):
+            if turn % 3 == 0:
+                self.leave_logs(key)
+            begun = None if turn % 5 == 4 else MasterKey.generate()
+
+            def change(new: MasterKey | None = begun) -> None:
+                change_key(self.loaded(), new, silent)
+
+            killed(change, dice.uniform(0.0, 0.12))
+            asked = MasterKey.generate()
+            change_key(self.loaded(), asked, silent)
+            key = read_key(self.loaded(), {})
+            self.assertIn(key, (asked.secret, begun.secret if begun is not None else None))
+            self.late(key)
+            self.readable(key)
+
+
+class OldKeyTests(RekeyTestCase):
+    """The key that was changed."""
+
+    def old(self) -> Path:
+        """Where it is kept."""
+        return old_key_path(self.directory / "store.key")
+
+    def test_kept_until_the_next_start(self) -> None:
+        """It stays beside the new one, for its owner only, until a start finds that all databases open."""
+        second = MasterKey.generate()
+        change_key(self.loaded(), second, silent)
+        self.assertEqual(parse_key(self.old().read_text()), self.first)
+        self.assertEqual(self.old().stat().st_mode & 0o777, 0o600)
+        self.assertEqual(read_key(self.loaded(), {}), second.secret)
+        self.assertFalse(self.old().exists())
+
+    def test_kept_while_needed(self) -> None:
+        """It stays while a database does not open with the new key, whatever its log makes of it."""
+        change_key(self.loaded(), MasterKey.generate(), silent)
+        self.path("queue").unlink()
+        create_database(self.path("queue"), MasterKey(self.first).derive("queue"), "account")
+
+        opened: list[Database] = []
+
+        def serve() -> None:
+            database = Database.open(self.path("queue"), MasterKey(self.first).derive("queue"), "account")
+            opened.append(database)
+            database.writer.execute("INSERT INTO setting (key, value) VALUES ('late', 1)")
+
+        killed(serve)
+        read_key(self.loaded(), {})
+        self.assertEqual(parse_key(self.old().read_text()), self.first)
+
+    def test_off(self) -> None:
+        """Switching encryption off keeps it as well, and so does switching it on again keep what lay there."""
+        change_key(self.loaded(), None, silent)
+        self.assertEqual(parse_key(self.old().read_text()), self.first)
+        self.readable(None)
+        self.assertFalse(self.old().exists())
+        change_key(self.loaded(), MasterKey.generate(), silent)
+        self.assertEqual(parse_key(self.old().read_text()), self.first)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -89,6 +91,30 @@ class DatabaseTests(SynchronousTestCase):
                 self.assertEqual(after, before)
             self.assertEqual(opened.reader.execute("SELECT count(*) FROM thing").get, 2)
             opened.close()
+
+    def test_other_key_after_a_kill(self) -> None:
+        """So it is with the log that a killed process left, and with it the right key finds all there is."""
+        for right, wrongs in ((b"k" * 32, (b"x" * 32, None)), (None, (b"k" * 32,))):
+            remove_database(self.path)
+            self.create(right)
+            pid = os.fork()
+            if pid == 0:
+                try:
+                    opened = Database.open(self.path, right, "thing")
+                    opened.writer.execute("INSERT INTO thing VALUES ('second'); CREATE TABLE other (n)")
+                    os.kill(os.getpid(), signal.SIGKILL)
+                finally:
+                    os._exit(1)
+            os.waitpid(pid, 0)
+            before = {name: octets for name, octets in files(self.directory).items() if "shm" not in name}
+            self.assertGreater(len(before["x.db-wal"]), 8192)
+            for wrong in wrongs:
+                self.assertRaises(KeyRefusedError, database.read_with, self.path, wrong)
+                self.assertRaises(KeyRefusedError, Database.open, self.path, wrong, "thing")
+            database.read_with(self.path, right)
+            after = {name: octets for name, octets in files(self.directory).items() if "shm" not in name}
+            self.assertEqual(after, before)
+            self.assertEqual(self.opened(right).reader.execute("SELECT count(*) FROM thing").get, 2)
 
     def test_half_written(self) -> None:
         """A file that was cut while the log was written back is opened by means of the log."""
