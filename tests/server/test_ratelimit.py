@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
+from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.protocols.basic import LineOnlyReceiver
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from moxtwisted.imap.settings import ServerSettings as IMAPSettings
+from moxtwisted.server.imapd.service import IMAPService, Mail
+from moxtwisted.server.inbound.handler import Inbound, InboundFactory, InboundSettings
 from moxtwisted.server.ratelimit import (
     AuthenticationLimits,
     ConnectionLimiter,
@@ -15,6 +26,9 @@ from moxtwisted.server.ratelimit import (
     Window,
     classes,
 )
+from moxtwisted.smtp.protocol import SMTPServerFactory
+from moxtwisted.smtp.settings import ServerSettings
+from tests.server.house import HOST, House
 
 NOWHERE = ((0, 0), (0, 0), (0, 0))
 MINUTE = Window(60, (3, 5, 8))
@@ -203,3 +217,132 @@ class ConnectionTests(SynchronousTestCase):
         self.assertIsNone(strict.admit("127.0.0.1"))
         self.assertIsNotNone(strict.admit("127.0.0.1"))
         self.assertRaises(ValueError, ConnectionLimiter, ConnectionLimits(exempt=("x",)), self.clock)
+
+
+class _Client(LineOnlyReceiver):
+    """Keeps what the server says.
+
+    @ivar greeting: fires with the first line.
+    @ivar gone: fires with all lines, when the connection is closed.
+    """
+
+    def __init__(self) -> None:
+        self.lines: list[bytes] = []
+        self.greeting: Deferred[bytes] = Deferred()
+        self.gone: Deferred[list[bytes]] = Deferred()
+
+    def lineReceived(self, line: bytes) -> None:
+        """Keep it."""
+        self.lines.append(line)
+        if len(self.lines) == 1:
+            self.greeting.callback(line)
+
+    def connectionLost(self, reason: Any = None) -> None:
+        """See L{LineOnlyReceiver}."""
+        self.gone.callback(self.lines)
+
+
+class LiveConnectionTests(TestCase):
+    """The limits over real sockets, with nobody exempt."""
+
+    timeout = 20
+
+    def setUp(self) -> None:
+        """A house on ports of the loopback address, where three connections may be open."""
+        self.house = House(Path(self.mktemp()))
+        self.limiter = ConnectionLimiter(ConnectionLimits(simultaneous=(3, 9, 9), exempt=()), Clock())
+        self.addCleanup(lambda: Deferred.fromCoroutine(self.house.close()))
+
+    def _smtp(self) -> SMTPServerFactory:
+        house = self.house
+        shared = Inbound(
+            settings=InboundSettings(hostname=HOST),
+            store=house.store,
+            directory=house.holder,
+            delivery=house.delivery,
+            clock=house.clock,
+            connections=self.limiter,
+            provocation=house.provocation,
+            seconds=house.clock.seconds,
+        )
+        return SMTPServerFactory(ServerSettings(hostname=HOST), InboundFactory(shared), reactor)
+
+    def _imap(self) -> IMAPService:
+        shared = Mail(
+            store=self.house.store,
+            directory=self.house.holder,
+            authenticator=self.house.authenticator,
+            connections=self.limiter,
+            mechanisms=("PLAIN",),
+            append_limit=1000,
+            seconds=self.house.clock.seconds,
+        )
+        return IMAPService(IMAPSettings(hostname=HOST), shared, reactor, None)
+
+    def _listen(self, factory: Factory) -> int:
+        """Listen; the port's number."""
+        listen: Any = getattr(reactor, "listenTCP")  # noqa: B009  the reactor's types do not say that it has it
+        port = listen(0, factory, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        number: int = port.getHost().port
+        return number
+
+    async def _connect(self, port: int) -> _Client:
+        client: _Client = await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", port), _Client())
+        self.addCleanup(self._leave, client)
+        await client.greeting
+        return client
+
+    async def _leave(self, client: _Client) -> None:
+        if client.transport is not None and not client.gone.called:
+            client.transport.loseConnection()
+        if not client.gone.called:
+            await client.gone
+
+    async def _until_open(self, number: int) -> None:
+        """Wait until the server has so many connections; the test's own time limit bounds this."""
+        while self.limiter.open_connections("127.0.0.1")[0] != number:
+            turn: Deferred[None] = Deferred()
+            reactor.callLater(0.005, turn.callback, None)  # type: ignore[attr-defined]
+            await turn
+
+    async def _limited(self, port: int, refused: bytes, welcome: bytes) -> None:
+        clients = [await self._connect(port) for _ in range(3)]
+        for client in clients:
+            self.assertEqual(client.lines[0][: len(welcome)], welcome)
+        for _ in range(2):
+            fourth = await self._connect(port)
+            lines = await fourth.gone
+            self.assertEqual(len(lines), 1)
+            self.assertEqual(lines[0][: len(refused)], refused)
+            self.assertIn(b"too many open connections", lines[0])
+        # those who were refused gave nothing back that they had not taken
+        self.assertEqual(self.limiter.open_connections("127.0.0.1")[0], 3)
+        clients[0].transport.abortConnection()  # type: ignore[union-attr]
+        clients[1].transport.loseConnection()  # type: ignore[union-attr]
+        await self._until_open(1)
+        for _ in range(2):
+            client = await self._connect(port)
+            self.assertEqual(client.lines[0][: len(welcome)], welcome)
+        lines = await (await self._connect(port)).gone
+        self.assertEqual(lines[0][: len(refused)], refused)
+
+    async def test_smtp(self) -> None:
+        """A fourth SMTP connection is answered 421 and closed, until one of the others is gone, however it went."""
+        await self._limited(self._listen(self._smtp()), b"421 ", b"220 ")
+
+    async def test_imap(self) -> None:
+        """A fourth IMAP connection gets BYE, until one of the others is gone, however it went."""
+        await self._limited(self._listen(self._imap()), b"* BYE ", b"* OK ")
+
+    async def test_shared(self) -> None:
+        """Connections of all protocols count together, and all of them are given back."""
+        smtp, imap = self._listen(self._smtp()), self._listen(self._imap())
+        clients = [await self._connect(port) for port in (smtp, imap, smtp)]
+        for port, refused in ((imap, b"* BYE "), (smtp, b"421 ")):
+            client = await self._connect(port)
+            self.assertEqual(client.lines[0][: len(refused)], refused)
+        for client in clients:
+            await self._leave(client)
+        await self._until_open(0)
+        self.assertEqual(self.limiter._open, {})
