@@ -6,35 +6,39 @@
     outcome["alice"] is None            # safe on disk
     outcome["bob"].reply_code == 452    # a MailError: nothing of it is in bob's account
 
-When some accounts took the message and others could not, the sender is told to try again, and must not cause
-duplicates with those that have it: ``LocalDelivery`` remembers such messages for some days by their digest,
-until all have it.
+When some accounts took the message and others could not, the sender is told to try again for all. So that those who have it
+get no second copy, a note is kept in each of their databases: a digest of the whole attempt (the octets as the client sent
+them, the sender, all recipients). The very same attempt takes the note away (on disk) and leaves that account out; whatever
+differs in anything is another message. So a message is never answered 250 without being stored; what goes wrong with the
+notes, such as a crash between the message's commit and the note's, makes a second copy at most.
 """
 
 from __future__ import annotations
 
 import hashlib
+import struct
 import time
-from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from attrs import define, field, frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 
 from moxtwisted.errors import MailError, StoreUnavailableError
 from moxtwisted.store.interfaces import Addition, IStagedMessage, IStore, NewMessage
 
-__all__ = ["Copy", "LocalDelivery"]
+__all__ = ["Attempt", "Copy", "LocalDelivery"]
 
 _log = Logger()
 
-_MEMORY_MESSAGES: Final = 1000
+#: Notes that one account keeps; the oldest go.
+_NOTES: Final = 500
 # RFC 5321 section 4.5.4.1: senders give up after 4 to 5 days.
-_MEMORY_SECONDS: Final = 6 * 86400.0
-
-_Place = tuple[str, str]  # account, mailbox
+_NOTE_SECONDS: Final = 6 * 86400
+#: Under this name, out of the reach of IMAP.
+_NOTES_NAME: Final = "partly-delivered"
+_NOTE: Final = struct.Struct(">Q32s")  # when, seconds since 1970; digest of the attempt
 
 
 @frozen
@@ -46,45 +50,70 @@ class Copy:
     prefix: bytes
 
 
+@frozen
+class Attempt:
+    """What makes two transactions the same one, tried again.
+
+    :ivar sender: the reverse-path as on the wire.
+    :ivar recipients: all forward-paths that were accepted, as on the wire.
+    :ivar digest: SHA-256 of the octets as the client sent them; None: the staged octets are those.
+    """
+
+    sender: bytes
+    recipients: frozenset[bytes]
+    digest: bytes | None = None
+
+    def key(self, staged: IStagedMessage) -> bytes:
+        """32 octets; reads the whole message when there is no digest of it yet."""
+        parts = hashlib.sha256()
+        for part in (self.digest or _digest(staged), self.sender, *sorted(self.recipients)):
+            parts.update(len(part).to_bytes(4, "big") + part)
+        return parts.digest()
+
+
 @define(eq=False)
 class LocalDelivery:
     """Delivers to accounts of the store."""
 
     _store: IStore
     _seconds: Callable[[], float] = time.time
-    # digest of a message that only some accounts took -> when, and where it is
-    _partial: OrderedDict[bytes, tuple[float, set[_Place]]] = field(factory=OrderedDict, init=False)
+    # Notes are read, changed and written back: one at a time.
+    _notes_lock: DeferredLock = field(factory=DeferredLock, init=False)
 
     async def deliver(
-        self, staged: IStagedMessage, copies: Sequence[Copy], internaldate: int, *, one_answer: bool = True
+        self,
+        staged: IStagedMessage,
+        copies: Sequence[Copy],
+        internaldate: int,
+        *,
+        attempt: Attempt | None = None,
     ) -> Mapping[str, MailError | None]:
         """Add the copies, one commit per account.
 
         :param internaldate: seconds since 1970, UTC.
-        :param one_answer: the sender gets one answer for all and so tries again for all; in LMTP each has its own.
+        :param attempt: when the sender gets one answer for all and so tries again for all; None in LMTP, where each has
+            its own.
         :returns: by account, None or why it has nothing of it.
         """
         by_account: dict[str, list[Copy]] = {}
-        there = self._already_there(staged) if one_answer else set()
-        outcome: dict[str, MailError | None] = {}
         for copy in copies:
-            if (copy.account, copy.mailbox) in there:
-                outcome[copy.account] = None
-            else:
-                by_account.setdefault(copy.account, []).append(copy)
+            by_account.setdefault(copy.account, []).append(copy)
+        if len(by_account) < 2:
+            attempt = None  # one commit: all or nothing
+        outcome: dict[str, MailError | None] = {}
+        if attempt is not None:
+            outcome.update(await self._take_notes(by_account, attempt, staged))
         pending = [
             (account, Deferred.fromCoroutine(self._add(account, mine, staged, internaldate)))
             for account, mine in by_account.items()
+            if account not in outcome
         ]
         for account, deferred in pending:
             outcome[account] = await deferred
-        if one_answer:
-            failed = any(error is not None for error in outcome.values())
-            taken = {(c.account, c.mailbox) for c in copies if outcome[c.account] is None}
-            if failed and taken:
-                self._remember(staged, taken)
-            elif there and not failed:
-                del self._partial[_digest(staged)]
+        if attempt is not None:
+            have = [account for account, error in outcome.items() if error is None]
+            if have and len(have) < len(outcome):
+                await self._leave_notes(have, attempt.key(staged))
         return outcome
 
     async def _add(
@@ -103,20 +132,60 @@ class LocalDelivery:
             return StoreUnavailableError(f"delivery to {name} failed")
         return None
 
-    def _already_there(self, staged: IStagedMessage) -> set[_Place]:
-        oldest = self._seconds() - _MEMORY_SECONDS
-        while self._partial and next(iter(self._partial.values()))[0] < oldest:
-            self._partial.popitem(last=False)
-        if not self._partial:
-            return set()
-        return set(self._partial.get(_digest(staged), (0.0, set()))[1])
+    # -- notes ---------------------------------------------------------------------------------------------------
 
-    def _remember(self, staged: IStagedMessage, taken: set[_Place]) -> None:
-        digest = _digest(staged)
-        _, known = self._partial.pop(digest, (0.0, set()))
-        self._partial[digest] = self._seconds(), known | taken
-        while len(self._partial) > _MEMORY_MESSAGES:
-            self._partial.popitem(last=False)
+    async def _take_notes(
+        self, names: Iterable[str], attempt: Attempt, staged: IStagedMessage
+    ) -> dict[str, MailError | None]:
+        """The accounts that have the message from an earlier attempt; their notes are gone from the disk, or else they are
+        not to be asked now."""
+        noted = [name for name in names if self._notes(name)]
+        if not noted:
+            return {}
+        key = attempt.key(staged)
+        outcome: dict[str, MailError | None] = {}
+        await self._notes_lock.acquire()
+        try:
+            for name in noted:
+                notes = self._notes(name)
+                place = next((i for i, (_, known) in enumerate(notes) if known == key), None)
+                if place is not None:
+                    del notes[place]
+                    # If it stayed there, a later message with the same octets might be taken for this one.
+                    outcome[name] = await self._write_notes(name, notes)
+        finally:
+            self._notes_lock.release()
+        return outcome
+
+    async def _leave_notes(self, names: Iterable[str], key: bytes) -> None:
+        await self._notes_lock.acquire()
+        try:
+            for name in names:
+                await self._write_notes(name, [*self._notes(name), (int(self._seconds()), key)])
+        finally:
+            self._notes_lock.release()
+
+    def _notes(self, name: str) -> list[tuple[int, bytes]]:
+        """Those that still count; none when the account cannot be read: adding to it will fail as well."""
+        try:
+            octets = self._store.account(name).secret(_NOTES_NAME)
+        except Exception:  # noqa: BLE001  a boundary: whatever is wrong there, the others get their mail
+            return []
+        if not octets or len(octets) % _NOTE.size:
+            return []
+        oldest = self._seconds() - _NOTE_SECONDS
+        return [(at, key) for at, key in _NOTE.iter_unpack(octets) if at >= oldest]
+
+    async def _write_notes(self, name: str, notes: Sequence[tuple[int, bytes]]) -> MailError | None:
+        octets = b"".join([_NOTE.pack(*note) for note in notes[-_NOTES:]])
+        try:
+            await self._store.account(name).set_secret(_NOTES_NAME, octets or None)
+        except Exception as e:  # noqa: BLE001  a boundary, as in adding
+            _log.failure(
+                "notes about a message that only some have could not be kept for {account}", account=name
+            )
+            return e if isinstance(e, MailError) else StoreUnavailableError(f"notes of {name}")
+        return None
 
 
 def _digest(staged: IStagedMessage) -> bytes:

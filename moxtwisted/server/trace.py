@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from attrs import define, field
 
 from moxtwisted.address import Path
 from moxtwisted.message.received import Hop, received, with_protocol
-from moxtwisted.server.delivery import Copy
+from moxtwisted.server.delivery import Attempt, Copy
 from moxtwisted.server.directory import Delivery
 from moxtwisted.smtp.envelope import Transaction
 from moxtwisted.smtp.peer import Peer, TLSInfo
 
-__all__ = ["TracedSession", "copies"]
+__all__ = ["TracedSession", "attempt", "copies", "first_recipients"]
+
+#: Recipients that one line of the log names.
+_LOGGED: Final = 10
 
 
 @define(eq=False)
@@ -78,6 +82,23 @@ def copies(
         )
         for d, paths in addresses.items()
     ]
+
+
+def attempt(transaction: Transaction, digest: bytes | None = None) -> Attempt:
+    """What tells this transaction from others, for ``LocalDelivery``.
+
+    :param digest: SHA-256 of the octets as the client sent them, if those that are delivered differ.
+    """
+    return Attempt(
+        transaction.reverse_path.wire(smtputf8=True),
+        frozenset(r.path.wire(smtputf8=True) for r in transaction.recipients),
+        digest,
+    )
+
+
+def first_recipients(transaction: Transaction) -> list[str]:
+    """The recipients that the log names: a few; their number stands beside."""
+    return [str(r.path) for r in transaction.recipients[:_LOGGED]]
 
 
 def _bare(path: Path) -> bytes:

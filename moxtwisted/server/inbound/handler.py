@@ -10,37 +10,36 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
-from zope.interface import classImplements, implementer
+from zope.interface import implementer
 
 from moxtwisted.address import Path
 from moxtwisted.errors import MailError, StoreUnavailableError
 from moxtwisted.server.delivery import LocalDelivery
 from moxtwisted.server.directory import Delivery, DirectoryHolder, Refused
 from moxtwisted.server.inbound.provocation import Provocation
+from moxtwisted.server.intake import Intake, Trouble
 from moxtwisted.server.ratelimit import ConnectionLimiter
-from moxtwisted.server.trace import TracedSession, copies
+from moxtwisted.server.trace import TracedSession, attempt, copies, first_recipients
 from moxtwisted.smtp.envelope import MailParameters, RcptParameters, Transaction
-from moxtwisted.smtp.interfaces import Answer, IMessageSink, ISMTPHandler, ISMTPHandlerFactory
+from moxtwisted.smtp.interfaces import Answer, ISMTPHandler, ISMTPHandlerFactory
 from moxtwisted.smtp.peer import Peer, TLSInfo
 from moxtwisted.smtp.replies import Reply, reply_for_error
-from moxtwisted.store.interfaces import IStagedMessage, IStaging, IStore
-from moxtwisted.store.staging import Staging
+from moxtwisted.store.interfaces import IStagedMessage, IStore
 
 __all__ = ["Inbound", "InboundFactory", "InboundHandler", "InboundSettings"]
 
 _log = Logger()
 
-# The store knows nothing of SMTP, but its staging is what a sink is.
-classImplements(Staging, IMessageSink)
-
 _RELAYED_IN_CIRCLES: Final = Reply(550, "5.4.6", "loop detected, too many Received fields")
 # RFC 5321 section 4.5.5: a null reverse-path marks a report, which has one recipient.
 _NULL_SENDER_RECIPIENTS: Final = Reply(452, "4.5.3", "too many recipients for a message from <>")
+# RFC 3463 section 3.7: X.6.0, an error in the message itself.
+_BEGINS_FOLDED: Final = Reply(554, "5.6.0", "the message must not begin with white space")
 _MEMBERS_ONLY: Final = Reply(550, "5.7.2", "only members may write to this address")
 
 
@@ -74,6 +73,7 @@ class Inbound:
     connections: ConnectionLimiter
     provocation: Provocation = field(factory=Provocation)
     seconds: Callable[[], float] = time.time
+    trouble: Trouble = Factory(lambda self: Trouble(self.clock.seconds), takes_self=True)
 
 
 @implementer(ISMTPHandlerFactory)
@@ -153,12 +153,12 @@ class InboundHandler:
         self._deliveries[forward_path] = found.deliveries
         return None
 
-    def data_started(self, transaction: Transaction) -> IStaging:
+    def data_started(self, transaction: Transaction) -> Intake:
         """A place for the message."""
         self._transaction = transaction
-        return self._inbound.store.stage(self._declared_octets)
+        return Intake(self._inbound.store.stage(self._declared_octets), self._inbound.trouble)
 
-    def data_done(self, sink: IStaging) -> Awaitable[Reply | Sequence[Reply | None] | None]:
+    def data_done(self, sink: Intake) -> Awaitable[Reply | Sequence[Reply | None] | None]:
         """Deliver; the answer comes after the commit."""
         transaction, self._transaction = self._transaction, None
         deliveries, self._deliveries = self._deliveries, {}
@@ -192,6 +192,7 @@ class InboundHandler:
         try:
             used, _, quota = self._inbound.store.account(account).usage()
         except MailError as e:
+            self._inbound.trouble.report(e)
             return reply_for_error(e)
         if quota is not None and used + max(self._declared_octets, 1) > quota:
             # RFC 3463 section 3.3: X.2.2, mailbox full.
@@ -199,7 +200,7 @@ class InboundHandler:
         return None
 
     async def _deliver(
-        self, transaction: Transaction, deliveries: dict[Path, tuple[Delivery, ...]], sink: IStaging
+        self, transaction: Transaction, deliveries: dict[Path, tuple[Delivery, ...]], sink: Intake
     ) -> Reply | Sequence[Reply | None] | None:
         provoked = self._inbound.provocation.at_data([r.path for r in transaction.recipients])
         if provoked is not None:
@@ -212,6 +213,10 @@ class InboundHandler:
             if staged.scanned.received_count > self._inbound.settings.received_fields:
                 # RFC 5321 section 6.3: many trace fields are a loop; at least 100 are to be borne.
                 return _RELAYED_IN_CIRCLES
+            if staged.read(0, 1) in (b" ", b"\t"):
+                # RFC 5322 section 2.2.3: behind our Received it would be a part of that, and what programs make of a
+                # header that begins in the middle of a field differs: no octet of it could be trusted.
+                return _BEGINS_FOLDED
             return await self._into_accounts(transaction, deliveries, staged)
         finally:
             staged.close()
@@ -225,15 +230,16 @@ class InboundHandler:
             staged,
             copies(transaction.reverse_path, deliveries, received),
             int(now),
-            one_answer=not self._inbound.settings.lmtp,
+            attempt=None if self._inbound.settings.lmtp else attempt(transaction),
         )
         answers = [_worst(outcome, deliveries[r.path]) for r in transaction.recipients]
         _log.info(
-            "message from {sender} for {recipients}: {octets} octets, {failed} failed",
+            "message from {sender} for {count} recipients {recipients}: {octets} octets, {failed} failed",
             session=self._session.id,
             peer=str(self._session.peer.ip),
             sender=str(transaction.reverse_path),
-            recipients=[str(r.path) for r in transaction.recipients],
+            recipients=first_recipients(transaction),
+            count=len(transaction.recipients),
             octets=staged.size,
             failed=sum(a is not None for a in answers),
         )

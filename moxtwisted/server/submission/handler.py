@@ -8,19 +8,18 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC
 from typing import Any, Final
 
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from moxtwisted.address import Address, AddressError, Path, quote_localpart
-from moxtwisted.errors import StoreUnavailableError
+from moxtwisted.errors import LimitError, StoreUnavailableError
 from moxtwisted.identifiers import Domain
-from moxtwisted.message.addresslist import mailboxes
 from moxtwisted.message.compose import Completion
 from moxtwisted.sasl.outcome import Success
 from moxtwisted.sasl.server import begin
@@ -28,9 +27,11 @@ from moxtwisted.server.authentication import Authenticator, Origin
 from moxtwisted.server.delivery import LocalDelivery
 from moxtwisted.server.directory import Delivery, DirectoryHolder, Refused
 from moxtwisted.server.inbound.provocation import Provocation
+from moxtwisted.server.intake import Intake, Trouble
 from moxtwisted.server.ratelimit import ConnectionLimiter
-from moxtwisted.server.submission.header import RefusedHeaderError, SubmittedMessage, bare_at_signs
-from moxtwisted.server.trace import TracedSession, copies
+from moxtwisted.server.submission.authors import authors
+from moxtwisted.server.submission.header import RefusedHeaderError, SubmittedMessage
+from moxtwisted.server.trace import TracedSession, attempt, copies
 from moxtwisted.smtp.envelope import MailParameters, RcptParameters, Recipient, Transaction
 from moxtwisted.smtp.interfaces import Answer, ISMTPHandler, ISMTPHandlerFactory
 from moxtwisted.smtp.peer import Peer, TLSInfo
@@ -44,6 +45,10 @@ _log = Logger()
 
 # RFC 6409 section 6.1 and RFC 3463 section 3.8: 5.7.1, not allowed by policy.
 _NOT_YOURS: Final = Reply(550, "5.7.1", "you may not send with this address")
+#: Fields that say who wrote or sent a message; an older resending by others cannot be there, as From is the user's own.
+_IDENTITIES: Final = ("From", "Sender", "Resent-From", "Resent-Sender")
+#: All of them together; mail in the wild stays below 1 KB.
+_AUTHORS_OCTETS: Final = 16 * 1024
 _DOMAIN_DISABLED: Final = Reply(451, "4.3.0", "sender domain temporarily disabled")
 
 
@@ -74,6 +79,7 @@ class Submission:
     connections: ConnectionLimiter
     provocation: Provocation = field(factory=Provocation)
     seconds: Callable[[], float] = time.time
+    trouble: Trouble = Factory(lambda self: Trouble(self.clock.seconds), takes_self=True)
 
 
 @implementer(ISMTPHandlerFactory)
@@ -172,8 +178,8 @@ class SubmissionHandler:
         self._transaction = transaction
         submission = self._submission
         return SubmittedMessage(
-            submission.store.stage(transaction.parameters.size or 0),
-            self._check_from,
+            Intake(submission.store.stage(transaction.parameters.size or 0), submission.trouble),
+            self._check_identities,
             Completion(int(submission.seconds()), submission.settings.hostname, os.urandom),
         )
 
@@ -197,30 +203,54 @@ class SubmissionHandler:
 
     # -- decisions -----------------------------------------------------------------------------------------------
 
-    def _check_from(self, values: list[bytes]) -> None:
-        """RFC 6409 section 6.1: what the message says of its author is the user's own."""
-        if len(values) != 1:
+    def _check_identities(self, values: Mapping[bytes, list[bytes]]) -> None:
+        """RFC 6409 section 6.1: what the message says of who wrote and sent it is the user's own."""
+        if len(values.get(b"from", ())) != 1:
             raise RefusedHeaderError(
-                f"{len(values)} From fields", public_text="the message must have one From field"
+                f"{len(values.get(b'from', ()))} From fields",
+                public_text="the message must have one From field",
             )
-        authors = mailboxes(values[0])
+        if len(values.get(b"sender", ())) > 1:
+            raise RefusedHeaderError(
+                f"{len(values[b'sender'])} Sender fields", public_text="the message has two Sender fields"
+            )
+        if (
+            sum(len(value) for name in _IDENTITIES for value in values.get(name.lower().encode(), ()))
+            > _AUTHORS_OCTETS
+        ):
+            raise LimitError(
+                f"over {_AUTHORS_OCTETS} octets of authors", public_text="the From field is too long"
+            )
+        for name in _IDENTITIES:
+            for value in values.get(name.lower().encode(), ()):
+                self._check_identity(name, value)
+
+    def _check_identity(self, name: str, value: bytes) -> None:
         directory = self._submission.directory.current
-        for author in authors:
+        found = authors(value)
+        if found is None:
+            # Other programs may see another author in it than we do.
+            raise RefusedHeaderError(f"{name} is ambiguous", public_text=f"the {name} field cannot be read")
+        if not found:
+            raise RefusedHeaderError(f"empty {name}", public_text=f"the {name} field has no address")
+        if name.endswith("Sender") and len(found) > 1:
+            # RFC 5322 section 3.6.2: one mailbox.
+            raise RefusedHeaderError(
+                f"{len(found)} in {name}", public_text=f"the {name} field has more than one address"
+            )
+        for author in found:
             try:
                 address = Address.parse(_quoted(author.local, author.domain))
             except AddressError as e:
-                raise RefusedHeaderError(e.detail, public_text="the From field has no usable address") from e
+                raise RefusedHeaderError(
+                    e.detail, public_text=f"the {name} field has no usable address"
+                ) from e
             if not directory.may_send_as(self._account, address):
                 error = RefusedHeaderError(
-                    f"From {address}", public_text="you may not send with the address of the From field"
+                    f"{name} {address}", public_text=f"you may not send with the address of the {name} field"
                 )
                 error.enhanced_code = "5.7.1"
                 raise error
-        if not authors:
-            raise RefusedHeaderError("empty From", public_text="the From field has no address")
-        if bare_at_signs(values[0]) != len(authors):
-            # Other programs may see another author in it than we do.
-            raise RefusedHeaderError("@ outside of addresses", public_text="the From field cannot be read")
 
     async def _take(
         self, transaction: Transaction, deliveries: dict[Path, tuple[Delivery, ...]], sink: SubmittedMessage
@@ -231,7 +261,7 @@ class SubmissionHandler:
             return await provoked if isinstance(provoked, Awaitable) else provoked
         staged = sink.finish().finish()
         try:
-            return await self._keep(transaction, deliveries, staged, sink.identifier)
+            return await self._keep(transaction, deliveries, staged, sink)
         finally:
             staged.close()
 
@@ -240,7 +270,7 @@ class SubmissionHandler:
         transaction: Transaction,
         deliveries: dict[Path, tuple[Delivery, ...]],
         staged: IStagedMessage,
-        identifier: str,
+        sink: SubmittedMessage,
     ) -> Reply | None:
         submission = self._submission
         now = submission.seconds()
@@ -250,13 +280,17 @@ class SubmissionHandler:
             deliveries = {}
         elsewhere = [r for r in transaction.recipients if r.path not in deliveries]
         queued = await submission.queue.submit(
-            self._outgoing(transaction, elsewhere, staged, received, identifier, now),
+            self._outgoing(transaction, elsewhere, staged, received, sink.identifier, now),
             [str(r.path) for r in transaction.recipients],
             submission.settings.limits,
             int(now),
         )
         outcome = await submission.delivery.deliver(
-            staged, copies(transaction.reverse_path, deliveries, received), int(now)
+            staged,
+            copies(transaction.reverse_path, deliveries, received),
+            int(now),
+            # The header was completed with what is random.
+            attempt=attempt(transaction, sink.digest()),
         )
         failed = [error for error in outcome.values() if error is not None]
         if failed and queued:

@@ -2,35 +2,42 @@
 
 ::
 
-    sink = SubmittedMessage(store.stage(), check_from, Completion(now, "example.org", os.urandom))
+    sink = SubmittedMessage(store.stage(), check, Completion(now, "example.org", os.urandom))
     sink.write(octets)          # any pieces; the header is held back until it is whole
     staging = sink.finish()     # the rest of it, and what stands behind it
 
-Bcc and Resent-Bcc are removed, a missing Date and Message-ID are added, and the From field is shown to the caller, who may
-refuse it.
+Bcc and Resent-Bcc are removed and what only servers may say (``_OURS``), a missing Date and Message-ID are added, and the
+fields are shown to the caller, who may refuse them. A header with a line that is no part of a field is refused.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
 from attrs import define, field
 from zope.interface import implementer
 
 from moxtwisted.errors import LimitError, MailError
 from moxtwisted.message.compose import Completion, complete_submission
-from moxtwisted.message.headers import MAX_FIELDS, Header, message_ids
+from moxtwisted.message.headers import MAX_FIELDS, Header, message_ids, unfold
+from moxtwisted.server.intake import Intake
+from moxtwisted.server.submission.authors import without_comments
 from moxtwisted.smtp.interfaces import IMessageSink
-from moxtwisted.store.interfaces import IStaging
 
-__all__ = ["HEADER_OCTETS", "RefusedHeaderError", "SubmittedMessage", "bare_at_signs"]
+__all__ = ["HEADER_OCTETS", "RefusedHeaderError", "SubmittedMessage"]
 
 #: The longest header that is taken.
 HEADER_OCTETS: Final = 512 * 1024
 
 _LONE: Final = re.compile(rb"\r(?!\n)|(?<!\r)\n|\0")
+# RFC 5322 section 2.2: a field's name is printable ASCII; section 4.5 allows white space before the colon.
+_NO_FIELD: Final = re.compile(rb"^(?![!-9;-~]++[ \t]*+:|[ \t]|\r\n|\Z)", re.MULTILINE)
+#: What servers that receive a message write: Return-Path and Delivered-To (RFC 5321 section 4.4, RFC 9228), Received-SPF
+#: (RFC 7208 section 9.1). A client that submits one says it of another server's work, or wants it believed.
+_OURS: Final = frozenset((b"return-path", b"delivered-to", b"received-spf"))
 _END: Final = re.compile(rb"\r\n\r\n|\A\r\n")
 
 
@@ -47,24 +54,26 @@ class RefusedHeaderError(MailError):
 class SubmittedMessage:
     """Takes the octets of a submitted message and passes them on with their header put right.
 
-    :ivar check_from: called with the values of all From fields; raises MailError to refuse the message.
+    :ivar check: called with the raw values of all fields by lower-case name; raises MailError to refuse the message.
     :ivar completion: what is added when it is missing.
     """
 
-    staging: IStaging
-    _check_from: Callable[[list[bytes]], None]
+    staging: Intake
+    _check: Callable[[Mapping[bytes, list[bytes]]], None]
     _completion: Completion
     _held: list[bytes] = field(factory=list, init=False)
     _held_octets: int = field(default=0, init=False)
     _tail: bytes = field(default=b"", init=False)
     _passing: bool = field(default=False, init=False)
     identifier: str = field(default="", init=False)
+    _sha256: Any = field(factory=hashlib.sha256, init=False)
 
     def write(self, octets: bytes) -> None:
         """Take more.
 
         :raises MailError: when the header is too long or was refused.
         """
+        self._sha256.update(octets)
         if self._passing:
             self.staging.write(octets)
             return
@@ -79,7 +88,7 @@ class SubmittedMessage:
         elif self._held_octets > HEADER_OCTETS:
             raise LimitError(f"header over {HEADER_OCTETS} octets", public_text="message header is too long")
 
-    def finish(self) -> IStaging:
+    def finish(self) -> Intake:
         """All octets came; a message may be a header alone."""
         if not self._passing:
             held = b"".join(self._held)
@@ -87,6 +96,11 @@ class SubmittedMessage:
                 held if _END.search(held) else held + (b"" if held.endswith(b"\r\n") else b"\r\n") + b"\r\n"
             )
         return self.staging
+
+    def digest(self) -> bytes:
+        """SHA-256 of the octets as they came."""
+        digest: bytes = self._sha256.digest()
+        return digest
 
     def abort(self) -> None:
         """Forget it."""
@@ -112,24 +126,38 @@ class SubmittedMessage:
             raise RefusedHeaderError(
                 "CR or LF alone, or NUL", public_text="message header has a CR, LF or NUL alone"
             )
+        if octets[:1] in (b" ", b"\t"):
+            # RFC 5322 section 2.2.3: it would continue the last field that is put in front of it.
+            raise RefusedHeaderError(
+                "begins with white space", public_text="message header must not begin with white space"
+            )
+        no_field = _NO_FIELD.search(octets)
+        if no_field is not None:
+            # Programs that end the header there, pass it over or take it for a field see different headers.
+            raise RefusedHeaderError(
+                f"no field at octet {no_field.start()}",
+                public_text="message header has a line that is no field",
+            )
+        header = Header.parse(octets)
         # RFC 5322 section 3.6: From is one of the two fields that must be there, once.
-        self._check_from(Header.parse(octets).values.get(b"from", []))
-        completed = complete_submission(octets, self._completion)
+        self._check(header.values)
+        completed = complete_submission(self._without_ours(header), self._completion)
         identifiers = message_ids(Header.parse(completed).get(b"message-id") or b"")
         self.identifier = identifiers[0] if identifiers else ""
         return completed
 
+    def _without_ours(self, header: Header) -> bytes:
+        """The block without what only servers may say; every line of it is a part of a field."""
+        kept = [raw for raw, name in header.fields if not (name in _OURS or self._our_results(raw, name))]
+        return header.octets if len(kept) == len(header.fields) else b"".join(kept) + b"\r\n"
 
-_QUOTED_OR_COMMENT: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|\((?:[^()"\\]|\\.)*\)', re.DOTALL)
-#: Comments within comments that are looked through; mail has none.
-_COMMENT_DEPTH: Final = 10
-
-
-def bare_at_signs(value: bytes) -> int:
-    """How many @ stand in an address field outside of quoted strings and comments: those of its addresses, and no other
-    (RFC 5322 section 3.2.5: a display name has none)."""
-    for _ in range(_COMMENT_DEPTH):
-        value, count = _QUOTED_OR_COMMENT.subn(b" ", value)
-        if not count:
-            break
-    return value.count(b"@")
+    def _our_results(self, raw: bytes, name: bytes) -> bool:
+        """Whether it claims to be an Authentication-Results of this host (RFC 8601 section 5), or cannot be read."""
+        if name != b"authentication-results":
+            return False
+        read = without_comments(unfold(raw.partition(b":")[2]))
+        if read is None:
+            return True
+        # RFC 8601 section 2.2: the host, perhaps quoted, perhaps a version, then a semicolon.
+        words = read[0].partition(b";")[0].replace(b'"', b" ").split()
+        return not words or words[0].rstrip(b".").lower() == self._completion.domain.lower().encode()
