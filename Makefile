@@ -1,13 +1,14 @@
 # The two commands of the README, and a few more for developers.
 #
 #   make serve   a mail server on this machine's loopback, without root      (ARGS="--dir DIR --ip IP")
+#                it keeps its mail in ~/.local/share/moxmail-localserve, or in DIR
 #   make test    lint, types, layers, documentation and the whole test suite (ARGS="lint types")
 #   make peers   as root: the real mail programs that the integration tests talk to, by apt
 #   make docs    the documentation as HTML below docs/_build/html
 #   make clean   what was built; the virtual environment goes with "make distclean"
 #
 # Only Python 3.11+ (with its venv module) and make are needed:  make PYTHON=python3.12 serve
-# Nothing outside this folder is changed, but by "make peers".
+# Nothing outside this folder is changed, but by "make serve" (the mail, see above) and "make peers".
 
 PYTHON ?= python3
 VENV ?= .venv

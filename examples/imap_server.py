@@ -1,7 +1,7 @@
 """An IMAP server over an own backend: every .txt file of a folder is a message of INBOX::
 
 python examples/imap_server.py FOLDER
-curl --user reader:reader 'imap://127.0.0.1:1143/INBOX;MAILINDEX=1'
+curl --silent --show-error --user reader:reader 'imap://127.0.0.1:2143/INBOX;MAILINDEX=1'
 
 The mail of ``MemoryMail`` stands for whatever a program has: its messages may come from anywhere. Flags and moves last
 as long as the program runs. To keep mail elsewhere, write the interfaces of ``moxtwisted.imap.backend`` yourself.
@@ -9,7 +9,7 @@ as long as the program runs. To keep mail elsewhere, write the interfaces of ``m
 
 import os
 import sys
-from email.utils import formatdate
+from email.utils import formataddr, formatdate
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +24,23 @@ from moxtwisted.imap.settings import ServerSettings
 
 def read_folder(folder: str, seconds: Any) -> MemoryMail:
     """The mail that a session sees, from files."""
-    mail = MemoryMail(seconds)
-    for file in sorted(Path(folder).glob("*.txt")):
+    mail, path = MemoryMail(seconds), Path(folder).resolve()
+    sender = formataddr((path.name, "reader@localhost"))
+    for file in sorted(path.glob("*.txt")):
         date = int(file.stat().st_mtime)
-        header = f"From: {file.parent.name}@localhost\r\nSubject: {file.stem}\r\nDate: {formatdate(date)}\r\n"
+        header = f"From: {sender}\r\nSubject: {file.stem}\r\nDate: {formatdate(date)}\r\n"
         text = file.read_bytes().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
         mail.add("INBOX", header.encode() + b"Content-Type: text/plain\r\n\r\n" + text, internaldate=date)
     return mail
 
 
+def announce(port: Any) -> None:
+    """Say where it serves, and whom."""
+    print(f"IMAP at {port.getHost().host} port {port.getHost().port}, user reader, password reader")
+
+
 def main(
-    reactor: Any, folder: str = ".", where: str = "tcp:1143:interface=127.0.0.1", started: Any = print
+    reactor: Any, folder: str = ".", where: str = "tcp:2143:interface=127.0.0.1", started: Any = announce
 ) -> Any:
     """Serve until interrupted; ``started`` is told the port."""
     users = {"reader": ("reader", read_folder(folder, reactor.seconds))}

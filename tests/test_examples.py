@@ -108,12 +108,17 @@ class IMAPExampleTests(ExampleTestCase):
         running.addErrback(started.errback)
         port = await started
         self.addCleanup(port.stopListening)
+        load("imap_server").announce(port)
+        self.assertIn(f"port {port.getHost().port}, user reader, password reader", self.printed.getvalue())
 
         def read() -> bytes:
             with imaplib.IMAP4("127.0.0.1", port.getHost().port, timeout=30) as imap:
                 imap.login("reader", "reader")
                 self.assertEqual(imap.select("INBOX")[1], [b"2"])
                 self.assertEqual(imap.search(None, "SUBJECT", "shopping")[1], [b"2"])
+                sender = imap.fetch("2", "(BODY[HEADER.FIELDS (FROM)])")[1][0]
+                expected = f"From: {folder.resolve().name} <reader@localhost>".encode()
+                self.assertIn(expected, sender[1] if isinstance(sender, tuple) else b"")
                 part = imap.fetch("2", "(BODY[TEXT])")[1][0]
                 return part[1] if isinstance(part, tuple) else b""
 

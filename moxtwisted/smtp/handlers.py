@@ -31,7 +31,12 @@ __all__ = ["Handler", "MemorySink", "WholeMessages"]
 @implementer(IMessageSink)
 @define
 class MemorySink:
-    """Keeps one message in memory: for messages that are known to be small."""
+    """Keeps one message in memory, for messages that are known to be small: ``MemorySink(transaction)``.
+
+    :ivar transaction: the envelope that the message belongs to; all that the constructor needs.
+    :ivar blocks: the pieces so far, as they came.
+    :ivar aborted: whether the message was given up; then there are no pieces.
+    """
 
     transaction: Transaction
     blocks: list[bytes] = field(factory=list)
@@ -54,7 +59,18 @@ class MemorySink:
 
 @implementer(ISMTPHandler)
 class Handler:
-    """Lets everybody send to everybody, and throws the messages away: override what should be otherwise."""
+    """Lets everybody send to everybody, and throws the messages away: override what should be otherwise.
+
+    ::
+
+        class OnlyFriends(Handler):
+            def rcpt(self, forward_path, parameters):
+                if str(forward_path) != "alice@example.org":
+                    return Reply(550, "5.1.1", "nobody of that name here")
+
+            def data_done(self, sink):
+                print(sink.transaction.reverse_path, sink.message)
+    """
 
     def hello(self, name: str, esmtp: bool) -> Answer:
         """See ``ISMTPHandler.hello``."""
@@ -80,7 +96,7 @@ class Handler:
         return None
 
     def data_started(self, transaction: Transaction) -> Any:
-        """See ``ISMTPHandler.data_started``."""
+        """See ``ISMTPHandler.data_started``; the message is kept in memory until ``data_done``."""
         return MemorySink(transaction)
 
     def data_done(self, sink: Any) -> Any:

@@ -65,6 +65,7 @@ class ReadmeShellTests(Typed):
                 text, name = self.unique(text, "first light")  # noqa: PLW2901  # the block as it is run
             shown += self.succeeds("sh", "-e", "-c", text)
         self.assertIn(name.encode(), shown)
+        self.assertIn(b"curl has failed, as it should", shown)
 
 
 class ReadmePythonTests(Typed):

@@ -1,0 +1,157 @@
+"""The program that the page on the library shows, run as it stands."""
+
+from __future__ import annotations
+
+import contextlib
+import imaplib
+import io
+import re
+import smtplib
+import textwrap
+from pathlib import Path
+from typing import Any
+
+from OpenSSL import crypto
+from twisted.internet import reactor
+from twisted.internet.ssl import Certificate
+from twisted.internet.threads import deferToThread
+from twisted.trial.unittest import TestCase
+
+from tests.smtp.certificate import certificate
+
+PAGE = Path(__file__).resolve().parent.parent.parent / "docs" / "howto" / "library.rst"
+BLOCK = re.compile(r"(?m)^\.\. code-block:: python\n\n((?:(?:   .*)?\n)+)")
+ANY_PORT = "tcp:0:interface=127.0.0.1"
+LETTER = b"Subject: hello\r\n\r\nIs there anybody?\r\n"
+
+
+def program() -> dict[str, Any]:
+    """The names that all blocks together define."""
+    names: dict[str, Any] = {}
+    for block in BLOCK.findall(PAGE.read_text()):
+        exec(textwrap.dedent(block), names)
+    return names
+
+
+class LibraryPageTests(TestCase):
+    timeout = 60
+
+    def setUp(self) -> None:
+        self.printed = io.StringIO()
+        stack = contextlib.ExitStack()
+        stack.enter_context(contextlib.redirect_stdout(self.printed))
+        self.addCleanup(stack.close)
+        self.names = program()
+        self.folder = Path(self.mktemp())
+        self.folder.mkdir()
+
+    async def listening(self, port: Any) -> int:
+        """The number of a port that is closed at the end."""
+        opened = await port
+        self.addCleanup(opened.stopListening)
+        number: int = opened.getHost().port
+        return number
+
+    async def test_some_recipients(self) -> None:
+        """The first server takes mail for its friends and refuses others."""
+        port = await self.listening(self.names["serve_friends"](reactor, ANY_PORT))
+
+        def send() -> dict[str, Any]:
+            with smtplib.SMTP("127.0.0.1", port, timeout=30) as smtp:
+                return smtp.sendmail("me@example.org", ["alice@example.org", "eve@example.org"], LETTER)
+
+        refused = await deferToThread(send)
+        self.assertEqual({name: reply[0] for name, reply in refused.items()}, {"eve@example.org": 550})
+        self.assertIn(f"me@example.org sent {len(LETTER)} octets", self.printed.getvalue())
+
+    async def submission(self) -> int:
+        """The server with STARTTLS and AUTH."""
+        ours = certificate()
+        pem = self.folder / "server.pem"
+        key = crypto.dump_privatekey(crypto.FILETYPE_PEM, ours.privateKey.original)
+        pem.write_bytes(key + ours.dumpPEM())
+        users = self.names["Users"]({"alice": "correct horse"})
+        return await self.listening(
+            self.names["serve_submission"](reactor, self.folder, users, pem, ANY_PORT)
+        )
+
+    async def send(self, port: int, password: str) -> Any:
+        """By the page's client, which trusts the server's certificate."""
+        source = Path(PAGE).read_text()
+        self.assertIn('optionsForClientTLS("mail.example.org"', source)
+        real = self.names["optionsForClientTLS"]
+        self.names["optionsForClientTLS"] = lambda name, **kw: real(
+            "mx.example", **kw
+        )  # whose certificate it is
+        return await self.names["send"](
+            reactor,
+            f"tcp:127.0.0.1:{port}",
+            self.names["Credentials"]("alice", password),
+            "alice@example.org",
+            ["bob@example.org"],
+            LETTER,
+            Certificate(certificate().original),
+        )
+
+    async def test_submission(self) -> None:
+        """The client gets in by STARTTLS and SCRAM, and the message is in a file; nothing unfinished is left."""
+        port = await self.submission()
+        ((delivered, code, text),) = (await self.send(port, "correct horse")).values()
+        self.assertEqual((delivered, code), (True, 250), text)
+        (kept,) = self.folder.glob("*.eml")
+        self.assertEqual(kept.read_bytes(), LETTER)
+        self.assertIn(kept.stem, text)
+        self.assertEqual(list(self.folder.glob("*.part")), [])
+        self.assertIn("alice logged in by SCRAM-SHA-256", self.printed.getvalue())
+
+    async def test_wrong_password(self) -> None:
+        """With a wrong password the recipients have the refusal as result."""
+        port = await self.submission()
+        ((delivered, code, _),) = (await self.send(port, "wrong")).values()
+        self.assertEqual((delivered, code), (False, 535))
+        self.assertEqual(list(self.folder.glob("*.eml")), [])
+
+    async def test_gone_in_the_middle(self) -> None:
+        """A client that leaves within a message leaves no file."""
+        handlers = self.names["Connections"](lambda: self.names["IntoFolder"](self.folder))
+        factory = self.names["SMTPServerFactory"](
+            self.names["ServerSettings"](hostname="x.example"), handlers, reactor
+        )
+        port = await self.listening(self.names["serverFromString"](reactor, ANY_PORT).listen(factory))
+
+        def begin() -> None:
+            smtp = smtplib.SMTP("127.0.0.1", port, timeout=30)
+            smtp.ehlo()
+            smtp.mail("a@example.org")
+            smtp.rcpt("b@example.org")
+            smtp.docmd("DATA")
+            smtp.send(LETTER)
+            smtp.close()
+
+        await deferToThread(begin)
+        await factory.shutdown()
+        self.assertEqual(list(self.folder.iterdir()), [])
+
+    async def test_archive(self) -> None:
+        """The IMAP backend is listed, read and searched by imaplib, and refuses changes."""
+        (self.folder / "1.eml").write_bytes(LETTER)
+        (self.folder / "2.eml").write_bytes(LETTER.replace(b"hello", b"again"))
+        readers = self.names["Readers"]({"alice": "correct horse"}, self.folder)
+        port = await self.listening(self.names["serve_archive"](reactor, readers, ANY_PORT))
+
+        def read() -> None:
+            with imaplib.IMAP4("127.0.0.1", port, timeout=30) as imap:
+                self.assertRaises(imaplib.IMAP4.error, imap.login, "alice", "wrong")
+                imap.login("alice", "correct horse")
+                self.assertEqual(imap.list()[1], [b'(\\HasNoChildren) "/" INBOX'])
+                self.assertEqual(imap.select("INBOX")[1], [b"2"])
+                self.assertEqual(imap.search(None, "SUBJECT", "again")[1], [b"2"])
+                part = imap.fetch("1", "(UID FLAGS ENVELOPE BODYSTRUCTURE BODY[])")[1][0]
+                assert isinstance(part, tuple)
+                self.assertEqual(part[1], LETTER)
+                self.assertIn(b'"hello"', part[0])
+                self.assertEqual(imap.store("1", "+FLAGS", "\\Flagged")[0], "NO")
+                self.assertEqual(imap.create("x")[0], "NO")
+                self.assertEqual(imap.append("INBOX", "", "", LETTER)[0], "NO")
+
+        await deferToThread(read)
