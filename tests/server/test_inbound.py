@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 from email import message_from_bytes
 from typing import Any
 from unittest.mock import patch
 
 from attrs import evolve
 from twisted.internet.defer import Deferred, fail
+from twisted.logger import globalLogPublisher
 
 from moxtwisted.errors import StoreFullError
+from moxtwisted.server.intake import Trouble
 from moxtwisted.store.accounts import Account
 from moxtwisted.store.staging import _Sealed
 from tests.server.house import ACCOUNTS, HouseCase
@@ -182,6 +185,32 @@ class MessageTests(HouseCase):
         self.assertIn("550 5.4.6", line.send(b"received:\r\n x\r\n" * 101 + LETTER))
         self.assertEqual(len(self.house.messages("alice")), 1)
 
+    def test_begins_folded(self) -> None:
+        """A message whose first line would continue our Received is refused; a folded line behind it is as any other."""
+        for first in (b" From: boss@client.example\r\n", b"\tx\r\n", b" \r\n"):
+            line = self.house.inbound()
+            line.begin("a@client.example", "alice@example.org")
+            self.assertIn("554 5.6.0", line.send(first + LETTER))
+            line.begin("a@client.example", "alice@example.org")
+            self.assertIn("250 2.", line.send(b"X:\r\n" + first + LETTER))
+            line.drop()
+        self.assertEqual(len(self.house.messages("alice")), 3)
+        line = self.house.inbound(lmtp=True)
+        line.begin("a@client.example", "alice@example.org", "bob@example.org")
+        self.assertEqual([a[:9] for a in line.send(b" x\r\n" + LETTER).split("\r\n")], ["554 5.6.0"] * 2)
+
+    def test_log_is_short(self) -> None:
+        """The log names ten recipients, and says how many there are."""
+        events: list[dict[str, Any]] = []
+        globalLogPublisher.addObserver(events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        line = self.house.inbound()
+        line.begin("a@client.example", *(f"alice+{n}@example.org" for n in range(50)))
+        self.assertIn("250 2.", line.send(LETTER))
+        (event,) = [event for event in events if event.get("sender")]
+        self.assertEqual(event["count"], 50)
+        self.assertEqual(event["recipients"], [f"alice+{n}@example.org" for n in range(10)])
+
     def test_empty(self) -> None:
         """A message without any octets is a message."""
         line = self.house.inbound()
@@ -262,6 +291,35 @@ class RoomTests(HouseCase):
         line.drop()
         self.assertEqual(self.house.leaks(), [])
         self.assertEqual(len(self.house.messages("alice")), 1)
+
+    def test_no_files(self) -> None:
+        """Without free file descriptors it is 452, and the log has the errno, once a minute, and how often besides."""
+        events: list[dict[str, Any]] = []
+        globalLogPublisher.addObserver(events.append)
+        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+
+        def send(number: int) -> None:
+            line = self.house.inbound()
+            line.begin("a@client.example", "alice@example.org")
+            error = OSError(number, "no more files")
+            with patch("moxtwisted.store.staging.tempfile.TemporaryFile", side_effect=error):
+                self.assertIn("452 4.3.1", line.send(LETTER + b"x" * 70 * 20_000))
+            line.drop()
+
+        def logged() -> list[tuple[str, int]]:
+            mine = [e for e in events if e["log_namespace"] == "moxtwisted.server.intake"]
+            events.clear()
+            return [(e["problem"], e["count"]) for e in mine]
+
+        trouble = Trouble(self.house.clock.seconds)
+        with patch("moxtwisted.server.inbound.handler.Trouble", return_value=trouble):
+            for number in (errno.EMFILE, errno.EMFILE, errno.ENFILE, errno.EMFILE):
+                send(number)
+            self.assertEqual(logged(), [("EMFILE", 0), ("ENFILE", 0)])
+            self.house.clock.advance(60)
+            send(errno.EMFILE)
+            self.assertEqual(logged(), [("EMFILE", 2)])
+        self.assertEqual(self.house.leaks(), [])
 
     def test_unexpected(self) -> None:
         """A fault of the store is 451 for this message, logged, and the others have theirs."""

@@ -104,6 +104,11 @@ class IdentityTests(SubmissionCase):
             f"=?utf-8?q?boss=40client=2Eexample?= <{ALICE}>",
             f"(boss@client.example) {ALICE}",
             "alice@example.org (boss@client.example)",
+            f'Alice (of "the (old) house" \\( there) <{ALICE}>',
+            f"{'(' * 10}{')' * 10} {ALICE}",
+            f'"[Team] \\"A\\" (x" <{ALICE}>',
+            f"[Team] Alice <{ALICE}>",
+            f"Alice\r\n (folded\r\n\there)\r\n <{ALICE}>",
         ):
             self.assertTrue(self.send(letter(good)).startswith("250 2."), good)
 
@@ -125,6 +130,20 @@ class IdentityTests(SubmissionCase):
             "alice@example.org@client.example",
             "älice@example.org",
             "boss@client.example\r\n <alice@example.org>",
+            f'(") boss@client.example (") <{ALICE}>',
+            f'(") <{ALICE}> (")',
+            f'"(" <boss@client.example> ")", {ALICE}',
+            f"x ) boss@client.example ( <{ALICE}>",
+            f"{ALICE} ((<boss@client.example>)",
+            f'"boss@client.example <{ALICE}>',
+            f'\\" boss@client.example \\" <{ALICE}>',
+            f"{ALICE} [(] boss@client.example [)]",
+            f"boss@client.example:{ALICE};",
+            f"{ALICE}; boss@client.example",
+            f"boss\\@client.example <{ALICE}>",
+            f'boss"@"client.example, {ALICE}',
+            f"{'(' * 11}{')' * 11} {ALICE}",
+            f"Alice\x01 <{ALICE}>",
         ):
             answer = self.send(letter(bad))
             self.assertTrue(answer.startswith("550 5."), (bad, answer))
@@ -146,6 +165,46 @@ class IdentityTests(SubmissionCase):
         ):
             answer = self.send(bad)
             self.assertTrue(answer.startswith("55"), (bad[:100], answer))
+
+    def test_too_long(self) -> None:
+        """A From field that takes long to read is refused before it is read."""
+        for bad in (f"{ALICE} (" + "a\\(" * 20_000, ", ".join([ALICE] * 1000), 'x (y "' + '\\"' * 30_000):
+            answer = self.send(letter(bad))
+            self.assertTrue(answer.startswith("552 5.3.4 the From field is too long"), (bad[:40], answer))
+
+    def test_senders(self) -> None:
+        """Sender and the Resent fields are the user's own as well."""
+        for name in ("Sender", "Resent-From", "resent-sender"):
+            for good in (ALICE, f"Alice <{ALICE}>", "inner@example.org"):
+                self.assertTrue(self.send(letter(more=f"{name}: {good}\r\n")).startswith("250"), (name, good))
+            for bad in ("boss@client.example", "", f"boss@client.example <{ALICE}>", "bob@example.org"):
+                answer = self.send(letter(more=f"{name}: {bad}\r\n"))
+                self.assertTrue(answer.startswith("550 5."), (name, bad, answer))
+        for bad in (
+            f"Sender: {ALICE}, {ALICE}\r\n",
+            f"Sender: {ALICE}\r\nSender: {ALICE}\r\n",
+            f"Resent-From: {ALICE}\r\nResent-From: boss@client.example\r\n",
+        ):
+            self.assertTrue(self.send(letter(more=bad)).startswith("550"), bad)
+
+    def test_no_fields(self) -> None:
+        """A header with a line that is neither a field nor its continuation is refused, and one that begins folded."""
+        own = b"From: alice@example.org\r\n"
+        for bad in (
+            b"From\x0b: boss@client.example\r\n" + own,
+            b"From\xa0: boss@client.example\r\n" + own,
+            "Fröm: boss@client.example\r\n".encode() + own,
+            b"From boss@client.example Mon Jan 1 00:00:00 2024\r\n" + own,
+            own + b"not a field\r\n",
+            own + b": no name\r\n",
+            own + b"X y: z\r\n",
+            b" From: boss@client.example\r\n" + own,
+            b"\tx\r\n" + own,
+            b" \r\n" + own,
+        ):
+            self.assertTrue(self.send(bad + b"\r\nx\r\n").startswith("550 5.6.0"), bad)
+        good = own + b"X:\r\nY\t:\r\n z\r\n\tz\r\n!#%&'*+-.^_`|~: x\r\n\r\nno field\r\n"
+        self.assertTrue(self.send(good).startswith("250"))
 
     def test_utf8(self) -> None:
         """An author in another script is compared as it is delivered to."""
@@ -179,6 +238,24 @@ class HeaderTests(SubmissionCase):
         self.assertNotIn(b"cc ", octets.lower())
         self.assertNotIn(b"cc:", octets.lower())
         self.assertIn(b"X: y\r\nTo: bob@example.org\r\n\r\nIt works.\r\n", octets)
+
+    def test_what_servers_say(self) -> None:
+        """Fields of servers that receive mail are taken out; the results of other hosts stay."""
+        results = (
+            "Authentication-Results: mx.example.org; dkim=pass\r\n",
+            'AUTHENTICATION-RESULTS : (a) "MX.example.org." (b) 1\r\n ; dkim=pass\r\n',
+            "Authentication-Results: mx.example.org;none\r\n",
+            "Authentication-Results: (mx.example.org; dkim=pass\r\n",
+            "Authentication-Results:\r\n",
+        )
+        hidden = "Return-Path: <boss@x>\r\ndelivered-to:\r\n boss\r\nReceived-SPF: pass\r\n" + "".join(
+            results
+        )
+        kept = "Authentication-Results: mx.client.example; dkim=pass\r\nX-Return-Path: <x>\r\n"
+        self.assertTrue(self.send(letter(more=hidden + kept)).startswith("250"))
+        (octets,) = self.house.messages("bob")
+        self.assertTrue(octets.endswith(letter(more=kept)), octets)
+        self.assertNotIn(b"boss", octets)
 
     def test_no_whereabouts(self) -> None:
         """Received says neither the address nor the name of the client."""
