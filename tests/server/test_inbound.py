@@ -9,7 +9,8 @@ from unittest.mock import patch
 
 from attrs import evolve
 from twisted.internet.defer import Deferred, fail
-from twisted.logger import globalLogPublisher
+from twisted.logger import ILogObserver, globalLogPublisher
+from zope.interface import implementer
 
 from moxtwisted.errors import StoreFullError
 from moxtwisted.server.intake import Trouble
@@ -131,7 +132,21 @@ class TarpitTests(HouseCase):
         self.assertEqual(self.flushLoggedErrors(), [])
 
 
-class MessageTests(HouseCase):
+class LogCase(HouseCase):
+    def logged(self) -> list[dict[str, Any]]:
+        """What is logged from now on."""
+        events: list[dict[str, Any]] = []
+
+        @implementer(ILogObserver)
+        def observe(event: dict[str, Any]) -> None:
+            events.append(event)
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        return events
+
+
+class MessageTests(LogCase):
     def test_trace(self) -> None:
         """Return-Path, Delivered-To and Received stand before the message, which keeps all its octets."""
         line = self.house.inbound()
@@ -201,9 +216,7 @@ class MessageTests(HouseCase):
 
     def test_log_is_short(self) -> None:
         """The log names ten recipients, and says how many there are."""
-        events: list[dict[str, Any]] = []
-        globalLogPublisher.addObserver(events.append)
-        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        events = self.logged()
         line = self.house.inbound()
         line.begin("a@client.example", *(f"alice+{n}@example.org" for n in range(50)))
         self.assertIn("250 2.", line.send(LETTER))
@@ -231,7 +244,7 @@ class MessageTests(HouseCase):
         self.assertEqual(self.house.leaks(), [])
 
 
-class RoomTests(HouseCase):
+class RoomTests(LogCase):
     def test_quota_at_rcpt(self) -> None:
         """A full account, or one that the declared size does not fit into, is refused at RCPT for now."""
         self.house.quotas["alice"] = 1000
@@ -294,9 +307,7 @@ class RoomTests(HouseCase):
 
     def test_no_files(self) -> None:
         """Without free file descriptors it is 452, and the log has the errno, once a minute, and how often besides."""
-        events: list[dict[str, Any]] = []
-        globalLogPublisher.addObserver(events.append)
-        self.addCleanup(globalLogPublisher.removeObserver, events.append)
+        events = self.logged()
 
         def send(number: int) -> None:
             line = self.house.inbound()
@@ -306,7 +317,7 @@ class RoomTests(HouseCase):
                 self.assertIn("452 4.3.1", line.send(LETTER + b"x" * 70 * 20_000))
             line.drop()
 
-        def logged() -> list[tuple[str, int]]:
+        def troubles() -> list[tuple[str, int]]:
             mine = [e for e in events if e["log_namespace"] == "moxtwisted.server.intake"]
             events.clear()
             return [(e["problem"], e["count"]) for e in mine]
@@ -315,10 +326,10 @@ class RoomTests(HouseCase):
         with patch("moxtwisted.server.inbound.handler.Trouble", return_value=trouble):
             for number in (errno.EMFILE, errno.EMFILE, errno.ENFILE, errno.EMFILE):
                 send(number)
-            self.assertEqual(logged(), [("EMFILE", 0), ("ENFILE", 0)])
+            self.assertEqual(troubles(), [("EMFILE", 0), ("ENFILE", 0)])
             self.house.clock.advance(60)
             send(errno.EMFILE)
-            self.assertEqual(logged(), [("EMFILE", 2)])
+            self.assertEqual(troubles(), [("EMFILE", 2)])
         self.assertEqual(self.house.leaks(), [])
 
     def test_unexpected(self) -> None:

@@ -107,7 +107,8 @@ class IdentityTests(SubmissionCase):
             f'Alice (of "the (old) house" \\( there) <{ALICE}>',
             f"{'(' * 10}{')' * 10} {ALICE}",
             f'"[Team] \\"A\\" (x" <{ALICE}>',
-            f"[Team] Alice <{ALICE}>",
+            f" , {ALICE}, , <  {ALICE} > ,",
+            f"Us: {ALICE}, <{ALICE}>;, Them:; , {ALICE}",
             f"Alice\r\n (folded\r\n\there)\r\n <{ALICE}>",
         ):
             self.assertTrue(self.send(letter(good)).startswith("250 2."), good)
@@ -144,6 +145,20 @@ class IdentityTests(SubmissionCase):
             f'boss"@"client.example, {ALICE}',
             f"{'(' * 11}{')' * 11} {ALICE}",
             f"Alice\x01 <{ALICE}>",
+            f"[Team] Alice <{ALICE}>",
+            f'<{ALICE}> "<boss@client.example>"',
+            f"<{ALICE}> =?utf-8?q?boss=40client.example=2C?=",
+            f"=?utf-8?q?boss=40client.example=2C?=< <{ALICE}>",
+            f"{ALICE} {ALICE}",
+            f"{ALICE} boss",
+            f"Us: {ALICE}",
+            f"Us: Them: {ALICE};",
+            f"Us: {ALICE}; {ALICE}",
+            f": {ALICE};",
+            f"{ALICE};",
+            f"boss, {ALICE}",
+            f"<@client.example:{ALICE}>",
+            "alice @example.org",
         ):
             answer = self.send(letter(bad))
             self.assertTrue(answer.startswith("550 5."), (bad, answer))

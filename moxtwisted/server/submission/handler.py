@@ -238,9 +238,9 @@ class SubmissionHandler:
             raise RefusedHeaderError(
                 f"{len(found)} in {name}", public_text=f"the {name} field has more than one address"
             )
-        for author in found:
+        for local, domain in found:
             try:
-                address = Address.parse(_quoted(author.local, author.domain))
+                address = Address.parse(_quoted(local, domain))
             except AddressError as e:
                 raise RefusedHeaderError(
                     e.detail, public_text=f"the {name} field has no usable address"

@@ -159,5 +159,5 @@ class SubmittedMessage:
         if read is None:
             return True
         # RFC 8601 section 2.2: the host, perhaps quoted, perhaps a version, then a semicolon.
-        words = read[0].partition(b";")[0].replace(b'"', b" ").split()
+        words = read.partition(b";")[0].replace(b'"', b" ").split()
         return not words or words[0].rstrip(b".").lower() == self._completion.domain.lower().encode()
