@@ -16,10 +16,10 @@ from functools import partial
 from operator import attrgetter
 from typing import Any, Final, Literal, TypeVar, cast
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
-from moxtwisted.errors import MailboxMissingError, MailError, StoreUnavailableError
+from moxtwisted.errors import MailboxMissingError, MailError, StoreFullError, StoreUnavailableError
 from moxtwisted.message.flags import MessageFlags
 from moxtwisted.message.headers import select_fields
 from moxtwisted.message.structure import LIST_FIELDS
@@ -44,6 +44,7 @@ from moxtwisted.store.messages import Prepared
 from moxtwisted.store.reading import BodyReader, read_many
 from moxtwisted.store.rows import read_rows
 from moxtwisted.store.search import SearchIndex
+from moxtwisted.store.staging import MEMORY_OCTETS
 from moxtwisted.store.writer import Lane, WriterPool
 
 __all__ = ["Account"]
@@ -118,7 +119,8 @@ class Account:
                 method(report)
 
         self._ledger = Ledger(database.writer, tell, seconds)
-        self._lane: Lane = pool.lane(self._ledger, database.tidy)
+        self._lane: Lane = pool.lane(self._ledger, database.tidy, database.make_room)
+        self._room = pool.room
         self._flags = FlagTable()
         self._mailboxes = {record.id: record.snapshot() for record in self._ledger.mailboxes.values()}
         self._index_names()
@@ -142,7 +144,7 @@ class Account:
             return None if account is None else account.open_by_id(body)
 
         def submit(job: Callable[[Any], None]) -> Deferred[None]:
-            return lane.submit(partial(job, connection))
+            return lane.submit(partial(job, connection), grows=True)
 
         index = SearchIndex(self._reader, open_by_id, submit, clock)
         if index.indexed() < self._ledger.last_body:
@@ -205,6 +207,10 @@ class Account:
     def _job(self, work: Callable[..., _T], *args: Any) -> Deferred[_T]:
         return self._lane.submit(partial(work, self._ledger, *args))
 
+    def _growing(self, work: Callable[..., _T], *args: Any) -> Deferred[_T]:
+        """A job that only makes the database larger."""
+        return self._lane.submit(partial(work, self._ledger, *args), grows=True)
+
     def submit(self, work: Callable[..., _T], *args: Any) -> Deferred[_T]:
         """Run ``work(ledger, *args)`` in the writer's thread, inside a transaction: for upkeep of the account."""
         return self._job(work, *args)
@@ -246,7 +252,7 @@ class Account:
 
     def create_mailbox(self, name: str, special_use: Sequence[str] = ()) -> Deferred[Mailbox]:
         """Make it."""
-        return self._mailbox_after(self._job(_create, name, tuple(special_use)))
+        return self._mailbox_after(self._growing(_create, name, tuple(special_use)))
 
     def rename_mailbox(self, old: str, new: str) -> Deferred[Mailbox]:
         """With all below it."""
@@ -277,17 +283,21 @@ class Account:
 
     def annotate(self, mailbox: int, values: dict[str, bytes | None]) -> Deferred[None]:
         """Set or remove."""
-        return self._job(mailboxes.annotate, mailbox, dict(values))
+        return self._growing(mailboxes.annotate, mailbox, dict(values))
 
     # -- messages ------------------------------------------------------------------------------------------------
 
     def add(self, additions: Sequence[Addition], *, check_quota: bool = True) -> Deferred[Sequence[Added]]:
         """All of them in one commit, or none."""
+        largest = max((addition.message.staged.size for addition in additions), default=0)
+        if largest > MEMORY_OCTETS and self._room is not None and not self._room.allows(2 * largest):
+            # It goes into the log, and from there into the file: a log that cannot be written back is in the way.
+            return fail(StoreFullError(f"no room for {largest} octets"))
         if len(additions) == 1:
             addition = additions[0]
             message = addition.message
             prepared = [prepare(message, ((addition.mailbox, _raw(message.flags)),))]
-            return self._job(messages.add, prepared, check_quota).addCallback(_first)
+            return self._growing(messages.add, prepared, check_quota).addCallback(_first)
         # The same octets with the same prefix are one body, however many mailboxes they are for.
         places: dict[tuple[int, bytes, int], list[int]] = {}
         for place, addition in enumerate(additions):
@@ -308,7 +318,7 @@ class Account:
                     ordered[place] = one
             return cast("list[Added]", ordered)
 
-        return self._job(messages.add, prepared, check_quota).addCallback(in_order)
+        return self._growing(messages.add, prepared, check_quota).addCallback(in_order)
 
     def store_flags(
         self,
@@ -323,7 +333,7 @@ class Account:
 
     def copy(self, mailbox: int, uids: Sequence[int], target: int) -> Deferred[Copied]:
         """Copy."""
-        return self._job(messages.copy, mailbox, uids, target)
+        return self._growing(messages.copy, mailbox, uids, target)
 
     def move(self, mailbox: int, uids: Sequence[int], target: int) -> Deferred[Copied]:
         """Move, atomically."""

@@ -15,13 +15,15 @@ from __future__ import annotations
 
 import contextlib
 import os
+import resource
 from pathlib import Path
 from typing import Any, Final
 
 import apsw
 from attrs import define, field
 
-from moxtwisted.errors import KeyRefusedError, StoreUnavailableError
+from moxtwisted.errors import KeyRefusedError, StoreFullError, StoreUnavailableError
+from moxtwisted.store.room import Room, disk_is_full
 
 __all__ = ["PAGE_SIZE", "Database", "newest_version", "remove_database"]
 
@@ -32,9 +34,16 @@ CHECKPOINT_PAGES: Final = 4000
 #: The log of a busy database grows by so many octets at a time. Syncing 56 KB into space that is there takes 240 us and
 #: 80 us of CPU; when it makes the file longer, the file system's journal commits too: 330 and 130 us.
 _LOG_STEP: Final = 1 << 18
+#: Every so many pages of log the room on the disk is looked at (4 MB), and when it is scarce, more often.
+_LOOK_PAGES: Final = 512
+_LOOK_PAGES_SCARCE: Final = 64
+#: Pages that are given back to a full file system at once; each may cost a page of log first.
+_VACUUM_PAGES: Final = 64
 #: Commits without a step before: quiet accounts keep small files.
 _LOG_PATIENCE: Final = 16
 _FRAME_HEADER: Final = 24
+#: How long emptying a log waits for who reads it.
+_PATIENCE_MILLISECONDS: Final = 250
 #: Page cache of a reading connection, in KiB; all caches together are bounded by L{bound_memory}.
 READER_CACHE_KIB: Final = 32_768
 WRITER_CACHE_KIB: Final = 8_192
@@ -151,16 +160,45 @@ def _configure(connection: Any, *, encrypted: bool) -> None:
     ).fetchall()
 
 
+def _limit_pages(connection: Any) -> None:
+    """Under a limit on the size of files: let no page be made that could not be written back into the file."""
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    if limit != resource.RLIM_INFINITY:
+        connection.pragma("max_page_count", max(1, limit // PAGE_SIZE))
+
+
 def bound_memory() -> None:
     """Bound the page caches of the whole process."""
     apsw.soft_heap_limit(MEMORY_OCTETS)
 
 
-def create_database(path: Path, key: bytes | None, schema: str, prepare: str = "", *args: Any) -> None:
+def create_database(
+    path: Path, key: bytes | None, schema: str, prepare: str = "", *args: Any, room: Room | None = None
+) -> None:
     """Make a database file; it appears under its name when it is complete and on disk.
 
     :param prepare: SQL that runs, with its arguments, after the schema.
+    :param room: of the disk that it is to lie on.
+    :raises StoreFullError: when there is no room for it.
     """
+    if room is not None and not room.allows(0):
+        raise _no_room(path)
+    try:
+        _create(path, key, schema, prepare, *args)
+    except (apsw.FullError, apsw.IOError) as e:
+        remove_database(path.with_name(path.name + ".new"))
+        if not disk_is_full(e):
+            raise
+        raise _no_room(path) from e
+
+
+def _no_room(path: Path) -> StoreFullError:
+    return StoreFullError(
+        f"{path}: the disk is full; make room on the file system of {path.parent} (a few megabytes), then try again"
+    )
+
+
+def _create(path: Path, key: bytes | None, schema: str, prepare: str, *args: Any) -> None:
     new = path.with_name(path.name + ".new")
     remove_database(new)
     connection = connect(new, key)
@@ -247,6 +285,8 @@ class _Log:
         self._allocated = 0
         self._patience = _LOG_PATIENCE
         self.pages = 0
+        #: Whether room is so short that none is taken before it is needed.
+        self.frugal = False
 
     def committed(self, connection: Any, name: str, pages: int) -> int:
         """SQLite's WAL hook: a commit was done, the log has this many pages."""
@@ -254,9 +294,20 @@ class _Log:
         end = pages * (PAGE_SIZE + _FRAME_HEADER)
         if end + _LOG_STEP // 4 > self._allocated and end > 0:
             self._patience -= 1
-            if self._patience < 0:
+            if self._patience < 0 and not self.frugal:
                 self._grow(end)
         return apsw.SQLITE_OK
+
+    def size(self) -> int:
+        """Octets of its file."""
+        try:
+            return self._path.stat().st_size
+        except OSError:
+            return 0
+
+    def emptied(self) -> None:
+        """It was written back and is empty."""
+        self.pages = self._allocated = 0
 
     def _grow(self, end: int) -> None:
         try:
@@ -286,27 +337,49 @@ class Database:
     path: Path
     writer: Any
     reader: Any
+    _room: Room | None = None
     closed: bool = field(default=False, init=False)
     _log: _Log = field(init=False)
+    #: Pages of log after which to look how much room there is.
+    _look_at: int = field(default=_LOOK_PAGES, init=False)
+    #: Free octets when the log could not be written back: with no more than that it is not tried again.
+    _hopeless: int = field(default=-1, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._log = _Log(self.path)
         self.writer.set_wal_hook(self._log.committed)
 
     @classmethod
-    def open(cls, path: Path, key: bytes | None, schema: str) -> Database:
-        """Open an existing file and bring it to the newest version.
+    def open(cls, path: Path, key: bytes | None, schema: str, room: Room | None = None) -> Database:
+        """Open an existing file and bring it to the newest version; on a full disk the ballast is given up for it.
 
+        :param room: of the disk that it lies on.
+        :raises StoreFullError: when there is no room even so.
         :raises KeyRefusedError: when it was not written with this key; nothing was touched.
         :raises StoreUnavailableError: when it is not there, or a newer program wrote it.
         """
         if not path.exists():
             raise StoreUnavailableError(f"{path}: no such database")
+        try:
+            try:
+                return cls._open(path, key, schema, room)
+            except (apsw.FullError, apsw.IOError) as e:
+                if room is None or not disk_is_full(e) or not room.release():
+                    raise
+                return cls._open(path, key, schema, room)
+        except (apsw.FullError, apsw.IOError) as e:
+            if not disk_is_full(e):
+                raise
+            raise _no_room(path) from e
+
+    @classmethod
+    def _open(cls, path: Path, key: bytes | None, schema: str, room: Room | None) -> Database:
         check_key(path, key)
         writer = connect(path, key)
         try:
             _first_look(writer, path)
             _configure(writer, encrypted=key is not None)
+            _limit_pages(writer)
             migrate(writer, path, key, schema)
             reader = connect(path, key)
             reader.set_busy_timeout(10_000)
@@ -316,13 +389,83 @@ class Database:
         except BaseException:
             writer.close()
             raise
-        return cls(path, writer, reader)
+        return cls(path, writer, reader, room)
 
     def tidy(self) -> None:
         """In the writer's thread, after the answers went out: write a full log back into the file."""
-        if self._log.pages >= CHECKPOINT_PAGES:
+        if self._room is not None and self._room.low:
+            self._give_back(self._room)
+        elif self._log.pages >= self._look_at:
+            self._look()
+
+    def _look(self) -> None:
+        """The log got longer: write it back if it is long, or if there soon may be no room to write it back."""
+        pages, room = self._log.pages, self._room
+        self._log.frugal = room is not None and room.scarce(pages * PAGE_SIZE)
+        if self._log.frugal:
+            self._look_at = _LOOK_PAGES_SCARCE
+            if not self._write_back():
+                self._look_at += pages
+        elif pages >= CHECKPOINT_PAGES:
+            self._look_at = _LOOK_PAGES
             self._log.pages = 0
             self.writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        else:
+            self._look_at = pages + _LOOK_PAGES
+
+    def make_room(self, spare: bool) -> bool:
+        """In the writer's thread, after a transaction found no room: write the log back; whether that gained any.
+
+        :param spare: whether the ballast may be given up.
+        """
+        if self._room is None:
+            return self._write_back()
+        if self._write_back(hopeful=spare):
+            return True
+        if spare and self._room.release():
+            self._write_back()
+            return True
+        return False
+
+    def _write_back(self, *, hopeful: bool = True) -> bool:
+        """Write the log back and empty its file; whether there is more room now.
+
+        :param hopeful: also when it failed before, and nothing has changed since.
+        """
+        free = self._room.free() if self._room is not None else 0
+        if not hopeful and free <= self._hopeless:
+            return False
+        size = self._log.size()
+        try:
+            self.writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+            self.writer.set_busy_timeout(_PATIENCE_MILLISECONDS)
+            with contextlib.suppress(apsw.BusyError):  # somebody reads: it is used again from its start later
+                self.writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        except (apsw.FullError, apsw.IOError) as e:
+            if not disk_is_full(e):
+                raise
+            self._hopeless = free
+            return False
+        finally:
+            self.writer.set_busy_timeout(10_000)
+        self._hopeless = -1
+        self._log.emptied()
+        return size > 0
+
+    def _give_back(self, room: Room) -> None:
+        """While the ballast is gone: shorten log and file until it can be made again."""
+        while self._write_back() or self.writer.pragma("freelist_count"):
+            if room.restore():
+                return
+            before = self.writer.pragma("page_count")
+            try:
+                self.writer.execute(f"PRAGMA incremental_vacuum({_VACUUM_PAGES})").fetchall()
+            except (apsw.FullError, apsw.IOError) as e:
+                if not disk_is_full(e):
+                    raise
+                return
+            if self.writer.pragma("page_count") >= before:
+                return
 
     def close(self) -> None:
         """Checkpoint the log into the file and close both connections; idempotent."""

@@ -133,9 +133,9 @@ class Queue:
         :raises KeyRefusedError: when it was written with another key.
         """
         if not path.exists():
-            create_database(path, key, "queue")
-        database = Database.open(path, key, "queue")
-        return cls(database, pool.lane(_Unit(database.writer), database.tidy), pool)
+            create_database(path, key, "queue", room=pool.room)
+        database = Database.open(path, key, "queue", pool.room)
+        return cls(database, pool.lane(_Unit(database.writer), database.tidy, database.make_room), pool)
 
     def submit(
         self, outgoing: Outgoing, everyone: Sequence[str], limits: SendingLimits, now: int
@@ -148,7 +148,7 @@ class Queue:
         :raises LimitError: when the account sent too much in 24 hours.
         """
         addresses = sorted({address.lower() for address in everyone})
-        return self._lane.submit(lambda: self._submit(outgoing, addresses, limits, now))
+        return self._lane.submit(lambda: self._submit(outgoing, addresses, limits, now), grows=True)
 
     def withdraw(self, submission: int) -> Deferred[None]:
         """Remove a message that was not acknowledged after all. The account's counts stay."""

@@ -5,6 +5,7 @@
     data/lock             held by the process that uses the store
     data/key-check        which key it is written with (``moxtwisted.store.keys``)
     data/accounts/me.db   one account
+    data/ballast          place that is given up when the disk is full (``moxtwisted.store.room``)
     data/tmp/             unnamed files of large messages on their way in
 
     store = Store.open(reactor, Path("data"), key)         # KeyRefusedError, StoreUnavailableError
@@ -33,6 +34,7 @@ from moxtwisted.store.accounts import Account
 from moxtwisted.store.database import Database, bound_memory, create_database, remove_database, sync_directory
 from moxtwisted.store.interfaces import IStore
 from moxtwisted.store.keys import MasterKey, check_key_value, write_key_check
+from moxtwisted.store.room import Room
 from moxtwisted.store.staging import Staging
 from moxtwisted.store.writer import WriterPool
 
@@ -73,7 +75,8 @@ class Store:
         self._key = key
         self._seconds = seconds
         self._entropy: Callable[[int], bytes] = os.urandom
-        self.pool = WriterPool(reactor, threads)
+        self.room = Room(directory)
+        self.pool = WriterPool(reactor, threads, self.room)
         self._open: weakref.WeakValueDictionary[str, Account] = weakref.WeakValueDictionary()
         self._kept: OrderedDict[str, tuple[Account, float]] = OrderedDict()
         self._closing: dict[str, threading.Event] = {}
@@ -117,6 +120,7 @@ class Store:
             raise
         bound_memory()
         store = cls(reactor, directory, key, threads=threads, seconds=seconds)
+        store.room.prepare()
         store._lock = lock
         return store
 
@@ -148,7 +152,7 @@ class Store:
             closing = self._closing.pop(name, None)
             if closing is not None and not closing.wait(_CLOSING_SECONDS):
                 raise StoreUnavailableError(f"account {name} does not close")
-            database = Database.open(self._path(name), self._account_key(name), "account")
+            database = Database.open(self._path(name), self._account_key(name), "account", self.room)
             closed = self._closing[name] = threading.Event()
             account = self._open[name] = Account(
                 name, database, self.pool, self._clock, self._seconds, closed
@@ -187,6 +191,7 @@ class Store:
             "account",
             "INSERT INTO setting (key, value) VALUES ('uidvalidity_next', ?)",
             self._first_uidvalidity(),
+            room=self.room,
         )
         account = self.account(name)
         done: list[Deferred[Any]] = [account.create_mailbox("INBOX")]

@@ -11,6 +11,9 @@ A job that refuses with a ``MailError`` before it changed anything only gets its
 wrong the transaction is rolled back and its jobs run again, each in a transaction of its own, so that one cannot spoil
 the others. Jobs must therefore be repeatable: what they change outside the database is the ledger's, which reloads.
 
+When the disk is full, the log is written back and the transaction tried again; jobs that do not say that they grow the
+database may then use the ballast (``moxtwisted.store.room``), and while that is gone, those that do are refused.
+
 Jobs handed to ``Lane.idle`` run in small slices when nothing else waits.
 
 With ``threads=0`` everything happens in the caller at once: for tests and for tools without a reactor.
@@ -32,6 +35,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from moxtwisted.errors import MailError, StoreFullError, StoreUnavailableError
+from moxtwisted.store.room import Room, disk_is_full
 
 __all__ = ["Lane", "Unit", "WriterPool", "translated"]
 
@@ -44,17 +48,8 @@ BATCH_JOBS: Final = 1000
 QUIET_SECONDS: Final = 0.05
 #: Idle work that waited this long gets a slice between two batches even when it never is quiet, seconds.
 STARVED_SECONDS: Final = 2.0
-
-_FULL: Final = frozenset(
-    (
-        apsw.SQLITE_IOERR_WRITE,
-        apsw.SQLITE_IOERR_FSYNC,
-        apsw.SQLITE_IOERR_TRUNCATE,
-        apsw.SQLITE_IOERR_SHMSIZE,
-        apsw.SQLITE_IOERR_SHMMAP,
-        apsw.SQLITE_IOERR_SHMOPEN,
-    )
-)
+#: How often a transaction that found no room is tried again: after writing the log back, and without the ballast.
+_TRIES: Final = 2
 
 
 class Unit(Protocol):
@@ -78,9 +73,7 @@ class Unit(Protocol):
 
 def translated(error: BaseException) -> BaseException:
     """The error that a caller shall see for one that came out of SQLite."""
-    if isinstance(error, apsw.FullError):
-        return StoreFullError(str(error))
-    if isinstance(error, apsw.IOError) and getattr(error, "extendedresult", 0) in _FULL:
+    if disk_is_full(error):
         return StoreFullError(str(error))
     if isinstance(error, (apsw.Error, OSError)):
         return StoreUnavailableError(f"{type(error).__name__}: {error}")
@@ -93,6 +86,7 @@ class _Job:
     run: Callable[[], Any]
     answer: Deferred[Any]
     alone: bool = False
+    grows: bool = False
 
 
 @define(eq=False)
@@ -103,15 +97,22 @@ class Lane:
     _thread: _Writer
     #: Called in the writer's thread after a transaction's answers went out.
     after: Callable[[], None] | None = None
+    #: Called in the writer's thread when there was no room for a transaction, with whether the ballast may be used;
+    #: whether it is worth to try again.
+    make_room: Callable[[bool], bool] | None = None
+    room: Room | None = None
     closed: bool = field(default=False, init=False)
 
-    def submit(self, job: Callable[[], _T]) -> Deferred[_T]:
-        """Run it inside a transaction; fires with its result after COMMIT, or fails with a MailError."""
+    def submit(self, job: Callable[[], _T], *, grows: bool = False) -> Deferred[_T]:
+        """Run it inside a transaction; fires with its result after COMMIT, or fails with a MailError.
+
+        :param grows: it only makes the database larger, and is refused while the last room is kept for other things.
+        """
         answer: Deferred[_T] = Deferred()
         if self.closed:
             answer.errback(StoreUnavailableError("closed"))
         else:
-            self._thread.put(_Job(self, job, answer))
+            self._thread.put(_Job(self, job, answer, grows=grows))
         return answer
 
     def idle(self, job: Callable[[], bool]) -> None:
@@ -234,9 +235,13 @@ class _Writer:
         except Exception as e:  # noqa: BLE001 - a boundary: the caller gets it
             return Failure(translated(e))
 
-    def _transact(self, lane: Lane, jobs: list[_Job]) -> None:
+    def _transact(self, lane: Lane, jobs: list[_Job], tries: int = 0) -> None:
         unit = lane.unit
         answers: list[tuple[Deferred[Any], Any]] = []
+        if lane.room is not None and lane.room.low and not lane.room.restore():
+            jobs = self._without_growth(lane, jobs)
+            if not jobs:
+                return
         try:
             unit.begin()
             for job in jobs:
@@ -253,9 +258,12 @@ class _Writer:
                 unit.rollback()
             except Exception:  # noqa: BLE001 - the thread must live
                 log.failure("rolling back failed")
+            if disk_is_full(e) and tries < _TRIES and self._made_room(lane, jobs, tries):
+                self._transact(lane, jobs, tries + 1)
+                return
             if len(jobs) > 1:
                 for job in jobs:
-                    self._transact(lane, [job])
+                    self._transact(lane, [job], min(tries, 1))
                 return
             report, answers = None, [(jobs[0].answer, Failure(translated(e)))]
         self._report(lane, report, answers)
@@ -264,6 +272,27 @@ class _Writer:
                 lane.after()
             except Exception:  # noqa: BLE001 - a full disk, say: tried again after the next one
                 log.failure("tidying up after a commit failed")
+
+    def _without_growth(self, lane: Lane, jobs: list[_Job]) -> list[_Job]:
+        """Refuse those that grow; the others."""
+        refused = [job for job in jobs if job.grows]
+        if refused:
+            error = StoreFullError("the disk is full, what is left is for deleting")
+            self._report(lane, None, [(job.answer, Failure(error)) for job in refused])
+        return [job for job in jobs if not job.grows]
+
+    @staticmethod
+    def _made_room(lane: Lane, jobs: list[_Job], tries: int) -> bool:
+        if lane.make_room is None:
+            return False
+        try:
+            return lane.make_room(tries > 0 and not any(job.grows for job in jobs)) or (
+                # The ballast is for one job alone that does not grow anything.
+                tries == 0 and len(jobs) == 1 and not jobs[0].grows and lane.make_room(True)
+            )
+        except Exception:  # noqa: BLE001 - the thread must live
+            log.failure("making room failed")
+            return False
 
     def _report(self, lane: Lane, report: Any, answers: list[tuple[Deferred[Any], Any]]) -> None:
         self._done.append((lane, report, answers))
@@ -350,22 +379,33 @@ class WriterPool:
 
     :param reactor: for callFromThread.
     :param threads: 0: no threads, jobs run in the caller.
+    :param room: of the file system that the databases lie on.
     """
 
-    def __init__(self, reactor: Any, threads: int = 3) -> None:
+    def __init__(self, reactor: Any, threads: int = 3, room: Room | None = None) -> None:
+        self.room = room
         self._writers: list[_Writer] = [_Writer(reactor) for _ in range(threads)] or [_Inline()]
         self._lanes = dict.fromkeys(self._writers, 0)
         for number, writer in enumerate(self._writers):
             writer.start(f"store-writer-{number}")
 
-    def lane(self, unit: Unit, after: Callable[[], None] | None = None) -> Lane:
+    def lane(
+        self,
+        unit: Unit,
+        after: Callable[[], None] | None = None,
+        make_room: Callable[[bool], bool] | None = None,
+    ) -> Lane:
         """Pin a database to a writer.
 
         :param after: called in the writer's thread after each transaction's answers went out.
+        :param make_room: see L{Lane}.
         """
         writer = min(self._writers, key=self._lanes.__getitem__)
         self._lanes[writer] += 1
-        return Lane(unit, writer, after)
+        lane = Lane(unit, writer, after, make_room, self.room)
+        if self.room is not None:
+            self.room.register(lane)
+        return lane
 
     def release(self, lane: Lane) -> None:
         """A closed lane counts no longer."""
