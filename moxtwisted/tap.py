@@ -19,7 +19,7 @@ from twisted.application.service import IService
 from twisted.python import usage
 
 from moxtwisted import __version__
-from moxtwisted.config.load import LoadedConfig, default_path, load
+from moxtwisted.config.load import LoadedConfig, default_path, load, summary
 from moxtwisted.config.startup import collector_paused
 from moxtwisted.errors import ConfigurationError, MailError
 
@@ -102,7 +102,7 @@ def _load_or_exit(path: Path) -> LoadedConfig:
     except ConfigurationError as e:
         for problem in e.problems:
             print(problem, file=sys.stderr)  # noqa: T201  there is no log yet
-        print(f"{path}: not usable, {len(e.problems)} problems", file=sys.stderr)  # noqa: T201
+        print(f"cannot start: {summary(path, e.problems)}", file=sys.stderr)  # noqa: T201
         raise SystemExit(EXIT_CONFIGURATION) from None
 
 
@@ -116,7 +116,7 @@ def makeService(options: Any) -> IService:
     try:
         service: IService = make_service(options.loaded, reactor, log_levels=options.log_levels)
     except MailError as e:
-        # A missing or wrong key, a data directory of another version: a sentence, not a traceback.
+        # A missing or wrong key, an unknown user, a data directory that is none: a sentence, not a traceback.
         print(e.explanation, file=sys.stderr)  # noqa: T201  there is no log yet
         raise SystemExit(EXIT_CONFIGURATION) from None
     return service

@@ -299,7 +299,7 @@ class RefusalTests(ComposeCase):
         data = self.home / "data"
         before = {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in data.rglob("*")}
         child = self.start()
-        self.assertNotEqual(child.wait(WAIT_SECONDS), 0)
+        self.assertEqual(child.wait(WAIT_SECONDS), 78)
         log = self.log.read_text()
         for word in words:
             self.assertIn(word, log)
@@ -318,6 +318,21 @@ class RefusalTests(ComposeCase):
         word = text.split()[-1]
         key.write_text(text.replace(word, word[::-1]))
         self.refuses("key")
+
+    def test_other_key(self) -> None:
+        """The refusal of another key names its file and the data directory."""
+        from moxtwisted.config.storekey import file_text, new_key
+
+        (self.home / "store.key").write_bytes(file_text(new_key()))
+        self.refuses(str(self.home / "store.key"), f"{self.home / 'data'}:", "another key")
+
+    def test_user_and_data_directory(self) -> None:
+        """A user that does not exist and a data directory that is none are refused."""
+        self.edit('hostname = "localhost"\n', 'hostname = "localhost"\nuser = "nobody-of-that-name"\n')
+        self.refuses("user:", "no user nobody-of-that-name")
+        self.edit('user = "nobody-of-that-name"\n', "")
+        self.edit('data_directory = "data"', 'data_directory = "/etc/passwd"')
+        self.refuses("data_directory", "/etc/passwd is no directory")
 
     def test_in_use(self) -> None:
         """A data directory that another server uses, a port that is taken, and a certificate that cannot be read are refused."""

@@ -71,6 +71,13 @@ class TapTests(SynchronousTestCase):
         self.assertIn("mox.conf: x: unknown key", err)
         self.assertNotIn("Traceback", err)
 
+    def test_the_right_file(self) -> None:
+        """The last line names the file that has the problems."""
+        domains = self.path.with_name("domains.conf")
+        domains.unlink()
+        _, _, err = self.exits(tap.Options().parseOptions, ["-c", str(self.path)])
+        self.assertEqual(err.splitlines()[-1], f"cannot start: 1 problem in {domains.absolute()}")
+
     def test_version(self) -> None:
         """--version is the version of moxtwisted."""
         status, out, _ = self.exits(tap.Options().parseOptions, ["--version"])

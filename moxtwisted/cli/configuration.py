@@ -10,15 +10,18 @@ from moxtwisted.cli.session import load_for, static_path
 
 def test(arguments: argparse.Namespace) -> int:
     """``config test``: both files, and what they need of this machine."""
-    from moxtwisted.config.load import machine_problems
+    from moxtwisted.config.load import DOMAINS_NAME, examine, summary
 
-    loaded = load_for(arguments)
-    problems = machine_problems(loaded)
-    for problem in problems:
+    path = static_path(arguments)
+    findings = examine(path)
+    for problem in findings.problems:
         print(problem, file=sys.stderr)
-    if problems:
+    for note in findings.notes:
+        print(f"note: {note}", file=sys.stderr)
+    if findings.problems:
+        print(summary(path, findings.problems), file=sys.stderr)
         return 78
-    print(f"{static_path(arguments)} and {loaded.domains_path.name} are good")
+    print(f"{path} and {DOMAINS_NAME} are good")
     return 0
 
 
@@ -42,11 +45,14 @@ def describe_domains(arguments: argparse.Namespace) -> int:
 
 def key_show(arguments: argparse.Namespace) -> int:
     """``key show``."""
+    from moxtwisted.config.machine import store_key
     from moxtwisted.config.storekey import read_key, recovery_form
 
-    key = read_key(load_for(arguments))
+    loaded = load_for(arguments)
+    key = read_key(loaded)
     if key is None:
         print("encryption is off: there is no key", file=sys.stderr)
         return 1
     print(recovery_form(key))
+    store_key(loaded)  # what it is the key of: when of something else, that is said, and the status is 1
     return 0

@@ -26,7 +26,7 @@ from moxtwisted.config.describe import toml_value
 from moxtwisted.config.storekey import create_key_file, new_key, recovery_form
 from moxtwisted.errors import MailError
 
-__all__ = ["Creation", "can_listen", "domains_text"]
+__all__ = ["Creation", "domains_text"]
 
 
 class Creation:
@@ -148,16 +148,3 @@ domain = {toml_value(domain)}
 [accounts.{quoted}.addresses]
 {toml_value(address)} = {{}}
 """
-
-
-def can_listen(ip: str) -> bool:
-    """Whether this machine has the address (a container may be without IPv6)."""
-    import socket
-
-    family = socket.AF_INET6 if ":" in ip else socket.AF_INET
-    try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.bind((ip, 0))
-    except OSError:
-        return False
-    return True

@@ -60,7 +60,7 @@ def _checked(ips: list[str] | None) -> tuple[str, ...]:
 
 
 def _loopback() -> tuple[str, ...]:
-    from moxtwisted.cli.creation import can_listen
+    from moxtwisted.config.machine import can_listen
 
     return tuple(ip for ip in ("127.0.0.1", "::1") if can_listen(ip))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import socket
 import sys
 from pathlib import Path
@@ -16,12 +17,15 @@ from typing import Any
 from attrs import frozen
 
 from moxtwisted.address import Address
-from moxtwisted.cli.creation import Creation, can_listen, domains_text
+from moxtwisted.cli.arguments import NO_DELIVERY
+from moxtwisted.cli.creation import Creation, domains_text
 from moxtwisted.cli.passwords import generate_password
 from moxtwisted.cli.session import run_reactor
 from moxtwisted.config.describe import toml_value
 from moxtwisted.config.load import DOMAINS_NAME, load
+from moxtwisted.config.machine import can_listen
 from moxtwisted.config.privileges import Identity, UnknownUserError, find_identity
+from moxtwisted.config.reading import quoted
 from moxtwisted.errors import ConfigurationError, MailError
 from moxtwisted.identifiers import Domain, IdentifierError, parse_account_name
 
@@ -64,31 +68,52 @@ def _plan(arguments: argparse.Namespace) -> Plan:
 
     :raise MailError: when it cannot be.
     """
+    address, account = _address(arguments.address)
     try:
-        address = Address.parse(arguments.address)
-        if not isinstance(address.domain, Domain):
-            raise MailError(f"{arguments.address}: an address at a domain expected")
-        name = "".join(c if c.isalnum() or c in "._-" else "-" for c in address.localpart.lower()).strip(
-            "._-"
-        )
-        account = parse_account_name(name)
         hostname = Domain.parse(arguments.hostname or _own_name(address.domain.ascii)).ascii
     except IdentifierError as e:
-        raise MailError(e.detail) from e
+        raise _wrong("--hostname", arguments.hostname, "a full name as mail.example.org", e.detail) from e
+    directory = Path(arguments.dir or ".").absolute()
     identity = None
     if os.geteuid() == 0:
         try:
             identity = find_identity(arguments.user)
         except UnknownUserError as e:
-            raise MailError(
-                f"{e}; make one with: useradd --system --shell /usr/sbin/nologin {arguments.user}"
-            ) from None
-    directory = Path(arguments.dir or ".").absolute()
+            raise MailError(f"--user: {e}; make one with: {_useradd(directory, arguments.user)}") from None
     if identity is not None:
         _check_directory(directory, identity)
     ips = tuple(ip for ip in ("0.0.0.0", "::") if can_listen(ip))
     user = arguments.user if identity is not None else ""
     return Plan(address, account, hostname, directory, user, identity, ips)
+
+
+def _address(text: str) -> tuple[Address, str]:
+    """The address, and the name of the account that is made for it.
+
+    :raise MailError: when it is none, or not one at a domain.
+    """
+    expected = "an address as you@example.org"
+    try:
+        address = Address.parse(text)
+    except IdentifierError as e:
+        raise _wrong("the address", text, expected, e.detail) from e
+    if not isinstance(address.domain, Domain):
+        raise _wrong("the address", text, expected, "not at a domain")
+    name = "".join(c if c.isalnum() or c in "._-" else "-" for c in address.localpart.lower()).strip("._-")
+    try:
+        return address, parse_account_name(name)
+    except IdentifierError as e:
+        raise _wrong("the address", text, expected, "no account can be named after it") from e
+
+
+def _wrong(argument: str, text: str, expected: str, why: str) -> MailError:
+    return MailError(f"{argument}: {quoted(text or '')} found, {expected} expected: {why}; nothing was made")
+
+
+def _useradd(directory: Path, user: str) -> str:
+    """The command that makes the system user, as the manual has it."""
+    home = shlex.quote(str(directory))
+    return f"useradd --system --home-dir {home} --shell /usr/sbin/nologin {shlex.quote(user)}"
 
 
 def _check_directory(directory: Path, identity: Identity) -> None:
@@ -99,7 +124,7 @@ def _check_directory(directory: Path, identity: Identity) -> None:
     if directory.exists() and directory.stat().st_uid != identity.uid and any(directory.iterdir()):
         raise MailError(
             f"{directory} is not empty, and would have to belong to the server's user: "
-            "name another directory, as --dir /etc/moxmail"
+            "name another with --dir, as --dir /etc/moxmail"
         )
 
 
@@ -184,7 +209,7 @@ ExecStart={command}
 ExecReload=/bin/kill -HUP $MAINPID
 Restart=always
 RestartSec=5s
-# 78: the configuration is not usable; trying again does not help.
+# 78: the configuration is not usable, a port is taken, another server has the data: trying again does not help.
 RestartPreventExitStatus=78
 # Messages under way may finish.
 TimeoutStopSec=30s
@@ -274,7 +299,12 @@ Next
      Until then mail programs warn about the self-signed one.
   3. Check:  moxmail -c {directory / "mox.conf"} config test
   4. Start:  systemctl enable --now {directory / "moxmail.service"}""")
+    print(f"""
+Mail to other servers
+  {NO_DELIVERY}: moxmail queue list, moxmail queue remove.
+  Mail from other servers, and between your accounts, is delivered.""")
     if plan.identity is None:
-        print(f"""     The unit runs as user moxmail. You are not root, so the files belong to you; as root:
-       useradd --system --shell /usr/sbin/nologin moxmail
-       chown -R moxmail: {directory}""")
+        print(f"""
+The unit runs as user moxmail. You are not root, so the files belong to you; as root:
+  {_useradd(directory, "moxmail")}
+  chown -R moxmail: {directory}""")

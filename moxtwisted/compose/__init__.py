@@ -27,12 +27,13 @@ from moxtwisted.compose.translation import initial_mailboxes, quota
 from moxtwisted.compose.upkeep import Control, Retirement
 from moxtwisted.config.edit import ConfigurationEditor
 from moxtwisted.config.load import LoadedConfig, load
+from moxtwisted.config.machine import check_start
 from moxtwisted.config.privileges import DropPrivileges, find_identity
+from moxtwisted.config.reading import Problems
 from moxtwisted.config.watch import DomainsWatcher, HangUp
-from moxtwisted.errors import MailError
+from moxtwisted.errors import ConfigurationError, MailError
 from moxtwisted.server.administration import Administered, Administration
 from moxtwisted.server.certificates.store import CertificateWatch
-from moxtwisted.store.keys import check_key_value
 from moxtwisted.store.store import Store
 
 __all__ = ["EXIT_CANNOT_START", "make_service", "offline"]
@@ -50,10 +51,16 @@ def make_service(
 
     :param localserve: a server for tests: takes mail for every address into the first account, and lets addresses
         provoke errors.
-    :raises KeyRefusedError: when the key is missing or not the one of this store; nothing was touched.
+    :raises ConfigurationError: when the key is missing or not the one of this store, the user is unknown, or the data
+        directory is none; nothing was touched.
     """
+    problems, notes = Problems(loaded.static_path.name), Problems(loaded.static_path.name)
+    check_start(loaded, problems, notes)
+    if problems.lines:
+        raise ConfigurationError(tuple(problems.lines))
+    for note in notes.lines:
+        _log.warn("{note}", note=note)
     key = master_key(loaded)
-    check_key_value(loaded.data_directory / "key-check", key)
     top = MultiService() if localserve else _Top()  # type: ignore[no-untyped-call]  # Twisted's
     for service in _services(Parts(loaded, reactor, key, localserve=localserve), log_levels):
         service.setServiceParent(top)
@@ -80,7 +87,7 @@ def _one_sentence() -> Iterator[None]:
     try:
         yield
     except (MailError, CannotListenError, OSError, ValueError) as e:
-        _log.critical("cannot start: {error}", error=(getattr(e, "detail", "") or str(e)))
+        _log.critical("cannot start: {error}", error=(e.explanation if isinstance(e, MailError) else str(e)))
         _log.debug("cannot start", log_failure=Failure())
         raise SystemExit(EXIT_CANNOT_START) from None
 

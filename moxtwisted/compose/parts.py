@@ -13,11 +13,11 @@ from twisted.logger import Logger
 
 from moxtwisted.compose.translation import build_directory, initial_mailboxes, quota
 from moxtwisted.config.load import LoadedConfig
+from moxtwisted.config.machine import store_key
 from moxtwisted.config.schema import (
     DomainsConfig,
     StaticConfig,
 )
-from moxtwisted.config.storekey import read_key
 from moxtwisted.imap.protocol import ServerTLS as IMAPServerTLS
 from moxtwisted.imap.settings import ServerSettings as IMAPSettings
 from moxtwisted.server.authentication import AuthenticationSettings, Authenticator, HashPool
@@ -49,7 +49,7 @@ QUEUE_NAME: Final = "queue.db"
 
 def master_key(loaded: LoadedConfig) -> MasterKey | None:
     """The store's key; None when encryption is off. :raises KeyRefusedError:"""
-    secret = read_key(loaded)
+    secret = store_key(loaded)
     return None if secret is None else MasterKey(secret)
 
 

@@ -6,8 +6,10 @@ Each function notes what it finds in a ``Problems`` and goes on, so that one run
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from difflib import get_close_matches
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from typing import TypeVar
+from itertools import islice
+from typing import Any, TypeVar
 
 from moxtwisted.address import Address, canonical_localpart
 from moxtwisted.config.reading import Path, Problems, key_text, quoted
@@ -24,6 +26,10 @@ from moxtwisted.identifiers import (
 __all__ = ["check_domains", "check_postmaster", "check_static"]
 
 T = TypeVar("T")
+#: Of so many names the nearest is looked for; each costs microseconds, for each mistake.
+_MAX_NAMES = 1000
+#: As difflib counts, 0 to 1: "exmaple.org" is near to "example.org", "nobody" is not near to "bob".
+_NEAR = 0.75
 _SERVICES = ("smtp", "submission", "submissions", "imap", "imaps", "lmtp")
 
 
@@ -36,6 +42,14 @@ def _parsed(parse: Callable[[str], T], text: str, path: Path, expected: str, pro
     except ValueError:
         problems.add(path, f"{quoted(text)} found, {expected} expected")
     return None
+
+
+def _nearest(text: str, names: Iterable[str], problems: Problems) -> str:
+    """What may have been meant, to end a complaint with."""
+    if problems.full:
+        return ""
+    near = get_close_matches(text.lower(), list(islice(names, _MAX_NAMES)), 1, _NEAR)
+    return f", did you mean {quoted(near[0])}?" if near else ""
 
 
 # -- mox.conf ----------------------------------------------------------------------------------------------
@@ -58,7 +72,8 @@ def check_static(config: StaticConfig, problems: Problems) -> None:
     if any(part in ("", "..") for part in store.key_credential.split("/")) and store.key_credential:
         problems.add(("store", "key_credential"), "a path found, the name of a credential expected")
     imap = config.limits.imap
-    if imap.literal_octets > imap.command_octets:
+    judged = not problems.spoiled(("limits", "imap", "command_octets"))
+    if judged and imap.literal_octets > imap.command_octets:
         problems.add(
             ("limits", "imap", "literal_octets"),
             f"{imap.literal_octets} found, at most command_octets ({imap.command_octets}) expected",
@@ -75,7 +90,7 @@ def _check_listener(listener: Listener, path: Path, problems: Problems) -> None:
         _parsed(ip_network, network, at, "a network as 192.0.2.0/24", problems)
     if listener.hostname:
         _parsed(DomainName.parse, listener.hostname, (*path, "hostname"), "a domain name", problems)
-    if not any(getattr(listener, service) for service in _SERVICES):
+    if not any(getattr(listener, service) for service in _SERVICES) and not problems.spoiled_below(path):
         problems.add(path, "no service found, one or more of " + ", ".join(_SERVICES) + " expected")
     if listener.tls is None:
         _check_without_tls(listener, path, problems)
@@ -83,13 +98,18 @@ def _check_listener(listener: Listener, path: Path, problems: Problems) -> None:
 
 def _check_without_tls(listener: Listener, path: Path, problems: Problems) -> None:
     """Services that cannot work without a certificate."""
-    for service in ("submissions", "imaps"):
+
+    def runs(service: str) -> Any:
         settings = getattr(listener, service)
-        if settings is not None and settings.enabled:
+        judged = settings is not None and not problems.spoiled((*path, service, "enabled"))
+        return settings if judged and settings.enabled else None
+
+    for service in ("submissions", "imaps"):
+        if runs(service) is not None:
             problems.add((*path, "tls"), f"nothing found, a table with certificates for {service} expected")
     for service in ("submission", "imap"):
-        settings = getattr(listener, service)
-        if settings is not None and settings.enabled and settings.require_starttls:
+        settings = runs(service)
+        if settings is not None and settings.require_starttls:
             problems.add(
                 (*path, "tls"),
                 f"nothing found, a table with certificates (or {service}.require_starttls = false) expected",
@@ -108,6 +128,8 @@ def _check_sockets(config: StaticConfig, problems: Problems) -> None:
             if settings is None or not settings.enabled:
                 continue
             at: Path = ("listeners", name, service)
+            if problems.spoiled((*at, "port")):
+                continue
             unix = getattr(settings, "path", "")
             if unix:
                 if unix in paths:
@@ -117,21 +139,23 @@ def _check_sockets(config: StaticConfig, problems: Problems) -> None:
                 paths[unix] = at
                 continue
             for ip in listener.ips:
-                _claim(ip, settings.port, at, taken, problems)
+                if not _claim(ip, settings.port, at, taken, problems):
+                    break
 
 
-def _claim(ip: str, port: int, at: Path, taken: dict[tuple[str, int], Path], problems: Problems) -> None:
-    """Note that a service wants a port; port 0 is any that is free."""
+def _claim(ip: str, port: int, at: Path, taken: dict[tuple[str, int], Path], problems: Problems) -> bool:
+    """Note that a service wants a port (0 is any that is free); false after noting that another has it."""
     try:
         address = ip_address(ip)
     except ValueError:
-        return
+        return True
     if port == 0:
-        return
+        return True
     for rival in _rivals(address, port, taken):
         problems.add((*at, "port"), f"{port} found, {key_text(taken[rival])} has it already on {rival[0]}")
-        return
+        return False
     taken[str(address), port] = at
+    return True
 
 
 def _rivals(
@@ -175,11 +199,13 @@ class _Domains:
     """The domains by their ASCII name, and who has which address.
 
     :ivar owners: key path by (canonical local part, domain); "" is the catch-all.
+    :ivar owners_known: false when addresses of an account cannot be read.
     """
 
     def __init__(self) -> None:
         self.by_name: dict[str, Domain] = {}
         self.owners: dict[tuple[str, str], Path] = {}
+        self.owners_known = True
 
     def canonical(self, address: Address) -> tuple[str, str]:
         """The key under which an address is looked up."""
@@ -215,6 +241,9 @@ def check_domains(config: DomainsConfig, problems: Problems) -> None:
                 )
     for name, account in config.accounts.items():
         _check_account(name, account, domains, problems)
+    domains.owners_known = not problems.spoiled(("accounts",)) and not any(
+        problems.spoiled(("accounts", name, "addresses")) for name in config.accounts
+    )
     for name, domain in config.domains.items():
         _check_aliases(name, domain, domains, problems)
 
@@ -223,8 +252,11 @@ def _check_account(name: str, account: Account, domains: _Domains, problems: Pro
     path: Path = ("accounts", name)
     _parsed(parse_account_name, name, path, "the name of an account", problems)
     domain = _parsed(DomainName.parse, account.domain, (*path, "domain"), "a domain name", problems)
-    if domain is not None and domain.ascii not in domains.by_name:
-        problems.add((*path, "domain"), f"{quoted(account.domain)} found, a domain of this file expected")
+    if domain is not None and domain.ascii not in domains.by_name and not problems.spoiled(("domains",)):
+        near = _nearest(account.domain, domains.by_name, problems)
+        problems.add(
+            (*path, "domain"), f"{quoted(account.domain)} found, a domain of this file expected{near}"
+        )
     for i, key in enumerate(account.tls_public_keys):
         domains.claim(("TLS key", key), (*path, "tls_public_keys", i), problems)
     for text, destination in account.addresses.items():
@@ -245,8 +277,9 @@ def _check_account(name: str, account: Account, domains: _Domains, problems: Pro
 
 
 def _check_domain_of(domain: str, path: Path, domains: _Domains, problems: Problems) -> None:
-    if domain not in domains.by_name:
-        problems.add(path, f"an address at {domain} found, at a domain of this file expected")
+    if domain not in domains.by_name and not problems.spoiled(("domains",)):
+        near = _nearest(domain, domains.by_name, problems)
+        problems.add(path, f"an address at {domain} found, at a domain of this file expected{near}")
 
 
 def _check_localpart(localpart: str, domain: str, path: Path, domains: _Domains, problems: Problems) -> None:
@@ -271,14 +304,21 @@ def _check_aliases(name: str, domain: Domain, domains: _Domains, problems: Probl
             if member is None:
                 continue
             owner = domains.owners.get(domains.canonical(member))
-            if owner is None or owner[0] != "accounts":
-                problems.add(at, f"{quoted(text)} found, an address of an account of this file expected")
+            if (owner is None or owner[0] != "accounts") and domains.owners_known:
+                known = (
+                    f"{owned[0]}@{owned[1]}" for owned, who in domains.owners.items() if who[0] == "accounts"
+                )
+                near = _nearest(text, known, problems)
+                problems.add(
+                    at, f"{quoted(text)} found, an address of an account of this file expected{near}"
+                )
 
 
 def check_postmaster(static: StaticConfig, domains: DomainsConfig, problems: Problems) -> None:
     """Note when the postmaster is nobody."""
     account = static.postmaster.account
     if account not in domains.accounts:
+        near = _nearest(account, domains.accounts, problems)
         problems.add(
-            ("postmaster", "account"), f"{quoted(account)} found, an account of domains.conf expected"
+            ("postmaster", "account"), f"{quoted(account)} found, an account of domains.conf expected{near}"
         )

@@ -10,13 +10,14 @@
     loaded.resolve(loaded.static.store.key_file)      # an absolute path
 
 What can be judged from the two files is judged here. What depends on the machine (do the certificate
-files exist, is the user known, is the key there) is ``machine_problems``, asked by ``moxmail config test``.
+files exist, is the user known, is the key there) is told by ``examine`` besides, for ``moxmail config test``.
 """
 
 from __future__ import annotations
 
 import os
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,19 +25,21 @@ from attrs import frozen
 from msgspec import Struct
 
 from moxtwisted.config.checks import check_domains, check_postmaster, check_static
-from moxtwisted.config.reading import Problems, fields_of, read
+from moxtwisted.config.reading import Problems, fields_of, judgeable
 from moxtwisted.config.schema import DomainsConfig, StaticConfig
 from moxtwisted.errors import ConfigurationError
 
 __all__ = [
     "DOMAINS_NAME",
+    "Findings",
     "LoadedConfig",
     "default_path",
+    "examine",
     "find_data_directory",
     "load",
-    "machine_problems",
     "parse_domains",
     "parse_static",
+    "summary",
 ]
 
 DOMAINS_NAME = "domains.conf"
@@ -104,26 +107,74 @@ def load(static_path: Path) -> LoadedConfig:
 
     :raise ConfigurationError: with every problem of both.
     """
-    static_path = static_path.absolute()
+    loaded, static, domains = _examined(static_path.absolute())
+    if loaded is None or static.lines or domains.lines:
+        raise ConfigurationError((*static.lines, *domains.lines))
+    return loaded
+
+
+def _examined(static_path: Path) -> tuple[LoadedConfig | None, Problems, Problems]:
+    """What can be judged of both files (None when ``mox.conf`` cannot be read at all), and what is wrong in each."""
     domains_path = static_path.with_name(DOMAINS_NAME)
-    problems: list[str] = []
-    static = _parsed(static_path, StaticConfig, problems)
-    domains = _parsed(domains_path, DomainsConfig, problems)
+    in_static, in_domains = Problems(static_path.name), Problems(domains_path.name)
+    static = _judged(static_path, StaticConfig, in_static)
+    domains = _judged(domains_path, DomainsConfig, in_domains)
     if static is not None:
-        noted = Problems(static_path.name)
-        check_static(static, noted)
-        problems += noted.lines
+        check_static(static, in_static)
     if domains is not None:
-        noted = Problems(domains_path.name)
-        check_domains(domains, noted)
-        problems += noted.lines
+        check_domains(domains, in_domains)
     if static is not None and domains is not None:
-        noted = Problems(static_path.name)
-        check_postmaster(static, domains, noted)
-        problems += noted.lines
-    if problems or static is None or domains is None:
-        raise ConfigurationError(tuple(problems))
-    return LoadedConfig(static, domains, static_path, domains_path)
+        check_postmaster(static, domains, in_static)
+    loaded = (
+        LoadedConfig(static, domains or DomainsConfig(), static_path, domains_path)
+        if static is not None
+        else None
+    )
+    return loaded, in_static, in_domains
+
+
+def _judged(path: Path, struct: type[S], problems: Problems) -> S | None:
+    try:
+        data = read_octets(path)
+    except ConfigurationError as e:
+        problems.lines += e.problems
+        return None
+    return _convert(data, struct, problems)
+
+
+@frozen
+class Findings:
+    """What `examine` found.
+
+    :ivar problems: because of which the server would not start, or not work.
+    :ivar notes: what the operator should know.
+    """
+
+    problems: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def examine(static_path: Path) -> Findings:
+    """Everything that is wrong with both files, and that this machine lacks for what is good in them."""
+    from moxtwisted.config.machine import check_machine
+
+    loaded, static, domains = _examined(static_path.absolute())
+    notes = Problems(static_path.name)
+    if loaded is not None:
+        check_machine(loaded, static, notes)
+    return Findings((*static.lines, *domains.lines), tuple(notes.lines))
+
+
+def summary(static_path: Path, problems: Sequence[str]) -> str:
+    """One line below the problems: how many, and in which files."""
+    static_path = static_path.absolute()
+    files = [
+        path
+        for path in (static_path, static_path.with_name(DOMAINS_NAME))
+        if any(problem.startswith((f"{path}:", f"{path.name}:")) for problem in problems)
+    ]
+    where = " and ".join(map(str, files or [static_path]))
+    return f"{len(problems)} {'problem' if len(problems) == 1 else 'problems'} in {where}"
 
 
 def parse_static(data: bytes, name: str = "mox.conf") -> StaticConfig:
@@ -178,20 +229,10 @@ def read_octets(path: Path) -> bytes:
     return data
 
 
-def _parsed(path: Path, struct: type[S], problems: list[str]) -> S | None:
-    noted = Problems(path.name)
-    try:
-        return _convert(read_octets(path), struct, noted)
-    except ConfigurationError as e:
-        problems += e.problems
-        return None
-    finally:
-        problems += noted.lines
-
-
 def _convert(data: bytes, struct: type[S], problems: Problems) -> S | None:
+    """What can be judged of the octets; None when they are no TOML."""
     table = _table(data, problems)
-    return read(struct, table, problems) if table is not None else None
+    return judgeable(struct, table, problems) if table is not None else None
 
 
 def _table(data: bytes, problems: Problems) -> dict[str, Any] | None:
@@ -209,12 +250,3 @@ def _table(data: bytes, problems: Problems) -> dict[str, Any] | None:
     except ValueError as e:  # TOMLDecodeError, and what int() says to a number of 5,000 digits
         problems.add((), f"TOML expected: {e}")
         return None
-
-
-def machine_problems(loaded: LoadedConfig) -> list[str]:
-    """What this machine lacks for the configuration: files, user, key. Empty when all is there."""
-    from moxtwisted.config.machine import check_machine
-
-    problems = Problems(loaded.static_path.name)
-    check_machine(loaded, problems)
-    return problems.lines

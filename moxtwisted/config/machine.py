@@ -1,41 +1,103 @@
 """What ``moxmail config test`` looks at beyond the two files: certificates, user, key, directories.
 
-It imports the cryptographic library, which a start of the server has no use for yet.
+A start looks at a part of it (`check_start`), so that both say the same; the rest imports the cryptographic library.
 """
 
 from __future__ import annotations
 
 import os
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from pathlib import Path
 
 from moxtwisted.config.load import LoadedConfig
 from moxtwisted.config.privileges import UnknownUserError, find_identity
 from moxtwisted.config.reading import Path as KeyPath
-from moxtwisted.config.reading import Problems
+from moxtwisted.config.reading import Problems, quoted
 from moxtwisted.config.schema import Certificate
 from moxtwisted.config.storekey import read_key
 from moxtwisted.errors import KeyRefusedError
+from moxtwisted.store.keys import MasterKey, check_key_value
 
-__all__ = ["check_machine"]
+__all__ = ["can_listen", "check_machine", "check_start", "store_key"]
 
 
-def check_machine(loaded: LoadedConfig, problems: Problems) -> None:
-    """Note what is not there, cannot be read or is out of date."""
+def check_machine(loaded: LoadedConfig, problems: Problems, notes: Problems) -> None:
+    """Note what is not there, cannot be read or is out of date.
+
+    :param notes: gets what may be as it should.
+    """
     static = loaded.static
+    for name, listener in static.listeners.items():
+        for i, ip in enumerate(listener.ips):
+            at: KeyPath = ("listeners", name, "ips", i)
+            if _is_ip(ip) and not can_listen(ip):
+                notes.add(
+                    at, f"{ip} is no address of this machine, the server can listen there only if it is"
+                )
     for name, listener in static.listeners.items():
         for i, pair in enumerate(listener.tls.certificates if listener.tls is not None else ()):
             _check_certificate(loaded, pair, ("listeners", name, "tls", "certificates", i), problems)
+    check_start(loaded, problems, notes)
+
+
+def check_start(loaded: LoadedConfig, problems: Problems, notes: Problems) -> None:
+    """The part of it that a server looks at before it starts: user, data directory, key."""
+    static = loaded.static
     if static.user:
         try:
             find_identity(static.user)
         except UnknownUserError as e:
-            problems.add(("user",), f'"{static.user}" found, a user of this machine expected: {e}')
+            problems.add(("user",), f"{quoted(static.user)} found, a user of this machine expected: {e}")
+    _check_data_directory(loaded.data_directory, problems)
+    if problems.spoiled_below(("store",)) or problems.spoiled(("data_directory",)):
+        return
     try:
-        read_key(loaded)
+        store_key(loaded)
     except KeyRefusedError as e:
         problems.add(("store",), e.detail)
-    _check_data_directory(loaded.data_directory, problems)
+    if static.store.encryption and not (static.store.key_environment or static.store.key_credential):
+        _check_key_mode(loaded.resolve(static.store.key_file), notes)
+
+
+def store_key(loaded: LoadedConfig) -> bytes | None:
+    """The key of the store, compared with what the data directory was written with; None when encryption is off.
+
+    :raises KeyRefusedError: when it cannot be read, or is another.
+    """
+    key = read_key(loaded)
+    try:
+        check_key_value(loaded.data_directory / "key-check", MasterKey(key) if key is not None else None)
+    except KeyRefusedError as e:
+        raise KeyRefusedError(
+            f"{_key_source(loaded)} does not fit the data directory {loaded.data_directory}: {e.detail}"
+        ) from None
+    except OSError as e:
+        raise KeyRefusedError(f"{e.filename}: cannot be read: {e.strerror}") from None
+    return key
+
+
+def _key_source(loaded: LoadedConfig) -> str:
+    store = loaded.static.store
+    if not store.encryption:
+        return "encryption = false"
+    if store.key_environment:
+        return f"the key in the environment variable {store.key_environment}"
+    if store.key_credential:
+        return f"the key in the credential {store.key_credential}"
+    return f"the key in {loaded.resolve(store.key_file)}"
+
+
+def _check_key_mode(path: Path, notes: Problems) -> None:
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return
+    if mode & 0o077:
+        notes.add(
+            ("store", "key_file"),
+            f"{path} has mode {mode & 0o7777:04o}, so others than its owner can get at the key: chmod 600 {path}",
+        )
 
 
 def _check_data_directory(path: Path, problems: Problems) -> None:
@@ -43,9 +105,30 @@ def _check_data_directory(path: Path, problems: Problems) -> None:
     while not existing.exists() and existing != existing.parent:
         existing = existing.parent
     if not existing.is_dir():
-        problems.add(("data_directory",), f"{existing} is no directory")
+        problems.spoil(("data_directory",), f"{existing} is no directory")
     elif not os.access(existing, os.W_OK | os.X_OK):
-        problems.add(("data_directory",), f"{existing} cannot be written to")
+        problems.spoil(("data_directory",), f"{existing} cannot be written to")
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def can_listen(ip: str) -> bool:
+    """Whether this machine has the address (a container may be without IPv6)."""
+    import socket
+
+    family = socket.AF_INET6 if ":" in ip else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.bind((ip, 0))
+    except OSError:
+        return False
+    return True
 
 
 def _check_certificate(loaded: LoadedConfig, pair: Certificate, path: KeyPath, problems: Problems) -> None:

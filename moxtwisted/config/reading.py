@@ -1,7 +1,8 @@
 """From the tables of TOML to the classes of ``schema``, with all that is wrong in one go.
 
 msgspec stops at the first mistake; an operator wants them all. So when it refuses, the tables are walked field by
-field, and each mistake is noted with the path of its key, what was found and what was expected::
+field, and each mistake is noted with the path of its key, what was found and what was expected. What is good can still be
+judged further (`judgeable`), without a second complaint about the same key::
 
     problems = Problems("mox.conf")
     config = read(StaticConfig, {"hostnam": "mail.example.org"}, problems)
@@ -15,13 +16,23 @@ import types
 import typing
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, cast, get_args, get_origin
 
 import msgspec
 from attrs import define, field
 from msgspec import NODEFAULT, Meta, Struct
 
-__all__ = ["FieldInfo", "Problems", "describe_type", "fields_of", "key_text", "quoted", "read", "split_type"]
+__all__ = [
+    "FieldInfo",
+    "Problems",
+    "describe_type",
+    "fields_of",
+    "judgeable",
+    "key_text",
+    "quoted",
+    "read",
+    "split_type",
+]
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+\Z")
 _QUANTITY = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([A-Za-z]*)\s*\Z")
@@ -66,9 +77,30 @@ class Problems:
 
     file: str
     lines: list[str] = field(factory=list)
+    _spoiled: set[Path] = field(factory=set)
+
+    def spoil(self, path: Path, text: str) -> None:
+        """Note a mistake because of which nothing else can be said about the key and what is below it."""
+        self.add(path, text)
+        self._spoiled.add(path)
+
+    def spoiled(self, path: Path) -> bool:
+        """Whether the key, or one above it, cannot be judged."""
+        return any(path[:length] in self._spoiled for length in range(1, len(path) + 1))
+
+    def spoiled_below(self, path: Path) -> bool:
+        """Whether something at or below the key cannot be judged."""
+        return any(spoiled[: len(path)] == path for spoiled in self._spoiled)
+
+    @property
+    def full(self) -> bool:
+        """Whether more is not noted."""
+        return len(self.lines) > MAX_PROBLEMS
 
     def add(self, path: Path, text: str) -> None:
-        """Note a mistake at a key; beyond ``MAX_PROBLEMS`` it is only counted."""
+        """Note a mistake at a key, unless it cannot be judged; beyond ``MAX_PROBLEMS`` only that there are more."""
+        if self._spoiled and self.spoiled(path):
+            return
         where = f"{key_text(path)}: " if path else ""
         if len(self.lines) < MAX_PROBLEMS:
             self.lines.append(f"{self.file}: {where}{text}")
@@ -196,66 +228,97 @@ def describe_type(type_: Any, metas: tuple[Meta, ...] = (), name: str = "") -> s
 
 def read(struct: type[S], table: Mapping[str, Any], problems: Problems) -> S | None:
     """The object, or None when there were problems, which are noted then."""
+    before = len(problems.lines)
+    result = judgeable(struct, table, problems)
+    return result if len(problems.lines) == before else None
+
+
+def judgeable(struct: type[S], table: Mapping[str, Any], problems: Problems) -> S:
+    """The object, also when there were problems: where one was noted, its key has the default, or an empty value."""
     try:
         return msgspec.convert(table, struct)
     except msgspec.ValidationError:
         pass
     before = len(problems.lines)
-    values = _table(struct, table, (), problems)
-    if len(problems.lines) > before:
-        return None
-    try:
-        # Texts with units are numbers now.
-        return msgspec.convert(values, struct)
-    except msgspec.ValidationError as e:
-        problems.add((), str(e))
-        return None
-
-
-def _table(struct: type[Struct], value: Any, path: Path, problems: Problems) -> Any:
-    """The table with quantities as numbers, after noting what is wrong."""
-    if not isinstance(value, Mapping):
-        problems.add(path, f"{_short(value)} found, a table expected")
-        return value
-    result: dict[str, Any] = {}
-    known = {info.name: info for info in fields_of(struct)}
-    for key, inner in value.items():
-        if key in known:
-            result[key] = _value(known[key].annotated, inner, (*path, key), problems)
-            continue
-        near = get_close_matches(key.lower(), known, 1)
-        hint = f"did you mean {near[0]}?" if near else "expected one of " + ", ".join(known)
-        problems.add((*path, key), f"unknown key, {hint}")
-    for name, info in known.items():
-        if info.required and name not in value:
-            expected = describe_type(info.type, info.metas, name)
-            problems.add((*path, name), f"nothing found, {expected} expected: {info.description}")
+    result = _table(struct, table, (), problems)
+    if len(problems.lines) == before:
+        try:
+            # Texts with units are numbers now.
+            msgspec.convert(msgspec.to_builtins(result), struct)
+        except msgspec.ValidationError as e:
+            problems.add((), str(e))
     return result
 
 
+class _Wrong:
+    """In the place of a value that was noted as wrong."""
+
+
+def _table(struct: type[S], value: Any, path: Path, problems: Problems) -> S:
+    """The table as an object, after noting what is wrong."""
+    if not isinstance(value, Mapping):
+        problems.spoil(path, f"{_short(value)} found, a table expected")
+        return cast("S", _nothing(struct))
+    values: dict[str, Any] = {}
+    known = {info.name: info for info in fields_of(struct)}
+    for key, inner in value.items():
+        if key in known:
+            values[key] = _value(known[key].annotated, inner, (*path, key), problems)
+            continue
+        near = get_close_matches(key.lower(), known, 1)
+        hint = f"did you mean {near[0]}?" if near else "expected one of " + ", ".join(known)
+        problems.spoil((*path, key), f"unknown key, {hint}")
+    for name, info in known.items():
+        if info.required and name not in value:
+            expected = describe_type(info.type, info.metas, name)
+            problems.spoil((*path, name), f"nothing found, {expected} expected: {info.description}")
+        if values.get(name, _Wrong) is _Wrong:
+            values.pop(name, None)
+            if info.required:
+                values[name] = _nothing(info.annotated)
+    return struct(**values)
+
+
+def _nothing(annotated: Any) -> Any:
+    """A value of the type that says nothing."""
+    type_, _ = split_type(annotated)
+    struct = struct_of(type_)
+    if struct is not None:
+        return struct(**{info.name: _nothing(info.annotated) for info in fields_of(struct) if info.required})
+    if get_origin(type_) is Literal:
+        return get_args(type_)[0]
+    return (get_origin(type_) or type_)()
+
+
 def _value(annotated: Any, value: Any, path: Path, problems: Problems) -> Any:
+    """The value, or `_Wrong` after noting why."""
     type_, metas = split_type(annotated)
     struct = struct_of(type_)
     if struct is not None:
         return _table(struct, value, path, problems)
     origin, args = get_origin(type_), get_args(type_)
     if origin is dict and isinstance(value, Mapping):
-        result = {key: _value(args[1], inner, (*path, key), problems) for key, inner in value.items()}
-        if not result and any(meta.min_length for meta in metas):
-            problems.add(path, "an empty table found, at least one entry expected")
-        return result
+        if not value and any(meta.min_length for meta in metas):
+            problems.spoil(path, "an empty table found, at least one entry expected")
+        return {key: _item(args[1], inner, (*path, key), problems) for key, inner in value.items()}
     if origin is tuple and args[-1] is Ellipsis and isinstance(value, list):
         if not value and any(meta.min_length for meta in metas):
-            problems.add(path, "an empty list found, at least one item expected")
-        return [_value(args[0], inner, (*path, i), problems) for i, inner in enumerate(value)]
+            problems.spoil(path, "an empty list found, at least one item expected")
+        return tuple(_item(args[0], inner, (*path, i), problems) for i, inner in enumerate(value))
     name = next((step for step in reversed(path) if isinstance(step, str)), "")
     if isinstance(value, str) and type_ in (int, float):
         value = _quantity(value, name)
     try:
-        msgspec.convert(value, annotated)
+        return msgspec.convert(value, annotated)
     except msgspec.ValidationError:
-        problems.add(path, f"{_short(value)} found, {describe_type(type_, metas, name)} expected")
-    return value
+        problems.spoil(path, f"{_short(value)} found, {describe_type(type_, metas, name)} expected")
+        return _Wrong
+
+
+def _item(annotated: Any, value: Any, path: Path, problems: Problems) -> Any:
+    """The same within a table or list, whose other items keep their places."""
+    result = _value(annotated, value, path, problems)
+    return _nothing(annotated) if result is _Wrong else result
 
 
 def _quantity(text: str, name: str) -> Any:

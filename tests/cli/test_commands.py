@@ -289,7 +289,12 @@ class AdministrationTests(CommandTestCase):
     def test_options_everywhere(self) -> None:
         """-c and --socket may stand before the command, behind its first word and at the end."""
         parser = build_parser()
-        for words in ("-c x account list", "account -c x list", "account list -c x", "account list --config x"):
+        for words in (
+            "-c x account list",
+            "account -c x list",
+            "account list -c x",
+            "account list --config x",
+        ):
             self.assertEqual(parser.parse_args(words.split()).config, "x", words)
         self.assertEqual(parser.parse_args(["--socket", "s", "stop"]).socket, "s")
         self.assertEqual(parser.parse_args(["stop", "--socket", "s"]).socket, "s")
@@ -396,10 +401,41 @@ class ConfigurationTests(CommandTestCase):
         status, out, err = self.run_command("-c", str(path), "config", "test")
         self.assertEqual((status, err), (0, ""))
         self.assertIn("are good", out)
+        path.with_name("store.key").chmod(0o644)
+        status, out, err = self.run_command("-c", str(path), "config", "test")
+        self.assertEqual(status, 0)
+        self.assertTrue(err.startswith("note: mox.conf: store.key_file:"), err)
+        self.assertIn("has mode 0644", err)
         path.write_text("hostnam = 1\n")
         status, _, err = self.run_command("-c", str(path), "config", "test")
         self.assertEqual(status, 78)
         self.assertIn("did you mean hostname?", err)
+        self.assertIn("problems in ", err)
+
+    def test_other_key(self) -> None:
+        """A key that is not the one of the data directory is told with both paths, by config test and by key show."""
+        from moxtwisted.config.storekey import create_key_file, new_key, recovery_form
+        from moxtwisted.store.keys import MasterKey, write_key_check
+
+        path, key = self.files(), new_key()
+        create_key_file(path.with_name("store.key"), key)
+        (path.parent / "data").mkdir()
+        check = path.parent / "data" / "key-check"
+        write_key_check(check, MasterKey(key))
+        self.assertEqual(self.run_command("-c", str(path), "config", "test")[0], 0)
+        write_key_check(check, MasterKey(new_key()))
+        for words, expected in (("config test", 78), ("key show", 1)):
+            status, out, err = self.run_command("-c", str(path), *words.split())
+            self.assertEqual(status, expected)
+            for part in (
+                str(path.with_name("store.key").absolute()),
+                str(check.parent.absolute()),
+                "another key",
+            ):
+                self.assertIn(part, err)
+        self.assertEqual(out, recovery_form(key) + "\n")
+        path.write_text(STATIC + "[store]\nencryption = false\n")
+        self.assertIn("is encrypted", self.run_command("-c", str(path), "config", "test")[2])
 
     def test_machine(self) -> None:
         """Certificates that are not there, not theirs, or over; users that do not exist; data that cannot be written."""
@@ -457,7 +493,6 @@ class PasswordTests(SynchronousTestCase):
 
     def test_asked_twice(self) -> None:
         """At a terminal a password is asked for twice."""
-
         answers = ["one", "two", "one", "one"]
         self.patch(sys, "stdin", Terminal())
         self.patch(passwords.getpass, "getpass", lambda prompt: answers.pop(0))  # type: ignore[attr-defined]

@@ -198,7 +198,9 @@ class LocalserveTests(LiveTestCase):
         self.moxmail("stop", "--socket", str(self.home / "data" / "ctl"))
         output, _ = child.communicate(timeout=WAIT_SECONDS)
         self.assertEqual(child.returncode, 0, output)
-        self.assertEqual(json.loads(self.moxmail("status", "--json", "--socket", "x", status=1)), {"running": False})
+        self.assertEqual(
+            json.loads(self.moxmail("status", "--json", "--socket", "x", status=1)), {"running": False}
+        )
 
     def snapshot(self) -> dict[str, tuple[int, bytes]]:
         """All files with time and octets."""
@@ -273,6 +275,7 @@ class QuickstartTests(LiveTestCase):
     def test_everything_is_there(self) -> None:
         """All files are written and valid; the password and the recovery key are shown."""
         output = self.quickstart()
+        self.assertIn("does not deliver it yet", output)
         self.assertEqual(
             sorted(path.name for path in self.home.iterdir()),
             ["data", "domains.conf", "mox.conf", "moxmail.service", "store.key", "tls"],
@@ -288,6 +291,17 @@ class QuickstartTests(LiveTestCase):
             self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o600)
         if os.geteuid() == 0:
             self.assertEqual({path.owner() for path in [self.home, *self.home.rglob("*")]}, {self.user})
+
+    def test_unknown_user(self) -> None:
+        """The way to make the system user is the one of the manual."""
+        if os.geteuid() != 0:
+            self.skipTest("only root gives files to another user")
+        output = self.moxmail(
+            "quickstart", "you@example.org", "--dir", "/etc/moxmail", "--user", "nosuchuser-x", status=1
+        )
+        command = "useradd --system --home-dir /etc/moxmail --shell /usr/sbin/nologin "
+        self.assertIn(command + "nosuchuser-x", output)
+        self.assertIn(command + "moxmail", (ROOT / "docs" / "howto" / "own-server.rst").read_text())
 
     def test_refuses_to_overwrite(self) -> None:
         """What is there already stays as it is."""
@@ -311,7 +325,12 @@ class QuickstartTests(LiveTestCase):
     def test_bad_address(self) -> None:
         """What is no address of a domain is refused before anything is made."""
         for text in ("you", "you@[192.0.2.1]", "you@exa mple", "@example.org"):
-            self.moxmail("quickstart", text, "--dir", str(self.home), "--user", self.user, status=1)
+            output = self.moxmail("quickstart", text, "--dir", str(self.home), "--user", self.user, status=1)
+            self.assertIn(f'the address: "{text}" found, an address as you@example.org expected', output)
+        output = self.moxmail(
+            "quickstart", "you@example.org", "--hostname", "a b", "--dir", str(self.home), status=1
+        )
+        self.assertIn('--hostname: "a b" found', output)
         self.assertFalse(self.home.exists())
 
     def test_unit(self) -> None:

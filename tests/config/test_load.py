@@ -10,7 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from moxtwisted.config.load import MAX_FILE_OCTETS, default_path, load, parse_domains, parse_static
+from moxtwisted.config.load import (
+    MAX_FILE_OCTETS,
+    default_path,
+    examine,
+    find_data_directory,
+    load,
+    parse_domains,
+    parse_static,
+    summary,
+)
 from moxtwisted.config.reading import MAX_PROBLEMS, FieldInfo, fields_of, key_text, struct_of
 from moxtwisted.config.schema import DomainsConfig, StaticConfig
 from moxtwisted.errors import ConfigurationError
@@ -405,6 +414,92 @@ class FilesTests(ConfigTestCase):
         problems = self.assertRaises(ConfigurationError, load, self.path).problems
         self.told(problems, "mox.conf: listeners.public.smtp.x")
         self.told(problems, "domains.conf: y")
+
+    def test_all_phases_at_once(self) -> None:
+        """Keys, types, names, references, ports, certificates, the user: whatever can be judged is told in one run."""
+        self.path.write_text(
+            'user = "nobody-of-that-name"\n'
+            + STATIC.replace('"alice"', '"alcie"').replace("127.0.0.1", "127.0.0.300")
+            + "prot = 2525\n[listeners.public.imap]\nport = 70000\nrequire_starttls = false\n"
+            + '[listeners.other]\nips = ["127.0.0.1", "192.0.2.77"]\n[listeners.other.smtp]\nport = 4000\n'
+            + "[listeners.other.lmtp]\nport = 4000\n[listeners.other.imaps]\n"
+            + '[listeners.other.tls]\ncertificates = [{certificate = "no.crt", key = "no.key"}]\n[log]\nlevel = "loud"\n'
+        )
+        (self.directory / "domains.conf").write_text(
+            DOMAINS
+            + '[accounts.eve]\ndomain = "exmaple.org"\ncolour = "red"\naddresses = {"eve@example.rog" = {}}\n'
+            + '[accounts."../x"]\n'
+            + '[domains."example.org".aliases.all]\naddresses = ["alcie@example.org", 3]\n'
+        )
+        found = examine(self.path)
+        for parts in (
+            ("mox.conf: user:", "no user nobody-of-that-name"),
+            ("postmaster.account", 'did you mean "alice"?'),
+            ("public.ips[0]", "an IP address expected"),
+            ("public.smtp.prot: unknown key, did you mean port?",),
+            ("public.imap.port: 70000 found",),
+            ("other.lmtp.port: 4000 found, listeners.other.smtp has it already",),
+            ("no.crt: cannot be read",),
+            ("no.key: cannot be read",),
+            ("log.level", '"loud" found'),
+            ("there is no key file",),
+            ("accounts.eve.domain", 'did you mean "example.org"?'),
+            ("accounts.eve.colour: unknown key",),
+            ("an address at example.rog found", 'did you mean "example.org"?'),
+            ('accounts."../x"', "the name of an account expected"),
+            ('accounts."../x".domain: nothing found',),
+            ("aliases.all.addresses[0]", 'did you mean "alice@example.org"?'),
+            ("aliases.all.addresses[1]: 3 found",),
+        ):
+            self.told(found.problems, *parts)
+        self.assertEqual(len(found.problems), 17, "\n".join(found.problems))
+        self.told(found.notes, "listeners.other.ips[1]: 192.0.2.77 is no address of this machine")
+        self.assertEqual(len(found.notes), 1)
+
+    def test_one_complaint_for_each_mistake(self) -> None:
+        """A key that is noted as wrong is no reason for further complaints."""
+        for text, count in (
+            (STATIC.replace('["127.0.0.1"]', "3"), 1),
+            (STATIC.replace('"mail.example.org"', "3"), 1),
+            (STATIC.replace('account = "alice"', ""), 1),
+            (STATIC.replace("[listeners.public.smtp]", "smtp = 3"), 1),
+            (STATIC.replace("[listeners.public.smtp]", "smpt = 3"), 1),
+            (STATIC + "[listeners.public.imaps]\n[listeners.public.tls]\n", 1),
+            (STATIC + '[limits.imap]\ncommand_octets = "x"\nliteral_octets = 2000000\n', 1),
+        ):
+            self.assertEqual(len(self.static_problems(text)), count, text)
+        self.assertEqual(
+            len(
+                self.domains_problems(
+                    "domains = 3\n"
+                    + DOMAINS.partition("[accounts.alice]")[1]
+                    + DOMAINS.partition("[accounts.alice]")[2]
+                )
+            ),
+            1,
+        )
+
+    def test_data_directory_of_a_broken_file(self) -> None:
+        """The data directory is found whatever else is wrong with the file, and that it cannot be is said."""
+        self.path.write_text('data_directory = "mail"\nnonsense = 1\n')
+        self.assertEqual(find_data_directory(self.path), self.directory.absolute() / "mail")
+        for text in ("nonsense = 1\n", "data_directory = 3\n"):
+            self.path.write_text(text)
+            self.assertEqual(find_data_directory(self.path), self.directory.absolute() / "data")
+        self.path.write_text("[[[")
+        problems = self.assertRaises(ConfigurationError, find_data_directory, self.path).problems
+        self.told(problems, "TOML expected")
+        self.told(problems, "data_directory cannot be known", "--socket")
+
+    def test_summary(self) -> None:
+        """The last line names the files that have problems, and counts."""
+        here = self.path.absolute()
+        other = here.with_name("domains.conf")
+        self.assertEqual(summary(self.path, ["domains.conf: x"]), f"1 problem in {other}")
+        self.assertEqual(summary(self.path, [f"{other}: x"]), f"1 problem in {other}")
+        self.assertEqual(
+            summary(self.path, ["domains.conf: x", "mox.conf: y"]), f"2 problems in {here} and {other}"
+        )
 
     def test_missing_file(self) -> None:
         """A file that is not there is told with its path."""
