@@ -16,7 +16,15 @@ from typing import Any, get_args, get_origin
 
 from msgspec import Struct
 
-from moxtwisted.config.reading import FieldInfo, describe_type, fields_of, key_text, split_type, struct_of
+from moxtwisted.config.reading import (
+    FieldInfo,
+    describe_type,
+    fields_of,
+    key_text,
+    quantity_text,
+    split_type,
+    struct_of,
+)
 from moxtwisted.config.schema import DomainsConfig, StaticConfig
 
 __all__ = ["annotated_example", "rst_pages", "toml_value"]
@@ -45,6 +53,14 @@ def toml_value(value: Any) -> str:
     if isinstance(value, Struct):
         return toml_value({info.name: getattr(value, info.name) for info in fields_of(type(value))})
     return repr(value)
+
+
+def _readable(name: str, value: Any) -> str:
+    """A value of the key of this name, as an operator would write it."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        text = quantity_text(name, value)
+        return text if text.isdecimal() else toml_value(text if " " in text else value)
+    return toml_value(value)
 
 
 def annotated_example(struct: type[Struct]) -> str:
@@ -102,14 +118,14 @@ def _key(info: FieldInfo) -> Iterator[str]:
     necessity = "required" if info.required else "optional"
     yield from _comment(f"({expected}; {necessity}{_default_text(info)})")
     shown = _shown(info)
-    yield f"#{info.name} = …" if shown is None else f"{info.name} = {toml_value(shown)}"
+    yield f"#{info.name} = …" if shown is None else f"{info.name} = {_readable(info.name, shown)}"
 
 
 def _default_text(info: FieldInfo) -> str:
     """The default, when the example shows something else."""
     if info.required or _shown(info) == info.default:
         return ""
-    return "; default: " + ("none" if info.default is None else toml_value(info.default))
+    return "; default: " + ("none" if info.default is None else _readable(info.name, info.default))
 
 
 #: Examples that would change how an unconfigured server works; they are told in words, the default is shown.
@@ -171,7 +187,7 @@ def _rst_table(struct: type[Struct], path: tuple[str, ...]) -> Iterator[str]:
             continue
         item = _list_item(info)
         expected = "a list of tables" if item else describe_type(info.type, info.metas, info.name)
-        default = "required" if info.required else f"default ``{toml_value(info.default)}``"
+        default = "required" if info.required else f"default ``{_readable(info.name, info.default)}``"
         if info.default is None:
             default = "optional"
         yield f"``{info.name}`` ({_literal(expected)}; {default})"

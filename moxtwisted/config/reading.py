@@ -47,6 +47,8 @@ _OCTET_UNITS = {
     "mib": 2**20,
     "gib": 2**30,
     "tib": 2**40,
+    "pib": 2**50,
+    "eib": 2**60,
 }
 _SECOND_UNITS = {
     "": 1,
@@ -61,6 +63,9 @@ _SECOND_UNITS = {
     "w": 604800,
     "weeks": 604800,
 }
+#: Units that numbers are shown with.
+_OCTET_WORDS = ("EiB", "PiB", "TiB", "GiB", "MiB", "KiB", "TB", "GB", "MB", "kB")
+_SECOND_WORDS = ("days", "h", "min")
 #: A file with more mistakes than this is not the right file; the rest would bury the first.
 MAX_PROBLEMS = 200
 
@@ -219,11 +224,38 @@ def describe_type(type_: Any, metas: tuple[Meta, ...] = (), name: str = "") -> s
         least = next((meta.ge for meta in metas if meta.ge is not None), None)
         most = next((meta.le for meta in metas if meta.le is not None), None)
         number = "a whole number" if type_ is int else "a number"
-        number += f" from {least} to {most}" if most is not None else ""
+        if most is not None:
+            number += f" from {_bound_text(name, least or 0)} to {_bound_text(name, most)}"
         if name.endswith("_octets"):
             return number + ' or a text as "100 MB"'
         return number + ' or a text as "30 min"' if name.endswith("_seconds") else number
     return "a table"
+
+
+def quantity_text(name: str, number: float) -> str:
+    """A number for people: octets and seconds with the unit that gives the same number and makes it shortest.
+
+    :param name: of the key; its end tells the unit.
+    """
+    if isinstance(number, float) and number.is_integer():
+        number = int(number)
+    words: tuple[str, ...] = ()
+    units: dict[str, int] = {}
+    if name.endswith("_octets"):
+        words, units = _OCTET_WORDS, _OCTET_UNITS
+    elif name.endswith("_seconds"):
+        words, units = _SECOND_WORDS, _SECOND_UNITS
+    fitting = [
+        (int(number) // size, word)
+        for word in words
+        if number and number % (size := units[word.lower()]) == 0 and (number > size or words is _OCTET_WORDS)
+    ]
+    return "{} {}".format(*min(fitting, key=lambda pair: pair[0])) if fitting else str(number)
+
+
+def _bound_text(name: str, number: float) -> str:
+    text = quantity_text(name, number)
+    return f"{int(text):,}" if text.isdecimal() and len(text) > 6 else text
 
 
 def read(struct: type[S], table: Mapping[str, Any], problems: Problems) -> S | None:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import io
+import re
 import tomllib
 from typing import Any
 
 import docutils.core  # type: ignore[import-untyped]
-import msgspec
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted.config.describe import annotated_example, rst_pages, toml_value
 from moxtwisted.config.load import parse_domains, parse_static
-from moxtwisted.config.reading import fields_of, struct_of
+from moxtwisted.config.reading import Problems, fields_of, read, struct_of
 from moxtwisted.config.schema import DomainsConfig, StaticConfig
 
 
@@ -52,7 +52,25 @@ class ExampleTests(SynchronousTestCase):
         smallest = parse_static(
             b'hostname="h.example"\n[postmaster]\naccount="a"\n[listeners.x]\nips=["::1"]\n[listeners.x.smtp]\n'
         )
-        self.assertEqual(msgspec.convert(table["limits"], type(smallest.limits)), smallest.limits)
+        problems = Problems("f")
+        self.assertEqual(read(type(smallest.limits), table["limits"], problems), smallest.limits)
+        self.assertEqual(read(type(smallest.store), table["store"], problems), smallest.store)
+
+    def test_readable(self) -> None:
+        """Octets and seconds have units where those give the same number; no number is hard to read."""
+        text = annotated_example(StaticConfig) + annotated_example(DomainsConfig)
+        for line in (
+            'retire_expunged_after_seconds = "365 days"',
+            'message_octets = "100 MiB"',
+            'command_octets = "1 MB"',
+            "read_seconds = 30",
+            'data_seconds = "30 min"',
+        ):
+            self.assertIn("\n" + line + "\n", text)
+        for number in re.findall(r"[0-9.]+", "\n".join(line for line in text.splitlines() if " = " in line)):
+            self.assertLess(len(number), 20)
+        self.assertNotIn("2147483648", text)
+        self.assertNotIn(".0\n", text)
 
     def test_toml_values(self) -> None:
         """Values are written so that they are read again."""
