@@ -259,7 +259,12 @@ class IMAPServerProtocol(Protocol):
                 call.cancel()
         self._timer = self._turn = self._pieces = None
         if self.server is not None:
+            exchange, self.server.connection.exchange = self.server.connection.exchange, None
             self.server.lost()
+            if exchange is not None:
+                # The client left a log-in half way; who counts the attempts has to know.
+                told = Deferred.fromCoroutine(exchange[1].abort())
+                told.addErrback(lambda failure: _log.failure("an abandoned log-in was not counted", failure))
         self.factory.connection_lost(self)
 
     # -- commands ----------------------------------------------------------------------------------------------
