@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from moxtwisted.cli.consent import agreed
-from moxtwisted.cli.output import print_report
+from moxtwisted.cli.output import counted, print_report
 from moxtwisted.cli.session import administer, call
 
 
@@ -19,7 +19,9 @@ def _import(arguments: argparse.Namespace, operation: str) -> int:
         ),
     )
     skipped = result.get("skipped", 0)
-    print(f"{result['messages']:,} messages imported" + (f", {skipped:,} skipped" if skipped else ""))
+    print(
+        f"{counted(result['messages'], 'message')} imported" + (f", {skipped:,} skipped" if skipped else "")
+    )
     return 0
 
 
@@ -41,7 +43,7 @@ def _export(arguments: argparse.Namespace, operation: str) -> int:
             arguments.account, arguments.mailbox, path, show
         ),
     )
-    print(f"{result['messages']:,} messages exported to {path}")
+    print(f"{counted(result['messages'], 'message')} exported to {path}")
     return 0
 
 

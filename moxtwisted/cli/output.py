@@ -6,7 +6,12 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["print_report"]
+__all__ = ["counted", "print_report"]
+
+
+def counted(number: int, what: str) -> str:
+    """``1 message``, ``1,200 messages``."""
+    return f"{number:,} {what}" + ("" if number == 1 else "s")
 
 
 def print_report(rows: Sequence[Mapping[str, Any]], *, as_json: bool, empty: str = "nothing") -> None:

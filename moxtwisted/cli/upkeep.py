@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from moxtwisted.cli.consent import agreed
+from moxtwisted.cli.output import counted
 from moxtwisted.cli.progress import ProgressBar
 from moxtwisted.cli.session import call, load_for
 from moxtwisted.config.load import LoadedConfig
@@ -20,7 +21,7 @@ def verify_data(arguments: argparse.Namespace) -> int:
     )
     for problem in problems:
         print(problem)
-    print(f"{len(problems)} problems found" if problems else "everything is in order")
+    print(f"{counted(len(problems), 'problem')} found" if problems else "everything is in order")
     return 1 if problems else 0
 
 

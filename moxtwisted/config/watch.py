@@ -24,7 +24,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from moxtwisted.config.load import LoadedConfig, parse_domains, read_octets
+from moxtwisted.config.load import LoadedConfig, parse_domains, read_octets, summary
 from moxtwisted.config.schema import DomainsConfig
 from moxtwisted.errors import ConfigurationError
 
@@ -51,6 +51,7 @@ class DomainsWatcher(Service):
     ) -> None:
         self.current = loaded.domains
         self._static = loaded.static
+        self._static_name = loaded.static_path.name
         self._path = loaded.domains_path
         self._clock = clock
         self._use = changed
@@ -88,9 +89,8 @@ class DomainsWatcher(Service):
             for problem in e.problems:
                 log.error("{problem}", problem=problem)
             log.error(
-                "{file} is not valid ({count} problems): the old configuration stays in force",
-                file=str(self._path),
-                count=len(e.problems),
+                "{summary}: the old configuration stays in force",
+                summary=summary(self._path.with_name(self._static_name), e.problems),
             )
             return
         if domains == self.current:

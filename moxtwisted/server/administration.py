@@ -95,7 +95,7 @@ class Administration(ConfigurationOperations):
         if verifiers is not None:
             await account.set_secret(PASSWORD, verifiers)
         return [
-            f"the mail that was kept of an earlier account {name} belongs to it: {kept:,} messages"
+            f"the mail that was kept of an earlier account {name} belongs to it: {kept:,} message{'s' * (kept != 1)}"
         ] * bool(kept)
 
     async def account_remove(self, name: str, keep_mail: bool) -> list[str]:

@@ -147,7 +147,7 @@ class AccountTests(AdministrationCase):
         self.gives(self.administration.account_remove("bob", True))
         notes = self.gives(self.administration.account_add("bob", "bob@example.org", "", "correct horse"))
         self.assertEqual(len(notes), 1)
-        self.assertIn("1 messages", notes[0])
+        self.assertIn("belongs to it: 1 message", notes[0])
         self.assertEqual(
             self.gives(self.administration.account_add("dave", "dave@example.org", "", "correct horse")), []
         )

@@ -76,7 +76,9 @@ class QueueTests(SynchronousTestCase):
         """Single recipients go, the message with its last one; when one number is wrong, nothing goes."""
         self.submit(outgoing("b@example.com", "c@example.com"))
         first, second = self.queue.entries()
-        self.assertIn("4711", self.failureResultOf(self.queue.remove([first.id, 4711]), MailError).value.detail)
+        self.assertIn(
+            "4711", self.failureResultOf(self.queue.remove([first.id, 4711]), MailError).value.detail
+        )
         self.assertEqual(len(self.queue.entries()), 2)
         self.assertEqual(self.successResultOf(self.queue.remove([first.id])), [first])
         self.assertEqual(self.queue.entries(), [second])
