@@ -9,9 +9,10 @@ from functools import partial
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
+from twisted.logger import Logger, globalLogPublisher
 
 from moxtwisted.compose.translation import build_directory, initial_mailboxes, quota
+from moxtwisted.config.atomic import replace_file
 from moxtwisted.config.load import LoadedConfig
 from moxtwisted.config.machine import store_key
 from moxtwisted.config.schema import (
@@ -29,6 +30,7 @@ from moxtwisted.server.directory import (
 from moxtwisted.server.imapd.service import IMAPService, Mail
 from moxtwisted.server.inbound.handler import Inbound, InboundFactory, InboundSettings
 from moxtwisted.server.inbound.provocation import ByLocalpart, Provocation
+from moxtwisted.server.logging import FailureCounter
 from moxtwisted.server.ratelimit import AuthenticationLimits, ConnectionLimiter, ConnectionLimits
 from moxtwisted.server.submission.handler import Submission, SubmissionFactory, SubmissionSettings
 from moxtwisted.smtp.protocol import ServerTLS as SMTPServerTLS
@@ -45,6 +47,8 @@ _log = Logger()
 
 #: In the data directory.
 QUEUE_NAME: Final = "queue.db"
+#: Only where encryption is off.
+DECOYS_NAME: Final = "decoys"
 
 
 def master_key(loaded: LoadedConfig) -> MasterKey | None:
@@ -87,6 +91,7 @@ class Parts:
         self.provocation = ByLocalpart(reactor) if localserve else Provocation()
         self.started = time.time()
         self.opened = False
+        self.failures = FailureCounter()
         self._imap: list[IMAPService] = []
 
     def open(self) -> None:
@@ -107,10 +112,20 @@ class Parts:
             limits=AuthenticationLimits(
                 limits.authentication_failures_per_minute, limits.authentication_failures_per_day
             ),
-            settings=AuthenticationSettings(decoy_secret=self.key.derive("decoys") if self.key else b""),
+            settings=AuthenticationSettings(decoy_secret=self._decoy_secret()),
         )
         self.hashes.start()
+        globalLogPublisher.addObserver(self.failures)
         self.opened = True
+
+    def _decoy_secret(self) -> bytes:
+        """What the salts of users that are not there are made of; it outlives restarts, as real salts do."""
+        if self.key is not None:
+            return self.key.derive("decoys")
+        path = self.loaded.data_directory / DECOYS_NAME
+        if not path.exists():
+            replace_file(path, os.urandom(32), 0o600)
+        return path.read_bytes()
 
     def use(self, domains: DomainsConfig) -> None:
         """A new ``domains.conf`` is in force."""
@@ -134,6 +149,7 @@ class Parts:
         if not self.opened:
             return
         self.opened = False
+        globalLogPublisher.removeObserver(self.failures)
         self.hashes.stop()
         await self.queue.close()
         await self.store.close()

@@ -58,6 +58,7 @@ class Control(Service):
                 "hostname": server.static.hostname,
                 "pid": os.getpid(),
                 "started": time_text(int(server.started)),
+                "failures": server.failures.counts,
             },
             stop=lambda: server.reactor.callLater(0.05, server.reactor.stop),
             log_levels=self._log_levels,

@@ -314,6 +314,17 @@ class LoginTests(IMAPCase):
         self.house.clock.advance(121)
         self.log_in()
 
+    def test_left_half_way(self) -> None:
+        """Whoever asks for a salt and hangs up is counted, and soon gets no more."""
+        first = base64.b64encode(f"n,,n={ALICE},r=abcdefgh".encode()).decode()
+        answers = []
+        for _ in range(11):
+            line = self.house.imap("192.0.2.1")
+            answers.append(line.say(f"a AUTHENTICATE SCRAM-SHA-256 {first}"))
+            line.drop()
+        self.assertTrue(all("+ " in answer for answer in answers[:10]), answers)
+        self.assertIn("a NO", answers[10])
+
     def test_disabled(self) -> None:
         """An account that is switched off is told why, once the password is right."""
         accounts = [evolve(entry, disabled="on holiday") for entry in ACCOUNTS]
