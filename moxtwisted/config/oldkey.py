@@ -14,38 +14,17 @@ written with it. So does the next change of the key, which begins with the same 
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import unquote
 
 from moxtwisted.config.atomic import replace_file
 from moxtwisted.errors import MailError
 from moxtwisted.store.keys import MasterKey
 
-__all__ = ["databases", "forget_old_key", "keep_old_key", "old_key_path", "readable"]
+__all__ = ["forget_old_key", "keep_old_key", "old_key_path"]
 
 
 def old_key_path(key_file: Path) -> Path:
     """Where the old key is kept."""
     return key_file.with_name(key_file.name + ".old")
-
-
-def databases(directory: Path) -> list[tuple[Path, str]]:
-    """(file, name that its key is derived from) of all in a data directory."""
-    accounts = sorted((directory / "accounts").glob("*.db"))
-    found = [(path, "accounts/" + unquote(path.name.removesuffix(".db"))) for path in accounts]
-    queue = directory / "queue.db"
-    return [*found, (queue, "queue")] if queue.exists() else found
-
-
-def readable(path: Path, name: str, key: MasterKey | None) -> None:
-    """Really read a database with its key.
-
-    :param name: that its key is derived from.
-    :raises KeyRefusedError: when it cannot be read with this key.
-    :raises StoreUnavailableError: when the key is right and the file damaged.
-    """
-    from moxtwisted.store.database import read_with
-
-    read_with(path, key.derive(name) if key is not None else None)
 
 
 def keep_old_key(key_file: Path) -> None:
@@ -65,8 +44,10 @@ def forget_old_key(key_file: Path, directory: Path, key: MasterKey | None) -> bo
     if not old.exists():
         return False
     try:
+        from moxtwisted.store.database import databases, read_with
+
         for path, name in databases(directory):
-            readable(path, name, key)
+            read_with(path, key.derive(name) if key is not None else None)
         old.unlink()
     except (MailError, OSError):
         return False  # kept: the start itself will say what is wrong with the database

@@ -30,11 +30,11 @@ from typing import Final
 from moxtwisted.config.atomic import replace_file
 from moxtwisted.config.edit import ConfigurationEditor
 from moxtwisted.config.load import LoadedConfig, load
-from moxtwisted.config.oldkey import databases, keep_old_key, old_key_path, readable
+from moxtwisted.config.oldkey import keep_old_key, old_key_path
 from moxtwisted.config.storekey import configured_key, file_text, parse_key, pending_path, write_key
 from moxtwisted.errors import KeyRefusedError, StoreFullError, StoreUnavailableError
 from moxtwisted.server.control.interfaces import Progress
-from moxtwisted.store.database import connect, remove_database, sync_directory
+from moxtwisted.store.database import connect, databases, read_with, remove_database, sync_directory
 from moxtwisted.store.keys import MasterKey, write_key_check
 
 __all__ = ["change_key", "restore_owner"]
@@ -115,7 +115,7 @@ def _planned(loaded: LoadedConfig, new: MasterKey | None) -> _Plan:
 
 def _opens(path: Path, name: str, key: MasterKey | None) -> bool:
     try:
-        readable(path, name, key)
+        read_with(path, key.derive(name) if key is not None else None)
     except KeyRefusedError:
         return False
     return True
@@ -188,7 +188,7 @@ def _finish(loaded: LoadedConfig, new: MasterKey | None) -> None:
     :raises KeyRefusedError: when one cannot; the old key is untouched, and the change can be asked for again.
     """
     for path, name in databases(loaded.data_directory):
-        readable(path, name, new)
+        read_with(path, new.derive(name) if new is not None else None)
     write_key_check(loaded.data_directory / "key-check", new)
     key_file = loaded.resolve(loaded.static.store.key_file)
     if configured_key(loaded) != (new.secret if new is not None else None):

@@ -18,6 +18,7 @@ import os
 import resource
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import unquote
 
 import apsw
 from attrs import define, field
@@ -79,6 +80,14 @@ def connect(path: Path, key: bytes | None, *, immutable: bool = False) -> Any:
         connection.pragma("cipher", "chacha20")
         connection.execute(f"PRAGMA key = 'raw:{key.hex()}'").fetchall()
     return connection
+
+
+def databases(directory: Path) -> list[tuple[Path, str]]:
+    """(file, name that its key is derived from) of all in a data directory."""
+    accounts = sorted((directory / "accounts").glob("*.db"))
+    found = [(path, "accounts/" + unquote(path.name.removesuffix(".db"))) for path in accounts]
+    queue = directory / "queue.db"
+    return [*found, (queue, "queue")] if queue.exists() else found
 
 
 def check_key(path: Path, key: bytes | None) -> None:

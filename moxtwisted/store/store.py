@@ -31,7 +31,15 @@ from zope.interface import implementer
 
 from moxtwisted.errors import StoreUnavailableError
 from moxtwisted.store.accounts import Account
-from moxtwisted.store.database import Database, bound_memory, create_database, remove_database, sync_directory
+from moxtwisted.store.database import (
+    Database,
+    bound_memory,
+    create_database,
+    databases,
+    read_with,
+    remove_database,
+    sync_directory,
+)
 from moxtwisted.store.interfaces import IStore
 from moxtwisted.store.keys import MasterKey, check_key_value, write_key_check
 from moxtwisted.store.room import Room
@@ -109,6 +117,10 @@ class Store:
         try:
             check = directory / "key-check"
             known = check_key_value(check, key)
+            if not known:
+                # The note is lost: none is made of a key that the databases do not open with.
+                for path, name in databases(directory):
+                    read_with(path, key.derive(name) if key is not None else None)
             for name in ("accounts", "tmp"):
                 (directory / name).mkdir(mode=0o700, exist_ok=True)
             if not known:

@@ -204,6 +204,30 @@ class StoreFilesTests(StoreTestCase):
         self.assertRaises(KeyRefusedError, Store.open, None, plain, KEY, threads=0)
         self.store = self.open()
 
+    def test_other_key_without_note(self) -> None:
+        """So it is when the note of the key is lost, and the log of a killed process is there."""
+        self.successResultOf(self.store.close())
+        pid = os.fork()
+        if pid == 0:
+            try:
+                self.store = self.open()
+                self.account = self.store.account("bob")
+                self.add(b"Subject: late\r\n\r\nlate\r\n")
+                os.kill(os.getpid(), signal.SIGKILL)
+            finally:
+                os._exit(1)
+        os.waitpid(pid, 0)
+        (self.directory / "key-check").unlink()
+        before = {name: octets for name, octets in files(self.directory).items() if "shm" not in name}
+        self.assertIn("accounts/bob.db-wal", before)
+        for wrong in (MasterKey(b"x" * 32), None):
+            self.assertRaises(KeyRefusedError, self.open, wrong)
+        after = {name: octets for name, octets in files(self.directory).items() if "shm" not in name}
+        self.assertEqual(after, before)
+        self.store = self.open()
+        self.account = self.store.account("bob")
+        self.assertIn(b"late", self.octets(1))
+
     def test_no_text_on_disk(self) -> None:
         """No file of an encrypted store has a word of a message."""
         self.successResultOf(self.add(b"Subject: Zebrafish\r\n\r\nZebrafish\r\n"))
