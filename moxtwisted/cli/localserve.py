@@ -213,7 +213,7 @@ def connection_help(loaded: LoadedConfig) -> str:
         lines += [
             "send:",
             f"  swaks --server {host}:{ports['smtp']} --from you@example.org --to {ADDRESS}",
-            f"  {printed} | curl smtp://{host}:{ports['smtp']} {envelope} -T -",
+            f"  {printed} | curl --silent --show-error smtp://{host}:{ports['smtp']} {envelope} -T -",
         ]
     if "submissions" in ports:
         lines.append(
@@ -223,7 +223,7 @@ def connection_help(loaded: LoadedConfig) -> str:
     if "imaps" in ports:
         lines += [
             "read the newest:",
-            f"  curl --insecure --user {ADDRESS}:{PASSWORD} 'imaps://{host}:{ports['imaps']}/INBOX;MAILINDEX=*'",
+            f"  curl --silent --show-error --insecure --user {ADDRESS}:{PASSWORD} 'imaps://{host}:{ports['imaps']}/INBOX;MAILINDEX=*'",
         ]
     lines.append(f"configuration: {loaded.static_path}")
     return "\n".join(lines)
