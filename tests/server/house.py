@@ -304,5 +304,7 @@ class HouseCase(SynchronousTestCase):
         self.addCleanup(self.tear_down)
 
     def tear_down(self) -> None:
-        """Close the files."""
+        """Whatever was done, the accounts agree with themselves; then close the files."""
+        for name in self.house.store.accounts():
+            self.assertEqual(check(self.house.store.account(name).reader), [], name)
         self.successResultOf(Deferred.fromCoroutine(self.house.close()))

@@ -59,9 +59,15 @@ class SearchCase(SynchronousTestCase):
         self.patch(search, "SLICE_SECONDS", 1000.0)
         self.store = Store.open(None, Path(self.mktemp()), None, threads=0)
         self.clock: Clock = self.store._clock
-        self.addCleanup(lambda: self.successResultOf(self.store.close()))
+        self.addCleanup(self.end)
         self.account: Account = self.successResultOf(self.store.create_account("me"))
         self.letters: dict[int, bytes] = {}
+
+    def end(self) -> None:
+        """Whatever was indexed or searched, the account agrees with itself; then close the files."""
+        if not self.account._lane.closed:
+            self.assertEqual(check(self.account.reader), [])
+        self.successResultOf(self.store.close())
 
     def add(self, *letters: bytes) -> None:
         for octets in letters:

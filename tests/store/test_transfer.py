@@ -17,6 +17,7 @@ from moxtwisted.errors import MailboxMissingError, MailError, OverQuotaError
 from moxtwisted.message.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN, MessageFlags
 from moxtwisted.store import transfer
 from moxtwisted.store.accounts import Account
+from moxtwisted.store.consistency import check
 from moxtwisted.store.interfaces import Addition, Column, NewMessage
 from moxtwisted.store.store import Store
 
@@ -28,10 +29,15 @@ class TransferCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.store = Store.open(None, Path(self.mktemp()), None, threads=0)
         self.clock: Any = self.store._clock
-        self.addCleanup(lambda: self.successResultOf(self.store.close()))
+        self.addCleanup(self.end)
         self.account: Account = self.successResultOf(self.store.create_account("me"))
         self.out = Path(self.mktemp())
         self.progress: list[tuple[int, int, str]] = []
+
+    def end(self) -> None:
+        """Whatever was brought in, the account agrees with itself; then close the files."""
+        self.assertEqual(check(self.account.reader), [])
+        self.successResultOf(self.store.close())
 
     def note(self, done: int, total: int, unit: str) -> None:
         self.progress.append((done, total, unit))
