@@ -9,7 +9,7 @@ Errors are ``moxtwisted.errors.MailError``: its ``imap_code`` and ``public_text`
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Literal
 
 from attrs import frozen
@@ -238,10 +238,3 @@ class IAuthenticator(Interface):
 
     def session(identity: str, peer: Any) -> ISession | Awaitable[ISession]:
         """The mail of an identity that was authenticated."""
-
-
-class IChunks(Interface):
-    """Marker for what a command handler may return: an iterator of response octets, pulled as the client reads."""
-
-    def __iter__() -> Iterator[bytes]:
-        """Octets of responses, each piece some kilobytes."""

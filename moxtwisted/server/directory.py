@@ -189,10 +189,6 @@ class Directory:
             return found
         return self._to_postmaster() if postmaster else self._otherwise(UNKNOWN_USER)
 
-    def is_local(self, domain: str) -> bool:
-        """Whether mail for the domain (ASCII) stays here."""
-        return domain in self.domains or self._everything is not None
-
     def account_of_login(self, login: str) -> AccountEntry | None:
         """Whose login name that is: an address of the account, in any spelling that gets mail there, no catch-all."""
         try:

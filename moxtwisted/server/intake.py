@@ -22,16 +22,28 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from moxtwisted.errors import MailError
+from moxtwisted.server.ratelimit import ConnectionLimiter
 from moxtwisted.smtp.interfaces import IMessageSink
+from moxtwisted.smtp.peer import Peer
+from moxtwisted.smtp.replies import Reply
 from moxtwisted.store.interfaces import IStagedMessage, IStaging
 
-__all__ = ["Intake", "Trouble"]
+__all__ = ["Intake", "Trouble", "admission"]
 
 _log = Logger()
 
 _EVERY_SECONDS: Final = 60.0
 #: Causes that are told apart; errno has no more than some 130.
 _CAUSES: Final = 200
+
+
+def admission(connections: ConnectionLimiter, peer: Peer) -> Reply | None:
+    """Count a new connection; the refusal when there are too many from there."""
+    refusal = connections.admit(str(peer.ip)) if peer.ip is not None else None
+    if refusal is None:
+        return None
+    # RFC 3463 section 3.8: X.7.0, other security status.
+    return Reply(421, "4.7.0", refusal.text, close=True)
 
 
 @define(eq=False)

@@ -116,11 +116,6 @@ def _decode(codec: int, data: bytes, most: int) -> bytes:
     raise ConsistencyError(f"packed octets have the unknown codec {codec}")
 
 
-def chunk_ids(body: int) -> tuple[int, int]:
-    """The first and the last id that a body's chunks can have."""
-    return body << CHUNK_BITS, ((body + 1) << CHUNK_BITS) - 1
-
-
 def iterate(read: Callable[[int, int], bytes], size: int) -> Iterator[bytes]:
     """Octets of something that can be read from the middle, a chunk at a time."""
     for offset in range(0, size, CHUNK_OCTETS):

@@ -416,6 +416,19 @@ async def _each_message(
         await deferLater(clock, 0)
 
 
+@define(eq=False)
+class _Count:
+    """Counts messages, and tells how far it has come."""
+
+    total: int
+    _progress: Progress
+    done: int = 0
+
+    def __call__(self) -> None:
+        self.done += 1
+        self._progress(self.done, self.total, "messages")
+
+
 async def export_mbox(
     account: Account, mailbox: str, path: Path, clock: IReactorTime, progress: Progress
 ) -> Transferred:
@@ -424,12 +437,7 @@ async def export_mbox(
     :raises MailError: when a file is there already or cannot be written.
     """
     chosen = _selected(account, mailbox)
-    total, done = sum(m.messages for m in chosen), 0
-
-    def count() -> None:
-        nonlocal done
-        done += 1
-        progress(done, total, "messages")
+    count = _Count(sum(m.messages for m in chosen), progress)
 
     for one in chosen:
         with _created(path / (_file_name(one.name) + ".mbox")) as file:
@@ -448,7 +456,7 @@ async def export_mbox(
                 os.fsync(file.fileno())
             except OSError as e:
                 raise MailError(f"{file.name}: cannot be written: {e.strerror}") from e
-    return Transferred(done)
+    return Transferred(count.done)
 
 
 def _created(path: Path) -> IO[bytes]:
@@ -497,18 +505,13 @@ async def export_maildir(
     :raises MailError: when a Maildir is there already or cannot be written.
     """
     chosen = _selected(account, mailbox)
-    total, done = sum(m.messages for m in chosen), 0
-
-    def count() -> None:
-        nonlocal done
-        done += 1
-        progress(done, total, "messages")
+    count = _Count(sum(m.messages for m in chosen), progress)
 
     for one in chosen:
         target = _Maildir.create(path / _file_name(one.name))
         await _each_message(account, one, clock, target.write, count)
         target.finish()
-    return Transferred(done)
+    return Transferred(count.done)
 
 
 @define(eq=False)

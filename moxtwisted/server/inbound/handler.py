@@ -22,7 +22,7 @@ from moxtwisted.errors import MailError, StoreUnavailableError
 from moxtwisted.server.delivery import LocalDelivery
 from moxtwisted.server.directory import Delivery, DirectoryHolder, Refused
 from moxtwisted.server.inbound.provocation import Provocation
-from moxtwisted.server.intake import Intake, Trouble
+from moxtwisted.server.intake import Intake, Trouble, admission
 from moxtwisted.server.ratelimit import ConnectionLimiter
 from moxtwisted.server.trace import TracedSession, attempt, copies, first_recipients
 from moxtwisted.smtp.envelope import MailParameters, RcptParameters, Transaction
@@ -85,11 +85,9 @@ class InboundFactory:
 
     def connected(self, peer: Peer) -> ISMTPHandler | Reply:
         """See ``ISMTPHandlerFactory``: refuse who connects too often."""
-        if peer.ip is not None:
-            refusal = self._inbound.connections.admit(str(peer.ip))
-            if refusal is not None:
-                # RFC 3463 section 3.8: X.7.0, other security status.
-                return Reply(421, "4.7.0", refusal.text, close=True)
+        turned_away = admission(self._inbound.connections, peer)
+        if turned_away is not None:
+            return turned_away
         handler: ISMTPHandler = InboundHandler(self._inbound, peer)
         return handler
 

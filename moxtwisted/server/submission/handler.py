@@ -27,7 +27,7 @@ from moxtwisted.server.authentication import Authenticator, Origin
 from moxtwisted.server.delivery import LocalDelivery
 from moxtwisted.server.directory import Delivery, DirectoryHolder, Refused
 from moxtwisted.server.inbound.provocation import Provocation
-from moxtwisted.server.intake import Intake, Trouble
+from moxtwisted.server.intake import Intake, Trouble, admission
 from moxtwisted.server.ratelimit import ConnectionLimiter
 from moxtwisted.server.submission.authors import authors
 from moxtwisted.server.submission.header import RefusedHeaderError, SubmittedMessage
@@ -91,11 +91,9 @@ class SubmissionFactory:
 
     def connected(self, peer: Peer) -> ISMTPHandler | Reply:
         """See ``ISMTPHandlerFactory``: refuse who connects too often."""
-        if peer.ip is not None:
-            refusal = self._submission.connections.admit(str(peer.ip))
-            if refusal is not None:
-                # RFC 3463 section 3.8: X.7.0, other security status.
-                return Reply(421, "4.7.0", refusal.text, close=True)
+        turned_away = admission(self._submission.connections, peer)
+        if turned_away is not None:
+            return turned_away
         handler: ISMTPHandler = SubmissionHandler(self._submission, peer)
         return handler
 
