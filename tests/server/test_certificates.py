@@ -359,7 +359,10 @@ class HandshakeTests(CertificateTestCase):
             ("1.2", b"ECDHE-ECDSA-AES128-GCM-SHA256"),
         ):
             client = _Client("mail.example.org", version=version, ciphers=ciphers)
-            session = _Link(server, client).handle.get_session()
+            # The first link must outlive the second: OpenSSL forbids to resume the session of a connection that was freed
+            # without a shutdown.
+            first = _Link(server, client)
+            session = first.handle.get_session()
             link = _Link(server, _Client("mail.example.org", context=client.context, session=session))
             self.assertEqual(vars(SSL)["_lib"].SSL_session_reused(link.handle._ssl), 1)
             ours = channel_bindings(link.server.transport)
