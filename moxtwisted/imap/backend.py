@@ -232,6 +232,9 @@ class IAuthenticator(Interface):
 
     sasl_backend = Attribute("moxtwisted.sasl backend that knows the users' secrets")
     mechanisms = Attribute("sequence of str: SASL mechanisms on offer, strongest first")
+    extensions = Attribute(
+        "frozenset of str: capabilities of moxtwisted.imap.capabilities.OPTIONAL whose interfaces its sessions provide"
+    )
 
     def login(username: str, password: str, peer: Any) -> Awaitable[str | None]:
         """LOGIN: the identity, or None when refused. :raises MailError: with text for the user (disabled, rate)."""

@@ -8,13 +8,13 @@ and what the operator took away from an account goes after it::
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from functools import lru_cache
 from typing import Final
 
 from moxtwisted.imap.settings import ServerSettings
 
-__all__ = ["CAPABILITIES", "after_login", "before_login", "mechanism_allowed", "shared"]
+__all__ = ["CAPABILITIES", "OPTIONAL", "after_login", "before_login", "mechanism_allowed", "shared"]
 
 CAPABILITIES: Final = (
     "IMAP4rev2",
@@ -46,7 +46,10 @@ CAPABILITIES: Final = (
     "SAVEDATE",
     "OBJECTID",
 )
-"""What this server can do, in the order of the announcement; APPENDLIMIT gets its number."""
+"""What this server can do over any backend, in the order of the announcement; APPENDLIMIT gets its number."""
+
+OPTIONAL: Final[tuple[str, ...]] = ()
+"""What it can do when the backend has an interface for it; announced if the authenticator's ``extensions`` name it."""
 
 # RFC 9051 section 6.2.3: mechanisms that show the password need TLS under them.
 _PLAIN_TEXT: Final = frozenset({"PLAIN", "LOGIN", "OAUTHBEARER", "XOAUTH2"})
@@ -76,8 +79,8 @@ def shared(capabilities: tuple[str, ...]) -> tuple[tuple[str, ...], frozenset[st
     return capabilities, frozenset(names)
 
 
-def _all(append_limit: int, disabled: frozenset[str]) -> Iterable[str]:
-    for name in CAPABILITIES:
+def _all(append_limit: int, disabled: frozenset[str], extensions: Container[str]) -> Iterable[str]:
+    for name in (*CAPABILITIES, *(name for name in OPTIONAL if name in extensions)):
         if name in disabled:
             continue
         # RFC 7889 section 2: with a number it is the limit for every mailbox.
@@ -85,11 +88,17 @@ def _all(append_limit: int, disabled: frozenset[str]) -> Iterable[str]:
 
 
 def before_login(
-    settings: ServerSettings, mechanisms: Iterable[str], *, tls: bool, client_key: bool = False
+    settings: ServerSettings,
+    mechanisms: Iterable[str],
+    *,
+    tls: bool,
+    client_key: bool = False,
+    extensions: Container[str] = frozenset(),
 ) -> tuple[str, ...]:
     """Capabilities of a connection without a user.
 
     :param mechanisms: SASL mechanisms that the authenticator knows, strongest first.
+    :param extensions: which of ``OPTIONAL`` the backend supports.
     """
     offered = [
         f"AUTH={m}" for m in mechanisms if mechanism_allowed(m, settings, tls=tls, client_key=client_key)
@@ -101,14 +110,20 @@ def before_login(
         # RFC 9051 section 6.2.3: LOGIN is refused then.
         extra.append("LOGINDISABLED")
     disabled = settings.disabled_capabilities
-    known = _all(settings.limits.append_octets, disabled)
+    known = _all(settings.limits.append_octets, disabled, extensions)
     return (*known, *(e for e in extra if e not in disabled))
 
 
-def after_login(settings: ServerSettings, append_limit: int, disabled: frozenset[str]) -> tuple[str, ...]:
+def after_login(
+    settings: ServerSettings,
+    append_limit: int,
+    disabled: frozenset[str],
+    extensions: Container[str] = frozenset(),
+) -> tuple[str, ...]:
     """Capabilities of a connection with a user.
 
     :param append_limit: octets, of this account.
     :param disabled: capabilities that this account shall not see.
+    :param extensions: which of ``OPTIONAL`` the backend supports.
     """
-    return tuple(_all(append_limit, settings.disabled_capabilities | disabled))
+    return tuple(_all(append_limit, settings.disabled_capabilities | disabled, extensions))

@@ -174,10 +174,16 @@ class Connection:
                     self.authenticator.mechanisms,
                     tls=transport.tls,
                     client_key=transport.client_key,
+                    extensions=self.authenticator.extensions,
                 )
             else:
                 session = self.session
-                names = after_login(self.settings, session.append_limit, session.disabled_capabilities)
+                names = after_login(
+                    self.settings,
+                    session.append_limit,
+                    session.disabled_capabilities,
+                    self.authenticator.extensions,
+                )
             self._capabilities, self._offered = shared(names)
         return self._capabilities
 

@@ -540,6 +540,8 @@ class MemoryAuthenticator:
     :param mechanisms: SASL mechanisms on offer.
     """
 
+    extensions: frozenset[str] = frozenset()
+
     def __init__(
         self,
         users: Mapping[str, tuple[str, MemoryMail]],

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Literal, cast
+from typing import Any, Final, Literal, cast
 
 from attrs import define, field
 from zope.interface import implementer
@@ -39,7 +39,10 @@ from moxtwisted.store.interfaces import (
     SearchTerm,
 )
 
-__all__ = ["AccountSession", "SelectedMailbox"]
+__all__ = ["EXTENSIONS", "AccountSession", "SelectedMailbox"]
+
+EXTENSIONS: Final[frozenset[str]] = frozenset()
+"""Capabilities whose interfaces ``AccountSession`` provides."""
 
 
 def _info(mailbox: Mailbox) -> MailboxInfo:

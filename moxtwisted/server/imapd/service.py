@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from attrs import define, field, frozen
 from zope.interface import implementer
@@ -17,7 +17,7 @@ from moxtwisted.sasl.outcome import Failure, Reason
 from moxtwisted.server.authentication import Authenticator, Origin, Session
 from moxtwisted.server.certificates.binding import client_key_fingerprint, tls_description
 from moxtwisted.server.directory import DirectoryHolder
-from moxtwisted.server.imapd.mail import AccountSession
+from moxtwisted.server.imapd.mail import EXTENSIONS, AccountSession
 from moxtwisted.server.ratelimit import ConnectionLimiter
 from moxtwisted.store.interfaces import IStore
 
@@ -70,6 +70,8 @@ class ConnectionAuthenticator:
 
     def __attrs_post_init__(self) -> None:
         self._session = self._mail.authenticator.session(Origin(self._ip, "imap"))
+
+    extensions: ClassVar = EXTENSIONS
 
     @property
     def mechanisms(self) -> tuple[str, ...]:
