@@ -1,0 +1,28 @@
+"""The client's side of IMAP, without I/O: the machine, what its commands are, and what their answers mean.
+
+``moxtwisted.imap.client.machine`` turns octets into events; ``moxtwisted.imap.agent`` puts it on a Twisted connection.
+"""
+
+from moxtwisted.imap.client.machine import (
+    Challenge,
+    Client,
+    ClientEvent,
+    Completed,
+    Failed,
+    Greeting,
+    Idling,
+    Outgoing,
+    Unsolicited,
+)
+
+__all__ = [
+    "Challenge",
+    "Client",
+    "ClientEvent",
+    "Completed",
+    "Failed",
+    "Greeting",
+    "Idling",
+    "Outgoing",
+    "Unsolicited",
+]
