@@ -20,6 +20,7 @@ from typing import ClassVar
 from attrs import field, frozen
 
 from moxtwisted.imap.wire.fetchattributes import FetchAttribute
+from moxtwisted.imap.wire.returnoptions import ReturnOptions, SearchReturn
 from moxtwisted.imap.wire.searchkeys import SearchKey
 from moxtwisted.imap.wire.sequence import SequenceSet
 
@@ -430,16 +431,6 @@ class UIDExpunge(Command):
     name = "UID EXPUNGE"
 
 
-class SearchReturn(Enum):
-    """Result options of SEARCH (RFC 9051 section 6.4.4)."""
-
-    MIN = "MIN"
-    MAX = "MAX"
-    ALL = "ALL"
-    COUNT = "COUNT"
-    SAVE = "SAVE"
-
-
 @frozen
 class Search(Command):
     """SEARCH and UID SEARCH.
@@ -455,7 +446,7 @@ class Search(Command):
     """
 
     key: SearchKey
-    returns: frozenset[SearchReturn] | None = None
+    returns: ReturnOptions | None = None
     charset: str | None = None
     uid: bool = False
     name = "SEARCH"

@@ -23,6 +23,7 @@ from moxtwisted.imap.wire import commands as c
 from moxtwisted.imap.wire import mailboxname, render
 from moxtwisted.imap.wire import searchkeys as k
 from moxtwisted.imap.wire.lexer import MONTHS
+from moxtwisted.imap.wire.returnoptions import ReturnOption
 
 __all__ = ["NonSync", "Outgoing", "RequestWriter", "render_append", "render_command"]
 
@@ -209,7 +210,7 @@ def _write_all(writer: RequestWriter, keys: Sequence[k.SearchKey]) -> None:
 # -- arguments of commands -------------------------------------------------------------------------------------------
 
 
-def _words(members: Iterable[Enum]) -> bytes:
+def _words(members: Iterable[Enum | ReturnOption]) -> bytes:
     return " ".join(sorted(member.value for member in members)).encode("ascii")
 
 

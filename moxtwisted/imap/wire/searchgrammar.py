@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from moxtwisted.imap.wire import searchkeys as keys
-from moxtwisted.imap.wire.commands import Search, SearchReturn
+from moxtwisted.imap.wire.commands import Search
 from moxtwisted.imap.wire.lexer import CommandError, Cursor
+from moxtwisted.imap.wire.returnoptions import ReturnOptions, return_options
 from moxtwisted.imap.wire.searchkeys import Comparison, SearchKey
 
 __all__ = ["CHARSETS", "KEYS", "MAX_DEPTH", "MAX_KEYS", "SearchProgram", "search_arguments"]
@@ -231,31 +232,14 @@ KEYS: dict[bytes, Reader] = {
 """A function for each search key that is a word; it is called with the cursor behind the word."""
 
 
-def _returns(cursor: Cursor) -> frozenset[SearchReturn]:
-    """``search-return-opts`` behind ``RETURN``."""
-    cursor.expect(b"(", "result options in parentheses")
-    found: set[SearchReturn] = set()
-    if not cursor.skip(b")"):
-        while True:
-            try:
-                found.add(SearchReturn(cursor.keyword("a result option").decode("ascii")))
-            except ValueError:
-                raise CommandError("unknown result option") from None
-            if cursor.skip(b")"):
-                break
-            cursor.space()
-    # RFC 9051 section 6.4.4: an empty list means ALL.
-    return frozenset(found) or frozenset({SearchReturn.ALL})
-
-
 def search_arguments(tag: bytes, cursor: Cursor, *, uid: bool = False) -> Search:
     """What follows SEARCH or UID SEARCH."""
     cursor.space()
-    returns: frozenset[SearchReturn] | None = None
+    returns: ReturnOptions | None = None
     charset: str | None = None
     if cursor.text[cursor.position : cursor.position + 7].upper() == b"RETURN ":
         cursor.position += 7
-        returns = _returns(cursor)
+        returns = return_options(cursor)
         cursor.space()
     if cursor.text[cursor.position : cursor.position + 8].upper() == b"CHARSET ":
         cursor.position += 8

@@ -1,0 +1,140 @@
+r"""What a searching command shall tell: the options behind RETURN (RFC 4466 section 2.6.1, RFC 9051 section 6.4.4).
+
+::
+
+    return_options(Cursor(b"(MIN COUNT PARTIAL -1:-100)"))
+      -> frozenset({SearchReturn.MIN, SearchReturn.COUNT, Partial(-1, -100)})
+
+An option without an argument is a member of ``SearchReturn``; one with an argument is a class with a ``value`` of the same
+kind, what the wire says. ``OPTIONS`` has a reader for each word and ``CAPABILITIES`` what an extension's option needs, so an
+extension adds to these, and to ``ITEMS`` of ``moxtwisted.imap.commands.results`` what it answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Container
+from enum import Enum
+from typing import Final
+
+from attrs import frozen
+
+from moxtwisted.imap.wire.lexer import CommandError, Cursor
+
+__all__ = [
+    "CAPABILITIES",
+    "OPTIONS",
+    "Partial",
+    "ReturnOption",
+    "ReturnOptions",
+    "SearchReturn",
+    "partial_of",
+    "partial_range",
+    "return_options",
+    "unavailable",
+]
+
+
+class SearchReturn(Enum):
+    """Result options without an argument (RFC 9051 section 6.4.4)."""
+
+    MIN = "MIN"
+    MAX = "MAX"
+    ALL = "ALL"
+    COUNT = "COUNT"
+    SAVE = "SAVE"
+
+
+@frozen
+class Partial:
+    """PARTIAL (RFC 9394 section 3.1): a window on the results.
+
+    :ivar first: 1 is the first result, -1 the last one; never 0.
+    :ivar last: of the same sign; may be before ``first``, which means the same window.
+    """
+
+    first: int
+    last: int
+
+    @property
+    def range(self) -> str:
+        """As on the wire, ``-1:-100``: responses repeat it as it was asked."""
+        return f"{self.first}:{self.last}"
+
+    @property
+    def value(self) -> str:
+        """The option as on the wire."""
+        return f"PARTIAL {self.range}"
+
+    def window(self, count: int) -> tuple[int, int]:
+        """Which of ``count`` results these are, as a half-open range of indexes."""
+        # RFC 9394 section 4: 500:400 is the same as 400:500.
+        low, high = sorted((abs(self.first), abs(self.last)))
+        if self.first < 0:
+            low, high = count + 1 - high, count + 1 - low
+        return min(max(low - 1, 0), count), min(max(high, 0), count)
+
+
+ReturnOption = SearchReturn | Partial
+ReturnOptions = frozenset[ReturnOption]
+
+OptionReader = Callable[[Cursor], ReturnOption]
+
+
+def partial_range(cursor: Cursor) -> Partial:
+    """``SP partial-range`` (RFC 9394 section 4), at the space."""
+    cursor.space()
+    sign = -1 if cursor.skip(b"-") else 1
+    first = cursor.number(least=1)
+    cursor.expect(b":-" if sign < 0 else b":", "a range of results")
+    return Partial(sign * first, sign * cursor.number(least=1))
+
+
+def _plain(option: SearchReturn) -> OptionReader:
+    return lambda _cursor: option
+
+
+OPTIONS: Final[dict[bytes, OptionReader]] = {
+    **{option.value.encode("ascii"): _plain(option) for option in SearchReturn},
+    b"PARTIAL": partial_range,
+}
+"""A reader for each option, called with the cursor behind its word."""
+
+CAPABILITIES: Final[dict[SearchReturn | type[Partial], tuple[str, ...]]] = {
+    # RFC 5267 section 4.4 has PARTIAL too, without the negative numbers.
+    Partial: ("PARTIAL",),
+}
+"""By option, or its class: capabilities of which one must be on offer. Those of ESEARCH itself need none."""
+
+
+def return_options(cursor: Cursor) -> ReturnOptions:
+    """``search-return-opts`` behind ``RETURN SP``: a list in parentheses, maybe empty."""
+    cursor.expect(b"(", "result options in parentheses")
+    found: set[ReturnOption] = set()
+    if not cursor.skip(b")"):
+        while True:
+            reader = OPTIONS.get(cursor.keyword("a result option"))
+            if reader is None:
+                raise CommandError("unknown result option")
+            found.add(reader(cursor))
+            if cursor.skip(b")"):
+                break
+            cursor.space()
+    # RFC 9394 section 3.1: one PARTIAL, or one ALL, or neither.
+    if sum(isinstance(option, Partial) or option is SearchReturn.ALL for option in found) > 1:
+        raise CommandError("only one of PARTIAL and ALL, and once")
+    # RFC 9051 section 6.4.4: an empty list means ALL.
+    return frozenset(found) or frozenset({SearchReturn.ALL})
+
+
+def partial_of(options: Collection[ReturnOption]) -> Partial | None:
+    """The PARTIAL among them."""
+    return next((option for option in options if isinstance(option, Partial)), None)
+
+
+def unavailable(options: Collection[ReturnOption], capabilities: Container[str]) -> str | None:
+    """An option, as the wire says it, whose capability is not among these; None when all may be used."""
+    for option in options:
+        needs = CAPABILITIES.get(option if isinstance(option, SearchReturn) else type(option))
+        if needs and not any(name in capabilities for name in needs):
+            return option.value
+    return None
