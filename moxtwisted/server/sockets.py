@@ -6,7 +6,8 @@
     port = listen_unix(reactor, Path("/run/moxmail/lmtp"), factory)
 
 Twisted's own ``listenTCP`` on ``::`` takes IPv4 as well, after which ``0.0.0.0`` cannot be had; and a unix socket
-that a killed process left behind stays in the way.
+that a killed process left behind stays in the way. And Twisted sends nothing before the reactor came round to it: two changes
+of what epoll looks at and one more turn for each reply. Here what is written goes out at once, if nothing waits before it.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ import socket
 from contextlib import suppress
 from pathlib import Path
 from stat import S_ISSOCK
-from typing import Any, Final
+from typing import Any, Final, cast
 
+from twisted.internet import tcp
+from twisted.internet._newtls import startTLS
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 
@@ -31,6 +35,46 @@ _REASONS: Final = {
     errno.EADDRNOTAVAIL: "this machine does not have the address",
     errno.EACCES: "ports below 1024 need root or CAP_NET_BIND_SERVICE",
 }
+
+#: Longer data goes the usual way: what the socket does not take would be copied.
+_PROMPT_OCTETS: Final = 65536
+
+
+class _Promptly(FileDescriptor):
+    """How a prompt connection sends octets, under TLS if there is any."""
+
+    def write(self, data: bytes) -> None:
+        """Send what the socket takes now, buffer the rest."""
+        if (
+            # A producer is told to go on when the reactor finds the buffer empty.
+            self.producer is None
+            and not self._tempDataBuffer
+            and not self.dataBuffer
+            and self.connected
+            and not self._writeDisconnected
+            and 0 < len(data) <= _PROMPT_OCTETS
+        ):
+            sent = self.writeSomeData(data)
+            if sent == len(data):
+                return
+            # An error will come again when the reactor tries, which knows what to do then.
+            data = data if isinstance(sent, Exception) else data[sent:]
+        FileDescriptor.write(self, data)  # type: ignore[no-untyped-call]  # Twisted's has no types
+
+
+class _PromptConnection(tcp.Server):
+    """A connection that sends at once what is written, if nothing waits before it."""
+
+    def write(self, data: bytes) -> None:
+        """Through TLS, if it was started."""
+        if self.TLS:
+            super().write(data)
+        else:
+            _Promptly.write(cast("Any", self), data)
+
+    def startTLS(self, ctx: Any, normal: bool = True) -> None:
+        """The octets of TLS go out promptly too."""
+        startTLS(self, ctx, normal, _Promptly)
 
 
 def listen_tcp(reactor: Any, ip: str, port: int, factory: IProtocolFactory) -> IListeningPort:
@@ -55,6 +99,8 @@ def listen_tcp(reactor: Any, ip: str, port: int, factory: IProtocolFactory) -> I
             raise CannotListenError(ip, port, OSError(e.errno, reason)) from e
         # The reactor takes a duplicate of the descriptor.
         adopted: IListeningPort = reactor.adoptStreamPort(bound.fileno(), family, factory)
+        if isinstance(adopted, tcp.Port):
+            adopted.transport = _PromptConnection
         return adopted
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from moxtwisted.server.sockets import listen_tcp, listen_unix
@@ -83,3 +85,95 @@ class ListeningTests(TestCase):
         port: Any = listen_unix(reactor, path, Factory.forProtocol(Greeter), 0o666)
         self.addCleanup(port.stopListening)
         self.assertEqual(path.stat().st_mode & 0o777, 0o666)
+
+
+class Pieces(Protocol):
+    """Writes these, notes when they were gone from memory, and ends."""
+
+    def __init__(self, pieces: list[bytes]) -> None:
+        self.pieces = pieces
+        self.waiting: list[bool] = []
+
+    def connectionMade(self) -> None:
+        """Write all of them."""
+        transport: Any = self.transport
+        for piece in self.pieces:
+            transport.write(piece)
+            self.waiting.append(bool(transport.dataBuffer or transport._tempDataBuffer))
+        transport.loseConnection()
+
+
+class Pulled(Protocol):
+    """A producer that is asked for each piece."""
+
+    def connectionMade(self) -> None:
+        """Ask to be asked."""
+        transport: Any = self.transport
+        self.left = 5
+        transport.registerProducer(self, False)
+
+    def resumeProducing(self) -> None:
+        """One piece."""
+        transport: Any = self.transport
+        self.left -= 1
+        transport.write(b"piece")
+        if self.left == 0:
+            transport.unregisterProducer()
+            transport.loseConnection()
+
+
+class PromptTests(TestCase):
+    async def heard(self, protocol: Protocol) -> bytes:
+        """What a client gets from this protocol."""
+        port: Any = listen_tcp(reactor, "127.0.0.1", 0, Factory.forProtocol(lambda: protocol))  # type: ignore[arg-type]
+        self.addCleanup(port.stopListening)
+        done: Deferred[bytes] = Deferred()
+        factory = Factory.forProtocol(lambda: Reader(done))  # type: ignore[arg-type]
+        await TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port).connect(factory)
+        return await done
+
+    async def test_at_once(self) -> None:
+        """What is written has left when the call returns."""
+        protocol = Pieces([b"one", b"", b"two"])
+        self.assertEqual(await self.heard(protocol), b"onetwo")
+        self.assertEqual(protocol.waiting, [False, False, False])
+
+    async def test_more_than_the_socket_takes(self) -> None:
+        """What the socket does not take waits, and what comes later stays behind it."""
+        pieces = [bytes([n]) * 60_000 for n in range(200)] + [b"x" * 3_000_000, b"the end"]
+        protocol = Pieces(pieces)
+        self.assertEqual(await self.heard(protocol), b"".join(pieces))
+        self.assertFalse(protocol.waiting[0])
+        self.assertTrue(protocol.waiting[-1])
+
+    async def test_pull_producer(self) -> None:
+        """A producer that is asked for each piece is asked again, though each would go out at once."""
+        self.assertEqual(await self.heard(Pulled()), b"piece" * 5)
+
+    async def test_client_is_gone(self) -> None:
+        """Writing to a connection that broke ends it, without an error in the writer."""
+        lost: Deferred[None] = Deferred()
+
+        class Patient(Protocol):
+            def connectionLost(self, reason: Any = None) -> None:
+                """Tell."""
+                lost.callback(None)
+
+        made: list[Patient] = []
+
+        def build() -> Patient:
+            made.append(Patient())
+            return made[-1]
+
+        port: Any = listen_tcp(reactor, "127.0.0.1", 0, Factory.forProtocol(build))  # type: ignore[arg-type]
+        self.addCleanup(port.stopListening)
+        with socket.create_connection(("127.0.0.1", port.getHost().port)) as client:
+            while not made:
+                await deferLater(reactor, 0.005)
+            transport: Any = made[0].transport
+            transport.stopReading()
+            # RST instead of FIN
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        for _ in range(3):
+            transport.write(b"anybody?")
+        await lost
