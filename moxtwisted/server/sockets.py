@@ -58,8 +58,8 @@ class _Promptly(FileDescriptor):
             if sent == len(data):
                 return
             # An error will come again when the reactor tries, which knows what to do then.
-            data = data if isinstance(sent, Exception) else data[sent:]
-        FileDescriptor.write(self, data)  # type: ignore[no-untyped-call]  # Twisted's has no types
+            data = data[sent:] if isinstance(sent, int) else data
+        FileDescriptor.write(self, data)
 
 
 class _PromptConnection(tcp.Server):
@@ -68,7 +68,7 @@ class _PromptConnection(tcp.Server):
     def write(self, data: bytes) -> None:
         """Through TLS, if it was started."""
         if self.TLS:
-            super().write(data)
+            super().write(data)  # type: ignore[no-untyped-call]  # Twisted's has no types
         else:
             _Promptly.write(cast("Any", self), data)
 
