@@ -45,6 +45,8 @@ CAPABILITIES: Final = (
     "WITHIN",
     "SAVEDATE",
     "OBJECTID",
+    "UIDONLY",
+    "PREVIEW",
 )
 """What this server can do over any backend, in the order of the announcement; APPENDLIMIT gets its number."""
 

@@ -22,6 +22,7 @@ from attrs import define, field, frozen
 from moxtwisted.imap import backend as b
 from moxtwisted.imap.view import render_flags
 from moxtwisted.imap.wire import fetchattributes as f
+from moxtwisted.imap.wire import render
 from moxtwisted.message.dates import render_imap_datetime
 from moxtwisted.message.flags import MessageFlags
 from moxtwisted.message.structure import LIST_FIELDS, body_from_bodystructure
@@ -144,6 +145,11 @@ def _bodies(structures: Sequence[bytes]) -> list[bytes]:
     return [body_from_bodystructure(s) for s in structures]
 
 
+def _previews(texts: Sequence[str]) -> list[bytes]:
+    """As strings: quoted, if that can be; a literal needs no leave for UTF-8."""
+    return [render.string(text) for text in texts]
+
+
 _DATES: Final[dict[type[f.FetchAttribute], tuple[bytes, int]]] = {
     f.InternalDate: (b"INTERNALDATE %b", b.INTERNALDATE),
     f.SaveDate: (b"SAVEDATE %b", b.SAVEDATE),
@@ -156,6 +162,8 @@ _SIMPLE: Final[dict[type[f.FetchAttribute], tuple[bytes, int, _Values]]] = {
     f.Envelope: (b"ENVELOPE %b", b.ENVELOPE, _column(b.ENVELOPE)),
     f.BodyStructure: (b"BODYSTRUCTURE %b", b.BODYSTRUCTURE, _column(b.BODYSTRUCTURE)),
     f.Body: (b"BODY %b", b.BODYSTRUCTURE, _column(b.BODYSTRUCTURE, _bodies)),
+    # RFC 8970 section 4.1: kept since delivery, so it is never NIL, LAZY or not; empty where there are no words.
+    f.Preview: (b"PREVIEW %b", b.PREVIEW, _column(b.PREVIEW, _previews)),
 }
 
 
@@ -249,7 +257,9 @@ def compile_plan(
         if wanted:
             parts.append(template)
             values.append(of)
-    for attribute in dict.fromkeys(attributes):
+    # PREVIEW is one item, LAZY or not.
+    alike = (f.Preview() if isinstance(a, f.Preview) else a for a in attributes)
+    for attribute in dict.fromkeys(alike):
         if isinstance(attribute, f.Uid | f.Flags | f.ModSeq):
             continue
         simple = _SIMPLE.get(type(attribute))

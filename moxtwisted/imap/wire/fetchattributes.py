@@ -35,6 +35,7 @@ __all__ = [
     "Flags",
     "InternalDate",
     "ModSeq",
+    "Preview",
     "Rfc822",
     "Rfc822Header",
     "Rfc822Size",
@@ -162,6 +163,22 @@ class SaveDate(FetchAttribute):
     """SAVEDATE (RFC 8514)."""
 
     wire_name = b"SAVEDATE"
+
+
+@frozen
+class Preview(FetchAttribute):
+    """PREVIEW (RFC 8970).
+
+    :ivar lazy: whether NIL will do when it takes long (``PREVIEW (LAZY)``).
+    """
+
+    lazy: bool = False
+
+    wire_name = b"PREVIEW"
+
+    def request(self) -> bytes:
+        """``PREVIEW`` or ``PREVIEW (LAZY)``."""
+        return b"PREVIEW (LAZY)" if self.lazy else b"PREVIEW"
 
 
 @frozen

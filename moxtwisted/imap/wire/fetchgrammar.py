@@ -20,6 +20,7 @@ from moxtwisted.imap.wire.fetchattributes import (
     BinarySize,
     BodySection,
     FetchAttribute,
+    Preview,
     SectionText,
 )
 from moxtwisted.imap.wire.lexer import MAX_NUMBER64, CommandError, Cursor
@@ -41,6 +42,8 @@ _CACHED_OCTETS = 400
 _NAME = re.compile(rb"[A-Za-z0-9.]+")
 _PART = re.compile(rb"[1-9][0-9]{0,9}(?:\.[1-9][0-9]{0,9})*+")
 _TEXT = re.compile(rb"HEADER\.FIELDS\.NOT|HEADER\.FIELDS|HEADER|TEXT|MIME", re.IGNORECASE)
+# RFC 8970 section 6: modifiers of PREVIEW. Other parentheses may follow a PREVIEW that stands alone: those of FETCH itself.
+_LAZY = re.compile(rb" \(LAZY(?: LAZY)*+\)", re.IGNORECASE)
 _PARTIAL = re.compile(rb"<([0-9]{1,19})\.([1-9][0-9]{0,18})>")
 _MACROS = {b"ALL": ALL, b"FAST": FAST, b"FULL": FULL}
 
@@ -155,6 +158,11 @@ def _attribute(cursor: Cursor, name: bytes) -> FetchAttribute:
         simple = SIMPLE.get(name)
         if simple is not None:
             return simple
+        if name == b"PREVIEW":
+            lazy = _LAZY.match(cursor.text, cursor.position)
+            if lazy is not None:
+                cursor.position = lazy.end()
+            return Preview(lazy is not None)
     raise CommandError("unknown data item")
 
 
