@@ -135,6 +135,9 @@ class Connection:
     :ivar appending: the messages of an APPEND that come in.
     :ivar logged_out: whether the client said LOGOUT.
     :ivar starting_tls: whether the handshake follows the response that is being sent.
+    :ivar compressed: whether COMPRESS is in force.
+    :ivar starting_compression: whether it begins after the response that is being sent.
+    :ivar starting_over: whether UNAUTHENTICATE is being answered.
     :ivar pause: waits some seconds, for what shall take its time.
     """
 
@@ -157,6 +160,9 @@ class Connection:
     exchange: tuple[bytes, Any] | None = None
     appending: Any = None
     starting_tls: bool = False
+    compressed: bool = False
+    starting_compression: bool = False
+    starting_over: bool = False
     logged_out: bool = False
     pause: Callable[[float], Awaitable[None]] | None = None
     _capabilities: tuple[str, ...] | None = None
@@ -209,6 +215,11 @@ class Connection:
         return "QRESYNC" in self.enabled
 
     @property
+    def uidonly(self) -> bool:
+        """Whether messages are named by UID alone (RFC 9586)."""
+        return "UIDONLY" in self.enabled
+
+    @property
     def rev2(self) -> bool:
         """Whether the client enabled IMAP4rev2."""
         return "IMAP4REV2" in self.enabled
@@ -225,6 +236,8 @@ class Connection:
             # RFC 7162 section 3.2.3: QRESYNC includes CONDSTORE.
             more.add("CONDSTORE")
         self.enabled |= more
+        if self.selected is not None:
+            self.selected.view.uidonly = self.uidonly
 
     # -- the user and the mailbox ------------------------------------------------------------------------------
     @property

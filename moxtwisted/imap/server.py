@@ -15,6 +15,8 @@ r"""An IMAP server without I/O: octets of a client in, octets for it out, and wo
 - ``Stream``: send the pieces as fast as the client reads, then call ``streamed()`` and ``next_work`` again. Without pieces it
   only means that others may have their turn.
 - ``StartTLS``: start the handshake, then ``tls_started()``.
+- ``StartCompression``: compress from now on in both directions, call ``compression_started()``; see ``moxtwisted.imap.compression``.
+- ``StopCompression``: compress no more in both directions, call ``compression_stopped()``.
 - ``Close``: nothing comes any more.
 
 What is in ``take_output`` is to be sent before the work is done. After the end, whoever ended it, call ``lost()``.
@@ -33,6 +35,7 @@ from moxtwisted.imap.backend import IAuthenticator
 from moxtwisted.imap.commands import HANDLERS, Handler
 from moxtwisted.imap.commands.append import Appending
 from moxtwisted.imap.commands.authentication import cancelled, responded
+from moxtwisted.imap.commands.uidonly import refuse_numbers
 from moxtwisted.imap.connection import Answer, Connection, RefusalError, Transport, mailbox_name, refused
 from moxtwisted.imap.settings import Limits, ServerSettings
 from moxtwisted.imap.states import State, expunge_allowed, refusal
@@ -40,7 +43,17 @@ from moxtwisted.imap.wire import parser
 from moxtwisted.imap.wire.commands import Append, AppendMessage, Command
 from moxtwisted.sasl.decoys import Decoys
 
-__all__ = ["Close", "Run", "Server", "StartTLS", "Stream", "Surroundings", "Work"]
+__all__ = [
+    "Close",
+    "Run",
+    "Server",
+    "StartCompression",
+    "StartTLS",
+    "StopCompression",
+    "Stream",
+    "Surroundings",
+    "Work",
+]
 
 # Output that is collected before it is sent at the latest, in responses.
 _RESPONSES_AT_ONCE: Final = 1000
@@ -68,11 +81,21 @@ class StartTLS:
 
 
 @frozen
+class StartCompression:
+    """Everything behind the output is compressed, in both directions."""
+
+
+@frozen
+class StopCompression:
+    """Nothing behind the output is compressed, in both directions."""
+
+
+@frozen
 class Close:
     """The connection ends after the output."""
 
 
-Work = Run | Stream | StartTLS | Close
+Work = Run | Stream | StartTLS | StartCompression | StopCompression | Close
 
 
 def _reader_limits(limits: Limits, *, logged_in: bool) -> parser.Limits:
@@ -123,12 +146,7 @@ class Server:
         changed: Callable[[], None] | None = None,
     ) -> None:
         self._reader = parser.CommandReader(_reader_limits(settings.limits, logged_in=False))
-        self.connection = Connection(
-            settings, authenticator, surroundings.clock, surroundings.entropy, transport or Transport()
-        )
-        self.connection.reader = self._reader
-        self.connection.decoys = surroundings.decoys
-        self.connection.wake = self._wake
+        self.connection = self._connect(settings, authenticator, surroundings, transport or Transport())
         self._handlers = surroundings.handlers
         self._changed = changed
         self._woken = False
@@ -139,6 +157,19 @@ class Server:
         self._given_back = False
         self._stopping = False
         self._lost = False
+
+    def _connect(
+        self,
+        settings: ServerSettings,
+        authenticator: IAuthenticator,
+        surroundings: Surroundings,
+        transport: Transport,
+    ) -> Connection:
+        connection = Connection(settings, authenticator, surroundings.clock, surroundings.entropy, transport)
+        connection.reader = self._reader
+        connection.decoys = surroundings.decoys
+        connection.wake = self._wake
+        return connection
 
     # -- for the protocol --------------------------------------------------------------------------------------
     def start(self) -> None:
@@ -223,6 +254,15 @@ class Server:
         connection.client_id = None
         connection.forget_capabilities()
         self._first = True
+
+    def compression_started(self) -> None:
+        """What comes and goes is compressed now."""
+        self._busy = False
+        self.connection.compressed = True
+
+    def compression_stopped(self) -> None:
+        """It is so no more."""
+        self._busy = False
 
     def flush_changes(self) -> None:
         """Tell an idling client what changed; to be called after ``changed`` was."""
@@ -320,6 +360,8 @@ class Server:
                 connection.appending = None
             return self._answered(command, RefusalError(why or "unknown command", kind="BAD").answer())
         try:
+            if connection.uidonly:
+                refuse_numbers(command)
             result = handler(connection, command)
         except RefusalError as e:
             return self._finished(command, e.answer())
@@ -459,6 +501,12 @@ class Server:
             self._before_login += 1
             if self._before_login > connection.settings.limits.commands_before_login:
                 return self._bye("log in first")
+        if connection.starting_compression:
+            connection.starting_compression = False
+            self._busy = True
+            return StartCompression()
+        if connection.starting_over:
+            return self._start_over()
         if connection.starting_tls:
             connection.starting_tls = False
             self._busy = True
@@ -467,6 +515,27 @@ class Server:
             return self._bye("too many failed logins")
         if connection.session is not None and self._reader.limits.literals == 8:
             self._reader.limits = _reader_limits(connection.settings.limits, logged_in=True)
+        return None
+
+    def _start_over(self) -> Work | None:
+        """UNAUTHENTICATE: nothing of the session is left but the transport, ID, and what the client has sent since."""
+        old = self.connection
+        if old.compressed and self._reader.buffered_octets:
+            # RFC 8437 section 4.1: what follows must not be compressed.
+            return self._bye("compression ends with UNAUTHENTICATE")
+        self._give_back_session()
+        self._given_back = False
+        surroundings = Surroundings(old.clock, old.entropy, old.decoys)
+        # RFC 8437 section 4.1: all state of all extensions, also of those that we do not know of here.
+        connection = self._connect(old.settings, old.authenticator, surroundings, old.transport)
+        connection.out, connection.pause, connection.client_id = old.out, old.pause, old.client_id
+        self.connection = connection
+        self._before_login = 0
+        self._reader.utf8 = False
+        self._reader.limits = _reader_limits(connection.settings.limits, logged_in=False)
+        if old.compressed:
+            self._busy = True
+            return StopCompression()
         return None
 
     def _say(self, tag: bytes | None, answer: bytes) -> None:

@@ -11,6 +11,9 @@ array of the mailbox, and costs nothing::
         -> [b"* 12 EXISTS\r\n", b"* 3 FETCH (UID 7 FLAGS (\\Seen))\r\n"]
     view.sync(allow_expunge=True, modseq=False, vanished=False)
         -> [b"* 5 EXPUNGE\r\n"]
+
+After ENABLE UIDONLY (RFC 9586) messages are told by UID: whoever writes an untagged FETCH takes ``lines``, or ``head`` and the
+UID instead of the sequence number.
 """
 
 from __future__ import annotations
@@ -39,12 +42,14 @@ class SessionView:
 
     :ivar live: the mailbox as it is now.
     :ivar uids: UIDs by sequence number - 1; includes expunged messages that the client was not told of yet.
+    :ivar uidonly: whether the client enabled UIDONLY: it is told no sequence numbers.
     """
 
-    __slots__ = ("_lagging", "_modseq", "_told", "_version", "live", "uids")
+    __slots__ = ("_lagging", "_modseq", "_told", "_version", "live", "uidonly", "uids")
 
-    def __init__(self, live: IMailboxView) -> None:
+    def __init__(self, live: IMailboxView, *, uidonly: bool = False) -> None:
         self.live = live
+        self.uidonly = uidonly
         self.uids: array[int] = live.uids
         self._version: int = live.version
         self._modseq: int = live.highestmodseq
@@ -93,7 +98,7 @@ class SessionView:
 
         :param allow_expunge: whether sequence numbers may shift now.
         :param modseq: whether FETCH responses carry MODSEQ (CONDSTORE was enabled).
-        :param vanished: whether expunges are told by UID (QRESYNC was enabled).
+        :param vanished: whether expunges are told by UID (QRESYNC was enabled); with UIDONLY they always are.
         :return: untagged responses: EXPUNGE or VANISHED, then EXISTS, then FETCH.
         """
         live = self.live
@@ -112,7 +117,7 @@ class SessionView:
                 self.uids = old + now[first_new:]
         else:
             if gone:
-                responses = _vanished(old, gone) if vanished else _expunged(gone)
+                responses = _vanished(old, gone) if vanished or self.uidonly else _expunged(gone)
             self._lagging = False
             self.uids = now
         if first_new < len(now):
@@ -147,28 +152,58 @@ class SessionView:
 
     def _flags(self, flagged: Sequence[int], *, modseq: bool) -> list[bytes]:
         """FETCH responses for changed flags, without those that the client knows."""
-        live, told = self.live, self._told or {}
-        rendered: dict[MessageFlags, bytes] = {}
-        responses = []
-        for at in self.live_positions(flagged):
-            uid, changed = live.uids[at], live.modseqs[at]
-            flags = live.flags[at]
-            if uid in told and told[uid] == (flags, changed):
-                continue
-            number = at if self.uids is live.uids else self.position(uid)
-            if number is None:
-                continue
-            text = rendered.get(flags)
-            if text is None:
-                text = rendered[flags] = render_flags(flags)
-            if modseq:
-                # RFC 7162 section 3.2: once CONDSTORE is enabled, every untagged FETCH carries the MODSEQ.
-                responses.append(
-                    b"* %d FETCH (UID %d FLAGS %b MODSEQ (%d))\r\n" % (number + 1, uid, text, changed)
-                )
-            else:
-                responses.append(b"* %d FETCH (UID %d FLAGS %b)\r\n" % (number + 1, uid, text))
-        return responses
+        live, told = self.live, self._told
+        positions = self.live_positions(flagged)
+        if told:
+            uids, flags, modseqs = live.uids, live.flags, live.modseqs
+            positions = [at for at in positions if told.get(uids[at]) != (flags[at], modseqs[at])]
+        # RFC 7162 section 3.2: once CONDSTORE is enabled, every untagged FETCH carries the MODSEQ.
+        return self.lines(positions, modseq=modseq)
+
+    @property
+    def head(self) -> bytes:
+        """How an untagged FETCH begins, to be formatted with the sequence number or, with UIDONLY, the UID."""
+        # RFC 9586 section 3.3: UIDFETCH has the same items behind the UID.
+        return b"* %d UIDFETCH (" if self.uidonly else b"* %d FETCH ("
+
+    def lines(
+        self, positions: Sequence[int], *, uid: bool = True, flags: bool = True, modseq: bool = False
+    ) -> list[bytes]:
+        """Untagged FETCH responses about messages, without those that the client does not know of yet.
+
+        :param positions: in the mailbox's arrays, ascending.
+        :param uid: tell the UID (with UIDONLY it stands in front anyway).
+        """
+        live = self.live
+        if not positions:
+            return []
+        if not self.current:
+            known = set(self.uids)
+            positions = [at for at in positions if live.uids[at] in known]
+        uids: Sequence[int] = [live.uids[at] for at in positions]
+        numbers: Sequence[int]
+        if self.uidonly:
+            numbers = uids
+        elif self.current:
+            numbers = [at + 1 for at in positions]
+        else:
+            numbers = [bisect_left(self.uids, u) + 1 for u in uids]
+        columns: list[Sequence[object]] = [numbers]
+        items = []
+        if uid and not self.uidonly:
+            items.append(b"UID %d")
+            columns.append(uids)
+        if flags:
+            items.append(b"FLAGS %b")
+            of = live.flags
+            told = [of[at] for at in positions]
+            rendered = {f: render_flags(f) for f in set(told)}
+            columns.append([rendered[f] for f in told])
+        if modseq:
+            items.append(b"MODSEQ (%d)")
+            columns.append([live.modseqs[at] for at in positions])
+        template = self.head + b" ".join(items) + b")\r\n"
+        return [template % row for row in zip(*columns, strict=True)]
 
 
 def _expunged(gone: Sequence[int]) -> list[bytes]:

@@ -48,7 +48,9 @@ def fetch(connection: Connection, command: Fetch) -> Handled:
         ranges = _changed(box, ranges, command.changed_since)
     if any(a.sets_seen for a in command.attributes) and not box.read_only:
         return _seeing(connection, command, ranges, modseq=modseq)
-    plan = compile_plan(command.attributes, uid=command.uid or modseq, modseq=modseq)
+    # RFC 9586 section 3.3: with UIDONLY the UID stands in front, and is an item only if it was asked for.
+    uid = (command.uid or modseq) and not box.view.uidonly
+    plan = compile_plan(command.attributes, uid=uid, modseq=modseq, head=box.view.head)
     return _pieces(connection, plan, ranges, command)
 
 
@@ -71,9 +73,10 @@ async def _seeing(connection: Connection, command: Fetch, ranges: _Ranges, *, mo
         box.view.known((uid, unseen[uid].adding(seen), done.modseq) for uid in changed if uid in unseen)
     plan = compile_plan(
         command.attributes,
-        uid=command.uid or modseq,
+        uid=(command.uid or modseq) and not box.view.uidonly,
         modseq=modseq or (bool(changed) and connection.condstore),
         flags=bool(changed),
+        head=box.view.head,
     )
     return _pieces(connection, plan, ranges, command)
 
@@ -141,6 +144,8 @@ def _pieces(
         gone = gone or len(batch.uids) < len(positions)
         if not batch.uids:
             continue
+        if box.view.uidonly:
+            batch.numbers = batch.uids
         if plan.bodies:
             yield from write_bodies(box.mailbox, plan, batch, limits)
         else:

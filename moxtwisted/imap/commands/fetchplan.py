@@ -233,13 +233,19 @@ def _is_kept(item: BodyItem) -> bool:
 
 
 def compile_plan(
-    attributes: Sequence[f.FetchAttribute], *, uid: bool, modseq: bool, flags: bool = False
+    attributes: Sequence[f.FetchAttribute],
+    *,
+    uid: bool,
+    modseq: bool,
+    flags: bool = False,
+    head: bytes = b"* %d FETCH (",
 ) -> Plan:
     """Compile the data items of a FETCH.
 
     :param uid: tell the UID whether or not it was asked for (UID FETCH).
     :param modseq: tell MODSEQ likewise.
     :param flags: tell FLAGS likewise.
+    :param head: how a response begins (``SessionView.head<moxtwisted.imap.view.SessionView.head>``).
     """
     kinds = {type(a) for a in attributes}
     parts: list[bytes] = []
@@ -283,4 +289,4 @@ def compile_plan(
         parts.append(template)
         values.append(of)
         columns |= column
-    return Plan(b"* %d FETCH (" + b" ".join(parts), tuple(values), columns, tuple(bodies), flags, modseq)
+    return Plan(head + b" ".join(parts), tuple(values), columns, tuple(bodies), flags, modseq)

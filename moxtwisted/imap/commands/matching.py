@@ -26,7 +26,7 @@ from moxtwisted.imap.wire import searchkeys as k
 from moxtwisted.imap.wire.sequence import SequenceSet
 from moxtwisted.message.flags import SYSTEM_FLAGS, MessageFlags
 
-__all__ = ["Matching", "TextQuestion", "has_text", "wants_modseq"]
+__all__ = ["Matching", "TextQuestion", "has_text", "subkeys", "wants_modseq"]
 
 _Positions = Sequence[int]
 _DAY: Final = 86400
@@ -63,7 +63,8 @@ _Question = TextQuestion | None
 _Evaluation = Generator[_Question, set[int], _Positions]
 
 
-def _walk(key: k.SearchKey) -> Generator[k.SearchKey, None, None]:
+def subkeys(key: k.SearchKey) -> Generator[k.SearchKey, None, None]:
+    """The key and all below it."""
     todo = [key]
     while todo:
         key = todo.pop()
@@ -79,12 +80,12 @@ def _walk(key: k.SearchKey) -> Generator[k.SearchKey, None, None]:
 
 def has_text(key: k.SearchKey) -> bool:
     """Whether the program has a text condition, so that it must wait for the backend."""
-    return any(isinstance(sub, k.HeaderContains | k.BodyContains | k.TextContains) for sub in _walk(key))
+    return any(isinstance(sub, k.HeaderContains | k.BodyContains | k.TextContains) for sub in subkeys(key))
 
 
 def wants_modseq(key: k.SearchKey) -> bool:
     """Whether the program has MODSEQ in it, so that the answer has one too (RFC 7162 section 3.1.5)."""
-    return any(isinstance(sub, k.ModSeqAtLeast) for sub in _walk(key))
+    return any(isinstance(sub, k.ModSeqAtLeast) for sub in subkeys(key))
 
 
 def _cost(key: k.SearchKey) -> int:

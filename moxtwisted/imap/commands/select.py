@@ -20,7 +20,7 @@ from moxtwisted.errors import MailError
 from moxtwisted.imap.backend import ISelectedMailbox
 from moxtwisted.imap.connection import Answer, Connection, RefusalError, Selected, refused
 from moxtwisted.imap.states import State
-from moxtwisted.imap.view import SessionView, render_flags
+from moxtwisted.imap.view import SessionView
 from moxtwisted.imap.wire import render
 from moxtwisted.imap.wire.commands import Check, Close, QResync, Select, Unselect
 from moxtwisted.imap.wire.mailboxname import canonical
@@ -54,12 +54,12 @@ async def select(connection: Connection, command: Select) -> Answer:
             mailbox = await mailbox
     except MailError as e:
         raise refused(e) from e
-    box = Selected(name, mailbox, SessionView(mailbox.view), command.examine)
+    box = Selected(name, mailbox, SessionView(mailbox.view, uidonly=connection.uidonly), command.examine)
     connection.selected = box
     connection.state = State.SELECTED
     connection.out += _description(connection, box)
     if command.qresync is not None:
-        connection.out += _resync(connection, box.mailbox, command.qresync)
+        connection.out += _resync(box, command.qresync)
     return b"OK [READ-ONLY] EXAMINE completed" if command.examine else b"OK [READ-WRITE] SELECT completed"
 
 
@@ -75,7 +75,8 @@ def _description(connection: Connection, box: Selected) -> Iterator[bytes]:
     if not connection.rev2:
         # RFC 9051 appendix E: RECENT and UNSEEN are gone from IMAP4rev2; nothing is ever recent here, as in mox.
         yield b"* 0 RECENT\r\n"
-        unseen = _first_unseen(live.flags)
+        # RFC 9586 section 3: no sequence numbers in any response once UIDONLY is enabled.
+        unseen = 0 if view.uidonly else _first_unseen(live.flags)
         if unseen:
             yield b"* OK [UNSEEN %d] first unseen message\r\n" % unseen
     yield b"* OK [UIDVALIDITY %d] UIDs are valid\r\n" % live.uidvalidity
@@ -97,9 +98,9 @@ def _first_unseen(flags: Sequence[MessageFlags]) -> int:
     return next((at for at, f in enumerate(flags, 1) if f in unseen), 0)
 
 
-def _resync(connection: Connection, mailbox: ISelectedMailbox, known: QResync) -> Iterator[bytes]:
+def _resync(box: Selected, known: QResync) -> Iterator[bytes]:
     """RFC 7162 section 3.2.5: what vanished and what changed since the client's last visit."""
-    live = mailbox.view
+    mailbox, live = box.mailbox, box.mailbox.view
     if known.uidvalidity != live.uidvalidity:
         # Section 3.2.5: another UIDVALIDITY, so the client's cache is void and the parameters are ignored.
         return
@@ -111,13 +112,9 @@ def _resync(connection: Connection, mailbox: ISelectedMailbox, known: QResync) -
     wanted: Sequence[tuple[int, int]] = [(0, len(uids))]
     if known.known_uids is not None:
         wanted = known.known_uids.index_ranges(uids)
-    rendered: dict[MessageFlags, bytes] = {}
-    modseqs, flags = live.modseqs, live.flags
-    for start, stop in wanted:
-        for at in range(start, stop):
-            if modseqs[at] > known.modseq:
-                text = rendered.get(flags[at]) or rendered.setdefault(flags[at], render_flags(flags[at]))
-                yield b"* %d FETCH (UID %d FLAGS %b MODSEQ (%d))\r\n" % (at + 1, uids[at], text, modseqs[at])
+    modseqs = live.modseqs
+    changed = [at for start, stop in wanted for at in range(start, stop) if modseqs[at] > known.modseq]
+    yield from box.view.lines(changed, modseq=True)
 
 
 def _vanished(mailbox: ISelectedMailbox, known: QResync) -> Sequence[tuple[int, int]]:

@@ -14,7 +14,6 @@ from typing import Final, Literal
 
 from moxtwisted.imap.backend import Stored
 from moxtwisted.imap.connection import Answer, Connection, RefusalError, Selected
-from moxtwisted.imap.view import render_flags
 from moxtwisted.imap.wire.commands import Store, StoreMode
 from moxtwisted.imap.wire.sequence import compact
 from moxtwisted.message.flags import MessageFlags
@@ -99,40 +98,17 @@ def _answer(connection: Connection, command: Store, positions: Sequence[int], do
     """Untagged FETCH responses; ``positions`` are in the mailbox."""
     if command.silent and not connection.condstore:
         return
-    box = connection.box
-    view, live = box.view, box.view.live
+    view, live = connection.box.view, connection.box.view.live
     uids, modseqs, flags = live.uids, live.modseqs, live.flags
     if command.silent:
         # RFC 7162 section 3.1.3: even with SILENT the new MODSEQ of what changed is told.
         changed = frozenset(done.changed)
-        connection.out += [
-            b"* %d FETCH (UID %d MODSEQ (%d))\r\n" % (number + 1, uids[at], modseqs[at])
-            for number, at in _numbered(box, [at for at in positions if uids[at] in changed])
-        ]
+        positions = [at for at in positions if uids[at] in changed]
+        connection.out += view.lines(positions, flags=False, modseq=True)
         return
     if done.refused:
         refused = frozenset(done.refused)
         positions = [at for at in positions if uids[at] not in refused]
-    numbered = _numbered(box, positions)
-    rendered = {f: render_flags(f) for f in {flags[at] for at in positions}}
-    if connection.condstore:
-        template = b"* %d FETCH (UID %d FLAGS %b MODSEQ (%d))\r\n"
-        connection.out += [
-            template % (number + 1, uids[at], rendered[flags[at]], modseqs[at]) for number, at in numbered
-        ]
-    elif command.uid:
-        template = b"* %d FETCH (UID %d FLAGS %b)\r\n"
-        connection.out += [template % (number + 1, uids[at], rendered[flags[at]]) for number, at in numbered]
-    else:
-        template = b"* %d FETCH (FLAGS %b)\r\n"
-        connection.out += [template % (number + 1, rendered[flags[at]]) for number, at in numbered]
-    view.known((uids[at], flags[at], modseqs[at]) for _, at in numbered)
-
-
-def _numbered(box: Selected, positions: Sequence[int]) -> list[tuple[int, int]]:
-    """(position in the session's view, position in the mailbox)."""
-    view = box.view
-    if view.current:
-        return [(at, at) for at in positions]
-    uids = view.live.uids
-    return [(number, at) for at in positions if (number := view.position(uids[at])) is not None]
+    modseq = connection.condstore
+    connection.out += view.lines(positions, uid=command.uid or modseq, modseq=modseq)
+    view.known([(uids[at], flags[at], modseqs[at]) for at in positions])
