@@ -281,9 +281,11 @@ class Account:
         )
         return dict(rows.fetchall())
 
-    def annotate(self, mailbox: int, values: dict[str, bytes | None]) -> Deferred[None]:
+    def annotate(
+        self, mailbox: int, values: dict[str, bytes | None], special_use: Sequence[str] | None = None
+    ) -> Deferred[None]:
         """Set or remove."""
-        return self._growing(mailboxes.annotate, mailbox, dict(values))
+        return self._growing(mailboxes.annotate, mailbox, dict(values), special_use)
 
     # -- messages ------------------------------------------------------------------------------------------------
 
@@ -437,9 +439,14 @@ class Account:
         """The greatest that a mailbox of this account has had."""
         return self._ledger.uidvalidity_next - 1
 
-    def set_quota(self, octets: int | None) -> None:
-        """The limit."""
-        self._ledger.quota = octets
+    @property
+    def message_quota(self) -> int | None:
+        """How many messages it may have."""
+        return self._ledger.message_quota
+
+    def set_quota(self, octets: int | None, messages: int | None = None) -> None:
+        """The limits."""
+        self._ledger.quota, self._ledger.message_quota = octets, messages
 
     def secret(self, name: str) -> bytes | None:
         """A kept secret."""
@@ -452,9 +459,9 @@ class Account:
         """Keep or remove it."""
         return self._job(_set_secret, f"secret:{name}", value)
 
-    def watch(self, limit: int = 1000) -> ChangeQueue:
+    def watch(self, limit: int = 1000, changed: Callable[[], None] | None = None) -> ChangeQueue:
         """All changes from now on."""
-        queue = ChangeQueue(limit, self._unwatch)
+        queue = ChangeQueue(limit, self._unwatch, changed)
         self._queues.append(queue)
         return queue
 

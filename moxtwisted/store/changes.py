@@ -226,6 +226,7 @@ class ChangeQueue:
 
     _limit: int
     _end: Callable[[ChangeQueue], None]
+    _changed: Callable[[], None] | None = None
     _changes: list[MailboxChange] = field(factory=list, init=False)
     _dropped: bool = field(default=False, init=False)
 
@@ -234,8 +235,10 @@ class ChangeQueue:
         for change in changes:
             if len(self._changes) >= self._limit:
                 self._dropped = True
-                return
+                break
             self._changes.append(change)
+        if self._changed is not None:
+            self._changed()
 
     def take(self) -> tuple[Sequence[MailboxChange], bool]:
         """All since the last take, and whether some were dropped."""
@@ -260,4 +263,5 @@ def published(delta: Delta) -> MailboxChange:
         expunged=tuple(delta.expunged),
         flagged=tuple([uid for uid, _ in delta.flagged]),
         old_name=delta.old_name,
+        entries=delta.entries,
     )

@@ -9,6 +9,7 @@ from moxtwisted.store.mailboxes import (
     add_subscription,
     canonical_name,
     check_room,
+    copy_annotations,
     find,
     make_mailbox,
     make_one,
@@ -34,6 +35,7 @@ def rename(ledger: Ledger, old: str, new: str) -> MailboxRecord:
         check_room(ledger, 1 + missing)
         target = make_mailbox(ledger, name, ledger.next_modseq())
         move(ledger, record.id, None, target.id)
+        copy_annotations(ledger, record, target)
         return target
     if name.startswith(record.name + "/"):
         raise MailboxRefusedError("CANNOT", f"{old} to {new}", public_text="a mailbox cannot go below itself")

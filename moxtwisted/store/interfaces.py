@@ -129,6 +129,7 @@ class MailboxChange:
     :ivar kind: ``messages`` for message changes, else what happened to the mailbox itself.
     :ivar added: UIDs that are new; ``expunged`` UIDs gone; ``flagged`` UIDs whose flags changed; all ascending.
     :ivar old_name: with ``renamed``.
+    :ivar entries: with ``annotated``: the keys that were set or removed; the mailbox is 0 for the account itself.
     """
 
     kind: Literal[
@@ -141,6 +142,7 @@ class MailboxChange:
     expunged: tuple[int, ...] = ()
     flagged: tuple[int, ...] = ()
     old_name: str = ""
+    entries: tuple[str, ...] = ()
 
 
 @frozen
@@ -283,8 +285,13 @@ class IAccount(Interface):
     def annotations(mailbox: int) -> dict[str, bytes]:
         """By key; mailbox 0 is the account."""
 
-    def annotate(mailbox: int, values: dict[str, bytes | None]) -> Awaitable[None]:
-        """Set, or remove with None."""
+    def annotate(
+        mailbox: int, values: dict[str, bytes | None], special_use: Sequence[str] | None = None
+    ) -> Awaitable[None]:
+        """Set, or remove with None; with the special uses, if given, all or nothing.
+
+        :raises LimitError: with the imap_code METADATA TOOMANY when there are too many, or their values too large together.
+        """
 
     # -- messages ----------------------------------------------------------------------------------------------
     def add(additions: Sequence[Addition], *, check_quota: bool = True) -> Awaitable[Sequence[Added]]:
@@ -338,8 +345,10 @@ class IAccount(Interface):
     def usage() -> tuple[int, int, int | None]:
         """(octets used, messages, quota in octets or None)."""
 
-    def set_quota(octets: int | None) -> None:
-        """The limit that ``add`` and ``copy`` keep, from the configuration."""
+    message_quota = Attribute("int | None: how many messages it may have")
+
+    def set_quota(octets: int | None, messages: int | None = None) -> None:
+        """The limits that ``add`` and ``copy`` keep, from the configuration; None is no limit."""
 
     def secret(name: str) -> bytes | None:
         """A kept secret (password verifiers), as given."""
@@ -347,8 +356,11 @@ class IAccount(Interface):
     def set_secret(name: str, value: bytes | None) -> Awaitable[None]:
         """Keep or remove it."""
 
-    def watch(limit: int = 1000) -> IChangeQueue:
-        """All changes of the account from now on."""
+    def watch(limit: int = 1000, changed: Callable[[], None] | None = None) -> IChangeQueue:
+        """All changes of the account from now on.
+
+        :param changed: called, in the reactor's thread, after changes were put into the queue.
+        """
 
     def close() -> Awaitable[None]:
         """After pending commits."""

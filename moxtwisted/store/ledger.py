@@ -77,7 +77,7 @@ class MailboxRecord:
 
 @define(eq=False)
 class Delta:
-    """What happened to one mailbox; ``added`` is (uid, modseq, flags), ``flagged`` (uid, flags)."""
+    """What happened to one mailbox; ``added`` is (uid, modseq, flags), ``flagged`` (uid, flags), ``entries`` annotations."""
 
     kind: Kind
     mailbox: int
@@ -87,6 +87,7 @@ class Delta:
     expunged: Sequence[int] = ()
     flagged: list[tuple[int, RawFlags]] = field(factory=list)
     old_name: str = ""
+    entries: tuple[str, ...] = ()
 
 
 @frozen
@@ -110,12 +111,14 @@ class Ledger:
     """Counters, pending rows and changes of an account; a ``moxtwisted.store.writer.Unit``.
 
     :ivar quota: octets, or None; set by the reactor's thread.
+    :ivar message_quota: messages, or None; set by the reactor's thread.
     :ivar mailboxes: by id.
     """
 
     def __init__(self, connection: Any, told: Callable[[Report], None], seconds: Callable[[], float]) -> None:
         self.connection = connection
         self.quota: int | None = None
+        self.message_quota: int | None = None
         self.seconds = seconds
         self.committed = told
         self.load()
@@ -147,6 +150,7 @@ class Ledger:
             settings.get("last_body", 0), execute("SELECT coalesce(max(id), 0) FROM body").get
         )
         self.size = sum(record.size for record in self.mailboxes.values())
+        self.messages = sum(record.messages for record in self.mailboxes.values())
         self._clear()
 
     def _clear(self) -> None:
@@ -275,6 +279,7 @@ class Ledger:
         record.messages += sign
         record.size += sign * size
         self.size += sign * size
+        self.messages += sign
         if not flags & 1:
             record.unseen += sign
         if flags & 8:

@@ -21,8 +21,10 @@ __all__ = ["MailboxRefusedError", "canonical_name", "make_mailbox", "parents"]
 MAX_NAME: Final = 512
 MAX_DEPTH: Final = 32
 MAX_MAILBOXES: Final = 10_000
-#: Annotations of one mailbox, octets of a key and of a value.
+#: Annotations of one mailbox, octets of a key and of a value; of an account, and octets of keys and values together.
 MAX_ANNOTATIONS: Final = 1_000
+MAX_ACCOUNT_ANNOTATIONS: Final = 20_000
+MAX_ACCOUNT_ANNOTATION_OCTETS: Final = 16_777_216
 MAX_ANNOTATION_KEY: Final = 512
 MAX_ANNOTATION_VALUE: Final = 262_144
 MAX_SUBSCRIPTIONS: Final = 20_000
@@ -223,27 +225,76 @@ def _tell_subscription(ledger: Ledger, kind: str, name: str) -> None:
     ledger.tell(Delta("subscribed" if kind == "subscribed" else "unsubscribed", identifier, name, modseq))
 
 
-def annotate(ledger: Ledger, mailbox: int, values: dict[str, bytes | None]) -> None:
-    """Set and remove annotations; mailbox 0 is the account. :raises LimitError: , MailboxMissingError."""
+def annotate(
+    ledger: Ledger,
+    mailbox: int,
+    values: dict[str, bytes | None],
+    special_use: Sequence[str] | None = None,
+) -> None:
+    """Set and remove annotations; mailbox 0 is the account.
+
+    :param special_use: replaces those of the mailbox too, if it is not None.
+    :raises LimitError: , MailboxMissingError, MailboxRefusedError; nothing is changed then.
+    """
     record = ledger.mailbox(mailbox) if mailbox else None
-    for key, value in values.items():
-        if len(key) > MAX_ANNOTATION_KEY or len(value or b"") > MAX_ANNOTATION_VALUE:
-            raise LimitError(f"annotation {key[:100]}", public_text="annotation is too large")
-    execute = ledger.connection.execute
-    has = {row[0] for row in execute("SELECT key FROM annotation WHERE mailbox = ?", (mailbox,))}
     keys = {key.lower(): value for key, value in values.items()}
-    if len(has | {key for key, value in keys.items() if value is not None}) > MAX_ANNOTATIONS:
-        raise LimitError(f"annotations of mailbox {mailbox}", public_text="too many annotations")
+    _check_annotations(ledger, mailbox, keys)
+    uses = _uses(special_use) if special_use is not None else None
     modseq = ledger.next_modseq()
     for key, value in keys.items():
         if value is None:
-            execute("DELETE FROM annotation WHERE mailbox = ? AND key = ?", (mailbox, key))
+            ledger.connection.execute("DELETE FROM annotation WHERE mailbox = ? AND key = ?", (mailbox, key))
         else:
-            execute(
+            ledger.connection.execute(
                 "INSERT INTO annotation (mailbox, key, value, modseq) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE"
                 " SET value = excluded.value, modseq = excluded.modseq",
                 (mailbox, key, value, modseq),
             )
     if record is not None:
         ledger.touch(record, modseq)
-    ledger.tell(Delta("annotated", mailbox, record.name if record is not None else "", modseq))
+    if keys:
+        name = record.name if record is not None else ""
+        ledger.tell(Delta("annotated", mailbox, name, modseq, entries=tuple(keys)))
+    if record is not None and uses is not None and record.special_use != " ".join(uses):
+        _set_uses(ledger, record, uses, modseq)
+
+
+def _check_annotations(ledger: Ledger, mailbox: int, keys: dict[str, bytes | None]) -> None:
+    """Whether these may be set. :raises LimitError:"""
+    for key, value in keys.items():
+        if len(key) > MAX_ANNOTATION_KEY or len(value or b"") > MAX_ANNOTATION_VALUE:
+            raise LimitError(f"annotation {key[:100]}", public_text="annotation is too large")
+    new = {key: value for key, value in keys.items() if value is not None}
+    if not new:
+        return
+    execute = ledger.connection.execute
+    has: dict[str, int] = dict(
+        execute("SELECT key, length(value) FROM annotation WHERE mailbox = ?", (mailbox,)).fetchall()
+    )
+    ((count, octets),) = execute(
+        "SELECT count(*), coalesce(sum(length(key) + length(value)), 0) FROM annotation"
+    ).fetchall()
+    more = len(new.keys() - has.keys()) - len(has.keys() & keys.keys() - new.keys())
+    grows = sum(len(key) + len(value) for key, value in new.items())
+    grows -= sum(len(key) + size for key, size in has.items() if key in keys)
+    # Who only replaces by less is let through, whatever there is already.
+    if more > 0 and (len(has) + more > MAX_ANNOTATIONS or count + more > MAX_ACCOUNT_ANNOTATIONS):
+        raise _too_many(f"{count} annotations, {len(has)} of mailbox {mailbox}")
+    if grows > 0 and octets + grows > MAX_ACCOUNT_ANNOTATION_OCTETS:
+        raise _too_many(f"{octets} octets of annotations")
+
+
+def _too_many(detail: str) -> LimitError:
+    error = LimitError(detail, public_text="too many annotations")
+    # RFC 5464 section 4.3
+    error.imap_code = "METADATA TOOMANY"
+    return error
+
+
+def copy_annotations(ledger: Ledger, source: MailboxRecord, target: MailboxRecord) -> None:
+    """RFC 5464 section 4.1: INBOX that is renamed keeps its annotations, and the new mailbox has them as well."""
+    ledger.connection.execute(
+        "INSERT INTO annotation (mailbox, key, value, modseq)"
+        " SELECT ?, key, value, ? FROM annotation WHERE mailbox = ?",
+        (target.id, target.modseq, source.id),
+    )

@@ -52,8 +52,9 @@ def add(ledger: Ledger, messages: Sequence[Prepared], check_quota: bool) -> list
 
     :raises OverQuotaError: , MailboxMissingError.
     """
-    total = 0
+    total = count = 0
     for message in messages:
+        count += len(message.targets)
         total += (message.size + message.prefix_size) * len(message.targets)
         for target, _ in message.targets:
             if isinstance(target, int):
@@ -61,15 +62,17 @@ def add(ledger: Ledger, messages: Sequence[Prepared], check_quota: bool) -> list
             else:
                 canonical_name(target)
     if check_quota:
-        _check_quota(ledger, total)
+        _check_quota(ledger, total, count)
     modseq = ledger.next_modseq()
     now = int(ledger.seconds())
     return [_add_one(ledger, message, modseq, now) for message in messages]
 
 
-def _check_quota(ledger: Ledger, octets: int) -> None:
+def _check_quota(ledger: Ledger, octets: int, messages: int) -> None:
     if ledger.quota is not None and ledger.size + octets > ledger.quota:
         raise OverQuotaError(f"{ledger.size} + {octets} of {ledger.quota} octets")
+    if ledger.message_quota is not None and ledger.messages + messages > ledger.message_quota:
+        raise OverQuotaError(f"{ledger.messages} + {messages} of {ledger.message_quota} messages")
 
 
 def _add_one(ledger: Ledger, message: Prepared, modseq: int, now: int) -> list[Added]:
@@ -229,7 +232,7 @@ def copy(ledger: Ledger, mailbox: int, uids: Sequence[int], target: int) -> Copi
     rows = _rows(ledger, mailbox, uids)
     if not rows:
         return Copied(target, record.uidvalidity, (), (), 0)
-    _check_quota(ledger, sum(row[3] for row in rows))
+    _check_quota(ledger, sum(row[3] for row in rows), len(rows))
     modseq = ledger.next_modseq()
     _refer(ledger, [row[5] for row in rows], 1)
     new = _enter(ledger, rows, record, modseq)

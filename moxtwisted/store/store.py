@@ -92,6 +92,8 @@ class Store:
         self._lock = -1
         #: The quota of an account by its name, in octets; None is no limit. Asked when it is opened.
         self.quota_of: Callable[[str], int | None] = lambda name: None
+        #: The same of its quota in messages.
+        self.message_quota_of: Callable[[str], int | None] = lambda name: None
 
     @classmethod
     def open(
@@ -169,7 +171,7 @@ class Store:
             account = self._open[name] = Account(
                 name, database, self.pool, self._clock, self._seconds, closed
             )
-            account.set_quota(self.quota_of(name))
+            account.set_quota(self.quota_of(name), self.message_quota_of(name))
         self._keep(account)
         return account
 
@@ -185,9 +187,9 @@ class Store:
             del self._kept[name]
 
     def refresh_quotas(self) -> None:
-        """Ask ``quota_of`` again for the accounts that are open."""
+        """Ask ``quota_of`` and ``message_quota_of`` again for the accounts that are open."""
         for name, account in list(self._open.items()):
-            account.set_quota(self.quota_of(name))
+            account.set_quota(self.quota_of(name), self.message_quota_of(name))
 
     def create_account(self, name: str, mailboxes: Sequence[tuple[str, str]] = ()) -> Deferred[Account]:
         """Make it."""

@@ -194,8 +194,9 @@ class AccountSession:
             error = LimitError(f"APPEND of {size_octets} octets", public_text="message is too large")
             error.imap_code = "TOOBIG"  # RFC 7889 section 4
             raise error
-        used, _, quota = self._account.usage()
-        if quota is not None and used + size_octets > quota:
+        used, messages, quota = self._account.usage()
+        most = self._account.message_quota
+        if (quota is not None and used + size_octets > quota) or (most is not None and messages >= most):
             raise OverQuotaError(f"APPEND of {size_octets} octets")
         return cast("IAppendSink", self._store.stage(size_octets))
 

@@ -188,11 +188,13 @@ class InboundHandler:
 
     def _quota_refusal(self, account: str) -> Reply | None:
         try:
-            used, _, quota = self._inbound.store.account(account).usage()
+            kept = self._inbound.store.account(account)
+            used, messages, quota = kept.usage()
         except MailError as e:
             self._inbound.trouble.report(e)
             return reply_for_error(e)
-        if quota is not None and used + max(self._declared_octets, 1) > quota:
+        full = kept.message_quota is not None and messages >= kept.message_quota
+        if full or (quota is not None and used + max(self._declared_octets, 1) > quota):
             # RFC 3463 section 3.3: X.2.2, mailbox full.
             return Reply(452, "4.2.2", "mailbox is over its quota")
         return None
