@@ -14,7 +14,15 @@ from typing import Final
 
 from moxtwisted.imap.settings import ServerSettings
 
-__all__ = ["CAPABILITIES", "OPTIONAL", "after_login", "before_login", "mechanism_allowed", "shared"]
+__all__ = [
+    "AFTER_LOGIN",
+    "CAPABILITIES",
+    "OPTIONAL",
+    "after_login",
+    "before_login",
+    "mechanism_allowed",
+    "shared",
+]
 
 CAPABILITIES: Final = (
     "IMAP4rev2",
@@ -49,6 +57,10 @@ CAPABILITIES: Final = (
     "PREVIEW",
 )
 """What this server can do over any backend, in the order of the announcement; APPENDLIMIT gets its number."""
+
+AFTER_LOGIN: Final = ("COMPRESS=DEFLATE", "UNAUTHENTICATE")
+"""What only a user is offered. Compression would show by its length what a password has in common with other text, so it begins
+when nothing is said about passwords any more; RFC 8437 section 3 leaves it to us when UNAUTHENTICATE is announced."""
 
 OPTIONAL: Final[tuple[str, ...]] = ()
 """What it can do when the backend has an interface for it; announced if the authenticator's ``extensions`` name it."""
@@ -128,4 +140,8 @@ def after_login(
     :param disabled: capabilities that this account shall not see.
     :param extensions: which of ``OPTIONAL`` the backend supports.
     """
-    return tuple(_all(append_limit, settings.disabled_capabilities | disabled, extensions))
+    disabled |= settings.disabled_capabilities
+    return (
+        *_all(append_limit, disabled, extensions),
+        *(name for name in AFTER_LOGIN if name not in disabled),
+    )

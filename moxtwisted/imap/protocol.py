@@ -10,6 +10,7 @@ With TLS: ``ServerTLS(context_factory)`` adds STARTTLS, ``ServerTLS(context_fact
 
 All decisions are in ``moxtwisted.imap.server.Server``. Commands that arrive together are answered in one write; long
 answers are pulled from their generators as the client reads; nothing is read while a command waits and enough is pending.
+Compression (``moxtwisted.imap.compression``) stands between the machine and the transport; each write is flushed.
 """
 
 from __future__ import annotations
@@ -30,8 +31,19 @@ from zope.interface import implementer
 from moxtwisted.errors import MailError
 from moxtwisted.imap.backend import IAuthenticator
 from moxtwisted.imap.commands.fetchbodies import BrokenLiteralError
+from moxtwisted.imap.compression import CompressionLayer, CompressionPool, DecompressionError
 from moxtwisted.imap.connection import Transport
-from moxtwisted.imap.server import Close, Run, Server, StartTLS, Stream, Surroundings, Work
+from moxtwisted.imap.server import (
+    Close,
+    Run,
+    Server,
+    StartCompression,
+    StartTLS,
+    StopCompression,
+    Stream,
+    Surroundings,
+    Work,
+)
 from moxtwisted.imap.settings import ServerSettings
 from moxtwisted.imap.states import State
 from moxtwisted.sasl.agent import channel_bindings
@@ -70,6 +82,7 @@ class IMAPServerFactory(Factory):
     :ivar connections: the connections that are open.
     :param clock: the reactor.
     :param decoys: for SASL with unknown users; should outlive restarts.
+    :ivar compression: which connections keep a compressor ready.
     :ivar surroundings: what the machines are given; replace it before the first connection for other handlers.
     """
 
@@ -90,6 +103,7 @@ class IMAPServerFactory(Factory):
         self.tls = tls
         self.surroundings = Surroundings(clock, entropy, decoys or Decoys(entropy(32)))
         self.connections: set[IMAPServerProtocol] = set()
+        self.compression = CompressionPool()
         self._empty: list[Deferred[None]] = []
         self._closing = False
 
@@ -154,6 +168,7 @@ class IMAPServerProtocol(Protocol):
         self._blocked = False  # the client does not read
         self._reading = True
         self._ended = False
+        self._layer: CompressionLayer | None = None
         self._quit = False  # it was the client who ended it
         self._changes = False  # an idling client is to be told something
         self._due = 0.0
@@ -206,7 +221,7 @@ class IMAPServerProtocol(Protocol):
     def _greet(self) -> None:
         server = self.machine
         server.start()
-        self._transport.write(server.take_output())
+        self._write(server.take_output())
         self._rest()
 
     @property
@@ -245,11 +260,37 @@ class IMAPServerProtocol(Protocol):
         server = self.server
         if server is None or self._ended:
             return
-        server.receive(data)
+        if self._layer is None:
+            server.receive(data)
+        else:
+            self._layer.feed(data)
         if not (self._waiting or self._blocked or self._pieces is not None or self._turn is not None):
             self._run()
-        elif server.pending_octets > self.factory.settings.limits.pending_octets:
+        elif self._pending_octets > self.factory.settings.limits.pending_octets:
             self._read(False)
+
+    @property
+    def _pending_octets(self) -> int:
+        """Octets that came and were not looked at."""
+        layer = self._layer
+        return self.machine.pending_octets + (0 if layer is None else layer.pending_octets)
+
+    def _more(self) -> bool:
+        """Decompress some more for the machine, which has seen all that it had; whether there was some."""
+        if self._layer is None or self.machine.busy:
+            return False
+        try:
+            piece = self._layer.read()
+        except DecompressionError as e:
+            _log.info("IMAP client {peer}: {error}", peer=self.machine.connection.transport.peer, error=e)
+            self._abort()
+            return False
+        self.machine.receive(piece)
+        return bool(piece)
+
+    def _write(self, octets: bytes) -> None:
+        """To the client."""
+        self._transport.write(octets if self._layer is None or not octets else self._layer.compress(octets))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone, whoever ended it."""
@@ -258,6 +299,8 @@ class IMAPServerProtocol(Protocol):
             if call is not None and call.active():
                 call.cancel()
         self._timer = self._turn = self._pieces = None
+        if self._layer is not None:
+            self._layer.close()
         if self.server is not None:
             exchange, self.server.connection.exchange = self.server.connection.exchange, None
             self.server.lost()
@@ -283,11 +326,12 @@ class IMAPServerProtocol(Protocol):
                 octets = server.take_output()
                 if octets:
                     self._answered = True
-                    self._transport.write(octets)
-                if work is None:
+                    self._write(octets)
+                if work is not None:
+                    self._do(work)
+                    work = None
+                elif not self._more():
                     break
-                self._do(work)
-                work = None
                 if clock.seconds() > turn_ends and not (self._ended or self._waiting or self._blocked):
                     self._yield()
                     return
@@ -308,6 +352,14 @@ class IMAPServerProtocol(Protocol):
                 Deferred.fromCoroutine(coroutine).addCallbacks(self._ran, self._broken)
             case StartTLS():
                 self._start_tls()
+            case StartCompression():
+                self._layer = CompressionLayer(self.factory.compression)
+                self.machine.compression_started()
+            case StopCompression():
+                layer, self._layer = self._layer, None
+                self.machine.compression_stopped()
+                if layer is not None:
+                    self.machine.receive(layer.close())
             case Close():
                 self._quit = self.machine.logged_out
                 self._end()
@@ -327,8 +379,9 @@ class IMAPServerProtocol(Protocol):
 
     def _pump(self) -> None:
         """Send pieces for as long as the client reads."""
-        pieces = self._pieces
-        write = self._transport.write
+        pieces, clock = self._pieces, self._clock
+        write = self._write
+        turn_ends = clock.seconds() + _TURN_SECONDS
         while pieces is not None and not (self._blocked or self._ended):
             piece = next(pieces, None)
             if piece is None:
@@ -337,15 +390,21 @@ class IMAPServerProtocol(Protocol):
                 return
             if piece:
                 write(piece)
+                # What is compressed well is long before the transport has enough of it.
+                if self._layer is not None and clock.seconds() > turn_ends and not self._blocked:
+                    self._yield()
+                    return
 
     def _yield(self) -> None:
         """Go on in the reactor's next turn."""
+        if self._turn is not None:
+            return
         self._read(False)
 
         def again() -> None:
             self._turn = None
             if not self._blocked:
-                self._run()
+                self.resumeProducing()
 
         self._turn = self._clock.callLater(0, again)
 
@@ -369,7 +428,7 @@ class IMAPServerProtocol(Protocol):
             self._expect(timeouts.literal)
         else:
             self._expect(timeouts.idle)
-        if server.pending_octets <= self.factory.settings.limits.pending_octets:
+        if self._pending_octets <= self.factory.settings.limits.pending_octets:
             self._read(True)
 
     # -- updates while the client idles ------------------------------------------------------------------------
@@ -388,7 +447,7 @@ class IMAPServerProtocol(Protocol):
         server.flush_changes()
         octets = server.take_output()
         if octets:
-            self._transport.write(octets)
+            self._write(octets)
 
     # -- the end -----------------------------------------------------------------------------------------------
     def shutdown(self) -> None:
@@ -397,7 +456,7 @@ class IMAPServerProtocol(Protocol):
             return
         work = self.server.shutdown()
         if work is not None:
-            self._transport.write(self.server.take_output())
+            self._write(self.server.take_output())
             self._end()
         else:
             self._clock.callLater(self.factory.settings.timeouts.shutdown, self._abort)
@@ -418,7 +477,7 @@ class IMAPServerProtocol(Protocol):
             self._abort()
             return
         self.machine.failed()
-        self._transport.write(self.machine.take_output())
+        self._write(self.machine.take_output())
         self._end()
 
     def _end(self) -> None:
@@ -467,7 +526,7 @@ class IMAPServerProtocol(Protocol):
             self._abort()
             return
         self.server.timed_out()
-        self._transport.write(self.server.take_output())
+        self._write(self.server.take_output())
         self._end()
 
     # -- back-pressure -----------------------------------------------------------------------------------------

@@ -63,6 +63,8 @@ TABLE: Final[dict[type[c.Command], Rule]] = {
     c.Login: Rule(_NOT_AUTHENTICATED),
     # section 6.3
     c.Enable: Rule(_AUTHENTICATED, "ENABLE"),
+    c.Compress: Rule(_AUTHENTICATED, "COMPRESS=DEFLATE"),
+    c.Unauthenticate: Rule(_AUTHENTICATED, "UNAUTHENTICATE"),
     c.Select: Rule(_AUTHENTICATED),
     c.Create: Rule(_AUTHENTICATED),
     c.Delete: Rule(_AUTHENTICATED),
@@ -88,6 +90,7 @@ TABLE: Final[dict[type[c.Command], Rule]] = {
     c.Store: Rule(_SELECTED, expunge=False),
     c.Copy: Rule(_SELECTED),
     c.Move: Rule(_SELECTED, "MOVE"),
+    c.Replace: Rule(_SELECTED, "REPLACE"),
 }
 """Every command and what it needs."""
 

@@ -18,7 +18,16 @@ from attrs import define, field
 from moxtwisted.imap.backend import IAuthenticator
 from moxtwisted.imap.connection import Transport
 from moxtwisted.imap.memory import MemoryAuthenticator, MemoryMail
-from moxtwisted.imap.server import Close, Run, Server, StartTLS, Stream, Surroundings
+from moxtwisted.imap.server import (
+    Close,
+    Run,
+    Server,
+    StartCompression,
+    StartTLS,
+    StopCompression,
+    Stream,
+    Surroundings,
+)
 from moxtwisted.imap.settings import ServerSettings, Timeouts
 
 __all__ = ["Driver", "FixedClock", "counted_entropy", "run_now", "split_responses"]
@@ -137,6 +146,12 @@ class Driver:
                     work = None
                 case StartTLS():
                     self.tls_wanted = True
+                case StartCompression():
+                    server.compression_started()
+                    work = None
+                case StopCompression():
+                    server.compression_stopped()
+                    work = None
                 case Close():
                     self.closed = True
                     server.lost()

@@ -69,12 +69,13 @@ class CapabilityTests(SynchronousTestCase):
         rest = (
             "IMAP4rev2 IMAP4rev1 ENABLE LITERAL+ IDLE SASL-IR BINARY UNSELECT UIDPLUS ESEARCH SEARCHRES MOVE UTF8=ACCEPT "
             "LIST-EXTENDED SPECIAL-USE CREATE-SPECIAL-USE LIST-STATUS CHILDREN NAMESPACE ID STATUS=SIZE APPENDLIMIT=1000 "
-            "MULTIAPPEND CONDSTORE QRESYNC WITHIN SAVEDATE OBJECTID PREVIEW"
+            "MULTIAPPEND CONDSTORE QRESYNC WITHIN SAVEDATE OBJECTID UIDONLY PREVIEW"
         )
         limited = settings(limits=Limits(append_octets=1000))
         before = before_login(limited, ("SCRAM-SHA-256-PLUS", "PLAIN"), tls=True)
         self.assertEqual(" ".join(before), rest + " AUTH=SCRAM-SHA-256-PLUS AUTH=PLAIN")
-        self.assertEqual(" ".join(after_login(limited, 1000, frozenset())), rest)
+        after = after_login(limited, 1000, frozenset())
+        self.assertEqual(" ".join(after), rest + " COMPRESS=DEFLATE UNAUTHENTICATE")
 
     def test_disabled(self) -> None:
         """What is disabled for an account is neither announced to it nor done."""

@@ -17,9 +17,20 @@ from moxtwisted.imap.commands.fetch import fetch
 from moxtwisted.imap.commands.idle import done, idle
 from moxtwisted.imap.commands.listing import list_, lsub
 from moxtwisted.imap.commands.mailboxes import create, delete, rename, subscribe, unsubscribe
+from moxtwisted.imap.commands.replace import replace
 from moxtwisted.imap.commands.search import search
 from moxtwisted.imap.commands.select import check, close, select, unselect
-from moxtwisted.imap.commands.session import capability, enable, id_, logout, namespace, noop, starttls
+from moxtwisted.imap.commands.session import (
+    capability,
+    compress,
+    enable,
+    id_,
+    logout,
+    namespace,
+    noop,
+    starttls,
+    unauthenticate,
+)
 from moxtwisted.imap.commands.status import status
 from moxtwisted.imap.commands.store import store
 from moxtwisted.imap.connection import Handled
@@ -36,6 +47,7 @@ HANDLERS: Final[Mapping[type[c.Command], Handler]] = {
     c.Capability: capability,
     c.Check: check,
     c.Close: close,
+    c.Compress: compress,
     c.Copy: copy,
     c.Create: create,
     c.Delete: delete,
@@ -53,6 +65,7 @@ HANDLERS: Final[Mapping[type[c.Command], Handler]] = {
     c.Namespace: namespace,
     c.Noop: noop,
     c.Rename: rename,
+    c.Replace: replace,
     c.Search: search,
     c.Select: select,
     c.StartTLS: starttls,
@@ -60,6 +73,7 @@ HANDLERS: Final[Mapping[type[c.Command], Handler]] = {
     c.Store: store,
     c.Subscribe: subscribe,
     c.UIDExpunge: uid_expunge,
+    c.Unauthenticate: unauthenticate,
     c.Unselect: unselect,
     c.Unsubscribe: unsubscribe,
 }

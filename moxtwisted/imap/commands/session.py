@@ -6,9 +6,29 @@ from typing import Final
 
 from moxtwisted.imap.connection import Answer, Connection, RefusalError
 from moxtwisted.imap.states import State
-from moxtwisted.imap.wire.commands import Capability, Enable, Id, Logout, Namespace, Noop, StartTLS
+from moxtwisted.imap.wire.commands import (
+    Capability,
+    Compress,
+    Enable,
+    Id,
+    Logout,
+    Namespace,
+    Noop,
+    StartTLS,
+    Unauthenticate,
+)
 
-__all__ = ["capability", "enable", "id_", "logout", "namespace", "noop", "starttls"]
+__all__ = [
+    "capability",
+    "compress",
+    "enable",
+    "id_",
+    "logout",
+    "namespace",
+    "noop",
+    "starttls",
+    "unauthenticate",
+]
 
 # RFC 5161 section 3.1: what changes how the server talks, so that a client must ask for it.
 _ENABLE: Final = {
@@ -16,6 +36,7 @@ _ENABLE: Final = {
     "QRESYNC": "QRESYNC",
     "UTF8=ACCEPT": "UTF8=ACCEPT",
     "IMAP4REV2": "IMAP4rev2",
+    "UIDONLY": "UIDONLY",
 }
 
 
@@ -78,6 +99,27 @@ def starttls(connection: Connection, command: StartTLS) -> Answer:
         raise RefusalError("commands after STARTTLS must wait for TLS", kind="BAD")
     connection.starting_tls = True
     return b"OK begin TLS now"
+
+
+def compress(connection: Connection, command: Compress) -> Answer:
+    """COMPRESS: the machine starts it after the tagged response."""
+    if command.algorithm != "DEFLATE":
+        raise RefusalError("DEFLATE is all there is", kind="BAD")
+    if connection.compressed:
+        # RFC 4978 section 3
+        raise RefusalError("COMPRESS is active already", "COMPRESSIONACTIVE", "BAD")
+    if connection.reader.buffered_octets:
+        # RFC 4978 section 3: nothing may be sent before the answer was seen. What was, was not compressed.
+        raise RefusalError("commands after COMPRESS must wait for its answer", kind="BAD")
+    connection.starting_compression = True
+    return b"OK DEFLATE active"
+
+
+def unauthenticate(connection: Connection, command: Unauthenticate) -> Answer:
+    """UNAUTHENTICATE: the machine forgets everything after the tagged response."""
+    connection.leave()
+    connection.starting_over = True
+    return None
 
 
 def namespace(connection: Connection, command: Namespace) -> Answer:

@@ -32,6 +32,7 @@ __all__ = [
     "Check",
     "Close",
     "Command",
+    "Compress",
     "Copy",
     "Create",
     "Delete",
@@ -63,6 +64,7 @@ __all__ = [
     "Subscribe",
     "UIDExpunge",
     "Unselect",
+    "Unauthenticate",
     "Unsubscribe",
 ]
 
@@ -408,6 +410,24 @@ class Close(Command):
 
 @frozen
 class Unselect(Command):
+@frozen
+class Compress(Command):
+    """COMPRESS (RFC 4978).
+
+    :ivar algorithm: in upper case.
+    """
+
+    algorithm: str
+    name = "COMPRESS"
+
+
+@frozen
+class Unauthenticate(Command):
+    """UNAUTHENTICATE (RFC 8437)."""
+
+    name = "UNAUTHENTICATE"
+
+
     """UNSELECT."""
 
     name = "UNSELECT"

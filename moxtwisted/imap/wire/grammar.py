@@ -150,6 +150,13 @@ def _authenticate(tag: bytes, cursor: Cursor) -> c.Command:
 
 
 def _enable(tag: bytes, cursor: Cursor) -> c.Command:
+def _compress(tag: bytes, cursor: Cursor) -> c.Command:
+    cursor.space()
+    algorithm = cursor.keyword("an algorithm").decode("ascii")
+    cursor.end()
+    return c.Compress(tag, algorithm)
+
+
     names: list[str] = []
     while not cursor.at_end() or not names:
         cursor.space()
@@ -489,12 +496,14 @@ COMMANDS: Mapping[bytes, ArgumentReader] = {
             c.Expunge,
         )
     },
+            c.Unauthenticate,
     b"ID": _id,
     b"LOGIN": _login,
     b"AUTHENTICATE": _authenticate,
     b"ENABLE": _enable,
     b"SELECT": lambda tag, cursor: _select(tag, cursor, examine=False),
     b"EXAMINE": lambda tag, cursor: _select(tag, cursor, examine=True),
+    b"COMPRESS": _compress,
     b"CREATE": _create,
     b"DELETE": _on_mailbox(c.Delete),
     b"RENAME": _rename,

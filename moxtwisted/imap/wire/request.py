@@ -256,6 +256,10 @@ def _enable(writer: RequestWriter, command: c.Enable) -> None:
     writer.write(f" {' '.join(command.capabilities)}".encode("ascii"))
 
 
+def _compress(writer: RequestWriter, command: c.Compress) -> None:
+    writer.write(b" " + command.algorithm.encode("ascii"))
+
+
 def _select(writer: RequestWriter, command: c.Select) -> None:
     _mailbox_only(writer, command)
     parameters = [b"CONDSTORE"] if command.condstore else []
@@ -365,6 +369,7 @@ _ARGUMENTS: dict[type[c.Command], Callable[[RequestWriter, Any], None]] = {
     c.Login: _login,
     c.Authenticate: _authenticate,
     c.Enable: _enable,
+    c.Compress: _compress,
     c.Select: _select,
     c.Create: _create,
     c.Delete: _mailbox_only,

@@ -56,6 +56,7 @@ class SimpleTests(GrammarCase):
         "CLOSE": c.Close,
         "UNSELECT": c.Unselect,
         "EXPUNGE": c.Expunge,
+        "UNAUTHENTICATE": c.Unauthenticate,
     }
 
     def test_without_arguments(self) -> None:
