@@ -179,6 +179,6 @@ class CompressionLayer:
         self._compressor = None
         rest, self._pending, self._full = self._pending, b"", False
         if decompressor is not None and not decompressor.eof and rest.startswith(_LAST_BLOCK):
-            # RFC 1951 section 3.2.3: a client may say that its stream is over, with a last block.
+            # A client may say that its stream is over, with a last block.
             rest = rest[len(_LAST_BLOCK) :]
         return rest
