@@ -22,6 +22,7 @@ from attrs import frozen
 from moxtwisted.imap.wire import commands as c
 from moxtwisted.imap.wire.fetchgrammar import fetch_arguments
 from moxtwisted.imap.wire.lexer import CommandError, Cursor
+from moxtwisted.imap.wire.mailboxgrammar import READERS as MAILBOX_READERS
 from moxtwisted.imap.wire.searchgrammar import search_arguments
 
 __all__ = [
@@ -518,5 +519,6 @@ COMMANDS: Mapping[bytes, ArgumentReader] = {
     b"STORE": _store,
     b"COPY": _transfer(c.Copy, uid=False),
     b"MOVE": _transfer(c.Move, uid=False),
+    **MAILBOX_READERS,
 }
 """All commands but UID, by their name in upper case."""

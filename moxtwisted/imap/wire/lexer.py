@@ -182,6 +182,14 @@ class Cursor:
             return None
         return self.string(what)
 
+    def nstring8(self, what: str = "a string or NIL") -> bytes | None:
+        """A string's or a literal8's octets, which may have NUL, or ``None`` for NIL."""
+        match = _LITERAL.match(self.text, self.position)
+        if match is None or not match.group(1) or self._literals is None:
+            return self.nstring(what)
+        self.position = match.end()
+        return next(self._literals)
+
     def text_astring(self, what: str) -> str:
         """An ``astring`` decoded from UTF-8."""
         try:

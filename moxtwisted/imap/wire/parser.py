@@ -37,6 +37,7 @@ from moxtwisted.imap.wire.grammar import (
     uid_arguments,
 )
 from moxtwisted.imap.wire.lexer import CommandError, Cursor
+from moxtwisted.imap.wire.mailboxgrammar import MAX_VALUE_OCTETS, value_too_large
 from moxtwisted.imap.wire.skipping import Skipper
 
 __all__ = [
@@ -415,6 +416,8 @@ class CommandReader:
 
     def _check_literal(self, line_octets: int, size: int) -> None:
         limits = self.limits
+        if size > MAX_VALUE_OCTETS and self._name == b"SETMETADATA":
+            raise value_too_large()
         if size > limits.literal_octets:
             raise CommandError("literal is too long", "TOOBIG")
         if self._octets + line_octets + size > limits.command_octets:

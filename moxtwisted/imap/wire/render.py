@@ -48,6 +48,7 @@ __all__ = [
     "literal8",
     "lsub_response",
     "mailbox",
+    "metadata_value",
     "namespace",
     "nstring",
     "parenthesized",
@@ -156,6 +157,13 @@ def mailbox(name: str, *, utf8: bool) -> bytes:
     :param name: decoded, canonical.
     """
     return astring(mailboxname.encode(name, utf8=utf8), utf8=utf8)
+
+
+def metadata_value(value: bytes | None, *, utf8: bool) -> bytes:
+    """``value`` of RFC 5464 section 5: NIL, a string, or a literal8 when it has NUL."""
+    if value is not None and b"\0" in value:
+        return literal8(value)
+    return nstring(value, utf8=utf8)
 
 
 def parenthesized(items: Iterable[bytes]) -> bytes:

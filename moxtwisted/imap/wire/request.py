@@ -23,6 +23,7 @@ from moxtwisted.imap.wire import commands as c
 from moxtwisted.imap.wire import mailboxname, render
 from moxtwisted.imap.wire import searchkeys as k
 from moxtwisted.imap.wire.lexer import MONTHS
+from moxtwisted.imap.wire.mailboxrequests import WRITERS as MAILBOX_WRITERS
 from moxtwisted.imap.wire.returnoptions import ReturnOption
 
 __all__ = ["NonSync", "Outgoing", "RequestWriter", "render_append", "render_command"]
@@ -385,6 +386,7 @@ _ARGUMENTS: dict[type[c.Command], Callable[[RequestWriter, Any], None]] = {
     c.Store: _store,
     c.Copy: _transfer,
     c.Move: _transfer,
+    **MAILBOX_WRITERS,
 }
 
 

@@ -68,7 +68,7 @@ class SimpleTests(GrammarCase):
     def test_every_command_is_bounded_by_its_end(self) -> None:
         """No command is complete without arguments unless it has none, nor with an open parenthesis behind it."""
         for word in COMMANDS:
-            if word.decode() not in self.BARE:
+            if word.decode() not in self.BARE and word != b"LANGUAGE":
                 self.refuses(f"a {word.decode()}", f"a {word.decode()} ", f"a {word.decode()} (")
         for word in UID_COMMANDS:
             self.refuses(f"a UID {word.decode()}", f"a UID {word.decode()} 1 (")
