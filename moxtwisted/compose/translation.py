@@ -26,6 +26,7 @@ from moxtwisted.server.directory import (
     Delivery,
     Directory,
     DomainEntry,
+    KeyEntry,
     Postmaster,
 )
 from moxtwisted.smtp.settings import Limits as SMTPSessionLimits
@@ -75,7 +76,10 @@ def build_directory(static: StaticConfig, domains: DomainsConfig, *, localserve:
                 name,
                 disabled=account.disabled,
                 imap_capabilities_disabled=frozenset(account.imap_capabilities_disabled),
-                tls_public_keys=frozenset(account.tls_public_keys),
+                tls_public_keys={
+                    fingerprint: KeyEntry(key.login, key.imap_preauth)
+                    for fingerprint, key in account.tls_public_keys.items()
+                },
                 addresses={address: to.mailbox for address, to in account.addresses.items()},
             )
             for name, account in domains.accounts.items()
@@ -164,6 +168,8 @@ def imap_settings(static: StaticConfig, hostname: str, *, plain: bool) -> IMAPSe
             command_octets=limits.command_octets,
             literals=limits.literals,
             append_octets=limits.message_octets,
+            messages=limits.messages_per_command,
+            messages_enforced=10 * limits.messages_per_command,
             bad_commands=limits.bad_commands,
         ),
         timeouts=IMAPTimeouts(

@@ -54,15 +54,16 @@ CAPABILITIES: Final = (
     "SAVEDATE",
     "OBJECTID",
     "UIDONLY",
+    "MESSAGELIMIT",
     "PREVIEW",
 )
-"""What this server can do over any backend, in the order of the announcement; APPENDLIMIT gets its number."""
+"""What this server can do over any backend, in the order of the announcement; APPENDLIMIT and MESSAGELIMIT get their numbers."""
 
 AFTER_LOGIN: Final = ("COMPRESS=DEFLATE", "UNAUTHENTICATE")
 """What only a user is offered. Compression would show by its length what a password has in common with other text, so it begins
 when nothing is said about passwords any more; RFC 8437 section 3 leaves it to us when UNAUTHENTICATE is announced."""
 
-OPTIONAL: Final[tuple[str, ...]] = ()
+OPTIONAL: Final[tuple[str, ...]] = ("REPLACE",)
 """What it can do when the backend has an interface for it; announced if the authenticator's ``extensions`` name it."""
 
 # RFC 9051 section 6.2.3: mechanisms that show the password need TLS under them.
@@ -88,17 +89,22 @@ def mechanism_allowed(
 
 @lru_cache(maxsize=256)
 def shared(capabilities: tuple[str, ...]) -> tuple[tuple[str, ...], frozenset[str]]:
-    """The list, and the same as a set, APPENDLIMIT without its number; one pair for all connections that have it."""
-    names = ("APPENDLIMIT" if name.startswith("APPENDLIMIT=") else name for name in capabilities)
+    """The list, and the same as a set, APPENDLIMIT and MESSAGELIMIT without their numbers; one pair for all connections that have it."""
+    # RFC 7889 section 2, RFC 9738 section 3
+    limits = ("APPENDLIMIT=", "MESSAGELIMIT=")
+    names = (name.partition("=")[0] if name.startswith(limits) else name for name in capabilities)
     return capabilities, frozenset(names)
 
 
-def _all(append_limit: int, disabled: frozenset[str], extensions: Container[str]) -> Iterable[str]:
+def _all(
+    append_limit: int, message_limit: int, disabled: frozenset[str], extensions: Container[str]
+) -> Iterable[str]:
+    # RFC 7889 section 2: with a number it is the limit for every mailbox.
+    numbers = {"APPENDLIMIT": append_limit, "MESSAGELIMIT": message_limit}
     for name in (*CAPABILITIES, *(name for name in OPTIONAL if name in extensions)):
         if name in disabled:
             continue
-        # RFC 7889 section 2: with a number it is the limit for every mailbox.
-        yield f"APPENDLIMIT={append_limit}" if name == "APPENDLIMIT" else name
+        yield f"{name}={numbers[name]}" if name in numbers else name
 
 
 def before_login(
@@ -124,7 +130,7 @@ def before_login(
         # RFC 9051 section 6.2.3: LOGIN is refused then.
         extra.append("LOGINDISABLED")
     disabled = settings.disabled_capabilities
-    known = _all(settings.limits.append_octets, disabled, extensions)
+    known = _all(settings.limits.append_octets, settings.limits.messages, disabled, extensions)
     return (*known, *(e for e in extra if e not in disabled))
 
 
@@ -142,6 +148,6 @@ def after_login(
     """
     disabled |= settings.disabled_capabilities
     return (
-        *_all(append_limit, disabled, extensions),
+        *_all(append_limit, settings.limits.messages, disabled, extensions),
         *(name for name in AFTER_LOGIN if name not in disabled),
     )

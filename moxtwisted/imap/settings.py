@@ -23,6 +23,9 @@ class Limits:
     :ivar literals: how many in one command (mox: 1000).
     :ivar append_octets: a message of APPEND, unless the account says less. APPENDLIMIT before login.
     :ivar append_messages: messages of one MULTIAPPEND.
+    :ivar messages: how many messages one command should be about at most; announced with MESSAGELIMIT. RFC 9738 section 3 wants 1000
+        at least.
+    :ivar messages_enforced: where it ends indeed, when that is more (RFC 9738 section 4.2), for clients that do not know the limit.
     :ivar bad_commands: BAD responses in a row; one more closes the connection. RFC 9051 section 7.1.5 leaves it to us.
     :ivar commands_before_login: one more closes the connection, so that nobody stays for ever without a user.
     :ivar login_failures: failed LOGIN and AUTHENTICATE in one connection; one more closes it.
@@ -38,6 +41,8 @@ class Limits:
     literals: int = 1000
     append_octets: int = 100 * 1024 * 1024
     append_messages: int = 1000
+    messages: int = 100_000
+    messages_enforced: int = 1_000_000
     bad_commands: int = 10
     commands_before_login: int = 50
     login_failures: int = 5

@@ -285,6 +285,14 @@ class IMAPLimits(ConfigStruct, frozen=True, kw_only=True):
     bad_commands: Annotated[
         Count, Meta(description="Commands that make no sense, one after the other, after which we hang up.")
     ] = 10
+    messages_per_command: Annotated[
+        int,
+        Meta(
+            ge=1000,
+            le=2**31,
+            description="Messages that one command should be about, announced with MESSAGELIMIT. It ends at ten times as many.",
+        ),
+    ] = 100000
 
 
 class Limits(ConfigStruct, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from attrs import define, field
 
 from moxtwisted.errors import MailError
 from moxtwisted.imap.backend import IAppendSink, Incoming
+from moxtwisted.imap.commands.messagelimit import refuse_more
 from moxtwisted.imap.commands.store import parse_flags
 from moxtwisted.imap.connection import Answer, Connection, RefusalError, refused
 from moxtwisted.imap.wire.commands import Append, AppendMessage
@@ -46,14 +47,19 @@ class Appending:
         if message.size_octets > limit:
             # RFC 7889 section 4
             raise RefusalError("message is too large", "TOOBIG")
+        refuse_more(connection, len(self.messages) + 1)
         if len(self.messages) >= connection.settings.limits.append_messages:
             raise RefusalError("too many messages in one APPEND", "LIMIT")
         try:
-            sink = connection.mail.append_sink(self.mailbox, message.size_octets)
+            sink = self.sink(connection, message.size_octets)
         except MailError as e:
             raise refused(e, trycreate=True) from e
         received = None if message.received is None else int(message.received.timestamp())
         self.messages.append(Incoming(sink, flags, received))
+
+    def sink(self, connection: Connection, size_octets: int) -> IAppendSink:
+        """Where the octets go. :raises MailError:"""
+        return connection.mail.append_sink(self.mailbox, size_octets)
 
     def write(self, data: bytes) -> None:
         """Octets of the message announced last."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 from moxtwisted.errors import MailError
 from moxtwisted.identifiers import IdentifierError, parse_mailbox_name
 from moxtwisted.imap.backend import Appended
+from moxtwisted.imap.commands.messagelimit import concluded, newest, newest_of
 from moxtwisted.imap.connection import Answer, Connection, RefusalError, refused
 from moxtwisted.imap.wire.commands import Copy, Expunge, Move, UIDExpunge
 from moxtwisted.imap.wire.sequence import compact
@@ -36,7 +37,11 @@ def _copyuid(done: Appended) -> bytes:
 async def copy(connection: Connection, command: Copy) -> Answer:
     """COPY: all or none."""
     box = connection.box
-    uids = connection.uids(connection.ranges(command.numbers, uid=command.uid))
+    ranges, cut = newest(connection, connection.ranges(command.numbers, uid=command.uid))
+    if cut is not None:
+        # RFC 9738 section 3.1: what is all or nothing is nothing then.
+        return b"NO [%b] too many messages, copy fewer at a time" % cut.code
+    uids = connection.uids(ranges)
     target = _target(command.mailbox)
     if not uids:
         # RFC 9051 section 6.4.9: a UID set without messages is no error.
@@ -53,7 +58,8 @@ async def copy(connection: Connection, command: Copy) -> Answer:
 async def move(connection: Connection, command: Move) -> Answer:
     """MOVE: the messages leave with untagged EXPUNGE, after the COPYUID."""
     box = connection.writable()
-    uids = connection.uids(connection.ranges(command.numbers, uid=command.uid))
+    ranges, cut = newest(connection, connection.ranges(command.numbers, uid=command.uid))
+    uids = connection.uids(ranges)
     target = _target(command.mailbox)
     if not uids:
         return b"OK nothing to move"
@@ -66,7 +72,7 @@ async def move(connection: Connection, command: Move) -> Answer:
     # RFC 6851 section 4.3: COPYUID in an untagged OK, before the EXPUNGE responses.
     connection.out.append(b"* OK [%b] moved\r\n" % _copyuid(done))
     connection.sync(allow_expunge=True)
-    return _with_modseq(connection, b"MOVE completed")
+    return concluded(connection, cut, _with_modseq(connection, b"MOVE completed"), "MOVE")
 
 
 async def expunge(connection: Connection, command: Expunge) -> Answer:
@@ -83,11 +89,13 @@ async def expunge(connection: Connection, command: Expunge) -> Answer:
 async def uid_expunge(connection: Connection, command: UIDExpunge) -> Answer:
     r"""UID EXPUNGE: those of the set with \Deleted."""
     box = connection.writable()
-    uids = connection.deleted(connection.uids(connection.ranges(command.numbers, uid=True)))
+    deleted = connection.deleted(connection.uids(connection.ranges(command.numbers, uid=True)))
+    # RFC 9738 section 3.1: for EXPUNGE, which has no numbers, there is no limit.
+    uids, cut = newest_of(connection, deleted)
     if uids:
         await box.mailbox.expunge(uids)
         connection.sync(allow_expunge=True)
-    return _with_modseq(connection, b"UID EXPUNGE completed")
+    return concluded(connection, cut, _with_modseq(connection, b"UID EXPUNGE completed"), "UID EXPUNGE")
 
 
 def _with_modseq(connection: Connection, text: bytes) -> bytes:

@@ -16,6 +16,7 @@ from typing import Final
 
 from moxtwisted.imap.commands.fetchbodies import write_bodies
 from moxtwisted.imap.commands.fetchplan import Batch, Plan, compile_plan
+from moxtwisted.imap.commands.messagelimit import Cut, concluding, newest
 from moxtwisted.imap.connection import Answer, Connection, Handled, RefusalError, Selected
 from moxtwisted.imap.wire.commands import Fetch
 from moxtwisted.imap.wire.fetchattributes import ModSeq
@@ -46,15 +47,18 @@ def fetch(connection: Connection, command: Fetch) -> Handled:
         connection.out += _vanished(box, command)
     if command.changed_since is not None:
         ranges = _changed(box, ranges, command.changed_since)
+    ranges, cut = newest(connection, ranges)
     if any(a.sets_seen for a in command.attributes) and not box.read_only:
-        return _seeing(connection, command, ranges, modseq=modseq)
+        return _seeing(connection, command, ranges, cut, modseq=modseq)
     # RFC 9586 section 3.3: with UIDONLY the UID stands in front, and is an item only if it was asked for.
     uid = (command.uid or modseq) and not box.view.uidonly
     plan = compile_plan(command.attributes, uid=uid, modseq=modseq, head=box.view.head)
-    return _pieces(connection, plan, ranges, command)
+    return concluding(connection, cut, _pieces(connection, plan, ranges, command), "FETCH")
 
 
-async def _seeing(connection: Connection, command: Fetch, ranges: _Ranges, *, modseq: bool) -> Handled:
+async def _seeing(
+    connection: Connection, command: Fetch, ranges: _Ranges, cut: Cut | None, *, modseq: bool
+) -> Handled:
     r"""A FETCH that sets \Seen where it is not set yet."""
     box = connection.box
     live = box.view.live
@@ -78,7 +82,7 @@ async def _seeing(connection: Connection, command: Fetch, ranges: _Ranges, *, mo
         flags=bool(changed),
         head=box.view.head,
     )
-    return _pieces(connection, plan, ranges, command)
+    return concluding(connection, cut, _pieces(connection, plan, ranges, command), "FETCH")
 
 
 def _vanished(box: Selected, command: Fetch) -> Iterator[bytes]:

@@ -13,7 +13,7 @@ generator that hands them out and is sent the UIDs that match::
 from __future__ import annotations
 
 import re
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Generator, Sequence
 from datetime import date
 from typing import Any, Final
@@ -139,6 +139,35 @@ class Matching:
         self.flags = [live.flags[where[uid]] if uid in where else gone for uid in self.uids]
         self.modseqs = [live.modseqs[where[uid]] if uid in where else 0 for uid in self.uids]
 
+    def keep_newest(self, key: k.SearchKey, most: int) -> int | None:
+        """Look at the newest messages only, if there are more than ``most`` of those that the program names by sets.
+
+        :return: the lowest UID that is looked at; None when nothing is left out.
+        """
+        at = self.everything
+        for sub in key.keys if isinstance(key, k.And) else (key,):
+            if len(at) <= most:
+                return None
+            at = self._named(sub, at)
+        if len(at) <= most:
+            return None
+        self.everything = at[-most:]
+        return self.uids[self.everything[0]]
+
+    def _named(self, key: k.SearchKey, at: _Positions) -> _Positions:
+        """Those of the positions that a key names by numbers; all for any other key."""
+        match key:
+            case k.UidIn(wanted):
+                return _within(self._uid_ranges(wanted), at)
+            case k.NumberIn(wanted):
+                return _within(self._number_ranges(wanted), at)
+            case k.UidAfter(uid):
+                return _within([(bisect_right(self.uids, uid), len(self.uids))], at)
+            case k.UidBefore(uid):
+                return _within([(0, bisect_left(self.uids, uid))], at)
+            case _:
+                return at
+
     def narrow(self, key: k.SearchKey, at: _Positions) -> _Evaluation:
         """Those of the positions ``at`` (ascending) whose messages match."""
         if not at:
@@ -177,10 +206,8 @@ class Matching:
         match key:
             case k.HasFlag(flag, present):
                 return self._with_flag(flag, present, at)
-            case k.UidIn(wanted):
-                return _within(self._uid_ranges(wanted), at)
-            case k.NumberIn(wanted):
-                return _within(self._number_ranges(wanted), at)
+            case k.UidIn() | k.NumberIn() | k.UidAfter() | k.UidBefore():
+                return self._named(key, at)
             case k.ModSeqAtLeast(modseq):
                 return [i for i in at if self.modseqs[i] >= modseq]
             case k.Everything() | k.SaveDateSupported():

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from moxtwisted.imap.commands.matching import Matching, has_text, wants_modseq
+from moxtwisted.imap.commands.messagelimit import Cut, concluded, cut_search
 from moxtwisted.imap.commands.results import Results, answer, check_returns
 from moxtwisted.imap.connection import Answer, Connection, Handled, RefusalError
 from moxtwisted.imap.wire.commands import Search
@@ -58,25 +59,28 @@ def search(connection: Connection, command: Search) -> Handled:
         raise RefusalError("no CHARSET after UTF8=ACCEPT", kind="BAD")
     modseq = prepare(connection, command, command.returns)
     matching = Matching(connection)
-    if has_text(command.key) or len(matching.uids) > _AT_ONCE:
-        return _waiting(connection, command, matching, modseq=modseq)
+    cut = cut_search(connection, matching, command.key)
+    if has_text(command.key) or len(matching.everything) > _AT_ONCE:
+        return _waiting(connection, command, matching, cut, modseq=modseq)
     evaluation = matching.narrow(command.key, matching.everything)
     try:
         while True:
             next(evaluation)
     except StopIteration as end:
         answer(connection, _results(command, matching, end.value, modseq=modseq))
-    return None
+    return concluded(connection, cut, None, "SEARCH")
 
 
-async def _waiting(connection: Connection, command: Search, matching: Matching, *, modseq: bool) -> Answer:
+async def _waiting(
+    connection: Connection, command: Search, matching: Matching, cut: Cut | None, *, modseq: bool
+) -> Answer:
     try:
         found = await matches(connection, matching, command.key)
     except BaseException:
         forget_saved(connection, command.returns)
         raise
     answer(connection, _results(command, matching, found, modseq=modseq))
-    return None
+    return concluded(connection, cut, None, "SEARCH")
 
 
 def _results(command: Search, matching: Matching, found: Sequence[int], *, modseq: bool) -> Results:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, Literal
 
 from moxtwisted.imap.backend import Stored
+from moxtwisted.imap.commands.messagelimit import concluded, newest
 from moxtwisted.imap.connection import Answer, Connection, RefusalError, Selected
 from moxtwisted.imap.wire.commands import Store, StoreMode
 from moxtwisted.imap.wire.sequence import compact
@@ -48,15 +49,20 @@ def parse_flags(names: Sequence[str]) -> MessageFlags:
 
 async def store(connection: Connection, command: Store) -> Answer:
     """STORE: the changed flags are told unless SILENT; with CONDSTORE the new MODSEQ always is."""
-    box = connection.writable()
+    connection.writable()
     flags = parse_flags(command.flags)
     if command.unchanged_since is not None:
         # RFC 7162 section 3.1: UNCHANGEDSINCE enables CONDSTORE.
         connection.enable("CONDSTORE")
-    ranges = connection.ranges(command.numbers, uid=command.uid)
+    ranges, cut = newest(connection, connection.ranges(command.numbers, uid=command.uid))
     uids = connection.uids(ranges)
     if not uids:
         return None
+    return concluded(connection, cut, await _store(connection, command, flags, uids), "STORE")
+
+
+async def _store(connection: Connection, command: Store, flags: MessageFlags, uids: Sequence[int]) -> Answer:
+    box = connection.box
     before = _believed(box, uids) if command.silent else {}
     mode = _MODES[command.mode]
     done = await box.mailbox.store(uids, mode, flags, command.unchanged_since)

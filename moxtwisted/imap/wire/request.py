@@ -189,6 +189,8 @@ _KEYS: dict[type[k.SearchKey], Callable[[RequestWriter, Any], None]] = {
     k.Larger: _plain(lambda key: b"LARGER %d" % key.octets),
     k.Smaller: _plain(lambda key: b"SMALLER %d" % key.octets),
     k.UidIn: _plain(lambda key: b"UID " + key.uids.render()),
+    k.UidAfter: _plain(lambda key: b"UIDAFTER %d" % key.uid),
+    k.UidBefore: _plain(lambda key: b"UIDBEFORE %d" % key.uid),
     k.NumberIn: _plain(lambda key: key.numbers.render()),
     k.ModSeqAtLeast: _write_modseq,
     k.EmailIdIs: _text_key(b"EMAILID"),

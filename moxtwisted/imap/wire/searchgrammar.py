@@ -165,6 +165,14 @@ def _uid(program: SearchProgram, _depth: int) -> SearchKey:
     return keys.UidIn(program.cursor.sequence_set())
 
 
+def _one_uid(of: type[keys.UidAfter | keys.UidBefore]) -> Reader:
+    def read(program: SearchProgram, _depth: int) -> SearchKey:
+        program.cursor.space()
+        return of(program.cursor.number(least=1))
+
+    return read
+
+
 def _modseq(program: SearchProgram, _depth: int) -> SearchKey:
     """RFC 7162 section 3.1.5: MODSEQ [entry-name SP entry-type-req SP] mod-sequence-valzer."""
     cursor = program.cursor
@@ -222,6 +230,8 @@ KEYS: dict[bytes, Reader] = {
     b"NOT": _not,
     b"OR": _or,
     b"UID": _uid,
+    b"UIDAFTER": _one_uid(keys.UidAfter),
+    b"UIDBEFORE": _one_uid(keys.UidBefore),
     b"YOUNGER": _seconds(keys.Younger),
     b"OLDER": _seconds(keys.Older),
     b"MODSEQ": _modseq,

@@ -41,6 +41,8 @@ __all__ = [
     "Smaller",
     "TextContains",
     "ThreadIdIs",
+    "UidAfter",
+    "UidBefore",
     "UidIn",
     "Younger",
 ]
@@ -190,6 +192,20 @@ class UidIn(SearchKey):
     """UID: the UID is in the set (which may be ``$``)."""
 
     uids: SequenceSet
+
+
+@frozen
+class UidAfter(SearchKey):
+    """UIDAFTER (RFC 9738 section 3.2): the UID is above this one."""
+
+    uid: int
+
+
+@frozen
+class UidBefore(SearchKey):
+    """UIDBEFORE (RFC 9738 section 3.2): the UID is below this one."""
+
+    uid: int
 
 
 @frozen

@@ -455,6 +455,8 @@ class SearchTests(GrammarCase):
             "YOUNGER 3600": k.Younger(3600),
             "OLDER 1": k.Older(1),
             "UID 1:5": k.UidIn(numbers("1:5")),
+            "UIDAFTER 7": k.UidAfter(7),
+            "UIDBEFORE 7": k.UidBefore(7),
             "1,3:*": k.NumberIn(numbers("1,3:*")),
             "*": k.NumberIn(numbers("*")),
             "MODSEQ 620162338": k.ModSeqAtLeast(620162338),

@@ -83,6 +83,8 @@ leaves = st.one_of(
     st.builds(k.Larger, uint63),
     st.builds(k.Smaller, uint63),
     st.builds(k.UidIn, sets),
+    st.builds(k.UidAfter, st.integers(1, 2**32 - 1)),
+    st.builds(k.UidBefore, st.integers(1, 2**32 - 1)),
     st.builds(k.NumberIn, sets),
     st.builds(k.ModSeqAtLeast, uint63),
     st.builds(k.ModSeqAtLeast, uint63, st.just("/flags/\\seen"), st.sampled_from(["all", "priv"])),
