@@ -21,6 +21,7 @@ __all__ = [
     "MailError",
     "MailboxExistsError",
     "MailboxMissingError",
+    "MessageMissingError",
     "OverQuotaError",
     "StoreFullError",
     "StoreUnavailableError",
@@ -96,6 +97,16 @@ class MailboxMissingError(MailError):
     enhanced_code = "5.1.1"
     imap_code = "NONEXISTENT"
     public_text = "no such mailbox"
+
+
+class MessageMissingError(MailError):
+    """The message was removed meanwhile."""
+
+    reply_code = 550
+    enhanced_code = "5.1.1"
+    # RFC 5530 section 3: another session removed it, and a NOOP will tell.
+    imap_code = "EXPUNGEISSUED"
+    public_text = "the message is gone"
 
 
 class MailboxExistsError(MailError):

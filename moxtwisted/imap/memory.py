@@ -22,6 +22,7 @@ from zope.interface import implementer
 from moxtwisted.errors import LimitError, MailboxExistsError, MailboxMissingError, MailError
 from moxtwisted.identifiers import INBOX, parse_mailbox_name
 from moxtwisted.imap import backend as b
+from moxtwisted.imap.memoryreplace import ReplacingSession
 from moxtwisted.message.flags import DELETED, NO_FLAGS, SEEN, MessageFlags
 from moxtwisted.message.mime import ScannedMessage, Scanner
 from moxtwisted.message.products import Rendered, render
@@ -474,7 +475,7 @@ class _RefusedError(MailError):
 
 @implementer(b.ISession)
 @define(eq=False)
-class _Session:
+class _Session(ReplacingSession):
     _mail: MemoryMail
     account: str
 
@@ -540,7 +541,7 @@ class MemoryAuthenticator:
     :param mechanisms: SASL mechanisms on offer.
     """
 
-    extensions: frozenset[str] = frozenset()
+    extensions: frozenset[str] = frozenset({"REPLACE"})
 
     def __init__(
         self,

@@ -35,12 +35,13 @@ from moxtwisted.imap.backend import IAuthenticator
 from moxtwisted.imap.commands import HANDLERS, Handler
 from moxtwisted.imap.commands.append import Appending
 from moxtwisted.imap.commands.authentication import cancelled, responded
+from moxtwisted.imap.commands.replace import Replacing
 from moxtwisted.imap.commands.uidonly import refuse_numbers
 from moxtwisted.imap.connection import Answer, Connection, RefusalError, Transport, mailbox_name, refused
 from moxtwisted.imap.settings import Limits, ServerSettings
 from moxtwisted.imap.states import State, expunge_allowed, refusal
 from moxtwisted.imap.wire import parser
-from moxtwisted.imap.wire.commands import Append, AppendMessage, Command
+from moxtwisted.imap.wire.commands import Append, AppendMessage, Command, Replace
 from moxtwisted.sasl.decoys import Decoys
 
 __all__ = [
@@ -379,10 +380,13 @@ class Server:
         if not message.index:
             connection.appending = None
         try:
-            why = refusal(Append, connection.state, connection.offered)
+            appends = message.replaces is None
+            why = refusal(Append if appends else Replace, connection.state, connection.offered)
             if why is not None:
                 raise RefusalError(why, kind="BAD")
-            if connection.appending is None:
+            if not appends:
+                connection.appending = Replacing.of(connection, message)
+            elif connection.appending is None:
                 connection.appending = Appending(mailbox_name(message.mailbox))
             connection.appending.announced(connection, message)
         except RefusalError as e:

@@ -292,8 +292,7 @@ class Account:
     def add(self, additions: Sequence[Addition], *, check_quota: bool = True) -> Deferred[Sequence[Added]]:
         """All of them in one commit, or none."""
         largest = max((addition.message.staged.size for addition in additions), default=0)
-        if largest > MEMORY_OCTETS and self._room is not None and not self._room.allows(2 * largest):
-            # It goes into the log, and from there into the file: a log that cannot be written back is in the way.
+        if not self._fits(largest):
             return fail(StoreFullError(f"no room for {largest} octets"))
         if len(additions) == 1:
             addition = additions[0]
@@ -319,6 +318,23 @@ class Account:
                 for place, one in zip(group, added, strict=True):
                     ordered[place] = one
             return cast("list[Added]", ordered)
+
+    def replace(
+        self, mailbox: int, uid: int, addition: Addition, *, check_quota: bool = True
+    ) -> Deferred[Added]:
+        """Remove a message and add another, in one commit."""
+        message = addition.message
+        if not self._fits(message.staged.size):
+            return fail(StoreFullError(f"no room for {message.staged.size} octets"))
+        prepared = prepare(message, ((addition.mailbox, _raw(message.flags)),))
+        return self._growing(messages.replace, mailbox, uid, prepared, check_quota)
+
+    def _fits(self, octets: int) -> bool:
+        """Whether there is room for a message twice.
+
+        It goes into the log, and from there into the file: a log that cannot be written back is in the way.
+        """
+        return octets <= MEMORY_OCTETS or self._room is None or self._room.allows(2 * octets)
 
         return self._growing(messages.add, prepared, check_quota).addCallback(in_order)
 

@@ -300,6 +300,12 @@ class IAccount(Interface):
         :raises OverQuotaError: , StoreFullError, MailboxMissingError, StoreUnavailableError.
         """
 
+    def replace(mailbox: int, uid: int, addition: Addition, *, check_quota: bool = True) -> Awaitable[Added]:
+        """Remove a message and add another, in one commit; what goes counts for the quota.
+
+        :raises MessageMissingError: , OverQuotaError, StoreFullError, MailboxMissingError, StoreUnavailableError.
+        """
+
     def store_flags(
         mailbox: int,
         uids: Sequence[int],

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 import apsw
 from attrs import frozen
 
-from moxtwisted.errors import OverQuotaError
+from moxtwisted.errors import MessageMissingError, OverQuotaError
 from moxtwisted.message.flags import DELETED, MessageFlags
 from moxtwisted.store.bodies import CHUNK_BITS
 from moxtwisted.store.facts import Facts, pack
@@ -23,7 +23,7 @@ from moxtwisted.store.interfaces import Added, Copied, FlagsStored
 from moxtwisted.store.ledger import Delta, Ledger, MailboxRecord, RawFlags
 from moxtwisted.store.mailboxes import canonical_name, make_mailbox
 
-__all__ = ["Prepared", "add", "copy", "expunge", "move", "store_flags", "sweep"]
+__all__ = ["Prepared", "add", "copy", "expunge", "move", "replace", "store_flags", "sweep"]
 
 _INSERT_BODY: Final = "INSERT INTO body VALUES (?, ?, ?, ?, ?, ?, ?)"
 
@@ -285,6 +285,29 @@ def _refer(ledger: Ledger, bodies: Sequence[int], sign: int) -> None:
 
 
 # -- expunge ---------------------------------------------------------------------------------------------------------
+def replace(ledger: Ledger, mailbox: int, uid: int, message: Prepared, check_quota: bool) -> Added:
+    """Remove a message and add another, with one modseq.
+
+    :raises MessageMissingError: , OverQuotaError, MailboxMissingError.
+    """
+    source = ledger.mailbox(mailbox)
+    target = message.targets[0][0]
+    if isinstance(target, int):
+        ledger.mailbox(target)
+    else:
+        canonical_name(target)
+    rows = _rows(ledger, mailbox, [uid])
+    if not rows:
+        raise MessageMissingError(f"UID {uid} of mailbox {mailbox}")
+    if check_quota:
+        # RFC 8508 section 3.4: what counts is how much more it is afterwards.
+        _check_quota(ledger, message.size + message.prefix_size - rows[0][3], 0)
+    modseq = ledger.next_modseq()
+    _leave(ledger, rows, source, modseq)
+    _refer(ledger, [row[5] for row in rows], -1)
+    return _add_one(ledger, message, modseq, int(ledger.seconds()))[0]
+
+
 
 
 def expunge(ledger: Ledger, mailbox: int, uids: Sequence[int] | None, only_deleted: bool) -> tuple[int, ...]:

@@ -52,6 +52,8 @@ LINES: dict[str, tuple[str, str]] = {
     "UID COPY 1 Old": ("s", ""),
     "MOVE 1 Old": ("s", "MOVE"),
     "UID MOVE 1 Old": ("s", "MOVE"),
+    "REPLACE 1 Old {4+}\r\na: b": ("s", "REPLACE"),
+    "UID REPLACE 1 INBOX {4+}\r\na: b": ("s", "REPLACE"),
 }
 CAPABILITIES = (
     "",
@@ -63,6 +65,7 @@ CAPABILITIES = (
     "UNSELECT",
     "UIDPLUS",
     "MOVE",
+    "REPLACE",
     "COMPRESS=DEFLATE",
     "UNAUTHENTICATE",
 )

@@ -53,6 +53,7 @@ __all__ = [
     "Noop",
     "QResync",
     "Rename",
+    "Replace",
     "Search",
     "SearchReturn",
     "Select",
@@ -349,6 +350,8 @@ class AppendMessage:
     :ivar synchronising: whether the client waits for a continuation; otherwise the octets come whether
         wanted or not.
     :ivar index: 0 for the first message of the command, 1 for the second (MULTIAPPEND), …
+    :ivar replaces: with REPLACE (RFC 8508) the sequence number of the message that goes, with ``uid`` its UID, ``STAR`` for
+        the last one; ``None`` with APPEND.
     """
 
     tag: bytes
@@ -360,6 +363,8 @@ class AppendMessage:
     utf8: bool = False
     synchronising: bool = True
     index: int = 0
+    replaces: int | None = None
+    uid: bool = False
 
 
 @frozen
@@ -372,6 +377,20 @@ class Append(Command):
     mailbox: str
     messages: tuple[AppendMessage, ...]
     name = "APPEND"
+
+
+@frozen
+class Replace(Command):
+    """REPLACE and UID REPLACE (RFC 8508), after the last octet of the message that was announced.
+
+    :ivar number: what goes, a sequence number or UID; ``STAR`` for the last message.
+    """
+
+    number: int
+    mailbox: str
+    message: AppendMessage
+    uid: bool = False
+    name = "REPLACE"
 
 
 @frozen

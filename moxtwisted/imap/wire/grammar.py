@@ -23,6 +23,7 @@ from moxtwisted.imap.wire import commands as c
 from moxtwisted.imap.wire.fetchgrammar import fetch_arguments
 from moxtwisted.imap.wire.lexer import CommandError, Cursor
 from moxtwisted.imap.wire.mailboxgrammar import READERS as MAILBOX_READERS
+from moxtwisted.imap.wire.replacegrammar import replace_without_message
 from moxtwisted.imap.wire.searchgrammar import search_arguments
 
 __all__ = [
@@ -462,6 +463,7 @@ UID_COMMANDS: Mapping[bytes, ArgumentReader] = {
     b"EXPUNGE": _uid_expunge,
     b"FETCH": lambda tag, cursor: fetch_arguments(tag, cursor, uid=True),
     b"MOVE": _transfer(c.Move, uid=True),
+    b"REPLACE": replace_without_message,
     b"SEARCH": lambda tag, cursor: search_arguments(tag, cursor, uid=True),
     b"STORE": lambda tag, cursor: _store(tag, cursor, uid=True),
 }
@@ -514,6 +516,7 @@ COMMANDS: Mapping[bytes, ArgumentReader] = {
     b"LSUB": _lsub,
     b"STATUS": _status,
     b"APPEND": _append,
+    b"REPLACE": replace_without_message,
     b"SEARCH": search_arguments,
     b"FETCH": fetch_arguments,
     b"STORE": _store,

@@ -27,7 +27,7 @@ from enum import Enum
 
 from attrs import field, frozen
 
-from moxtwisted.imap.wire.commands import Append, AppendMessage, Command, Done
+from moxtwisted.imap.wire.commands import Append, AppendMessage, Command, Done, Replace
 from moxtwisted.imap.wire.grammar import (
     COMMANDS,
     UID_COMMANDS,
@@ -38,6 +38,7 @@ from moxtwisted.imap.wire.grammar import (
 )
 from moxtwisted.imap.wire.lexer import CommandError, Cursor
 from moxtwisted.imap.wire.mailboxgrammar import MAX_VALUE_OCTETS, value_too_large
+from moxtwisted.imap.wire.replacegrammar import announces_replacement, replaced
 from moxtwisted.imap.wire.skipping import Skipper
 
 __all__ = [
@@ -394,7 +395,7 @@ class CommandReader:
             if most is not None and size > most and not synchronising:
                 # RFC 7888 section 5: with LITERAL- the client must wait when it is more than 4096 octets.
                 raise CommandError(f"literal of more than {most} octets without waiting", "TOOBIG")
-            if self._name == b"APPEND":
+            if self._name == b"APPEND" or self._replaces(line):
                 message = self._announced_message(line[: mark.start()], size, mark)
                 if message is not None:
                     self._messages.append(message)
@@ -413,6 +414,11 @@ class CommandReader:
         self._state = _State.LITERAL
         self._progress = True
         return NeedContinuation(self._tag or b"", size) if synchronising else None
+
+    def _replaces(self, line: bytes) -> bool:
+        """Whether it is REPLACE or UID REPLACE whose line this is, or began."""
+        text = self._text[0] if self._text else line
+        return bool(self._messages) or announces_replacement(self._name, text, self._head(text)[2])
 
     def _check_literal(self, line_octets: int, size: int) -> None:
         limits = self.limits
@@ -444,6 +450,10 @@ class CommandReader:
     def _announced_message(self, before: bytes, size: int, mark: re.Match[bytes]) -> AppendMessage | None:
         """The message whose literal is announced behind ``before``; ``None`` when it is the mailbox's name."""
         index = len(self._messages)
+        appends = self._name == b"APPEND"
+        if index and not appends:
+            # RFC 8508 section 4.7: one message is replaced by one.
+            raise CommandError("one message only")
         if index >= self.limits.literals:
             raise CommandError("too many messages", "TOOBIG")
         # Flags and dates of all messages are kept until the end of the command.
@@ -455,6 +465,7 @@ class CommandReader:
         else:
             text = b"\r\n".join([*self._text, before])
             cursor = self._cursor(text, self._head(text)[2])
+        number = None if appends else replaced(cursor, uid=self._name == b"UID")
         if not self.utf8 and not before.isascii():
             raise CommandError("8-bit octets need a literal, or UTF8=ACCEPT or IMAP4rev2 enabled")
         prefix = append_prefix(cursor, first=not index)
@@ -475,6 +486,8 @@ class CommandReader:
             prefix.utf8,
             not mark.group(3),
             index,
+            number,
+            self._name == b"UID",
         )
 
     def _close_utf8(self, text: bytes) -> bytes:
@@ -514,7 +527,10 @@ class CommandReader:
         try:
             if self._close_utf8(line):
                 raise CommandError("unexpected text after the message")
-            event: Event = Append(messages[0].tag, messages[0].mailbox, messages)
+            first = messages[0]
+            event: Event = Append(first.tag, first.mailbox, messages)
+            if first.replaces is not None:
+                event = Replace(first.tag, first.replaces, first.mailbox, first, first.uid)
         except CommandError as error:
             event = BadCommand(messages[0].tag, error.text)
         self._reset()

@@ -27,6 +27,7 @@ from moxtwisted.imap.backend import (
     Stored,
 )
 from moxtwisted.message.flags import MessageFlags
+from moxtwisted.server.imapd.replacing import ReplacingSession
 from moxtwisted.store.interfaces import (
     Addition,
     Column,
@@ -41,7 +42,7 @@ from moxtwisted.store.interfaces import (
 
 __all__ = ["EXTENSIONS", "AccountSession", "SelectedMailbox"]
 
-EXTENSIONS: Final[frozenset[str]] = frozenset()
+EXTENSIONS: Final[frozenset[str]] = frozenset({"REPLACE"})
 """Capabilities whose interfaces ``AccountSession`` provides."""
 
 
@@ -76,25 +77,25 @@ class SelectedMailbox:
     """One mailbox of the account, selected."""
 
     _account: IAccount
-    _id: int
+    id: int
     view: IMailboxView
     objectid: str
 
     def rows(self, uids: Sequence[int], columns: int) -> list[tuple[Any, ...]]:
         """See ``ISelectedMailbox``; the numbers of the columns are the store's own."""
-        return self._account.rows(self._id, uids, Column(columns))
+        return self._account.rows(self.id, uids, Column(columns))
 
     def bodies(self, uids: Sequence[int], limit_octets: int) -> list[tuple[int, bytes]]:
         """See ``ISelectedMailbox``."""
-        return self._account.bodies(self._id, uids, limit_octets)
+        return self._account.bodies(self.id, uids, limit_octets)
 
     def open_body(self, uid: int) -> IMessageBody | None:
         """See ``ISelectedMailbox``."""
-        return cast("IMessageBody | None", self._account.open_body(self._id, uid))
+        return cast("IMessageBody | None", self._account.open_body(self.id, uid))
 
     def search_text(self, term: MessageText, uids: Sequence[int]) -> Awaitable[set[int]]:
         """See ``ISelectedMailbox``."""
-        return self._account.search(self._id, SearchTerm(term.field, term.needle), uids)
+        return self._account.search(self.id, SearchTerm(term.field, term.needle), uids)
 
     async def store(
         self,
@@ -104,24 +105,24 @@ class SelectedMailbox:
         unchanged_since: int | None,
     ) -> Stored:
         """See ``ISelectedMailbox``."""
-        done = await self._account.store_flags(self._id, uids, mode, flags, unchanged_since)
+        done = await self._account.store_flags(self.id, uids, mode, flags, unchanged_since)
         return Stored(done.changed, done.refused, done.modseq)
 
     def expunge(self, uids: Sequence[int] | None) -> Awaitable[tuple[int, ...]]:
         """See ``ISelectedMailbox``."""
-        return self._account.expunge(self._id, uids)
+        return self._account.expunge(self.id, uids)
 
     async def copy(self, uids: Sequence[int], target: str) -> Appended:
         """See ``ISelectedMailbox``."""
-        return _appended(await self._account.copy(self._id, uids, _existing(self._account, target).id))
+        return _appended(await self._account.copy(self.id, uids, _existing(self._account, target).id))
 
     async def move(self, uids: Sequence[int], target: str) -> Appended:
         """See ``ISelectedMailbox``."""
-        return _appended(await self._account.move(self._id, uids, _existing(self._account, target).id))
+        return _appended(await self._account.move(self.id, uids, _existing(self._account, target).id))
 
     def expunged_since(self, modseq: int) -> tuple[Sequence[int], bool]:
         """See ``ISelectedMailbox``."""
-        return self._account.expunged_since(self._id, modseq)
+        return self._account.expunged_since(self.id, modseq)
 
     def close(self) -> None:
         """Nothing is held but the shared state."""
@@ -129,7 +130,7 @@ class SelectedMailbox:
 
 @implementer(ISession)
 @define(eq=False)
-class AccountSession:
+class AccountSession(ReplacingSession):
     """The mail of the account that logged in.
 
     :ivar append_limit: octets of one message.

@@ -1,0 +1,46 @@
+"""REPLACE and UID REPLACE (RFC 8508 section 5): APPEND with a message's number in front.
+
+What stands before the mailbox is read here, the rest as with APPEND::
+
+    a1 REPLACE 4 Drafts (\\Seen \\Draft) {312}        replaced -> 4
+    a2 UID REPLACE * Drafts {350}                    replaced -> STAR
+"""
+
+from __future__ import annotations
+
+import re
+
+from moxtwisted.imap.wire import commands as c
+from moxtwisted.imap.wire.lexer import CommandError, Cursor
+from moxtwisted.imap.wire.sequence import STAR
+
+__all__ = ["announces_replacement", "replace_without_message", "replaced"]
+
+_UID_REPLACE = re.compile(rb" REPLACE(?= )", re.IGNORECASE)
+
+
+def announces_replacement(name: bytes, text: bytes, position: int) -> bool:
+    """Whether a command announces a message that replaces another.
+
+    :param name: the command's word in upper case; ``text`` goes on at ``position`` behind it.
+    """
+    return name == b"REPLACE" or (name == b"UID" and _UID_REPLACE.match(text, position) is not None)
+
+
+def replaced(cursor: Cursor, *, uid: bool) -> int:
+    """The number of the message that goes; the cursor is behind REPLACE, with ``uid`` behind UID."""
+    if uid:
+        cursor.scan(_UID_REPLACE, "REPLACE")
+    cursor.space()
+    if cursor.skip(b"*"):
+        return STAR
+    return cursor.number(least=1)
+
+
+def replace_without_message(_tag: bytes, cursor: Cursor) -> c.Command:
+    """Reached only when the command ended before its message."""
+    replaced(cursor, uid=False)
+    cursor.space()
+    cursor.mailbox()
+    cursor.space()
+    raise CommandError("expected a message as a literal")
