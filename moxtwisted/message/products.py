@@ -22,7 +22,25 @@ from moxtwisted.message.structure import list_fields, render_bodystructure, rend
 from moxtwisted.message.subject import base_subject
 from moxtwisted.message.text import has_attachments, preview
 
-__all__ = ["Rendered", "references", "render"]
+__all__ = ["Relatives", "Rendered", "references", "relatives", "render"]
+
+
+@frozen
+class Relatives:
+    """What a header says about the messages that belong to it.
+
+    :ivar message_id: without angle brackets; empty when there is none.
+    :ivar in_reply_to: the first identifier there, likewise.
+    :ivar references: the identifiers of References, or of In-Reply-To when there are none; oldest first.
+    :ivar base_subject: RFC 5256 base subject, case folded, for comparing.
+    :ivar is_reply: whether the subject says that it is a reply or forward.
+    """
+
+    message_id: str
+    in_reply_to: str
+    references: tuple[str, ...]
+    base_subject: str
+    is_reply: bool
 
 
 @frozen
@@ -36,11 +54,7 @@ class Rendered:
     :ivar preview: at most 200 characters on one line.
     :ivar parts: an encoded ``PartIndex``.
     :ivar header_size: octets of the header with its blank line.
-    :ivar message_id: without angle brackets; empty when there is none.
-    :ivar in_reply_to: the first identifier there, likewise.
-    :ivar references: the identifiers of References, or of In-Reply-To when there are none; oldest first.
-    :ivar base_subject: RFC 5256 base subject, case folded, for comparing.
-    :ivar is_reply: whether the subject says that it is a reply or forward.
+    :ivar relatives: what says which messages belong together.
     :ivar date: of the Date field, in seconds since the epoch; None when unreadable.
     :ivar attachments: whether there is something a list would show a paper clip for.
     """
@@ -52,11 +66,7 @@ class Rendered:
     preview: str
     parts: bytes
     header_size: int
-    message_id: str
-    in_reply_to: str
-    references: tuple[str, ...]
-    base_subject: str
-    is_reply: bool
+    relatives: Relatives
     date: int | None
     attachments: bool
 
@@ -74,16 +84,26 @@ def references(scanned: ScannedMessage) -> list[str]:
     return _ids(scanned.header, b"references") or _ids(scanned.header, b"in-reply-to")[:1]
 
 
+def relatives(header: Header) -> Relatives:
+    """Of a header block, or of those of its fields that are kept for lists."""
+    subject = header.values.get(b"subject")
+    base, is_reply = base_subject(decode_words(subject[0])) if subject else ("", False)
+    own = _ids(header, b"message-id")
+    answered = _ids(header, b"in-reply-to")
+    return Relatives(
+        message_id=own[0] if own else "",
+        in_reply_to=answered[0] if answered else "",
+        references=tuple(_ids(header, b"references") or answered[:1]),
+        base_subject=base.casefold().replace("\0", ""),
+        is_reply=is_reply,
+    )
+
+
 def render(scanned: ScannedMessage, read: Callable[[int, int], bytes]) -> Rendered:
     """Make the products.
 
     :param read: ``read(offset, length)`` gives octets of the raw message; asked for the beginnings of text parts.
     """
-    header = scanned.header
-    subject = header.values.get(b"subject")
-    base, is_reply = base_subject(decode_words(subject[0])) if subject else ("", False)
-    own = _ids(header, b"message-id")
-    answered = _ids(header, b"in-reply-to")
     return Rendered(
         size=scanned.size,
         envelope=render_envelope(scanned),
@@ -92,11 +112,7 @@ def render(scanned: ScannedMessage, read: Callable[[int, int], bytes]) -> Render
         preview=preview(scanned, read),
         parts=PartIndex.of(scanned).encode(),
         header_size=scanned.header_size,
-        message_id=own[0] if own else "",
-        in_reply_to=answered[0] if answered else "",
-        references=tuple(_ids(header, b"references") or answered[:1]),
-        base_subject=base.casefold().replace("\0", ""),
-        is_reply=is_reply,
+        relatives=relatives(scanned.header),
         date=scanned.date,
         attachments=has_attachments(scanned),
     )

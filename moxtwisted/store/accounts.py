@@ -12,10 +12,12 @@ from array import array
 from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 from operator import attrgetter
 from typing import Any, Final, Literal, TypeVar, cast
 
+import apsw
 from twisted.internet.defer import Deferred, fail, succeed
 from zope.interface import implementer
 
@@ -23,7 +25,7 @@ from moxtwisted.errors import MailboxMissingError, MailError, StoreFullError, St
 from moxtwisted.message.flags import MessageFlags
 from moxtwisted.message.headers import select_fields
 from moxtwisted.message.structure import LIST_FIELDS
-from moxtwisted.store import hierarchy, mailboxes, messages, threads
+from moxtwisted.store import hierarchy, mailboxes, messages
 from moxtwisted.store.changes import ChangeQueue, FlagTable, MailboxState, published
 from moxtwisted.store.database import Database
 from moxtwisted.store.facts import Facts, prefix_of
@@ -77,12 +79,8 @@ def prepare(message: NewMessage, targets: Sequence[tuple[int | str, RawFlags]]) 
         ),
         internaldate=message.internaldate,
         chunks=message.staged.packed,
-        thread=partial(_thread, rendered, message.internaldate),
+        relatives=rendered.relatives,
     )
-
-
-def _thread(rendered: Any, internaldate: int, connection: Any, body: int) -> int:
-    return threads.assign(connection, body, rendered, internaldate)
 
 
 def _raw(flags: MessageFlags) -> RawFlags:
@@ -131,7 +129,7 @@ class Account:
         self._released: set[int] = set()
         self._queues: list[ChangeQueue] = []
         self._index = self._make_index(clock)
-        self._finalizer = weakref.finalize(self, _finish, self._lane, database, pool, closed)
+        self._finalizer = weakref.finalize(self, _finish, self._lane, self._ledger, database, pool, closed)
         leftover = list(messages.unused_bodies(self._reader))
         if leftover:
             self._lane.idle(partial(messages.sweep, self._ledger, leftover))
@@ -319,6 +317,8 @@ class Account:
                     ordered[place] = one
             return cast("list[Added]", ordered)
 
+        return self._growing(messages.add, prepared, check_quota).addCallback(in_order)
+
     def replace(
         self, mailbox: int, uid: int, addition: Addition, *, check_quota: bool = True
     ) -> Deferred[Added]:
@@ -335,8 +335,6 @@ class Account:
         It goes into the log, and from there into the file: a log that cannot be written back is in the way.
         """
         return octets <= MEMORY_OCTETS or self._room is None or self._room.allows(2 * octets)
-
-        return self._growing(messages.add, prepared, check_quota).addCallback(in_order)
 
     def store_flags(
         self,
@@ -495,11 +493,16 @@ class Account:
         return self._index.busy
 
 
-def _finish(lane: Lane, database: Database, pool: WriterPool, closed: threading.Event) -> Deferred[None]:
+def _finish(
+    lane: Lane, ledger: Ledger, database: Database, pool: WriterPool, closed: threading.Event
+) -> Deferred[None]:
     """Close an account's files in its writer's thread, after what is pending."""
 
     def work() -> None:
         try:
+            # On a full disk, say, it is made again when the account is opened.
+            with suppress(apsw.Error):
+                ledger.settle()
             database.close()
         finally:
             closed.set()

@@ -17,14 +17,15 @@ goes to the reactor, a ``Delta`` each. After a rollback the ledger is read again
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal
 
 from attrs import define, field, frozen
 
 from moxtwisted.errors import LimitError, MailboxMissingError
+from moxtwisted.store.insertion import insert_rows
 from moxtwisted.store.interfaces import Mailbox
+from moxtwisted.store.threads import Threads
 
 __all__ = ["Delta", "Ledger", "MailboxRecord", "Report"]
 
@@ -113,6 +114,7 @@ class Ledger:
     :ivar quota: octets, or None; set by the reactor's thread.
     :ivar message_quota: messages, or None; set by the reactor's thread.
     :ivar mailboxes: by id.
+    :ivar threads: which messages belong together.
     """
 
     def __init__(self, connection: Any, told: Callable[[Report], None], seconds: Callable[[], float]) -> None:
@@ -121,6 +123,7 @@ class Ledger:
         self.message_quota: int | None = None
         self.seconds = seconds
         self.committed = told
+        self.threads = Threads(connection)
         self.load()
 
     def load(self) -> None:
@@ -203,6 +206,8 @@ class Ledger:
             self.set_setting("modseq", self.modseq)
         if self.uidvalidity_next != self._saved_uidvalidity:
             self.set_setting("uidvalidity_next", self.uidvalidity_next)
+        if self.threads.due:
+            self.threads.write(self.last_body)
         execute("COMMIT")
         report = None
         if self._deltas or self._dirty or self._released or self.last_body != self._first_body:
@@ -222,6 +227,12 @@ class Ledger:
         if self.connection.in_transaction:
             self.connection.execute("ROLLBACK")
         self.load()
+
+    def settle(self) -> None:
+        """Before the end: write what may wait, in a transaction of its own."""
+        self.begin()
+        self.threads.write(self.last_body)
+        self.connection.execute("COMMIT")
 
     # -- numbers -----------------------------------------------------------------------------------------------
 
@@ -350,36 +361,3 @@ class Ledger:
         if self._message_rows:
             rows, self._message_rows = self._message_rows, []
             insert_rows(self.connection, "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
-
-
-_VALUES: Final = re.compile(r"\([?, ]+\)$")
-
-
-def insert_rows(connection: Any, statement: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Insert many rows with few statements.
-
-    Every step of a statement gives up the GIL and has to win it back from a busy reactor: so 16 rows go
-    into one step. Few different lengths, so that all stay in the statement cache.
-    """
-    start, end = 0, len(rows)
-    for length in (16, 4, 1):
-        if end - start < length:
-            continue
-        many = _multiplied(statement, length)
-        while end - start >= length:
-            connection.execute(many, [value for row in rows[start : start + length] for value in row])
-            start += length
-
-
-_MULTIPLIED: dict[tuple[str, int], str] = {}
-
-
-def _multiplied(statement: str, length: int) -> str:
-    many = _MULTIPLIED.get((statement, length))
-    if many is None:
-        values = _VALUES.search(statement)
-        if values is None:
-            raise ValueError(statement)
-        many = statement[: values.start()] + ", ".join([values.group()] * length)
-        _MULTIPLIED[statement, length] = many
-    return many

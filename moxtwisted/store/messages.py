@@ -17,6 +17,7 @@ from attrs import frozen
 
 from moxtwisted.errors import MessageMissingError, OverQuotaError
 from moxtwisted.message.flags import DELETED, MessageFlags
+from moxtwisted.message.products import Relatives
 from moxtwisted.store.bodies import CHUNK_BITS
 from moxtwisted.store.facts import Facts, pack
 from moxtwisted.store.interfaces import Added, Copied, FlagsStored
@@ -34,7 +35,7 @@ class Prepared:
 
     :ivar targets: mailboxes by id or name, with flags; all share the body.
     :ivar chunks: makes (codec, data) of its chunks; called in the writer's thread.
-    :ivar thread: finds its thread: called with the connection and the body's id, inside the transaction.
+    :ivar relatives: what says which thread it belongs to.
     """
 
     targets: Sequence[tuple[int | str, RawFlags]]
@@ -44,7 +45,7 @@ class Prepared:
     facts: Facts
     internaldate: int
     chunks: Callable[[], Iterable[tuple[int, bytes]]]
-    thread: Callable[[Any, int], int]
+    relatives: Relatives
 
 
 def add(ledger: Ledger, messages: Sequence[Prepared], check_quota: bool) -> list[list[Added]]:
@@ -77,7 +78,7 @@ def _check_quota(ledger: Ledger, octets: int, messages: int) -> None:
 
 def _add_one(ledger: Ledger, message: Prepared, modseq: int, now: int) -> list[Added]:
     body = ledger.next_body()
-    thread = message.thread(ledger.connection, body)
+    thread = ledger.threads.assign(body, message.relatives, message.internaldate)
     ledger.connection.execute(
         _INSERT_BODY,
         (
@@ -284,7 +285,6 @@ def _refer(ledger: Ledger, bodies: Sequence[int], sign: int) -> None:
             ledger.released([body for body, refs in rows if refs <= 0])
 
 
-# -- expunge ---------------------------------------------------------------------------------------------------------
 def replace(ledger: Ledger, mailbox: int, uid: int, message: Prepared, check_quota: bool) -> Added:
     """Remove a message and add another, with one modseq.
 
@@ -308,6 +308,7 @@ def replace(ledger: Ledger, mailbox: int, uid: int, message: Prepared, check_quo
     return _add_one(ledger, message, modseq, int(ledger.seconds()))[0]
 
 
+# -- expunge ---------------------------------------------------------------------------------------------------------
 
 
 def expunge(ledger: Ledger, mailbox: int, uids: Sequence[int] | None, only_deleted: bool) -> tuple[int, ...]:
@@ -350,8 +351,9 @@ def _delete_bodies(ledger: Ledger, bodies: list[int]) -> bool:
     ledger.flush()
     newest = ledger.connection.execute("SELECT coalesce(max(id), 0) FROM body").get
     if max(bodies, default=0) >= newest:
-        # Its number must not be given again.
+        # Its number must not be given again, and what links to it is in memory alone.
         ledger.set_setting("last_body", ledger.last_body)
+        ledger.threads.write(ledger.last_body)
     for _ in range(min(_SWEEP_BODIES, len(bodies))):
         body = bodies[-1]
         first, last = body << CHUNK_BITS, ((body + 1) << CHUNK_BITS) - 1

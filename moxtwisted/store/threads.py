@@ -8,102 +8,160 @@ links two threads makes them one.
 
 Every id that a message names becomes a *link*, a 63-bit hash of (id, base subject); equal links are one thread. That is
 one indexed look-up for each id, however large the account is.
+
+Hashes lie all over their tables: each new one would cost a commit a page. So those of the newest bodies are kept in memory and
+written together, a few hundred bodies at a time; the setting ``linked_body`` says up to which body they are in the tables. After a crash
+they are made again from what is kept of the bodies beyond it.
 """
 
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Final, Protocol
+from collections.abc import Iterable
+from typing import Any, Final
 
-__all__ = ["SUBJECT_WINDOW_SECONDS", "Threadable", "assign", "join"]
+from moxtwisted.errors import ConsistencyError
+from moxtwisted.message.headers import Header
+from moxtwisted.message.products import Relatives, relatives
+from moxtwisted.store.facts import unpack
+from moxtwisted.store.insertion import insert_rows
+
+__all__ = ["SUBJECT_WINDOW_SECONDS", "Threads"]
 
 #: How long a thread takes in replies by their subject alone.
 SUBJECT_WINDOW_SECONDS: Final = 28 * 86400
 
 #: References beyond these many (the last ones are the nearest relatives) are not looked at.
 _MAX_REFERENCES: Final = 50
+#: Links that wait in memory, at most: reading them again takes some milliseconds.
+_PENDING_LINKS: Final = 512
 
 
-class Threadable(Protocol):
-    """What counts of a message; ``message.products.Rendered`` has it. Ids are without angle brackets."""
+class Threads:
+    """The writer's view of an account's threads; what writes does so inside a transaction.
 
-    @property
-    def message_id(self) -> str:
-        """Empty when there is none."""
-
-    @property
-    def in_reply_to(self) -> str:
-        """The first identifier there; empty when there is none."""
-
-    @property
-    def references(self) -> tuple[str, ...]:
-        """Oldest first."""
-
-    @property
-    def base_subject(self) -> str:
-        """Case folded."""
-
-    @property
-    def is_reply(self) -> bool:
-        """Whether the subject says so."""
-
-
-def assign(connection: Any, body: int, message: Threadable, at_seconds: int) -> int:
-    """The thread of a new body, inside the transaction that adds it; links and joins what belongs together.
-
-    :param connection: an apsw connection that is in a transaction.
-    :param at_seconds: its internal date, seconds since 1970.
-    :returns: the thread's id: that of its first body.
+    :param connection: an apsw connection that writes; ``load`` comes first.
     """
-    links = _links(message)
-    marks = ",".join("?" * len(links))
-    threads = (
-        sorted(
-            row[0]
-            for row in connection.execute(
-                f"SELECT DISTINCT thread FROM thread_link WHERE hash IN ({marks})", links
-            )
+
+    def __init__(self, connection: Any) -> None:
+        self._connection = connection
+        self._links: dict[int, int] = {}
+        self._subjects: dict[int, tuple[int, int]] = {}
+
+    def load(self) -> None:
+        """Forget what is in memory, and make again what the tables do not have."""
+        self._links.clear()
+        self._subjects.clear()
+        for thread, facts, at in self._connection.execute(
+            "SELECT b.thread, b.facts, (SELECT max(m.internaldate) FROM message m WHERE m.body = b.id)"
+            " FROM body b WHERE b.id > (SELECT value FROM setting WHERE key = 'linked_body') ORDER BY b.id"
+        ).fetchall():
+            try:
+                message = relatives(Header.parse(unpack(facts).fields))
+            except ConsistencyError:
+                # The checker tells of it; replies to this message begin a thread of their own.
+                continue
+            self._remember(_links(message), message.base_subject, thread, at or 0)
+
+    @property
+    def due(self) -> bool:
+        """Whether so much waits that it should be written."""
+        return len(self._links) + len(self._subjects) >= _PENDING_LINKS
+
+    def write(self, last_body: int) -> None:
+        """Write what waits; all bodies up to this one are then in the tables."""
+        if not self._links and not self._subjects:
+            return
+        # In the order of the table: neighbours share a page.
+        insert_rows(
+            self._connection,
+            "INSERT INTO thread_link (hash, thread) VALUES (?, ?) ON CONFLICT DO NOTHING",
+            sorted(self._links.items()),
         )
-        if links
-        else []
-    )
-    subject = _hash("", message.base_subject) if message.base_subject else None
-    if not threads and message.is_reply and subject is not None:
-        threads = [
-            row[0]
-            for row in connection.execute(
-                "SELECT thread FROM thread_subject WHERE hash = ? AND at BETWEEN ? AND ?",
-                (subject, at_seconds - SUBJECT_WINDOW_SECONDS, at_seconds + SUBJECT_WINDOW_SECONDS),
-            )
-        ]
-    thread = threads[0] if threads else body
-    for other in threads[1:]:
-        join(connection, thread, other)
-    connection.executemany(
-        "INSERT INTO thread_link (hash, thread) VALUES (?, ?) ON CONFLICT DO NOTHING",
-        [(link, thread) for link in links],
-    )
-    if subject is not None:
-        connection.execute(
-            "INSERT INTO thread_subject (hash, thread, at) VALUES (?1, ?2, ?3)"
-            " ON CONFLICT DO UPDATE SET thread = ?2, at = ?3 WHERE at <= ?3",
-            (subject, thread, at_seconds),
+        insert_rows(
+            self._connection,
+            "INSERT INTO thread_subject (hash, thread, at) VALUES (?, ?, ?) ON CONFLICT DO UPDATE"
+            " SET thread = excluded.thread, at = excluded.at WHERE at <= excluded.at",
+            [(subject, thread, at) for subject, (thread, at) in sorted(self._subjects.items())],
         )
-    return thread
+        self._connection.execute(
+            "INSERT INTO setting (key, value) VALUES ('linked_body', ?)"
+            " ON CONFLICT DO UPDATE SET value = excluded.value",
+            (last_body,),
+        )
+        self._links.clear()
+        self._subjects.clear()
+
+    def assign(self, body: int, message: Relatives, at_seconds: int) -> int:
+        """The thread of a new body; links and joins what belongs together.
+
+        :param at_seconds: its internal date, seconds since 1970.
+        :returns: the thread's id: that of its first body.
+        """
+        links = _links(message)
+        linked = self._linked(links)
+        threads = sorted(set(linked.values()))
+        if not threads and message.is_reply and message.base_subject:
+            found = self._by_subject(_hash("", message.base_subject))
+            if found is not None and abs(found[1] - at_seconds) <= SUBJECT_WINDOW_SECONDS:
+                threads = [found[0]]
+        thread = threads[0] if threads else body
+        for other in threads[1:]:
+            self._join(thread, other)
+        self._remember(
+            [link for link in links if link not in linked], message.base_subject, thread, at_seconds
+        )
+        return thread
+
+    def _linked(self, links: list[int]) -> dict[int, int]:
+        """The threads of those of the links that there are."""
+        pending = self._links
+        linked = {link: pending[link] for link in links if link in pending}
+        asked = [link for link in links if link not in pending]
+        if asked:
+            marks = ",".join("?" * len(asked))
+            linked.update(
+                self._connection.execute(
+                    f"SELECT hash, thread FROM thread_link WHERE hash IN ({marks})", asked
+                ).fetchall()
+            )
+        return linked
+
+    def _by_subject(self, subject: int) -> tuple[int, int] | None:
+        """(thread, seconds) of the newest with this base subject."""
+        pending = self._subjects.get(subject)
+        kept: list[tuple[int, int]] = self._connection.execute(
+            "SELECT thread, at FROM thread_subject WHERE hash = ?", (subject,)
+        ).fetchall()
+        if pending is None or (kept and kept[0][1] > pending[1]):
+            return kept[0] if kept else None
+        return pending
+
+    def _remember(self, links: Iterable[int], base_subject: str, thread: int, at_seconds: int) -> None:
+        for link in links:
+            self._links[link] = thread
+        if base_subject:
+            subject = _hash("", base_subject)
+            known = self._subjects.get(subject)
+            if known is None or known[1] <= at_seconds:
+                self._subjects[subject] = (thread, at_seconds)
+
+    def _join(self, thread: int, other: int) -> None:
+        """Make one thread of two; its id is the first's."""
+        self._connection.execute(
+            # The index has the bodies whose thread is another's; so name the first one by its id.
+            "UPDATE body SET thread = ?1 WHERE (thread = ?2 AND thread <> id) OR (id = ?2 AND thread = ?2)",
+            (thread, other),
+        )
+        for table in ("thread_link", "thread_subject"):
+            self._connection.execute(f"UPDATE {table} SET thread = ? WHERE thread = ?", (thread, other))
+        self._links.update([(link, thread) for link, named in self._links.items() if named == other])
+        self._subjects.update(
+            [(subject, (thread, at)) for subject, (named, at) in self._subjects.items() if named == other]
+        )
 
 
-def join(connection: Any, thread: int, other: int) -> None:
-    """Make one thread of two; its id is the first's."""
-    connection.execute(
-        # The index has the bodies whose thread is another's; so name the first one by its id.
-        "UPDATE body SET thread = ?1 WHERE (thread = ?2 AND thread <> id) OR (id = ?2 AND thread = ?2)",
-        (thread, other),
-    )
-    for table in ("thread_link", "thread_subject"):
-        connection.execute(f"UPDATE {table} SET thread = ? WHERE thread = ?", (thread, other))
-
-
-def _links(message: Threadable) -> list[int]:
+def _links(message: Relatives) -> list[int]:
     ids = {i for i in (message.message_id, message.in_reply_to, *message.references[-_MAX_REFERENCES:]) if i}
     return [_hash(i, message.base_subject) for i in sorted(ids)]
 

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted.message.mime import Part, ScannedMessage, Scanner
 from moxtwisted.message.partindex import PartIndex
-from moxtwisted.message.products import Rendered, render
+from moxtwisted.message.products import Relatives, Rendered, render
 from moxtwisted.message.structure import body_from_bodystructure, render_body
 from moxtwisted.message.text import search_text
 from tests.message import imapsyntax
@@ -69,8 +69,12 @@ def describe(octets: bytes) -> str:
     scanned = scan(octets)
     rendered = render(scanned, reader(octets))
     lines = ["-- parts", *tree(scanned.root, octets), "-- products"]
-    names = [one.name for one in fields(Rendered) if one.name != "parts"]
-    lines.extend(f"{name}: {getattr(rendered, name)!r}" for name in names)
+    for name in (one.name for one in fields(Rendered) if one.name != "parts"):
+        value = getattr(rendered, name)
+        if isinstance(value, Relatives):
+            lines.extend(f"{one.name}: {getattr(value, one.name)!r}" for one in fields(Relatives))
+        else:
+            lines.append(f"{name}: {value!r}")
     lines.append("-- search text")
     lines.extend(repr(piece) for piece in search_text(scanned, reader(octets)))
     return "\n".join(lines) + "\n"

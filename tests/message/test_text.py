@@ -156,7 +156,7 @@ class SearchTests(SynchronousTestCase):
         rendered = render(scanned, reader(octets))
         self.assertLessEqual(len(rendered.preview), MAX_PREVIEW_CHARACTERS)
         self.assertNotIn("\n", rendered.preview)
-        self.assertEqual(list(rendered.references), references(scanned))
+        self.assertEqual(list(rendered.relatives.references), references(scanned))
 
 
 class AttachmentTests(SynchronousTestCase):

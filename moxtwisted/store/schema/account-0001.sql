@@ -5,6 +5,7 @@ CREATE TABLE setting (
     key TEXT PRIMARY KEY,               -- 'modseq' (or a mailbox's, if that is greater), 'last_body' (or the greatest there is), 'uidvalidity_next', 'retired_modseq', 'indexed_body', …; 'secret:NAME' for verifiers
     value
 ) WITHOUT ROWID;
+INSERT INTO setting VALUES ('linked_body', 0);   -- the links of bodies beyond it are in the writer's memory: see threads.py
 
 CREATE TABLE mailbox (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
