@@ -52,9 +52,16 @@ CAPABILITIES: Final = (
     "QRESYNC",
     "WITHIN",
     "SAVEDATE",
+    "PARTIAL",
+    "SORT",
+    "SORT=DISPLAY",
+    "ESORT",
+    "THREAD=ORDEREDSUBJECT",
+    "THREAD=REFERENCES",
     "OBJECTID",
     "UIDONLY",
     "MESSAGELIMIT",
+    "INPROGRESS",
     "PREVIEW",
 )
 """What this server can do over any backend, in the order of the announcement; APPENDLIMIT and MESSAGELIMIT get their numbers."""

@@ -138,6 +138,7 @@ class Connection:
     :ivar compressed: whether COMPRESS is in force.
     :ivar starting_compression: whether it begins after the response that is being sent.
     :ivar starting_over: whether UNAUTHENTICATE is being answered.
+    :ivar progress: of a command that takes its time: how many items are done and of how many (RFC 9585), if it can tell.
     :ivar pause: waits some seconds, for what shall take its time.
     """
 
@@ -164,6 +165,7 @@ class Connection:
     starting_compression: bool = False
     starting_over: bool = False
     logged_out: bool = False
+    progress: tuple[int, int] | None = None
     pause: Callable[[float], Awaitable[None]] | None = None
     _capabilities: tuple[str, ...] | None = None
     _offered: frozenset[str] = frozenset()
@@ -262,17 +264,21 @@ class Connection:
             raise RefusalError("the mailbox was opened read-only")
         return box
 
-    def existing(self, name: str) -> MailboxInfo:
+    def existing(self, name: str, right: str = "") -> MailboxInfo:
         """A mailbox by the name that the client gave.
 
-        :raise RefusalError: with NONEXISTENT.
+        :param right: letter of RFC 4314 that the user must have on it.
+        :raise RefusalError: with NONEXISTENT, also when he may not even know of it; else with NOPERM.
         """
         try:
             info = self.mail.mailbox(parse_mailbox_name(name))
         except IdentifierError:
             info = None
-        if info is None:
+        if info is None or (info.rights is not None and right not in info.rights and "l" not in info.rights):
+            # RFC 4314 section 6: what the user may not list is not there.
             raise RefusalError("no such mailbox", "NONEXISTENT")
+        if info.rights is not None and right and right not in info.rights:
+            raise RefusalError("your rights on this mailbox do not allow that", "NOPERM")
         return info
 
     def current_exchange(self) -> tuple[bytes, Any]:

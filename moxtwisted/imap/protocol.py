@@ -174,6 +174,8 @@ class IMAPServerProtocol(Protocol):
         self._due = 0.0
         self._timer: Any = None
         self._turn: Any = None
+        self._progress: Any = None
+        self._progress_due = 0.0
 
     # -- the connection ----------------------------------------------------------------------------------------
     @property
@@ -295,10 +297,10 @@ class IMAPServerProtocol(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone, whoever ended it."""
         self._ended = True
-        for call in (self._timer, self._turn):
+        for call in (self._timer, self._turn, self._progress):
             if call is not None and call.active():
                 call.cancel()
-        self._timer = self._turn = self._pieces = None
+        self._timer = self._turn = self._pieces = self._progress = None
         if self._layer is not None:
             self._layer.close()
         if self.server is not None:
@@ -350,6 +352,8 @@ class IMAPServerProtocol(Protocol):
             case Run(coroutine):
                 self._waiting = True
                 Deferred.fromCoroutine(coroutine).addCallbacks(self._ran, self._broken)
+                if self._waiting:
+                    self._watch()
             case StartTLS():
                 self._start_tls()
             case StartCompression():
@@ -372,6 +376,28 @@ class IMAPServerProtocol(Protocol):
         self._result = work
         if not (self._running or self._blocked):
             self._run()
+
+    def _watch(self) -> None:
+        """A command waits for somebody. The timer is only moved when it fires, so this costs next to nothing."""
+        first = self.factory.settings.timeouts.progress_first
+        self._progress_due = self._clock.seconds() + first
+        if self._progress is None:
+            self._progress = self._clock.callLater(first, self._still_waiting)
+
+    def _still_waiting(self) -> None:
+        """Tell the client of a command that takes long."""
+        self._progress = None
+        if self._ended or not self._waiting or self._handshaking:
+            return
+        now = self._clock.seconds()
+        if now >= self._progress_due:
+            self._progress_due = now + self.factory.settings.timeouts.progress
+            if not self._blocked:
+                self.machine.tell_progress()
+                octets = self.machine.take_output()
+                if octets:
+                    self._write(octets)
+        self._progress = self._clock.callLater(self._progress_due - now, self._still_waiting)
 
     def _pause(self, seconds: float) -> Deferred[None]:
         """What a command waits for that shall take its time."""

@@ -158,6 +158,7 @@ class Server:
         self._given_back = False
         self._stopping = False
         self._lost = False
+        self._under_way: bytes | None = None
 
     def _connect(
         self,
@@ -270,6 +271,20 @@ class Server:
         self._woken = False
         if self.connection.state is State.IDLING and not self._lost:
             self.connection.sync(allow_expunge=True)
+
+    def tell_progress(self) -> None:
+        """A coroutine of ``Run`` takes long: tell the client that its command is under way."""
+        tag, connection = self._under_way, self.connection
+        if tag is None or connection.session is None or connection.state is State.LOGOUT:
+            return
+        # RFC 9585 section 4: a tag with a bracket in it cannot stand in a response code.
+        quoted = b"NIL" if b"]" in tag else b'"%b"' % tag
+        progress = connection.progress
+        if progress is None or not 0 <= progress[0] < progress[1]:
+            counts = b"NIL NIL"
+        else:
+            counts = b"%d %d" % progress
+        connection.out.append(b"* OK [INPROGRESS (%b %b)] still at work\r\n" % (quoted, counts))
 
     def timed_out(self) -> Work:
         """The client was silent for too long."""
@@ -422,6 +437,7 @@ class Server:
     # -- carrying out ------------------------------------------------------------------------------------------
     def _run(self, command: Command, coroutine: Coroutine[Any, Any, Any]) -> Work:
         self._busy = True
+        self._under_way = command.tag
         return Run(self._complete(command, coroutine))
 
     async def _complete(self, command: Command, coroutine: Coroutine[Any, Any, Any]) -> Work | None:
@@ -432,6 +448,7 @@ class Server:
         except MailError as e:
             result = refused(e).answer()
         self._busy = False
+        self._under_way = self.connection.progress = None
         if self._lost:
             self._logged_in_too_late()
             return None

@@ -63,6 +63,8 @@ class Timeouts:
     :ivar tls_handshake: from STARTTLS or, with implicit TLS, from the connection.
     :ivar shutdown: what a running command gets after ``shutdown()``.
     :ivar linger: what a client gets to read our last words and close, when it is us who end the connection.
+    :ivar progress_first, progress: a command that is still under way after so long is said to be so, and again each time after
+        so long (RFC 9585 section 4: 10 to 15 seconds).
     :ivar login_failure_pause: before a failed login is answered; doubles with each in a connection.
     """
 
@@ -73,6 +75,8 @@ class Timeouts:
     tls_handshake: float = 30.0
     shutdown: float = 10.0
     linger: float = 5.0
+    progress_first: float = 1.0
+    progress: float = 10.0
     login_failure_pause: float = 1.0
 
 
