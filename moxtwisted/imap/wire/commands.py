@@ -410,6 +410,24 @@ class Done(Command):
     name = "DONE"
 
 
+@frozen
+class Compress(Command):
+    """COMPRESS (RFC 4978).
+
+    :ivar algorithm: in upper case.
+    """
+
+    algorithm: str
+    name = "COMPRESS"
+
+
+@frozen
+class Unauthenticate(Command):
+    """UNAUTHENTICATE (RFC 8437)."""
+
+    name = "UNAUTHENTICATE"
+
+
 # -- selected --------------------------------------------------------------------------------------
 
 
@@ -429,24 +447,6 @@ class Close(Command):
 
 @frozen
 class Unselect(Command):
-@frozen
-class Compress(Command):
-    """COMPRESS (RFC 4978).
-
-    :ivar algorithm: in upper case.
-    """
-
-    algorithm: str
-    name = "COMPRESS"
-
-
-@frozen
-class Unauthenticate(Command):
-    """UNAUTHENTICATE (RFC 8437)."""
-
-    name = "UNAUTHENTICATE"
-
-
     """UNSELECT."""
 
     name = "UNSELECT"

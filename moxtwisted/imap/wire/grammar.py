@@ -151,7 +151,6 @@ def _authenticate(tag: bytes, cursor: Cursor) -> c.Command:
     return c.Authenticate(tag, mechanism, response)
 
 
-def _enable(tag: bytes, cursor: Cursor) -> c.Command:
 def _compress(tag: bytes, cursor: Cursor) -> c.Command:
     cursor.space()
     algorithm = cursor.keyword("an algorithm").decode("ascii")
@@ -159,6 +158,7 @@ def _compress(tag: bytes, cursor: Cursor) -> c.Command:
     return c.Compress(tag, algorithm)
 
 
+def _enable(tag: bytes, cursor: Cursor) -> c.Command:
     names: list[str] = []
     while not cursor.at_end() or not names:
         cursor.space()
@@ -497,9 +497,9 @@ COMMANDS: Mapping[bytes, ArgumentReader] = {
             c.Close,
             c.Unselect,
             c.Expunge,
+            c.Unauthenticate,
         )
     },
-            c.Unauthenticate,
     b"ID": _id,
     b"LOGIN": _login,
     b"AUTHENTICATE": _authenticate,
