@@ -18,7 +18,7 @@ from __future__ import annotations
 import time
 import unicodedata
 from array import array
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 import apsw
@@ -34,7 +34,10 @@ from moxtwisted.message.mime import ScannedMessage, Scanner
 from moxtwisted.message.structure import LIST_FIELDS
 from moxtwisted.message.text import body_text, header_text
 from moxtwisted.store.facts import picker
+from moxtwisted.store.fieldtexts import FieldTexts, field_reader
 from moxtwisted.store.interfaces import Column, IBodyReader, SearchTerm
+from moxtwisted.store.remembered import SEARCH_OCTETS, Remembered
+from moxtwisted.store.vocabulary import MAX_BEHIND, Vocabulary
 
 __all__ = ["SearchIndex"]
 
@@ -56,9 +59,10 @@ MAX_REST_SECONDS: Final = 0.5
 MAX_CHARACTERS: Final = 256 * 1024
 #: FTS5 cuts words after 32,768 octets; a shorter text has no such word.
 MAX_WORD_OCTETS: Final = 32_000
-#: Words of the vocabulary that are read, and messages whose fields are read, in one step.
-_TERMS_AT_ONCE: Final = 3000
+#: Messages whose fields are read in one step.
 _FIELDS_AT_ONCE: Final = 100
+#: The field of that many messages is put into one string; of more it is compared one by one.
+_MAX_TEXTS: Final = 200_000
 _READ_OCTETS: Final = 262_144
 
 #: Stands in the text of a body that must be compared in every search. U+F8FF is private: no mail has it in a word but by chance.
@@ -105,12 +109,6 @@ class _Word:
     begins: bool
     ends: bool
 
-    def within(self, term: str) -> bool:
-        """Whether this word of the index has it."""
-        if self.begins:
-            return term.startswith(self.text)
-        return term.endswith(self.text) if self.ends else self.text in term
-
 
 @define(eq=False)
 class SearchIndex:
@@ -133,6 +131,17 @@ class SearchIndex:
     _disturbed: bool = field(default=False, init=False)
     _resting: Deferred[None] | None = field(default=None, init=False)
     _tokenize: Any = field(default=None, init=False)
+    #: Shared by all accounts, if the store says so.
+    _memory: Remembered = field(factory=lambda: Remembered(SEARCH_OCTETS), init=False)
+    _owner: int = field(default=0, init=False)
+
+    def share(self, memory: Remembered) -> None:
+        """Remember what was read in this memory."""
+        self._memory, self._owner = memory, memory.owner()
+
+    def forget(self) -> None:
+        """Something that was read has changed, or is not wanted any more."""
+        self._memory.forget(self._owner)
 
     # -- making the index ------------------------------------------------------------------------------------------
 
@@ -208,9 +217,10 @@ class SearchIndex:
         if not self._stopped and self._missing(1):
             self.wake()
 
-    def _missing(self, limit: int) -> list[int]:
+    def _missing(self, limit: int, indexed: int | None = None) -> list[int]:
+        after = self.indexed() if indexed is None else indexed
         rows = self._connection.execute(
-            "SELECT id FROM body WHERE id > ? ORDER BY id LIMIT ?", (self.indexed(), limit)
+            "SELECT id FROM body WHERE id > ? ORDER BY id LIMIT ?", (after, limit)
         )
         return [row[0] for row in rows]
 
@@ -301,7 +311,7 @@ class SearchIndex:
         suggested, sure = None, False
         if name not in MACHINE_FIELDS:
             words = self._words(needle)
-            suggested = yield from self._suggested(words)
+            suggested, indexed = yield from self._suggested(words, indexed)
             # A needle that is one word is in the text exactly when a word of the text contains it.
             sure = name == "text" and needle.isascii() and len(words) == 1 and words[0].text == needle
         found: set[int] = set()
@@ -343,41 +353,35 @@ class SearchIndex:
             words.append(_Word(text, _separates(before), _separates(after)))
         return words
 
-    def _suggested(self, words: Sequence[_Word]) -> Work:
-        """Bodies in the index that may match; None: all may."""
+    def _suggested(self, words: Sequence[_Word], indexed: int) -> Work:
+        """Bodies in the index that may match (None: all may), and the newest body of which that can be said."""
         whole = sorted((w for w in words if w.begins and w.ends), key=lambda w: -len(w.text))[:3]
         parts = [w for w in words if not (w.begins and w.ends)]
         if not words:
-            return None
+            return None, indexed
         suggested: set[int] | None = None
         for word in whole:
             having = yield from self._having([word.text])
             suggested = having if suggested is None else suggested & having
         if parts and (suggested is None or len(suggested) > 100):
-            terms = yield from self._terms(parts)
-            for matching in terms:
-                having = yield from self._having(matching)
+            vocabulary = yield from self._vocabulary(indexed)
+            indexed = vocabulary.indexed
+            for word in parts:
+                terms = yield from vocabulary.containing(word.text, begins=word.begins, ends=word.ends)
+                having = yield from self._having(terms)
                 suggested = having if suggested is None else suggested & having
-        return suggested
+        return suggested, indexed
 
-    def _terms(self, words: Sequence[_Word]) -> Work:
-        """For each word, the words of the index that have it: the whole vocabulary is looked through."""
-        found: list[list[str]] = [[] for _ in words]
-        last = ""
-        while True:
-            # Each step is a statement of its own: one that stays open would keep this connection from seeing commits.
-            terms = [
-                row[0]
-                for row in self._connection.execute(
-                    "SELECT term FROM vocabulary WHERE term > ? LIMIT ?", (last, _TERMS_AT_ONCE)
-                )
-            ]
-            for word, matching in zip(words, found, strict=True):
-                matching.extend(filter(word.within, terms))
-            if len(terms) < _TERMS_AT_ONCE:
-                return found
-            last = terms[-1]
-            yield
+    def _vocabulary(self, indexed: int) -> Work:
+        """The words of the index; those of the newest messages may be missing."""
+        key = (self._owner, "vocabulary")
+        known: Vocabulary | None = self._memory.get(key)
+        if known is None or (
+            known.indexed != indexed and len(self._missing(MAX_BEHIND, known.indexed)) == MAX_BEHIND
+        ):
+            known = yield from Vocabulary.read(self._connection, indexed)
+            self._memory.put(key, known, known.octets)
+        return known
 
     def _having(self, terms: Iterable[str]) -> Work:
         """Bodies in the index that have one of these words."""
@@ -398,24 +402,44 @@ class SearchIndex:
 
     def _compare_fields(self, mailbox: int, name: bytes, needle: str, uids: Sequence[int]) -> Work:
         """The UIDs of those whose field has the needle; of fields that are kept beside the body."""
+        if len(uids) > _MAX_TEXTS:
+            return (yield from self._compare_many(mailbox, name, needle, uids))
+        key = (self._owner, mailbox, name)
+        texts: FieldTexts = self._memory.get(key) or FieldTexts.EMPTY
+        missing = texts.missing(uids)
+        if missing:
+            more: list[tuple[int, str | None]] = []
+            for some in self._field_texts(mailbox, name, missing):
+                more += some
+                yield
+            # Another search may have been faster.
+            texts = self._memory.get(key) or FieldTexts.EMPTY
+            new = set(texts.missing(missing))
+            texts = texts.having(item for item in more if item[0] in new)
+            self._memory.put(key, texts, texts.octets)
+        return set(texts.containing(needle)).intersection(uids)
+
+    def _compare_many(self, mailbox: int, name: bytes, needle: str, uids: Sequence[int]) -> Work:
+        """The same, with nothing remembered."""
         found: set[int] = set()
-        quick = needle.encode() if needle.isascii() else None
+        for some in self._field_texts(mailbox, name, uids):
+            found.update([uid for uid, text in some if text is not None and needle in text])
+            yield
+        return found
+
+    def _field_texts(
+        self, mailbox: int, name: bytes, uids: Sequence[int]
+    ) -> Iterator[list[tuple[int, str | None]]]:
+        """(UID, folded text of the field) of those that exist, some at a time."""
+        read = field_reader(name)
         for start in range(0, len(uids), _FIELDS_AT_ONCE):
             rows = self._connection.execute(
                 "SELECT m.uid, b.facts FROM carray(?) k CROSS JOIN message m ON m.mailbox = ? AND m.uid = k.value"
                 " CROSS JOIN body b ON b.id = m.body",
                 (apsw.carray(array("q", uids[start : start + _FIELDS_AT_ONCE])), mailbox),
             ).fetchall()
-            for uid, facts in rows:
-                octets = _FIELDS(facts)[0]
-                # Nothing to decode: most messages are passed over with one look.
-                plain = quick is not None and octets.isascii() and b"=?" not in octets
-                if plain and quick not in octets.replace(b"\r\n", b"").lower():
-                    continue
-                if _in_field(Header.parse(octets), name, needle):
-                    found.add(uid)
-            yield
-        return found
+            texts = [(uid, read(_FIELDS(facts)[0])) for uid, facts in rows]
+            yield [(uid, None if text is None else _folded(text)) for uid, text in texts]
 
     def _matches(self, body: int, name: str, needle: str) -> Work:
         """Whether the body's text has the needle in this place."""

@@ -42,6 +42,7 @@ from moxtwisted.store.database import (
 )
 from moxtwisted.store.interfaces import IStore
 from moxtwisted.store.keys import MasterKey, check_key_value, write_key_check
+from moxtwisted.store.remembered import SEARCH_OCTETS, Remembered
 from moxtwisted.store.room import Room
 from moxtwisted.store.staging import Staging
 from moxtwisted.store.writer import WriterPool
@@ -85,6 +86,7 @@ class Store:
         self._entropy: Callable[[int], bytes] = os.urandom
         self.room = Room(directory)
         self.pool = WriterPool(reactor, threads, self.room)
+        self._searches = Remembered(SEARCH_OCTETS)
         self._open: weakref.WeakValueDictionary[str, Account] = weakref.WeakValueDictionary()
         self._kept: OrderedDict[str, tuple[Account, float]] = OrderedDict()
         self._closing: dict[str, threading.Event] = {}
@@ -172,6 +174,7 @@ class Store:
                 name, database, self.pool, self._clock, self._seconds, closed
             )
             account.set_quota(self.quota_of(name), self.message_quota_of(name))
+            account.index.share(self._searches)
         self._keep(account)
         return account
 

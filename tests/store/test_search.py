@@ -377,3 +377,45 @@ class WorkTests(SearchCase):
         self.assertTrue(self.account.index.busy)
         self.clock.advance(2)
         self.assertEqual(self.account.index.indexed(), 1)
+
+
+class RememberedTests(SearchCase):
+    """What searches remember does not make them miss what came later."""
+
+    def test_new_messages(self) -> None:
+        """A search after the first finds messages that came since, and not those that went."""
+        self.add(letter("alpha one", "x"), letter("beta", "x"))
+        self.assertEqual(self.assert_agrees("subject", "alpha"), {1})
+        self.add(letter("more alpha", "x"), letter("ALPHA ü", "x"))
+        self.assertEqual(self.assert_agrees("subject", "alpha"), {1, 3, 4})
+        self.successResultOf(self.account.expunge(self.inbox, [1], only_deleted=False))
+        del self.letters[1]
+        self.assertEqual(self.assert_agrees("subject", "alpha"), {3, 4})
+        self.assertEqual(self.found("subject", "alpha", [3]), {3})
+
+    def test_new_words(self) -> None:
+        """Words that got into the index after the vocabulary was read are found."""
+        self.add(letter("one", "alpha"))
+        self.index()
+        self.assertEqual(self.assert_agrees("text", "lph"), {1})
+        for number in range(search.MAX_BEHIND + 2):
+            self.add(letter("more", f"calpha{number} dolphin"))
+            self.index()
+            self.assertEqual(self.assert_agrees("text", "lph"), set(self.letters))
+            self.assertEqual(self.assert_agrees("body", "olph"), set(self.letters) - {1})
+
+    def test_forgetting(self) -> None:
+        """After the account forgot, the same is found."""
+        self.add(letter("alpha", "beta"))
+        self.index()
+        for _ in range(2):
+            self.assertEqual(self.assert_agrees("subject", "lph"), {1})
+            self.assertEqual(self.assert_agrees("text", "et"), {1})
+            self.account.index.forget()
+
+    def test_too_many(self) -> None:
+        """In a mailbox with very many messages a field is compared message by message."""
+        self.patch(search, "_MAX_TEXTS", 1)
+        self.add(letter("alpha", "x"), letter("beta", "x"), letter("Alpha", "x"))
+        self.assertEqual(self.assert_agrees("subject", "alpha"), {1, 3})
+        self.assertEqual(self.assert_agrees("subject", ""), {1, 2, 3})

@@ -1,0 +1,62 @@
+"""Texts of header fields in one string say what a look at every header says."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from moxtwisted.message.headers import Header
+from moxtwisted.message.text import header_text
+from moxtwisted.store.fieldtexts import FieldTexts, field_reader
+
+_PIECES = [
+    b"Subject: one\r\n",
+    b"subject : two\r\n\tand more\r\n",
+    b"SUBJECT:\r\n",
+    b"Subject: =?utf-8?q?Gr=C3=BC=C3=9Fe?=\r\n",
+    b"Subject: zero\0octet\n",
+    b"Subject: last",
+    b"X-Subject: no\r\n",
+    b" subject: no\r\n",
+    b"Sub: no\r\n",
+    b"no field\r\n",
+    b"From: a\xff\r\n",
+    b"\r\n",
+]
+
+
+class FieldTextsTests(SynchronousTestCase):
+    def test_found(self) -> None:
+        """A needle is found in the text that contains it, wide or not, and never across two texts."""
+        texts = FieldTexts.EMPTY.having([(4, "hello"), (5, None), (7, "grüße"), (8, "o, hello hello")])
+        self.assertEqual(sorted(texts.containing("hello")), [4, 8])
+        self.assertEqual(texts.containing("ü"), [7])
+        self.assertEqual(sorted(texts.containing("")), [4, 7, 8])
+        self.assertEqual(texts.containing("hello\0"), [])
+        self.assertEqual(texts.containing("helloo"), [])
+        self.assertEqual(sorted(texts.containing("r")), [7])
+
+    def test_more(self) -> None:
+        """Messages that come later are missing until they are added; the old ones stay."""
+        texts = FieldTexts.EMPTY.having([(1, "a")])
+        self.assertEqual(list(texts.missing([1, 2, 3])), [2, 3])
+        more = texts.having([(2, None), (3, "ba")])
+        self.assertEqual(list(more.missing([1, 2, 3])), [])
+        self.assertEqual(list(more.missing([2, 3])), [])
+        self.assertEqual(sorted(more.containing("a")), [1, 3])
+        self.assertEqual(texts.containing("a"), [1])
+        self.assertGreater(more.octets, texts.octets)
+
+    @settings(max_examples=200)
+    @given(st.lists(st.sampled_from(_PIECES), max_size=8).map(b"".join))
+    def test_reader(self, octets: bytes) -> None:
+        """The text of a field is what the header parser and the decoder make of it."""
+        header = Header.parse(octets)
+        expected = header_text(header, frozenset((b"subject",))) if b"subject" in header.values else None
+        self.assertEqual(field_reader(b"subject")(octets), expected)
+
+    def test_many_fields(self) -> None:
+        """Of a header with too many fields the first are looked at."""
+        octets = b"X: 1\r\n" * 10_000 + b"Subject: too late\r\n"
+        self.assertIsNone(field_reader(b"subject")(octets))
