@@ -24,6 +24,7 @@ class MailboxInfo:
 
     :ivar special_use: RFC 6154 attributes, as ``\\Sent``.
     :ivar objectid: RFC 8474 MAILBOXID, without parentheses.
+    :ivar rights: what the user may do, letters of RFC 4314; None for everything, as in one's own mailboxes.
     """
 
     name: str
@@ -37,6 +38,7 @@ class MailboxInfo:
     deleted_size: int
     special_use: tuple[str, ...] = ()
     objectid: str = ""
+    rights: frozenset[str] | None = None
 
 
 @frozen

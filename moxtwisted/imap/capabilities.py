@@ -52,17 +52,17 @@ CAPABILITIES: Final = (
     "QRESYNC",
     "WITHIN",
     "SAVEDATE",
+    "OBJECTID",
+    "UIDONLY",
+    "MESSAGELIMIT",
+    "INPROGRESS",
+    "PREVIEW",
     "PARTIAL",
     "SORT",
     "SORT=DISPLAY",
     "ESORT",
     "THREAD=ORDEREDSUBJECT",
     "THREAD=REFERENCES",
-    "OBJECTID",
-    "UIDONLY",
-    "MESSAGELIMIT",
-    "INPROGRESS",
-    "PREVIEW",
 )
 """What this server can do over any backend, in the order of the announcement; APPENDLIMIT and MESSAGELIMIT get their numbers."""
 
@@ -70,7 +70,7 @@ AFTER_LOGIN: Final = ("COMPRESS=DEFLATE", "UNAUTHENTICATE")
 """What only a user is offered. Compression would show by its length what a password has in common with other text, so it begins
 when nothing is said about passwords any more; RFC 8437 section 3 leaves it to us when UNAUTHENTICATE is announced."""
 
-OPTIONAL: Final[tuple[str, ...]] = ("REPLACE",)
+OPTIONAL: Final[tuple[str, ...]] = ("REPLACE", "ACL", "RIGHTS=kxte", "LIST-MYRIGHTS")
 """What it can do when the backend has an interface for it; announced if the authenticator's ``extensions`` name it."""
 
 # RFC 9051 section 6.2.3: mechanisms that show the password need TLS under them.

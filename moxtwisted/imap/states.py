@@ -16,6 +16,7 @@ from typing import Final
 
 from attrs import frozen
 
+from moxtwisted.imap.wire import aclcommands as access
 from moxtwisted.imap.wire import commands as c
 
 __all__ = ["TABLE", "Rule", "State", "expunge_allowed", "refusal"]
@@ -86,11 +87,20 @@ TABLE: Final[dict[type[c.Command], Rule]] = {
     c.UIDExpunge: Rule(_SELECTED, "UIDPLUS"),
     # RFC 9051 section 7.5.1: no EXPUNGE while FETCH, STORE or SEARCH is answered; their UID forms are other commands.
     c.Search: Rule(_SELECTED, expunge=False),
+    # RFC 5256 section 3: nor while SORT and THREAD are; which THREAD= there must be depends on the algorithm.
+    c.Sort: Rule(_SELECTED, "SORT", expunge=False),
+    c.Thread: Rule(_SELECTED, expunge=False),
     c.Fetch: Rule(_SELECTED, expunge=False),
     c.Store: Rule(_SELECTED, expunge=False),
     c.Copy: Rule(_SELECTED),
     c.Move: Rule(_SELECTED, "MOVE"),
     c.Replace: Rule(_SELECTED, "REPLACE"),
+    # RFC 4314 section 3
+    access.SetACL: Rule(_AUTHENTICATED, "ACL"),
+    access.DeleteACL: Rule(_AUTHENTICATED, "ACL"),
+    access.GetACL: Rule(_AUTHENTICATED, "ACL"),
+    access.ListRights: Rule(_AUTHENTICATED, "ACL"),
+    access.MyRights: Rule(_AUTHENTICATED, "ACL"),
 }
 """Every command and what it needs."""
 

@@ -5,10 +5,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from moxtwisted.imap.commands import HANDLERS
 from moxtwisted.imap.connection import Transport
 from moxtwisted.imap.memory import MemoryMail
+from moxtwisted.imap.memorysharing import SharedMemoryMail, SharingAuthenticator
 from moxtwisted.imap.settings import ServerSettings, Timeouts
 from moxtwisted.imap.states import TABLE, State, expunge_allowed
-from moxtwisted.imap.testing import Driver
-from moxtwisted.imap.wire import commands
+from moxtwisted.imap.testing import Driver, counted_entropy
+from moxtwisted.imap.wire import aclcommands, commands
 from moxtwisted.imap.wire.parser import CommandReader
 
 # One line of each, with what RFC 9051 section 6 says of it: the states in which it may be said ("n" not authenticated,
@@ -44,6 +45,10 @@ LINES: dict[str, tuple[str, str]] = {
     "UID EXPUNGE 1": ("s", "UIDPLUS"),
     "SEARCH ALL": ("s", ""),
     "UID SEARCH ALL": ("s", ""),
+    "SORT (DATE) UTF-8 ALL": ("s", "SORT"),
+    "UID SORT (DATE) UTF-8 ALL": ("s", "SORT"),
+    "THREAD REFERENCES UTF-8 ALL": ("s", "THREAD=REFERENCES"),
+    "UID THREAD ORDEREDSUBJECT UTF-8 ALL": ("s", "THREAD=ORDEREDSUBJECT"),
     "FETCH 1 FLAGS": ("s", ""),
     "UID FETCH 1 FLAGS": ("s", ""),
     "STORE 1 FLAGS ()": ("s", ""),
@@ -52,6 +57,11 @@ LINES: dict[str, tuple[str, str]] = {
     "UID COPY 1 Old": ("s", ""),
     "MOVE 1 Old": ("s", "MOVE"),
     "UID MOVE 1 Old": ("s", "MOVE"),
+    "SETACL Old bob lr": ("as", "ACL"),
+    "DELETEACL Old bob": ("as", "ACL"),
+    "GETACL Old": ("as", "ACL"),
+    "LISTRIGHTS Old bob": ("as", "ACL"),
+    "MYRIGHTS Old": ("as", "ACL"),
     "REPLACE 1 Old {4+}\r\na: b": ("s", "REPLACE"),
     "UID REPLACE 1 INBOX {4+}\r\na: b": ("s", "REPLACE"),
 }
@@ -66,14 +76,18 @@ CAPABILITIES = (
     "UIDPLUS",
     "MOVE",
     "REPLACE",
+    "ACL",
     "COMPRESS=DEFLATE",
     "UNAUTHENTICATE",
+    "SORT",
+    "THREAD=ORDEREDSUBJECT",
+    "THREAD=REFERENCES",
 )
 STATES = {"n": State.NOT_AUTHENTICATED, "a": State.AUTHENTICATED, "s": State.SELECTED, "i": State.IDLING}
 
 
 def _in_state(letter: str, disabled: str) -> Driver:
-    mail = MemoryMail()
+    mail = SharedMemoryMail()
     mail.make("Old")
     mail.add("INBOX", b"Subject: one\r\n\r\n1\r\n")
     settings = ServerSettings(
@@ -83,7 +97,8 @@ def _in_state(letter: str, disabled: str) -> Driver:
         disabled_capabilities=frozenset([disabled] if disabled else []),
         timeouts=Timeouts(login_failure_pause=0.0),
     )
-    driver = Driver.of(mail, settings=settings)
+    users = {"alice": ("secret", mail), "bob": ("secret", SharedMemoryMail())}
+    driver = Driver.of(authenticator=SharingAuthenticator(users, counted_entropy()), settings=settings)
     driver.command("NOOP")
     if letter != "n":
         driver.login()
@@ -126,8 +141,9 @@ class ProductTests(SynchronousTestCase):
         """The table, the handlers and this test know the same commands: all that there are."""
         classes = {
             c
-            for name in commands.__all__
-            if isinstance(c := getattr(commands, name), type)
+            for module in (commands, aclcommands)
+            for name in module.__all__
+            if isinstance(c := getattr(module, name), type)
             and issubclass(c, commands.Command)
             and c is not commands.Command
         }
@@ -147,7 +163,9 @@ class ProductTests(SynchronousTestCase):
 
     def test_capabilities_of_the_table_exist(self) -> None:
         """No rule names a capability that is never announced."""
-        driver = Driver.of(transport=Transport(tls=False))
+        users = {"alice": ("secret", SharedMemoryMail())}
+        authenticator = SharingAuthenticator(users, counted_entropy())
+        driver = Driver.of(authenticator=authenticator, transport=Transport(tls=False))
         announced = driver.received().decode() + driver.command("LOGIN alice secret")[-1].decode().replace(
             "]", " "
         )
@@ -165,12 +183,20 @@ class ExpungeTests(SynchronousTestCase):
             event = reader.next()
             if isinstance(event, commands.Command):
                 self.assertEqual(
-                    expunge_allowed(event), line.split()[0] not in {"FETCH", "STORE", "SEARCH"}, line
+                    expunge_allowed(event),
+                    line.split()[0] not in {"FETCH", "STORE", "SEARCH", "SORT", "THREAD"},
+                    line,
                 )
 
     def test_is_held_back(self) -> None:
         """What another session expunged is told by the next command that may tell it, and numbers stay until then."""
-        for line in ("FETCH 3 FLAGS", "STORE 3 +FLAGS (x)", "SEARCH ALL"):
+        for line in (
+            "FETCH 3 FLAGS",
+            "STORE 3 +FLAGS (x)",
+            "SEARCH ALL",
+            "SORT (DATE) UTF-8 ALL",
+            "THREAD REFERENCES UTF-8 ALL",
+        ):
             mail = MemoryMail()
             for n in range(3):
                 mail.add("INBOX", b"Subject: %d\r\n\r\n" % n)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from moxtwisted.imap.commands.acl import deleteacl, getacl, listrights, myrights, setacl
 from moxtwisted.imap.commands.append import append
 from moxtwisted.imap.commands.authentication import authenticate, login
 from moxtwisted.imap.commands.copymove import copy, expunge, move, uid_expunge
@@ -31,9 +32,12 @@ from moxtwisted.imap.commands.session import (
     starttls,
     unauthenticate,
 )
+from moxtwisted.imap.commands.sort import sort
 from moxtwisted.imap.commands.status import status
 from moxtwisted.imap.commands.store import store
+from moxtwisted.imap.commands.thread import thread
 from moxtwisted.imap.connection import Handled
+from moxtwisted.imap.wire import aclcommands as access
 from moxtwisted.imap.wire import commands as c
 
 __all__ = ["HANDLERS", "Handler"]
@@ -42,6 +46,11 @@ Handler = Callable[[Any, Any], Handled]
 """Takes a `Connection <moxtwisted.imap.connection.Connection>` and a command."""
 
 HANDLERS: Final[Mapping[type[c.Command], Handler]] = {
+    access.DeleteACL: deleteacl,
+    access.GetACL: getacl,
+    access.ListRights: listrights,
+    access.MyRights: myrights,
+    access.SetACL: setacl,
     c.Append: append,
     c.Authenticate: authenticate,
     c.Capability: capability,
@@ -67,6 +76,8 @@ HANDLERS: Final[Mapping[type[c.Command], Handler]] = {
     c.Rename: rename,
     c.Replace: replace,
     c.Search: search,
+    c.Sort: sort,
+    c.Thread: thread,
     c.Select: select,
     c.StartTLS: starttls,
     c.Status: status,

@@ -17,9 +17,12 @@ from typing import Final
 from moxtwisted.imap.commands.fetchbodies import write_bodies
 from moxtwisted.imap.commands.fetchplan import Batch, Plan, compile_plan
 from moxtwisted.imap.commands.messagelimit import Cut, concluding, newest
+from moxtwisted.imap.commands.results import check_returns
 from moxtwisted.imap.connection import Answer, Connection, Handled, RefusalError, Selected
+from moxtwisted.imap.sharedmailbox import rights_of
 from moxtwisted.imap.wire.commands import Fetch
 from moxtwisted.imap.wire.fetchattributes import ModSeq
+from moxtwisted.imap.wire.returnoptions import Partial
 from moxtwisted.imap.wire.sequence import SequenceSet, compact_ranges
 from moxtwisted.message.flags import SEEN, MessageFlags
 
@@ -45,10 +48,19 @@ def fetch(connection: Connection, command: Fetch) -> Handled:
             # RFC 7162 section 3.2.6
             raise RefusalError("ENABLE QRESYNC first", kind="BAD")
         connection.out += _vanished(box, command)
+    if command.partial is not None:
+        check_returns(connection, frozenset({command.partial}))
+        # RFC 9394 section 3.4: the window first, then what changed within it.
+        ranges = _windowed(ranges, command.partial)
     if command.changed_since is not None:
         ranges = _changed(box, ranges, command.changed_since)
     ranges, cut = newest(connection, ranges)
-    if any(a.sets_seen for a in command.attributes) and not box.read_only:
+    # RFC 4314 section 4: without the right s it just does not.
+    if (
+        any(a.sets_seen for a in command.attributes)
+        and not box.read_only
+        and "s" in rights_of(box.mailbox)
+    ):
         return _seeing(connection, command, ranges, cut, modseq=modseq)
     # RFC 9586 section 3.3: with UIDONLY the UID stands in front, and is an item only if it was asked for.
     uid = (command.uid or modseq) and not box.view.uidonly
@@ -113,6 +125,19 @@ def _missing(wanted: SequenceSet, there: Sequence[int], last: int) -> list[tuple
                 next_ = uid + 1
         if next_ <= end:
             found.append((next_, end))
+    return found
+
+
+def _windowed(ranges: _Ranges, partial: Partial) -> _Ranges:
+    """RFC 9394 section 3.3: only so many of the messages, counted from the first or the last one."""
+    first, last = partial.window(sum(stop - start for start, stop in ranges))
+    found: list[tuple[int, int]] = []
+    before = 0
+    for start, stop in ranges:
+        low, high = max(start, start + first - before), min(stop, start + last - before)
+        if low < high:
+            found.append((low, high))
+        before += stop - start
     return found
 
 

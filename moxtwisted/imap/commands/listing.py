@@ -9,13 +9,15 @@ r"""LIST with its extensions (RFC 9051 section 6.3.9, RFC 5258, RFC 5819, RFC 61
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Awaitable, Generator, Iterable, Sequence
 
 from attrs import define, frozen
 
 from moxtwisted.imap.backend import MailboxInfo
+from moxtwisted.imap.commands.acl import myrights_line
 from moxtwisted.imap.commands.status import status_line
 from moxtwisted.imap.connection import Answer, Connection, Handled
+from moxtwisted.imap.sharing import ISharedSession
 from moxtwisted.imap.wire import render
 from moxtwisted.imap.wire.commands import List, ListReturn, ListSelection, Lsub, StatusItem
 from moxtwisted.imap.wire.mailboxname import ListPattern, canonical, combine
@@ -80,16 +82,30 @@ def list_(connection: Connection, command: List) -> Handled:
         return None
     if StatusItem.HIGHESTMODSEQ in command.status:
         connection.enable("CONDSTORE")
+    if ISharedSession.providedBy(connection.mail):
+        waiting = connection.mail.prepare()
+        if waiting is not None:
+            return _prepared(waiting, connection, command)
+    return _pieces(connection, command)
+
+
+async def _prepared(waiting: Awaitable[None], connection: Connection, command: List) -> Handled:
+    """Others' mailboxes have to be opened first."""
+    await waiting
     return _pieces(connection, command)
 
 
 def _pieces(connection: Connection, command: List) -> Generator[bytes, None, Answer]:
     lines: list[bytes] = []
+    rights = ListReturn.MYRIGHTS in command.returns
     for entry in _matching(connection, command):
         lines.append(_line(connection, b"LIST", entry))
-        if command.status and entry.info is not None:
+        if command.status and entry.info is not None and "\\NoSelect" not in entry.attributes:
             # RFC 5819 section 2: after the LIST response of each mailbox that can be selected.
             lines.append(status_line(connection, entry.info, command.status))
+        if rights and entry.info is not None and not entry.childinfo:
+            # RFC 8440 section 3
+            lines.append(myrights_line(connection, entry.name, entry.info.rights))
         if len(lines) >= _LINES_A_PIECE:
             yield b"".join(lines)
             lines.clear()
@@ -123,7 +139,13 @@ def _matching(connection: Connection, command: List) -> Iterable[_Entry]:
         above = _parents(name for name in chosen if not any(p.matches(name) for p in patterns))
     # Section 4: which of the options the names below meet.
     options = tuple(sorted(o.value for o in select & {ListSelection.SUBSCRIBED, ListSelection.SPECIAL_USE}))
-    for name in sorted(candidates | above):
+    gaps = frozenset() if select else _gaps(names, patterns)
+    for name in sorted(candidates | above | gaps):
+        if name in gaps:
+            # RFC 5258 section 3: \NonExistent implies \NoSelect, which is what those know who use nothing of it.
+            extended = command.extended or connection.rev2
+            yield _Entry(name, ("\\NonExistent" if extended else "\\NoSelect", "\\HasChildren"))
+            continue
         if not (name in chosen or name in above) or not any(p.matches(name) for p in patterns):
             continue
         attributes = []
@@ -133,7 +155,19 @@ def _matching(connection: Connection, command: List) -> Iterable[_Entry]:
         info = names.existing.get(name)
         if tell_use and info is not None:
             attributes += info.special_use
+        if command.status and info is not None and info.rights is not None and "r" not in info.rights:
+            # RFC 5819 section 2: what may be listed and not read has no STATUS.
+            attributes.append("\\NoSelect")
         yield _Entry(name, tuple(attributes), info, options if name in above else ())
+
+
+def _gaps(names: _Names, patterns: Sequence[ListPattern]) -> frozenset[str]:
+    """Levels without a mailbox that ``%`` stops at (RFC 3501 section 6.3.8): only above mailboxes of others there are such."""
+    missing = names.parents.difference(names.existing)
+    if not missing:
+        return missing
+    stopping = [p for p in patterns if p.pattern.endswith("%")]
+    return frozenset(name for name in missing if any(p.matches(name) for p in stopping))
 
 
 def lsub(connection: Connection, command: Lsub) -> Answer:

@@ -45,7 +45,7 @@ async def create(connection: Connection, command: Create) -> Answer:
 
 async def delete(connection: Connection, command: Delete) -> Answer:
     """DELETE."""
-    name = connection.existing(command.mailbox).name
+    name = connection.existing(command.mailbox, "x").name
     if connection.selected is not None and connection.selected.name == name:
         # The client deletes what it has open: there is nothing left to be selected.
         connection.leave()
@@ -56,7 +56,7 @@ async def delete(connection: Connection, command: Delete) -> Answer:
 
 async def rename(connection: Connection, command: Rename) -> Answer:
     """RENAME, with all below."""
-    old = connection.existing(command.mailbox).name
+    old = connection.existing(command.mailbox, "x").name
     new = mailbox_name(command.new_name.removesuffix("/"))
     await connection.mail.rename(old, new)
     selected = connection.selected

@@ -19,6 +19,8 @@ from typing import Final
 from moxtwisted.errors import MailError
 from moxtwisted.imap.backend import ISelectedMailbox
 from moxtwisted.imap.connection import Answer, Connection, RefusalError, Selected, refused
+from moxtwisted.imap.rights import WRITING, Rights, flags_within
+from moxtwisted.imap.sharedmailbox import rights_of
 from moxtwisted.imap.states import State
 from moxtwisted.imap.view import SessionView
 from moxtwisted.imap.wire import render
@@ -47,20 +49,24 @@ async def select(connection: Connection, command: Select) -> Answer:
         connection.out.append(b"* OK [CLOSED] previous mailbox closed\r\n")
     if command.condstore:
         connection.enable("CONDSTORE")
-    name = connection.existing(command.mailbox).name
+    name = connection.existing(command.mailbox, "r").name
     try:
         mailbox = connection.mail.select(name, read_only=command.examine)
         if inspect.isawaitable(mailbox):
             mailbox = await mailbox
     except MailError as e:
         raise refused(e) from e
-    box = Selected(name, mailbox, SessionView(mailbox.view, uidonly=connection.uidonly), command.examine)
+    # RFC 4314 section 5.2: READ-ONLY when the user's rights let him change nothing.
+    read_only = command.examine or rights_of(mailbox).isdisjoint(WRITING)
+    box = Selected(name, mailbox, SessionView(mailbox.view, uidonly=connection.uidonly), read_only)
     connection.selected = box
     connection.state = State.SELECTED
     connection.out += _description(connection, box)
     if command.qresync is not None:
         connection.out += _resync(box, command.qresync)
-    return b"OK [READ-ONLY] EXAMINE completed" if command.examine else b"OK [READ-WRITE] SELECT completed"
+    if command.examine:
+        return b"OK [READ-ONLY] EXAMINE completed"
+    return b"OK [READ-ONLY] SELECT completed" if box.read_only else b"OK [READ-WRITE] SELECT completed"
 
 
 def _description(connection: Connection, box: Selected) -> Iterator[bytes]:
@@ -69,7 +75,7 @@ def _description(connection: Connection, box: Selected) -> Iterator[bytes]:
     used.update({k.lower(): k for k in _COMMON_KEYWORDS})
     keywords = " ".join(used[k] for k in sorted(used))
     yield f"* FLAGS ({_SYSTEM} {keywords})\r\n".encode("ascii", "replace")
-    permanent = "" if box.read_only else f"{_SYSTEM} {keywords} \\*"
+    permanent = "" if box.read_only else _permanent(rights_of(box.mailbox), keywords)
     yield f"* OK [PERMANENTFLAGS ({permanent})] flags that can be changed\r\n".encode("ascii", "replace")
     yield b"* %d EXISTS\r\n" % len(view.uids)
     if not connection.rev2:
@@ -89,6 +95,14 @@ def _description(connection: Connection, box: Selected) -> Iterator[bytes]:
     if connection.rev2:
         # RFC 9051 section 6.3.2: IMAP4rev2 SELECT has a LIST response with the mailbox's name.
         yield b'* LIST () "/" %b\r\n' % render.mailbox(canonical(box.name), utf8=connection.utf8)
+
+
+def _permanent(rights: Rights, keywords: str) -> str:
+    """RFC 4314 section 5.1.1: PERMANENTFLAGS has what the user's rights let him change."""
+    if rights >= WRITING:
+        return f"{_SYSTEM} {keywords} \\*"
+    system, others = flags_within(rights)
+    return " ".join((*MessageFlags.of(system).names, *((keywords, "\\*") if others else ())))
 
 
 def _first_unseen(flags: Sequence[MessageFlags]) -> int:
@@ -189,7 +203,9 @@ def check(connection: Connection, command: Check) -> Answer:
 async def close(connection: Connection, command: Close) -> Answer:
     r"""CLOSE: removes messages with \Deleted silently, unless the mailbox is read-only, and leaves it."""
     box = connection.box
-    uids = [] if box.read_only else connection.deleted(box.view.uids)
+    # RFC 4314 section 4: without the right e nothing is expunged, and that is no error.
+    keep = box.read_only or "e" not in rights_of(box.mailbox)
+    uids = [] if keep else connection.deleted(box.view.uids)
     if uids:
         await box.mailbox.expunge(uids)
     highest = box.view.live.highestmodseq

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from moxtwisted.imap.connection import Answer, Connection, RefusalError
+from moxtwisted.imap.sharing import OTHER_USERS, ISharedSession
 from moxtwisted.imap.states import State
 from moxtwisted.imap.wire.commands import (
     Capability,
@@ -123,6 +124,10 @@ def unauthenticate(connection: Connection, command: Unauthenticate) -> Answer:
 
 
 def namespace(connection: Connection, command: Namespace) -> Answer:
-    """NAMESPACE: one, personal."""
-    connection.out.append(b'* NAMESPACE (("" "/")) NIL NIL\r\n')
+    """NAMESPACE: the user's own, and that of others where they can share."""
+    others = b"NIL"
+    if ISharedSession.providedBy(connection.session):
+        # RFC 2342 section 5
+        others = b'(("%b/" "/"))' % OTHER_USERS.encode("ascii")
+    connection.out.append(b'* NAMESPACE (("" "/")) %b NIL\r\n' % others)
     return None

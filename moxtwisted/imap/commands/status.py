@@ -43,5 +43,5 @@ def status(connection: Connection, command: Status) -> Answer:
     if StatusItem.HIGHESTMODSEQ in command.items:
         # RFC 7162 section 3.1.7: asking for it enables CONDSTORE.
         connection.enable("CONDSTORE")
-    connection.out.append(status_line(connection, connection.existing(command.mailbox), command.items))
+    connection.out.append(status_line(connection, connection.existing(command.mailbox, "r"), command.items))
     return None

@@ -20,9 +20,10 @@ from typing import ClassVar
 from attrs import field, frozen
 
 from moxtwisted.imap.wire.fetchattributes import FetchAttribute
-from moxtwisted.imap.wire.returnoptions import ReturnOptions, SearchReturn
+from moxtwisted.imap.wire.returnoptions import Partial, ReturnOptions, SearchReturn
 from moxtwisted.imap.wire.searchkeys import SearchKey
 from moxtwisted.imap.wire.sequence import SequenceSet
+from moxtwisted.imap.wire.sortcriteria import SortCriterion, ThreadAlgorithm
 
 __all__ = [
     "Append",
@@ -57,15 +58,17 @@ __all__ = [
     "Search",
     "SearchReturn",
     "Select",
+    "Sort",
     "StartTLS",
     "Status",
     "StatusItem",
     "Store",
     "StoreMode",
     "Subscribe",
+    "Thread",
     "UIDExpunge",
-    "Unselect",
     "Unauthenticate",
+    "Unselect",
     "Unsubscribe",
 ]
 
@@ -276,11 +279,12 @@ class ListSelection(Enum):
 
 
 class ListReturn(Enum):
-    """Return options of LIST without arguments (RFC 5258 section 3.2, RFC 6154 section 2)."""
+    """Return options of LIST without arguments (RFC 5258 section 3.2, RFC 6154 section 2, RFC 8440)."""
 
     SUBSCRIBED = "SUBSCRIBED"
     CHILDREN = "CHILDREN"
     SPECIAL_USE = "SPECIAL-USE"
+    MYRIGHTS = "MYRIGHTS"
 
 
 @frozen
@@ -492,6 +496,34 @@ class Search(Command):
 
 
 @frozen
+class Sort(Command):
+    """SORT and UID SORT (RFC 5256).
+
+    :ivar criteria: one or more, the first decides first.
+    :ivar returns: result options as with SEARCH (RFC 5267 section 3); ``None`` without RETURN.
+    :ivar charset: ``"UTF-8"`` or ``"US-ASCII"``.
+    """
+
+    criteria: tuple[SortCriterion, ...]
+    key: SearchKey
+    returns: ReturnOptions | None = None
+    charset: str = "UTF-8"
+    uid: bool = False
+    name = "SORT"
+
+
+@frozen
+class Thread(Command):
+    """THREAD and UID THREAD (RFC 5256)."""
+
+    algorithm: ThreadAlgorithm
+    key: SearchKey
+    charset: str = "UTF-8"
+    uid: bool = False
+    name = "THREAD"
+
+
+@frozen
 class Fetch(Command):
     """FETCH and UID FETCH.
 
@@ -499,6 +531,7 @@ class Fetch(Command):
         UID by itself.
     :ivar changed_since: CHANGEDSINCE (RFC 7162 section 3.1.4.1), at least 1, or ``None``.
     :ivar vanished: VANISHED (RFC 7162 section 3.2.6): only with ``changed_since`` and ``uid``.
+    :ivar partial: PARTIAL (RFC 9394 section 3.3): only with ``uid``.
     """
 
     numbers: SequenceSet
@@ -506,6 +539,7 @@ class Fetch(Command):
     changed_since: int | None = None
     vanished: bool = False
     uid: bool = False
+    partial: Partial | None = None
     name = "FETCH"
 
 

@@ -20,11 +20,13 @@ from typing import TypeVar
 from attrs import frozen
 
 from moxtwisted.imap.wire import commands as c
+from moxtwisted.imap.wire.aclcommands import ACL_COMMANDS
 from moxtwisted.imap.wire.fetchgrammar import fetch_arguments
 from moxtwisted.imap.wire.lexer import CommandError, Cursor
 from moxtwisted.imap.wire.mailboxgrammar import READERS as MAILBOX_READERS
 from moxtwisted.imap.wire.replacegrammar import replace_without_message
 from moxtwisted.imap.wire.searchgrammar import search_arguments
+from moxtwisted.imap.wire.sortgrammar import sort_arguments, thread_arguments
 
 __all__ = [
     "COMMANDS",
@@ -465,7 +467,9 @@ UID_COMMANDS: Mapping[bytes, ArgumentReader] = {
     b"MOVE": _transfer(c.Move, uid=True),
     b"REPLACE": replace_without_message,
     b"SEARCH": lambda tag, cursor: search_arguments(tag, cursor, uid=True),
+    b"SORT": lambda tag, cursor: sort_arguments(tag, cursor, uid=True),
     b"STORE": lambda tag, cursor: _store(tag, cursor, uid=True),
+    b"THREAD": lambda tag, cursor: thread_arguments(tag, cursor, uid=True),
 }
 """The words that may follow UID."""
 
@@ -504,9 +508,9 @@ COMMANDS: Mapping[bytes, ArgumentReader] = {
     b"LOGIN": _login,
     b"AUTHENTICATE": _authenticate,
     b"ENABLE": _enable,
+    b"COMPRESS": _compress,
     b"SELECT": lambda tag, cursor: _select(tag, cursor, examine=False),
     b"EXAMINE": lambda tag, cursor: _select(tag, cursor, examine=True),
-    b"COMPRESS": _compress,
     b"CREATE": _create,
     b"DELETE": _on_mailbox(c.Delete),
     b"RENAME": _rename,
@@ -518,10 +522,13 @@ COMMANDS: Mapping[bytes, ArgumentReader] = {
     b"APPEND": _append,
     b"REPLACE": replace_without_message,
     b"SEARCH": search_arguments,
+    b"SORT": sort_arguments,
+    b"THREAD": thread_arguments,
     b"FETCH": fetch_arguments,
     b"STORE": _store,
     b"COPY": _transfer(c.Copy, uid=False),
     b"MOVE": _transfer(c.Move, uid=False),
     **MAILBOX_READERS,
+    **ACL_COMMANDS,
 }
 """All commands but UID, by their name in upper case."""
