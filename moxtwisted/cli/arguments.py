@@ -158,6 +158,7 @@ def _configuration(commands: _Commands) -> None:
         "print a complete domains.conf with every key explained",
         "> domains.conf",
     )
+    _tls_keys(config)
     key = commands.group("key", "the key that encrypts the mail")
     key.command(
         "show",
@@ -172,6 +173,39 @@ def _configuration(commands: _Commands) -> None:
     )
     add_yes(add)
     add_yes(key.command("off", "upkeep:key_off", "decrypt everything; the server must be down", "\n--yes"))
+
+
+def _tls_keys(config: _Commands) -> None:
+    keys = config.group("tlspubkey", "keys of TLS client certificates that log in to accounts")
+    add = keys.command("list", "tlskeys:tlspubkey_list", "list keys, and whose they are", "\nalice")
+    add("account", metavar="ACCOUNT", nargs="?", default="", help="only those of this one")
+    _json(add)
+    add = keys.command("get", "tlskeys:tlspubkey_get", "show one key", "9f86d081884c7d65…")
+    add("fingerprint", metavar="FINGERPRINT", help="as list shows it")
+    _json(add)
+    add = keys.command(
+        "add",
+        "tlskeys:tlspubkey_add",
+        "let the key of a client certificate log in, with SASL EXTERNAL and, on IMAP with TLS from the first octet, at once",
+        "alice@example.org laptop.certificate.pem\nalice@example.org laptop.certificate.pem --name laptop --no-imap-preauth",
+    )
+    add("address", metavar="ADDRESS", help="an address of the account, that it logs in as")
+    add("certificate", metavar="CERTIFICATE", help="in PEM; - is standard input")
+    add("--name", metavar="TEXT", default="", help="a note for yourself: which device it is")
+    add(
+        "--no-imap-preauth",
+        action="store_true",
+        help="do not log in to IMAP before the client asks, for programs that cannot do with PREAUTH",
+    )
+    add = keys.command("rm", "tlskeys:tlspubkey_rm", "let a key log in no more", "9f86d081884c7d65…")
+    add("fingerprint", metavar="FINGERPRINT", help="as list shows it")
+    add = keys.command(
+        "gen",
+        "tlskeys:tlspubkey_gen",
+        "make a key and a certificate for a mail program",
+        "laptop",
+    )
+    add("stem", metavar="STEM", help="beginning of the names of the three files that are written")
 
 
 def _accounts(commands: _Commands) -> None:

@@ -5,6 +5,7 @@ Each function notes what it finds in a ``Problems`` and goes on, so that one run
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
@@ -22,6 +23,7 @@ from moxtwisted.identifiers import (
     parse_account_name,
     parse_mailbox_name,
 )
+from moxtwisted.imap.capabilities import AFTER_LOGIN, CAPABILITIES, OPTIONAL
 
 __all__ = ["check_domains", "check_postmaster", "check_static"]
 
@@ -30,6 +32,7 @@ T = TypeVar("T")
 _MAX_NAMES = 1000
 #: As difflib counts, 0 to 1: "exmaple.org" is near to "example.org", "nobody" is not near to "bob".
 _NEAR = 0.75
+_FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 _SERVICES = ("smtp", "submission", "submissions", "imap", "imaps", "lmtp")
 
 
@@ -257,8 +260,12 @@ def _check_account(name: str, account: Account, domains: _Domains, problems: Pro
         problems.add(
             (*path, "domain"), f"{quoted(account.domain)} found, a domain of this file expected{near}"
         )
-    for i, key in enumerate(account.tls_public_keys):
-        domains.claim(("TLS key", key), (*path, "tls_public_keys", i), problems)
+    _check_capabilities(account, path, problems)
+    for fingerprint in account.tls_public_keys:
+        at = (*path, "tls_public_keys", fingerprint)
+        if _FINGERPRINT.fullmatch(fingerprint) is None:
+            problems.add(at, "a name found, a SHA-256 in lower-case hexadecimal (64 digits) expected")
+        domains.claim(("TLS key", fingerprint), at, problems)
     for text, destination in account.addresses.items():
         at = (*path, "addresses", text)
         if destination.mailbox != "Inbox":
@@ -274,6 +281,29 @@ def _check_account(name: str, account: Account, domains: _Domains, problems: Pro
             _check_localpart(address.localpart, address.domain.ascii, at, domains, problems)
             _check_domain_of(address.domain.ascii, at, domains, problems)
             domains.claim(domains.canonical(address), at, problems)
+    _check_key_logins(account, path, domains, problems)
+
+
+def _check_capabilities(account: Account, path: Path, problems: Problems) -> None:
+    known = {name.lower(): name for name in (*CAPABILITIES, *OPTIONAL, *AFTER_LOGIN)}
+    for i, name in enumerate(account.imap_capabilities_disabled):
+        if known.get(name.lower()) != name:
+            at = (*path, "imap_capabilities_disabled", i)
+            near = known.get(name.lower())
+            hint = f", did you mean {quoted(near)}?" if near else _nearest(name, known, problems)
+            problems.add(at, f"{quoted(name)} found, an IMAP capability expected{hint}")
+
+
+def _check_key_logins(account: Account, path: Path, domains: _Domains, problems: Problems) -> None:
+    """A key logs in as an address of the account."""
+    for fingerprint, key in account.tls_public_keys.items():
+        if not key.login:
+            continue
+        at = (*path, "tls_public_keys", fingerprint, "login")
+        address = _parsed(Address.parse, key.login, at, "an address", problems)
+        owner = domains.owners.get(domains.canonical(address)) if address is not None else path
+        if (owner is None or owner[:2] != path) and not problems.spoiled((*path, "addresses")):
+            problems.add(at, f"{quoted(key.login)} found, an address of the account expected")
 
 
 def _check_domain_of(domain: str, path: Path, domains: _Domains, problems: Problems) -> None:

@@ -183,6 +183,65 @@ class ConfigurationEditor:
         self._edit(change)
         return notes
 
+    # -- keys of TLS clients --------------------------------------------------------------------------------
+
+    async def tls_key_list(self, account: str) -> Report:
+        """See `IConfigurationEditor`."""
+        accounts = self._load().domains.accounts
+        if account and account not in accounts:
+            raise NotThereError(f"there is no account {account}")
+        return [
+            {
+                "account": name,
+                "fingerprint": fingerprint,
+                "name": key.name,
+                "login": key.login or next((a for a in settings.addresses if not a.startswith("@")), name),
+                "imap_preauth": key.imap_preauth,
+            }
+            for name, settings in sorted(accounts.items())
+            if account in ("", name)
+            for fingerprint, key in settings.tls_public_keys.items()
+        ]
+
+    async def tls_key_add(self, login: str, fingerprint: str, name: str, imap_preauth: bool) -> None:
+        """See `IConfigurationEditor`."""
+
+        def change(document: TOMLDocument, loaded: LoadedConfig) -> None:
+            accounts = loaded.domains.accounts
+            wanted = _canonical(loaded.domains, login)
+            owner = next(
+                (
+                    account
+                    for account, settings in accounts.items()
+                    if any(_canonical(loaded.domains, a) == wanted for a in settings.addresses)
+                ),
+                None,
+            )
+            if owner is None or login.startswith("@"):
+                raise NotThereError(f"no account has the address {login}")
+            if any(fingerprint in settings.tls_public_keys for settings in accounts.values()):
+                raise AlreadyThereError("the key is there already, see moxmail config tlspubkey list")
+            key: dict[str, Any] = {"login": login}
+            if name:
+                key["name"] = name
+            if not imap_preauth:
+                key["imap_preauth"] = False
+            _set(_subtable(_account(document, owner), "tls_public_keys"), fingerprint, _inline(key))
+
+        self._edit(change)
+
+    async def tls_key_remove(self, fingerprint: str) -> None:
+        """See `IConfigurationEditor`."""
+
+        def change(document: TOMLDocument, loaded: LoadedConfig) -> None:
+            for name, account in loaded.domains.accounts.items():
+                if fingerprint in account.tls_public_keys:
+                    del _account(document, name)["tls_public_keys"][fingerprint]
+                    return
+            raise NotThereError(f"no account has the key {fingerprint}")
+
+        self._edit(change)
+
     # -- domains --------------------------------------------------------------------------------------------
 
     async def domain_list(self) -> Report:

@@ -82,6 +82,8 @@ class IMAPServerFactory(Factory):
     :ivar connections: the connections that are open.
     :param clock: the reactor.
     :param decoys: for SASL with unknown users; should outlive restarts.
+    :ivar private: whether the connections are such that the authenticator knows the user without a log-in, although they are
+        in clear (a socket that only the operator can open).
     :ivar compression: which connections keep a compressor ready.
     :ivar surroundings: what the machines are given; replace it before the first connection for other handlers.
     """
@@ -103,6 +105,7 @@ class IMAPServerFactory(Factory):
         self.tls = tls
         self.surroundings = Surroundings(clock, entropy, decoys or Decoys(entropy(32)))
         self.connections: set[IMAPServerProtocol] = set()
+        self.private = False
         self.compression = CompressionPool()
         self._empty: list[Deferred[None]] = []
         self._closing = False
@@ -208,7 +211,7 @@ class IMAPServerProtocol(Protocol):
         elif factory.tls is not None and factory.tls.implicit:
             self._start_tls()
         else:
-            self._greet()
+            self._greet(preauthenticate=factory.private)
 
     def _refuse(self, error: MailError) -> None:
         """Nobody talks to this client; with implicit TLS telling it why would cost a handshake."""
@@ -220,11 +223,9 @@ class IMAPServerProtocol(Protocol):
         self._ended = True
         self._transport.loseConnection()
 
-    def _greet(self) -> None:
-        server = self.machine
-        server.start()
-        self._write(server.take_output())
-        self._rest()
+    def _greet(self, *, preauthenticate: bool) -> None:
+        self._result = self.machine.start(preauthenticate=preauthenticate)
+        self._run()
 
     @property
     def machine(self) -> Server:
@@ -253,7 +254,7 @@ class IMAPServerProtocol(Protocol):
         self._waiting = self._handshaking = False
         self._answered = True
         if implicit:
-            self._greet()
+            self._greet(preauthenticate=client_key)
         else:
             self._rest()
 

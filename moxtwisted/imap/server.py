@@ -34,10 +34,11 @@ from moxtwisted.errors import MailError
 from moxtwisted.imap.backend import IAuthenticator
 from moxtwisted.imap.commands import HANDLERS, Handler
 from moxtwisted.imap.commands.append import Appending
-from moxtwisted.imap.commands.authentication import cancelled, responded
+from moxtwisted.imap.commands.authentication import cancelled, log_in, responded
 from moxtwisted.imap.commands.replace import Replacing
 from moxtwisted.imap.commands.uidonly import refuse_numbers
 from moxtwisted.imap.connection import Answer, Connection, RefusalError, Transport, mailbox_name, refused
+from moxtwisted.imap.preauthentication import IPreauthenticator
 from moxtwisted.imap.settings import Limits, ServerSettings
 from moxtwisted.imap.states import State, expunge_allowed, refusal
 from moxtwisted.imap.wire import parser
@@ -174,13 +175,44 @@ class Server:
         return connection
 
     # -- for the protocol --------------------------------------------------------------------------------------
-    def start(self) -> None:
-        """The client connected (with implicit TLS: after the handshake): greet it."""
+    def start(self, *, preauthenticate: bool = False) -> Work | None:
+        """The client connected (with implicit TLS: after the handshake): greet it.
+
+        :param preauthenticate: whether the transport may say who it is: TLS from the first octet with a certificate of the client, or a
+            socket that only the operator can open. Not a connection that could begin TLS later.
+        """
+        authenticator = self.connection.authenticator
+        if preauthenticate and IPreauthenticator.providedBy(authenticator):
+            self._busy = True
+            return Run(self._preauthenticated(authenticator))
+        self._greet("OK", "ready")
+        return None
+
+    def _greet(self, word: str, text: str) -> None:
         connection = self.connection
-        capabilities = " ".join(connection.capabilities)
-        connection.out.append(
-            f"* OK [CAPABILITY {capabilities}] {connection.settings.hostname} ready\r\n".encode("ascii")
-        )
+        name, capabilities = connection.settings.hostname, " ".join(connection.capabilities)
+        line = f"* {word} [CAPABILITY {capabilities}] {name} {text}\r\n"
+        connection.out.append(line.encode("ascii", "replace"))
+
+    async def _preauthenticated(self, authenticator: Any) -> Work | None:
+        connection = self.connection
+        try:
+            identity = await authenticator.preauthenticate(connection.transport.peer)
+            if identity is not None:
+                await log_in(connection, identity)
+        except MailError as e:
+            return self._bye(e.public_text, e.imap_code)
+        except RefusalError as e:
+            return self._bye(e.text, e.code)
+        self._busy = False
+        if self._lost:
+            self._logged_in_too_late()
+        elif identity is None:
+            self._greet("OK", "ready")
+        else:
+            self._reader.limits = _reader_limits(connection.settings.limits, logged_in=True)
+            self._greet("PREAUTH", f"logged in as {identity}")
+        return None
 
     def receive(self, data: bytes) -> None:
         """Octets from the client; they are looked at by ``next_work``."""

@@ -67,12 +67,14 @@ class LoginRecord:
     :ivar login: the name as the account has it, for instance the address in its canonical form.
     :ivar verifiers: what ``PasswordVerifiers.to_bytes`` wrote; ``None`` when no password was ever set.
     :ivar disabled: when not empty, log-in is refused and the peer reads this text, after it gave the right password.
+    :ivar imap_preauth: found by a TLS client key, whether that needs no command to be logged in to IMAP.
     """
 
     account: str
     login: str
     verifiers: bytes | None = field(repr=False)
     disabled: str = ""
+    imap_preauth: bool = False
 
 
 class ICredentialSource(Interface):
@@ -532,6 +534,23 @@ class Session:
         if self._limited():
             return self._end("EXTERNAL", username, Failure(Reason.LIMITED))
         return self._end("EXTERNAL", username, await self._external(username))
+
+    async def preauthenticate(self) -> str | None:
+        """The login that the TLS client key of the connection stands for without being asked, or None.
+
+        A key that nobody has, or that shall wait for EXTERNAL, is no failed log-in: browsers and mail programs show what they have.
+        """
+        if not self.origin.fingerprint or self._limited():
+            return None
+        try:
+            record = await self._authenticator.source.lookup_key(self.origin.fingerprint)
+        except Exception as e:  # noqa: BLE001 a boundary, as in Authenticator
+            unavailable("", e)
+            return None
+        if record is None or record.disabled or not record.imap_preauth:
+            return None
+        self._end("PREAUTH", record.login, Accepted(record.login, record.account))
+        return record.login
 
     async def _external(self, username: str) -> Outcome:
         if not self.origin.fingerprint:

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, frozen
 from zope.interface import implementer
 
 from moxtwisted.server.authentication import ICredentialSource, LoginRecord
@@ -55,12 +55,14 @@ class DirectoryCredentials:
         return self._directory.current.canonical_login(login)
 
     async def lookup_key(self, fingerprint: str) -> LoginRecord | None:
-        """See ``ICredentialSource``; the login is then the account's first address."""
+        """See ``ICredentialSource``; the login is the key's, or the account's first address."""
         entry = self._directory.current.account_of_key(fingerprint)
         if entry is None:
             return None
-        own = [address for address in entry.addresses if not address.startswith("@")]
-        return self._record(entry, own[0] if own else entry.name)
+        key = entry.tls_public_keys[fingerprint]
+        own = (address for address in entry.addresses if not address.startswith("@"))
+        record = self._record(entry, key.login or next(own, entry.name))
+        return evolve(record, imap_preauth=key.imap_preauth)
 
     def _record(self, entry: AccountEntry, login: str) -> LoginRecord:
         account = self._store.account(entry.name)

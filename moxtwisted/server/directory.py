@@ -25,6 +25,7 @@ __all__ = [
     "Directory",
     "DirectoryHolder",
     "DomainEntry",
+    "KeyEntry",
     "Postmaster",
     "Recipients",
     "Refused",
@@ -59,12 +60,24 @@ class DomainEntry:
 
 
 @frozen
+class KeyEntry:
+    """A TLS client key.
+
+    :ivar login: the address that it logs in as; empty for the first of the account.
+    :ivar imap_preauth: whether it needs no command to be logged in to IMAP.
+    """
+
+    login: str = ""
+    imap_preauth: bool = True
+
+
+@frozen
 class AccountEntry:
     """An account.
 
     :ivar disabled: when not empty, log-in is refused with this text.
     :ivar quota_octets: room for messages; None is no limit.
-    :ivar tls_public_keys: SHA-256 of client keys (SubjectPublicKeyInfo), hexadecimal, that log in with EXTERNAL.
+    :ivar tls_public_keys: keys of TLS clients by the SHA-256 of their SubjectPublicKeyInfo, in hexadecimal.
     :ivar addresses: mailbox by address; ``@domain`` takes what nobody else has there.
     """
 
@@ -72,7 +85,7 @@ class AccountEntry:
     disabled: str = ""
     quota_octets: int | None = None
     imap_capabilities_disabled: frozenset[str] = frozenset()
-    tls_public_keys: frozenset[str] = frozenset()
+    tls_public_keys: Mapping[str, KeyEntry] = field(factory=dict)
     addresses: Mapping[str, str] = field(factory=dict)
 
 

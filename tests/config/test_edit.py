@@ -393,3 +393,24 @@ class FileTests(EditTestCase):
             self.assertEqual(self.path.read_text(), before)
         else:
             self.assertEqual(set(self.domains.accounts), {"alice", "bob"})
+
+
+class KeyEditTests(EditTestCase):
+    def test_keys_come_and_go(self) -> None:
+        """The key of a TLS client is noted with the account that has the address, once, and is removed."""
+        self.do(self.editor.tls_key_add("al@example.org", "ab" * 32, "laptop", True))
+        self.do(self.editor.tls_key_add("alice@example.org", "cd" * 32, "", False))
+        keys = self.domains.accounts["alice"].tls_public_keys
+        self.assertEqual([(key.login, key.name, key.imap_preauth) for key in keys.values()], [
+            ("al@example.org", "laptop", True), ("alice@example.org", "", False)
+        ])  # fmt: skip
+        self.refused(self.editor.tls_key_add("alice@example.org", "ab" * 32, "", True))
+        self.refused(self.editor.tls_key_add("eve@example.org", "ef" * 32, "", True))
+        self.refused(self.editor.tls_key_add("alice@example.org", "short", "", True), ConfigurationError)
+        [row] = [r for r in self.do(self.editor.tls_key_list("alice")) if r["fingerprint"] == "cd" * 32]
+        self.assertEqual(row["login"], "alice@example.org")
+        self.refused(self.editor.tls_key_list("eve"))
+        self.do(self.editor.tls_key_remove("ab" * 32))
+        self.refused(self.editor.tls_key_remove("ab" * 32))
+        self.assertEqual(list(self.domains.accounts["alice"].tls_public_keys), ["cd" * 32])
+        self.kept_comments()

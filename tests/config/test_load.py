@@ -348,6 +348,24 @@ addresses = {"A@example.org" = {}, "a@example.org" = {}}
         self.told(problems, "aliases.x.addresses[2]", "an address expected")
         self.told(problems, "aliases.x.addresses[3]", "address of an account")
 
+    def test_capabilities_and_keys(self) -> None:
+        """Disabled capabilities must be ones that there are; a key must log in as an address of its account."""
+        problems = self.domains_problems(
+            """
+[domains."example.org"]
+[accounts.alice]
+domain = "example.org"
+imap_capabilities_disabled = ["QRESYNC", "qresync", "XYZZY"]
+addresses."alice@example.org" = {}
+tls_public_keys.%s = {login = "bob@example.org"}
+"""
+            % ("ab" * 32)
+        )
+        self.told(problems, "imap_capabilities_disabled[1]", 'did you mean "QRESYNC"?')
+        self.told(problems, "imap_capabilities_disabled[2]", "an IMAP capability expected")
+        self.told(problems, ".login", "an address of the account expected")
+        self.assertFalse([line for line in problems if "disabled[0]" in line])
+
     def test_names(self) -> None:
         """Names of accounts, domains and mailboxes and separators are looked at."""
         problems = self.domains_problems("""
@@ -356,10 +374,10 @@ localpart_separators = ["", "@"]
 [accounts."../x"]
 domain = "a b"
 disabled = "naïve"
-tls_public_keys = ["abc"]
+tls_public_keys.abc = {}
 """)
         self.told(problems, 'accounts."../x".disabled')
-        self.told(problems, 'accounts."../x".tls_public_keys[0]', "[0-9a-f]{64}")
+        self.told(problems, 'accounts."../x".tls_public_keys.abc', "64 digits")
         problems = self.domains_problems(
             '[domains."a b"]\nlocalpart_separators = ["", "@"]\n[accounts."../x"]\ndomain = "a b"\n'
         )

@@ -11,6 +11,7 @@ from moxtwisted.server.directory import (
     Delivery,
     Directory,
     DomainEntry,
+    KeyEntry,
     Postmaster,
     Recipients,
     Refused,
@@ -33,7 +34,7 @@ def directory(*, everything: Delivery | None = None, disabled: bool = False) -> 
         [
             AccountEntry(
                 "alice",
-                tls_public_keys=frozenset(["ab" * 32]),
+                tls_public_keys={"ab" * 32: KeyEntry()},
                 addresses={"Alice@example.org": "INBOX", "@strict.example": "Rest"},
             ),
             AccountEntry("bob", addresses={"bob@example.org": "INBOX", "Bob@strict.example": "Strict"}),

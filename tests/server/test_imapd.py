@@ -21,6 +21,7 @@ from moxtwisted.imap.backend import (
     MessageText,
 )
 from moxtwisted.imap.connection import Transport
+from moxtwisted.server.directory import KeyEntry
 from moxtwisted.store.accounts import Account
 from moxtwisted.store.interfaces import Addition, NewMessage
 from tests.server.house import ACCOUNTS, SECRET, HouseCase, Line
@@ -348,9 +349,9 @@ class LoginTests(IMAPCase):
     def test_client_key(self) -> None:
         """A known client key logs in with EXTERNAL, to its own account only; also one that has only a catch-all."""
         accounts = [
-            evolve(ACCOUNTS[0], tls_public_keys=frozenset(["ab" * 32])),
+            evolve(ACCOUNTS[0], tls_public_keys={"ab" * 32: KeyEntry()}),
             ACCOUNTS[1],
-            evolve(ACCOUNTS[2], tls_public_keys=frozenset(["cd" * 32])),
+            evolve(ACCOUNTS[2], tls_public_keys={"cd" * 32: KeyEntry()}),
         ]
         self.house.holder.current = self.house.directory(accounts=accounts)
         self.assertIn("t OK", self.with_key("ab" * 32))

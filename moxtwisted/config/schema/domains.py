@@ -59,6 +59,28 @@ class Destination(ConfigStruct, frozen=True, kw_only=True):
     )
 
 
+class ClientKey(ConfigStruct, frozen=True, kw_only=True):
+    """The key of a TLS client certificate that logs in to the account."""
+
+    name: Annotated[
+        str, Meta(description="A note for yourself: which device it is.", examples=["alice's laptop"])
+    ] = ""
+    login: Annotated[
+        str,
+        Meta(
+            description="The address that it logs in as, one of the account; empty for the first.",
+            examples=["alice@example.org"],
+        ),
+    ] = ""
+    imap_preauth: Annotated[
+        bool,
+        Meta(
+            description="Whether IMAP with TLS from the first octet is logged in at once, with a PREAUTH greeting. "
+            "Otherwise the key counts when the client asks for SASL EXTERNAL."
+        ),
+    ] = True
+
+
 class Account(ConfigStruct, frozen=True, kw_only=True):
     """Somebody who gets mail. The password is not here but with the mail: ``moxmail setpassword``."""
 
@@ -82,18 +104,19 @@ class Account(ConfigStruct, frozen=True, kw_only=True):
     imap_capabilities_disabled: Annotated[
         tuple[str, ...],
         Meta(
-            description="IMAP capabilities that are not announced to it, for clients that stumble over them.",
+            description="IMAP capabilities that it does without, for clients that stumble over them: they are not "
+            "announced after log-in, and their commands and options are refused.",
             examples=[["QRESYNC"]],
         ),
     ] = ()
     tls_public_keys: Annotated[
-        tuple[Annotated[str, Meta(pattern=r"^[0-9a-f]{64}$")], ...],
+        dict[str, ClientKey],
         Meta(
-            description="Keys of TLS client certificates that log in to it with SASL EXTERNAL: SHA-256 of the "
-            "SubjectPublicKeyInfo in lower-case hexadecimal.",
-            examples=[["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"]],
+            description="Keys of TLS client certificates that log in to it, by the SHA-256 of the "
+            "SubjectPublicKeyInfo in lower-case hexadecimal; `moxmail config tlspubkey` writes them.",
+            extra={"example_key": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"},
         ),
-    ] = ()
+    ] = field(default_factory=dict)
     addresses: Annotated[
         dict[str, Destination],
         Meta(

@@ -26,7 +26,7 @@ from moxtwisted.sasl.outcome import Challenge, Failure, Reason, Success
 from moxtwisted.sasl.server import begin
 from moxtwisted.sasl.wire import encode_challenge
 
-__all__ = ["authenticate", "cancelled", "login", "responded"]
+__all__ = ["authenticate", "cancelled", "log_in", "login", "responded"]
 
 
 def login(connection: Connection, command: Login) -> Handled:
@@ -126,6 +126,16 @@ async def _penalty(connection: Connection) -> None:
 
 
 async def _welcome(connection: Connection, identity: str) -> Answer:
+    await log_in(connection, identity)
+    # RFC 9051 section 7.1: the code saves the client a CAPABILITY.
+    return f"OK [CAPABILITY {' '.join(connection.capabilities)}] welcome".encode("ascii")
+
+
+async def log_in(connection: Connection, identity: str) -> None:
+    """Somebody was authenticated: the mail is his now.
+
+    :raise RefusalError: when there is none.
+    """
     try:
         session = connection.authenticator.session(identity, connection.transport.peer)
         if inspect.isawaitable(session):
@@ -136,5 +146,3 @@ async def _welcome(connection: Connection, identity: str) -> Answer:
     connection.state = State.AUTHENTICATED
     connection.login_failures = 0
     connection.forget_capabilities()
-    # RFC 9051 section 7.1: the code saves the client a CAPABILITY.
-    return f"OK [CAPABILITY {' '.join(connection.capabilities)}] welcome".encode("ascii")

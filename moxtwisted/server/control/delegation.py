@@ -45,6 +45,18 @@ class ConfigurationOperations:
         """See ``IConfigurationOperations``."""
         return await self._editor.address_remove(address)
 
+    async def tls_key_list(self, account: str) -> Report:
+        """See ``IConfigurationOperations``."""
+        return await self._editor.tls_key_list(account)
+
+    async def tls_key_add(self, login: str, fingerprint: str, name: str, imap_preauth: bool) -> None:
+        """See ``IConfigurationOperations``."""
+        await self._editor.tls_key_add(login, fingerprint, name, imap_preauth)
+
+    async def tls_key_remove(self, fingerprint: str) -> None:
+        """See ``IConfigurationOperations``."""
+        await self._editor.tls_key_remove(fingerprint)
+
     async def domain_list(self) -> Report:
         """See ``IConfigurationOperations``."""
         return await self._editor.domain_list()

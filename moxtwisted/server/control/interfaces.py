@@ -130,6 +130,15 @@ class IConfigurationOperations(Interface):
     async def address_remove(address: str) -> list[str]:
         """Take an address away, also from aliases. What else had to go, in sentences."""
 
+    async def tls_key_list(account: str) -> Report:
+        """``account``, ``fingerprint``, ``name``, ``login``, ``imap_preauth``; of one account or, when it is empty, all."""
+
+    async def tls_key_add(login: str, fingerprint: str, name: str, imap_preauth: bool) -> None:
+        """Let the key of a TLS client log in as this address. ``fingerprint``: SHA-256 of its SubjectPublicKeyInfo, hexadecimal."""
+
+    async def tls_key_remove(fingerprint: str) -> None:
+        """It logs in no more."""
+
     async def domain_list() -> Report:
         """``name``, ``disabled``, ``description``, ``addresses`` and ``aliases`` (how many)."""
 

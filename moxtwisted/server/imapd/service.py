@@ -10,6 +10,7 @@ from zope.interface import implementer
 
 from moxtwisted.errors import MailError, StoreUnavailableError
 from moxtwisted.imap.backend import IAuthenticator
+from moxtwisted.imap.preauthentication import IPreauthenticator
 from moxtwisted.imap.protocol import IMAPServerFactory, IMAPServerProtocol, ServerTLS
 from moxtwisted.imap.settings import ServerSettings
 from moxtwisted.sasl.interfaces import ISASLBackend
@@ -57,7 +58,7 @@ class Mail:
     seconds: Callable[[], float]
 
 
-@implementer(IAuthenticator)
+@implementer(IAuthenticator, IPreauthenticator)
 @define(eq=False)
 class ConnectionAuthenticator:
     """The log-ins of one connection."""
@@ -81,11 +82,20 @@ class ConnectionAuthenticator:
     @property
     def sasl_backend(self) -> ISASLBackend:
         """See ``IAuthenticator``; asked at each exchange, when TLS may have come since."""
+        self._look_at_tls()
+        backend: ISASLBackend = self._session
+        return backend
+
+    def _look_at_tls(self) -> None:
         self._session.update(
             tls=tls_description(self._transport), fingerprint=client_key_fingerprint(self._transport)
         )
-        backend: ISASLBackend = self._session
-        return backend
+
+    async def preauthenticate(self, peer: Any) -> str | None:
+        """See ``IPreauthenticator``."""
+        self._look_at_tls()
+        # Who took EXTERNAL off the mechanisms wants no client keys.
+        return await self._session.preauthenticate() if "EXTERNAL" in self.mechanisms else None
 
     async def login(self, username: str, password: str, peer: Any) -> str | None:
         """See ``IAuthenticator``."""
