@@ -15,6 +15,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 __all__ = [
     "parse_date",
     "parse_imap_datetime",
+    "parse_sent_date",
     "render_date",
     "render_from_line_date",
     "render_imap_date",
@@ -35,6 +36,9 @@ _USUAL = re.compile(
 _ASCTIME = re.compile(
     rb"\s*(?:[A-Za-z]{3,9},?\s+)?([A-Za-z]{3})[A-Za-z]{0,6}\s+(\d{1,2}),?\s+(\d{1,2}):(\d{2})(?::(\d{2}))?\s+"
     rb"(?:([+-]\d{4}|[A-Za-z]{1,5})\s+)?(\d{4})(?:\s+([+-]\d{4}|[A-Za-z]{1,5}))?"
+)
+_DAY_ONLY = re.compile(
+    rb"\s*(?:[A-Za-z]{2,9}\.?,?\s*)?(\d{1,2})[\s-]\s*([A-Za-z]{3})[A-Za-z]{0,6}\.?,?[\s-]\s*(\d{2,4})(?!\d)"
 )
 _COMMENT = re.compile(rb"\([^()]*\)")
 # RFC 5322 section 4.3; the military letters were defined the wrong way round and count as UTC there.
@@ -76,6 +80,17 @@ def parse_date(value: bytes) -> int | None:
     if number is None:
         return None
     return _instant((_year(year), number, int(day)), (int(hour), int(minute), int(second or 0)), _zone(zone))
+
+
+def parse_sent_date(value: bytes) -> int | None:
+    """The sent date of RFC 5256 section 2.2, by which messages are sorted: a day counts also when its time cannot be read,
+    from 00:00:00 UTC on."""
+    sent = parse_date(value)
+    if sent is None and (found := _DAY_ONLY.match(value[:_MAX_DATE_OCTETS])) is not None:
+        number = _MONTH.get(found[2].lower())
+        if number is not None:
+            return _instant((_year(found[3]), number, int(found[1])), (0, 0, 0), 0)
+    return sent
 
 
 def _year(digits: bytes) -> int:

@@ -24,9 +24,10 @@ from moxtwisted.imap.wire.fetchattributes import (
     SectionText,
 )
 from moxtwisted.imap.wire.lexer import MAX_NUMBER64, CommandError, Cursor
+from moxtwisted.imap.wire.returnoptions import Partial, partial_range
 from moxtwisted.imap.wire.sequence import MAX_NUMBER
 
-__all__ = ["MAX_ATTRIBUTES", "MAX_HEADER_FIELDS", "MAX_PART_DEPTH", "fetch_arguments"]
+__all__ = ["MAX_ATTRIBUTES", "MAX_HEADER_FIELDS", "MAX_PART_DEPTH", "fetch_arguments", "fetch_attributes"]
 
 MAX_ATTRIBUTES = 500
 """The most data items of one FETCH (our choice: a client that fetches parts one by one asks for a few dozen)."""
@@ -47,8 +48,10 @@ _LAZY = re.compile(rb" \(LAZY(?: LAZY)*+\)", re.IGNORECASE)
 _PARTIAL = re.compile(rb"<([0-9]{1,19})\.([1-9][0-9]{0,18})>")
 _MACROS = {b"ALL": ALL, b"FAST": FAST, b"FULL": FULL}
 
-Modifiers = tuple[int | None, bool]
-Requested = tuple[tuple[FetchAttribute, ...], int | None, bool]
+Modifiers = tuple[int | None, bool, Partial | None]
+Requested = tuple[tuple[FetchAttribute, ...], Modifiers]
+
+_NO_MODIFIERS: Modifiers = (None, False, None)
 
 
 def _part(cursor: Cursor) -> tuple[int, ...]:
@@ -166,7 +169,7 @@ def _attribute(cursor: Cursor, name: bytes) -> FetchAttribute:
     raise CommandError("unknown data item")
 
 
-def _attributes(cursor: Cursor) -> tuple[FetchAttribute, ...]:
+def fetch_attributes(cursor: Cursor) -> tuple[FetchAttribute, ...]:
     """A macro, one item, or a list of them."""
     if not cursor.skip(b"("):
         name = _name(cursor)
@@ -183,9 +186,8 @@ def _attributes(cursor: Cursor) -> tuple[FetchAttribute, ...]:
 
 
 def _modifiers(cursor: Cursor) -> Modifiers:
-    """RFC 4466 section 2.4: modifiers in parentheses; CHANGEDSINCE and VANISHED are RFC 7162's."""
-    changed_since: int | None = None
-    vanished = False
+    """RFC 4466 section 2.4: modifiers in parentheses; CHANGEDSINCE and VANISHED are RFC 7162's, PARTIAL is RFC 9394's."""
+    changed_since, vanished, partial = _NO_MODIFIERS
     cursor.expect(b"(", "fetch modifiers in parentheses")
     while True:
         name = cursor.keyword("a fetch modifier")
@@ -195,22 +197,23 @@ def _modifiers(cursor: Cursor) -> Modifiers:
             changed_since = cursor.number64(least=1)
         elif name == b"VANISHED" and not vanished:
             vanished = True
+        elif name == b"PARTIAL" and partial is None:
+            partial = partial_range(cursor)
         else:
             raise CommandError("unknown or repeated fetch modifier")
         if cursor.skip(b")"):
-            return changed_since, vanished
+            return changed_since, vanished, partial
         cursor.space()
 
 
 def _requested(cursor: Cursor) -> Requested:
-    attributes = _attributes(cursor)
-    changed_since: int | None = None
-    vanished = False
+    attributes = fetch_attributes(cursor)
+    modifiers = _NO_MODIFIERS
     if not cursor.at_end():
         cursor.space()
-        changed_since, vanished = _modifiers(cursor)
+        modifiers = _modifiers(cursor)
     cursor.end()
-    return attributes, changed_since, vanished
+    return attributes, modifiers
 
 
 @lru_cache(maxsize=256)
@@ -226,10 +229,13 @@ def fetch_arguments(tag: bytes, cursor: Cursor, *, uid: bool = False) -> Fetch:
     cursor.space()
     rest = cursor.text[cursor.position :]
     if len(rest) <= _CACHED_OCTETS and b"\n" not in rest and rest.isascii():
-        attributes, changed_since, vanished = _requested_cached(rest)
+        attributes, modifiers = _requested_cached(rest)
     else:
-        attributes, changed_since, vanished = _requested(cursor)
+        attributes, modifiers = _requested(cursor)
+    changed_since, vanished, partial = modifiers
     # RFC 7162 section 3.2.6: VANISHED is only allowed together with CHANGEDSINCE, in UID FETCH.
     if vanished and (changed_since is None or not uid):
         raise CommandError("VANISHED needs UID FETCH and CHANGEDSINCE")
-    return Fetch(tag, numbers, attributes, changed_since, vanished, uid)
+    if partial is not None and not uid:
+        raise CommandError("PARTIAL needs UID FETCH")
+    return Fetch(tag, numbers, attributes, changed_since, vanished, uid, partial)

@@ -23,6 +23,7 @@ from moxtwisted.imap.wire import commands as c
 from moxtwisted.imap.wire import mailboxname, render
 from moxtwisted.imap.wire import searchkeys as k
 from moxtwisted.imap.wire.lexer import MONTHS
+from moxtwisted.imap.wire.notifygrammar import write_notify
 from moxtwisted.imap.wire.mailboxrequests import WRITERS as MAILBOX_WRITERS
 from moxtwisted.imap.wire.returnoptions import ReturnOption
 
@@ -334,7 +335,22 @@ def _uid_expunge(writer: RequestWriter, command: c.UIDExpunge) -> None:
     writer.write(b" " + command.numbers.render())
 
 
-def _search(writer: RequestWriter, command: c.Search) -> None:
+def _multi_search(writer: RequestWriter, command: c.MultiSearch) -> None:
+    if command.sources:
+        writer.write(b" IN (")
+        for at, source in enumerate(command.sources):
+            writer.write(b" " * bool(at) + source.kind.value.lower().encode("ascii"))
+            if source.kind.has_names:
+                writer.write(b" (")
+                for n, name in enumerate(source.names):
+                    writer.write(b" " * bool(n))
+                    writer.mailbox(name)
+                writer.write(b")")
+        writer.write(b")")
+    _search(writer, command)
+
+
+def _search(writer: RequestWriter, command: c.Search | c.MultiSearch) -> None:
     if command.returns is not None:
         writer.write(b" RETURN (%b)" % _words(command.returns))
     if command.charset is not None:
@@ -346,12 +362,39 @@ def _search(writer: RequestWriter, command: c.Search) -> None:
         write_key(writer, command.key)
 
 
+def _program(writer: RequestWriter, command: c.Sort | c.Thread) -> None:
+    """``SP charset 1*(SP search-key)``."""
+    writer.write(b" " + command.charset.encode("ascii") + b" ")
+    if isinstance(command.key, k.And):
+        _write_all(writer, command.key.keys)
+    else:
+        write_key(writer, command.key)
+
+
+def _sort(writer: RequestWriter, command: c.Sort) -> None:
+    if command.returns is not None:
+        writer.write(b" RETURN (%b)" % _words(command.returns))
+    criteria = [("REVERSE " if one.reverse else "") + one.key.value for one in command.criteria]
+    writer.write(" ({})".format(" ".join(criteria)).encode("ascii"))
+    _program(writer, command)
+
+
+def _thread(writer: RequestWriter, command: c.Thread) -> None:
+    writer.write(b" " + command.algorithm.value.encode("ascii"))
+    _program(writer, command)
+
+
 def _fetch(writer: RequestWriter, command: c.Fetch) -> None:
     requested = render.parenthesized([item.request() for item in command.attributes])
     writer.write(b" %b %b" % (command.numbers.render(), requested))
+    modifiers = []
     if command.changed_since is not None:
         vanished = b" VANISHED" if command.vanished else b""
-        writer.write(b" (CHANGEDSINCE %d%b)" % (command.changed_since, vanished))
+        modifiers.append(b"CHANGEDSINCE %d%b" % (command.changed_since, vanished))
+    if command.partial is not None:
+        modifiers.append(command.partial.value.encode("ascii"))
+    if modifiers:
+        writer.write(b" " + render.parenthesized(modifiers))
 
 
 def _store(writer: RequestWriter, command: c.Store) -> None:
@@ -381,9 +424,13 @@ _ARGUMENTS: dict[type[c.Command], Callable[[RequestWriter, Any], None]] = {
     c.Unsubscribe: _mailbox_only,
     c.List: _list,
     c.Lsub: _lsub,
+    c.Notify: write_notify,
     c.Status: _status,
     c.UIDExpunge: _uid_expunge,
     c.Search: _search,
+    c.MultiSearch: _multi_search,
+    c.Sort: _sort,
+    c.Thread: _thread,
     c.Fetch: _fetch,
     c.Store: _store,
     c.Copy: _transfer,

@@ -10,18 +10,34 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from moxtwisted.imap.wire import searchkeys as keys
-from moxtwisted.imap.wire.commands import Search
+from moxtwisted.imap.wire.commands import MultiSearch, Search
 from moxtwisted.imap.wire.lexer import CommandError, Cursor
+from moxtwisted.imap.wire.mailboxfilter import FilterKind, MailboxFilter, mailbox_filter
 from moxtwisted.imap.wire.returnoptions import ReturnOptions, return_options
 from moxtwisted.imap.wire.searchkeys import Comparison, SearchKey
 
-__all__ = ["CHARSETS", "KEYS", "MAX_DEPTH", "MAX_KEYS", "SearchProgram", "search_arguments"]
+__all__ = [
+    "CHARSETS",
+    "KEYS",
+    "MAX_DEPTH",
+    "MAX_KEYS",
+    "SearchProgram",
+    "search_arguments",
+    "search_charset",
+    "multisearch_arguments",
+]
 
 MAX_DEPTH = 100
 """The deepest nesting of a search program (our choice; clients stay below 10)."""
 
 MAX_KEYS = 2000
 """The most keys of a search program (our choice; some clients list a few hundred addresses with OR)."""
+
+MAX_SOURCES = 1000
+"""The most source options of ESEARCH (our choice)."""
+
+# RFC 7377 section 2.2: of NOTIFY's filters all but this.
+_NO_SOURCES = frozenset({FilterKind.SELECTED_DELAYED})
 
 CHARSETS = frozenset({"UTF-8", "US-ASCII"})
 """RFC 9051 section 6.4.4: these must be supported; no client in use sends another."""
@@ -242,8 +258,45 @@ KEYS: dict[bytes, Reader] = {
 """A function for each search key that is a word; it is called with the cursor behind the word."""
 
 
+def search_charset(cursor: Cursor) -> str:
+    """A charset, in upper case.
+
+    :raise CommandError: NO for one that is not supported.
+    """
+    charset = cursor.astring("a charset").decode("ascii", "replace").upper()
+    if charset not in CHARSETS:
+        # RFC 9051 section 6.4.4: tagged NO with BADCHARSET and the list of those supported.
+        raise CommandError("unknown charset", "BADCHARSET (US-ASCII UTF-8)", "NO")
+    return charset
+
+
 def search_arguments(tag: bytes, cursor: Cursor, *, uid: bool = False) -> Search:
     """What follows SEARCH or UID SEARCH."""
+    returns, charset, key = _program(cursor)
+    return Search(tag, key, returns, charset, uid)
+
+
+def multisearch_arguments(tag: bytes, cursor: Cursor) -> MultiSearch:
+    """What follows ESEARCH (RFC 7377 section 4)."""
+    sources: list[MailboxFilter] = []
+    if cursor.text[cursor.position : cursor.position + 4].upper() == b" IN ":
+        cursor.position += 4
+        cursor.expect(b"(", "source options in parentheses")
+        sources.append(mailbox_filter(cursor, _NO_SOURCES))
+        while not cursor.skip(b")"):
+            cursor.space()
+            if cursor.looking_at(b"("):
+                # RFC 7377 section 4: scope-options, of which none is defined.
+                raise CommandError("unknown scope option")
+            if len(sources) >= MAX_SOURCES:
+                raise CommandError("too many source options", "LIMIT", "NO")
+            sources.append(mailbox_filter(cursor, _NO_SOURCES))
+    returns, charset, key = _program(cursor)
+    return MultiSearch(tag, key, tuple(sources), returns, charset)
+
+
+def _program(cursor: Cursor) -> tuple[ReturnOptions | None, str | None, SearchKey]:
+    """Result options, charset and the keys."""
     cursor.space()
     returns: ReturnOptions | None = None
     charset: str | None = None
@@ -253,11 +306,8 @@ def search_arguments(tag: bytes, cursor: Cursor, *, uid: bool = False) -> Search
         cursor.space()
     if cursor.text[cursor.position : cursor.position + 8].upper() == b"CHARSET ":
         cursor.position += 8
-        charset = cursor.astring("a charset").decode("ascii", "replace").upper()
-        if charset not in CHARSETS:
-            # RFC 9051 section 6.4.4: tagged NO with BADCHARSET and the list of those supported.
-            raise CommandError("unknown charset", "BADCHARSET (US-ASCII UTF-8)", "NO")
+        charset = search_charset(cursor)
         cursor.space()
     key = SearchProgram(cursor, charset).keys()
     cursor.end()
-    return Search(tag, key, returns, charset, uid)
+    return returns, charset, key

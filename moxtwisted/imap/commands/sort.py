@@ -1,0 +1,92 @@
+r"""SORT and UID SORT (RFC 5256, RFC 5957), with their results as SORT or ESEARCH (RFC 5267 section 3).
+
+::
+
+    C: a1 UID SORT RETURN (PARTIAL 1:50) (REVERSE DATE) UTF-8 UNDELETED
+    S: * ESEARCH (TAG "a1") UID PARTIAL (1:50 912,911,899,902)
+    S: a1 OK SORT completed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from typing import Any
+
+from moxtwisted.imap.commands.matching import Matching
+from moxtwisted.imap.commands.ordering import load_keys, take_turns
+from moxtwisted.imap.commands.results import Results, answer
+from moxtwisted.imap.commands.search import forget_saved, matches, prepare
+from moxtwisted.imap.connection import Answer, Connection, RefusalError
+from moxtwisted.imap.wire.commands import Sort
+from moxtwisted.imap.wire.sortcriteria import SortCriterion, SortKey
+
+__all__ = ["ordered", "sort"]
+
+# So many messages are put in order in one go: a few milliseconds.
+_AT_ONCE = 8192
+
+_CAPABILITIES = {SortKey.DISPLAYFROM: "SORT=DISPLAY", SortKey.DISPLAYTO: "SORT=DISPLAY"}
+
+
+async def sort(connection: Connection, command: Sort) -> Answer:
+    """SORT: search, then put in order what was found."""
+    for criterion in command.criteria:
+        if (needs := _CAPABILITIES.get(criterion.key)) and needs not in connection.offered:
+            raise RefusalError(f"{criterion.key.value} is not available now", kind="BAD")
+    if command.returns is not None and "ESORT" not in connection.offered:
+        raise RefusalError("RETURN is not available with SORT now", kind="BAD")
+    modseq = prepare(connection, command, command.returns)
+    matching = Matching(connection)
+    try:
+        found = await matches(connection, matching, command.key)
+        order = await ordered(connection, matching, found, command.criteria)
+    except BaseException:
+        forget_saved(connection, command.returns)
+        raise
+    answer(
+        connection,
+        Results(command.tag, order, matching, command.uid, command.returns, b"SORT", modseq=modseq),
+    )
+    return None
+
+
+async def ordered(
+    connection: Connection,
+    matching: Matching,
+    positions: Sequence[int],
+    criteria: Sequence[SortCriterion],
+) -> list[int]:
+    """These positions (ascending) in the order of the criteria, without messages that went meanwhile."""
+    keys = list(dict.fromkeys(criterion.key for criterion in criteria))
+    there, values = await load_keys(connection, matching, positions, keys)
+    order: list[int] = await take_turns(connection, _in_order(len(there), criteria, values))
+    return [there[at] for at in order]
+
+
+def _in_order(
+    count: int, criteria: Sequence[SortCriterion], values: dict[SortKey, list[Any]]
+) -> Generator[None, None, list[int]]:
+    """Indexes of messages in order. The last criterion is sorted by first: sorting is stable, also in reverse."""
+    order = list(range(count))
+    # RFC 5256 section 3: what is equal by all criteria stays in the order of the mailbox.
+    for criterion in reversed(criteria):
+        key, reverse = values[criterion.key].__getitem__, criterion.reverse
+        if count <= _AT_ONCE:
+            order.sort(key=key, reverse=reverse)
+            yield
+            continue
+        runs = [order[start : start + _AT_ONCE] for start in range(0, count, _AT_ONCE)]
+        for run in runs:
+            run.sort(key=key, reverse=reverse)
+            yield
+        while len(runs) > 1:
+            merged = []
+            for at in range(0, len(runs), 2):
+                # Two runs one behind the other: merging them is all that is left to do for sort().
+                pair = runs[at] + runs[at + 1] if at + 1 < len(runs) else runs[at]
+                pair.sort(key=key, reverse=reverse)
+                merged.append(pair)
+                yield
+            runs = merged
+        order = runs[0]
+    return order

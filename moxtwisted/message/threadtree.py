@@ -1,0 +1,305 @@
+"""Putting messages into threads, as RFC 5256 section 3 describes it: REFERENCES and ORDEREDSUBJECT.
+
+Messages are given in the order of their mailbox; threads come back as trees of their positions::
+
+    work = thread_by_references([ThreadMember(b"a@x", (), "LUNCH", False, 10), ThreadMember(b"b@x", (b"a@x",), …)])
+    Threads(roots=[0], children={0: [1]})          # what the generator returns; message 1 answers message 0
+
+A root may be a *dummy*: the place of a message that is not there, but whose answers are. Its number is the number of messages or
+above, and it always has two children or more. Nothing is recursive, so that ten thousand replies in a row are no
+matter; both are generators that yield every few hundred steps, so that others may have their turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from typing import Final, NamedTuple
+
+from attrs import frozen
+
+__all__ = ["ThreadMember", "Threads", "Work", "thread_by_references", "thread_by_subject"]
+
+_STEPS: Final = 2000
+
+
+class ThreadMember(NamedTuple):
+    """What counts of a message; a tuple, because there are so many.
+
+    :ivar message_id: normalised and without angle brackets; empty when there is none.
+    :ivar references: of References, or the first of In-Reply-To; oldest first.
+    :ivar subject: base subject in the form that is compared.
+    :ivar is_reply: whether the subject says that it is a reply or a forward.
+    :ivar sent: seconds since 1970.
+    """
+
+    message_id: bytes
+    references: Sequence[bytes]
+    subject: str
+    is_reply: bool
+    sent: int
+
+
+@frozen(eq=False)
+class Threads:
+    """Trees of messages.
+
+    :ivar roots: first messages of threads, or dummies, in the order of the threads.
+    :ivar children: by message or dummy, in order; who has none is not here.
+    """
+
+    roots: list[int]
+    children: dict[int, list[int]]
+
+
+Work = Generator[None, None, Threads]
+"""Yields None now and then; returns the threads."""
+
+
+def thread_by_subject(messages: Sequence[ThreadMember]) -> Work:
+    """ORDEREDSUBJECT: one thread for each base subject, the first message the parent of all others."""
+    order = sorted(range(len(messages)), key=[m.sent for m in messages].__getitem__)
+    yield
+    threads: dict[str, list[int]] = {}
+    for at in order:
+        threads.setdefault(messages[at].subject, []).append(at)
+    yield
+    # Threads begin in the order of their first messages, and so they were found.
+    roots = [thread[0] for thread in threads.values()]
+    return Threads(roots, {thread[0]: thread[1:] for thread in threads.values() if len(thread) > 1})
+
+
+def thread_by_references(messages: Sequence[ThreadMember]) -> Work:
+    """REFERENCES: by what messages refer to, then by the subjects of what is left."""
+    count = len(messages)
+    linking = _Linking(messages)
+    for at in range(count):
+        linking.add(at)
+        if linking.steps > _STEPS:
+            linking.steps = 0
+            yield
+    parents = linking.parents
+    del linking
+    # The order of siblings: by date, then by place in the mailbox (RFC 5256 section 2.2). A dummy gets that of its first child.
+    order = sorted(range(count), key=[m.sent for m in messages].__getitem__)
+    yield
+    ranks = [0] * count
+    for rank, at in enumerate(order):
+        ranks[at] = rank
+    yield
+    roots, children = yield from _pruned(parents, order)
+    ranks += [0] * (len(parents) - count)
+    for root in roots:
+        if root >= count:
+            ranks[root] = ranks[children[root][0]]
+    roots.sort(key=ranks.__getitem__)
+    yield
+    merging = _Merging(messages, roots, children, ranks)
+    yield from merging.merge()
+    return Threads(merging.roots, children)
+
+
+class _Linking:
+    """Step 1: who is whose parent.
+
+    :ivar parents: by message and then by dummy: the parent, or -1.
+    :ivar steps: how much was done since it was set to 0.
+    """
+
+    def __init__(self, messages: Sequence[ThreadMember]) -> None:
+        self._messages = messages
+        self.parents = [-1] * len(messages)
+        # Which tree a node is in, by one of its nodes. Breaking a link does not part trees here: nodes in different trees are
+        # never related, those in one tree may be.
+        self._trees = list(range(len(messages)))
+        self._nodes: dict[bytes, int] = {}
+        self.steps = 0
+        for at, message in enumerate(messages):
+            if message.message_id:
+                # RFC 5256 section 3 (1) (A): of several with one Message-ID only the first has it.
+                self._nodes.setdefault(message.message_id, at)
+
+    def add(self, at: int) -> None:
+        """One message."""
+        references = self._messages[at].references
+        parents = self.parents
+        self.steps += 1 + len(references)
+        last = -1
+        for identifier in references:
+            node = self._nodes.get(identifier)
+            if node is None:
+                node = self._nodes[identifier] = len(parents)
+                parents.append(-1)
+                self._trees.append(node)
+            # (A): an existing link stays as it is.
+            if last >= 0 and parents[node] < 0:
+                self._link(last, node)
+            last = node
+        # (B): the last reference is the parent, whatever others said.
+        if parents[at] == last:
+            return
+        if parents[at] >= 0:
+            parents[at] = -1
+        if last >= 0:
+            self._link(last, at)
+
+    def _link(self, parent: int, child: int) -> None:
+        """Make the link, but no loop."""
+        if parent == child:
+            return
+        of_parent, of_child = self._tree(parent), self._tree(child)
+        if of_parent == of_child:
+            parents = self.parents
+            above = parents[parent]
+            while above >= 0:
+                if above == child:
+                    return
+                self.steps += 1
+                above = parents[above]
+        else:
+            self._trees[of_child] = of_parent
+        self.parents[child] = parent
+
+    def _tree(self, node: int) -> int:
+        trees = self._trees
+        while trees[node] != node:
+            # Halving the way for those who come after.
+            trees[node] = trees[trees[node]]
+            node = trees[node]
+            self.steps += 1
+        return node
+
+
+def _pruned(
+    parents: Sequence[int], order: Sequence[int]
+) -> Generator[None, None, tuple[list[int], dict[int, list[int]]]]:
+    """Steps 2 and 3: the trees without dummies but those that hold two or more messages together at the top.
+
+    :param order: the messages by date, so that children come in order.
+    """
+    count = len(order)
+    children: dict[int, list[int]] = {}
+    # For each dummy, what its children become the children of: the nearest message above it, or the topmost dummy.
+    adopting = [-1] * len(parents)
+    roots: list[int] = []
+    steps = 0
+    for at in order:
+        parent = parents[at]
+        if parent < 0:
+            roots.append(at)
+            continue
+        way = []
+        while parent >= count and adopting[parent] < 0:
+            way.append(parent)
+            if parents[parent] < 0:
+                break
+            parent = parents[parent]
+        if parent >= count and adopting[parent] >= 0:
+            parent = adopting[parent]
+        for dummy in way:
+            adopting[dummy] = parent
+        children.setdefault(parent, []).append(at)
+        steps += 1 + len(way)
+        if steps > _STEPS:
+            steps = 0
+            yield
+    for dummy in [node for node in children if node >= count]:
+        if len(children[dummy]) > 1:
+            roots.append(dummy)
+        else:
+            # RFC 5256 section 3 (3): an only child takes the place of the dummy at the top.
+            roots.append(children.pop(dummy)[0])
+    return roots, children
+
+
+class _Merging:
+    """Steps 5 and 6: threads with the same subject become one, and everything is put in order.
+
+    :ivar roots: in order, once ``merge`` is through.
+    """
+
+    def __init__(
+        self,
+        messages: Sequence[ThreadMember],
+        roots: list[int],
+        children: dict[int, list[int]],
+        ranks: list[int],
+    ) -> None:
+        self.roots = roots
+        self._messages = messages
+        self._children = children
+        self._ranks = ranks
+        self._count = len(messages)
+        self._changed: dict[int, None] = {}
+        self._removed: set[int] = set()
+
+    def _is_dummy(self, node: int) -> bool:
+        return node >= self._count
+
+    def _is_reply(self, node: int) -> bool:
+        return node < self._count and self._messages[node].is_reply
+
+    def _subject(self, root: int) -> str:
+        """The thread's subject: of its first message."""
+        at = self._children[root][0] if root >= self._count else root
+        return self._messages[at].subject
+
+    def merge(self) -> Generator[None, None, None]:
+        """Do it."""
+        table: dict[str, int] = {}
+        for start in range(0, len(self.roots), _STEPS):
+            for root in self.roots[start : start + _STEPS]:
+                self._populate(table, root, self._subject(root))
+            yield
+        added: list[int] = []
+        for start in range(0, len(self.roots), _STEPS):
+            for root in self.roots[start : start + _STEPS]:
+                if root in self._removed:
+                    continue
+                subject = self._subject(root)
+                if subject and table[subject] != root:
+                    dummy = self._join(root, table[subject])
+                    if dummy is not None:
+                        table[subject] = dummy
+                        added.append(dummy)
+            yield
+        ranks, children = self._ranks, self._children
+        by_rank: Callable[[int], int] = ranks.__getitem__
+        for parent in self._changed:
+            if parent in children:
+                children[parent].sort(key=by_rank)
+                if self._is_dummy(parent):
+                    ranks[parent] = ranks[children[parent][0]]
+        yield
+        self.roots = [root for root in self.roots + added if root not in self._removed]
+        self.roots.sort(key=by_rank)
+
+    def _populate(self, table: dict[str, int], root: int, subject: str) -> None:
+        """(5) (B): the message that speaks for a subject."""
+        if not subject:
+            return
+        known = table.get(subject)
+        if known is None or (
+            not self._is_dummy(known)
+            and (self._is_dummy(root) or (self._is_reply(known) and not self._is_reply(root)))
+        ):
+            table[subject] = root
+
+    def _join(self, root: int, known: int) -> int | None:
+        """(5) (C): merge a thread with the one in the table; a new dummy if that takes its place."""
+        children = self._children
+        self._removed.add(root)
+        if self._is_dummy(known):
+            # A dummy's children join those of the other, a message joins them itself.
+            children[known] += children.pop(root) if self._is_dummy(root) else [root]
+            self._changed[known] = None
+            return None
+        if self._is_reply(root) and not self._is_reply(known):
+            children.setdefault(known, []).append(root)
+            self._changed[known] = None
+            return None
+        dummy = len(self._ranks)
+        self._ranks.append(0)
+        children[dummy] = [known, root]
+        self._removed.add(known)
+        self._changed[dummy] = None
+        return dummy
