@@ -165,7 +165,7 @@ class DialogueTests(ClientCase):
         client.starttls()
         self.assertEqual(client.data_to_send(), b"A1 STARTTLS\r\n")
         client.receive(b"A1 OK go\r\n* OK injected\r\n")
-        self.assertIsInstance(client.next_event(), Completed)
+        self.assertIsInstance(client.next_event(), Failed)
         self.assertNotEqual(client.buffered_octets, 0)
         client.tls_started()
         self.assertEqual(client.capabilities, frozenset())

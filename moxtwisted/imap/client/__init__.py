@@ -4,25 +4,35 @@
 """
 
 from moxtwisted.imap.client.machine import (
+    BodyData,
+    BodyEnded,
+    BodyStarted,
     Challenge,
     Client,
     ClientEvent,
     Completed,
+    Data,
     Failed,
     Greeting,
     Idling,
     Outgoing,
     Unsolicited,
+    Upload,
 )
 
 __all__ = [
+    "BodyData",
+    "BodyEnded",
+    "BodyStarted",
     "Challenge",
     "Client",
     "ClientEvent",
     "Completed",
+    "Data",
     "Failed",
     "Greeting",
     "Idling",
     "Outgoing",
     "Unsolicited",
+    "Upload",
 ]

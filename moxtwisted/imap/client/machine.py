@@ -10,115 +10,100 @@ r"""An IMAP client without I/O: commands in, octets out; octets in, events out.
 
 Commands may be given at any time. They go out one after the other; a command that must wait for a continuation (a
 literal, AUTHENTICATE, IDLE) holds back those behind it. The data that arrives is handed over with the completion of
-the oldest command under way; what arrives while there is none, or during IDLE, is ``Unsolicited`` at once.
+the oldest command under way, or at once as ``Data`` when the command was given so; what arrives while there is none, or during
+IDLE, is ``Unsolicited`` at once.
+
+Large messages need not be in memory: a request with an ``UploadPart`` makes an ``Upload`` event, after which ``feed`` takes its
+octets; a command given with ``stream_octets`` hands large sections out as ``BodyStarted``, ``BodyData`` … and ``BodyEnded``
+before their ``Fetched``.
 """
 
 from __future__ import annotations
 
 import binascii
+import zlib
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from attrs import define, field, frozen
+from attrs import define, field
 
+from moxtwisted.imap.client.events import (
+    BodyData,
+    BodyEnded,
+    BodyStarted,
+    Challenge,
+    ClientEvent,
+    Completed,
+    Data,
+    Failed,
+    Greeting,
+    Idling,
+    Unsolicited,
+    Upload,
+)
+from moxtwisted.imap.client.requests import Request, Segment, of_command, outgoing
 from moxtwisted.imap.wire import commands as c
 from moxtwisted.imap.wire import responsedata as r
 from moxtwisted.imap.wire.fetchattributes import FetchAttribute
-from moxtwisted.imap.wire.request import NonSync, Outgoing, render_append, render_command
+from moxtwisted.imap.wire.request import NonSync, Outgoing
 from moxtwisted.imap.wire.responses import ResponseLimits, ResponseReader
 from moxtwisted.imap.wire.searchkeys import SearchKey
 from moxtwisted.imap.wire.sequence import SequenceSet
 
 __all__ = [
+    "BodyData",
+    "BodyEnded",
+    "BodyStarted",
     "Challenge",
     "Client",
     "ClientEvent",
     "Completed",
+    "Data",
     "Failed",
     "Greeting",
     "Idling",
     "Outgoing",
     "Unsolicited",
+    "Upload",
 ]
 
 MAX_RESPONSES = 2_000_000
 """The most data responses kept for one command; a mailbox may have a million messages."""
+MAX_HELD_OCTETS = 512 * 1024 * 1024
+"""The most octets of data kept for one command."""
+_INFLATE_OCTETS = 65536
+"""So many octets are unpacked at a time (RFC 4978)."""
 
 
-@frozen
-class Greeting:
-    """The server's first response: OK, PREAUTH or BYE."""
-
-    response: r.StatusResponse
-
-
-@frozen
-class Completed:
-    """A command was answered.
-
-    :ivar status: the tagged response.
-    :ivar responses: the data that came before it, in order.
-    """
-
-    tag: bytes
-    status: r.StatusResponse
-    responses: tuple[r.Response, ...]
-
-    @property
-    def ok(self) -> bool:
-        """Whether the command was carried out."""
-        return self.status.condition == "OK"
-
-
-@frozen
-class Unsolicited:
-    """Data that no command asked for, or that came during IDLE; BYE too."""
-
-    response: r.Response
-
-
-@frozen
-class Challenge:
-    """AUTHENTICATE waits for ``Client.respond``."""
-
-    tag: bytes
-    data: bytes = field(repr=False)
-
-
-@frozen
-class Idling:
-    """IDLE was granted; ``Client.done`` ends it."""
-
-    tag: bytes
-
-
-@frozen
-class Failed:
-    """The server says what cannot be understood, or too much of it; close the connection."""
-
-    reason: str
-
-
-ClientEvent = Greeting | Completed | Unsolicited | Challenge | Idling | Failed
-
-
-@define
+@define(eq=False)
 class _Pending:
     """A command that was given.
 
-    :ivar render: makes the segments when it is its turn, since ENABLE and CAPABILITY change how things are written.
-    :ivar segments: what is still to be sent; between two, a continuation must come.
+    :ivar segments: what is still to be sent.
+    :ivar waiting: whether a continuation must come first.
+    :ivar upload: how many octets the caller gives next, once there was a continuation if it takes one.
     """
 
-    command: c.Command
-    render: Callable[[], list[bytes]]
-    segments: deque[bytes] = field(factory=deque)
+    tag: bytes
+    request: Request
+    deliver: bool = False
+    stream_octets: int | None = None
+    segments: deque[Segment] = field(factory=deque)
+    waiting: bool = False
+    upload: int = 0
     responses: list[r.Response] = field(factory=list)
+    held_octets: int = 0
     granted: bool = False
+    ended: bool = False
+
+    @property
+    def word(self) -> str:
+        """The command."""
+        return self.request.word
 
 
-_EXCLUSIVE = (c.Authenticate, c.Enable, c.Idle, c.StartTLS)
+_EXCLUSIVE = frozenset(("AUTHENTICATE", "ENABLE", "IDLE", "STARTTLS", "COMPRESS", "UNAUTHENTICATE"))
 """Nothing may be sent behind these until they are answered."""
 
 
@@ -138,6 +123,10 @@ class Client:
         self._number = 0
         self._greeted = False
         self._failed = False
+        self._uploading: _Pending | None = None
+        self._inflate: zlib._Decompress | None = None
+        self._deflate: zlib._Compress | None = None
+        self._packed: deque[bytes] = deque()
         self.capabilities: frozenset[str] = frozenset()
 
     # -- octets and events ------------------------------------------------------------------------------------------
@@ -150,25 +139,57 @@ class Client:
     @property
     def buffered_octets(self) -> int:
         """What was received and not read: must be 0 when TLS starts."""
-        return self._reader.buffered_octets
+        return self._reader.buffered_octets + sum(map(len, self._packed))
+
+    @property
+    def compressed(self) -> bool:
+        """Whether COMPRESS is in use."""
+        return self._inflate is not None
 
     def receive(self, data: bytes) -> None:
         """Take octets from the server."""
-        self._reader.receive(data)
+        if self._failed:
+            return
+        if self._inflate is None:
+            self._reader.receive(data)
+        elif data:
+            self._packed.append(data)
 
     def data_to_send(self) -> bytes:
         """Octets for the server, once."""
         data = b"".join(self._out)
         self._out = []
+        if self._deflate is not None and data:
+            return self._deflate.compress(data) + self._deflate.flush(zlib.Z_SYNC_FLUSH)
         return data
+
+    def _unpack(self) -> bool:
+        """Give the reader some more of what came compressed; whether there was any."""
+        if self._inflate is None or not self._packed or self._failed:
+            return False
+        data = self._packed.popleft()
+        try:
+            plain = self._inflate.decompress(data, _INFLATE_OCTETS)
+        except zlib.error as error:
+            self._fail(f"what came compressed is damaged: {error}")
+            return False
+        if self._inflate.unconsumed_tail:
+            self._packed.appendleft(self._inflate.unconsumed_tail)
+        if self._inflate.eof:
+            self._fail("the compressed stream has ended")
+            return False
+        self._reader.receive(plain)
+        return True
 
     def next_event(self) -> ClientEvent | None:
         """The next event, or ``None``; afterwards there may be octets to send."""
         while not self._events and not self._failed:
+            self._reader.stream_octets = self._current[0].stream_octets if self._current else None
             response = self._reader.next()
-            if response is None:
-                return None
-            self._handle(response)
+            if response is not None:
+                self._handle(response)
+            elif not self._unpack():
+                break
         return self._events.popleft() if self._events else None
 
     # -- commands ---------------------------------------------------------------------------------------------------
@@ -180,9 +201,37 @@ class Client:
 
     def send(self, command: c.Command) -> bytes:
         """Give a command, made with a tag from ``new_tag``; its tag."""
-        return self._queue(
-            command, lambda: render_command(command, literals=self._literals(), utf8=self.utf8)
-        )
+        return self._queue(_Pending(command.tag, of_command(command)))
+
+    def request(self, request: Request, *, deliver: bool = False, stream_octets: int | None = None) -> bytes:
+        """Give a command; its tag.
+
+        :param deliver: hand its data over at once, as ``Data``, and keep none.
+        :param stream_octets: hand sections larger than this out in pieces.
+        """
+        return self._queue(_Pending(self.new_tag(), request, deliver, stream_octets))
+
+    def feed(self, octets: bytes) -> int:
+        """Give octets of the message that an ``Upload`` asked for.
+
+        :return: how many are still wanted.
+        :raise ValueError: more than wanted.
+        """
+        pending = self._uploading
+        if pending is None or len(octets) > pending.upload:
+            raise ValueError("more octets than were announced")
+        pending.upload -= len(octets)
+        self._out.append(octets)
+        if pending.upload:
+            return pending.upload
+        self._uploading = None
+        if pending.ended:
+            # The server has answered already: what is left of the command would only make it longer.
+            self._out.append(b"\r\n")
+        else:
+            self._go_on(pending)
+        self._advance()
+        return 0
 
     def login(self, username: str, password: str) -> bytes:
         """LOGIN; its tag."""
@@ -238,11 +287,7 @@ class Client:
 
     def append_many(self, mailbox: str, messages: Sequence[Outgoing]) -> bytes:
         """APPEND of several messages, for a server with MULTIAPPEND; its tag."""
-        tag = self.new_tag()
-        return self._queue(
-            c.Append(tag, mailbox, ()),
-            lambda: render_append(tag, mailbox, messages, literals=self._literals(), utf8=self.utf8),
-        )
+        return self.request(outgoing(mailbox, messages))
 
     def idle(self) -> bytes:
         """IDLE; its tag."""
@@ -250,14 +295,16 @@ class Client:
 
     def done(self) -> None:
         """End IDLE, at once or as soon as it is granted."""
-        if not self._current or not isinstance(self._current[-1].command, c.Idle):
+        if not self._current or self._current[-1].word != "IDLE":
             return
         pending = self._current[-1]
         if pending.granted:
             pending.granted = False
+            pending.ended = True
             self._out.append(b"DONE\r\n")
-        elif not pending.segments:
-            pending.segments.append(b"DONE\r\n")
+        elif not pending.ended:
+            pending.ended = True
+            pending.segments.append(Segment(b"DONE\r\n"))
 
     def logout(self) -> bytes:
         """LOGOUT; its tag."""
@@ -281,25 +328,43 @@ class Client:
             return NonSync.SMALL
         return NonSync.NONE
 
-    def _queue(self, command: c.Command, render: Callable[[], list[bytes]]) -> bytes:
-        self._waiting.append(_Pending(command, render))
+    def _queue(self, pending: _Pending) -> bytes:
+        self._waiting.append(pending)
         self._advance()
-        return command.tag
+        return pending.tag
 
     def _blocked(self) -> bool:
         """Whether the last command sent still has something to say."""
+        if self._uploading is not None:
+            return True
         if not self._current:
             return False
         last = self._current[-1]
-        return bool(last.segments) or isinstance(last.command, _EXCLUSIVE)
+        return bool(last.segments) or last.waiting or last.word in _EXCLUSIVE
 
     def _advance(self) -> None:
         """Send what may be sent."""
-        while self._waiting and self._greeted and not self._blocked():
+        while self._waiting and self._greeted and not self._failed and not self._blocked():
             pending = self._waiting.popleft()
-            pending.segments.extend(pending.render())
-            self._out.append(pending.segments.popleft())
+            pending.segments.extend(pending.request.segments(pending.tag, self._literals(), utf8=self.utf8))
             self._current.append(pending)
+            self._go_on(pending)
+
+    def _go_on(self, pending: _Pending) -> None:
+        """Send segments up to the next one that waits for the server or for octets."""
+        while pending.segments and not pending.waiting and self._uploading is None:
+            segment = pending.segments.popleft()
+            self._out.append(segment.octets)
+            pending.waiting = segment.waits
+            pending.upload = segment.upload_octets
+            if not segment.waits:
+                self._ask(pending)
+
+    def _ask(self, pending: _Pending) -> None:
+        """Ask for the octets that stand next, if any do."""
+        if pending.upload:
+            self._uploading = pending
+            self._events.append(Upload(pending.tag, pending.upload))
 
     # -- coming in --------------------------------------------------------------------------------------------------
 
@@ -310,6 +375,8 @@ class Client:
     def _handle(self, response: r.Response) -> None:
         if isinstance(response, r.BadResponse):
             self._fail(response.text)
+        elif isinstance(response, (r.LiteralStart, r.LiteralData, r.LiteralEnd)):
+            self._body(response)
         elif not self._greeted:
             self._greeting(response)
         elif isinstance(response, r.Continuation):
@@ -333,44 +400,96 @@ class Client:
             self._fail("continuation without a command")
             return
         pending = self._current[-1]
-        if pending.segments:
-            self._out.append(pending.segments.popleft())
+        if pending.waiting:
+            pending.waiting = False
+            self._ask(pending)
+            self._go_on(pending)
             self._advance()
-        elif isinstance(pending.command, c.Idle) and not pending.granted:
-            pending.granted = True
-            self._events.append(Idling(pending.command.tag))
-        elif isinstance(pending.command, c.Authenticate):
+        elif pending.word == "IDLE" and not pending.granted:
+            if pending.segments:
+                self._go_on(pending)  # DONE was wanted before IDLE was granted
+            elif pending.ended:
+                self._fail("continuation after DONE")
+            else:
+                pending.granted = True
+                self._events.append(Idling(pending.tag))
+        elif pending.word == "AUTHENTICATE":
             try:
                 challenge = binascii.a2b_base64(response.text)
             except binascii.Error:
                 self._fail("challenge is not base64")
                 return
-            self._events.append(Challenge(pending.command.tag, challenge))
+            self._events.append(Challenge(pending.tag, challenge))
         else:
             self._fail("continuation without a literal")
 
+    def _body(self, response: r.LiteralStart | r.LiteralData | r.LiteralEnd) -> None:
+        if isinstance(response, r.LiteralStart):
+            tag = self._current[0].tag if self._current else b""
+            self._events.append(
+                BodyStarted(tag, response.number, response.uid, response.label, response.size_octets)
+            )
+        elif isinstance(response, r.LiteralData):
+            self._events.append(BodyData(response.octets))
+        else:
+            self._events.append(BodyEnded())
+
     def _complete(self, response: r.StatusResponse) -> None:
         for index, pending in enumerate(self._current):
-            if pending.command.tag == response.tag:
+            if pending.tag == response.tag:
                 del self._current[index]
                 break
         else:
             self._fail("response for a command that was not given")
             return
+        pending.ended = True
         self._note(response)
-        self._events.append(Completed(pending.command.tag, response, tuple(pending.responses)))
+        if response.condition not in {"OK", "NO", "BAD"}:
+            self._fail(f"a command was answered with {response.condition}")
+            return
+        if response.condition == "OK" and not self._changed(pending):
+            return
+        self._events.append(Completed(pending.tag, response, tuple(pending.responses)))
         self._advance()
+
+    def _changed(self, pending: _Pending) -> bool:
+        """Do what a successful command does to the connection itself; whether it may go on."""
+        if pending.word == "STARTTLS" and self.buffered_octets:
+            # Somebody between us put responses behind the OK, to be taken for what the server says under TLS.
+            self._fail("octets in clear behind the answer to STARTTLS")
+            return False
+        if pending.word == "COMPRESS":
+            rest = self._reader.take_rest()
+            # RFC 4978 section 3: what follows the OK is compressed, raw (without the header of zlib).
+            self._inflate = zlib.decompressobj(-zlib.MAX_WBITS)
+            self._deflate = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS)
+            if rest:
+                self._packed.append(rest)
+        elif pending.word == "UNAUTHENTICATE":
+            # RFC 8437 section 3: what was enabled no longer is, and compression ends on both sides.
+            self._reader.utf8 = False
+            self.capabilities = frozenset()
+            if self._inflate is not None:
+                if self._packed or self._reader.buffered_octets:
+                    self._fail("octets behind the answer to UNAUTHENTICATE")
+                    return False
+                self._inflate = self._deflate = None
+        return True
 
     def _data(self, response: r.Response) -> None:
         self._note(response)
         oldest = self._current[0] if self._current else None
         bye = isinstance(response, r.StatusResponse) and response.condition == "BYE"
-        if oldest is None or oldest.granted or (bye and not isinstance(oldest.command, c.Logout)):
+        if oldest is None or oldest.granted or (bye and oldest.word != "LOGOUT"):
             self._events.append(Unsolicited(response))
-        elif len(oldest.responses) >= MAX_RESPONSES:
-            self._fail("too many responses")
+        elif oldest.deliver:
+            self._events.append(Data(oldest.tag, response))
         else:
-            oldest.responses.append(response)
+            oldest.held_octets += self._reader.last_octets
+            if len(oldest.responses) >= MAX_RESPONSES or oldest.held_octets > MAX_HELD_OCTETS:
+                self._fail("too many responses")
+            else:
+                oldest.responses.append(response)
 
     def _note(self, response: r.Response) -> None:
         """Keep what changes how we write."""

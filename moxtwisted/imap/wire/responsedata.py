@@ -12,6 +12,7 @@ from attrs import field, frozen
 from moxtwisted.imap.wire.sequence import SequenceSet
 
 __all__ = [
+    "AclData",
     "AppendUid",
     "BadResponse",
     "Capabilities",
@@ -24,15 +25,29 @@ __all__ = [
     "Fetched",
     "FlagsData",
     "IdData",
+    "LanguageData",
     "ListData",
+    "ListRightsData",
+    "LiteralData",
+    "LiteralEnd",
+    "LiteralStart",
+    "MetadataData",
+    "MyRightsData",
     "NamespaceData",
     "OtherData",
+    "QuotaData",
+    "QuotaRootData",
     "Recent",
     "Response",
     "ResponseCode",
     "SearchData",
+    "SortData",
     "StatusData",
     "StatusResponse",
+    "Streamed",
+    "ThreadData",
+    "UrlData",
+    "UrlsData",
     "Value",
     "VanishedData",
 ]
@@ -189,12 +204,17 @@ class EsearchData(Response):
 
     :ivar tag: of the command, or ``None``.
     :ivar uid: whether the numbers are UIDs.
-    :ivar items: ``int`` or ``SequenceSet`` (ALL) by name in upper case.
+    :ivar items: by name in upper case: ``int``, ``SequenceSet`` (ALL), for PARTIAL (range as ``str``, ``SequenceSet`` or
+        ``None``), for ADDTO and REMOVEFROM a tuple of (position, ``SequenceSet``).
+    :ivar mailbox: which one was searched, in the answers of a search in several (RFC 7377), decoded.
+    :ivar uidvalidity: of that mailbox.
     """
 
     tag: bytes | None
     uid: bool
     items: dict[str, int | SequenceSet | Value]
+    mailbox: str | None = None
+    uidvalidity: int | None = None
 
 
 @frozen
@@ -215,9 +235,9 @@ class IdData(Response):
 
 @frozen
 class Fetched(Response):
-    """FETCH.
+    """FETCH, or UIDFETCH (RFC 9586).
 
-    :ivar number: the sequence number.
+    :ivar number: the sequence number; 0 in a UIDFETCH, which has only the UID.
     :ivar items: values by name in upper case (``BODY[HEADER.FIELDS (SUBJECT)]``): FLAGS is a tuple of ``str``, UID,
         RFC822.SIZE, MODSEQ and BINARY.SIZE[…] are ``int``, INTERNALDATE and SAVEDATE a ``datetime``, sections ``bytes``
         or ``None``, EMAILID and THREADID ``str``, others as ``Value``.
@@ -225,6 +245,135 @@ class Fetched(Response):
 
     number: int
     items: dict[str, Value]
+
+
+@frozen
+class SortData(Response):
+    """SORT (RFC 5256): in the order of the server.
+
+    :ivar modseq: the highest of them, if the server said it.
+    """
+
+    numbers: tuple[int, ...]
+    modseq: int | None = None
+
+
+@frozen
+class ThreadData(Response):
+    """THREAD (RFC 5256): nested tuples as they came; ``moxtwisted.imap.client.results.threads`` makes trees of them."""
+
+    threads: tuple[Value, ...]
+
+
+@frozen
+class QuotaData(Response):
+    """QUOTA (RFC 9208): (usage, limit) by resource in upper case; STORAGE is in units of 1024 octets."""
+
+    root: str
+    resources: dict[str, tuple[int, int]]
+
+
+@frozen
+class QuotaRootData(Response):
+    """QUOTAROOT (RFC 9208)."""
+
+    mailbox: str
+    roots: tuple[str, ...]
+
+
+@frozen
+class AclData(Response):
+    """ACL (RFC 4314): (identifier, rights) pairs."""
+
+    mailbox: str
+    entries: tuple[tuple[str, str], ...]
+
+
+@frozen
+class ListRightsData(Response):
+    """LISTRIGHTS (RFC 4314): those always granted, and groups that are granted together."""
+
+    mailbox: str
+    identifier: str
+    required: str
+    optional: tuple[str, ...]
+
+
+@frozen
+class MyRightsData(Response):
+    """MYRIGHTS (RFC 4314)."""
+
+    mailbox: str
+    rights: str
+
+
+@frozen
+class MetadataData(Response):
+    """METADATA (RFC 5464).
+
+    :ivar mailbox: empty for the server.
+    :ivar entries: values by name; ``None`` for NIL.
+    :ivar changed: names without values: these entries have changed.
+    """
+
+    mailbox: str
+    entries: dict[str, bytes | None]
+    changed: tuple[str, ...] = ()
+
+
+@frozen
+class UrlsData(Response):
+    """GENURLAUTH (RFC 4467)."""
+
+    urls: tuple[str, ...]
+
+
+@frozen
+class UrlData(Response):
+    """URLFETCH (RFC 4467): octets by URL, ``None`` where there is none."""
+
+    values: tuple[tuple[str, bytes | None], ...]
+
+
+@frozen
+class LanguageData(Response):
+    """LANGUAGE (RFC 5255)."""
+
+    tags: tuple[str, ...]
+
+
+@frozen
+class Streamed:
+    """Stands in ``Fetched.items`` for a literal that was handed out in pieces."""
+
+    size_octets: int
+
+
+@frozen
+class LiteralStart(Response):
+    """A large literal begins, in a FETCH response whose ``Fetched`` follows it.
+
+    :ivar number: the sequence number, or the UID in a UIDFETCH.
+    :ivar uid: if the server has said it already.
+    :ivar label: of the item, as ``BODY[]``.
+    """
+
+    number: int
+    uid: int | None
+    label: str
+    size_octets: int
+
+
+@frozen
+class LiteralData(Response):
+    """Octets of the literal that began last."""
+
+    octets: bytes = field(repr=False)
+
+
+@frozen
+class LiteralEnd(Response):
+    """It has ended."""
 
 
 @frozen

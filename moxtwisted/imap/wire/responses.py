@@ -14,11 +14,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from typing import Any
 
 from attrs import frozen
 
-from moxtwisted.imap.wire import mailboxname
-from moxtwisted.imap.wire.lexer import CommandError, Cursor
+from moxtwisted.imap.wire import extensionresponses
+from moxtwisted.imap.wire.lexer import CommandError
+from moxtwisted.imap.wire.responsecursor import MAX_DEPTH, ResponseCursor, strings
 from moxtwisted.imap.wire.responsedata import (
     AppendUid,
     BadResponse,
@@ -26,13 +28,15 @@ from moxtwisted.imap.wire.responsedata import (
     Continuation,
     CopyUid,
     Enabled,
-    EsearchData,
     Exists,
     Expunged,
     Fetched,
     FlagsData,
     IdData,
     ListData,
+    LiteralData,
+    LiteralEnd,
+    LiteralStart,
     NamespaceData,
     OtherData,
     Recent,
@@ -41,14 +45,12 @@ from moxtwisted.imap.wire.responsedata import (
     SearchData,
     StatusData,
     StatusResponse,
+    Streamed,
     Value,
     VanishedData,
 )
 
 __all__ = ["MAX_DEPTH", "ResponseLimits", "ResponseReader", "parse_response"]
-
-MAX_DEPTH = 200
-"""The deepest nesting of parentheses that is read (BODYSTRUCTURE of deeply nested messages)."""
 
 
 @frozen
@@ -70,86 +72,9 @@ _HEAD = re.compile(
 )
 _MARK = re.compile(rb"~?\{([0-9]{1,19})\+?\}$")
 _CODE = re.compile(rb"\[([^\x00-\x20\[\]()]+)(?: ((?:[^\]\"\r\n]|\"(?:[^\"\\]|\\.)*+\")*+))?\] ?")
-_LITERAL = re.compile(rb"~?\{[0-9]+\+?\}\r\n")
-_WORD = re.compile(rb'[^\x00-\x20(){"\x7f-\xff]+')
 _LABEL = re.compile(rb"[A-Za-z0-9.-]+(?:\[(?:[^\]\"\r\n{]|\"(?:[^\"\\\r\n]|\\.)*+\")*+\](?:<[0-9]+>)?)?")
 _NUMBERS = re.compile(rb"(?:[0-9]{1,10} ?)*")
 _CONDITIONS = {b"OK", b"NO", b"BAD", b"BYE", b"PREAUTH"}
-
-
-class ResponseCursor(Cursor):
-    """A cursor with what only servers send: literal8, NIL anywhere, nested lists."""
-
-    __slots__ = ()
-
-    @staticmethod
-    def _check_utf8(value: bytes) -> None:
-        """Servers in use send any octets in quoted strings; whoever decodes them sees to that."""
-
-    def string(self, what: str = "a string") -> bytes:
-        """A string of any octets."""
-        match = _LITERAL.match(self.text, self.position)
-        if match is not None and self._literals is not None:
-            self.position = match.end()
-            return next(self._literals)
-        return super().string(what)
-
-    def word(self) -> bytes:
-        """Anything up to a space or parenthesis."""
-        return self.scan(_WORD, "a word")
-
-    def name(self) -> str:
-        """A mailbox name, decoded as well as it can be."""
-        octets = self.astring()
-        try:
-            return mailboxname.decode(octets, utf8=self.utf8 or not octets.isascii())
-        except mailboxname.MailboxNameError:
-            return octets.decode("utf-8", "replace")
-
-    def value(self) -> Value:
-        """A string, NIL, number, atom, or list of these nested up to ``MAX_DEPTH``."""
-        stack: list[list[Value]] = []
-        while True:
-            if self.skip(b"("):
-                if len(stack) >= MAX_DEPTH:
-                    raise CommandError("nested too deep")
-                stack.append([])
-                if not self.looking_at(b")"):
-                    continue
-            else:
-                item = self._scalar()
-                if not stack:
-                    return item
-                stack[-1].append(item)
-            while self.skip(b")"):
-                done = tuple(stack.pop())
-                if not stack:
-                    return done
-                stack[-1].append(done)
-            # body-type-mpart: the bodies of a multipart stand without spaces between (RFC 9051 section 9).
-            if not self.skip(b" ") and not self.looking_at(b"("):
-                raise CommandError("expected a space")
-
-    def _scalar(self) -> Value:
-        following = self.text[self.position : self.position + 1]
-        if following in {b'"', b"{"} or self.looking_at(b"~{"):
-            return self.string()
-        word = self.word()
-        if word.isdigit() and len(word) < 20:
-            return int(word)
-        return None if word.upper() == b"NIL" else word
-
-
-def _strings(value: Value) -> tuple[str, ...]:
-    """A list of atoms or strings, decoded."""
-    if not isinstance(value, tuple):
-        raise CommandError("expected a list")
-    found: list[str] = []
-    for item in value:
-        if isinstance(item, tuple):
-            raise CommandError("expected a list of words")
-        found.append(str(item) if isinstance(item, int) else (item or b"").decode("utf-8", "replace"))
-    return tuple(found)
 
 
 def _rest_words(cursor: ResponseCursor) -> tuple[str, ...]:
@@ -186,7 +111,7 @@ def _code(name: bytes, arguments: bytes | None) -> ResponseCode:
         if word == "CAPABILITY":
             return ResponseCode(word, _rest_words(cursor))
         if arguments.startswith(b"("):
-            return ResponseCode(word, _strings(cursor.value()))
+            return ResponseCode(word, strings(cursor.value()))
     except CommandError:
         pass  # a code is a hint: what we cannot read is handed on as it is
     return ResponseCode(word, arguments.decode("utf-8", "replace"))
@@ -205,7 +130,7 @@ def _status_response(tag: bytes | None, condition: bytes, rest: bytes) -> Status
 
 
 def _list(cursor: ResponseCursor, *, lsub: bool = False) -> Response:
-    attributes = _strings(cursor.value())
+    attributes = strings(cursor.value())
     cursor.space()
     separator = cursor.nstring()
     cursor.space()
@@ -233,7 +158,7 @@ def _status(cursor: ResponseCursor) -> Response:
             raise CommandError("expected an item")
         item = label.decode("ascii", "replace").upper()
         # RFC 8474 section 4.3: MAILBOXID is in parentheses.
-        items[item] = _strings(value)[0] if item == "MAILBOXID" and value else value
+        items[item] = strings(value)[0] if item == "MAILBOXID" and value else value
     return StatusData(name, items)
 
 
@@ -250,29 +175,6 @@ def _search(cursor: ResponseCursor) -> Response:
     return SearchData(numbers, modseq)
 
 
-def _esearch(cursor: ResponseCursor) -> Response:
-    tag: bytes | None = None
-    uid = False
-    items: dict[str, Value] = {}
-    if cursor.skip(b"("):
-        if cursor.keyword() != b"TAG":
-            raise CommandError("expected TAG")
-        cursor.space()
-        tag = cursor.astring()
-        cursor.expect(b")", "a closing parenthesis")
-        cursor.skip(b" ")
-    while not cursor.at_end():
-        label = cursor.keyword().decode("ascii")
-        if label == "UID" and not items and not uid:
-            uid = True
-        else:
-            cursor.space()
-            items[label] = cursor.sequence_set() if label == "ALL" else cursor.value()
-        if not cursor.at_end():
-            cursor.space()
-    return EsearchData(tag, uid, items)
-
-
 def _namespace(cursor: ResponseCursor) -> Response:
     kinds: list[tuple[tuple[str, str | None], ...]] = []
     for index in range(3):
@@ -286,7 +188,7 @@ def _namespace(cursor: ResponseCursor) -> Response:
             if not isinstance(pair, tuple) or len(pair) < 2 or not isinstance(pair[0], bytes):
                 raise CommandError("expected prefix and separator")
             separator = pair[1].decode("ascii", "replace") if isinstance(pair[1], bytes) else None
-            pairs.append((pair[0].decode("utf-8", "replace"), separator))
+            pairs.append((cursor.decoded(pair[0]), separator))
         kinds.append(tuple(pairs))
     return NamespaceData(*kinds)
 
@@ -297,8 +199,8 @@ def _id(cursor: ResponseCursor) -> Response:
         raise CommandError("expected pairs of fields and values")
     fields: dict[str, str | None] = {}
     for name, value in zip(listed[::2], listed[1::2], strict=True):
-        text = None if value is None else _strings((value,))[0]
-        fields[_strings((name,))[0].lower()] = text
+        text = None if value is None else strings((value,))[0]
+        fields[strings((name,))[0].lower()] = text
     return IdData(fields)
 
 
@@ -346,18 +248,26 @@ def _fetch(cursor: ResponseCursor, number: int) -> Response:
     return Fetched(number, items)
 
 
+def _uid_fetch(cursor: ResponseCursor, number: int) -> Response:
+    # RFC 9586 section 3.3: with UIDONLY the number is the UID, and there are no sequence numbers.
+    fetched = _fetch(cursor, 0)
+    if not isinstance(fetched, Fetched) or number < 1:
+        raise CommandError("expected a UID")
+    return Fetched(0, {"UID": number, **fetched.items})
+
+
 _DATA: dict[bytes, Callable[[ResponseCursor], Response]] = {
     b"CAPABILITY": lambda cursor: Capabilities(_rest_words(cursor)),
     b"ENABLED": lambda cursor: Enabled(_rest_words(cursor)),
-    b"FLAGS": lambda cursor: FlagsData(_strings(cursor.value())),
+    b"FLAGS": lambda cursor: FlagsData(strings(cursor.value())),
     b"LIST": _list,
     b"LSUB": lambda cursor: _list(cursor, lsub=True),
     b"STATUS": _status,
     b"SEARCH": _search,
-    b"ESEARCH": _esearch,
     b"NAMESPACE": _namespace,
     b"ID": _id,
     b"VANISHED": _vanished,
+    **extensionresponses.READERS,
 }
 
 _NUMBERED: dict[bytes, Callable[[ResponseCursor, int], Response]] = {
@@ -365,10 +275,11 @@ _NUMBERED: dict[bytes, Callable[[ResponseCursor, int], Response]] = {
     b"RECENT": lambda _cursor, number: Recent(number),
     b"EXPUNGE": lambda _cursor, number: Expunged(number),
     b"FETCH": _fetch,
+    b"UIDFETCH": _uid_fetch,
 }
 
 
-def parse_response(text: bytes, literals: Iterator[bytes], *, utf8: bool = False) -> Response:
+def parse_response(text: bytes, literals: Iterator[Any], *, utf8: bool = False) -> Response:
     """One whole response without its last CRLF; ``BadResponse`` if it cannot be read."""
     if text.startswith(b"+"):
         return Continuation(text[1:].lstrip(b" "))
@@ -396,70 +307,137 @@ def parse_response(text: bytes, literals: Iterator[bytes], *, utf8: bool = False
     return OtherData(name.decode("ascii"), text[match.start(2 if number else 3) :])
 
 
+_STREAMABLE = re.compile(
+    rb"[ (](BODY\[[^\]\r\n]*\](?:<[0-9]+>)?|BINARY\[[0-9.]*\](?:<[0-9]+>)?|RFC822(?:\.TEXT|\.HEADER)?) ~?\{[0-9]+\+?\}$",
+    re.IGNORECASE,
+)
+_FETCH_HEAD = re.compile(rb"\* ([1-9][0-9]{0,9}) (UID)?FETCH \(", re.IGNORECASE)
+_UID_SAID = re.compile(rb"[ (]UID ([1-9][0-9]{0,9}) ", re.IGNORECASE)
+
+
 class ResponseReader:
     """An incremental reader of responses.
 
     :ivar utf8: set it when IMAP4rev2 or UTF8=ACCEPT was enabled.
+    :ivar stream_octets: literals of message sections larger than this are handed out in pieces (``LiteralStart``, ``LiteralData`` …,
+        ``LiteralEnd``) before their ``Fetched``; ``None`` keeps all whole.
+    :ivar last_octets: how many octets the response had that was read last, streamed ones not counted.
     :ivar failed: why nothing more is read (a limit was passed), or empty.
     """
 
     def __init__(self, limits: ResponseLimits | None = None) -> None:
         self.limits = limits or ResponseLimits()
         self.utf8 = False
+        self.stream_octets: int | None = None
+        self.last_octets = 0
         self.failed = ""
+        self._failure: BadResponse | None = None
         self._buffer = b""
         self._position = 0
         self._searched = 0
+        self._more: list[bytes] = []
+        self._more_octets = 0
+        self._more_lines = False
         self._text: list[bytes] = []
-        self._literals: list[bytes] = []
+        self._text_octets = 0
+        self._literals: list[bytes | Streamed] = []
         self._parts: list[bytes] = []
         self._octets = 0
         self._remaining = 0
         self._in_literal = False
+        self._streaming = False
 
     def receive(self, data: bytes) -> None:
         """Take octets from the server."""
-        if self.failed:
+        if self.failed or not data:
             return
-        if self._position == len(self._buffer):
+        if self._position == len(self._buffer) and not self._more:
             self._buffer = data
-            self._searched = 0
+            self._position = self._searched = 0
         else:
-            self._buffer = self._buffer[self._position :] + data
-            self._searched -= self._position
+            # A line in many pieces is joined once.
+            self._more.append(data)
+            self._more_octets += len(data)
+            self._more_lines = self._more_lines or b"\n" in data
+
+    def _join(self) -> bool:
+        """Put what came since into the buffer; whether it has more now."""
+        if not self._more:
+            return False
+        old = self._buffer[self._position :] if self._position else self._buffer
+        self._searched = max(0, self._searched - self._position)
+        self._buffer = b"".join([old, *self._more])
         self._position = 0
+        self._more = []
+        self._more_octets = 0
+        self._more_lines = False
+        return True
 
     @property
     def buffered_octets(self) -> int:
         """How many octets wait to be read; 0 is wanted before TLS starts."""
-        return len(self._buffer) - self._position
+        return len(self._buffer) - self._position + self._more_octets
+
+    def take_rest(self) -> bytes:
+        """Give up what waits to be read: a compression layer begins or ends here."""
+        self._join()
+        rest = self._buffer[self._position :]
+        self._buffer, self._position, self._searched = b"", 0, 0
+        return rest
 
     def next(self) -> Response | None:
         """The next response, or ``None`` when it takes more octets."""
         while not self.failed:
             if self._in_literal:
-                if not self._collect():
+                if self._streaming:
+                    return self._stream()
+                if not self._collect() and not self._join():
                     return None
                 continue
-            buffer, start = self._buffer, self._position
-            end = buffer.find(b"\n", max(start, self._searched))
-            stop = len(buffer) if end < 0 else end
-            if stop - start > self.limits.line_octets:
-                return self._fail("line is too long")
+            line = self._line()
+            if line is None:
+                break
+            started = self._take(line)
+            if started is not None:
+                return started
+        failure, self._failure = self._failure, None
+        return failure
+
+    def _line(self) -> bytes | None:
+        """The next line without its end."""
+        while True:
+            end = self._buffer.find(b"\n", max(self._position, self._searched))
+            stop = len(self._buffer) if end < 0 else end
+            length = self._text_octets + stop - self._position
             if end < 0:
                 self._searched = stop
+                if length + self._more_octets <= self.limits.line_octets and not self._more_lines:
+                    return None
+                if self._join():
+                    continue
+            if length > self.limits.line_octets:
+                self._failure = self._failed("line is too long")
                 return None
-            line = buffer[start:end].removesuffix(b"\r")
+            line = self._buffer[self._position : end].removesuffix(b"\r")
             self._position = end + 1
-            mark = _MARK.search(line) if line.endswith(b"}") and self._may_announce(line) else None
-            self._text.append(line)
-            if mark is None:
-                return self._finish()
-            self._remaining = int(mark.group(1))
-            self._octets += self._remaining + len(line)
-            if self._remaining > self.limits.literal_octets or self._octets > self.limits.response_octets:
-                return self._fail("literal is too long")
-            self._in_literal = True
+            return line
+
+    def _take(self, line: bytes) -> Response | None:
+        """Take a line: a whole response, the beginning of a streamed literal, or nothing yet."""
+        mark = _MARK.search(line) if line.endswith(b"}") and self._may_announce(line) else None
+        self._text.append(line)
+        self._text_octets += len(line)
+        if mark is None:
+            return self._finish()
+        size = self._remaining = int(mark.group(1))
+        self._in_literal = True
+        if self.stream_octets is not None and size > self.stream_octets:
+            started = self._start_stream(size)
+            if started is not None:
+                return started
+        self._octets += size + len(line)
+        if size > self.limits.literal_octets or self._octets > self.limits.response_octets:
+            return self._failed("literal is too long")
         return None
 
     def _may_announce(self, line: bytes) -> bool:
@@ -469,31 +447,59 @@ class ResponseReader:
         match = _HEAD.match(line)
         return match is not None and (match.group(2) is not None or match.group(3).upper() not in _CONDITIONS)
 
+    def _start_stream(self, size: int) -> LiteralStart | None:
+        head = _FETCH_HEAD.match(self._text[0])
+        label = _STREAMABLE.search(self._text[-1])
+        if head is None or label is None:
+            return None
+        number = int(head.group(1))
+        said = _UID_SAID.search(self._text[0]) if head.group(2) is None else head
+        self._streaming = True
+        self._literals.append(Streamed(size))
+        name = label.group(1).decode("ascii", "replace").upper()
+        return LiteralStart(number, None if said is None else int(said.group(1)), name, size)
+
+    def _stream(self) -> Response | None:
+        if not self._remaining:
+            self._streaming = self._in_literal = False
+            return LiteralEnd()
+        if self._position == len(self._buffer) and not self._join():
+            return None
+        chunk = self._buffer[self._position : self._position + self._remaining]
+        self._position += len(chunk)
+        self._remaining -= len(chunk)
+        return LiteralData(chunk)
+
     def _collect(self) -> bool:
         chunk = self._buffer[self._position : self._position + self._remaining]
         self._position += len(chunk)
         self._remaining -= len(chunk)
-        self._parts.append(chunk)
+        if chunk:
+            self._parts.append(chunk)
         if self._remaining:
             return False
         self._literals.append(self._parts[0] if len(self._parts) == 1 else b"".join(self._parts))
         self._parts = []
         self._in_literal = False
+        self._searched = self._position
         return True
 
     def _finish(self) -> Response:
         text = self._text[0] if len(self._text) == 1 else b"\r\n".join(self._text)
         response = parse_response(text, iter(self._literals), utf8=self.utf8)
+        self.last_octets = len(text) + self._octets
         self._text = []
+        self._text_octets = 0
         self._literals = []
         self._octets = 0
         return response
 
-    def _fail(self, why: str) -> BadResponse:
+    def _failed(self, why: str) -> BadResponse:
         line = b"".join([*self._text, self._buffer[self._position : self._position + 200]])[:200]
         self.failed = why
         self._buffer = b""
         self._position = self._searched = 0
+        self._more = []
         self._text = []
         self._literals = []
         return BadResponse(why, line)

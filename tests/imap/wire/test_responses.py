@@ -176,7 +176,7 @@ class ReadTests(SynchronousTestCase):
     def test_other_data(self) -> None:
         """Data of unknown names is handed on."""
         self.assertEqual(
-            read(b"* QUOTA x (STORAGE 1 2)\r\n"), [r.OtherData("QUOTA", b"QUOTA x (STORAGE 1 2)")]
+            read(b"* XQUOTA x (STORAGE 1 2)\r\n"), [r.OtherData("XQUOTA", b"XQUOTA x (STORAGE 1 2)")]
         )
 
     def test_depth(self) -> None:

@@ -1,0 +1,225 @@
+"""Commands about the account: METADATA, quotas, access rights, URLs, NOTIFY."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from attrs import frozen
+
+from moxtwisted.imap.client.requests import Request, SegmentWriter, plain
+from moxtwisted.imap.client.session import Session
+from moxtwisted.imap.wire import responsedata as r
+
+__all__ = ["AccountCommands", "NotifyGroup", "QuotaRoots"]
+
+
+@frozen
+class QuotaRoots:
+    """What limits a mailbox.
+
+    :ivar quotas: (usage, limit) by resource, by root; STORAGE is in units of 1024 octets.
+    """
+
+    roots: tuple[str, ...]
+    quotas: Mapping[str, Mapping[str, tuple[int, int]]]
+
+
+@frozen
+class NotifyGroup:
+    """Which events of which mailboxes (RFC 5465).
+
+    :ivar which: as ``"selected"``, ``"selected-delayed"``, ``"inboxes"``, ``"personal"``, ``"subscribed"``, ``"subtree"``, ``"mailboxes"``.
+    :ivar events: as ``"MessageNew (UID FLAGS)"``, ``"MessageExpunge"``, ``"FlagChange"``; none is NONE.
+    :ivar mailboxes: for ``subtree`` and ``mailboxes``.
+    """
+
+    which: str
+    events: tuple[str, ...] = ()
+    mailboxes: tuple[str, ...] = ()
+
+
+def _on_mailbox(word: str, mailbox: str, *more: str) -> Request:
+    def write(writer: SegmentWriter) -> None:
+        writer.space()
+        writer.mailbox(mailbox)
+        for argument in more:
+            writer.space()
+            writer.astring(argument)
+
+    return Request(word, write)
+
+
+class AccountCommands(Session):
+    """See the module."""
+
+    # -- METADATA (RFC 5464) -------------------------------------------------------------------------------------------
+
+    async def get_metadata(
+        self, mailbox: str, entries: Sequence[str], *, depth: str = "", max_octets: int | None = None
+    ) -> dict[str, bytes | None]:
+        """Annotations of a mailbox, or of the server when its name is empty.
+
+        :param depth: ``"1"`` or ``"infinity"`` for those below, too.
+        :param max_octets: larger ones are left out.
+        """
+        self.need("METADATA", *(() if mailbox else ("METADATA-SERVER",)))
+        options = ([f"MAXSIZE {max_octets}"] if max_octets is not None else []) + (
+            [f"DEPTH {depth}"] if depth else []
+        )
+
+        def write(writer: SegmentWriter) -> None:
+            if options:
+                writer.write(f" ({' '.join(options)})".encode("ascii"))
+            writer.space()
+            writer.mailbox(mailbox)
+            writer.space()
+            writer.values(entries)
+
+        found: dict[str, bytes | None] = {}
+        for answer in await self.ask(Request("GETMETADATA", write), r.MetadataData):
+            found.update(answer.entries)
+        return found
+
+    async def set_metadata(self, mailbox: str, entries: Mapping[str, bytes | None]) -> None:
+        """Set annotations, or remove them with ``None``."""
+        self.need("METADATA", *(() if mailbox else ("METADATA-SERVER",)))
+
+        def write(writer: SegmentWriter) -> None:
+            writer.space()
+            writer.mailbox(mailbox)
+            writer.write(b" (")
+            for index, (name, value) in enumerate(entries.items()):
+                if index:
+                    writer.space()
+                writer.astring(name)
+                writer.space()
+                writer.nstring(value)
+            writer.write(b")")
+
+        await self.do(Request("SETMETADATA", write))
+
+    # -- quotas (RFC 9208) -----------------------------------------------------------------------------------------------
+
+    async def quota(self, root: str = "") -> dict[str, tuple[int, int]]:
+        """(usage, limit) by resource, of a root."""
+        self.need("QUOTA")
+
+        def write(writer: SegmentWriter) -> None:
+            writer.space()
+            writer.astring(root)
+
+        answers = await self.ask(Request("GETQUOTA", write), r.QuotaData)
+        return next((one.resources for one in answers if one.root == root), {})
+
+    async def quota_roots(self, mailbox: str) -> QuotaRoots:
+        """What limits a mailbox."""
+        self.need("QUOTA")
+        done = await self.execute(_on_mailbox("GETQUOTAROOT", mailbox))
+        quotas = {one.root: one.resources for one in done.responses if isinstance(one, r.QuotaData)}
+        roots = [one.roots for one in done.responses if isinstance(one, r.QuotaRootData)]
+        self.others(one for one in done.responses if not isinstance(one, (r.QuotaData, r.QuotaRootData)))
+        return QuotaRoots(roots[-1] if roots else (), quotas)
+
+    async def set_quota(self, root: str, limits: Mapping[str, int]) -> dict[str, tuple[int, int]]:
+        """Set limits; administrators may."""
+        self.need("QUOTASET", "QUOTA")
+
+        def write(writer: SegmentWriter) -> None:
+            writer.space()
+            writer.astring(root)
+            listed = " ".join(f"{name} {limit}" for name, limit in limits.items())
+            writer.write(f" ({listed})".encode("ascii"))
+
+        answers = await self.ask(Request("SETQUOTA", write), r.QuotaData)
+        return next((one.resources for one in answers if one.root == root), {})
+
+    # -- rights (RFC 4314) -----------------------------------------------------------------------------------------------
+
+    async def get_acl(self, mailbox: str) -> dict[str, str]:
+        """Rights by identifier."""
+        self.need("ACL")
+        answers = await self.ask(_on_mailbox("GETACL", mailbox), r.AclData)
+        return {identifier: rights for one in answers for identifier, rights in one.entries}
+
+    async def set_acl(self, mailbox: str, identifier: str, rights: str) -> None:
+        """Give somebody these rights; with ``+`` or ``-`` before them, give or take these."""
+        self.need("ACL")
+        await self.do(_on_mailbox("SETACL", mailbox, identifier, rights))
+
+    async def delete_acl(self, mailbox: str, identifier: str) -> None:
+        """Take somebody out of the list."""
+        self.need("ACL")
+        await self.do(_on_mailbox("DELETEACL", mailbox, identifier))
+
+    async def list_rights(self, mailbox: str, identifier: str) -> r.ListRightsData | None:
+        """Which rights can be given."""
+        self.need("ACL")
+        answers = await self.ask(_on_mailbox("LISTRIGHTS", mailbox, identifier), r.ListRightsData)
+        return answers[-1] if answers else None
+
+    async def my_rights(self, mailbox: str) -> str:
+        """What we may do."""
+        self.need("ACL")
+        answers = await self.ask(_on_mailbox("MYRIGHTS", mailbox), r.MyRightsData)
+        return answers[-1].rights if answers else ""
+
+    # -- URLs (RFC 4467) -------------------------------------------------------------------------------------------------
+
+    async def make_urls(self, rumps: Sequence[str], mechanism: str = "INTERNAL") -> tuple[str, ...]:
+        """URLs that others can read a message by, from URLs that end with ``;URLAUTH=access``."""
+        self.need("URLAUTH")
+
+        def write(writer: SegmentWriter) -> None:
+            for rump in rumps:
+                writer.space()
+                writer.astring(rump)
+                writer.write(f" {mechanism}".encode("ascii"))
+
+        answers = await self.ask(Request("GENURLAUTH", write), r.UrlsData)
+        return tuple(url for one in answers for url in one.urls)
+
+    async def read_urls(self, urls: Sequence[str]) -> dict[str, bytes | None]:
+        """The octets behind URLs; ``None`` for those that lead nowhere."""
+        self.need("URLAUTH")
+
+        def write(writer: SegmentWriter) -> None:
+            for url in urls:
+                writer.space()
+                writer.astring(url)
+
+        answers = await self.ask(Request("URLFETCH", write), r.UrlData)
+        return {url: octets for one in answers for url, octets in one.values}
+
+    async def reset_urls(self, mailbox: str | None = None, mechanisms: Sequence[str] = ()) -> None:
+        """Make all URLs of a mailbox, or of the account, worthless."""
+        self.need("URLAUTH")
+        await self.do(plain("RESETKEY") if mailbox is None else _on_mailbox("RESETKEY", mailbox, *mechanisms))
+
+    # -- NOTIFY (RFC 5465) -----------------------------------------------------------------------------------------------
+
+    async def notify(self, groups: Sequence[NotifyGroup], *, status: bool = False) -> None:
+        """Be told of events, as ``Notice``; with ``status`` first of how all these mailboxes stand. No groups: nothing more."""
+        self.need("NOTIFY")
+
+        def write(writer: SegmentWriter) -> None:
+            if not groups:
+                writer.write(b" NONE")
+                return
+            writer.write(b" SET STATUS" if status else b" SET")
+            for group in groups:
+                _group(writer, group)
+
+        await self.do(Request("NOTIFY", write))
+
+
+def _group(writer: SegmentWriter, group: NotifyGroup) -> None:
+    writer.write(f" ({group.which}".encode("ascii"))
+    if group.mailboxes:
+        writer.write(b" (")
+        for index, mailbox in enumerate(group.mailboxes):
+            if index:
+                writer.space()
+            writer.mailbox(mailbox)
+        writer.write(b")")
+    events = f"({' '.join(group.events)})" if group.events else "NONE"
+    writer.write(f" {events})".encode("ascii"))

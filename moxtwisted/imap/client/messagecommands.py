@@ -1,0 +1,343 @@
+"""Commands about messages: FETCH, SEARCH, SORT, THREAD, STORE, COPY, MOVE, EXPUNGE, APPEND, REPLACE.
+
+Numbers are UIDs unless ``uid=False``; sets are ``SequenceSet`` or any numbers in ascending order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from attrs import field, frozen
+
+from moxtwisted.imap.client.machine import BodyStarted, Completed
+from moxtwisted.imap.client.requests import (
+    Request,
+    SegmentWriter,
+    UploadPart,
+    UrlPart,
+    append,
+    of_command,
+    plain,
+)
+from moxtwisted.imap.client.results import Message, SearchResult, Thread, message, search_result, threads
+from moxtwisted.imap.client.session import BodySink, MessageSource, Session
+from moxtwisted.imap.wire import commands as c
+from moxtwisted.imap.wire import request as wire
+from moxtwisted.imap.wire import responsedata as r
+from moxtwisted.imap.wire import searchkeys as k
+from moxtwisted.imap.wire.fetchattributes import FetchAttribute
+from moxtwisted.imap.wire.sequence import SequenceSet
+
+__all__ = ["MessageCommands", "NewMail", "Numbers", "Stored", "Transferred"]
+
+Numbers = SequenceSet | Iterable[int]
+Item = FetchAttribute | bytes | str
+
+
+def _set(numbers: Numbers) -> SequenceSet:
+    return numbers if isinstance(numbers, SequenceSet) else SequenceSet.of(numbers)
+
+
+def _item(item: Item) -> bytes:
+    if isinstance(item, FetchAttribute):
+        return item.request()
+    return item.encode("ascii") if isinstance(item, str) else item
+
+
+@frozen
+class Stored:
+    """What STORE did.
+
+    :ivar messages: what the server said about them, unless silent.
+    :ivar refused: those left alone because they had changed after ``unchanged_since`` (RFC 7162 section 3.1.3).
+    """
+
+    messages: tuple[Message, ...] = ()
+    refused: SequenceSet | None = None
+
+
+@frozen
+class Transferred:
+    """What COPY, MOVE or APPEND made: UIDs in the target, if the server has UIDPLUS.
+
+    :ivar source: of COPY and MOVE: UIDs in the source, in the order of ``target``.
+    """
+
+    uidvalidity: int | None = None
+    source: SequenceSet | None = None
+    target: SequenceSet | None = None
+
+
+@frozen
+class NewMail:
+    """A message to be appended.
+
+    :ivar content: its octets; or a source that gives them piece by piece; or for CATENATE (RFC 4469) a list of these and ``UrlPart``.
+    :ivar binary: whether a source may have NUL.
+    """
+
+    content: bytes | MessageSource | Sequence[bytes | MessageSource | UrlPart]
+    flags: tuple[str, ...] = ()
+    received: datetime | None = None
+    binary: bool = field(default=False, kw_only=True)
+
+
+def _key(writer: SegmentWriter, key: k.SearchKey | str) -> None:
+    writer.space()
+    if isinstance(key, str):
+        writer.write(key.encode("ascii"))
+    else:
+        wire.write_key(writer, key)
+
+
+def _code(done: r.ResponseCode | None) -> Transferred:
+    value = done.value if done is not None else None
+    if isinstance(value, r.CopyUid):
+        return Transferred(value.uidvalidity, value.source, value.target)
+    if isinstance(value, r.AppendUid):
+        return Transferred(value.uidvalidity, None, value.uids)
+    return Transferred()
+
+
+class MessageCommands(Session):
+    """See the module."""
+
+    # -- reading -------------------------------------------------------------------------------------------------------
+
+    def _fetch(self, numbers: Numbers, items: Sequence[Item], *, uid: bool, modifiers: str) -> Request:
+        asked = b" ".join(map(_item, items))
+        more = f" ({modifiers})".encode("ascii") if modifiers else b""
+        return plain("UID FETCH" if uid else "FETCH", b"%b (%b)%b" % (_set(numbers).render(), asked, more))
+
+    async def fetch(
+        self,
+        numbers: Numbers,
+        items: Sequence[Item],
+        *,
+        uid: bool = True,
+        modifiers: str = "",
+    ) -> list[Message]:
+        """What the server says about these messages; several answers about one are several entries.
+
+        :param items: as ``"FLAGS"``, ``"BODY.PEEK[]"``, or of ``moxtwisted.imap.wire.fetchattributes``.
+        :param modifiers: as ``"CHANGEDSINCE 17 VANISHED"``, ``"PARTIAL 1:100"``.
+        """
+        request = self._fetch(numbers, items, uid=uid, modifiers=modifiers)
+        return [message(one) for one in await self.ask(request, r.Fetched)]
+
+    async def fetch_each(
+        self,
+        numbers: Numbers,
+        items: Sequence[Item],
+        each: Callable[[Message], Awaitable[None] | None],
+        *,
+        sinks: Callable[[BodyStarted], BodySink | None] | None = None,
+        uid: bool = True,
+        modifiers: str = "",
+    ) -> None:
+        """As ``fetch``, but each message is handed over when it comes, and none is kept.
+
+        :param each: while what it returns has not fired, nothing more is read.
+        :param sinks: is given each large section before its message, and takes its octets as they come.
+        """
+
+        def hear(response: r.Response) -> Awaitable[None] | None:
+            if isinstance(response, r.Fetched):
+                return each(message(response))
+            self.others([response])
+            return None
+
+        request = self._fetch(numbers, items, uid=uid, modifiers=modifiers)
+        await self.execute(request, each=hear, sinks=sinks)
+
+    # -- searching -----------------------------------------------------------------------------------------------------
+
+    def _charset(self, key: k.SearchKey | str) -> bytes:
+        # RFC 9755 section 3: once UTF-8 is enabled, no charset may be named; that of an ASCII key does not matter.
+        return b"" if isinstance(key, str) or self.utf8 else b" CHARSET UTF-8"
+
+    @property
+    def utf8(self) -> bool:
+        """Whether IMAP4rev2 or UTF8=ACCEPT was enabled."""
+        return False
+
+    async def search(
+        self, key: k.SearchKey | str = "ALL", *, uid: bool = True, returns: Sequence[str] | None = None
+    ) -> SearchResult:
+        """SEARCH.
+
+        :param key: of ``moxtwisted.imap.wire.searchkeys``, or as on the wire in ASCII.
+        :param returns: as ``"COUNT"``, ``"PARTIAL 1:100"``, ``"SAVE"``; ``None`` is the plain SEARCH of IMAP4rev1.
+        """
+
+        def write(writer: SegmentWriter) -> None:
+            if returns is not None:
+                writer.write(f" RETURN ({' '.join(returns)})".encode("ascii"))
+            writer.write(self._charset(key))
+            _key(writer, key)
+
+        done = await self.execute(Request("UID SEARCH" if uid else "SEARCH", write))
+        return self._result(done, (r.SearchData, r.EsearchData))
+
+    def _result(self, done: Completed, wanted: tuple[type[r.Response], ...]) -> SearchResult:
+        found: list[Any] = []
+        rest: list[r.Response] = []
+        for response in done.responses:
+            news = isinstance(response, r.EsearchData) and response.tag not in {None, done.tag}
+            (rest if news or not isinstance(response, wanted) else found).append(response)
+        self.others(rest)
+        return search_result(found[-1]) if found else SearchResult()
+
+    async def search_everywhere(
+        self, source: str, key: k.SearchKey | str, returns: Sequence[str] = ("ALL",)
+    ) -> list[SearchResult]:
+        """ESEARCH (RFC 7377) in several mailboxes; a result for each that has any.
+
+        :param source: as ``"personal"``, ``'subtree "Archive"'``, ``"mailboxes (INBOX Sent)"``.
+        """
+        self.need("MULTISEARCH")
+
+        def write(writer: SegmentWriter) -> None:
+            writer.write(f" IN ({source}) RETURN ({' '.join(returns)})".encode())
+            writer.write(self._charset(key))
+            _key(writer, key)
+
+        return [search_result(one) for one in await self.ask(Request("ESEARCH", write), r.EsearchData)]
+
+    async def sort(
+        self,
+        criteria: str,
+        key: k.SearchKey | str = "ALL",
+        *,
+        uid: bool = True,
+        returns: Sequence[str] | None = None,
+    ) -> SearchResult:
+        """SORT (RFC 5256); ``criteria`` as ``"REVERSE DATE SUBJECT"``."""
+        self.need("SORT")
+
+        def write(writer: SegmentWriter) -> None:
+            if returns is not None:
+                writer.write(f" RETURN ({' '.join(returns)})".encode("ascii"))
+            writer.write(f" ({criteria}) UTF-8".encode("ascii"))
+            _key(writer, key)
+
+        done = await self.execute(Request("UID SORT" if uid else "SORT", write))
+        return self._result(done, (r.SortData, r.EsearchData))
+
+    async def thread(
+        self, algorithm: str = "REFERENCES", key: k.SearchKey | str = "ALL", *, uid: bool = True
+    ) -> tuple[Thread, ...]:
+        """THREAD (RFC 5256)."""
+        self.need(f"THREAD={algorithm}")
+
+        def write(writer: SegmentWriter) -> None:
+            writer.write(f" {algorithm} UTF-8".encode("ascii"))
+            _key(writer, key)
+
+        answers = await self.ask(Request("UID THREAD" if uid else "THREAD", write), r.ThreadData)
+        return threads(answers[-1]) if answers else ()
+
+    # -- changing ------------------------------------------------------------------------------------------------------
+
+    async def store(
+        self,
+        numbers: Numbers,
+        mode: c.StoreMode,
+        flags: Sequence[str],
+        *,
+        uid: bool = True,
+        silent: bool = False,
+        unchanged_since: int | None = None,
+    ) -> Stored:
+        """Change flags."""
+        command = c.Store(b"", _set(numbers), mode, tuple(flags), silent, unchanged_since, uid)
+        done = await self.execute(of_command(command))
+        messages = tuple(message(one) for one in self.pick(done, r.Fetched))
+        code = done.status.code
+        value = code.value if code is not None and code.name == "MODIFIED" else None
+        return Stored(messages, value if isinstance(value, SequenceSet) else None)
+
+    async def copy(self, numbers: Numbers, mailbox: str, *, uid: bool = True) -> Transferred:
+        """COPY."""
+        return _code(await self.do(of_command(c.Copy(b"", _set(numbers), mailbox, uid))))
+
+    async def move(self, numbers: Numbers, mailbox: str, *, uid: bool = True) -> Transferred:
+        """MOVE (RFC 6851)."""
+        self.need("MOVE", "IMAP4REV2")
+        done = await self.execute(of_command(c.Move(b"", _set(numbers), mailbox, uid)))
+        code = done.status.code
+        rest: list[r.Response] = []
+        for response in done.responses:
+            # RFC 6851 section 4.3: COPYUID stands in an untagged OK before the EXPUNGEs.
+            if (
+                isinstance(response, r.StatusResponse)
+                and response.code
+                and isinstance(response.code.value, r.CopyUid)
+            ):
+                code = response.code
+            else:
+                rest.append(response)
+        self.others(rest)
+        return _code(code)
+
+    async def expunge(self, numbers: Numbers | None = None) -> None:
+        r"""Remove what is ``\Deleted``: of these UIDs (RFC 4315), or of all."""
+        if numbers is None:
+            await self.do(of_command(c.Expunge(b"")))
+        else:
+            self.need("UIDPLUS", "IMAP4REV2")
+            await self.do(of_command(c.UIDExpunge(b"", _set(numbers))))
+
+    # -- adding --------------------------------------------------------------------------------------------------------
+
+    async def append(self, mailbox: str, *mails: NewMail) -> Transferred:
+        """APPEND; several messages are one MULTIAPPEND (RFC 3502)."""
+        if len(mails) > 1:
+            self.need("MULTIAPPEND")
+        return await self._append(mailbox, mails)
+
+    async def replace(self, number: int, mailbox: str, mail: NewMail, *, uid: bool = True) -> Transferred:
+        """Put a message in the place of another one, atomically (RFC 8508)."""
+        self.need("REPLACE")
+        return await self._append(mailbox, [mail], "UID REPLACE" if uid else "REPLACE", number)
+
+    async def _append(
+        self, mailbox: str, mails: Sequence[NewMail], word: str = "APPEND", number: int = 0
+    ) -> Transferred:
+        sources: list[MessageSource] = []
+        messages = []
+        for mail in mails:
+            content: Any
+            if isinstance(mail.content, bytes):
+                content = mail.content
+            else:
+                listed: list[Any] = (
+                    list(mail.content) if isinstance(mail.content, Sequence) else [mail.content]
+                )
+                if len(listed) > 1 or isinstance(listed[0], (bytes, UrlPart)):
+                    self.need("CATENATE")
+                content = []
+                for part in listed:
+                    if isinstance(part, (bytes, UrlPart)):
+                        content.append(part)
+                    else:
+                        sources.append(part)
+                        content.append(UploadPart(part.size_octets, mail.binary))
+            messages.append((mail.flags, mail.received, content))
+        done = await self.execute(append(mailbox, messages, word=word, number=number), sources=sources)
+        code = done.status.code
+        rest: list[r.Response] = []
+        for response in done.responses:
+            # RFC 8508 section 3: APPENDUID may stand in an untagged OK.
+            if (
+                isinstance(response, r.StatusResponse)
+                and response.code
+                and isinstance(response.code.value, r.AppendUid)
+            ):
+                code = response.code
+            else:
+                rest.append(response)
+        self.others(rest)
+        return _code(code)

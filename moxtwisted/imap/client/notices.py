@@ -1,0 +1,186 @@
+"""What a server tells unasked: in IDLE, by NOTIFY (RFC 5465), or between other answers.
+
+``notice(response)`` makes one of the classes here from a response; a program gives ``connect`` a callback for them::
+
+    def heard(notice: Notice) -> None:
+        if isinstance(notice, NewCount):
+            print(notice.count, "messages")
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import frozen
+
+from moxtwisted.imap.client.results import Message, ResultError, message
+from moxtwisted.imap.wire import responsedata as r
+from moxtwisted.imap.wire.sequence import SequenceSet
+
+__all__ = [
+    "Alert",
+    "ContextChanged",
+    "Expunged",
+    "Farewell",
+    "MailboxListed",
+    "MailboxStatus",
+    "MessageChanged",
+    "MetadataChanged",
+    "NewCount",
+    "Notice",
+    "NotificationsLost",
+    "Other",
+    "Vanished",
+    "notice",
+]
+
+
+@frozen
+class NewCount:
+    """So many messages are in the mailbox now (EXISTS)."""
+
+    count: int
+
+
+@frozen
+class Expunged:
+    """The message of this number is gone, and those behind it moved up (EXPUNGE)."""
+
+    number: int
+
+
+@frozen
+class Vanished:
+    """The messages with these UIDs are gone (VANISHED)."""
+
+    uids: SequenceSet
+
+
+@frozen
+class MessageChanged:
+    """Flags of a message, or with NOTIFY what was asked for about a new one (FETCH)."""
+
+    message: Message
+
+
+@frozen
+class MailboxStatus:
+    """Numbers of a mailbox that is not selected (STATUS)."""
+
+    mailbox: str
+    items: dict[str, r.Value]
+
+
+@frozen
+class MailboxListed:
+    """A mailbox was made, renamed (from ``old_name``), removed (``\\NonExistent``), or its subscription or rights changed (LIST)."""
+
+    mailbox: str
+    attributes: tuple[str, ...]
+    old_name: str | None = None
+
+
+@frozen
+class MetadataChanged:
+    """Entries of a mailbox, or of the server when its name is empty, have changed (METADATA)."""
+
+    mailbox: str
+    entries: tuple[str, ...]
+
+
+@frozen
+class ContextChanged:
+    """The result of a search that is kept up to date has changed (ESEARCH with ADDTO or REMOVEFROM, RFC 5267)."""
+
+    tag: bytes | None
+    added: tuple[tuple[int, SequenceSet | None], ...]
+    removed: tuple[tuple[int, SequenceSet | None], ...]
+
+
+@frozen
+class NotificationsLost:
+    """The server has stopped to notify (NOTIFICATIONOVERFLOW, RFC 5465 section 5.8): look at everything again."""
+
+
+@frozen
+class Alert:
+    """A text that the user must be shown (RFC 9051 section 7.1, ALERT)."""
+
+    text: str
+
+
+@frozen
+class Farewell:
+    """The server hangs up (BYE)."""
+
+    text: str
+
+
+@frozen
+class Other:
+    """Anything else."""
+
+    response: r.Response
+
+
+Notice = (
+    NewCount
+    | Expunged
+    | Vanished
+    | MessageChanged
+    | MailboxStatus
+    | MailboxListed
+    | MetadataChanged
+    | ContextChanged
+    | NotificationsLost
+    | Alert
+    | Farewell
+    | Other
+)
+
+
+def _status(response: r.StatusResponse) -> Notice:
+    code = response.code.name if response.code is not None else ""
+    if response.condition == "BYE":
+        return Farewell(response.text)
+    if code == "ALERT":
+        return Alert(response.text)
+    return NotificationsLost() if code == "NOTIFICATIONOVERFLOW" else Other(response)
+
+
+def _listed(response: r.ListData) -> Notice:
+    # RFC 5465 section 5.4 and RFC 9051 section 6.3.9.7: OLDNAME says what a renamed mailbox was called.
+    old = response.extended.get("OLDNAME")
+    name = old[0] if isinstance(old, tuple) and old else old
+    text = name.decode("utf-8", "replace") if isinstance(name, bytes) else None
+    return MailboxListed(response.mailbox, response.attributes, text)
+
+
+def notice(response: r.Response) -> Notice:
+    """What a response tells; ``Other`` for what has no class of its own, or not the shape that it should have."""
+    match response:
+        case r.Exists(count):
+            return NewCount(count)
+        case r.Expunged(number):
+            return Expunged(number)
+        case r.VanishedData(uids):
+            return Vanished(uids)
+        case r.Fetched():
+            try:
+                return MessageChanged(message(response))
+            except ResultError:
+                return Other(response)
+        case r.StatusData(mailbox, items):
+            return MailboxStatus(mailbox, items)
+        case r.ListData(lsub=False):
+            return _listed(response)
+        case r.MetadataData(mailbox, entries, changed):
+            return MetadataChanged(mailbox, changed or tuple(entries))
+        case r.EsearchData(tag, items=items) if items.keys() & {"ADDTO", "REMOVEFROM"}:
+            added: Any = items.get("ADDTO", ())
+            removed: Any = items.get("REMOVEFROM", ())
+            return ContextChanged(tag, added, removed)
+        case r.StatusResponse():
+            return _status(response)
+        case _:
+            return Other(response)

@@ -1,0 +1,270 @@
+"""Commands as coroutines, over anything that can carry out a ``Request``.
+
+``Session`` has what belongs to the connection itself; the other families are ``mailboxcommands``, ``messagecommands`` and
+``accountcommands``. ``moxtwisted.imap.agent.IMAPClient`` is all of them on a Twisted connection; a test gives them a list of answers.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Protocol, TypeVar
+
+from attrs import define, field
+
+from moxtwisted.errors import MailError
+from moxtwisted.imap.client.machine import BodyStarted, Completed
+from moxtwisted.imap.client.notices import Notice, notice
+from moxtwisted.imap.client.requests import Request, of_command, plain
+from moxtwisted.imap.wire import commands as c
+from moxtwisted.imap.wire import responsedata as r
+from moxtwisted.imap.wire.sequence import SequenceSet
+
+__all__ = [
+    "BodySink",
+    "CommandRefusedError",
+    "ConnectionFailedError",
+    "MessageSource",
+    "NotOfferedError",
+    "Selected",
+    "Session",
+]
+
+_R = TypeVar("_R", bound=r.Response)
+
+
+class CommandRefusedError(MailError):
+    """The server said NO or BAD.
+
+    :ivar status: its tagged response.
+    :ivar responses: data that came before it.
+    """
+
+    public_text = "the IMAP server refused"
+
+    def __init__(self, status: r.StatusResponse, word: str, responses: tuple[r.Response, ...] = ()) -> None:
+        super().__init__(f"{word}: {status.condition} {status.text[:500]}")
+        self.status = status
+        self.responses = responses
+        self.imap_code = status.code.name if status.code is not None else ""
+
+
+class NotOfferedError(MailError):
+    """The server has not announced what this takes."""
+
+    public_text = "the IMAP server does not offer this"
+
+
+class ConnectionFailedError(MailError):
+    """The connection is gone, or was never there."""
+
+    public_text = "connection to the IMAP server"
+
+
+class BodySink(Protocol):
+    """Takes a large section as it comes."""
+
+    def write(self, octets: bytes) -> Awaitable[None] | None:
+        """Take octets; nothing more is read from the server before what is returned has fired."""
+
+    def close(self, *, complete: bool) -> None:
+        """That was the last of them, or the connection was lost in the middle."""
+
+
+class MessageSource(Protocol):
+    """Gives the octets of a message."""
+
+    @property
+    def size_octets(self) -> int:
+        """How many there are."""
+
+    def read(self, octets: int) -> bytes | Awaitable[bytes]:
+        """The next ones, at least one and at most so many."""
+
+
+@define(eq=False)
+class Selected:
+    """The mailbox that is open, as it was told last.
+
+    :ivar resumed: with QRESYNC: what had vanished, and messages that had changed.
+    """
+
+    mailbox: str
+    read_only: bool = False
+    exists: int = 0
+    uidvalidity: int = 0
+    uidnext: int | None = None
+    highestmodseq: int | None = None
+    flags: tuple[str, ...] = ()
+    permanent_flags: tuple[str, ...] = ()
+    mailbox_id: str | None = None
+    uids_stick: bool = True
+    vanished: list[SequenceSet] = field(factory=list)
+    changed: list[r.Fetched] = field(factory=list)
+
+    def take(self, response: r.Response) -> None:
+        """Learn from a response."""
+        match response:
+            case r.Exists(count):
+                self.exists = count
+            case r.Expunged():
+                self.exists = max(0, self.exists - 1)
+            case r.VanishedData(earlier=True):
+                self.vanished.append(response.uids)
+            case r.VanishedData(uids):
+                gone = sum(high - low + 1 for low, high in uids.ranges)
+                self.exists = max(0, self.exists - gone)
+            case r.FlagsData(flags):
+                self.flags = flags
+            case r.StatusResponse(code=r.ResponseCode(name, value)):
+                self._take_code(name, value)
+            case _:
+                pass
+
+    def _take_code(self, name: str, value: object) -> None:
+        if name in {"UIDVALIDITY", "UIDNEXT", "HIGHESTMODSEQ"} and isinstance(value, int):
+            setattr(self, name.lower(), value)
+        elif name == "NOMODSEQ":
+            self.highestmodseq = None
+        elif name == "PERMANENTFLAGS" and isinstance(value, tuple):
+            self.permanent_flags = tuple(map(str, value))
+        elif name == "MAILBOXID" and isinstance(value, tuple) and value:
+            self.mailbox_id = str(value[0])
+        elif name == "UIDNOTSTICKY":
+            self.uids_stick = False
+        elif name in {"READ-ONLY", "READ-WRITE"}:
+            self.read_only = name == "READ-ONLY"
+
+
+class Session(abc.ABC):
+    """A connection to a server.
+
+    :ivar selected: the open mailbox, or ``None``.
+    """
+
+    selected: Selected | None = None
+
+    @property
+    @abc.abstractmethod
+    def capabilities(self) -> frozenset[str]:
+        """What the server announced last, in upper case."""
+
+    @abc.abstractmethod
+    async def execute(
+        self,
+        request: Request,
+        *,
+        each: Callable[[r.Response], Awaitable[None] | None] | None = None,
+        sinks: Callable[[BodyStarted], BodySink | None] | None = None,
+        sources: Sequence[MessageSource] = (),
+        seconds: float | None = None,
+    ) -> Completed:
+        """Carry out a command.
+
+        :param each: is given the data as it comes; then none is kept.
+        :param sinks: called for each large section; ``None`` from it throws the section away.
+        :param sources: the octets of the ``UploadPart`` of the request, in order.
+        :param seconds: how long the server may say nothing.
+        :raise CommandRefusedError: it was answered with NO or BAD.
+        :raise ConnectionFailedError:
+        """
+
+    @abc.abstractmethod
+    def told(self, heard: Notice) -> None:
+        """The server has told something."""
+
+    # -- for the families ----------------------------------------------------------------------------------------------
+
+    def others(self, responses: Iterable[r.Response]) -> None:
+        """Data that the command did not ask for."""
+        for response in responses:
+            if self.selected is not None:
+                self.selected.take(response)
+            self.told(notice(response))
+
+    async def ask(self, request: Request, wanted: type[_R]) -> list[_R]:
+        """Carry out a command whose answers are of one type."""
+        done = await self.execute(request)
+        return self.pick(done, wanted)
+
+    def pick(self, done: Completed, wanted: type[_R]) -> list[_R]:
+        """The responses of one type; the rest are news."""
+        found: list[_R] = []
+        rest: list[r.Response] = []
+        for response in done.responses:
+            if isinstance(response, wanted):
+                found.append(response)
+            else:
+                rest.append(response)
+        self.others(rest)
+        return found
+
+    async def do(self, request: Request) -> r.ResponseCode | None:
+        """Carry out a command that has no data; the code of its answer."""
+        done = await self.execute(request)
+        self.others(done.responses)
+        return done.status.code
+
+    def offers(self, *names: str) -> bool:
+        """Whether the server has announced one of these."""
+        return not self.capabilities.isdisjoint(names)
+
+    def need(self, *names: str) -> None:
+        """:raise NotOfferedError: it has announced none of these."""
+        if not self.offers(*names):
+            raise NotOfferedError(names[0])
+
+    # -- commands ------------------------------------------------------------------------------------------------------
+
+    async def capability(self) -> frozenset[str]:
+        """Ask what the server offers."""
+        await self.do(of_command(c.Capability(b"")))
+        return self.capabilities
+
+    async def noop(self) -> None:
+        """Ask for news."""
+        await self.do(of_command(c.Noop(b"")))
+
+    async def logout(self) -> None:
+        """Say good-bye; the server closes the connection."""
+        await self.execute(of_command(c.Logout(b"")))
+
+    async def enable(self, *names: str) -> frozenset[str]:
+        """Have these extensions, as far as the server has them; what is enabled now."""
+        answers = await self.ask(of_command(c.Enable(b"", names)), r.Enabled)
+        return frozenset(name for answer in answers for name in answer.names)
+
+    async def identify(self, fields: Sequence[tuple[str, str]] | None = None) -> dict[str, str | None]:
+        """ID (RFC 2971): tell who we are, or nothing; who the server says it is. Not to decide anything by."""
+        request = of_command(c.Id(b"", None if fields is None else tuple(fields)))
+        answers = await self.ask(request, r.IdData)
+        return answers[-1].fields if answers else {}
+
+    async def namespace(self) -> r.NamespaceData:
+        """Prefixes of own, other users' and shared mailboxes (RFC 2342)."""
+        answers = await self.ask(of_command(c.Namespace(b"")), r.NamespaceData)
+        return answers[-1] if answers else r.NamespaceData((), (), ())
+
+    async def compress(self) -> None:
+        """Compress everything from now on (RFC 4978)."""
+        self.need("COMPRESS=DEFLATE")
+        await self.do(plain("COMPRESS", b"DEFLATE"))
+
+    async def unauthenticate(self) -> None:
+        """Be nobody again, on the same connection (RFC 8437)."""
+        self.need("UNAUTHENTICATE")
+        await self.do(plain("UNAUTHENTICATE"))
+        self.selected = None
+        await self.capability()
+
+    async def language(self, *ranges: str) -> tuple[str, ...]:
+        """Choose the language of texts, or ask which there are (RFC 5255)."""
+        self.need("LANGUAGE")
+
+        def write(writer: object) -> None:
+            for name in ranges:
+                writer.space()  # type: ignore[attr-defined]
+                writer.astring(name)  # type: ignore[attr-defined]
+
+        answers = await self.ask(Request("LANGUAGE", write), r.LanguageData)
+        return answers[-1].tags if answers else ()

@@ -1,0 +1,95 @@
+"""Tokens of responses: what only servers send, and how forgiving a client must be."""
+
+from __future__ import annotations
+
+import re
+
+from moxtwisted.imap.wire import mailboxname
+from moxtwisted.imap.wire.lexer import CommandError, Cursor
+from moxtwisted.imap.wire.responsedata import Streamed, Value
+
+__all__ = ["MAX_DEPTH", "ResponseCursor", "strings"]
+
+MAX_DEPTH = 200
+"""The deepest nesting of parentheses that is read (BODYSTRUCTURE of deeply nested messages)."""
+
+_LITERAL = re.compile(rb"~?\{[0-9]+\+?\}\r\n")
+_WORD = re.compile(rb'[^\x00-\x20(){"\x7f-\xff]+')
+
+
+class ResponseCursor(Cursor):
+    """A cursor with what only servers send: literal8, NIL anywhere, nested lists."""
+
+    __slots__ = ()
+
+    @staticmethod
+    def _check_utf8(value: bytes) -> None:
+        """Servers in use send any octets in quoted strings; whoever decodes them sees to that."""
+
+    def string(self, what: str = "a string") -> bytes:
+        """A string of any octets."""
+        match = _LITERAL.match(self.text, self.position)
+        if match is not None and self._literals is not None:
+            self.position = match.end()
+            return next(self._literals)
+        return super().string(what)
+
+    def word(self) -> bytes:
+        """Anything up to a space or parenthesis."""
+        return self.scan(_WORD, "a word")
+
+    def name(self) -> str:
+        """A mailbox name, decoded as well as it can be."""
+        return self.decoded(self.astring())
+
+    def decoded(self, octets: bytes) -> str:
+        """A mailbox name or prefix from its octets."""
+        try:
+            return mailboxname.decode(octets, utf8=self.utf8 or not octets.isascii())
+        except mailboxname.MailboxNameError:
+            return octets.decode("utf-8", "replace")
+
+    def value(self) -> Value:
+        """A string, NIL, number, atom, or list of these nested up to ``MAX_DEPTH``."""
+        stack: list[list[Value]] = []
+        while True:
+            if self.skip(b"("):
+                if len(stack) >= MAX_DEPTH:
+                    raise CommandError("nested too deep")
+                stack.append([])
+                if not self.looking_at(b")"):
+                    continue
+            else:
+                item = self._scalar()
+                if not stack:
+                    return item
+                stack[-1].append(item)
+            while self.skip(b")"):
+                done = tuple(stack.pop())
+                if not stack:
+                    return done
+                stack[-1].append(done)
+            # body-type-mpart: the bodies of a multipart stand without spaces between (RFC 9051 section 9).
+            if not self.skip(b" ") and not self.looking_at(b"("):
+                raise CommandError("expected a space")
+
+    def _scalar(self) -> Value:
+        following = self.text[self.position : self.position + 1]
+        if following in {b'"', b"{"} or self.looking_at(b"~{"):
+            return self.string()
+        word = self.word()
+        if word.isdigit() and len(word) < 20:
+            return int(word)
+        return None if word.upper() == b"NIL" else word
+
+
+def strings(value: Value) -> tuple[str, ...]:
+    """A list of atoms or strings, decoded."""
+    if not isinstance(value, tuple):
+        raise CommandError("expected a list")
+    found: list[str] = []
+    for item in value:
+        if isinstance(item, (tuple, Streamed)):
+            raise CommandError("expected a list of words")
+        found.append(str(item) if isinstance(item, int) else (item or b"").decode("utf-8", "replace"))
+    return tuple(found)
