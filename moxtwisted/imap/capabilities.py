@@ -56,6 +56,7 @@ CAPABILITIES: Final = (
     "UIDONLY",
     "MESSAGELIMIT",
     "INPROGRESS",
+    "MULTISEARCH",
     "PREVIEW",
     "PARTIAL",
     "SORT",

@@ -87,6 +87,8 @@ TABLE: Final[dict[type[c.Command], Rule]] = {
     c.UIDExpunge: Rule(_SELECTED, "UIDPLUS"),
     # RFC 9051 section 7.5.1: no EXPUNGE while FETCH, STORE or SEARCH is answered; their UID forms are other commands.
     c.Search: Rule(_SELECTED, expunge=False),
+    # RFC 7377 section 2.2: whether it needs a selected mailbox depends on what it searches.
+    c.MultiSearch: Rule(_AUTHENTICATED, "MULTISEARCH"),
     # RFC 5256 section 3: nor while SORT and THREAD are; which THREAD= there must be depends on the algorithm.
     c.Sort: Rule(_SELECTED, "SORT", expunge=False),
     c.Thread: Rule(_SELECTED, expunge=False),

@@ -18,6 +18,7 @@ from moxtwisted.imap.commands.fetch import fetch
 from moxtwisted.imap.commands.idle import done, idle
 from moxtwisted.imap.commands.listing import list_, lsub
 from moxtwisted.imap.commands.mailboxes import create, delete, rename, subscribe, unsubscribe
+from moxtwisted.imap.commands.multisearch import multi_search
 from moxtwisted.imap.commands.replace import replace
 from moxtwisted.imap.commands.search import search
 from moxtwisted.imap.commands.select import check, close, select, unselect
@@ -71,6 +72,7 @@ HANDLERS: Final[Mapping[type[c.Command], Handler]] = {
     c.Logout: logout,
     c.Lsub: lsub,
     c.Move: move,
+    c.MultiSearch: multi_search,
     c.Namespace: namespace,
     c.Noop: noop,
     c.Rename: rename,

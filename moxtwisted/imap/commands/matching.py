@@ -21,7 +21,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from moxtwisted.imap.backend import EMAIL, ENVELOPE, INTERNALDATE, SAVEDATE, SIZE, THREAD, MessageText
-from moxtwisted.imap.connection import Connection
+from moxtwisted.imap.connection import Connection, Selected
 from moxtwisted.imap.wire import searchkeys as k
 from moxtwisted.imap.wire.sequence import SequenceSet
 from moxtwisted.message.flags import SYSTEM_FLAGS, MessageFlags
@@ -109,17 +109,20 @@ def _cost(key: k.SearchKey) -> int:
 
 
 class Matching:
-    """One search in the selected mailbox, as it is when this is made.
+    """One search in a mailbox, as it is when this is made.
 
+    :param box: another one than the selected mailbox.
+    :ivar mailbox: where the text conditions are asked.
     :ivar everything: the positions of all messages that exist.
     :ivar uids, flags, modseqs: by position in the session's view.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, box: Selected | None = None) -> None:
         self._connection = connection
-        self._mailbox = connection.box.mailbox
+        self._box = box or connection.box
+        self.mailbox = self._box.mailbox
         self._now = int(connection.clock.seconds())
-        view = connection.box.view
+        view = self._box.view
         live = view.live
         self.uids: Sequence[int] = view.uids
         self.everything: _Positions = range(len(view.uids))
@@ -132,7 +135,7 @@ class Matching:
 
     def _align(self) -> None:
         """Bring the mailbox's arrays in line with a view that has messages which are gone already."""
-        live = self._connection.box.view.live
+        live = self._box.view.live
         where = {uid: at for at, uid in enumerate(live.uids)}
         self.everything = [at for at, uid in enumerate(self.uids) if uid in where]
         gone = MessageFlags.of(0)
@@ -221,13 +224,17 @@ class Matching:
 
     def _number_ranges(self, wanted: SequenceSet) -> list[tuple[int, int]]:
         if wanted.saved:
-            return self._connection.saved_ranges()
+            return self._saved_ranges()
         # We ask for less than RFC 9051 section 9, seq-number, would let us: a search for a message that is not there finds
         # nothing, which is what clients mean that look into an empty mailbox.
         return wanted.number_ranges(len(self.uids))
 
     def _uid_ranges(self, wanted: SequenceSet) -> list[tuple[int, int]]:
-        return self._connection.ranges(wanted, uid=True)
+        return self._saved_ranges() if wanted.saved else wanted.index_ranges(self.uids)
+
+    def _saved_ranges(self) -> list[tuple[int, int]]:
+        # RFC 5182 section 2.1: it is of the selected mailbox.
+        return self._connection.saved_ranges() if self._box is self._connection.selected else []
 
     def _with_flag(self, flag: str, present: bool, at: _Positions) -> _Positions:
         flags = self.flags
@@ -274,7 +281,7 @@ class Matching:
         for start in range(0, len(missing), _ROWS_A_CALL):
             if start:
                 yield None
-            values.update(self._mailbox.rows(missing[start : start + _ROWS_A_CALL], column))
+            values.update(self.mailbox.rows(missing[start : start + _ROWS_A_CALL], column))
         return values
 
 

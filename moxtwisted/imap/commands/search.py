@@ -96,7 +96,7 @@ def forget_saved(connection: Connection, returns: ReturnOptions | None) -> None:
 
 async def matches(connection: Connection, matching: Matching, key: SearchKey) -> Sequence[int]:
     """The positions that match, ascending; others have their turns meanwhile."""
-    mailbox = connection.box.mailbox
+    mailbox = matching.mailbox
     evaluation = matching.narrow(key, matching.everything)
     nothing: set[int] = set()
     try:

@@ -20,6 +20,7 @@ from typing import ClassVar
 from attrs import field, frozen
 
 from moxtwisted.imap.wire.fetchattributes import FetchAttribute
+from moxtwisted.imap.wire.mailboxfilter import MailboxFilter
 from moxtwisted.imap.wire.returnoptions import Partial, ReturnOptions, SearchReturn
 from moxtwisted.imap.wire.searchkeys import SearchKey
 from moxtwisted.imap.wire.sequence import SequenceSet
@@ -50,6 +51,7 @@ __all__ = [
     "Logout",
     "Lsub",
     "Move",
+    "MultiSearch",
     "Namespace",
     "Noop",
     "QResync",
@@ -521,6 +523,22 @@ class Thread(Command):
     charset: str = "UTF-8"
     uid: bool = False
     name = "THREAD"
+
+
+@frozen
+class MultiSearch(Command):
+    """ESEARCH (RFC 7377).
+
+    :ivar sources: which mailboxes; empty for the selected one.
+    :ivar returns: result options; ``None`` without RETURN.
+    :ivar charset: as of ``Search``.
+    """
+
+    key: SearchKey
+    sources: tuple[MailboxFilter, ...] = ()
+    returns: ReturnOptions | None = None
+    charset: str | None = None
+    name = "ESEARCH"
 
 
 @frozen

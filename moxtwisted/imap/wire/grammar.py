@@ -25,7 +25,7 @@ from moxtwisted.imap.wire.fetchgrammar import fetch_arguments
 from moxtwisted.imap.wire.lexer import CommandError, Cursor
 from moxtwisted.imap.wire.mailboxgrammar import READERS as MAILBOX_READERS
 from moxtwisted.imap.wire.replacegrammar import replace_without_message
-from moxtwisted.imap.wire.searchgrammar import search_arguments
+from moxtwisted.imap.wire.searchgrammar import multisearch_arguments, search_arguments
 from moxtwisted.imap.wire.sortgrammar import sort_arguments, thread_arguments
 
 __all__ = [
@@ -522,6 +522,7 @@ COMMANDS: Mapping[bytes, ArgumentReader] = {
     b"APPEND": _append,
     b"REPLACE": replace_without_message,
     b"SEARCH": search_arguments,
+    b"ESEARCH": multisearch_arguments,
     b"SORT": sort_arguments,
     b"THREAD": thread_arguments,
     b"FETCH": fetch_arguments,

@@ -22,9 +22,9 @@ __all__ = [
     "MAX_DEPTH",
     "MAX_KEYS",
     "SearchProgram",
+    "multisearch_arguments",
     "search_arguments",
     "search_charset",
-    "multisearch_arguments",
 ]
 
 MAX_DEPTH = 100

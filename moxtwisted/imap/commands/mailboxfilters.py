@@ -1,0 +1,69 @@
+"""Which mailboxes the filters of ESEARCH and NOTIFY stand for, of those that the user has now.
+
+::
+
+    chosen(connection, [MailboxFilter(FilterKind.SUBTREE, ("Lists",))])      # {"Lists": MailboxInfo(…), "Lists/twisted": …}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from moxtwisted.identifiers import IdentifierError, parse_mailbox_name
+from moxtwisted.imap.backend import MailboxInfo
+from moxtwisted.imap.connection import Connection
+from moxtwisted.imap.sharing import OTHER_USERS
+from moxtwisted.imap.wire.mailboxfilter import FilterKind, MailboxFilter
+
+__all__ = ["chosen"]
+
+
+def chosen(connection: Connection, filters: Iterable[MailboxFilter]) -> dict[str, MailboxInfo]:
+    """The mailboxes that any of the filters stands for, each once, by the backend's name.
+
+    What does not exist, or is nothing that the user may know of, is not among them. ``selected`` stands for the selected mailbox.
+    """
+    known = {info.name: info for info in connection.mail.mailboxes()}
+    found: dict[str, MailboxInfo] = {}
+    for one in filters:
+        if one.kind in (FilterKind.SELECTED, FilterKind.SELECTED_DELAYED):
+            name = connection.box.name
+            info = known.get(name) or connection.mail.mailbox(name)
+            if info is not None:
+                found[name] = info
+        elif one.kind is FilterKind.MAILBOXES:
+            for name in _named(one):
+                # Also what LIST does not show: it is named, so the right to read it is enough (RFC 7377 section 2.2).
+                info = known.get(name) or connection.mail.mailbox(name)
+                if info is not None:
+                    found[info.name] = info
+        else:
+            matches = _test(connection, one)
+            found.update((name, info) for name, info in known.items() if matches(name))
+    return found
+
+
+def _named(one: MailboxFilter) -> list[str]:
+    """The names as the backend knows them; those that nothing can have are left out."""
+    names: list[str] = []
+    for name in one.names:
+        try:
+            names.append(parse_mailbox_name(name))
+        except IdentifierError:
+            continue
+    return names
+
+
+def _test(connection: Connection, one: MailboxFilter) -> Callable[[str], bool]:
+    match one.kind:
+        case FilterKind.SUBSCRIBED:
+            return connection.mail.subscriptions().__contains__
+        case FilterKind.SUBTREE:
+            tops = _named(one)
+            return lambda name: any(name == top or name.startswith(top + "/") for top in tops)
+        case FilterKind.SUBTREE_ONE:
+            parents = frozenset(_named(one))
+            return lambda name: name in parents or name.rpartition("/")[0] in parents
+        case _:
+            # RFC 5465 section 6.3: any mailbox can have mail delivered to it, so inboxes are the same as personal.
+            return lambda name: not name.startswith(OTHER_USERS + "/")
