@@ -33,6 +33,7 @@ from moxtwisted.imap.backend import IAuthenticator
 from moxtwisted.imap.commands.fetchbodies import BrokenLiteralError
 from moxtwisted.imap.compression import CompressionLayer, CompressionPool, DecompressionError
 from moxtwisted.imap.connection import Transport
+from moxtwisted.imap.deadline import Deadline
 from moxtwisted.imap.server import (
     Close,
     Run,
@@ -152,9 +153,8 @@ class IMAPServerFactory(Factory):
                 done.callback(None)
 
 
-@implementer(IHandshakeListener, IPushProducer)
-class IMAPServerProtocol(Protocol):
-    """One connection."""
+class _Wire(Protocol):
+    """The transport, what may stand between it and the machine, and the time-outs."""
 
     factory: IMAPServerFactory
 
@@ -162,29 +162,106 @@ class IMAPServerProtocol(Protocol):
         self.factory = factory
         self._clock = factory.clock
         self.server: Server | None = None
+        self._layer: CompressionLayer | None = None
+        self._deadline = Deadline(self._clock, self._expired)
         self._pieces: Iterator[bytes] | None = None  # of an answer that is being sent
         self._waiting = False  # a coroutine runs, or a handshake
+        self._blocked = False  # the client does not read
+        self._reading = True
+        self._ended = False
+        self._quit = False  # it was the client who ended it
+
+    @property
+    def _transport(self) -> Any:
+        return self.transport
+
+    @property
+    def machine(self) -> Server:
+        """The machine of this connection."""
+        if self.server is None:
+            raise RuntimeError("not connected")
+        return self.server
+
+    @property
+    def _pending_octets(self) -> int:
+        """Octets that came and were not looked at."""
+        layer = self._layer
+        return self.machine.pending_octets + (0 if layer is None else layer.pending_octets)
+
+    def _more(self) -> bool:
+        """Decompress some more for the machine, which has seen all that it had; whether there was some."""
+        if self._layer is None or self.machine.busy:
+            return False
+        try:
+            piece = self._layer.read()
+        except DecompressionError as e:
+            _log.info("IMAP client {peer}: {error}", peer=self.machine.connection.transport.peer, error=e)
+            self._abort()
+            return False
+        self.machine.receive(piece)
+        return bool(piece)
+
+    def _write(self, octets: bytes) -> None:
+        """To the client."""
+        self._transport.write(octets if self._layer is None or not octets else self._layer.compress(octets))
+
+    def _read(self, wanted: bool) -> None:
+        if wanted is not self._reading and not self._ended:
+            self._reading = wanted
+            if wanted:
+                self._transport.resumeProducing()
+            else:
+                self._transport.pauseProducing()
+
+    def _end(self) -> None:
+        """Close, once what was written is out."""
+        self._ended = True
+        self._pieces = None
+        self._deadline.expect(self.factory.settings.timeouts.write)
+        transport = self._transport
+        transport.unregisterProducer()
+        if not self._reading:
+            self._reading = True
+            transport.resumeProducing()
+        if self._quit or getattr(transport, "TLS", False) or not hasattr(transport, "loseWriteConnection"):
+            transport.loseConnection()
+            return
+        # Octets that we did not read would make the kernel send a reset, which can overtake our last words.
+        transport.loseWriteConnection()
+        self._deadline.expect(self.factory.settings.timeouts.linger)
+
+    def _abort(self) -> None:
+        if self._transport is None:
+            return
+        self._ended = True
+        self._transport.abortConnection()
+
+    def _expired(self) -> None:
+        if self._ended or self._blocked or self.server is None or self._waiting:
+            # It does not read, or does not finish the handshake: nothing can be said.
+            self._abort()
+            return
+        self.server.timed_out()
+        self._write(self.server.take_output())
+        self._end()
+
+
+@implementer(IHandshakeListener, IPushProducer)
+class IMAPServerProtocol(_Wire):
+    """One connection."""
+
+    def __init__(self, factory: IMAPServerFactory) -> None:
+        super().__init__(factory)
         self._handshaking = False
         self._running = False  # _run is on the stack
         self._result: Work | None = None  # what a coroutine gave while _run was on the stack
         self._answered = True  # something was said since the timer was set
-        self._blocked = False  # the client does not read
-        self._reading = True
-        self._ended = False
-        self._layer: CompressionLayer | None = None
-        self._quit = False  # it was the client who ended it
         self._changes = False  # an idling client is to be told something
-        self._due = 0.0
-        self._timer: Any = None
         self._turn: Any = None
         self._progress: Any = None
         self._progress_due = 0.0
 
     # -- the connection ----------------------------------------------------------------------------------------
-    @property
-    def _transport(self) -> Any:
-        return self.transport
-
     def connectionMade(self) -> None:
         """Greet, or start TLS first."""
         factory, transport = self.factory, self._transport
@@ -207,7 +284,7 @@ class IMAPServerProtocol(Protocol):
         self.server.connection.pause = self._pause
         if ISSLTransport.providedBy(transport):
             self._waiting = self._handshaking = True
-            self._expect(factory.settings.timeouts.tls_handshake)
+            self._deadline.expect(factory.settings.timeouts.tls_handshake)
         elif factory.tls is not None and factory.tls.implicit:
             self._start_tls()
         else:
@@ -227,19 +304,12 @@ class IMAPServerProtocol(Protocol):
         self._result = self.machine.start(preauthenticate=preauthenticate)
         self._run()
 
-    @property
-    def machine(self) -> Server:
-        """The machine of this connection."""
-        if self.server is None:
-            raise RuntimeError("not connected")
-        return self.server
-
     def _start_tls(self) -> None:
         tls = self.factory.tls
         if tls is None:
             raise RuntimeError("TLS without a context")
         self._waiting = self._handshaking = True
-        self._expect(self.factory.settings.timeouts.tls_handshake)
+        self._deadline.expect(self.factory.settings.timeouts.tls_handshake)
         self._transport.startTLS(tls.context_factory)
 
     def handshakeCompleted(self) -> None:
@@ -272,36 +342,14 @@ class IMAPServerProtocol(Protocol):
         elif self._pending_octets > self.factory.settings.limits.pending_octets:
             self._read(False)
 
-    @property
-    def _pending_octets(self) -> int:
-        """Octets that came and were not looked at."""
-        layer = self._layer
-        return self.machine.pending_octets + (0 if layer is None else layer.pending_octets)
-
-    def _more(self) -> bool:
-        """Decompress some more for the machine, which has seen all that it had; whether there was some."""
-        if self._layer is None or self.machine.busy:
-            return False
-        try:
-            piece = self._layer.read()
-        except DecompressionError as e:
-            _log.info("IMAP client {peer}: {error}", peer=self.machine.connection.transport.peer, error=e)
-            self._abort()
-            return False
-        self.machine.receive(piece)
-        return bool(piece)
-
-    def _write(self, octets: bytes) -> None:
-        """To the client."""
-        self._transport.write(octets if self._layer is None or not octets else self._layer.compress(octets))
-
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone, whoever ended it."""
         self._ended = True
-        for call in (self._timer, self._turn, self._progress):
+        self._deadline.cancel()
+        for call in (self._turn, self._progress):
             if call is not None and call.active():
                 call.cancel()
-        self._timer = self._turn = self._pieces = self._progress = None
+        self._turn = self._pieces = self._progress = None
         if self._layer is not None:
             self._layer.close()
         if self.server is not None:
@@ -445,16 +493,16 @@ class IMAPServerProtocol(Protocol):
         if self._blocked or self._handshaking:
             return
         if self._waiting or self._pieces is not None:
-            self._due = 0.0
+            self._deadline.suspend()
         elif server.connection.session is None:
             if self._answered:
                 # Parts of a command do not count: they could go on coming for ever.
                 self._answered = False
-                self._expect(timeouts.login)
+                self._deadline.expect(timeouts.login)
         elif server.mid_command:
-            self._expect(timeouts.literal)
+            self._deadline.expect(timeouts.literal)
         else:
-            self._expect(timeouts.idle)
+            self._deadline.expect(timeouts.idle)
         if self._pending_octets <= self.factory.settings.limits.pending_octets:
             self._read(True)
 
@@ -507,69 +555,12 @@ class IMAPServerProtocol(Protocol):
         self._write(self.machine.take_output())
         self._end()
 
-    def _end(self) -> None:
-        """Close, once what was written is out."""
-        self._ended = True
-        self._pieces = None
-        self._expect(self.factory.settings.timeouts.write)
-        transport = self._transport
-        transport.unregisterProducer()
-        if not self._reading:
-            self._reading = True
-            transport.resumeProducing()
-        if self._quit or getattr(transport, "TLS", False) or not hasattr(transport, "loseWriteConnection"):
-            transport.loseConnection()
-            return
-        # Octets that we did not read would make the kernel send a reset, which can overtake our last words.
-        transport.loseWriteConnection()
-        self._expect(self.factory.settings.timeouts.linger)
-
-    def _abort(self) -> None:
-        if self._transport is None:
-            return
-        self._ended = True
-        self._transport.abortConnection()
-
-    # -- time --------------------------------------------------------------------------------------------------
-    def _expect(self, seconds: float) -> None:
-        """Something must happen within this time. The timer is only moved when it fires, so this costs next to nothing."""
-        due = self._due = self._clock.seconds() + seconds
-        timer = self._timer
-        if timer is None or not timer.active():
-            self._timer = self._clock.callLater(seconds, self._expired)
-        elif timer.getTime() > due:
-            timer.reset(seconds)
-
-    def _expired(self) -> None:
-        self._timer = None
-        if not self._due:
-            return
-        left = self._due - self._clock.seconds()
-        if left > 0:
-            self._timer = self._clock.callLater(left, self._expired)
-            return
-        if self._ended or self._blocked or self.server is None or self._waiting:
-            # It does not read, or does not finish the handshake: nothing can be said.
-            self._abort()
-            return
-        self.server.timed_out()
-        self._write(self.server.take_output())
-        self._end()
-
     # -- back-pressure -----------------------------------------------------------------------------------------
-    def _read(self, wanted: bool) -> None:
-        if wanted is not self._reading and not self._ended:
-            self._reading = wanted
-            if wanted:
-                self._transport.resumeProducing()
-            else:
-                self._transport.pauseProducing()
-
     def pauseProducing(self) -> None:
         """The client does not read: answer nothing more until it does, and read nothing."""
         self._blocked = True
         self._read(False)
-        self._expect(self.factory.settings.timeouts.write)
+        self._deadline.expect(self.factory.settings.timeouts.write)
 
     def resumeProducing(self) -> None:
         """The client reads again."""

@@ -25,7 +25,7 @@ What is in ``take_output`` is to be sent before the work is done. After the end,
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from attrs import frozen
@@ -34,15 +34,17 @@ from moxtwisted.errors import MailError
 from moxtwisted.imap.backend import IAuthenticator
 from moxtwisted.imap.commands import HANDLERS, Handler
 from moxtwisted.imap.commands.append import Appending
-from moxtwisted.imap.commands.authentication import cancelled, log_in, responded
+from moxtwisted.imap.commands.authentication import cancelled, responded
 from moxtwisted.imap.commands.replace import Replacing
 from moxtwisted.imap.commands.uidonly import refuse_numbers
-from moxtwisted.imap.connection import Answer, Connection, RefusalError, Transport, mailbox_name, refused
+from moxtwisted.imap.connection import RefusalError, Transport, mailbox_name, refused
+from moxtwisted.imap.execution import Execution
 from moxtwisted.imap.preauthentication import IPreauthenticator
-from moxtwisted.imap.settings import Limits, ServerSettings
-from moxtwisted.imap.states import State, expunge_allowed, refusal
+from moxtwisted.imap.settings import ServerSettings
+from moxtwisted.imap.states import State, refusal
 from moxtwisted.imap.wire import parser
 from moxtwisted.imap.wire.commands import Append, AppendMessage, Command, Replace
+from moxtwisted.imap.work import Close, Run, StartCompression, StartTLS, StopCompression, Stream, Work
 from moxtwisted.sasl.decoys import Decoys
 
 __all__ = [
@@ -64,58 +66,6 @@ _TURN_SECONDS: Final = 0.025
 
 
 @frozen
-class Run:
-    """Await this; it gives ``Work`` or None."""
-
-    coroutine: Coroutine[Any, Any, Any]
-
-
-@frozen
-class Stream:
-    """Send these pieces, pulling the next when there is room."""
-
-    pieces: Iterator[bytes]
-
-
-@frozen
-class StartTLS:
-    """The handshake begins after the output."""
-
-
-@frozen
-class StartCompression:
-    """Everything behind the output is compressed, in both directions."""
-
-
-@frozen
-class StopCompression:
-    """Nothing behind the output is compressed, in both directions."""
-
-
-@frozen
-class Close:
-    """The connection ends after the output."""
-
-
-Work = Run | Stream | StartTLS | StartCompression | StopCompression | Close
-
-
-def _reader_limits(limits: Limits, *, logged_in: bool) -> parser.Limits:
-    if logged_in:
-        return parser.Limits(
-            limits.line_octets, limits.literal_octets, limits.command_octets, literals=limits.literals
-        )
-    # Nobody needs long literals to log in, and everybody may connect.
-    return parser.Limits(
-        min(limits.line_octets, 8192),
-        min(limits.literal_octets, 4096),
-        16384,
-        literals=8,
-        skip_octets=262144,
-    )
-
-
-@frozen
 class Surroundings:
     """What all connections of a program share.
 
@@ -131,7 +81,7 @@ class Surroundings:
     handlers: Mapping[type[Command], Handler] = HANDLERS
 
 
-class Server:
+class Server(Execution):
     """One connection.
 
     :ivar connection: what the commands share.
@@ -147,32 +97,16 @@ class Server:
         transport: Transport | None = None,
         changed: Callable[[], None] | None = None,
     ) -> None:
-        self._reader = parser.CommandReader(_reader_limits(settings.limits, logged_in=False))
-        self.connection = self._connect(settings, authenticator, surroundings, transport or Transport())
+        super().__init__(
+            settings, authenticator, surroundings.clock, surroundings.entropy, transport or Transport()
+        )
+        self.connection.decoys = surroundings.decoys
+        self.connection.wake = self._wake
         self._handlers = surroundings.handlers
         self._changed = changed
         self._woken = False
-        self._busy = False
         self._first = True
-        self._bad = 0
-        self._before_login = 0
-        self._given_back = False
         self._stopping = False
-        self._lost = False
-        self._under_way: bytes | None = None
-
-    def _connect(
-        self,
-        settings: ServerSettings,
-        authenticator: IAuthenticator,
-        surroundings: Surroundings,
-        transport: Transport,
-    ) -> Connection:
-        connection = Connection(settings, authenticator, surroundings.clock, surroundings.entropy, transport)
-        connection.reader = self._reader
-        connection.decoys = surroundings.decoys
-        connection.wake = self._wake
-        return connection
 
     # -- for the protocol --------------------------------------------------------------------------------------
     def start(self, *, preauthenticate: bool = False) -> Work | None:
@@ -188,44 +122,9 @@ class Server:
         self._greet("OK", "ready")
         return None
 
-    def _greet(self, word: str, text: str) -> None:
-        connection = self.connection
-        name, capabilities = connection.settings.hostname, " ".join(connection.capabilities)
-        line = f"* {word} [CAPABILITY {capabilities}] {name} {text}\r\n"
-        connection.out.append(line.encode("ascii", "replace"))
-
-    async def _preauthenticated(self, authenticator: Any) -> Work | None:
-        connection = self.connection
-        try:
-            identity = await authenticator.preauthenticate(connection.transport.peer)
-            if identity is not None:
-                await log_in(connection, identity)
-        except MailError as e:
-            return self._bye(e.public_text, e.imap_code)
-        except RefusalError as e:
-            return self._bye(e.text, e.code)
-        self._busy = False
-        if self._lost:
-            self._logged_in_too_late()
-        elif identity is None:
-            self._greet("OK", "ready")
-        else:
-            self._reader.limits = _reader_limits(connection.settings.limits, logged_in=True)
-            self._greet("PREAUTH", f"logged in as {identity}")
-        return None
-
     def receive(self, data: bytes) -> None:
         """Octets from the client; they are looked at by ``next_work``."""
         self._reader.receive(data)
-
-    def take_output(self) -> bytes:
-        """Octets for the client, once."""
-        out = self.connection.out
-        if not out:
-            return b""
-        octets = out[0] if len(out) == 1 else b"".join(out)
-        out.clear()
-        return octets
 
     @property
     def busy(self) -> bool:
@@ -303,6 +202,7 @@ class Server:
         self._woken = False
         if self.connection.state is State.IDLING and not self._lost:
             self.connection.sync(allow_expunge=True)
+            self.connection.tell_news()
 
     def tell_progress(self) -> None:
         """A coroutine of ``Run`` takes long: tell the client that its command is under way."""
@@ -311,11 +211,8 @@ class Server:
             return
         # RFC 9585 section 4: a tag with a bracket in it cannot stand in a response code.
         quoted = b"NIL" if b"]" in tag else b'"%b"' % tag
-        progress = connection.progress
-        if progress is None or not 0 <= progress[0] < progress[1]:
-            counts = b"NIL NIL"
-        else:
-            counts = b"%d %d" % progress
+        done, goal = connection.progress or (0, 0)
+        counts = b"%d %d" % (done, goal) if 0 <= done < goal else b"NIL NIL"
         connection.out.append(b"* OK [INPROGRESS (%b %b)] still at work\r\n" % (quoted, counts))
 
     def timed_out(self) -> Work:
@@ -347,24 +244,9 @@ class Server:
         connection.state = State.LOGOUT
         self._give_back_session()
 
-    def _give_back_session(self) -> None:
-        session = self.connection.session
-        if session is not None and not self._given_back:
-            self._given_back = True
-            session.logout()
-
     # -- events ------------------------------------------------------------------------------------------------
     def _between_messages(self) -> bool:
         return self.connection.appending is not None
-
-    def _bye(self, text: str, code: str = "") -> Work:
-        connection = self.connection
-        if connection.state is not State.LOGOUT:
-            bracket = f"[{code}] " if code else ""
-            connection.out.append(f"* BYE {bracket}{text}\r\n".encode("ascii"))
-            connection.state = State.LOGOUT
-        self._busy = False
-        return Close()
 
     def _wake(self) -> None:
         if not self._woken:
@@ -465,131 +347,3 @@ class Server:
             return self._bye("this is an IMAP server")
         self._first = False
         return self._answered(Command(event.tag or b"*"), answer)
-
-    # -- carrying out ------------------------------------------------------------------------------------------
-    def _run(self, command: Command, coroutine: Coroutine[Any, Any, Any]) -> Work:
-        self._busy = True
-        self._under_way = command.tag
-        return Run(self._complete(command, coroutine))
-
-    async def _complete(self, command: Command, coroutine: Coroutine[Any, Any, Any]) -> Work | None:
-        try:
-            result = await coroutine
-        except RefusalError as e:
-            result = e.answer()
-        except MailError as e:
-            result = refused(e).answer()
-        self._busy = False
-        self._under_way = self.connection.progress = None
-        if self._lost:
-            self._logged_in_too_late()
-            return None
-        if result is None or isinstance(result, bytes):
-            return self._finished(command, result)
-        return self._stream(command, result)
-
-    def _logged_in_too_late(self) -> None:
-        """The client went while it was being logged in or selecting: give back what came of it."""
-        connection = self.connection
-        connection.leave()
-        connection.out.clear()
-        connection.state = State.LOGOUT
-        self._give_back_session()
-
-    def _stream(self, command: Command, pieces: Generator[bytes, None, Answer]) -> Work | None:
-        """Pull the first pieces at once: most answers are short, and go out together with their end."""
-        self._busy = True
-        octets = 0
-        out = self.connection.out
-        most = self.connection.settings.limits.output_piece_octets // 2
-        try:
-            while octets < most:
-                piece = next(pieces)
-                octets += len(piece)
-                out.append(piece)
-        except StopIteration as end:
-            return self._finished(command, end.value)
-        except RefusalError as e:
-            return self._finished(command, e.answer())
-        except MailError as e:
-            return self._finished(command, refused(e).answer())
-        return Stream(self._rest(command, pieces))
-
-    def _rest(self, command: Command, pieces: Generator[bytes, None, Answer]) -> Iterator[bytes]:
-        try:
-            answer = yield from pieces
-        except RefusalError as e:
-            answer = e.answer()
-        except MailError as e:
-            answer = refused(e).answer()
-        if not self._lost:
-            work = self._finished(command, answer)
-            self._busy = True
-            yield self.take_output()
-            if work is not None:
-                self.connection.state = State.LOGOUT
-
-    def _finished(self, command: Command, answer: Answer) -> Work | None:
-        """Updates of the mailbox, then the tagged response."""
-        self._busy = False
-        connection = self.connection
-        if connection.selected is not None:
-            connection.sync(allow_expunge=expunge_allowed(command))
-        if answer is None:
-            answer = f"OK {command.name} completed".encode("ascii")
-        return self._answered(command, answer)
-
-    def _answered(self, command: Command, answer: bytes) -> Work | None:
-        if not answer:
-            return None
-        self._say(command.tag, answer)
-        connection = self.connection
-        if answer.startswith(b"BAD"):
-            self._bad += 1
-            if self._bad > connection.settings.limits.bad_commands:
-                return self._bye("too many bad commands")
-        else:
-            self._bad = 0
-        if connection.session is None:
-            self._before_login += 1
-            if self._before_login > connection.settings.limits.commands_before_login:
-                return self._bye("log in first")
-        if connection.starting_compression:
-            connection.starting_compression = False
-            self._busy = True
-            return StartCompression()
-        if connection.starting_over:
-            return self._start_over()
-        if connection.starting_tls:
-            connection.starting_tls = False
-            self._busy = True
-            return StartTLS()
-        if connection.login_failures >= connection.settings.limits.login_failures:
-            return self._bye("too many failed logins")
-        if connection.session is not None and self._reader.limits.literals == 8:
-            self._reader.limits = _reader_limits(connection.settings.limits, logged_in=True)
-        return None
-
-    def _start_over(self) -> Work | None:
-        """UNAUTHENTICATE: nothing of the session is left but the transport, ID, and what the client has sent since."""
-        old = self.connection
-        if old.compressed and self._reader.buffered_octets:
-            # RFC 8437 section 4.1: what follows must not be compressed.
-            return self._bye("compression ends with UNAUTHENTICATE")
-        self._give_back_session()
-        self._given_back = False
-        surroundings = Surroundings(old.clock, old.entropy, old.decoys)
-        # RFC 8437 section 4.1: all state of all extensions, also of those that we do not know of here.
-        connection = self._connect(old.settings, old.authenticator, surroundings, old.transport)
-        connection.out, connection.pause, connection.client_id = old.out, old.pause, old.client_id
-        self.connection = connection
-        self._before_login = 0
-        self._reader.utf8 = False
-        self._reader.limits = _reader_limits(connection.settings.limits, logged_in=False)
-        if old.compressed:
-            self._busy = True
-            return StopCompression()
-        return None
-
-    def _say(self, tag: bytes | None, answer: bytes) -> None:
-        self.connection.out.append(b"%b %b\r\n" % (tag or b"*", answer))

@@ -1,0 +1,244 @@
+"""How the machine of ``moxtwisted.imap.server`` carries commands out: what handlers return becomes output and ``Work``.
+
+The greeting, the tagged response and what follows from it (TLS, compression, another user) are here; reading commands and the side
+of the protocol are there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Generator, Iterator
+from typing import Any
+
+from moxtwisted.errors import MailError
+from moxtwisted.imap.backend import IAuthenticator
+from moxtwisted.imap.commands.authentication import log_in
+from moxtwisted.imap.connection import Answer, Connection, RefusalError, Transport, refused
+from moxtwisted.imap.settings import Limits, ServerSettings
+from moxtwisted.imap.states import State, expunge_allowed
+from moxtwisted.imap.wire import parser
+from moxtwisted.imap.wire.commands import Command
+from moxtwisted.imap.work import Close, Run, StartCompression, StartTLS, StopCompression, Stream, Work
+
+__all__ = ["Execution"]
+
+
+def _reader_limits(limits: Limits, *, logged_in: bool) -> parser.Limits:
+    if logged_in:
+        return parser.Limits(
+            limits.line_octets, limits.literal_octets, limits.command_octets, literals=limits.literals
+        )
+    # Nobody needs long literals to log in, and everybody may connect.
+    return parser.Limits(
+        min(limits.line_octets, 8192),
+        min(limits.literal_octets, 4096),
+        16384,
+        literals=8,
+        skip_octets=262144,
+    )
+
+
+class Execution:
+    """The state of a connection between its commands.
+
+    :ivar connection: what the commands share.
+    """
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        authenticator: IAuthenticator,
+        clock: Any,
+        entropy: Callable[[int], bytes],
+        transport: Transport,
+    ) -> None:
+        self._reader = parser.CommandReader(_reader_limits(settings.limits, logged_in=False))
+        self.connection = Connection(settings, authenticator, clock, entropy, transport)
+        self.connection.reader = self._reader
+        self._busy = False
+        self._bad = 0
+        self._before_login = 0
+        self._given_back = False
+        self._lost = False
+        self._under_way: bytes | None = None
+
+    # -- the beginning and the end -----------------------------------------------------------------------------
+    def take_output(self) -> bytes:
+        """Octets for the client, once."""
+        out = self.connection.out
+        if not out:
+            return b""
+        octets = out[0] if len(out) == 1 else b"".join(out)
+        out.clear()
+        return octets
+
+    def _greet(self, word: str, text: str) -> None:
+        connection = self.connection
+        name, capabilities = connection.settings.hostname, " ".join(connection.capabilities)
+        line = f"* {word} [CAPABILITY {capabilities}] {name} {text}\r\n"
+        connection.out.append(line.encode("ascii", "replace"))
+
+    async def _preauthenticated(self, authenticator: Any) -> Work | None:
+        connection = self.connection
+        try:
+            identity = await authenticator.preauthenticate(connection.transport.peer)
+            if identity is not None:
+                await log_in(connection, identity)
+        except MailError as e:
+            return self._bye(e.public_text, e.imap_code)
+        except RefusalError as e:
+            return self._bye(e.text, e.code)
+        self._busy = False
+        if self._lost:
+            self._logged_in_too_late()
+        elif identity is None:
+            self._greet("OK", "ready")
+        else:
+            self._reader.limits = _reader_limits(connection.settings.limits, logged_in=True)
+            self._greet("PREAUTH", f"logged in as {identity}")
+        return None
+
+    def _bye(self, text: str, code: str = "") -> Work:
+        connection = self.connection
+        if connection.state is not State.LOGOUT:
+            bracket = f"[{code}] " if code else ""
+            connection.out.append(f"* BYE {bracket}{text}\r\n".encode("ascii"))
+            connection.state = State.LOGOUT
+        self._busy = False
+        return Close()
+
+    def _give_back_session(self) -> None:
+        self.connection.end_news()
+        session = self.connection.session
+        if session is not None and not self._given_back:
+            self._given_back = True
+            session.logout()
+
+    # -- carrying out ------------------------------------------------------------------------------------------
+    def _run(self, command: Command, coroutine: Coroutine[Any, Any, Any]) -> Work:
+        self._busy = True
+        self._under_way = command.tag
+        return Run(self._complete(command, coroutine))
+
+    async def _complete(self, command: Command, coroutine: Coroutine[Any, Any, Any]) -> Work | None:
+        try:
+            result = await coroutine
+        except RefusalError as e:
+            result = e.answer()
+        except MailError as e:
+            result = refused(e).answer()
+        self._busy = False
+        self._under_way = self.connection.progress = None
+        if self._lost:
+            self._logged_in_too_late()
+            return None
+        if result is None or isinstance(result, bytes):
+            return self._finished(command, result)
+        return self._stream(command, result)
+
+    def _logged_in_too_late(self) -> None:
+        """The client went while it was being logged in or selecting: give back what came of it."""
+        connection = self.connection
+        connection.leave()
+        connection.out.clear()
+        connection.state = State.LOGOUT
+        self._give_back_session()
+
+    def _stream(self, command: Command, pieces: Generator[bytes, None, Answer]) -> Work | None:
+        """Pull the first pieces at once: most answers are short, and go out together with their end."""
+        self._busy = True
+        octets = 0
+        out = self.connection.out
+        most = self.connection.settings.limits.output_piece_octets // 2
+        try:
+            while octets < most:
+                piece = next(pieces)
+                octets += len(piece)
+                out.append(piece)
+        except StopIteration as end:
+            return self._finished(command, end.value)
+        except RefusalError as e:
+            return self._finished(command, e.answer())
+        except MailError as e:
+            return self._finished(command, refused(e).answer())
+        return Stream(self._rest(command, pieces))
+
+    def _rest(self, command: Command, pieces: Generator[bytes, None, Answer]) -> Iterator[bytes]:
+        try:
+            answer = yield from pieces
+        except RefusalError as e:
+            answer = e.answer()
+        except MailError as e:
+            answer = refused(e).answer()
+        if not self._lost:
+            work = self._finished(command, answer)
+            self._busy = True
+            yield self.take_output()
+            if work is not None:
+                self.connection.state = State.LOGOUT
+
+    def _finished(self, command: Command, answer: Answer) -> Work | None:
+        """Updates of the mailbox, then the tagged response."""
+        self._busy = False
+        connection = self.connection
+        if connection.selected is not None:
+            connection.sync(allow_expunge=expunge_allowed(command))
+        if connection.news:
+            connection.tell_news()
+        if answer is None:
+            answer = f"OK {command.name} completed".encode("ascii")
+        return self._answered(command, answer)
+
+    def _answered(self, command: Command, answer: bytes) -> Work | None:
+        if not answer:
+            return None
+        self._say(command.tag, answer)
+        connection = self.connection
+        if answer.startswith(b"BAD"):
+            self._bad += 1
+            if self._bad > connection.settings.limits.bad_commands:
+                return self._bye("too many bad commands")
+        else:
+            self._bad = 0
+        if connection.session is None:
+            self._before_login += 1
+            if self._before_login > connection.settings.limits.commands_before_login:
+                return self._bye("log in first")
+        if connection.starting_compression:
+            connection.starting_compression = False
+            self._busy = True
+            return StartCompression()
+        if connection.starting_over:
+            return self._start_over()
+        if connection.starting_tls:
+            connection.starting_tls = False
+            self._busy = True
+            return StartTLS()
+        if connection.login_failures >= connection.settings.limits.login_failures:
+            return self._bye("too many failed logins")
+        if connection.session is not None and self._reader.limits.literals == 8:
+            self._reader.limits = _reader_limits(connection.settings.limits, logged_in=True)
+        return None
+
+    def _start_over(self) -> Work | None:
+        """UNAUTHENTICATE: nothing of the session is left but the transport, ID, and what the client has sent since."""
+        old = self.connection
+        if old.compressed and self._reader.buffered_octets:
+            # RFC 8437 section 4.1: what follows must not be compressed.
+            return self._bye("compression ends with UNAUTHENTICATE")
+        self._give_back_session()
+        self._given_back = False
+        # RFC 8437 section 4.1: all state of all extensions, also of those that we do not know of here.
+        connection = Connection(old.settings, old.authenticator, old.clock, old.entropy, old.transport)
+        connection.reader, connection.decoys, connection.wake = old.reader, old.decoys, old.wake
+        connection.out, connection.pause, connection.client_id = old.out, old.pause, old.client_id
+        self.connection = connection
+        self._before_login = 0
+        self._reader.utf8 = False
+        self._reader.limits = _reader_limits(connection.settings.limits, logged_in=False)
+        if old.compressed:
+            self._busy = True
+            return StopCompression()
+        return None
+
+    def _say(self, tag: bytes | None, answer: bytes) -> None:
+        self.connection.out.append(b"%b %b\r\n" % (tag or b"*", answer))
