@@ -64,6 +64,7 @@ CAPABILITIES: Final = (
     "ESORT",
     "THREAD=ORDEREDSUBJECT",
     "THREAD=REFERENCES",
+    "LANGUAGE",
 )
 """What this server can do over any backend, in the order of the announcement; APPENDLIMIT and MESSAGELIMIT get their numbers."""
 
@@ -71,7 +72,18 @@ AFTER_LOGIN: Final = ("COMPRESS=DEFLATE", "UNAUTHENTICATE")
 """What only a user is offered. Compression would show by its length what a password has in common with other text, so it begins
 when nothing is said about passwords any more; RFC 8437 section 3 leaves it to us when UNAUTHENTICATE is announced."""
 
-OPTIONAL: Final[tuple[str, ...]] = ("REPLACE", "ACL", "RIGHTS=kxte", "LIST-MYRIGHTS")
+OPTIONAL: Final[tuple[str, ...]] = (
+    "REPLACE",
+    "ACL",
+    "RIGHTS=kxte",
+    "LIST-MYRIGHTS",
+    "METADATA",
+    "LIST-METADATA",
+    "FILTERS",
+    "QUOTA",
+    "QUOTA=RES-STORAGE",
+    "QUOTA=RES-MESSAGE",
+)
 """What it can do when the backend has an interface for it; announced if the authenticator's ``extensions`` name it."""
 
 # RFC 9051 section 6.2.3: mechanisms that show the password need TLS under them.

@@ -139,6 +139,8 @@ class Connection:
     :ivar starting_compression: whether it begins after the response that is being sent.
     :ivar starting_over: whether UNAUTHENTICATE is being answered.
     :ivar progress: of a command that takes its time: how many items are done and of how many (RFC 9585), if it can tell.
+    :ivar news: what else is to be told before tagged responses and while the client idles, because it asked for that: each has
+        ``take()``, untagged responses, and ``close()``.
     :ivar pause: waits some seconds, for what shall take its time.
     """
 
@@ -167,6 +169,7 @@ class Connection:
     logged_out: bool = False
     progress: tuple[int, int] | None = None
     pause: Callable[[float], Awaitable[None]] | None = None
+    news: list[Any] = field(factory=list)
     _capabilities: tuple[str, ...] | None = None
     _offered: frozenset[str] = frozenset()
 
@@ -295,6 +298,16 @@ class Connection:
             box.view.live.unlisten(self.wake)
             box.mailbox.close()
             self.state = State.AUTHENTICATED
+
+    def tell_news(self) -> None:
+        """Tell what there is in ``news``."""
+        for source in self.news:
+            self.out += source.take()
+
+    def end_news(self) -> None:
+        """Nothing of that is told any more."""
+        while self.news:
+            self.news.pop().close()
 
     # -- messages ----------------------------------------------------------------------------------------------
     def ranges(self, numbers: SequenceSet, *, uid: bool) -> list[tuple[int, int]]:

@@ -22,6 +22,7 @@ from zope.interface import implementer
 from moxtwisted.errors import LimitError, MailboxExistsError, MailboxMissingError, MailError
 from moxtwisted.identifiers import INBOX, parse_mailbox_name
 from moxtwisted.imap import backend as b
+from moxtwisted.imap.memorymetadata import ANNOTATED, MemoryAnnotatedSession, MemoryAnnotations
 from moxtwisted.imap.memoryreplace import ReplacingSession
 from moxtwisted.message.flags import DELETED, NO_FLAGS, SEEN, MessageFlags
 from moxtwisted.message.mime import ScannedMessage, Scanner
@@ -349,6 +350,7 @@ class MemoryMail:
     _uidvalidity: int = 0
     _messages: int = 0
     sessions: int = 0
+    annotations: MemoryAnnotations = field(factory=MemoryAnnotations)
 
     def __attrs_post_init__(self) -> None:
         self.make(INBOX)
@@ -475,7 +477,7 @@ class _RefusedError(MailError):
 
 @implementer(b.ISession)
 @define(eq=False)
-class _Session(ReplacingSession):
+class _Session(ReplacingSession, MemoryAnnotatedSession):
     _mail: MemoryMail
     account: str
 
@@ -541,7 +543,7 @@ class MemoryAuthenticator:
     :param mechanisms: SASL mechanisms on offer.
     """
 
-    extensions: frozenset[str] = frozenset({"REPLACE"})
+    extensions: frozenset[str] = frozenset({"REPLACE"}) | ANNOTATED
 
     def __init__(
         self,

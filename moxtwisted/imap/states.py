@@ -18,6 +18,7 @@ from attrs import frozen
 
 from moxtwisted.imap.wire import aclcommands as access
 from moxtwisted.imap.wire import commands as c
+from moxtwisted.imap.wire import mailboxcommands as m
 
 __all__ = ["TABLE", "Rule", "State", "expunge_allowed", "refusal"]
 
@@ -58,6 +59,8 @@ TABLE: Final[dict[type[c.Command], Rule]] = {
     c.Noop: Rule(_ANY),
     c.Logout: Rule(_ANY),
     c.Id: Rule(_ANY, "ID"),
+    # RFC 5255 section 3.1
+    m.Language: Rule(_ANY, "LANGUAGE"),
     # section 6.2; LOGIN and STARTTLS have conditions of their own beside the capability
     c.StartTLS: Rule(_NOT_AUTHENTICATED, "STARTTLS"),
     c.Authenticate: Rule(_NOT_AUTHENTICATED),
@@ -76,6 +79,11 @@ TABLE: Final[dict[type[c.Command], Rule]] = {
     c.Lsub: Rule(_AUTHENTICATED),
     c.Namespace: Rule(_AUTHENTICATED, "NAMESPACE"),
     c.Status: Rule(_AUTHENTICATED),
+    m.GetMetadata: Rule(_AUTHENTICATED, "METADATA"),
+    m.SetMetadata: Rule(_AUTHENTICATED, "METADATA"),
+    m.GetQuota: Rule(_AUTHENTICATED, "QUOTA"),
+    m.GetQuotaRoot: Rule(_AUTHENTICATED, "QUOTA"),
+    m.SetQuota: Rule(_AUTHENTICATED, "QUOTA"),
     c.Append: Rule(_AUTHENTICATED),
     c.Idle: Rule(_AUTHENTICATED, "IDLE"),
     c.Done: Rule(frozenset({State.IDLING})),

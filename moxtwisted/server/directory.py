@@ -179,6 +179,11 @@ class Directory:
         keys = {fp: account.name for account in by_account.values() for fp in account.tls_public_keys}
         return Directory(by_name, by_account, destinations, aliases, keys, postmaster, hostname, everything)
 
+    @property
+    def postmaster(self) -> str:
+        """The address of the server's own postmaster, or empty."""
+        return f"postmaster@{self._hostname}" if self._postmaster is not None else ""
+
     def resolve(self, path: Path) -> Recipients | Refused:
         """Where mail for a forward-path goes: alias, then exact address, then catch-all, then postmaster."""
         address = path.address

@@ -9,7 +9,7 @@ from moxtwisted.imap.memorysharing import SharedMemoryMail, SharingAuthenticator
 from moxtwisted.imap.settings import ServerSettings, Timeouts
 from moxtwisted.imap.states import TABLE, State, expunge_allowed
 from moxtwisted.imap.testing import Driver, counted_entropy
-from moxtwisted.imap.wire import aclcommands, commands
+from moxtwisted.imap.wire import aclcommands, commands, mailboxcommands
 from moxtwisted.imap.wire.parser import CommandReader
 
 # One line of each, with what RFC 9051 section 6 says of it: the states in which it may be said ("n" not authenticated,
@@ -36,6 +36,12 @@ LINES: dict[str, tuple[str, str]] = {
     'LSUB "" *': ("as", ""),
     "NAMESPACE": ("as", "NAMESPACE"),
     "STATUS INBOX (MESSAGES)": ("as", ""),
+    "GETMETADATA INBOX /private/comment": ("as", "METADATA"),
+    'SETMETADATA INBOX (/private/comment "x")': ("as", "METADATA"),
+    'GETQUOTA ""': ("as", "QUOTA"),
+    "GETQUOTAROOT INBOX": ("as", "QUOTA"),
+    'SETQUOTA "" (STORAGE 1)': ("as", "QUOTA"),
+    "LANGUAGE en": ("nas", "LANGUAGE"),
     "APPEND INBOX {4+}\r\na: b": ("as", ""),
     "IDLE\r\nDONE": ("as", "IDLE"),
     "CHECK": ("s", ""),
@@ -78,6 +84,9 @@ CAPABILITIES = (
     "MOVE",
     "MULTISEARCH",
     "REPLACE",
+    "METADATA",
+    "QUOTA",
+    "LANGUAGE",
     "ACL",
     "COMPRESS=DEFLATE",
     "UNAUTHENTICATE",
@@ -91,6 +100,7 @@ STATES = {"n": State.NOT_AUTHENTICATED, "a": State.AUTHENTICATED, "s": State.SEL
 def _in_state(letter: str, disabled: str) -> Driver:
     mail = SharedMemoryMail()
     mail.make("Old")
+    mail.annotations.limits = (10_000_000, 1000)
     mail.add("INBOX", b"Subject: one\r\n\r\n1\r\n")
     settings = ServerSettings(
         hostname="mail.example.org",
@@ -121,7 +131,9 @@ class ProductTests(SynchronousTestCase):
                     self.assertIs(driver.server.state, STATES[letter])
                     tagged = driver.command(line)[-1].split()[1]
                     allowed = letter in states and not (capability and capability == disabled)
-                    self.assertEqual(tagged, b"OK" if allowed else b"BAD", (line, letter, disabled))
+                    # SETQUOTA is not for users, whatever the state.
+                    right = b"NO" if line.startswith("SETQUOTA") else b"OK"
+                    self.assertEqual(tagged, right if allowed else b"BAD", (line, letter, disabled))
 
     def test_only_done_while_idling(self) -> None:
         """While a client idles every line but DONE is BAD, and ends IDLE."""
@@ -143,7 +155,7 @@ class ProductTests(SynchronousTestCase):
         """The table, the handlers and this test know the same commands: all that there are."""
         classes = {
             c
-            for module in (commands, aclcommands)
+            for module in (commands, aclcommands, mailboxcommands)
             for name in module.__all__
             if isinstance(c := getattr(module, name), type)
             and issubclass(c, commands.Command)

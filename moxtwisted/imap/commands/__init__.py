@@ -15,9 +15,13 @@ from moxtwisted.imap.commands.append import append
 from moxtwisted.imap.commands.authentication import authenticate, login
 from moxtwisted.imap.commands.copymove import copy, expunge, move, uid_expunge
 from moxtwisted.imap.commands.fetch import fetch
+from moxtwisted.imap.commands.filters import filtered
 from moxtwisted.imap.commands.idle import done, idle
+from moxtwisted.imap.commands.language import language
 from moxtwisted.imap.commands.listing import list_, lsub
 from moxtwisted.imap.commands.mailboxes import create, delete, rename, subscribe, unsubscribe
+from moxtwisted.imap.commands.metadata import get_metadata, set_metadata
+from moxtwisted.imap.commands.quota import get_quota, get_quota_root, set_quota
 from moxtwisted.imap.commands.multisearch import multi_search
 from moxtwisted.imap.commands.replace import replace
 from moxtwisted.imap.commands.search import search
@@ -40,6 +44,7 @@ from moxtwisted.imap.commands.thread import thread
 from moxtwisted.imap.connection import Handled
 from moxtwisted.imap.wire import aclcommands as access
 from moxtwisted.imap.wire import commands as c
+from moxtwisted.imap.wire import mailboxcommands as m
 
 __all__ = ["HANDLERS", "Handler"]
 
@@ -77,7 +82,7 @@ HANDLERS: Final[Mapping[type[c.Command], Handler]] = {
     c.Noop: noop,
     c.Rename: rename,
     c.Replace: replace,
-    c.Search: search,
+    c.Search: filtered(search),
     c.Sort: sort,
     c.Thread: thread,
     c.Select: select,
@@ -89,4 +94,10 @@ HANDLERS: Final[Mapping[type[c.Command], Handler]] = {
     c.Unauthenticate: unauthenticate,
     c.Unselect: unselect,
     c.Unsubscribe: unsubscribe,
+    m.GetMetadata: get_metadata,
+    m.GetQuota: get_quota,
+    m.GetQuotaRoot: get_quota_root,
+    m.Language: language,
+    m.SetMetadata: set_metadata,
+    m.SetQuota: set_quota,
 }

@@ -27,6 +27,7 @@ def idle(connection: Connection, command: Idle) -> Answer:
         connection.selected.view.live.listen(connection.wake)
         # RFC 9051 section 7.5.1: EXPUNGE may be sent during IDLE.
         connection.sync(allow_expunge=True)
+    connection.tell_news()
     return b""
 
 

@@ -15,8 +15,9 @@ from attrs import define, frozen
 
 from moxtwisted.imap.backend import MailboxInfo
 from moxtwisted.imap.commands.acl import myrights_line
+from moxtwisted.imap.commands.metadata import list_metadata
 from moxtwisted.imap.commands.status import status_line
-from moxtwisted.imap.connection import Answer, Connection, Handled
+from moxtwisted.imap.connection import Answer, Connection, Handled, RefusalError
 from moxtwisted.imap.sharing import ISharedSession
 from moxtwisted.imap.wire import render
 from moxtwisted.imap.wire.commands import List, ListReturn, ListSelection, Lsub, StatusItem
@@ -25,6 +26,7 @@ from moxtwisted.imap.wire.mailboxname import ListPattern, canonical, combine
 __all__ = ["list_", "lsub"]
 
 _LINES_A_PIECE = 256
+_OCTETS_A_PIECE = 65536
 
 
 @frozen
@@ -80,6 +82,8 @@ def list_(connection: Connection, command: List) -> Handled:
         # RFC 9051 section 6.3.9: the empty pattern asks for the separator.
         connection.out.append(b'* LIST (\\NoSelect) "/" ""\r\n')
         return None
+    if command.metadata and "LIST-METADATA" not in connection.offered:
+        raise RefusalError("unknown return option", kind="BAD")
     if StatusItem.HIGHESTMODSEQ in command.status:
         connection.enable("CONDSTORE")
     if ISharedSession.providedBy(connection.mail):
@@ -97,6 +101,7 @@ async def _prepared(waiting: Awaitable[None], connection: Connection, command: L
 
 def _pieces(connection: Connection, command: List) -> Generator[bytes, None, Answer]:
     lines: list[bytes] = []
+    octets = 0
     rights = ListReturn.MYRIGHTS in command.returns
     for entry in _matching(connection, command):
         lines.append(_line(connection, b"LIST", entry))
@@ -106,9 +111,15 @@ def _pieces(connection: Connection, command: List) -> Generator[bytes, None, Ans
         if rights and entry.info is not None and not entry.childinfo:
             # RFC 8440 section 3
             lines.append(myrights_line(connection, entry.name, entry.info.rights))
-        if len(lines) >= _LINES_A_PIECE:
+        if command.metadata and entry.info is not None and not entry.childinfo:
+            # RFC 9590 section 3: likewise.
+            told = list_metadata(connection, entry.info, command.metadata)
+            octets += len(told)
+            lines.append(told)
+        if len(lines) >= _LINES_A_PIECE or octets >= _OCTETS_A_PIECE:
             yield b"".join(lines)
             lines.clear()
+            octets = 0
     yield b"".join(lines)
     return None
 

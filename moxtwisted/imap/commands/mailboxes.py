@@ -10,14 +10,12 @@ from __future__ import annotations
 
 from moxtwisted.errors import MailError
 from moxtwisted.imap.connection import Answer, Connection, RefusalError, mailbox_name, refused
+from moxtwisted.imap.specialuse import UnknownUseError, checked_uses
 from moxtwisted.imap.wire import render
 from moxtwisted.imap.wire.commands import Create, Delete, Rename, Subscribe, Unsubscribe
 from moxtwisted.imap.wire.mailboxname import canonical
 
 __all__ = ["create", "delete", "rename", "subscribe", "unsubscribe"]
-
-# RFC 6154 section 2: attributes that a client may give; \All and \Flagged are views that we do not have.
-_USES = frozenset({"\\Archive", "\\Drafts", "\\Junk", "\\Sent", "\\Trash"})
 
 
 async def create(connection: Connection, command: Create) -> Answer:
@@ -25,9 +23,10 @@ async def create(connection: Connection, command: Create) -> Answer:
     # RFC 9051 section 6.3.4: a separator at the end only declares what the name will be used for.
     wanted = command.mailbox.removesuffix("/")
     name = mailbox_name(wanted)
-    uses = command.use or ()
-    if not _USES.issuperset(uses):
-        raise RefusalError("special use is not supported", "USEATTR")
+    try:
+        uses = checked_uses(command.use or ())
+    except UnknownUseError as e:
+        raise RefusalError(str(e), "USEATTR") from e
     try:
         made = await connection.mail.create(name, uses)
     except MailError as e:

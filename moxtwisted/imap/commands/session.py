@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from moxtwisted.imap.commands.metadata import start_news
 from moxtwisted.imap.connection import Answer, Connection, RefusalError
 from moxtwisted.imap.sharing import OTHER_USERS, ISharedSession
 from moxtwisted.imap.states import State
@@ -37,6 +38,7 @@ _ENABLE: Final = {
     "QRESYNC": "QRESYNC",
     "UTF8=ACCEPT": "UTF8=ACCEPT",
     "IMAP4REV2": "IMAP4rev2",
+    "METADATA": "METADATA",
     "UIDONLY": "UIDONLY",
 }
 
@@ -83,6 +85,8 @@ def enable(connection: Connection, command: Enable) -> Answer:
             continue
         connection.enable(name)
         told.append(announced)
+        if name == "METADATA":
+            start_news(connection)
     # RFC 9051 section 6.3.1: those that this command enabled, perhaps none.
     connection.out.append(f"* ENABLED{''.join(' ' + name for name in told)}\r\n".encode("ascii"))
     if connection.utf8:

@@ -299,6 +299,7 @@ class List(Command):
     :ivar selection: RECURSIVEMATCH only together with another one.
     :ivar returns: return options; STATUS is in ``status``.
     :ivar status: items of the return option STATUS (RFC 5819) in the client's order, or empty.
+    :ivar metadata: entries of the return option METADATA (RFC 9590), or empty.
     :ivar extended: whether any syntax of RFC 5258 was used; a plain LIST wants CHILDREN information as well
         under IMAP4rev2.
     """
@@ -309,6 +310,7 @@ class List(Command):
     returns: frozenset[ListReturn] = frozenset()
     status: tuple[StatusItem, ...] = ()
     extended: bool = False
+    metadata: tuple[str, ...] = ()
     name = "LIST"
 
 

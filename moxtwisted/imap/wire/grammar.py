@@ -24,6 +24,7 @@ from moxtwisted.imap.wire.aclcommands import ACL_COMMANDS
 from moxtwisted.imap.wire.fetchgrammar import fetch_arguments
 from moxtwisted.imap.wire.lexer import CommandError, Cursor
 from moxtwisted.imap.wire.mailboxgrammar import READERS as MAILBOX_READERS
+from moxtwisted.imap.wire.mailboxgrammar import bracketed_entries
 from moxtwisted.imap.wire.replacegrammar import replace_without_message
 from moxtwisted.imap.wire.searchgrammar import multisearch_arguments, search_arguments
 from moxtwisted.imap.wire.sortgrammar import sort_arguments, thread_arguments
@@ -291,22 +292,28 @@ def _list_patterns(cursor: Cursor) -> tuple[str, ...]:
         cursor.space()
 
 
-def _list_returns(cursor: Cursor) -> tuple[frozenset[c.ListReturn], tuple[c.StatusItem, ...]]:
-    """Return options behind ``RETURN (`` (RFC 5258 section 6, RFC 5819 section 4)."""
+def _list_returns(
+    cursor: Cursor,
+) -> tuple[frozenset[c.ListReturn], tuple[c.StatusItem, ...], tuple[str, ...]]:
+    """Return options behind ``RETURN (`` (RFC 5258 section 6, RFC 5819 section 4), and entries of METADATA (RFC 9590)."""
     found: set[c.ListReturn] = set()
     status: tuple[c.StatusItem, ...] = ()
+    metadata: tuple[str, ...] = ()
     if not cursor.skip(b")"):
         while True:
             name = cursor.keyword("a return option")
             if name == b"STATUS":
                 cursor.space()
                 status = _status_items(cursor)
+            elif name == b"METADATA":
+                cursor.expect(b" (", "entries in parentheses")
+                metadata = bracketed_entries(cursor)
             else:
                 found.add(_member(c.ListReturn, name, "return option"))
             if cursor.skip(b")"):
                 break
             cursor.space()
-    return frozenset(found), status
+    return frozenset(found), status, metadata
 
 
 def _list(tag: bytes, cursor: Cursor) -> c.Command:
@@ -314,6 +321,7 @@ def _list(tag: bytes, cursor: Cursor) -> c.Command:
     selection: frozenset[c.ListSelection] = frozenset()
     returns: frozenset[c.ListReturn] = frozenset()
     status: tuple[c.StatusItem, ...] = ()
+    metadata: tuple[str, ...] = ()
     extended = cursor.skip(b"(")
     if extended:
         selection = _list_selection(cursor)
@@ -327,10 +335,10 @@ def _list(tag: bytes, cursor: Cursor) -> c.Command:
         if cursor.keyword("RETURN") != b"RETURN":
             raise CommandError("expected RETURN")
         cursor.expect(b" (", "return options in parentheses")
-        returns, status = _list_returns(cursor)
+        returns, status, metadata = _list_returns(cursor)
         extended = True
         cursor.end()
-    return c.List(tag, reference, patterns, selection, returns, status, extended)
+    return c.List(tag, reference, patterns, selection, returns, status, extended, metadata)
 
 
 def _lsub(tag: bytes, cursor: Cursor) -> c.Command:

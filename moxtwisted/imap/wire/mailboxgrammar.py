@@ -16,7 +16,15 @@ from moxtwisted.imap.wire import mailboxcommands as m
 from moxtwisted.imap.wire.commands import Command
 from moxtwisted.imap.wire.lexer import CommandError, Cursor
 
-__all__ = ["MAX_ENTRIES", "MAX_VALUE_OCTETS", "READERS", "entry_list", "entry_name", "value_too_large"]
+__all__ = [
+    "MAX_ENTRIES",
+    "MAX_VALUE_OCTETS",
+    "READERS",
+    "bracketed_entries",
+    "entry_list",
+    "entry_name",
+    "value_too_large",
+]
 
 MAX_ENTRIES = 1000
 """The most entries of one command (our choice)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from moxtwisted.imap.wire import mailboxcommands as m
@@ -12,16 +12,12 @@ from moxtwisted.imap.wire.commands import Command
 if TYPE_CHECKING:
     from moxtwisted.imap.wire.request import RequestWriter
 
-__all__ = ["WRITERS", "write_entries"]
+__all__ = ["WRITERS", "entries"]
 
 
-def write_entries(writer: RequestWriter, entries: tuple[str, ...]) -> None:
-    """Add names of entries, in parentheses."""
-    writer.write(b"(")
-    for index, entry in enumerate(entries):
-        writer.write(b" " if index else b"")
-        writer.astring(entry)
-    writer.write(b")")
+def entries(names: Iterable[str]) -> bytes:
+    """Names of entries, in parentheses. They are ASCII without controls, so no literals."""
+    return render.parenthesized(map(render.astring, names))
 
 
 def _get_metadata(writer: RequestWriter, command: m.GetMetadata) -> None:
@@ -33,7 +29,7 @@ def _get_metadata(writer: RequestWriter, command: m.GetMetadata) -> None:
     writer.write(b" ")
     writer.mailbox(command.mailbox)
     writer.write(b" ")
-    write_entries(writer, command.entries)
+    writer.write(entries(command.entries))
 
 
 def _set_metadata(writer: RequestWriter, command: m.SetMetadata) -> None:

@@ -25,6 +25,7 @@ from moxtwisted.imap.wire import searchkeys as k
 from moxtwisted.imap.wire.lexer import MONTHS
 from moxtwisted.imap.wire.notifygrammar import write_notify
 from moxtwisted.imap.wire.mailboxrequests import WRITERS as MAILBOX_WRITERS
+from moxtwisted.imap.wire.mailboxrequests import entries
 from moxtwisted.imap.wire.returnoptions import ReturnOption
 
 __all__ = ["NonSync", "Outgoing", "RequestWriter", "render_append", "render_command"]
@@ -194,6 +195,7 @@ _KEYS: dict[type[k.SearchKey], Callable[[RequestWriter, Any], None]] = {
     k.UidBefore: _plain(lambda key: b"UIDBEFORE %d" % key.uid),
     k.NumberIn: _plain(lambda key: key.numbers.render()),
     k.ModSeqAtLeast: _write_modseq,
+    k.Filter: _plain(lambda key: b"FILTER " + key.name.encode("ascii")),
     k.EmailIdIs: _text_key(b"EMAILID"),
     k.ThreadIdIs: _text_key(b"THREADID"),
 }
@@ -313,6 +315,8 @@ def _list(writer: RequestWriter, command: c.List) -> None:
     options = [_words(command.returns)] if command.returns else []
     if command.status:
         options.append(_status_items(command.status))
+    if command.metadata:
+        options.append(b"METADATA " + entries(command.metadata))
     if options:
         writer.write(b" RETURN " + render.parenthesized(options))
 

@@ -206,6 +206,14 @@ def _modseq(program: SearchProgram, _depth: int) -> SearchKey:
     return keys.ModSeqAtLeast(cursor.number64(), entry.decode("ascii"), entry_type)
 
 
+def _filter(program: SearchProgram, _depth: int) -> SearchKey:
+    program.cursor.space()
+    name = program.cursor.atom("a filter name").decode("ascii")
+    if "/" in name:
+        raise CommandError("not a filter name")
+    return keys.Filter(name)
+
+
 def _flags() -> dict[bytes, Reader]:
     readers: dict[bytes, Reader] = {}
     for flag in ("Answered", "Deleted", "Draft", "Flagged", "Seen"):
@@ -251,6 +259,7 @@ KEYS: dict[bytes, Reader] = {
     b"YOUNGER": _seconds(keys.Younger),
     b"OLDER": _seconds(keys.Older),
     b"MODSEQ": _modseq,
+    b"FILTER": _filter,
     b"SAVEDATESUPPORTED": _constant(keys.SaveDateSupported()),
     b"EMAILID": _object_id(keys.EmailIdIs),
     b"THREADID": _object_id(keys.ThreadIdIs),

@@ -25,6 +25,7 @@ __all__ = [
     "Comparison",
     "EmailIdIs",
     "Everything",
+    "Filter",
     "HasFlag",
     "HeaderContains",
     "InternalDate",
@@ -82,6 +83,16 @@ class Or(SearchKey):
 
     left: SearchKey
     right: SearchKey
+
+
+@frozen
+class Filter(SearchKey):
+    """FILTER (RFC 5466): a program that the server keeps. It is replaced by that before anything is searched.
+
+    :ivar name: an atom without ``/``.
+    """
+
+    name: str
 
 
 @frozen

@@ -27,6 +27,8 @@ from moxtwisted.imap.backend import (
     Stored,
 )
 from moxtwisted.message.flags import MessageFlags
+from moxtwisted.server.imapd.annotations import AnnotatedAccount
+from moxtwisted.server.imapd.quotas import LimitedAccount
 from moxtwisted.server.imapd.replacing import ReplacingSession
 from moxtwisted.store.interfaces import (
     Addition,
@@ -42,7 +44,17 @@ from moxtwisted.store.interfaces import (
 
 __all__ = ["EXTENSIONS", "AccountSession", "SelectedMailbox"]
 
-EXTENSIONS: Final[frozenset[str]] = frozenset({"REPLACE"})
+EXTENSIONS: Final[frozenset[str]] = frozenset(
+    {
+        "REPLACE",
+        "METADATA",
+        "LIST-METADATA",
+        "FILTERS",
+        "QUOTA",
+        "QUOTA=RES-STORAGE",
+        "QUOTA=RES-MESSAGE",
+    }
+)
 """Capabilities whose interfaces ``AccountSession`` provides."""
 
 
@@ -130,12 +142,13 @@ class SelectedMailbox:
 
 @implementer(ISession)
 @define(eq=False)
-class AccountSession(ReplacingSession):
+class AccountSession(ReplacingSession, AnnotatedAccount, LimitedAccount):
     """The mail of the account that logged in.
 
     :ivar append_limit: octets of one message.
     :ivar seconds: the clock, seconds since 1970.
     :ivar released: called when the session ends.
+    :ivar administrator: a URI for reaching the administrator of the server, or empty.
     """
 
     _store: IStore
@@ -144,6 +157,7 @@ class AccountSession(ReplacingSession):
     append_limit: int
     _released: Callable[[], None]
     _seconds: Callable[[], float] = time.time
+    administrator: str = ""
     account: str = field(init=False)
 
     def __attrs_post_init__(self) -> None:

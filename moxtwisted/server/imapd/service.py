@@ -121,6 +121,8 @@ class ConnectionAuthenticator:
             mail.append_limit,
             lambda: None,
             mail.seconds,
+            # RFC 5464 section 3.2.1.1
+            f"mailto:{directory.postmaster}" if directory.postmaster else "",
         )
 
     def release(self) -> None:

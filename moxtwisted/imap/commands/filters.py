@@ -1,0 +1,159 @@
+"""FILTER (RFC 5466): search programs that are kept as metadata of the server, under a name.
+
+::
+
+    C: a1 SETMETADATA "" (/private/filters/values/boss "FROM \\"boss@example.com\\" UNSEEN")
+    C: a2 SEARCH FILTER boss SINCE 3-Dec-2002
+
+``filtered`` makes a handler of a searching command one that knows filters: the programs are put in place of their names
+before it is called.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from attrs import define, evolve, field
+
+from moxtwisted.imap.connection import Connection, Handled, RefusalError
+from moxtwisted.imap.metadata import IAnnotatedSession
+from moxtwisted.imap.wire import searchkeys as k
+from moxtwisted.imap.wire.lexer import CommandError, Cursor
+from moxtwisted.imap.wire.searchgrammar import MAX_DEPTH, MAX_KEYS, SearchProgram
+
+__all__ = ["check_filter", "expanded", "filtered"]
+
+MAX_PASSES = 10
+"""How deep filters may name each other (RFC 5466 section 3.1 wants 3 at least)."""
+
+MAX_REFERENCES = 100
+"""How often filters may be named in one search, by the client or by filters."""
+
+_PRIVATE: Final = "/private/filters/values/"
+_SHARED: Final = "/shared/filters/values/"
+_LITERAL: Final = re.compile(rb"~?\{([0-9]{1,10})\+?\}\r\n")
+# RFC 5466 section 4: atom characters but "/".
+_NAME: Final = re.compile(r'[^\x00-\x20(){%*"\\\]/\x7f-\U0010ffff]+')
+
+
+def parse_filter(value: bytes) -> k.SearchKey:
+    """The program that an entry holds.
+
+    :raise CommandError: when it is none.
+    """
+    text: list[bytes] = []
+    literals: list[bytes] = []
+    at = 0
+    while (match := _LITERAL.search(value, at)) is not None:
+        size = int(match[1])
+        text.append(value[at : match.end()])
+        literals.append(value[match.end() : match.end() + size])
+        at = match.end() + size
+        if at > len(value):
+            raise CommandError("literal is cut short")
+    text.append(value[at:])
+    # RFC 5466 section 3.2: strings are in UTF-8.
+    cursor = Cursor(b"".join(text), 0, iter(literals), utf8=True)
+    key = SearchProgram(cursor).keys()
+    cursor.end()
+    return key
+
+
+def check_filter(entry: str, value: bytes | None) -> None:
+    """RFC 5466 section 3.2: a search program is verified when it is stored.
+
+    :raise RefusalError: when this is the entry of a filter, and not a program.
+    """
+    if value is None or not entry.startswith((_PRIVATE, _SHARED)):
+        return
+    if _NAME.fullmatch(entry.removeprefix(_PRIVATE).removeprefix(_SHARED)) is None:
+        raise RefusalError("no filter can have this name", "CANNOT")
+    try:
+        parse_filter(value)
+    except CommandError as e:
+        raise RefusalError(f"not a search program: {e.text}", "CANNOT") from e
+
+
+def expanded(connection: Connection, key: k.SearchKey) -> k.SearchKey:
+    """The program with all filters replaced by what they stand for.
+
+    :raise RefusalError: NO with UNDEFINED-FILTER for one that is not there or leads back to itself; BAD when there
+        are no filters here.
+    """
+    if not _has_filter(key):
+        return key
+    if "FILTERS" not in connection.offered or not IAnnotatedSession.providedBy(connection.mail):
+        raise RefusalError("unknown search key", kind="BAD")
+    return _Expansion(connection.mail.annotations("")).of(key, (), 0)  # type: ignore[attr-defined]
+
+
+def filtered(handler: Callable[[Connection, Any], Handled]) -> Callable[[Connection, Any], Handled]:
+    """The handler of a command with a ``key``, for commands whose key may name filters."""
+
+    def handle(connection: Connection, command: Any) -> Handled:
+        key = expanded(connection, command.key)
+        return handler(connection, command if key is command.key else evolve(command, key=key))
+
+    return handle
+
+
+def _has_filter(key: k.SearchKey) -> bool:
+    todo = [key]
+    while todo:
+        key = todo.pop()
+        match key:
+            case k.Filter():
+                return True
+            case k.And(keys):
+                todo += keys
+            case k.Or(left, right):
+                todo += (left, right)
+            case k.Not(inner):
+                todo.append(inner)
+    return False
+
+
+@define
+class _Expansion:
+    """One search; depth and number of keys stay within what a client could have written itself."""
+
+    _values: Mapping[str, bytes]
+    _count: int = 0
+    _references: int = 0
+    _programs: dict[str, k.SearchKey] = field(factory=dict)
+
+    def of(self, key: k.SearchKey, within: tuple[str, ...], depth: int) -> k.SearchKey:
+        """:param within: the filters that this is part of."""
+        self._count += 1
+        if depth > MAX_DEPTH or self._count > MAX_KEYS:
+            raise RefusalError("search program with its filters is too large", "LIMIT")
+        match key:
+            case k.Filter(name):
+                return self._named(name, within, depth)
+            case k.And(keys):
+                return k.And(tuple(self.of(inner, within, depth + 1) for inner in keys))
+            case k.Or(left, right):
+                return k.Or(self.of(left, within, depth + 1), self.of(right, within, depth + 1))
+            case k.Not(inner):
+                return evolve(key, key=self.of(inner, within, depth + 1))
+        return key
+
+    def _named(self, name: str, within: tuple[str, ...], depth: int) -> k.SearchKey:
+        lower = name.lower()
+        # RFC 5466 section 3.1: the private one goes before the shared one.
+        value = self._values.get(_PRIVATE + lower, self._values.get(_SHARED + lower))
+        if value is None or lower in within or len(within) >= MAX_PASSES:
+            raise RefusalError("no such filter", f"UNDEFINED-FILTER {name}")
+        self._references += 1
+        if self._references > MAX_REFERENCES:
+            raise RefusalError("too many filters in one search", "LIMIT")
+        program = self._programs.get(lower)
+        if program is None:
+            try:
+                program = self._programs[lower] = parse_filter(value)
+            except CommandError as e:
+                text = f"filter {name} is not a search program"
+                raise RefusalError(text, f"UNDEFINED-FILTER {name}") from e
+        return self.of(program, (*within, lower), depth + 1)
