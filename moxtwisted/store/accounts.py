@@ -26,6 +26,7 @@ from moxtwisted.message.flags import MessageFlags
 from moxtwisted.message.headers import select_fields
 from moxtwisted.message.structure import LIST_FIELDS
 from moxtwisted.store import hierarchy, mailboxes, messages
+from moxtwisted.store.acl import AccessLists
 from moxtwisted.store.changes import ChangeQueue, FlagTable, MailboxState, published
 from moxtwisted.store.database import Database
 from moxtwisted.store.facts import Facts, prefix_of
@@ -128,11 +129,18 @@ class Account:
         self._pins: dict[int, int] = {}
         self._released: set[int] = set()
         self._queues: list[ChangeQueue] = []
+        #: Who else may do what to its mailboxes.
+        self.access = AccessLists(self._reader, self._writing())
         self._index = self._make_index(clock)
         self._finalizer = weakref.finalize(self, _finish, self._lane, self._ledger, database, pool, closed)
         leftover = list(messages.unused_bodies(self._reader))
         if leftover:
             self._lane.idle(partial(messages.sweep, self._ledger, leftover))
+
+    def _writing(self) -> Callable[[Callable[[Ledger], None]], Deferred[None]]:
+        """What runs a job in the writer, without holding the account."""
+        lane, ledger = self._lane, self._ledger
+        return lambda job: lane.submit(partial(job, ledger))
 
     def _make_index(self, clock: Any) -> SearchIndex:
         weakly, lane, connection = weakref.ref(self), self._lane, self._ledger.connection
@@ -165,6 +173,7 @@ class Account:
                 self._by_name[mailbox.name] = mailbox
         if report.subscriptions is not None:
             self._subscriptions = report.subscriptions
+        self.access.told(report)
         changed: list[MailboxState] = []
         for delta in report.deltas:
             state = self._states.get(delta.mailbox)
@@ -209,9 +218,9 @@ class Account:
         """A job that only makes the database larger."""
         return self._lane.submit(partial(work, self._ledger, *args), grows=True)
 
-    def submit(self, work: Callable[..., _T], *args: Any) -> Deferred[_T]:
-        """Run ``work(ledger, *args)`` in the writer's thread, inside a transaction: for upkeep of the account."""
-        return self._job(work, *args)
+    def submit(self, work: Callable[..., _T], *args: Any, grows: bool = False) -> Deferred[_T]:
+        """Run ``work(ledger, *args)`` in the writer's thread, inside a transaction: for upkeep of the account. See ``Lane.submit``."""
+        return self._lane.submit(partial(work, self._ledger, *args), grows=grows)
 
     @property
     def reader(self) -> Any:
@@ -486,6 +495,11 @@ class Account:
     def close(self) -> Deferred[None]:
         """After pending commits; the account cannot be used from now on."""
         return self._index.stop().addCallback(lambda _: self._finalizer() or succeed(None))
+
+    @property
+    def closed(self) -> bool:
+        """Whether it cannot be used any more: it was removed, or the store was closed."""
+        return self._lane.closed
 
     @property
     def busy(self) -> bool:

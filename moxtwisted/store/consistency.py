@@ -93,6 +93,14 @@ _QUESTIONS: Final = (
         "annotation {1} belongs to mailbox {0}, which is not there",
         "SELECT mailbox, key FROM annotation WHERE mailbox <> 0 AND mailbox NOT IN (SELECT id FROM mailbox)",
     ),
+    (
+        "mailbox {0}, which is not there, is shared with {1}",
+        "SELECT mailbox, identifier FROM acl WHERE mailbox NOT IN (SELECT id FROM mailbox)",
+    ),
+    (
+        "mailbox {0} is shared with {1}, who may do nothing: {2}",
+        "SELECT mailbox, identifier, rights FROM acl WHERE rights = '' OR identifier IN ('', '-') OR rights GLOB '*[^a-z0-9]*'",
+    ),
     ("there is no INBOX", "SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM mailbox WHERE name = 'INBOX')"),
     (
         "body {0} belongs to thread {1}",

@@ -86,8 +86,8 @@ def databases(directory: Path) -> list[tuple[Path, str]]:
     """(file, name that its key is derived from) of all in a data directory."""
     accounts = sorted((directory / "accounts").glob("*.db"))
     found = [(path, "accounts/" + unquote(path.name.removesuffix(".db"))) for path in accounts]
-    queue = directory / "queue.db"
-    return [*found, (queue, "queue")] if queue.exists() else found
+    whole = [(directory / f"{name}.db", name) for name in ("queue", "grants")]
+    return [*found, *((path, name) for path, name in whole if path.exists())]
 
 
 def check_key(path: Path, key: bytes | None) -> None:

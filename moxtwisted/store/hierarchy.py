@@ -81,6 +81,7 @@ def delete(ledger: Ledger, name: str) -> None:
     ledger.flush()
     remove_all(ledger, record)
     ledger.connection.execute("DELETE FROM annotation WHERE mailbox = ?", (record.id,))
+    ledger.connection.execute("DELETE FROM acl WHERE mailbox = ?", (record.id,))
     ledger.connection.execute("DELETE FROM mailbox WHERE id = ?", (record.id,))
     ledger.tell(Delta("removed", record.id, record.name, modseq))
     ledger.removed(record)

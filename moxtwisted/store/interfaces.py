@@ -133,7 +133,7 @@ class MailboxChange:
     """
 
     kind: Literal[
-        "messages", "created", "removed", "renamed", "subscribed", "unsubscribed", "special_use", "annotated"
+        "messages", "created", "removed", "renamed", "subscribed", "unsubscribed", "special_use", "annotated", "acl"
     ]
     mailbox: int
     name: str

@@ -30,7 +30,7 @@ from moxtwisted.store.threads import Threads
 __all__ = ["Delta", "Ledger", "MailboxRecord", "Report"]
 
 Kind = Literal[
-    "messages", "created", "removed", "renamed", "subscribed", "unsubscribed", "special_use", "annotated"
+    "messages", "created", "removed", "renamed", "subscribed", "unsubscribed", "special_use", "annotated", "acl"
 ]
 
 #: A flag combination as the database has it: bits and keywords separated by spaces.
@@ -78,7 +78,10 @@ class MailboxRecord:
 
 @define(eq=False)
 class Delta:
-    """What happened to one mailbox; ``added`` is (uid, modseq, flags), ``flagged`` (uid, flags), ``entries`` annotations."""
+    """What happened to one mailbox; ``added`` is (uid, modseq, flags), ``flagged`` (uid, flags), ``entries`` annotations.
+
+    :ivar acl: the mailbox's access control list, if it may have changed: rights by identifier.
+    """
 
     kind: Kind
     mailbox: int
@@ -89,6 +92,7 @@ class Delta:
     flagged: list[tuple[int, RawFlags]] = field(factory=list)
     old_name: str = ""
     entries: tuple[str, ...] = ()
+    acl: dict[str, str] | None = None
 
 
 @frozen

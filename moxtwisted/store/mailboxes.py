@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from moxtwisted.errors import LimitError, MailboxExistsError, MailboxMissingError, MailError
+from moxtwisted.store.acl import inherit
 from moxtwisted.store.ledger import Delta, Ledger, MailboxRecord
 
 __all__ = ["MailboxRefusedError", "canonical_name", "make_mailbox", "parents"]
@@ -114,7 +115,7 @@ def make_one(ledger: Ledger, name: str, modseq: int) -> MailboxRecord:
     )
     record.id = ledger.connection.last_insert_rowid()
     ledger.created(record)
-    ledger.tell(Delta("created", record.id, name, modseq))
+    ledger.tell(Delta("created", record.id, name, modseq, acl=inherit(ledger, record.id, name)))
     add_subscription(ledger, name)
     return record
 

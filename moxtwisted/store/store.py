@@ -25,12 +25,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import apsw
 from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.task import Clock
+from twisted.logger import Logger
 from zope.interface import implementer
 
-from moxtwisted.errors import StoreUnavailableError
+from moxtwisted.errors import MailError, StoreUnavailableError
 from moxtwisted.store.accounts import Account
+from moxtwisted.store.acl import read_identifiers
 from moxtwisted.store.database import (
     Database,
     bound_memory,
@@ -40,6 +43,7 @@ from moxtwisted.store.database import (
     remove_database,
     sync_directory,
 )
+from moxtwisted.store.grants import Grants
 from moxtwisted.store.interfaces import IStore
 from moxtwisted.store.keys import MasterKey, check_key_value, write_key_check
 from moxtwisted.store.remembered import SEARCH_OCTETS, Remembered
@@ -48,6 +52,8 @@ from moxtwisted.store.staging import Staging
 from moxtwisted.store.writer import WriterPool
 
 __all__ = ["Store"]
+
+_log = Logger()
 
 #: Accounts kept open though nobody uses them, and for how long, seconds.
 KEPT_OPEN: Final = 256
@@ -92,6 +98,8 @@ class Store:
         self._closing: dict[str, threading.Event] = {}
         self._closed = False
         self._lock = -1
+        #: Which accounts share something with whom.
+        self.grants = Grants(directory / "grants.db", self.database_key("grants"), self.pool)
         #: The quota of an account by its name, in octets; None is no limit. Asked when it is opened.
         self.quota_of: Callable[[str], int | None] = lambda name: None
         #: The same of its quota in messages.
@@ -138,7 +146,23 @@ class Store:
         store = cls(reactor, directory, key, threads=threads, seconds=seconds)
         store.room.prepare()
         store._lock = lock
+        try:
+            store.grants.open(store._shared)
+        except BaseException:
+            store.pool.stop()
+            os.close(lock)
+            raise
         return store
+
+    def _shared(self) -> dict[str, frozenset[str]]:
+        """Read the access control lists of all accounts: who is named in them. A millisecond an account, once."""
+        found = {}
+        for name in self.accounts():
+            try:
+                found[name] = read_identifiers(self._path(name), self._account_key(name))
+            except (MailError, apsw.Error):
+                _log.failure("account {account} cannot be read", account=name)
+        return found
 
     def _path(self, account: str) -> Path:
         return self._directory / "accounts" / _file_name(account)
@@ -175,6 +199,7 @@ class Store:
             )
             account.set_quota(self.quota_of(name), self.message_quota_of(name))
             account.index.share(self._searches)
+            self.grants.opened(account)
         self._keep(account)
         return account
 
@@ -211,7 +236,7 @@ class Store:
             room=self.room,
         )
         account = self.account(name)
-        done: list[Deferred[Any]] = [account.create_mailbox("INBOX")]
+        done: list[Deferred[Any]] = [account.create_mailbox("INBOX"), self._withdraw(name)]
         for mailbox, special_use in mailboxes:
             if mailbox.upper() != "INBOX":
                 done.append(account.create_mailbox(mailbox, [special_use] if special_use else []))
@@ -224,20 +249,35 @@ class Store:
         return max(int(self._seconds()), known)
 
     def remove_account(self, name: str) -> Deferred[None]:
-        """With everything in it."""
+        """With everything in it, and what others share with it."""
+        # First: an account of the same name that is made later shall find nothing shared with it.
+        return self._withdraw(name).addCallback(lambda _: self._remove(name))
+
+    def _withdraw(self, name: str) -> Deferred[None]:
+        """Take an account off the lists of others."""
+        if not self.grants.naming(name):
+            return succeed(None)
+        return Deferred.fromCoroutine(self.grants.withdraw(name, self.account))
+
+    def opened(self, name: str) -> bool:
+        """Whether an account is open, so that ``account`` gives it at once."""
+        return name in self._open
+
+    def _remove(self, name: str) -> Deferred[None]:
         account = self.account(name)
         self._kept.pop(name, None)
         del self._open[name]
         used = account.highest_uidvalidity
         done = account.close()
 
-        def remove(_: object) -> None:
+        def remove(_: object) -> Deferred[None]:
             floor = self._directory / "uidvalidity"
             new = floor.with_suffix(".new")
             new.write_text(str(max(self._first_uidvalidity(), used + 1)), "ascii")
             new.rename(floor)
             remove_database(self._path(name))
             sync_directory(self._path(name).parent)
+            return self.grants.forget(name)
 
         return done.addCallback(remove)
 
@@ -255,7 +295,7 @@ class Store:
             return succeed(None)
         self._closed = True
         self._kept.clear()
-        done = [account.close() for account in list(self._open.values())]
+        done = [self.grants.close(), *(account.close() for account in list(self._open.values()))]
 
         def end(_: object) -> None:
             self.pool.stop()

@@ -50,6 +50,8 @@ DAMAGES = (
         "INSERT INTO annotation VALUES (88, '/private/comment', x'41', 1)",
         "annotation /private/comment belongs to mailbox 88",
     ),
+    ("INSERT INTO acl VALUES (88, 'bob', 'lr')", "mailbox 88, which is not there, is shared with bob"),
+    ("INSERT INTO acl VALUES (1, 'bob', '')", "mailbox 1 is shared with bob, who may do nothing"),
     ("UPDATE mailbox SET name = 'inbox-is-gone' WHERE id = 1", "there is no INBOX"),
     ("UPDATE body SET thread = 4000 WHERE id = 1", "body 1 belongs to thread 4000"),
     ("INSERT OR REPLACE INTO setting VALUES ('indexed_body', 4000)", "the search index goes up to body 4000"),
