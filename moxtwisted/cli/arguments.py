@@ -43,6 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     _domains(commands)
     _mail(commands)
     _upkeep(commands)
+    _administration(commands)
     return parser
 
 
@@ -340,3 +341,14 @@ def _upkeep(commands: _Commands) -> None:
     ):
         add = commands.command(name, f"upkeep:{function}", text, "\nalice")
         add("account", metavar="ACCOUNT", nargs="?", default="", help="only this one")
+
+
+def _administration(commands: _Commands) -> None:
+    admin = commands.group("admin", "for programs of the operator")
+    add = admin.command(
+        "imapserve",
+        "imapserve:imapserve",
+        "speak IMAP on standard input and output with the mail of an account, without a log-in",
+        "alice",
+    )
+    add("account", metavar="ACCOUNT", help="its name, or one of its addresses")

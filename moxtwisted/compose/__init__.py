@@ -10,7 +10,7 @@ The order of a start: ports and certificates as the user that started us, then a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from twisted.application.service import IService, MultiService, Service
 from twisted.internet.error import CannotListenError
+from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -34,9 +35,10 @@ from moxtwisted.config.watch import DomainsWatcher, HangUp
 from moxtwisted.errors import ConfigurationError, MailError
 from moxtwisted.server.administration import Administered, Administration
 from moxtwisted.server.certificates.store import CertificateWatch
+from moxtwisted.server.control.door import IMAPDoor
 from moxtwisted.store.store import Store
 
-__all__ = ["EXIT_CANNOT_START", "make_service", "offline"]
+__all__ = ["EXIT_CANNOT_START", "make_service", "offline", "offline_imap"]
 
 _log = Logger()
 
@@ -135,3 +137,23 @@ async def offline(static_path: Path, reactor: Any) -> Administration:
             cram_md5=static.authentication.cram_md5,
         ),
     )
+
+
+async def offline_imap(
+    loaded: LoadedConfig, reactor: Any, account: str
+) -> tuple[Factory, Callable[[], Awaitable[None]]]:
+    """IMAP with the mail of one account of a server that is down.
+
+    :return: makes the one connection; and what closes the files.
+    :raises KeyRefusedError: , StoreUnavailableError.
+    """
+    parts = Parts(loaded, reactor, master_key(loaded), localserve=False)
+    parts.open()
+    await ready_accounts(parts.store, loaded.domains, loaded.static)
+    service = parts.local_imap()
+
+    async def close() -> None:
+        await service.shutdown()
+        await parts.close()
+
+    return IMAPDoor(service.serve, account), close

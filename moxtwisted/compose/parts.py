@@ -11,7 +11,7 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger, globalLogPublisher
 
-from moxtwisted.compose.translation import build_directory, initial_mailboxes, quota
+from moxtwisted.compose.translation import build_directory, imap_settings, initial_mailboxes, quota
 from moxtwisted.config.atomic import replace_file
 from moxtwisted.config.load import LoadedConfig
 from moxtwisted.config.machine import store_key
@@ -27,6 +27,7 @@ from moxtwisted.server.delivery import LocalDelivery
 from moxtwisted.server.directory import (
     DirectoryHolder,
 )
+from moxtwisted.server.imapd.local import LocalIMAP
 from moxtwisted.server.imapd.service import IMAPService, Mail
 from moxtwisted.server.inbound.handler import Inbound, InboundFactory, InboundSettings
 from moxtwisted.server.inbound.provocation import ByLocalpart, Provocation
@@ -210,7 +211,19 @@ class Parts:
 
     def imap(self, settings: IMAPSettings, tls: Callable[[], IMAPServerTLS | None]) -> IMAPService:
         """An IMAP listener's factory."""
-        mail = Mail(
+        service = IMAPService(settings, self._mail(), self.reactor, tls(), decoys=self.authenticator.decoys)
+        self._imap.append(service)
+        return service
+
+    def local_imap(self) -> LocalIMAP:
+        """IMAP without a log-in, for who can open the control socket."""
+        settings = imap_settings(self.static, self.static.hostname, plain=True)
+        service = LocalIMAP(settings, self._mail(), self.reactor, decoys=self.authenticator.decoys)
+        self._imap.append(service)
+        return service
+
+    def _mail(self) -> Mail:
+        return Mail(
             store=self.store,
             directory=self.directory,
             authenticator=self.authenticator,
@@ -219,6 +232,3 @@ class Parts:
             append_limit=self.static.limits.imap.message_octets,
             seconds=time.time,
         )
-        service = IMAPService(settings, mail, self.reactor, tls(), decoys=self.authenticator.decoys)
-        self._imap.append(service)
-        return service

@@ -7,7 +7,7 @@ import time
 from typing import Any, Final
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
@@ -18,6 +18,7 @@ from moxtwisted.config.edit import ConfigurationEditor
 from moxtwisted.config.watch import DomainsWatcher
 from moxtwisted.server.administration import Administered, Administration, time_text
 from moxtwisted.server.control.amp import ControlService
+from moxtwisted.server.imapd.local import LocalIMAP
 
 __all__ = ["Control", "Retirement"]
 
@@ -39,6 +40,7 @@ class Control(Service):
         self._watcher = watcher
         self._log_levels = log_levels
         self._inner: ControlService | None = None
+        self._imap: LocalIMAP | None = None
 
     def startService(self) -> None:
         """Listen."""
@@ -64,13 +66,20 @@ class Control(Service):
             log_levels=self._log_levels,
         )
         path = server.loaded.data_directory / SOCKET_NAME
-        self._inner = ControlService(server.reactor, path, Administration(editor, administered))
+        self._imap = server.local_imap()
+        administration = Administration(editor, administered)
+        self._inner = ControlService(server.reactor, path, administration, self._imap.serve)
         self._inner.startService()
 
     def stopService(self) -> Any:
         """Listen no more."""
         Service.stopService(self)
-        return self._inner.stopService() if self._inner is not None else None
+        if self._inner is None:
+            return None
+        stopped = [maybeDeferred(self._inner.stopService)]
+        if self._imap is not None:
+            stopped.append(self._imap.shutdown())
+        return gatherResults(stopped)
 
 
 class Retirement(Service):

@@ -16,12 +16,17 @@ Compression (``moxtwisted.imap.compression``) stands between the machine and the
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from attrs import evolve, frozen
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IHandshakeListener, IPushProducer, ISSLTransport
+from twisted.internet.interfaces import (
+    IHalfCloseableProtocol,
+    IHandshakeListener,
+    IPushProducer,
+    ISSLTransport,
+)
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -32,8 +37,8 @@ from moxtwisted.errors import MailError
 from moxtwisted.imap.backend import IAuthenticator
 from moxtwisted.imap.commands.fetchbodies import BrokenLiteralError
 from moxtwisted.imap.compression import CompressionLayer, CompressionPool, DecompressionError
+from moxtwisted.imap.connected import Connected
 from moxtwisted.imap.connection import Transport
-from moxtwisted.imap.deadline import Deadline
 from moxtwisted.imap.server import (
     Close,
     Run,
@@ -153,102 +158,11 @@ class IMAPServerFactory(Factory):
                 done.callback(None)
 
 
-class _Wire(Protocol):
-    """The transport, what may stand between it and the machine, and the time-outs."""
+@implementer(IHalfCloseableProtocol, IHandshakeListener, IPushProducer)
+class IMAPServerProtocol(Connected, Protocol):
+    """One connection."""
 
     factory: IMAPServerFactory
-
-    def __init__(self, factory: IMAPServerFactory) -> None:
-        self.factory = factory
-        self._clock = factory.clock
-        self.server: Server | None = None
-        self._layer: CompressionLayer | None = None
-        self._deadline = Deadline(self._clock, self._expired)
-        self._pieces: Iterator[bytes] | None = None  # of an answer that is being sent
-        self._waiting = False  # a coroutine runs, or a handshake
-        self._blocked = False  # the client does not read
-        self._reading = True
-        self._ended = False
-        self._quit = False  # it was the client who ended it
-
-    @property
-    def _transport(self) -> Any:
-        return self.transport
-
-    @property
-    def machine(self) -> Server:
-        """The machine of this connection."""
-        if self.server is None:
-            raise RuntimeError("not connected")
-        return self.server
-
-    @property
-    def _pending_octets(self) -> int:
-        """Octets that came and were not looked at."""
-        layer = self._layer
-        return self.machine.pending_octets + (0 if layer is None else layer.pending_octets)
-
-    def _more(self) -> bool:
-        """Decompress some more for the machine, which has seen all that it had; whether there was some."""
-        if self._layer is None or self.machine.busy:
-            return False
-        try:
-            piece = self._layer.read()
-        except DecompressionError as e:
-            _log.info("IMAP client {peer}: {error}", peer=self.machine.connection.transport.peer, error=e)
-            self._abort()
-            return False
-        self.machine.receive(piece)
-        return bool(piece)
-
-    def _write(self, octets: bytes) -> None:
-        """To the client."""
-        self._transport.write(octets if self._layer is None or not octets else self._layer.compress(octets))
-
-    def _read(self, wanted: bool) -> None:
-        if wanted is not self._reading and not self._ended:
-            self._reading = wanted
-            if wanted:
-                self._transport.resumeProducing()
-            else:
-                self._transport.pauseProducing()
-
-    def _end(self) -> None:
-        """Close, once what was written is out."""
-        self._ended = True
-        self._pieces = None
-        self._deadline.expect(self.factory.settings.timeouts.write)
-        transport = self._transport
-        transport.unregisterProducer()
-        if not self._reading:
-            self._reading = True
-            transport.resumeProducing()
-        if self._quit or getattr(transport, "TLS", False) or not hasattr(transport, "loseWriteConnection"):
-            transport.loseConnection()
-            return
-        # Octets that we did not read would make the kernel send a reset, which can overtake our last words.
-        transport.loseWriteConnection()
-        self._deadline.expect(self.factory.settings.timeouts.linger)
-
-    def _abort(self) -> None:
-        if self._transport is None:
-            return
-        self._ended = True
-        self._transport.abortConnection()
-
-    def _expired(self) -> None:
-        if self._ended or self._blocked or self.server is None or self._waiting:
-            # It does not read, or does not finish the handshake: nothing can be said.
-            self._abort()
-            return
-        self.server.timed_out()
-        self._write(self.server.take_output())
-        self._end()
-
-
-@implementer(IHandshakeListener, IPushProducer)
-class IMAPServerProtocol(_Wire):
-    """One connection."""
 
     def __init__(self, factory: IMAPServerFactory) -> None:
         super().__init__(factory)
@@ -360,6 +274,15 @@ class IMAPServerProtocol(_Wire):
                 told = Deferred.fromCoroutine(exchange[1].abort())
                 told.addErrback(lambda failure: _log.failure("an abandoned log-in was not counted", failure))
         self.factory.connection_lost(self)
+
+    def readConnectionLost(self) -> None:
+        """The client said its last word: finish what it asked for."""
+        if not self._silent:
+            self._silent = True
+            self._rest()
+
+    def writeConnectionLost(self) -> None:
+        """That was us."""
 
     # -- commands ----------------------------------------------------------------------------------------------
     def _run(self) -> None:
@@ -492,6 +415,10 @@ class IMAPServerProtocol(_Wire):
             self._flush()
         if self._blocked or self._handshaking:
             return
+        if self._silent and not (self._waiting or self._pieces is not None or self._turn is not None):
+            self._quit = True
+            self._end()
+            return
         if self._waiting or self._pieces is not None:
             self._deadline.suspend()
         elif server.connection.session is None:
@@ -519,10 +446,19 @@ class IMAPServerProtocol(_Wire):
             self._changes = True
             return
         self._changes = False
-        server.flush_changes()
-        octets = server.take_output()
-        if octets:
-            self._write(octets)
+        try:
+            work = server.flush_changes()
+            octets = server.take_output()
+            if octets:
+                self._write(octets)
+            if work is not None:
+                self._do(work)
+        except Exception:  # noqa: BLE001  (one session ends, the others go on)
+            self._broken(Failure())
+
+    def _nonsense(self, error: DecompressionError) -> None:
+        _log.info("IMAP client {peer}: {error}", peer=self.machine.connection.transport.peer, error=error)
+        super()._nonsense(error)
 
     # -- the end -----------------------------------------------------------------------------------------------
     def shutdown(self) -> None:

@@ -39,6 +39,8 @@ from zope.interface import directlyProvides
 from zope.interface.interface import Method
 
 from moxtwisted.errors import ConfigurationError, LimitError, MailError
+from moxtwisted.server.control.address import socket_address
+from moxtwisted.server.control.door import Door, OpenIMAP
 from moxtwisted.server.control.interfaces import IAdministration, Progress
 
 __all__ = ["Call", "ControlProtocol", "ControlService", "ProgressReport", "RemoteAdministration", "connect"]
@@ -53,8 +55,6 @@ MAX_CALLS: Final = 8
 _CHUNK_OCTETS: Final = 0xFFFF
 #: Seconds between two reports of progress of one call.
 REPORT_SECONDS: Final = 0.1
-#: sockaddr_un.sun_path has 108 octets, the last is NUL.
-_MAX_SOCKET_PATH: Final = 107
 _NOT_UNDERSTOOD: Final = "the server's answer cannot be understood; is it of the same version?"
 
 
@@ -283,12 +283,16 @@ class ControlService(Service):
 
     :param reactor: with ``listenUNIX`` and ``seconds``.
     :param path: of the socket; its directory should be closed to others.
+    :param open_imap: see ``moxtwisted.server.control.door``.
     """
 
-    def __init__(self, reactor: Any, path: Path, administration: Any) -> None:
+    def __init__(
+        self, reactor: Any, path: Path, administration: Any, open_imap: OpenIMAP | None = None
+    ) -> None:
         self._reactor = reactor
         self._path = path
         self._administration = administration
+        self._open_imap = open_imap
         self._port: IListeningPort | None = None
         self._directory = -1
 
@@ -299,7 +303,9 @@ class ControlService(Service):
             if S_ISSOCK(self._path.lstat().st_mode):
                 self._path.unlink()
         address, self._directory = socket_address(self._path)
-        factory = ControlFactory(self._administration, self._reactor.seconds)
+        factory: Factory = ControlFactory(self._administration, self._reactor.seconds)
+        if self._open_imap is not None:
+            factory = Door(factory, self._open_imap)
         # bind() makes the socket with what the umask leaves, and listenUNIX calls chmod only after that.
         old = os.umask(0o177)
         try:
@@ -322,17 +328,6 @@ class ControlService(Service):
             os.close(self._directory)
             self._directory = -1
         return result
-
-
-def socket_address(path: Path) -> tuple[str, int]:
-    """A name for the socket that is short enough: (name, descriptor to close afterwards or -1).
-
-    A path that does not fit into a socket's address is reached by way of its directory's descriptor.
-    """
-    if len(os.fsencode(path)) <= _MAX_SOCKET_PATH:
-        return str(path), -1
-    descriptor = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    return f"/proc/self/fd/{descriptor}/{path.name}", descriptor
 
 
 # -- the command's side ------------------------------------------------------------------------------------
