@@ -7,6 +7,7 @@ is the client's to choose.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from moxtwisted.imap.wire import searchkeys as keys
@@ -38,6 +39,8 @@ MAX_SOURCES = 1000
 
 # RFC 7377 section 2.2: of NOTIFY's filters all but this.
 _NO_SOURCES = frozenset({FilterKind.SELECTED_DELAYED})
+
+_NAMES_FILTER = re.compile(rb"[ (]FILTER ", re.IGNORECASE)
 
 CHARSETS = frozenset({"UTF-8", "US-ASCII"})
 """RFC 9051 section 6.4.4: these must be supported; no client in use sends another."""
@@ -274,8 +277,10 @@ def search_charset(cursor: Cursor) -> str:
     """
     charset = cursor.astring("a charset").decode("ascii", "replace").upper()
     if charset not in CHARSETS:
-        # RFC 9051 section 6.4.4: tagged NO with BADCHARSET and the list of those supported.
-        raise CommandError("unknown charset", "BADCHARSET (US-ASCII UTF-8)", "NO")
+        # RFC 9051 section 6.4.4: tagged NO with BADCHARSET and the list of those supported; RFC 5466 section 3.1 wants BAD
+        # when a filter is named.
+        condition = "BAD" if _NAMES_FILTER.search(cursor.text, cursor.position) else "NO"
+        raise CommandError("unknown charset", "BADCHARSET (US-ASCII UTF-8)", condition)
     return charset
 
 

@@ -1,0 +1,152 @@
+"""GETMETADATA, SETMETADATA and news of them, beyond the examples of the RFCs (tests/dialogues/imap/metadata.txt)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from moxtwisted.imap.memory import MemoryMail
+from moxtwisted.imap.metadata import AnnotationNews, IAnnotatedSession
+from moxtwisted.imap.settings import ServerSettings, Timeouts
+from moxtwisted.imap.testing import Driver
+
+
+def logged_in(mail: MemoryMail, **more: Any) -> Driver:
+    driver = Driver.of(mail, **more)
+    driver.login()
+    return driver
+
+
+class ValueTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.mail = MemoryMail()
+        self.driver = logged_in(self.mail)
+
+    def test_interface(self) -> None:
+        """The session in memory keeps the interface."""
+        verifyObject(IAnnotatedSession, self.mail.session())
+
+    def test_any_octets(self) -> None:
+        """A value may be any octets; with NUL it is a literal8 in both directions."""
+        value = bytes(range(256))
+        self.driver.command(b"SETMETADATA INBOX (/private/comment ~{256+}\r\n%b)" % value)
+        self.driver.received()
+        self.driver.send(b"x GETMETADATA INBOX /private/comment\r\n")
+        self.assertIn(b"* METADATA INBOX (/private/comment ~{256}\r\n%b)\r\n" % value, self.driver.received())
+
+    def test_utf8_names(self) -> None:
+        """The mailbox is named as the client's encoding has it."""
+        self.mail.make("Entwürfe")
+        for encoded in ("Entw&APw-rfe", '"Entwürfe"'):
+            answer = self.driver.command(f"GETMETADATA {encoded} /private/comment")
+            self.assertEqual(answer[0].decode(), f"* METADATA {encoded} (/private/comment NIL)")
+            self.driver.command("ENABLE UTF8=ACCEPT")
+
+    def test_long_answer(self) -> None:
+        """Many large values come in several responses, all of them."""
+        for n in range(12):
+            self.driver.command(f'SETMETADATA "" (/private/{n} {{30000+}}\r\n{"x" * 30000})')
+        answers = self.driver.command('GETMETADATA (DEPTH infinity) "" /private')
+        self.assertGreater(len(answers), 3)
+        whole = b"".join(answers[:-1])
+        self.assertEqual(whole.count(b"{30000}"), 12)
+        self.assertEqual(answers[-1].split()[1], b"OK")
+
+    def test_too_many(self) -> None:
+        """Too many entries are refused with TOOMANY, and nothing is set."""
+        self.mail.annotations.most = 2
+        answer = self.driver.command('SETMETADATA "" (/private/a "1" /private/b "2" /private/c "3")')
+        self.assertEqual(answer[-1].split(b" ", 1)[1], b"NO [METADATA TOOMANY] too many annotations")
+        self.assertEqual(
+            self.driver.command('GETMETADATA "" (DEPTH 1) /private')[0], b'* METADATA "" (/private NIL)'
+        )
+
+    def test_special_use_is_no_value(self) -> None:
+        """What was kept under the name of a computed entry is never told."""
+        self.mail.annotations.values[""] = {"/shared/admin": b"evil"}
+        self.mail.annotations.administrator = ""
+        answer = self.driver.command('GETMETADATA "" /shared/admin')
+        self.assertEqual(answer[0], b'* METADATA "" (/shared/admin NIL)')
+
+
+class NewsTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.mail = MemoryMail()
+        self.first, self.second = logged_in(self.mail), logged_in(self.mail)
+
+    def test_nothing_without_enable(self) -> None:
+        """Who did not enable METADATA hears nothing, even after using it (RFC 5464 section 4.1)."""
+        self.first.command('SETMETADATA INBOX (/private/comment "1")')
+        self.second.command('SETMETADATA INBOX (/private/comment "2")')
+        self.assertEqual(len(self.first.command("NOOP")), 1)
+
+    def test_same_at_the_same_time(self) -> None:
+        """One's own change is not told, the same one by somebody else is."""
+        self.first.command("ENABLE METADATA")
+        self.first.command('SETMETADATA INBOX (/private/comment "1")')
+        self.second.command('SETMETADATA INBOX (/private/comment "2")')
+        self.assertEqual(self.first.command("NOOP")[0], b"* METADATA INBOX /private/comment")
+
+    def test_failed(self) -> None:
+        """A change that failed is not waited for: the same one by somebody else is told."""
+        self.first.command("ENABLE METADATA")
+        self.mail.annotations.most = 0
+        self.assertIn(b"TOOMANY", self.first.command('SETMETADATA INBOX (/private/comment "1")')[-1])
+        self.mail.annotations.most = 5
+        self.second.command('SETMETADATA INBOX (/private/comment "2")')
+        self.assertEqual(self.first.command("NOOP")[0], b"* METADATA INBOX /private/comment")
+
+    def test_merged(self) -> None:
+        """Changes that wait to be told are told once, however often they happened."""
+        self.first.command("ENABLE METADATA METADATA")
+        for n in range(5):
+            self.second.command(f'SETMETADATA INBOX (/private/comment "{n}" /private/{n % 2} "x")')
+        self.assertEqual(
+            self.first.command("NOOP")[:-1],
+            [b"* METADATA INBOX /private/comment /private/0 /private/1"],
+        )
+
+    def test_given_back(self) -> None:
+        """Nobody listens any more after LOGOUT, a lost connection, and UNAUTHENTICATE."""
+        listeners = self.mail.annotations.listeners
+        for end in ("LOGOUT", "", "UNAUTHENTICATE"):
+            driver = logged_in(self.mail)
+            driver.command("ENABLE METADATA")
+            self.assertEqual(len(listeners), 1, end)
+            if end:
+                driver.command(end)
+            else:
+                driver.server.lost()
+            self.assertEqual(listeners, [], end)
+
+    def test_bounded(self) -> None:
+        """What waits to be told is bounded, whatever the others do."""
+        self.first.command("ENABLE METADATA")
+        (news,) = self.first.server.connection.news
+        self.assertIsInstance(news, AnnotationNews)
+        for n in range(20):
+            self.mail.annotations.tell("INBOX", [f"/private/{n}-{i}" for i in range(1000)])
+        told = self.first.command("NOOP")[0]
+        self.assertLess(told.count(b" "), 11_010)
+
+
+class WithoutTests(SynchronousTestCase):
+    def test_taken_away(self) -> None:
+        """Where METADATA and FILTERS are taken away, their commands, options and keys are BAD, and cannot be enabled."""
+        settings = ServerSettings(
+            hostname="mail.example.org",
+            allow_plain_without_tls=True,
+            disabled_capabilities=frozenset({"METADATA", "LIST-METADATA", "FILTERS"}),
+            timeouts=Timeouts(login_failure_pause=0.0),
+        )
+        driver = logged_in(MemoryMail(), settings=settings)
+        driver.command("SELECT INBOX")
+        for line in (
+            "GETMETADATA INBOX /private/comment",
+            'LIST "" * RETURN (METADATA (/private/comment))',
+            "SEARCH FILTER x",
+        ):
+            self.assertEqual(driver.command(line)[-1].split()[1], b"BAD", line)
+        self.assertEqual(driver.command("ENABLE METADATA")[0], b"* ENABLED")
