@@ -21,6 +21,7 @@ from moxtwisted.imap.connection import Connection, Handled, RefusalError
 from moxtwisted.imap.metadata import IAnnotatedSession
 from moxtwisted.imap.wire import searchkeys as k
 from moxtwisted.imap.wire.lexer import CommandError, Cursor
+from moxtwisted.imap.wire.returnoptions import SearchReturn
 from moxtwisted.imap.wire.searchgrammar import MAX_DEPTH, MAX_KEYS, SearchProgram
 
 __all__ = ["check_filter", "expanded", "filtered"]
@@ -93,7 +94,13 @@ def filtered(handler: Callable[[Connection, Any], Handled]) -> Callable[[Connect
     """The handler of a command with a ``key``, for commands whose key may name filters."""
 
     def handle(connection: Connection, command: Any) -> Handled:
-        key = expanded(connection, command.key)
+        try:
+            key = expanded(connection, command.key)
+        except RefusalError as e:
+            if e.kind == "NO" and SearchReturn.SAVE in (getattr(command, "returns", None) or ()):
+                # RFC 9051 section 6.4.4.1: a search that fails with NO empties the saved result.
+                connection.saved = ()
+            raise
         return handler(connection, command if key is command.key else evolve(command, key=key))
 
     return handle
