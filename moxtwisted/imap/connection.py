@@ -210,6 +210,14 @@ class Connection:
         self._capabilities = None
 
     @property
+    def restricted(self) -> bool:
+        """Whether the operator took capabilities away."""
+        session = self.session
+        return bool(
+            self.settings.disabled_capabilities or (session is not None and session.disabled_capabilities)
+        )
+
+    @property
     def condstore(self) -> bool:
         """Whether MODSEQ is told with changes (RFC 7162 section 3.1)."""
         return "CONDSTORE" in self.enabled

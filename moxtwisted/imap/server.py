@@ -40,6 +40,7 @@ from moxtwisted.imap.commands.uidonly import refuse_numbers
 from moxtwisted.imap.connection import RefusalError, Transport, mailbox_name, refused
 from moxtwisted.imap.execution import Execution
 from moxtwisted.imap.preauthentication import IPreauthenticator
+from moxtwisted.imap.options import missing
 from moxtwisted.imap.settings import ServerSettings
 from moxtwisted.imap.states import State, refusal
 from moxtwisted.imap.wire import parser
@@ -324,6 +325,10 @@ class Server(Execution):
                 connection.appending = None
             self._reader.refuse_message()
             self._answered(Command(message.tag), e.answer())
+            if connection.restricted:
+                without = missing(command, connection.offered)
+                if without is not None:
+                    raise RefusalError(f"{without} is not available now", kind="BAD")
             return
         self._reader.accept_message()
 

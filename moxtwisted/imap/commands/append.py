@@ -40,6 +40,8 @@ class Appending:
         :raise RefusalError: when it shall not be sent.
         """
         flags = parse_flags(message.flags)
+        if message.index and "MULTIAPPEND" not in connection.offered:
+            raise RefusalError("MULTIAPPEND is not available now", kind="BAD")
         if message.size_octets == 0:
             # RFC 3502 section 6.3.11: an empty message is how a client cancels.
             raise RefusalError("APPEND cancelled" if message.index else "empty message", kind="NO")
@@ -95,4 +97,5 @@ async def append(connection: Connection, command: Append) -> Answer:
     except BaseException:
         appending.abort()
         raise
+    connection.caused(appending.mailbox, done.uids)
     return b"OK [APPENDUID %d %b] APPEND completed" % (done.uidvalidity, compact(done.uids))

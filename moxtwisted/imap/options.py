@@ -1,0 +1,123 @@
+"""Which capability an option, a data item or a search key belongs to.
+
+Whole commands are in ``moxtwisted.imap.states``. When the operator takes a capability away, from a listener or from an account, what it
+added to other commands goes as well::
+
+    missing(Fetch(b"a", numbers, (Preview(),)), offered)        # "PREVIEW", when that is not among the offered
+
+The command is walked over, so that an extension only adds its classes, enum members and fields to the tables here. It costs nothing where
+nothing was taken away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Iterator
+from enum import Enum
+from typing import Any, Final
+
+import attrs
+
+from moxtwisted.imap.wire import commands as c
+from moxtwisted.imap.wire import fetchattributes as f
+from moxtwisted.imap.wire import searchkeys as k
+from moxtwisted.imap.wire.returnoptions import Partial, SearchReturn
+from moxtwisted.imap.wire.sequence import SequenceSet
+
+__all__ = ["FIELDS", "KINDS", "MEMBERS", "missing"]
+
+KINDS: Final[dict[type[Any], str]] = {
+    c.QResync: "QRESYNC",
+    f.ModSeq: "CONDSTORE",
+    f.Preview: "PREVIEW",
+    f.SaveDate: "SAVEDATE",
+    f.EmailId: "OBJECTID",
+    f.ThreadId: "OBJECTID",
+    f.BinarySection: "BINARY",
+    f.BinarySize: "BINARY",
+    k.ModSeqAtLeast: "CONDSTORE",
+    k.Younger: "WITHIN",
+    k.Older: "WITHIN",
+    k.SavedDate: "SAVEDATE",
+    k.SaveDateSupported: "SAVEDATE",
+    k.EmailIdIs: "OBJECTID",
+    k.ThreadIdIs: "OBJECTID",
+    k.Filter: "FILTERS",
+    k.UidAfter: "UIDONLY",
+    k.UidBefore: "UIDONLY",
+    Partial: "PARTIAL",
+}
+"""Values of these classes."""
+
+MEMBERS: Final[dict[Enum, str]] = {
+    c.StatusItem.SIZE: "STATUS=SIZE",
+    c.StatusItem.HIGHESTMODSEQ: "CONDSTORE",
+    c.StatusItem.MAILBOXID: "OBJECTID",
+    c.StatusItem.APPENDLIMIT: "APPENDLIMIT",
+    c.StatusItem.DELETED_STORAGE: "QUOTA=RES-STORAGE",
+    c.ListSelection.SPECIAL_USE: "SPECIAL-USE",
+    c.ListReturn.SPECIAL_USE: "SPECIAL-USE",
+    c.ListReturn.MYRIGHTS: "LIST-MYRIGHTS",
+    SearchReturn.SAVE: "SEARCHRES",
+    SearchReturn.CONTEXT: "CONTEXT=SEARCH",
+    SearchReturn.UPDATE: "CONTEXT=SEARCH",
+}
+"""These options."""
+
+FIELDS: Final[dict[tuple[type[Any], str], str]] = {
+    (c.Select, "condstore"): "CONDSTORE",
+    (c.Create, "use"): "CREATE-SPECIAL-USE",
+    (c.List, "extended"): "LIST-EXTENDED",
+    (c.List, "status"): "LIST-STATUS",
+    (c.List, "metadata"): "LIST-METADATA",
+    (c.Search, "returns"): "ESEARCH",
+    (c.Sort, "returns"): "ESORT",
+    (c.Fetch, "changed_since"): "CONDSTORE",
+    (c.Fetch, "vanished"): "QRESYNC",
+    (c.Store, "unchanged_since"): "CONDSTORE",
+    (SequenceSet, "saved"): "SEARCHRES",
+}
+"""Fields of a class, when they have a value."""
+
+# Where the walk ends: numbers, and what has no options in it.
+_LEAVES: Final = (str, bytes, int, float)
+
+
+def missing(command: Any, offered: Container[str]) -> str | None:
+    """The first capability that the command makes use of and that is not on offer, or None.
+
+    :param command: as read from the wire; its nesting and length are bounded by the reader.
+    """
+    return next((name for name in _needed(command) if name not in offered), None)
+
+
+def _needed(value: Any) -> Iterator[str]:
+    """Depth first, without recursion: a search may be nested deeply."""
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if value is None or isinstance(value, _LEAVES):
+            continue
+        if isinstance(value, Enum):
+            if value in MEMBERS:
+                yield MEMBERS[value]
+        elif isinstance(value, tuple | list | frozenset):
+            waiting.extend(value)
+        elif attrs.has(type(value)):
+            kind = type(value)
+            if kind in KINDS:
+                yield KINDS[kind]
+            waiting.extend(_fields(value))
+            for name in _conditions(kind):
+                if getattr(value, name) not in (None, False, (), frozenset()):
+                    yield FIELDS[kind, name]
+
+
+def _fields(value: Any) -> Iterable[Any]:
+    if isinstance(value, SequenceSet):
+        # Its ranges are numbers, perhaps many.
+        return ()
+    return [getattr(value, field.name) for field in attrs.fields(type(value))]
+
+
+def _conditions(kind: type[Any]) -> list[str]:
+    return [name for of, name in FIELDS if of is kind]
