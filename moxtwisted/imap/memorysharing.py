@@ -134,7 +134,7 @@ class MemoryShares:
         if source is None or target is None:
             raise MailboxMissingError(transfer.target)
         mail, to = target
-        box: MemoryMailbox = transfer.source.view  # type: ignore[assignment] # of our own making
+        box: MemoryMailbox = transfer.source.view
         uids = [uid for uid in transfer.uids if uid in box.messages]
         modseq = mail.next_modseq()
         made = []
@@ -156,6 +156,6 @@ class SharingAuthenticator(MemoryAuthenticator):
 
     extensions = MemoryAuthenticator.extensions | {"ACL", "RIGHTS=kxte", "LIST-MYRIGHTS"}
 
-    def session(self, identity: str, peer: object) -> SharingSession:  # type: ignore[override] # one kind of ISession for another
+    def session(self, identity: str, peer: object) -> SharingSession:  # type: ignore[override] # one ISession for another
         """See `IAuthenticator <moxtwisted.imap.backend.IAuthenticator>`."""
         return SharingSession(super().session(identity, peer), MemoryShares(identity, self._users))

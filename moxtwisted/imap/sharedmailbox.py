@@ -119,15 +119,18 @@ class _RestrictedView:
 
     @property
     def uidvalidity(self) -> int:
-        return self._live.uidvalidity
+        value: int = self._live.uidvalidity
+        return value
 
     @property
     def uidnext(self) -> int:
-        return self._live.uidnext
+        value: int = self._live.uidnext
+        return value
 
     @property
     def highestmodseq(self) -> int:
-        return self._live.highestmodseq
+        value: int = self._live.highestmodseq
+        return value
 
     def changes_since(self, version: int) -> tuple[Sequence[int], Sequence[int]] | None:
         """See ``IMailboxView``."""

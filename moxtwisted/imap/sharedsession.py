@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Collection, Sequence
+from functools import lru_cache
 from typing import Any, Final
 
 from attrs import evolve, frozen
-from zope.interface import implementedBy, implementer, providedBy
+from zope.interface import implementedBy, implementer
 from zope.interface.declarations import Declaration
 
 from moxtwisted.errors import MailboxMissingError, MailError
@@ -44,6 +45,12 @@ class _CannotError(MailError):
     reply_code = 550
     enhanced_code = "5.2.0"
     imap_code = "CANNOT"
+
+
+@lru_cache(maxsize=64)
+def _provided(own: type) -> Declaration:
+    made: Declaration = Declaration(implementedBy(SharingSession), implementedBy(own))  # type: ignore[no-untyped-call] # zope's
+    return made
 
 
 @frozen
@@ -80,7 +87,7 @@ class SharingSession:
 
     @property
     def __providedBy__(self) -> Declaration:
-        return Declaration(implementedBy(type(self)), providedBy(self._own))
+        return _provided(type(self._own))
 
     # -- whose is it -------------------------------------------------------------------------------------------
     def is_foreign(self, name: str) -> bool:

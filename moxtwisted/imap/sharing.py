@@ -12,7 +12,7 @@ changed with them would be lost to every client that remembers it.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from attrs import frozen
 from zope.interface import Attribute, Interface
@@ -28,6 +28,7 @@ __all__ = [
     "IdentifierRefusedError",
     "NotPermittedError",
     "Transfer",
+    "sharing",
 ]
 
 OTHER_USERS: Final = "Other Users"
@@ -51,6 +52,11 @@ class IdentifierRefusedError(MailError):
     enhanced_code = "5.7.1"
     imap_code = "CANNOT"
     public_text = "nobody here has that name"
+
+
+def sharing(session: Any) -> ISharedSession | None:
+    """The session, if its user's mailboxes can be shared."""
+    return session if ISharedSession.providedBy(session) else None
 
 
 class ISharedSession(Interface):

@@ -27,7 +27,7 @@ from moxtwisted.message.products import Rendered, render
 from moxtwisted.store.bodies import encode, iterate
 from moxtwisted.store.interfaces import IStagedMessage, IStaging
 
-__all__ = ["MEMORY_OCTETS", "Staged", "Staging"]
+__all__ = ["MEMORY_OCTETS", "SealedFile", "Staged", "Staging"]
 
 #: A larger message goes to a file.
 MEMORY_OCTETS: Final = 1 << 20
@@ -53,7 +53,7 @@ class _InMemory:
         self.data = b""
 
 
-class _Sealed:
+class SealedFile:
     """An unnamed temporary file, enciphered with ChaCha20 under a key that dies with this object.
 
     It is written once from front to end and read anywhere; nobody else can open it, so nothing authenticates it.
@@ -78,6 +78,7 @@ class _Sealed:
         self.size = 0
 
     def write(self, data: bytes) -> None:
+        """Append octets."""
         sealed = memoryview(self._writer.update(data))
         while sealed:
             written = os.pwrite(self._file.fileno(), sealed, self.size)
@@ -85,6 +86,7 @@ class _Sealed:
             sealed = sealed[written:]
 
     def read(self, offset: int, length: int) -> bytes:
+        """Octets from the middle; fewer at the end."""
         first = offset // _BLOCK
         before = offset - first * _BLOCK
         sealed = os.pread(self._file.fileno(), length + before, first * _BLOCK)
@@ -92,6 +94,7 @@ class _Sealed:
         return octets[before:]
 
     def close(self) -> None:
+        """Nothing is left of it."""
         self._file.close()
 
 
@@ -103,7 +106,7 @@ class Staging:
         self._directory = directory
         self._entropy = entropy
         self._pieces: list[bytes] = []
-        self._sealed: _Sealed | None = None
+        self._sealed: SealedFile | None = None
         self._scanner: Scanner | None = Scanner()
         self._size = 0
 
@@ -119,7 +122,7 @@ class Staging:
                 return
         try:
             if self._sealed is None:
-                self._sealed = _Sealed(self._directory, self._entropy)
+                self._sealed = SealedFile(self._directory, self._entropy)
                 pieces, self._pieces = self._pieces, []
                 for piece in pieces:
                     self._sealed.write(piece)

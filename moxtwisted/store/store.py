@@ -49,6 +49,7 @@ from moxtwisted.store.keys import MasterKey, check_key_value, write_key_check
 from moxtwisted.store.remembered import SEARCH_OCTETS, Remembered
 from moxtwisted.store.room import Room
 from moxtwisted.store.staging import Staging
+from moxtwisted.store.transplant import Workplace
 from moxtwisted.store.writer import WriterPool
 
 __all__ = ["Store"]
@@ -258,6 +259,11 @@ class Store:
         if not self.grants.naming(name):
             return succeed(None)
         return Deferred.fromCoroutine(self.grants.withdraw(name, self.account))
+
+    @property
+    def workplace(self) -> Workplace:
+        """For copies between accounts."""
+        return Workplace(self._clock, self.room, self._directory / "tmp", self._entropy)
 
     def opened(self, name: str) -> bool:
         """Whether an account is open, so that ``account`` gives it at once."""

@@ -15,7 +15,7 @@ from zope.interface import implementer
 from moxtwisted.errors import StoreFullError
 from moxtwisted.server.intake import Trouble
 from moxtwisted.store.accounts import Account
-from moxtwisted.store.staging import _Sealed
+from moxtwisted.store.staging import SealedFile
 from tests.server.house import ACCOUNTS, HouseCase
 
 LETTER = b"From: Sender <a@client.example>\r\nSubject: hello\r\n\r\nIt works.\r\n"
@@ -297,7 +297,7 @@ class RoomTests(LogCase):
         with patch.object(Account, "add", return_value=fail(StoreFullError("disk"))):
             self.assertIn("452 4.3.1", line.send(LETTER))
         line.begin("a@client.example", "alice@example.org")
-        with patch.object(_Sealed, "write", side_effect=OSError(28, "No space left on device")):
+        with patch.object(SealedFile, "write", side_effect=OSError(28, "No space left on device")):
             self.assertIn("452 4.3.1", line.send(LETTER + b"x" * 70 * 20_000))
         line.begin("a@client.example", "alice@example.org")
         self.assertIn("250 2.", line.send(LETTER))

@@ -12,6 +12,7 @@ r"""SETACL, DELETEACL, GETACL, LISTRIGHTS, MYRIGHTS (RFC 4314 section 3).
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import cast
 
 from moxtwisted.errors import MailboxMissingError
 from moxtwisted.identifiers import IdentifierError, parse_mailbox_name
@@ -28,8 +29,7 @@ __all__ = ["deleteacl", "getacl", "listrights", "myrights", "myrights_line", "se
 
 def _session(connection: Connection) -> ISharedSession:
     # The table of states lets these commands through only where ACL is announced, which means that sessions provide this.
-    session: ISharedSession = connection.mail
-    return session
+    return cast("ISharedSession", connection.mail)
 
 
 def _mailbox(name: str) -> str:

@@ -18,7 +18,7 @@ from moxtwisted.imap.commands.acl import myrights_line
 from moxtwisted.imap.commands.metadata import list_metadata
 from moxtwisted.imap.commands.status import status_line
 from moxtwisted.imap.connection import Answer, Connection, Handled, RefusalError
-from moxtwisted.imap.sharing import ISharedSession
+from moxtwisted.imap.sharing import sharing
 from moxtwisted.imap.wire import render
 from moxtwisted.imap.wire.commands import List, ListReturn, ListSelection, Lsub, StatusItem
 from moxtwisted.imap.wire.mailboxname import ListPattern, canonical, combine
@@ -86,10 +86,10 @@ def list_(connection: Connection, command: List) -> Handled:
         raise RefusalError("unknown return option", kind="BAD")
     if StatusItem.HIGHESTMODSEQ in command.status:
         connection.enable("CONDSTORE")
-    if ISharedSession.providedBy(connection.mail):
-        waiting = connection.mail.prepare()
-        if waiting is not None:
-            return _prepared(waiting, connection, command)
+    shared = sharing(connection.mail)
+    waiting = shared.prepare() if shared is not None else None
+    if waiting is not None:
+        return _prepared(waiting, connection, command)
     return _pieces(connection, command)
 
 

@@ -6,7 +6,7 @@ from typing import Final
 
 from moxtwisted.imap.commands.metadata import start_news
 from moxtwisted.imap.connection import Answer, Connection, RefusalError
-from moxtwisted.imap.sharing import OTHER_USERS, ISharedSession
+from moxtwisted.imap.sharing import OTHER_USERS, sharing
 from moxtwisted.imap.states import State
 from moxtwisted.imap.wire.commands import (
     Capability,
@@ -130,7 +130,7 @@ def unauthenticate(connection: Connection, command: Unauthenticate) -> Answer:
 def namespace(connection: Connection, command: Namespace) -> Answer:
     """NAMESPACE: the user's own, and that of others where they can share."""
     others = b"NIL"
-    if ISharedSession.providedBy(connection.session):
+    if sharing(connection.session) is not None:
         # RFC 2342 section 5
         others = b'(("%b/" "/"))' % OTHER_USERS.encode("ascii")
     connection.out.append(b'* NAMESPACE (("" "/")) %b NIL\r\n' % others)

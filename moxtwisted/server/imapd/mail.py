@@ -47,6 +47,9 @@ __all__ = ["EXTENSIONS", "AccountSession", "SelectedMailbox"]
 EXTENSIONS: Final[frozenset[str]] = frozenset(
     {
         "REPLACE",
+        "ACL",
+        "RIGHTS=kxte",
+        "LIST-MYRIGHTS",
         "METADATA",
         "LIST-METADATA",
         "FILTERS",

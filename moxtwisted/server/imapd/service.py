@@ -9,18 +9,21 @@ from attrs import define, field, frozen
 from zope.interface import implementer
 
 from moxtwisted.errors import MailError, StoreUnavailableError
-from moxtwisted.imap.backend import IAuthenticator
+from moxtwisted.imap.backend import IAuthenticator, ISession
 from moxtwisted.imap.preauthentication import IPreauthenticator
 from moxtwisted.imap.protocol import IMAPServerFactory, IMAPServerProtocol, ServerTLS
 from moxtwisted.imap.settings import ServerSettings
+from moxtwisted.imap.sharedsession import SharingSession
 from moxtwisted.sasl.interfaces import ISASLBackend
 from moxtwisted.sasl.outcome import Failure, Reason
 from moxtwisted.server.authentication import Authenticator, Origin, Session
 from moxtwisted.server.certificates.binding import client_key_fingerprint, tls_description
 from moxtwisted.server.directory import DirectoryHolder
 from moxtwisted.server.imapd.mail import EXTENSIONS, AccountSession
+from moxtwisted.server.imapd.sharing import StoreShares
 from moxtwisted.server.ratelimit import ConnectionLimiter
-from moxtwisted.store.interfaces import IStore
+from moxtwisted.store.interfaces import IAccount
+from moxtwisted.store.store import Store
 
 __all__ = ["IMAPService", "Mail"]
 
@@ -49,7 +52,7 @@ class Mail:
     :ivar seconds: the time of day.
     """
 
-    store: IStore
+    store: Store
     directory: DirectoryHolder
     authenticator: Authenticator
     connections: ConnectionLimiter
@@ -106,7 +109,7 @@ class ConnectionAuthenticator:
             raise LoginRefusedError(outcome)
         return outcome.login
 
-    def session(self, identity: str, peer: Any) -> AccountSession:
+    def session(self, identity: str, peer: Any) -> ISession:
         """See ``IAuthenticator``."""
         mail = self._mail
         directory = mail.directory.current
@@ -114,16 +117,24 @@ class ConnectionAuthenticator:
         entry = directory.account_of_login(identity) or directory.accounts.get(identity)
         if entry is None:
             raise StoreUnavailableError(f"{identity} logged in, and is not there any more")
-        return AccountSession(
-            mail.store,
-            mail.store.account(entry.name),
-            entry.imap_capabilities_disabled,
-            mail.append_limit,
-            lambda: None,
-            mail.seconds,
-            # RFC 5464 section 3.2.1.1
-            f"mailto:{directory.postmaster}" if directory.postmaster else "",
-        )
+
+        def session_of(account: IAccount) -> AccountSession:
+            return AccountSession(
+                mail.store,
+                account,
+                entry.imap_capabilities_disabled,
+                mail.append_limit,
+                lambda: None,
+                mail.seconds,
+                # RFC 5464 section 3.2.1.1
+                f"mailto:{directory.postmaster}" if directory.postmaster else "",
+            )
+
+        own = session_of(mail.store.account(entry.name))
+        if "ACL" in entry.imap_capabilities_disabled:
+            # Neither are its mailboxes shared by IMAP, nor does it see others'.
+            return own
+        return SharingSession(own, StoreShares(entry.name, mail.store, mail.directory, session_of))
 
     def release(self) -> None:
         """The connection is gone."""
