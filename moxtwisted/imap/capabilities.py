@@ -74,6 +74,7 @@ when nothing is said about passwords any more; RFC 8437 section 3 leaves it to u
 
 OPTIONAL: Final[tuple[str, ...]] = (
     "REPLACE",
+    "NOTIFY",
     "ACL",
     "RIGHTS=kxte",
     "LIST-MYRIGHTS",

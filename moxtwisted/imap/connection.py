@@ -110,6 +110,7 @@ class Selected:
     """A selected mailbox.
 
     :ivar read_only: whether EXAMINE opened it.
+    :ivar attended: whether the connection is woken when it changes.
     """
 
     name: str
@@ -117,6 +118,7 @@ class Selected:
     view: SessionView
     read_only: bool
     known_keywords: frozenset[str] = frozenset()
+    attended: bool = False
 
 
 @define(eq=False)
@@ -134,6 +136,7 @@ class Connection:
     :ivar exchange: the tag and exchange of an AUTHENTICATE that is under way.
     :ivar appending: the messages of an APPEND that come in.
     :ivar logged_out: whether the client said LOGOUT.
+    :ivar notifying: the `Notifying <moxtwisted.imap.notifying.Notifying>` after NOTIFY.
     :ivar starting_tls: whether the handshake follows the response that is being sent.
     :ivar compressed: whether COMPRESS is in force.
     :ivar starting_compression: whether it begins after the response that is being sent.
@@ -167,6 +170,7 @@ class Connection:
     starting_compression: bool = False
     starting_over: bool = False
     logged_out: bool = False
+    notifying: Any = None
     progress: tuple[int, int] | None = None
     pause: Callable[[float], Awaitable[None]] | None = None
     news: list[Any] = field(factory=list)
@@ -304,6 +308,8 @@ class Connection:
         self.saved = ()
         if box is not None:
             box.view.live.unlisten(self.wake)
+            if self.notifying is not None:
+                self.notifying.left()
             box.mailbox.close()
             self.state = State.AUTHENTICATED
 
@@ -363,9 +369,39 @@ class Connection:
         flags = live.flags
         return [known[at] for at in positions if flags[at].system & DELETED]
 
+    # -- news --------------------------------------------------------------------------------------------------
+    def attend(self) -> None:
+        """Be woken when the selected mailbox changes."""
+        box = self.selected
+        if box is not None and not box.attended:
+            box.attended = True
+            box.view.live.listen(self.wake)
+
+    def unattend(self) -> None:
+        """Be woken no more, unless NOTIFY wants it."""
+        box = self.selected
+        if box is not None and box.attended and (self.notifying is None or self.notifying.selected is None):
+            box.attended = False
+            box.view.live.unlisten(self.wake)
+
+    def unnotify(self) -> None:
+        """NOTIFY is over."""
+        notifying, self.notifying = self.notifying, None
+        if notifying is not None:
+            notifying.stop()
+            if self.state is not State.IDLING:
+                self.unattend()
+
+    def caused(self, kind: str, what: Iterable[str | int]) -> None:
+        """This connection did something: NOTIFY needs not tell it; see ``Notifying.caused``."""
+        if self.notifying is not None:
+            self.notifying.caused(kind, what)
+
     def sync(self, *, allow_expunge: bool) -> None:
         """Tell the client what changed in the selected mailbox."""
-        if self.selected is not None:
+        if self.notifying is not None:
+            self.out += self.notifying.sync(allow_expunge=allow_expunge)
+        elif self.selected is not None:
             self.out += self.selected.view.sync(
                 allow_expunge=allow_expunge, modseq=self.condstore, vanished=self.qresync
             )

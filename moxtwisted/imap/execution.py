@@ -107,6 +107,7 @@ class Execution:
         return Close()
 
     def _give_back_session(self) -> None:
+        self.connection.unnotify()
         self.connection.end_news()
         session = self.connection.session
         if session is not None and not self._given_back:

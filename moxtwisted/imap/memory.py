@@ -23,6 +23,7 @@ from moxtwisted.errors import LimitError, MailboxExistsError, MailboxMissingErro
 from moxtwisted.identifiers import INBOX, parse_mailbox_name
 from moxtwisted.imap import backend as b
 from moxtwisted.imap.memorymetadata import ANNOTATED, MemoryAnnotatedSession, MemoryAnnotations
+from moxtwisted.imap.memorynotify import MemoryWatch, NotifyingSession, telling
 from moxtwisted.imap.memoryreplace import ReplacingSession
 from moxtwisted.message.flags import DELETED, NO_FLAGS, SEEN, MessageFlags
 from moxtwisted.message.mime import ScannedMessage, Scanner
@@ -351,13 +352,14 @@ class MemoryMail:
     _messages: int = 0
     sessions: int = 0
     annotations: MemoryAnnotations = field(factory=MemoryAnnotations)
+    watch: MemoryWatch = field(factory=MemoryWatch)
 
     def __attrs_post_init__(self) -> None:
         self.make(INBOX)
 
     def next_modseq(self) -> int:
         """One more for a change."""
-        self.modseq += 1
+        self.modseq = self.watch.told(self.modseq + 1)
         return self.modseq
 
     def make(self, name: str, special_use: Sequence[str] = ()) -> MemoryMailbox:
@@ -475,9 +477,10 @@ class _RefusedError(MailError):
         self.imap_code = code
 
 
+@telling
 @implementer(b.ISession)
 @define(eq=False)
-class _Session(ReplacingSession, MemoryAnnotatedSession):
+class _Session(NotifyingSession, ReplacingSession, MemoryAnnotatedSession):
     _mail: MemoryMail
     account: str
 
@@ -543,7 +546,7 @@ class MemoryAuthenticator:
     :param mechanisms: SASL mechanisms on offer.
     """
 
-    extensions: frozenset[str] = frozenset({"REPLACE"}) | ANNOTATED
+    extensions: frozenset[str] = frozenset({"REPLACE", "NOTIFY"}) | ANNOTATED
 
     def __init__(
         self,

@@ -35,6 +35,7 @@ from moxtwisted.imap.backend import IAuthenticator
 from moxtwisted.imap.commands import HANDLERS, Handler
 from moxtwisted.imap.commands.append import Appending
 from moxtwisted.imap.commands.authentication import cancelled, responded
+from moxtwisted.imap.commands.idle import done
 from moxtwisted.imap.commands.replace import Replacing
 from moxtwisted.imap.commands.uidonly import refuse_numbers
 from moxtwisted.imap.connection import RefusalError, Transport, mailbox_name, refused
@@ -44,7 +45,7 @@ from moxtwisted.imap.options import missing
 from moxtwisted.imap.settings import ServerSettings
 from moxtwisted.imap.states import State, refusal
 from moxtwisted.imap.wire import parser
-from moxtwisted.imap.wire.commands import Append, AppendMessage, Command, Replace
+from moxtwisted.imap.wire.commands import Append, AppendMessage, Command, Done, Replace
 from moxtwisted.imap.work import Close, Run, StartCompression, StartTLS, StopCompression, Stream, Work
 from moxtwisted.sasl.decoys import Decoys
 
@@ -169,7 +170,7 @@ class Server(Execution):
                 return Stream(iter(()))
             event = self._reader.next()
             if event is None:
-                return None
+                return self._push()
             work = self._event(event)
             if work is not None:
                 return work
@@ -198,12 +199,26 @@ class Server(Execution):
         """It is so no more."""
         self._busy = False
 
-    def flush_changes(self) -> None:
-        """Tell an idling client what changed; to be called after ``changed`` was."""
+    def flush_changes(self) -> Work | None:
+        """Tell a client what changed that idles or said NOTIFY; to be called after ``changed`` was."""
         self._woken = False
+        if self.connection.notifying is not None:
+            return self._push()
         if self.connection.state is State.IDLING and not self._lost:
             self.connection.sync(allow_expunge=True)
             self.connection.tell_news()
+        return None
+
+    def _push(self) -> Work | None:
+        """RFC 5465 section 3.1: what NOTIFY asked for, at any time but in the middle of something else."""
+        notifying = self.connection.notifying
+        if notifying is None or self._busy or self._lost or self._between_messages():
+            return None
+        pieces = notifying.push()
+        if pieces is None:
+            return None
+        self._busy = True
+        return Stream(pieces)
 
     def tell_progress(self) -> None:
         """A coroutine of ``Run`` takes long: tell the client that its command is under way."""
@@ -341,10 +356,7 @@ class Server(Execution):
             tag, step = cancelled(connection)
             return self._run(Command(tag), step)
         if connection.state is State.IDLING:
-            connection.state = State.AUTHENTICATED
-            if connection.selected is not None:
-                connection.selected.view.live.unlisten(connection.wake)
-                connection.state = State.SELECTED
+            done(connection, Done(event.tag or b"*"))
         answer = RefusalError(event.text, event.code, event.condition).answer()
         if self._first and event.condition == "BAD":
             # As mox does: what begins so is no IMAP client.

@@ -33,6 +33,7 @@ class Limits:
     :ivar pending_octets: pipelined commands that are kept while one runs; then reading stops.
     :ivar fetch_batch: messages whose facts are read from the store at once.
     :ivar body_batch_octets: how much of message bodies is read from the store at once.
+    :ivar notifications: happenings that are kept for a client that said NOTIFY and does not read; more end it (mox: 10,000).
     :ivar output_piece_octets: the usual size of one piece of a long answer.
     """
 
@@ -52,6 +53,7 @@ class Limits:
     fetch_batch: int = 512
     body_batch_octets: int = 262144
     output_piece_octets: int = 131072
+    notifications: int = 10_000
 
 
 @frozen(kw_only=True)

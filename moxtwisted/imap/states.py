@@ -86,6 +86,7 @@ TABLE: Final[dict[type[c.Command], Rule]] = {
     m.SetQuota: Rule(_AUTHENTICATED, "QUOTA"),
     c.Append: Rule(_AUTHENTICATED),
     c.Idle: Rule(_AUTHENTICATED, "IDLE"),
+    c.Notify: Rule(_AUTHENTICATED, "NOTIFY"),
     c.Done: Rule(frozenset({State.IDLING})),
     # section 6.4
     c.Check: Rule(_SELECTED),

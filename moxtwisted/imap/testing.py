@@ -128,9 +128,17 @@ class Driver:
 
     def send(self, octets: bytes) -> None:
         """Octets from the client; everything that follows from them happens now."""
+        self.server.receive(octets)
+        self._carry_out(None)
+
+    def flush(self) -> None:
+        """What happened is told to a client that idles or said NOTIFY."""
+        work = self.server.flush_changes()
+        if work is not None:
+            self._carry_out(work)
+
+    def _carry_out(self, work: Any) -> None:
         server = self.server
-        server.receive(octets)
-        work: Any = None
         while not (self.closed or self.tls_wanted):
             if work is None:
                 work = server.next_work()

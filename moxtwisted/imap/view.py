@@ -93,12 +93,13 @@ class SessionView:
                 found.append(at)
         return found
 
-    def sync(self, *, allow_expunge: bool, modseq: bool, vanished: bool) -> list[bytes]:
+    def sync(self, *, allow_expunge: bool, modseq: bool, vanished: bool, flags: bool = True) -> list[bytes]:
         """Catch up with the mailbox.
 
         :param allow_expunge: whether sequence numbers may shift now.
         :param modseq: whether FETCH responses carry MODSEQ (CONDSTORE was enabled).
         :param vanished: whether expunges are told by UID (QRESYNC was enabled); with UIDONLY they always are.
+        :param flags: whether changed flags are told (RFC 5465 section 5.1 lets a client do without).
         :return: untagged responses: EXPUNGE or VANISHED, then EXISTS, then FETCH.
         """
         live = self.live
@@ -122,7 +123,7 @@ class SessionView:
             self.uids = now
         if first_new < len(now):
             responses.append(b"* %d EXISTS\r\n" % len(self.uids))
-        if flagged:
+        if flagged and flags:
             responses += self._flags(flagged, modseq=modseq)
         self._told = None
         return responses

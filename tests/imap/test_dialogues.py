@@ -5,7 +5,7 @@ A file has lines that begin with
 - ``M:`` a message to put in place before, ``M: mailbox (flags) text`` with ``\\r\\n`` written out
 - ``C:`` what the client sends; ``C1:``, ``C2:`` when there are two clients, the second of them after the first logged in
 - ``S:`` what the server says, exactly, but for ``...`` that stands for anything within a line
-- ``W:`` the second client idles and is told what changed now
+- ``W:`` a client that idles, or said NOTIFY, is told what changed now
 - ``#`` a comment
 
 Alice's password is "secret".
@@ -100,7 +100,7 @@ class DialogueTests(SynchronousTestCase):
                 for piece in _cuts("".join(x + "\r\n" for x in lines).encode("utf-8"), dice, octetwise):
                     driver.send(piece)
             elif kind == "W":
-                driver.server.flush_changes()
+                driver.flush()
             else:
                 said = driver.received()
                 if _expected(lines).fullmatch(said) is None:

@@ -23,6 +23,7 @@ from moxtwisted.imap.commands.mailboxes import create, delete, rename, subscribe
 from moxtwisted.imap.commands.metadata import get_metadata, set_metadata
 from moxtwisted.imap.commands.quota import get_quota, get_quota_root, set_quota
 from moxtwisted.imap.commands.multisearch import multi_search
+from moxtwisted.imap.commands.notify import notify
 from moxtwisted.imap.commands.replace import replace
 from moxtwisted.imap.commands.search import search
 from moxtwisted.imap.commands.select import check, close, select, unselect
@@ -80,6 +81,7 @@ HANDLERS: Final[Mapping[type[c.Command], Handler]] = {
     c.MultiSearch: filtered(multi_search),
     c.Namespace: namespace,
     c.Noop: noop,
+    c.Notify: notify,
     c.Rename: rename,
     c.Replace: replace,
     c.Search: filtered(search),

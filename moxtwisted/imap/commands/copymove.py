@@ -52,6 +52,7 @@ async def copy(connection: Connection, command: Copy) -> Answer:
         raise refused(e, trycreate=True) from e
     if not done.source_uids:
         return b"NO [EXPUNGEISSUED] the messages are gone"
+    connection.caused(target, done.uids)
     return b"OK [%b] copied" % _copyuid(done)
 
 
@@ -69,6 +70,7 @@ async def move(connection: Connection, command: Move) -> Answer:
         raise refused(e, trycreate=True) from e
     if not done.source_uids:
         return b"NO [EXPUNGEISSUED] the messages are gone"
+    connection.caused(target, done.uids)
     # RFC 6851 section 4.3: COPYUID in an untagged OK, before the EXPUNGE responses.
     connection.out.append(b"* OK [%b] moved\r\n" % _copyuid(done))
     connection.sync(allow_expunge=True)

@@ -21,12 +21,12 @@ from moxtwisted.imap.commands.results import check_returns
 from moxtwisted.imap.connection import Answer, Connection, Handled, RefusalError, Selected
 from moxtwisted.imap.sharedmailbox import rights_of
 from moxtwisted.imap.wire.commands import Fetch
-from moxtwisted.imap.wire.fetchattributes import ModSeq
+from moxtwisted.imap.wire.fetchattributes import FetchAttribute, ModSeq
 from moxtwisted.imap.wire.returnoptions import Partial
 from moxtwisted.imap.wire.sequence import SequenceSet, compact_ranges
 from moxtwisted.message.flags import SEEN, MessageFlags
 
-__all__ = ["fetch"]
+__all__ = ["fetch", "fetched"]
 
 _FLAGS_A_PIECE: Final = 2048
 _ROWS_A_CALL: Final = 1000
@@ -157,6 +157,16 @@ def _changed(box: Selected, ranges: _Ranges, since: int) -> _Ranges:
                 else:
                     found.append((at, at + 1))
     return found
+
+
+def fetched(
+    connection: Connection, attributes: tuple[FetchAttribute, ...], ranges: _Ranges
+) -> Iterator[bytes]:
+    """FETCH responses that nobody asked for by a command, about messages at these positions; sets no flags."""
+    view = connection.box.view
+    # RFC 9051 section 7.5.2: such a response should have the UID.
+    plan = compile_plan(attributes, uid=not view.uidonly, modseq=connection.condstore, head=view.head)
+    yield from _pieces(connection, plan, ranges, Fetch(b"", SequenceSet(()), attributes, uid=True))
 
 
 def _pieces(

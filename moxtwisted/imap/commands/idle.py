@@ -23,18 +23,15 @@ def idle(connection: Connection, command: Idle) -> Answer:
     connection.out.append(b"+ idling\r\n")
     connection.state = State.IDLING
     connection.reader.expect_done(command.tag)
-    if connection.selected is not None:
-        connection.selected.view.live.listen(connection.wake)
-        # RFC 9051 section 7.5.1: EXPUNGE may be sent during IDLE.
-        connection.sync(allow_expunge=True)
+    connection.attend()
+    # RFC 9051 section 7.5.1: EXPUNGE may be sent during IDLE.
+    connection.sync(allow_expunge=True)
     connection.tell_news()
     return b""
 
 
 def done(connection: Connection, command: Done) -> Answer:
     """DONE."""
-    connection.state = State.AUTHENTICATED
-    if connection.selected is not None:
-        connection.selected.view.live.unlisten(connection.wake)
-        connection.state = State.SELECTED
+    connection.state = State.AUTHENTICATED if connection.selected is None else State.SELECTED
+    connection.unattend()
     return b"OK IDLE completed"

@@ -31,6 +31,7 @@ async def create(connection: Connection, command: Create) -> Answer:
         made = await connection.mail.create(name, uses)
     except MailError as e:
         raise refused(e) from e
+    connection.caused("created", _with_parents(made.name))
     if connection.rev2 and canonical(made.name) != command.mailbox and made.name != name:
         # RFC 9051 section 6.3.4: the name came out different (normalised); the client learns which.
         old = render.mailbox(command.mailbox, utf8=True)
@@ -42,6 +43,12 @@ async def create(connection: Connection, command: Create) -> Answer:
     return None
 
 
+def _with_parents(name: str) -> list[str]:
+    """What a name that was made may have been made with."""
+    levels = name.split("/")
+    return ["/".join(levels[:n]) for n in range(1, len(levels) + 1)]
+
+
 async def delete(connection: Connection, command: Delete) -> Answer:
     """DELETE."""
     name = connection.existing(command.mailbox, "x").name
@@ -50,6 +57,7 @@ async def delete(connection: Connection, command: Delete) -> Answer:
         connection.leave()
         connection.out.append(b"* OK [CLOSED] mailbox is being deleted\r\n")
     await connection.mail.delete(name)
+    connection.caused("removed", [name])
     return None
 
 
@@ -58,6 +66,8 @@ async def rename(connection: Connection, command: Rename) -> Answer:
     old = connection.existing(command.mailbox, "x").name
     new = mailbox_name(command.new_name.removesuffix("/"))
     await connection.mail.rename(old, new)
+    connection.caused("renamed", [new])
+    connection.caused("created", _with_parents(new))
     selected = connection.selected
     if (
         selected is not None
@@ -70,11 +80,15 @@ async def rename(connection: Connection, command: Rename) -> Answer:
 
 async def subscribe(connection: Connection, command: Subscribe) -> Answer:
     """SUBSCRIBE: a name, whether or not there is such a mailbox (RFC 9051 section 6.3.7 lets us choose; so does mox)."""
-    await connection.mail.subscribe(mailbox_name(command.mailbox.removesuffix("/")))
+    name = mailbox_name(command.mailbox.removesuffix("/"))
+    await connection.mail.subscribe(name)
+    connection.caused("subscribed", [name])
     return None
 
 
 async def unsubscribe(connection: Connection, command: Unsubscribe) -> Answer:
     """UNSUBSCRIBE."""
-    await connection.mail.unsubscribe(mailbox_name(command.mailbox.removesuffix("/")))
+    name = mailbox_name(command.mailbox.removesuffix("/"))
+    await connection.mail.unsubscribe(name)
+    connection.caused("unsubscribed", [name])
     return None

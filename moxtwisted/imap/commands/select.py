@@ -61,6 +61,8 @@ async def select(connection: Connection, command: Select) -> Answer:
     box = Selected(name, mailbox, SessionView(mailbox.view, uidonly=connection.uidonly), read_only)
     connection.selected = box
     connection.state = State.SELECTED
+    if connection.notifying is not None and connection.notifying.selected is not None:
+        connection.attend()
     connection.out += _description(connection, box)
     if command.qresync is not None:
         connection.out += _resync(box, command.qresync)

@@ -19,6 +19,7 @@ from typing import ClassVar
 
 from attrs import field, frozen
 
+from moxtwisted.imap.wire.events import EventGroup
 from moxtwisted.imap.wire.fetchattributes import FetchAttribute
 from moxtwisted.imap.wire.mailboxfilter import MailboxFilter
 from moxtwisted.imap.wire.returnoptions import Partial, ReturnOptions, SearchReturn
@@ -54,6 +55,7 @@ __all__ = [
     "MultiSearch",
     "Namespace",
     "Noop",
+    "Notify",
     "QResync",
     "Rename",
     "Replace",
@@ -399,6 +401,19 @@ class Replace(Command):
     message: AppendMessage
     uid: bool = False
     name = "REPLACE"
+
+
+@frozen
+class Notify(Command):
+    """NOTIFY (RFC 5465).
+
+    :ivar groups: what to tell of from now on; ``None`` for NOTIFY NONE.
+    :ivar status: whether STATUS was given.
+    """
+
+    groups: tuple[EventGroup, ...] | None = None
+    status: bool = False
+    name = "NOTIFY"
 
 
 @frozen

@@ -25,6 +25,7 @@ from moxtwisted.imap.wire.fetchgrammar import fetch_arguments
 from moxtwisted.imap.wire.lexer import CommandError, Cursor
 from moxtwisted.imap.wire.mailboxgrammar import READERS as MAILBOX_READERS
 from moxtwisted.imap.wire.mailboxgrammar import bracketed_entries
+from moxtwisted.imap.wire.notifygrammar import notify_arguments
 from moxtwisted.imap.wire.replacegrammar import replace_without_message
 from moxtwisted.imap.wire.searchgrammar import multisearch_arguments, search_arguments
 from moxtwisted.imap.wire.sortgrammar import sort_arguments, thread_arguments
@@ -528,6 +529,7 @@ COMMANDS: Mapping[bytes, ArgumentReader] = {
     b"LSUB": _lsub,
     b"STATUS": _status,
     b"APPEND": _append,
+    b"NOTIFY": notify_arguments,
     b"REPLACE": replace_without_message,
     b"SEARCH": search_arguments,
     b"ESEARCH": multisearch_arguments,

@@ -28,6 +28,7 @@ from moxtwisted.imap.backend import (
 )
 from moxtwisted.message.flags import MessageFlags
 from moxtwisted.server.imapd.annotations import AnnotatedAccount
+from moxtwisted.server.imapd.notifying import WatchedAccount
 from moxtwisted.server.imapd.quotas import LimitedAccount
 from moxtwisted.server.imapd.replacing import ReplacingSession
 from moxtwisted.store.interfaces import (
@@ -46,6 +47,7 @@ __all__ = ["EXTENSIONS", "AccountSession", "SelectedMailbox"]
 
 EXTENSIONS: Final[frozenset[str]] = frozenset(
     {
+        "NOTIFY",
         "REPLACE",
         "ACL",
         "RIGHTS=kxte",
@@ -145,7 +147,7 @@ class SelectedMailbox:
 
 @implementer(ISession)
 @define(eq=False)
-class AccountSession(ReplacingSession, AnnotatedAccount, LimitedAccount):
+class AccountSession(WatchedAccount, ReplacingSession, AnnotatedAccount, LimitedAccount):
     """The mail of the account that logged in.
 
     :ivar append_limit: octets of one message.

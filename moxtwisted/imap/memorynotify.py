@@ -1,0 +1,144 @@
+"""NOTIFY over mail in memory: what the sessions of ``moxtwisted.imap.memory`` provide of ``INotifyingSession``.
+
+A feed compares the mail with what it was at the last look, so it keeps nothing for a client that does not read.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, Final, TypeVar
+
+from attrs import define, field, frozen
+from zope.interface import implementer
+
+from moxtwisted.imap.notification import IHappening, IHappeningFeed, INotifyingSession
+
+__all__ = ["Happening", "MemoryFeed", "MemoryWatch", "NotifyingSession", "telling"]
+
+_T = TypeVar("_T", bound=type)
+
+_CHANGING: Final = ("create", "delete", "rename", "subscribe", "unsubscribe")
+
+
+@implementer(IHappening)
+@frozen
+class Happening:
+    """See ``IHappening``."""
+
+    kind: str
+    name: str
+    added: Sequence[int] = ()
+    expunged: Sequence[int] = ()
+    flagged: Sequence[int] = ()
+    old_name: str = ""
+    entries: Sequence[str] = ()
+
+
+@define(eq=False)
+class MemoryWatch:
+    """Who wants to hear of changes of one user's mail."""
+
+    wakes: list[Callable[[], None]] = field(factory=list)
+
+    def told(self, modseq: int) -> int:
+        """Something happens now, with this modseq, which is given back."""
+        for wake in tuple(self.wakes):
+            wake()
+        return modseq
+
+
+def telling(session: _T) -> _T:
+    """A class decorator: methods of a session in memory that change mailboxes tell of it."""
+
+    def wrapped(method: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(method)
+        async def tell(self: Any, *args: Any) -> Any:
+            done = await method(self, *args)
+            self._mail.watch.told(0)
+            return done
+
+        return tell
+
+    for name in _CHANGING:
+        setattr(session, name, wrapped(getattr(session, name)))
+    return session
+
+
+@define
+class _Seen:
+    """A mailbox at the last look."""
+
+    box: Any
+    name: str
+    version: int
+    uidnext: int
+
+
+@implementer(IHappeningFeed)
+class MemoryFeed:
+    """See ``IHappeningFeed``."""
+
+    def __init__(self, mail: Any, limit: int, wake: Callable[[], None]) -> None:
+        self._mail, self._limit, self._wake = mail, limit, wake
+        self._seen = self._look()
+        self._subscribed = frozenset(mail.subscribed())
+        self._entries: list[Happening] = []
+        mail.watch.wakes.append(wake)
+        mail.annotations.listeners.append(self._annotated)
+
+    def _look(self) -> dict[int, _Seen]:
+        boxes = (self._mail.find(info.name) for info in self._mail.infos())
+        return {id(box): _Seen(box, box.name, box.version, box.uidnext) for box in boxes}
+
+    def _annotated(self, mailbox: str, entries: Sequence[str]) -> None:
+        self._entries.append(Happening("annotated", mailbox, entries=tuple(entries)))
+        self._wake()
+
+    def take(self) -> tuple[Sequence[Happening], bool]:
+        """See ``IHappeningFeed``."""
+        before, now = self._seen, self._look()
+        subscribed = frozenset(self._mail.subscribed())
+        happened = [Happening("removed", old.name) for key, old in before.items() if key not in now]
+        for key, new in now.items():
+            known = before.get(key)
+            if known is None:
+                happened.append(Happening("created", new.name))
+            elif known.name != new.name:
+                happened.append(Happening("renamed", new.name, old_name=known.name))
+            happened += self._messages(new, known)
+        made = {h.name for h in happened if h.kind in {"created", "renamed"}}
+        happened += [Happening("subscribed", n) for n in sorted(subscribed - self._subscribed - made)]
+        happened += [Happening("unsubscribed", n) for n in sorted(self._subscribed - subscribed)]
+        happened += self._entries
+        self._seen, self._subscribed, self._entries = now, subscribed, []
+        return happened[: self._limit], len(happened) > self._limit
+
+    def _messages(self, new: _Seen, known: _Seen | None) -> Sequence[Happening]:
+        version, uidnext = (known.version, known.uidnext) if known is not None else (0, 1)
+        if (version, uidnext) == (new.version, new.uidnext):
+            return ()
+        box = new.box
+        gone, flagged = box.changes_since(version) or ((), ())
+        added = tuple(uid for uid in box.uids if uid >= uidnext)
+        gone = tuple(uid for uid in gone if uid < uidnext)
+        return (Happening("messages", new.name, added, gone, tuple(f for f in flagged if f < uidnext)),)
+
+    def close(self) -> None:
+        """See ``IHappeningFeed``."""
+        if self._wake in self._mail.watch.wakes:
+            self._mail.watch.wakes.remove(self._wake)
+        if self._annotated in self._mail.annotations.listeners:
+            self._mail.annotations.listeners.remove(self._annotated)
+
+
+@implementer(INotifyingSession)
+class NotifyingSession:
+    """The part of a session in memory that is about what happens."""
+
+    __slots__ = ()
+    _mail: Any
+
+    def watch(self, limit: int, wake: Callable[[], None]) -> MemoryFeed:
+        """See ``INotifyingSession``."""
+        return MemoryFeed(self._mail, limit, wake)

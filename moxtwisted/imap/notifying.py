@@ -1,0 +1,385 @@
+r"""What one client is told unasked, after NOTIFY SET (RFC 5465).
+
+News of the selected mailbox come from its view, as ever, but at any time and with the data items that the client wants of new
+messages; news of other mailboxes come from the session's feed::
+
+    C: a1 NOTIFY SET (selected (MessageNew (uid flags) MessageExpunge)) (personal (MessageNew MessageExpunge))
+    S: a1 OK NOTIFY completed
+    S: * STATUS Lists (MESSAGES 501 UIDNEXT 10000)
+    S: * 127 EXISTS
+    S: * 127 FETCH (UID 127001 FLAGS ())
+
+``Server`` calls ``push`` whenever it has nothing else to say. What cannot be written at once, because the client asked for parts
+of new messages, comes as an iterator of pieces that is pulled as the client reads.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from attrs import define, field, frozen
+
+from moxtwisted.imap.commands.fetch import fetched
+from moxtwisted.imap.commands.status import status_line
+from moxtwisted.imap.states import State
+from moxtwisted.imap.wire import render
+from moxtwisted.imap.wire.commands import StatusItem
+from moxtwisted.imap.wire.events import Event, EventGroup, MailboxFilter
+from moxtwisted.imap.wire.fetchattributes import FetchAttribute
+from moxtwisted.imap.wire.mailboxname import canonical
+
+if TYPE_CHECKING:
+    from moxtwisted.imap.connection import Connection
+    from moxtwisted.imap.notification import INotifyingSession
+
+__all__ = ["Notifying", "SelectedEvents", "initial_items"]
+
+# New messages of the selected mailbox whose data items are still to be told; and what this connection caused itself.
+_MOST_NEW: Final = 10_000
+_MOST_OWN: Final = 20_000
+_LINES_A_PIECE: Final = 256
+
+_MESSAGES: Final = frozenset({"messages"})
+_FLAGS: Final = frozenset({"flags"})
+_MESSAGES_AND_FLAGS: Final = _MESSAGES | _FLAGS
+
+_NAME_EVENTS: Final = {
+    "created": Event.MAILBOX_NAME,
+    "removed": Event.MAILBOX_NAME,
+    "renamed": Event.MAILBOX_NAME,
+    "subscribed": Event.SUBSCRIPTION_CHANGE,
+    "unsubscribed": Event.SUBSCRIPTION_CHANGE,
+}
+
+
+@frozen
+class SelectedEvents:
+    """What is told of the selected mailbox.
+
+    :ivar flags: whether FlagChange is among it; MessageNew and MessageExpunge always are.
+    :ivar delayed: whether EXPUNGE waits for a command that may be answered with it (RFC 5465 section 6.1.2).
+    :ivar attributes: of new messages.
+    """
+
+    flags: bool
+    delayed: bool
+    attributes: tuple[FetchAttribute, ...]
+
+    @classmethod
+    def among(cls, groups: Iterable[EventGroup]) -> SelectedEvents | None:
+        """What these say of the selected mailbox; None: it is as if nothing happened there."""
+        for group in groups:
+            if group.mailboxes.of_selected and group.events:
+                return cls(
+                    Event.FLAG_CHANGE in group.events,
+                    group.mailboxes is MailboxFilter.SELECTED_DELAYED,
+                    group.attributes,
+                )
+        return None
+
+
+@lru_cache(maxsize=256)
+def initial_items(events: frozenset[Event]) -> tuple[StatusItem, ...]:
+    """RFC 5465 section 3.1: what STATUS tells at the beginning of a mailbox with these events; nothing if none is of messages."""
+    items = []
+    if Event.MESSAGE_NEW in events:
+        items += [StatusItem.MESSAGES, StatusItem.UIDNEXT, StatusItem.UIDVALIDITY]
+        if Event.FLAG_CHANGE in events:
+            items += [StatusItem.HIGHESTMODSEQ, StatusItem.UNSEEN]
+    return tuple(items)
+
+
+@lru_cache(maxsize=256)
+def _items(kinds: frozenset[str], *, condstore: bool) -> tuple[StatusItem, ...]:
+    """Sections 5.1 to 5.3: what STATUS tells of what happened to messages: ``messages``, ``flags``, ``new mailbox``."""
+    items = []
+    if "messages" in kinds:
+        items += [StatusItem.MESSAGES, StatusItem.UIDNEXT]
+    if kinds & {"flags", "new mailbox"}:
+        items += [StatusItem.UIDVALIDITY]
+    if condstore:
+        items += [StatusItem.HIGHESTMODSEQ]
+    if "flags" in kinds:
+        # Section 5.1 leaves it to us; without CONDSTORE it is all that a client can make use of.
+        items += [StatusItem.UNSEEN]
+    return tuple(items)
+
+
+@define(eq=False)
+class Notifying:
+    """The events that a client wants, and those that it is still to be told.
+
+    :ivar selected: what it wants of the selected mailbox.
+    """
+
+    _connection: Connection
+    _groups: tuple[EventGroup, ...] = ()
+    selected: SelectedEvents | None = None
+    _feed: Any = None
+    _new: list[int] = field(factory=list)
+    _own: set[tuple[str, str | int]] = field(factory=set)
+    _overflow: bool = False
+
+    @classmethod
+    def begin(cls, connection: Connection, groups: Sequence[EventGroup], limit: int) -> Notifying:
+        """From now on; nothing but silence if there are no groups.
+
+        :param limit: happenings that are kept for a client that does not read.
+        """
+        others = tuple(g for g in groups if g.events and not g.mailboxes.of_selected)
+        notifying = cls(connection, others, SelectedEvents.among(groups))
+        if others:
+            session = cast("INotifyingSession", connection.mail)
+            notifying._feed = session.watch(limit, connection.wake)
+        return notifying
+
+    def stop(self) -> None:
+        """Tell no more."""
+        feed, self._feed = self._feed, None
+        self._groups, self.selected = (), None
+        self._new.clear()
+        if feed is not None:
+            feed.close()
+
+    def caused(self, kind: str, what: Iterable[str | int]) -> None:
+        """The client did this itself: it is not told what it knows (RFC 5465 section 5).
+
+        :param kind: of a happening, and then ``what`` are names; or a mailbox, with UIDs.
+        """
+        if len(self._own) < _MOST_OWN:
+            kind = canonical(kind)
+            self._own.update((kind, canonical(one) if isinstance(one, str) else one) for one in what)
+
+    def _is_own(self, kind: str, what: str | int) -> bool:
+        return bool(self._own) and (kind, what) in self._own
+
+    def wanted(self, name: str) -> frozenset[Event]:
+        """The events that are wanted of a mailbox that is not selected."""
+        found: frozenset[Event] = frozenset()
+        for group in self._groups:
+            if not group.events <= found and self._matches(group, name):
+                found |= group.events
+        return found
+
+    def _matches(self, group: EventGroup, name: str) -> bool:
+        match group.mailboxes:
+            case MailboxFilter.MAILBOXES:
+                return name in group.names
+            case MailboxFilter.SUBTREE:
+                return any(name == top or name.startswith(top + "/") for top in group.names)
+            case MailboxFilter.SUBSCRIBED:
+                # Section 6.4: the list as it is now.
+                return name in map(canonical, self._connection.mail.subscriptions())
+            case _:
+                # Section 6.3: mail can be delivered to any mailbox, so inboxes are as personal.
+                return self._personal(name)
+
+    def _personal(self, name: str) -> bool:
+        return True
+
+    # -- the selected mailbox ----------------------------------------------------------------------------------
+    def sync(self, *, allow_expunge: bool) -> list[bytes]:
+        """Catch up with the selected mailbox, as far as the client wants it; see ``SessionView.sync``."""
+        connection, wanted = self._connection, self.selected
+        box = connection.selected
+        if box is None or wanted is None:
+            # Section 3.1: what is not asked for does not happen, not even to sequence numbers.
+            return []
+        view = box.view
+        last = view.uids[-1] if view.uids else 0
+        responses = view.sync(
+            allow_expunge=allow_expunge,
+            modseq=connection.condstore,
+            vanished=connection.qresync,
+            flags=wanted.flags,
+        )
+        if wanted.attributes and responses:
+            new = view.uids[bisect_right(view.uids, last) :]
+            name = canonical(box.name)
+            # Section 5.2: no FETCH for what this connection added itself.
+            self._new += [uid for uid in new if not self._is_own(name, uid)]
+            if len(self._new) > _MOST_NEW:
+                self._overflow = True
+        return responses
+
+    def left(self) -> None:
+        """The selected mailbox was left."""
+        self._new.clear()
+
+    def _fetches(self) -> Iterator[bytes]:
+        """FETCH responses of new messages."""
+        wanted, box = self.selected, self._connection.selected
+        uids, self._new = self._new, []
+        if wanted is None or box is None:
+            return
+        known = box.view.uids
+        ranges: list[tuple[int, int]] = []
+        for uid in uids:
+            at = bisect_left(known, uid)
+            if at == len(known) or known[at] != uid:
+                continue
+            if ranges and ranges[-1][1] == at:
+                ranges[-1] = (ranges[-1][0], at + 1)
+            else:
+                ranges.append((at, at + 1))
+        yield from fetched(self._connection, wanted.attributes, ranges)
+
+    # -- pushing -----------------------------------------------------------------------------------------------
+    def push(self) -> Iterator[bytes] | None:
+        """Say what happened; the server is not saying anything else.
+
+        :return: what is too much to be put into the connection's output at once, or None.
+        """
+        connection = self._connection
+        wanted = self.selected
+        if wanted is not None and connection.selected is not None:
+            idling = connection.state is State.IDLING
+            connection.out += self.sync(allow_expunge=idling or not wanted.delayed)
+            # Section 5.2: before the FETCH responses come changes of search contexts.
+            connection.tell_news()
+        if self._feed is not None:
+            happened, lost = self._feed.take()
+            self._overflow = self._overflow or lost
+            if happened and not self._overflow:
+                connection.out += self._lines(happened)
+        self._own.clear()
+        if self._overflow:
+            # Section 5.8: and from now on as after NOTIFY NONE.
+            self._overflow = False
+            self.stop()
+            connection.unattend()
+            connection.out.append(b"* OK [NOTIFICATIONOVERFLOW] too much happened, notifications have ended\r\n")
+            return None
+        return self._fetches() if self._new else None
+
+    def _lines(self, happened: Sequence[Any]) -> list[bytes]:
+        """STATUS, LIST and METADATA responses: each mailbox once, however often something happened to it."""
+        statuses: dict[str, frozenset[str]] = {}
+        names: dict[str, str | None] = {}
+        notes: list[bytes] = []
+        moved = [h for h in happened if h.kind == "renamed"]
+        for one in happened:
+            name = canonical(one.name)
+            if one.kind == "messages":
+                kinds = self._message_kinds(name, one)
+                if kinds:
+                    statuses[name] = statuses.get(name, frozenset()) | kinds
+            elif one.kind == "annotated":
+                notes += self._metadata(name, one.entries)
+            elif one.kind in _NAME_EVENTS:
+                self._named(name, one, moved, names)
+                if one.kind == "created" and Event.MESSAGE_NEW in self.wanted(name):
+                    # Section 5.1: another UIDVALIDITY is told.
+                    statuses[name] = frozenset({"messages", "new mailbox"})
+        lines = self._lists(names) if names else []
+        return [*lines, *self._statuses(statuses), *notes]
+
+    def _message_kinds(self, name: str, one: Any) -> frozenset[str]:
+        """What is to be told of messages in a mailbox that is not selected."""
+        box = self._connection.selected
+        if box is not None and canonical(box.name) == name:
+            return frozenset()
+        wanted = self.wanted(name)
+        if Event.MESSAGE_NEW not in wanted:
+            return frozenset()
+        added = one.added
+        if self._own:
+            added = [uid for uid in added if not self._is_own(name, uid)]
+        if added or one.expunged:
+            return _MESSAGES_AND_FLAGS if one.flagged and Event.FLAG_CHANGE in wanted else _MESSAGES
+        return _FLAGS if one.flagged and Event.FLAG_CHANGE in wanted else frozenset()
+
+    def _statuses(self, statuses: dict[str, frozenset[str]]) -> Iterator[bytes]:
+        connection = self._connection
+        for name, kinds in statuses.items():
+            info = connection.mail.mailbox(name)
+            if info is not None:
+                yield status_line(connection, info, _items(kinds, condstore=connection.condstore))
+
+    # -- mailboxes ---------------------------------------------------------------------------------------------
+    def _named(self, name: str, one: Any, moved: Sequence[Any], names: dict[str, str | None]) -> None:
+        """Note the names that something happened to, with the old name of what was renamed."""
+        if one.kind == "renamed":
+            # Section 5.4: of what lies below a mailbox that was renamed nothing is told.
+            old = canonical(one.old_name)
+            if any(_below(one, other) for other in moved) or self._is_own(one.kind, name):
+                return
+            if Event.MAILBOX_NAME in self.wanted(name) | self.wanted(old):
+                names.pop(name, None)
+                names[name] = old
+            return
+        if self._is_own(one.kind, name):
+            return
+        events = {_NAME_EVENTS[one.kind]}
+        if one.kind == "created":
+            # New mailboxes are subscribed.
+            events.add(Event.SUBSCRIPTION_CHANGE)
+        if events & self.wanted(name):
+            names.setdefault(name, None)
+        parent = name.rpartition("/")[0]
+        if parent and Event.MAILBOX_NAME in events & self.wanted(parent):
+            # Section 5.4: what was made or deleted concerns the mailbox above, too.
+            names.setdefault(parent, None)
+
+    def _lists(self, names: dict[str, str | None]) -> list[bytes]:
+        """LIST responses with all that is true of these mailboxes now."""
+        connection = self._connection
+        mail = connection.mail
+        subscribed = frozenset(map(canonical, mail.subscriptions()))
+        existing = [canonical(info.name) for info in mail.mailboxes()]
+        lines = []
+        for name, old in names.items():
+            info = mail.mailbox(name)
+            attributes = [] if info is not None else ["\\NonExistent"]
+            if name in subscribed:
+                attributes.append("\\Subscribed")
+            above = name + "/"
+            has_children = any(other.startswith(above) for other in existing)
+            attributes.append("\\HasChildren" if has_children else "\\HasNoChildren")
+            if info is not None:
+                attributes += info.special_use
+            lines.append(render.list_response(name, attributes, utf8=connection.utf8, old_name=old))
+        return lines
+
+    def _metadata(self, name: str, entries: Iterable[str]) -> list[bytes]:
+        """RFC 5464 section 4.4.2: names of entries without their values."""
+        connection = self._connection
+        if name:
+            wanted = Event.MAILBOX_METADATA_CHANGE in self.wanted(name)
+        else:
+            wanted = any(Event.SERVER_METADATA_CHANGE in group.events for group in self._groups)
+        # With ENABLE METADATA it is told anyway.
+        if not wanted or "METADATA" in connection.enabled:
+            return []
+        told = [e for e in entries if e.startswith(("/private/", "/shared/"))]
+        told = [e for e in told if not self._is_own(f"annotated {name}", e)]
+        if not told:
+            return []
+        shown = render.mailbox(name, utf8=connection.utf8) if name else b'""'
+        return [b"* METADATA %b %b\r\n" % (shown, b" ".join(render.astring(e) for e in told))]
+
+    # -- the beginning -----------------------------------------------------------------------------------------
+    def statuses(self) -> Iterator[bytes]:
+        """NOTIFY SET STATUS: how the mailboxes are whose messages are watched."""
+        connection = self._connection
+        selected = connection.selected.name if connection.selected is not None else None
+        lines: list[bytes] = []
+        for info in connection.mail.mailboxes():
+            items = initial_items(self.wanted(canonical(info.name))) if info.name != selected else ()
+            if items:
+                lines.append(status_line(connection, info, items))
+            if len(lines) >= _LINES_A_PIECE:
+                yield b"".join(lines)
+                lines.clear()
+        yield b"".join(lines)
+
+
+def _below(one: Any, other: Any) -> bool:
+    """Whether ``one`` was renamed because it lay below ``other``."""
+    rest = one.old_name[len(other.old_name) :]
+    return bool(
+        rest.startswith("/") and one.old_name.startswith(other.old_name) and one.name == other.name + rest
+    )

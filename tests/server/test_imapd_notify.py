@@ -1,0 +1,179 @@
+"""NOTIFY over the real store: pushed between commands, bounded, and gone with the connection."""
+
+from __future__ import annotations
+
+from attrs import evolve
+from zope.interface.verify import verifyObject
+
+from moxtwisted.imap.notification import IHappening, IHappeningFeed, INotifyingSession
+from moxtwisted.store.interfaces import MailboxChange
+from tests.server.house import Line
+from tests.server.test_imapd import IMAPCase
+
+ALL = "(MessageNew MessageExpunge FlagChange)"
+
+
+class NotifyTests(IMAPCase):
+    def heard(self, line: Line) -> str:
+        """What comes of itself."""
+        said = [line.heard()]
+        for _ in range(5):
+            self.house.clock.advance(0)
+            said.append(line.heard())
+        return "".join(part + "\r\n" for part in said if part)
+
+    def listening(self, groups: str, *before: str) -> Line:
+        line = self.log_in()
+        for command in before:
+            self.ask(line, command)
+        self.assertIn("t OK NOTIFY completed", self.ask(line, f"NOTIFY SET {groups}"))
+        return line
+
+    def test_interfaces(self) -> None:
+        """Session, feed and changes provide what NOTIFY asks for."""
+        line = self.log_in()
+        self.assertIn(" NOTIFY", self.ask(line, "CAPABILITY"))
+        session = line.protocol.server.connection.session
+        verifyObject(INotifyingSession, session)
+        verifyObject(IHappeningFeed, session.watch(10, lambda: None), tentative=True)
+        change = MailboxChange("messages", 1, "INBOX", 1)
+        for name in IHappening.names():
+            self.assertTrue(hasattr(change, name), name)
+
+    def test_delivery(self) -> None:
+        """A delivery is told without any command: STATUS of other mailboxes, EXISTS and the items of the selected one."""
+        line = self.listening(
+            f"(selected (MessageNew (uid preview) MessageExpunge)) (personal {ALL})", "CREATE Lists", "SELECT INBOX"
+        )
+        self.add(mailbox="Lists")
+        self.assertEqual(self.heard(line), "* STATUS Lists (MESSAGES 1 UIDNEXT 2)\r\n")
+        self.add()
+        self.assertEqual(self.heard(line), '* 1 EXISTS\r\n* 1 FETCH (UID 1 PREVIEW "It works.")\r\n')
+        self.add(mailbox="Lists")
+        self.add(mailbox="Lists")
+        self.assertEqual(self.heard(line).split("\r\n")[-2], "* STATUS Lists (MESSAGES 3 UIDNEXT 4)")
+
+    def test_while_idling(self) -> None:
+        """IDLE tells exactly what NOTIFY asked for."""
+        line = self.listening("(personal (MessageNew MessageExpunge))", "CREATE Lists", "SELECT INBOX")
+        self.assertIn("+ idling", line.say("t IDLE"))
+        self.add()
+        self.assertEqual(self.heard(line), "")
+        self.add(mailbox="Lists")
+        self.assertEqual(self.heard(line), "* STATUS Lists (MESSAGES 1 UIDNEXT 2)\r\n")
+        self.assertIn("t OK IDLE", line.say("DONE"))
+        self.add(mailbox="Lists")
+        self.assertIn("* STATUS Lists (MESSAGES 2", self.heard(line))
+
+    def test_condstore_and_qresync(self) -> None:
+        """Who enabled them gets HIGHESTMODSEQ in STATUS, MODSEQ in FETCH and VANISHED."""
+        line = self.listening(
+            f"(selected (MessageNew (uid) MessageExpunge FlagChange)) (personal {ALL})",
+            "ENABLE QRESYNC",
+            "CREATE Lists",
+            "SELECT INBOX",
+        )
+        self.add(mailbox="Lists")
+        self.assertRegex(self.heard(line), r"^\* STATUS Lists \(MESSAGES 1 UIDNEXT 2 HIGHESTMODSEQ \d+\)\r\n$")
+        self.add()
+        self.assertRegex(self.heard(line), r"^\* 1 EXISTS\r\n\* 1 FETCH \(UID 1 MODSEQ \(\d+\)\)\r\n$")
+        other = self.log_in(ip="198.51.100.7")
+        self.ask(other, "SELECT Lists")
+        self.ask(other, "STORE 1 +FLAGS (\\Seen)")
+        self.assertRegex(
+            self.heard(line), r"^\* STATUS Lists \(UIDVALIDITY \d+ HIGHESTMODSEQ \d+ UNSEEN 0\)\r\n$"
+        )
+        self.ask(other, "SELECT INBOX")
+        self.ask(other, "STORE 1 +FLAGS (\\Deleted)")
+        self.assertRegex(self.heard(line), r"^\* 1 FETCH \(UID 1 FLAGS \(\\Deleted\) MODSEQ \(\d+\)\)\r\n$")
+        self.ask(other, "EXPUNGE")
+        self.assertEqual(self.heard(line), "* VANISHED 1\r\n")
+
+    def test_uidonly(self) -> None:
+        """With UIDONLY the items of new messages are told by UID."""
+        line = self.listening(
+            "(selected (MessageNew (flags) MessageExpunge))", "ENABLE UIDONLY", "SELECT INBOX"
+        )
+        self.add()
+        self.assertEqual(self.heard(line), "* 1 EXISTS\r\n* 1 UIDFETCH (FLAGS ())\r\n")
+
+    def test_names(self) -> None:
+        """Mailboxes that others make, rename, subscribe and delete, and their annotations, are told; one's own are not."""
+        line = self.listening("(personal (MailboxName SubscriptionChange MailboxMetadataChange ServerMetadataChange))")
+        other = self.log_in(ip="198.51.100.7")
+        self.assertNotIn("LIST", self.ask(line, "CREATE Mine/Below"))
+        self.assertEqual(self.heard(line), "")
+        self.ask(other, "CREATE Lists/One")
+        self.assertEqual(
+            self.heard(line),
+            '* LIST (\\Subscribed \\HasChildren) "/" Lists\r\n* LIST (\\Subscribed \\HasNoChildren) "/" Lists/One\r\n',
+        )
+        self.ask(other, "RENAME Lists Archive/Old")
+        answer = self.heard(line)
+        self.assertIn('* LIST (\\Subscribed \\HasChildren) "/" Archive/Old ("OLDNAME" (Lists))\r\n', answer)
+        self.assertNotIn("One", answer)
+        self.ask(other, "UNSUBSCRIBE Archive/Old")
+        self.assertEqual(self.heard(line), '* LIST (\\HasChildren) "/" Archive/Old\r\n')
+        self.ask(other, 'SETMETADATA Archive (/private/comment "x")')
+        self.assertEqual(self.heard(line), "* METADATA Archive /private/comment\r\n")
+        self.ask(other, 'SETMETADATA "" (/private/comment "x")')
+        self.assertEqual(self.heard(line), '* METADATA "" /private/comment\r\n')
+        self.ask(line, 'SETMETADATA Archive (/private/comment "y")')
+        self.assertEqual(self.heard(line), "")
+        self.ask(other, "DELETE Archive/Old/One")
+        answer = self.heard(line)
+        self.assertIn("\\NonExistent", answer)
+        self.assertIn('\\HasNoChildren) "/" Archive/Old\r\n', answer)
+
+    def test_subscribed_and_subtree(self) -> None:
+        """The list of subscriptions counts as it is when something happens; a subtree has its top, and not its neighbours."""
+        line = self.log_in()
+        for name in ("Lists/One", "Listserv", "misc"):
+            self.ask(line, f"CREATE {name}")
+        self.ask(line, "NOTIFY SET (subscribed (MessageNew MessageExpunge))")
+        self.add(mailbox="misc")
+        self.assertIn("* STATUS misc", self.heard(line))
+        self.ask(line, "UNSUBSCRIBE misc")
+        self.add(mailbox="misc")
+        self.assertEqual(self.heard(line), "")
+        self.ask(line, "NOTIFY SET (subtree Lists (MessageNew MessageExpunge))")
+        for name in ("Lists", "Lists/One", "Listserv"):
+            self.add(mailbox=name)
+        self.assertEqual(
+            self.heard(line),
+            "* STATUS Lists (MESSAGES 1 UIDNEXT 2)\r\n* STATUS Lists/One (MESSAGES 1 UIDNEXT 2)\r\n",
+        )
+
+    def test_does_not_read(self) -> None:
+        """For a client that does not read a bounded number of happenings is kept; after more it is told that this is the end of them."""
+        line = self.listening("(personal (MessageNew MessageExpunge))", "CREATE Lists")
+        connection = line.protocol.server.connection
+        connection.settings = evolve(
+            connection.settings, limits=evolve(connection.settings.limits, notifications=5)
+        )
+        self.ask(line, "NOTIFY SET (personal (MessageNew MessageExpunge))")
+        line.protocol.pauseProducing()
+        for _ in range(9):
+            self.add(mailbox="Lists")
+        self.house.clock.advance(0)
+        line.protocol.resumeProducing()
+        answer = self.heard(line)
+        self.assertRegex(answer, r"^\* OK \[NOTIFICATIONOVERFLOW\] [^\r\n]*\r\n$")
+        self.add(mailbox="Lists")
+        self.assertEqual(self.heard(line), "")
+        self.ask(line, "NOTIFY SET (personal (MessageNew MessageExpunge))")
+        self.add(mailbox="Lists")
+        self.assertIn("MESSAGES 11", self.heard(line))
+
+    def test_nothing_is_left(self) -> None:
+        """When the connection is gone nobody watches the account or listens to a mailbox."""
+        account = self.house.store.account("alice")
+        for ending in ("LOGOUT", "IDLE", "NOTIFY NONE", "UNAUTHENTICATE"):
+            line = self.listening(f"(selected {ALL}) (personal {ALL})", "SELECT INBOX")
+            state = line.protocol.server.connection.box.view.live
+            self.assertEqual((len(account._queues), len(state._listeners)), (1, 1))
+            line.say(f"t {ending}")
+            if ending != "UNAUTHENTICATE":
+                line.transport.loseConnection()
+                line.protocol.connectionLost()
+            self.assertEqual((len(account._queues), len(state._listeners)), (0, 0), ending)
