@@ -24,7 +24,7 @@ from twisted.python.failure import Failure
 
 from moxtwisted.compose.listeners import Listeners
 from moxtwisted.compose.parts import Parts, master_key, open_queue, ready_accounts
-from moxtwisted.compose.translation import initial_mailboxes, quota
+from moxtwisted.compose.translation import initial_mailboxes, message_quota, quota
 from moxtwisted.compose.upkeep import Control, Retirement
 from moxtwisted.config.edit import ConfigurationEditor
 from moxtwisted.config.load import LoadedConfig, load
@@ -124,6 +124,7 @@ async def offline(static_path: Path, reactor: Any) -> Administration:
     store = Store.open(reactor, loaded.data_directory, master_key(loaded))
     static = loaded.static
     store.quota_of = partial(quota, loaded.domains, static)
+    store.message_quota_of = partial(message_quota, loaded.domains, static)
     queue = open_queue(loaded, store)
     await ready_accounts(store, loaded.domains, static)
     return Administration(

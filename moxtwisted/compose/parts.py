@@ -11,7 +11,13 @@ from typing import Any, Final
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger, globalLogPublisher
 
-from moxtwisted.compose.translation import build_directory, imap_settings, initial_mailboxes, quota
+from moxtwisted.compose.translation import (
+    build_directory,
+    imap_settings,
+    initial_mailboxes,
+    message_quota,
+    quota,
+)
 from moxtwisted.config.atomic import replace_file
 from moxtwisted.config.load import LoadedConfig
 from moxtwisted.config.machine import store_key
@@ -102,6 +108,7 @@ class Parts:
         """
         self.store = Store.open(self.reactor, self.loaded.data_directory, self.key)
         self.store.quota_of = partial(quota, self.loaded.domains, self.static)
+        self.store.message_quota_of = partial(message_quota, self.loaded.domains, self.static)
         self.queue = open_queue(self.loaded, self.store)
         self.delivery = LocalDelivery(self.store)
         limits = self.static.limits
@@ -135,6 +142,7 @@ class Parts:
         for service in self._imap:
             service.review()
         self.store.quota_of = partial(quota, domains, self.static)
+        self.store.message_quota_of = partial(message_quota, domains, self.static)
         self.store.refresh_quotas()
         made = Deferred.fromCoroutine(ready_accounts(self.store, domains, self.static))
         made.addErrback(lambda failure: _log.failure("new accounts could not be made", failure))

@@ -34,7 +34,14 @@ from moxtwisted.smtp.settings import Mode
 from moxtwisted.smtp.settings import ServerSettings as SMTPSettings
 from moxtwisted.smtp.settings import Timeouts as SMTPTimeouts
 
-__all__ = ["SMTPListenerSettings", "build_directory", "imap_settings", "initial_mailboxes", "quota"]
+__all__ = [
+    "SMTPListenerSettings",
+    "build_directory",
+    "imap_settings",
+    "initial_mailboxes",
+    "message_quota",
+    "quota",
+]
 
 _log = Logger()
 
@@ -96,6 +103,13 @@ def quota(domains: DomainsConfig, static: StaticConfig, name: str) -> int | None
     octets = account.quota_octets if account is not None else None
     # 0 is no limit, in both places.
     return (static.store.quota_octets if octets is None else octets) or None
+
+
+def message_quota(domains: DomainsConfig, static: StaticConfig, name: str) -> int | None:
+    """How many messages an account may have; None is no limit."""
+    account = domains.accounts.get(name)
+    messages = account.quota_messages if account is not None else None
+    return (static.store.quota_messages if messages is None else messages) or None
 
 
 class SMTPListenerSettings:

@@ -82,6 +82,7 @@ class Administration(ConfigurationOperations):
     ) -> None:
         super().__init__(editor)
         self._on = administered
+        self._importing: set[str] = set()
 
     # -- accounts ------------------------------------------------------------------------------------------------
 
@@ -111,10 +112,12 @@ class Administration(ConfigurationOperations):
         there = set(self._on.store.accounts())
         report: Report = []
         for row in self._editor.accounts():
-            octets, messages, quota = (
-                self._on.store.account(row["name"]).usage() if row["name"] in there else (0, 0, None)
-            )
-            report.append({**row, "octets": octets, "messages": messages, "quota_octets": quota})
+            octets, messages, quota, most = 0, 0, None, None
+            if row["name"] in there:
+                account = self._on.store.account(row["name"])
+                (octets, messages, quota), most = account.usage(), account.message_quota
+            limits = {"quota_octets": quota, "quota_messages": most}
+            report.append({**row, "octets": octets, "messages": messages, **limits})
         return report
 
     async def set_password(self, account: str, password: str) -> None:
@@ -154,6 +157,27 @@ class Administration(ConfigurationOperations):
     ) -> dict[str, int]:
         """See ``IAdministration``."""
         return await self._import(transfer.import_maildir, account, mailbox, path, progress)
+
+    async def import_imap(
+        self, account: str, url: str, password: str, options: JSON, progress: Progress
+    ) -> dict[str, JSON]:
+        """See ``IAdministration``."""
+        # A client, and TLS: nothing that every start should load.
+        from moxtwisted.server.importing.remote import Options, Source
+        from moxtwisted.server.importing.work import Import
+
+        source, wanted, target = Source.parse(url), Options.of(options), self._existing(account)
+        if account in self._importing:
+            raise MailError(f"mail is being imported into {account} already")
+        self._importing.add(account)
+        try:
+            work = Import(self._on.reactor, self._on.store, target, source, password, wanted)
+            report = await work.run(progress)
+        finally:
+            self._importing.discard(account)
+        for line in (*report["unreadable"], *report["failed"]):
+            _log.warn("import into {account}: {problem}", account=account, problem=line)
+        return report
 
     async def _import(
         self, work: Any, account: str, mailbox: str, path: str, progress: Progress

@@ -101,6 +101,12 @@ class Account(ConfigStruct, frozen=True, kw_only=True):
         Annotated[Octets, Meta(ge=0, le=2**62)] | None,
         Meta(description="Room for its messages; 0 is no limit. Without it, that of the store in mox.conf."),
     ] = None
+    quota_messages: Annotated[
+        Annotated[int, Meta(ge=0, le=2**62)] | None,
+        Meta(
+            description="How many messages it may have; 0 is no limit. Without it, that of the store in mox.conf."
+        ),
+    ] = None
     imap_capabilities_disabled: Annotated[
         tuple[str, ...],
         Meta(

@@ -363,6 +363,14 @@ class Store(ConfigStruct, frozen=True, kw_only=True):
             description="Room for the messages of an account that has no quota of its own; 0 is no limit.",
         ),
     ] = 0
+    quota_messages: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=2**62,
+            description="How many messages an account may have that has no such quota of its own; 0 is no limit.",
+        ),
+    ] = 0
     retire_expunged_after_seconds: Annotated[
         Seconds,
         Meta(

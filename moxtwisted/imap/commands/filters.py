@@ -87,7 +87,7 @@ def expanded(connection: Connection, key: k.SearchKey) -> k.SearchKey:
         return key
     if "FILTERS" not in connection.offered or not IAnnotatedSession.providedBy(connection.mail):
         raise RefusalError("unknown search key", kind="BAD")
-    return _Expansion(connection.mail.annotations("")).of(key, (), 0)  # type: ignore[attr-defined]
+    return _Expansion(connection.mail.annotations("")).of(key, (), 0)
 
 
 def filtered(handler: Callable[[Connection, Any], Handled]) -> Callable[[Connection, Any], Handled]:

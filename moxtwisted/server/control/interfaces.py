@@ -58,7 +58,8 @@ class IMailAdministration(Interface):
         """Remove the account, its addresses and, unless kept, its mail. What else had to go, in sentences."""
 
     async def account_list() -> Report:
-        """``name``, ``domain``, ``full_name``, ``disabled``, ``addresses``, ``octets``, ``messages``, ``quota_octets``."""
+        """``name``, ``domain``, ``full_name``, ``disabled``, ``addresses``, ``octets``, ``messages``, ``quota_octets``,
+        ``quota_messages``."""
 
     async def set_password(account: str, password: str) -> None:
         """Set a password, of an account that the configuration has; its mail is made if it is not there yet.
@@ -72,6 +73,16 @@ class IMailAdministration(Interface):
 
     async def import_maildir(account: str, mailbox: str, path: str, progress: Progress) -> dict[str, int]:
         """Read a Maildir (with the flags in its names, and dovecot-keywords), as `import_mbox`."""
+
+    async def import_imap(
+        account: str, url: str, password: str, options: JSON, progress: Progress
+    ) -> dict[str, JSON]:
+        """Fetch the mail of an account on another server, ``imaps://user@host:port/``; again, only what is new.
+
+        :param options: of `moxtwisted.server.importing.remote.Options`, by name.
+        :returns: ``messages``, ``known``, ``flags``, ``removed`` and ``skipped`` (numbers), ``unreadable`` and ``failed`` (sentences),
+            ``left_out`` (name and reason), ``mailboxes`` (a table).
+        """
 
     async def export_mbox(account: str, mailbox: str, path: str, progress: Progress) -> dict[str, int]:
         """Write mbox files below the directory ``path``, for one mailbox or, when it is empty, all. ``{"messages": n}``."""
