@@ -57,6 +57,8 @@ CAPABILITIES: Final = (
     "MESSAGELIMIT",
     "INPROGRESS",
     "MULTISEARCH",
+    "CONTEXT=SEARCH",
+    "CONTEXT=SORT",
     "PREVIEW",
     "PARTIAL",
     "SORT",

@@ -15,6 +15,7 @@ from moxtwisted.imap.commands.authentication import log_in
 from moxtwisted.imap.connection import Answer, Connection, RefusalError, Transport, refused
 from moxtwisted.imap.settings import Limits, ServerSettings
 from moxtwisted.imap.states import State, expunge_allowed
+from moxtwisted.imap.view import IViewObserver
 from moxtwisted.imap.wire import parser
 from moxtwisted.imap.wire.commands import Command
 from moxtwisted.imap.work import Close, Run, StartCompression, StartTLS, StopCompression, Stream, Work
@@ -171,23 +172,39 @@ class Execution:
         except MailError as e:
             answer = refused(e).answer()
         if not self._lost:
-            work = self._finished(command, answer)
+            work = self._finished(command, answer, last=True)
             self._busy = True
             yield self.take_output()
             if work is not None:
                 self.connection.state = State.LOGOUT
 
-    def _finished(self, command: Command, answer: Answer) -> Work | None:
-        """Updates of the mailbox, then the tagged response."""
+    def _finished(self, command: Command, answer: Answer, *, last: bool = False) -> Work | None:
+        """Updates of the mailbox, then the tagged response.
+
+        :param last: whether it is to be said now, and nothing more is waited for.
+        """
         self._busy = False
         connection = self.connection
         if connection.selected is not None:
             connection.sync(allow_expunge=expunge_allowed(command))
+            observer = connection.selected.view.observer
+            if observer is not None and observer.pending and not last:
+                self._busy = True
+                return Run(self._updated(observer, command, answer))
         if connection.news:
             connection.tell_news()
         if answer is None:
             answer = f"OK {command.name} completed".encode("ascii")
         return self._answered(command, answer)
+
+    async def _updated(self, observer: IViewObserver, command: Command, answer: Answer) -> Work | None:
+        """RFC 5267 section 4.3: what the changes mean for results goes out with them."""
+        await observer.evaluate()
+        self._busy = False
+        if self._lost:
+            self._logged_in_too_late()
+            return None
+        return self._finished(command, answer, last=True)
 
     def _answered(self, command: Command, answer: bytes) -> Work | None:
         if not answer:

@@ -40,10 +40,11 @@ from moxtwisted.imap.commands.replace import Replacing
 from moxtwisted.imap.commands.uidonly import refuse_numbers
 from moxtwisted.imap.connection import RefusalError, Transport, mailbox_name, refused
 from moxtwisted.imap.execution import Execution
-from moxtwisted.imap.preauthentication import IPreauthenticator
 from moxtwisted.imap.options import missing
+from moxtwisted.imap.preauthentication import IPreauthenticator
 from moxtwisted.imap.settings import ServerSettings
 from moxtwisted.imap.states import State, refusal
+from moxtwisted.imap.view import IViewObserver
 from moxtwisted.imap.wire import parser
 from moxtwisted.imap.wire.commands import Append, AppendMessage, Command, Done, Replace
 from moxtwisted.imap.work import Close, Run, StartCompression, StartTLS, StopCompression, Stream, Work
@@ -203,11 +204,29 @@ class Server(Execution):
         """Tell a client what changed that idles or said NOTIFY; to be called after ``changed`` was."""
         self._woken = False
         if self.connection.notifying is not None:
-            return self._push()
+            return self._push() or self._evaluate()
         if self.connection.state is State.IDLING and not self._lost:
             self.connection.sync(allow_expunge=True)
             self.connection.tell_news()
-        return None
+        return self._evaluate()
+
+    def _evaluate(self) -> Work | None:
+        """RFC 5267 section 4.3: what changes mean for results that are kept up to date, while the client says nothing."""
+        box = self.connection.selected
+        observer = None if box is None else box.view.observer
+        if observer is None or not observer.pending or self._busy or self._lost:
+            return None
+        self._busy = True
+        return Run(self._evaluated(observer))
+
+    async def _evaluated(self, observer: IViewObserver) -> Work | None:
+        await observer.evaluate()
+        self._busy = False
+        if self._lost:
+            self._logged_in_too_late()
+            return None
+        # What happened meanwhile.
+        return self.flush_changes()
 
     def _push(self) -> Work | None:
         """RFC 5465 section 3.1: what NOTIFY asked for, at any time but in the middle of something else."""
@@ -306,6 +325,10 @@ class Server(Execution):
                 connection.appending = None
             return self._answered(command, RefusalError(why or "unknown command", kind="BAD").answer())
         try:
+            if connection.restricted:
+                without = missing(command, connection.offered)
+                if without is not None:
+                    raise RefusalError(f"{without} is not available now", kind="BAD")
             if connection.uidonly:
                 refuse_numbers(command)
             result = handler(connection, command)
@@ -340,10 +363,6 @@ class Server(Execution):
                 connection.appending = None
             self._reader.refuse_message()
             self._answered(Command(message.tag), e.answer())
-            if connection.restricted:
-                without = missing(command, connection.offered)
-                if without is not None:
-                    raise RefusalError(f"{without} is not available now", kind="BAD")
             return
         self._reader.accept_message()
 

@@ -26,6 +26,7 @@ class Limits:
     :ivar messages: how many messages one command should be about at most; announced with MESSAGELIMIT. RFC 9738 section 3 wants 1000
         at least.
     :ivar messages_enforced: where it ends indeed, when that is more (RFC 9738 section 4.2), for clients that do not know the limit.
+    :ivar contexts: searches that are kept up to date (UPDATE of RFC 5267) in one session.
     :ivar search_mailboxes: mailboxes that one ESEARCH may go through.
     :ivar bad_commands: BAD responses in a row; one more closes the connection. RFC 9051 section 7.1.5 leaves it to us.
     :ivar commands_before_login: one more closes the connection, so that nobody stays for ever without a user.
@@ -46,6 +47,7 @@ class Limits:
     messages: int = 100_000
     messages_enforced: int = 1_000_000
     search_mailboxes: int = 10_000
+    contexts: int = 16
     bad_commands: int = 10
     commands_before_login: int = 50
     login_failures: int = 5

@@ -98,6 +98,7 @@ TABLE: Final[dict[type[c.Command], Rule]] = {
     c.Search: Rule(_SELECTED, expunge=False),
     # RFC 7377 section 2.2: whether it needs a selected mailbox depends on what it searches.
     c.MultiSearch: Rule(_AUTHENTICATED, "MULTISEARCH"),
+    c.CancelUpdate: Rule(_SELECTED, "CONTEXT=SEARCH"),
     # RFC 5256 section 3: nor while SORT and THREAD are; which THREAD= there must be depends on the algorithm.
     c.Sort: Rule(_SELECTED, "SORT", expunge=False),
     c.Thread: Rule(_SELECTED, expunge=False),

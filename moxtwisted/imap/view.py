@@ -21,12 +21,13 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 from moxtwisted.imap.backend import IMailboxView
 from moxtwisted.imap.wire.sequence import compact
 from moxtwisted.message.flags import MessageFlags
 
-__all__ = ["SessionView", "render_flags"]
+__all__ = ["IViewObserver", "SessionView", "render_flags"]
 
 # RFC 7162 section 3.2.10 lets a VANISHED response be cut into several; lines stay within what clients buffer.
 _VANISHED_UIDS_A_LINE = 1000
@@ -37,19 +38,38 @@ def render_flags(flags: MessageFlags) -> bytes:
     return ("(" + " ".join(flags.names) + ")").encode("ascii", "replace")
 
 
+class IViewObserver(Protocol):
+    """Adds responses to those of ``SessionView.sync``."""
+
+    @property
+    def pending(self) -> bool:
+        """Whether there is more to say, which ``evaluate`` finds out."""
+
+    async def evaluate(self) -> None:
+        """Find it out, and say it."""
+
+    def going(self, view: SessionView, uids: Iterable[int]) -> list[bytes]:
+        """Before EXPUNGE or VANISHED; sequence numbers are still those of before."""
+
+    def changed(self, view: SessionView, uids: Iterable[int]) -> list[bytes]:
+        """After EXISTS and FETCH: messages that are new or have other flags."""
+
+
 class SessionView:
     """One session's sequence numbers for one mailbox.
 
     :ivar live: the mailbox as it is now.
     :ivar uids: UIDs by sequence number - 1; includes expunged messages that the client was not told of yet.
     :ivar uidonly: whether the client enabled UIDONLY: it is told no sequence numbers.
+    :ivar observer: who has something to say of each change that is told.
     """
 
-    __slots__ = ("_lagging", "_modseq", "_told", "_version", "live", "uidonly", "uids")
+    __slots__ = ("_lagging", "_modseq", "_told", "_version", "live", "observer", "uidonly", "uids")
 
     def __init__(self, live: IMailboxView, *, uidonly: bool = False) -> None:
         self.live = live
         self.uidonly = uidonly
+        self.observer: IViewObserver | None = None
         self.uids: array[int] = live.uids
         self._version: int = live.version
         self._modseq: int = live.highestmodseq
@@ -118,7 +138,9 @@ class SessionView:
                 self.uids = old + now[first_new:]
         else:
             if gone:
-                responses = _vanished(old, gone) if vanished or self.uidonly else _expunged(gone)
+                if self.observer is not None:
+                    responses += self.observer.going(self, [old[at] for at in gone])
+                responses += _vanished(old, gone) if vanished or self.uidonly else _expunged(gone)
             self._lagging = False
             self.uids = now
         if first_new < len(now):
@@ -126,6 +148,8 @@ class SessionView:
         if flagged and flags:
             responses += self._flags(flagged, modseq=modseq)
         self._told = None
+        if self.observer is not None:
+            responses += self.observer.changed(self, [*flagged, *now[first_new:]])
         return responses
 
     def _changes(self, old: array[int], now: array[int], last: int) -> tuple[list[int], Sequence[int]]:

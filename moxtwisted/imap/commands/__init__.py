@@ -13,6 +13,7 @@ from typing import Any, Final
 from moxtwisted.imap.commands.acl import deleteacl, getacl, listrights, myrights, setacl
 from moxtwisted.imap.commands.append import append
 from moxtwisted.imap.commands.authentication import authenticate, login
+from moxtwisted.imap.commands.contexts import cancel_update
 from moxtwisted.imap.commands.copymove import copy, expunge, move, uid_expunge
 from moxtwisted.imap.commands.fetch import fetch
 from moxtwisted.imap.commands.filters import filtered
@@ -60,6 +61,7 @@ HANDLERS: Final[Mapping[type[c.Command], Handler]] = {
     access.SetACL: setacl,
     c.Append: append,
     c.Authenticate: authenticate,
+    c.CancelUpdate: cancel_update,
     c.Capability: capability,
     c.Check: check,
     c.Close: close,

@@ -26,7 +26,7 @@ from moxtwisted.imap.wire import searchkeys as k
 from moxtwisted.imap.wire.sequence import SequenceSet
 from moxtwisted.message.flags import SYSTEM_FLAGS, MessageFlags
 
-__all__ = ["Matching", "TextQuestion", "has_text", "subkeys", "wants_modseq"]
+__all__ = ["Matching", "TextQuestion", "has_text", "matches", "subkeys", "wants_modseq"]
 
 _Positions = Sequence[int]
 _DAY: Final = 86400
@@ -151,13 +151,13 @@ class Matching:
         for sub in key.keys if isinstance(key, k.And) else (key,):
             if len(at) <= most:
                 return None
-            at = self._named(sub, at)
+            at = self.named(sub, at)
         if len(at) <= most:
             return None
         self.everything = at[-most:]
         return self.uids[self.everything[0]]
 
-    def _named(self, key: k.SearchKey, at: _Positions) -> _Positions:
+    def named(self, key: k.SearchKey, at: _Positions) -> _Positions:
         """Those of the positions that a key names by numbers; all for any other key."""
         match key:
             case k.UidIn(wanted):
@@ -210,7 +210,7 @@ class Matching:
             case k.HasFlag(flag, present):
                 return self._with_flag(flag, present, at)
             case k.UidIn() | k.NumberIn() | k.UidAfter() | k.UidBefore():
-                return self._named(key, at)
+                return self.named(key, at)
             case k.ModSeqAtLeast(modseq):
                 return [i for i in at if self.modseqs[i] >= modseq]
             case k.Everything() | k.SaveDateSupported():
@@ -283,6 +283,26 @@ class Matching:
                 yield None
             values.update(self.mailbox.rows(missing[start : start + _ROWS_A_CALL], column))
         return values
+
+
+async def matches(connection: Connection, matching: Matching, key: k.SearchKey) -> Sequence[int]:
+    """The positions that match, ascending; others have their turns meanwhile."""
+    mailbox = matching.mailbox
+    evaluation = matching.narrow(key, matching.everything)
+    nothing: set[int] = set()
+    try:
+        question = next(evaluation)
+        while True:
+            if question is not None:
+                found = await mailbox.search_text(question.term, question.uids)
+            else:
+                found = nothing
+                if connection.pause is not None:
+                    await connection.pause(0)
+            question = evaluation.send(found)
+    except StopIteration as end:
+        positions: Sequence[int] = end.value
+        return positions
 
 
 def _within(ranges: Sequence[tuple[int, int]], at: _Positions) -> _Positions:

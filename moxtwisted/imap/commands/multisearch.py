@@ -16,6 +16,7 @@ import inspect
 from typing import Final
 
 from moxtwisted.errors import MailError
+from moxtwisted.imap.commands.contexts import keep_updated
 from moxtwisted.imap.commands.mailboxfilters import chosen
 from moxtwisted.imap.commands.matching import Matching
 from moxtwisted.imap.commands.results import Results, answer
@@ -85,12 +86,18 @@ async def _one(connection: Connection, command: MultiSearch, box: Selected, *, m
     matching = Matching(connection, box)
     found = await matches(connection, matching, command.key)
     returns = command.returns or frozenset({SearchReturn.ALL})
-    if found:
+    updated = SearchReturn.UPDATE in returns and box is connection.selected
+    if found or updated:
         name = render.mailbox(canonical(box.name), utf8=connection.utf8)
         # RFC 7377 section 2.1: by UID, with all correlators; nothing for a mailbox without matches.
         origin = b" MAILBOX %b UIDVALIDITY %d" % (name, box.mailbox.view.uidvalidity)
-        answer(connection, Results(command.tag, found, matching, True, returns, modseq=modseq, origin=origin))
-    elif SearchReturn.SAVE in returns:
+        results = Results(command.tag, found, matching, True, returns, modseq=modseq, origin=origin)
+        if found:
+            answer(connection, results)
+        if updated:
+            # Section 2.2: UPDATE is for the selected mailbox.
+            await keep_updated(connection, results, command.key)
+    if not found and SearchReturn.SAVE in returns:
         connection.saved = ()
 
 

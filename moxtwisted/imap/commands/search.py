@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from moxtwisted.imap.commands.matching import Matching, has_text, wants_modseq
+from moxtwisted.imap.commands.contexts import check_update, keep_updated
+from moxtwisted.imap.commands.matching import Matching, has_text, matches, wants_modseq
 from moxtwisted.imap.commands.messagelimit import Cut, concluded, cut_search
 from moxtwisted.imap.commands.results import Results, answer, check_returns
 from moxtwisted.imap.connection import Answer, Connection, Handled, RefusalError
@@ -30,6 +31,10 @@ class _Searching(Protocol):
     """What SEARCH and its relatives have in common."""
 
     @property
+    def tag(self) -> bytes:
+        """Of the command."""
+
+    @property
     def key(self) -> SearchKey:
         """The program."""
 
@@ -45,6 +50,7 @@ def prepare(connection: Connection, command: _Searching, returns: ReturnOptions 
     :raise RefusalError: when it may not be said so.
     """
     check_returns(connection, returns)
+    check_update(connection, command.tag, returns)
     modseq = wants_modseq(command.key)
     if modseq:
         # RFC 7162 section 3.1: a SEARCH with MODSEQ enables CONDSTORE.
@@ -60,7 +66,8 @@ def search(connection: Connection, command: Search) -> Handled:
     modseq = prepare(connection, command, command.returns)
     matching = Matching(connection)
     cut = cut_search(connection, matching, command.key)
-    if has_text(command.key) or len(matching.everything) > _AT_ONCE:
+    updated = command.returns is not None and SearchReturn.UPDATE in command.returns
+    if updated or has_text(command.key) or len(matching.everything) > _AT_ONCE:
         return _waiting(connection, command, matching, cut, modseq=modseq)
     evaluation = matching.narrow(command.key, matching.everything)
     try:
@@ -79,7 +86,9 @@ async def _waiting(
     except BaseException:
         forget_saved(connection, command.returns)
         raise
-    answer(connection, _results(command, matching, found, modseq=modseq))
+    results = _results(command, matching, found, modseq=modseq)
+    answer(connection, results)
+    await keep_updated(connection, results, command.key)
     return concluded(connection, cut, None, "SEARCH")
 
 
@@ -92,23 +101,3 @@ def forget_saved(connection: Connection, returns: ReturnOptions | None) -> None:
     if returns and SearchReturn.SAVE in returns:
         # RFC 9051 section 6.4.4.1: a search that fails with NO empties the saved result.
         connection.saved = ()
-
-
-async def matches(connection: Connection, matching: Matching, key: SearchKey) -> Sequence[int]:
-    """The positions that match, ascending; others have their turns meanwhile."""
-    mailbox = matching.mailbox
-    evaluation = matching.narrow(key, matching.everything)
-    nothing: set[int] = set()
-    try:
-        question = next(evaluation)
-        while True:
-            if question is not None:
-                found = await mailbox.search_text(question.term, question.uids)
-            else:
-                found = nothing
-                if connection.pause is not None:
-                    await connection.pause(0)
-            question = evaluation.send(found)
-    except StopIteration as end:
-        positions: Sequence[int] = end.value
-        return positions

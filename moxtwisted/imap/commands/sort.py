@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from typing import Any
 
+from moxtwisted.imap.commands.contexts import keep_updated
 from moxtwisted.imap.commands.matching import Matching
 from moxtwisted.imap.commands.ordering import load_keys, take_turns
 from moxtwisted.imap.commands.results import Results, answer
@@ -43,10 +44,9 @@ async def sort(connection: Connection, command: Sort) -> Answer:
     except BaseException:
         forget_saved(connection, command.returns)
         raise
-    answer(
-        connection,
-        Results(command.tag, order, matching, command.uid, command.returns, b"SORT", modseq=modseq),
-    )
+    results = Results(command.tag, order, matching, command.uid, command.returns, b"SORT", modseq=modseq)
+    answer(connection, results)
+    await keep_updated(connection, results, command.key, command.criteria)
     return None
 
 

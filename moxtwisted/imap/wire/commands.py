@@ -31,6 +31,7 @@ __all__ = [
     "Append",
     "AppendMessage",
     "Authenticate",
+    "CancelUpdate",
     "Capability",
     "Check",
     "Close",
@@ -540,6 +541,17 @@ class Thread(Command):
     charset: str = "UTF-8"
     uid: bool = False
     name = "THREAD"
+
+
+@frozen
+class CancelUpdate(Command):
+    """CANCELUPDATE (RFC 5267 section 4.3.5).
+
+    :ivar tags: of the searches, one or more.
+    """
+
+    tags: tuple[bytes, ...]
+    name = "CANCELUPDATE"
 
 
 @frozen

@@ -27,7 +27,11 @@ from moxtwisted.imap.wire.mailboxgrammar import READERS as MAILBOX_READERS
 from moxtwisted.imap.wire.mailboxgrammar import bracketed_entries
 from moxtwisted.imap.wire.notifygrammar import notify_arguments
 from moxtwisted.imap.wire.replacegrammar import replace_without_message
-from moxtwisted.imap.wire.searchgrammar import multisearch_arguments, search_arguments
+from moxtwisted.imap.wire.searchgrammar import (
+    cancelupdate_arguments,
+    multisearch_arguments,
+    search_arguments,
+)
 from moxtwisted.imap.wire.sortgrammar import sort_arguments, thread_arguments
 
 __all__ = [
@@ -533,6 +537,7 @@ COMMANDS: Mapping[bytes, ArgumentReader] = {
     b"REPLACE": replace_without_message,
     b"SEARCH": search_arguments,
     b"ESEARCH": multisearch_arguments,
+    b"CANCELUPDATE": cancelupdate_arguments,
     b"SORT": sort_arguments,
     b"THREAD": thread_arguments,
     b"FETCH": fetch_arguments,

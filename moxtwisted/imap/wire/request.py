@@ -339,6 +339,10 @@ def _uid_expunge(writer: RequestWriter, command: c.UIDExpunge) -> None:
     writer.write(b" " + command.numbers.render())
 
 
+def _cancel_update(writer: RequestWriter, command: c.CancelUpdate) -> None:
+    writer.write(b"".join([b' "%b"' % tag for tag in command.tags]))
+
+
 def _multi_search(writer: RequestWriter, command: c.MultiSearch) -> None:
     if command.sources:
         writer.write(b" IN (")
@@ -432,6 +436,7 @@ _ARGUMENTS: dict[type[c.Command], Callable[[RequestWriter, Any], None]] = {
     c.Status: _status,
     c.UIDExpunge: _uid_expunge,
     c.Search: _search,
+    c.CancelUpdate: _cancel_update,
     c.MultiSearch: _multi_search,
     c.Sort: _sort,
     c.Thread: _thread,

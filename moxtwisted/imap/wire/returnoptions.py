@@ -35,13 +35,17 @@ __all__ = [
 
 
 class SearchReturn(Enum):
-    """Result options without an argument (RFC 9051 section 6.4.4)."""
+    """Result options without an argument (RFC 9051 section 6.4.4 and extensions)."""
 
     MIN = "MIN"
     MAX = "MAX"
     ALL = "ALL"
     COUNT = "COUNT"
     SAVE = "SAVE"
+    CONTEXT = "CONTEXT"
+    """RFC 5267 section 4.2: a hint that more of the same will follow."""
+    UPDATE = "UPDATE"
+    """RFC 5267 section 4.3: tell how the results change."""
 
 
 @frozen
@@ -101,7 +105,9 @@ OPTIONS: Final[dict[bytes, OptionReader]] = {
 
 CAPABILITIES: Final[dict[SearchReturn | type[Partial], tuple[str, ...]]] = {
     # RFC 5267 section 4.4 has PARTIAL too, without the negative numbers.
-    Partial: ("PARTIAL",),
+    Partial: ("PARTIAL", "CONTEXT=SEARCH", "CONTEXT=SORT"),
+    SearchReturn.CONTEXT: ("CONTEXT=SEARCH", "CONTEXT=SORT"),
+    SearchReturn.UPDATE: ("CONTEXT=SEARCH", "CONTEXT=SORT"),
 }
 """By option, or its class: capabilities of which one must be on offer. Those of ESEARCH itself need none."""
 

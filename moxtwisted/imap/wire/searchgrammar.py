@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 
 from moxtwisted.imap.wire import searchkeys as keys
-from moxtwisted.imap.wire.commands import MultiSearch, Search
+from moxtwisted.imap.wire.commands import CancelUpdate, MultiSearch, Search
 from moxtwisted.imap.wire.lexer import CommandError, Cursor
 from moxtwisted.imap.wire.mailboxfilter import FilterKind, MailboxFilter, mailbox_filter
 from moxtwisted.imap.wire.returnoptions import ReturnOptions, return_options
@@ -23,6 +23,7 @@ __all__ = [
     "MAX_DEPTH",
     "MAX_KEYS",
     "SearchProgram",
+    "cancelupdate_arguments",
     "multisearch_arguments",
     "search_arguments",
     "search_charset",
@@ -33,6 +34,9 @@ MAX_DEPTH = 100
 
 MAX_KEYS = 2000
 """The most keys of a search program (our choice; some clients list a few hundred addresses with OR)."""
+
+MAX_TAGS = 1000
+"""The most tags of CANCELUPDATE (our choice)."""
 
 MAX_SOURCES = 1000
 """The most source options of ESEARCH (our choice)."""
@@ -307,6 +311,18 @@ def multisearch_arguments(tag: bytes, cursor: Cursor) -> MultiSearch:
             sources.append(mailbox_filter(cursor, _NO_SOURCES))
     returns, charset, key = _program(cursor)
     return MultiSearch(tag, key, tuple(sources), returns, charset)
+
+
+def cancelupdate_arguments(tag: bytes, cursor: Cursor) -> CancelUpdate:
+    """What follows CANCELUPDATE (RFC 5267 section 5)."""
+    tags: list[bytes] = []
+    while not tags or cursor.looking_at(b" "):
+        cursor.space()
+        if len(tags) >= MAX_TAGS:
+            raise CommandError("too many tags", "LIMIT", "NO")
+        tags.append(cursor.string("a tag in quotes"))
+    cursor.end()
+    return CancelUpdate(tag, tuple(tags))
 
 
 def _program(cursor: Cursor) -> tuple[ReturnOptions | None, str | None, SearchKey]:

@@ -1,0 +1,306 @@
+r"""Results of searches that are kept up to date: UPDATE and CANCELUPDATE (CONTEXT=SEARCH, CONTEXT=SORT, RFC 5267).
+
+A search with UPDATE leaves a ``Context`` behind, which looks over the shoulder of the session's view: what the client is told of a
+change, it is told of what that means for its results as well::
+
+    C: B01 UID SEARCH RETURN (UPDATE COUNT) DELETED KEYWORD $Junk
+    S: * ESEARCH (TAG "B01") UID COUNT 74
+    S: B01 OK SEARCH completed
+    S: * 23762 FETCH (UID 32768 FLAGS (\Deleted $Junk))
+    S: * ESEARCH (TAG "B01") UID ADDTO (0 32768)
+    C: B04 CANCELUPDATE "B01"
+
+What can be told from the arrays is told at once. Programs with text conditions, and results in an order, have to ask the backend: their
+changes are noted, and ``evaluate`` finds them out before the next tagged response, or while the client idles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from attrs import define, evolve, field
+
+from moxtwisted.errors import MailError
+from moxtwisted.imap.commands.matching import Matching, has_text, matches
+from moxtwisted.imap.commands.ordering import load_keys
+from moxtwisted.imap.commands.results import Results
+from moxtwisted.imap.connection import Answer, Connection, RefusalError
+from moxtwisted.imap.view import SessionView
+from moxtwisted.imap.wire import searchkeys as k
+from moxtwisted.imap.wire.commands import CancelUpdate
+from moxtwisted.imap.wire.returnoptions import ReturnOptions, SearchReturn
+from moxtwisted.imap.wire.sequence import SequenceSet, compact
+from moxtwisted.imap.wire.sortcriteria import SortCriterion, SortKey
+
+__all__ = ["Contexts", "cancel_update", "check_update", "keep_updated"]
+
+# So many changed messages are looked at in one go.
+_AT_ONCE: Final = 1000
+# Of results in an order the values that they are sorted by are kept; longer ones are not kept up to date.
+_MOST_SORTED: Final = 20_000
+
+
+@define(eq=False)
+class Context:
+    """One search.
+
+    :ivar origin: what stands behind the tag in responses.
+    :ivar key: with all numbers replaced by UIDs, as they were when the command came (RFC 5267 section 4.3).
+    :ivar uids: of the results.
+    :ivar order: the same in the order of ``criteria``; empty without them.
+    :ivar values: by UID, what it is sorted by.
+    :ivar pending: UIDs that may be in the results now, or no longer.
+    """
+
+    tag: bytes
+    origin: bytes
+    uid: bool
+    key: k.SearchKey
+    uids: set[int]
+    criteria: tuple[SortCriterion, ...] = ()
+    order: list[int] = field(factory=list)
+    values: dict[int, tuple[Any, ...]] = field(factory=dict)
+    pending: set[int] = field(factory=set)
+    waits: bool = False
+
+    def line(
+        self, view: SessionView, parts: Sequence[tuple[bytes, Iterable[tuple[int, Sequence[int]]]]]
+    ) -> bytes:
+        """An ESEARCH response with (word, pairs of position and UIDs)."""
+        words = [b'* ESEARCH (TAG "%b"%b)' % (self.tag, self.origin)]
+        if self.uid:
+            words.append(b"UID")
+        for word, pairs in parts:
+            told = b" ".join([b"%d %b" % (at, compact(self._numbers(view, uids))) for at, uids in pairs])
+            words.append(b"%b (%b)" % (word, told))
+        return b" ".join(words) + b"\r\n"
+
+    def _numbers(self, view: SessionView, uids: Sequence[int]) -> Sequence[int]:
+        if self.uid:
+            return uids
+        return [at + 1 for uid in uids if (at := view.position(uid)) is not None]
+
+    def removed(self, view: SessionView, gone: set[int]) -> list[bytes]:
+        """Take UIDs out of the results."""
+        gone &= self.uids
+        if not gone:
+            return []
+        self.uids -= gone
+        if not self.criteria:
+            # RFC 5267 section 4.3.4: position 0 is wherever they are.
+            return [self.line(view, [(b"REMOVEFROM", [(0, sorted(gone))])])]
+        runs = _runs(self.order, gone)
+        self.order = [uid for uid in self.order if uid not in gone]
+        for uid in gone:
+            del self.values[uid]
+        # From the end, so that no position moves before its turn.
+        return [self.line(view, [(b"REMOVEFROM", reversed(runs))])]
+
+    def added(self, view: SessionView, new: set[int]) -> list[bytes]:
+        """Put UIDs among the results; with an order, their ``values`` are there."""
+        new -= self.uids
+        if not new:
+            return []
+        self.uids |= new
+        if not self.criteria:
+            return [self.line(view, [(b"ADDTO", [(0, sorted(new))])])]
+        self.order = self.sorted()
+        return [self.line(view, [(b"ADDTO", _runs(self.order, new))])]
+
+    def sorted(self) -> list[int]:
+        """The results in order."""
+        order = sorted(self.uids)
+        for at, criterion in reversed(list(enumerate(self.criteria))):
+            order.sort(key=lambda uid, at=at: self.values[uid][at], reverse=criterion.reverse)  # type: ignore[misc]
+        return order
+
+
+def _runs(order: Sequence[int], wanted: set[int]) -> list[tuple[int, list[int]]]:
+    """Where wanted ones stand in the order, from 1: each run of them with its first position."""
+    runs: list[tuple[int, list[int]]] = []
+    last = -1
+    for at, uid in enumerate(order, 1):
+        if uid in wanted:
+            if last == at - 1:
+                runs[-1][1].append(uid)
+            else:
+                runs.append((at, [uid]))
+            last = at
+    return runs
+
+
+@define(eq=False)
+class Contexts:
+    """The searches of the selected mailbox that are kept up to date.
+
+    :ivar by_tag: by the tag of their command.
+    """
+
+    _connection: Connection
+    by_tag: dict[bytes, Context] = field(factory=dict)
+
+    @property
+    def pending(self) -> bool:
+        """Whether ``evaluate`` has something to do."""
+        return any(context.pending for context in self.by_tag.values())
+
+    # -- for the view ------------------------------------------------------------------------------------------
+    def going(self, view: SessionView, uids: Iterable[int]) -> list[bytes]:
+        """Responses before messages are told to be gone; their numbers are still valid."""
+        responses: list[bytes] = []
+        gone = set(uids)
+        for context in self.by_tag.values():
+            context.pending -= gone
+            responses += context.removed(view, gone.copy())
+        return responses
+
+    def changed(self, view: SessionView, uids: Iterable[int]) -> list[bytes]:
+        """Responses after messages are told to be there, or to have other flags."""
+        responses: list[bytes] = []
+        touched = set(uids)
+        for context in self.by_tag.values():
+            if context.waits or len(touched) > _AT_ONCE:
+                context.pending |= touched
+            else:
+                matching = Matching(self._connection)
+                evaluation = matching.narrow(context.key, _positions(view, touched))
+                try:
+                    while True:
+                        next(evaluation)
+                except StopIteration as end:
+                    responses += self._outcome(context, touched, {matching.uids[at] for at in end.value})
+        return responses
+
+    def _outcome(self, context: Context, touched: set[int], found: set[int]) -> list[bytes]:
+        view = self._connection.box.view
+        return context.removed(view, touched - found) + context.added(view, found)
+
+    # -- what takes its time -----------------------------------------------------------------------------------
+    async def evaluate(self) -> None:
+        """Find out what the changes mean that were only noted, and tell it."""
+        connection = self._connection
+        for context in list(self.by_tag.values()):
+            touched, context.pending = context.pending, set()
+            if not touched:
+                continue
+            try:
+                uids = await self._matching(context, touched)
+            except MailError:
+                # Nobody knows the results any more.
+                self.by_tag.pop(context.tag, None)
+                connection.out.append(b'* NO [NOUPDATE "%b"] the search failed\r\n' % context.tag)
+                continue
+            box = connection.selected
+            if box is None or box.view.observer is not self:
+                return
+            # What was told to be gone meanwhile is gone.
+            uids = {uid for uid in uids if box.view.position(uid) is not None}
+            if context.tag in self.by_tag:
+                connection.out += self._outcome(context, touched, uids)
+
+    async def _matching(self, context: Context, touched: set[int]) -> set[int]:
+        """Those of these UIDs that match."""
+        connection = self._connection
+        matching = Matching(connection)
+        matching.everything = _positions(connection.box.view, touched)
+        found = await matches(connection, matching, context.key)
+        uids = {matching.uids[at] for at in found}
+        if context.criteria:
+            await load_values(connection, matching, found, context)
+            uids &= context.values.keys()
+        return uids
+
+
+def _positions(view: SessionView, uids: Iterable[int]) -> list[int]:
+    return [at for uid in sorted(uids) if (at := view.position(uid)) is not None]
+
+
+async def load_values(
+    connection: Connection, matching: Matching, positions: Sequence[int], context: Context
+) -> None:
+    """Have the values that the results are sorted by."""
+    wanted = [at for at in positions if matching.uids[at] not in context.values]
+    keys: list[SortKey] = list(dict.fromkeys(criterion.key for criterion in context.criteria))
+    there, values = await load_keys(connection, matching, wanted, keys)
+    columns = [values[criterion.key] for criterion in context.criteria]
+    for at, *row in zip(there, *columns, strict=True):
+        context.values[matching.uids[at]] = tuple(row)
+
+
+# -- commands --------------------------------------------------------------------------------------------------------
+
+
+def _contexts(connection: Connection) -> Contexts | None:
+    observer = connection.selected.view.observer if connection.selected is not None else None
+    return observer if isinstance(observer, Contexts) else None
+
+
+def check_update(connection: Connection, tag: bytes, returns: ReturnOptions | None) -> None:
+    """Refuse a search whose results cannot be told apart from those of another one.
+
+    :raise RefusalError: BAD.
+    """
+    if returns is None or SearchReturn.UPDATE not in returns:
+        return
+    if connection.selected is None:
+        # RFC 7377 section 2.2
+        raise RefusalError("UPDATE needs a selected mailbox", kind="BAD")
+    contexts = _contexts(connection)
+    if contexts is not None and tag in contexts.by_tag:
+        # RFC 5267 section 4.3
+        raise RefusalError("this tag belongs to a search that is kept up to date", kind="BAD")
+
+
+async def keep_updated(
+    connection: Connection, results: Results, key: k.SearchKey, criteria: Sequence[SortCriterion] = ()
+) -> None:
+    """Keep these results of the selected mailbox up to date, if that was asked for; or say that it cannot be."""
+    returns = results.returns
+    if returns is None or SearchReturn.UPDATE not in returns:
+        return
+    view, matching = connection.box.view, results.matching
+    contexts = _contexts(connection) or Contexts(connection)
+    full = len(contexts.by_tag) >= connection.settings.limits.contexts
+    if full or (criteria and len(results.order) > _MOST_SORTED):
+        # RFC 5267 section 4.3.1: the rest of the command is carried out.
+        connection.out.append(b'* NO [NOUPDATE "%b"] too much to be kept up to date\r\n' % results.tag)
+        return
+    uids = {matching.uids[at] for at in results.order}
+    context = Context(results.tag, results.origin, results.uid, frozen(matching, key), uids, tuple(criteria))
+    context.waits = bool(criteria) or has_text(key)
+    if criteria:
+        await load_values(connection, matching, results.order, context)
+        context.uids &= context.values.keys()
+        context.order = context.sorted()
+    contexts.by_tag[results.tag] = context
+    view.observer = contexts
+
+
+def frozen(matching: Matching, key: k.SearchKey) -> k.SearchKey:
+    """The program with numbers, and the saved result, as the UIDs that they are now."""
+    match key:
+        case k.And(keys):
+            return k.And(tuple(frozen(matching, sub) for sub in keys))
+        case k.Or(left, right):
+            return k.Or(frozen(matching, left), frozen(matching, right))
+        case k.Not(inner):
+            return evolve(key, key=frozen(matching, inner))
+        case k.NumberIn() | k.UidIn(SequenceSet(saved=True)):
+            # RFC 5267 section 4.3: evaluated when the command comes.
+            return k.UidIn(
+                SequenceSet.of(matching.uids[at] for at in matching.named(key, matching.everything))
+            )
+        case _:
+            return key
+
+
+def cancel_update(connection: Connection, command: CancelUpdate) -> Answer:
+    """CANCELUPDATE. Tags that are none of a context change nothing."""
+    contexts = _contexts(connection)
+    if contexts is not None:
+        for tag in command.tags:
+            contexts.by_tag.pop(tag, None)
+        if not contexts.by_tag:
+            connection.box.view.observer = None
+    return b"OK no further updates"
