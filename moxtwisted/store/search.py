@@ -16,7 +16,6 @@ its own would only make the reactor wait for the interpreter.
 from __future__ import annotations
 
 import time
-import unicodedata
 from array import array
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from typing import Any, Final
@@ -29,6 +28,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from moxtwisted.errors import ConsistencyError, StoreUnavailableError
+from moxtwisted.message.casemap import casemap
 from moxtwisted.message.headers import Header, decode_words
 from moxtwisted.message.mime import ScannedMessage, Scanner
 from moxtwisted.message.structure import LIST_FIELDS
@@ -53,8 +53,8 @@ IMPATIENT_SECONDS: Final = 10.0
 BATCH_BODIES: Final = 50
 BATCH_CHARACTERS: Final = 128 * 1024
 #: While mail comes in, so many times as long as a batch took nothing is indexed.
-REST_FACTOR: Final = 4.0
-MAX_REST_SECONDS: Final = 0.5
+REST_FACTOR: Final = 9.0
+MAX_REST_SECONDS: Final = 1.0
 #: Of a longer text, so many characters are indexed, and it is compared in every search.
 MAX_CHARACTERS: Final = 256 * 1024
 #: FTS5 cuts words after 32,768 octets; a shorter text has no such word.
@@ -229,8 +229,8 @@ class SearchIndex:
             bodies = self._missing(BATCH_BODIES)
             if not bodies:
                 return
-            texts = await self._in_slices(self._texts(bodies))
             begun, self._disturbed = self._seconds(), False
+            texts = await self._in_slices(self._texts(bodies))
             await self._submit(lambda connection, texts=texts: _insert(connection, texts))  # type: ignore[misc]
             if self._disturbed:
                 await self._rest(self._seconds() - begun)
@@ -518,8 +518,9 @@ def _storable(text: str) -> str:
 
 
 def _folded(text: str) -> str:
-    # RFC 5051, i;unicode-casemap: case does not count, nor how a character is composed.
-    return text.lower() if text.isascii() else unicodedata.normalize("NFC", text.casefold())
+    # RFC 5051, i;unicode-casemap: case does not count, nor how a character is composed. Small letters at the end, because those
+    # are what the index keeps; casefold(), because lower() would look at what stands beside a letter.
+    return text.lower() if text.isascii() else casemap(text).casefold()
 
 
 def _numbers(values: Iterable[int]) -> array[int]:
