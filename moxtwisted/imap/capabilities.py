@@ -66,6 +66,7 @@ CAPABILITIES: Final = (
     "ESORT",
     "THREAD=ORDEREDSUBJECT",
     "THREAD=REFERENCES",
+    "I18NLEVEL=1",
     "LANGUAGE",
 )
 """What this server can do over any backend, in the order of the announcement; APPENDLIMIT and MESSAGELIMIT get their numbers."""

@@ -25,6 +25,7 @@ from moxtwisted.imap import backend as b
 from moxtwisted.imap.memorymetadata import ANNOTATED, MemoryAnnotatedSession, MemoryAnnotations
 from moxtwisted.imap.memorynotify import MemoryWatch, NotifyingSession, telling
 from moxtwisted.imap.memoryreplace import ReplacingSession
+from moxtwisted.message.casemap import casemap
 from moxtwisted.message.flags import DELETED, NO_FLAGS, SEEN, MessageFlags
 from moxtwisted.message.mime import ScannedMessage, Scanner
 from moxtwisted.message.products import Rendered, render
@@ -229,7 +230,7 @@ class _Selected:
         return None if message is None else _Body(message.octets, len(message.octets))
 
     async def search_text(self, term: b.MessageText, uids: Sequence[int]) -> set[int]:
-        needle = term.needle.casefold()
+        needle = casemap(term.needle)
         return {
             uid
             for uid in uids
@@ -311,16 +312,14 @@ def _contains(message: _Message, field_name: str, needle: str) -> bool:
         return message.octets[offset : offset + length]
 
     scanned = message.scanned
-    if field_name in {"text", "header"} and needle in header_text(scanned.header).casefold():
+    if field_name in {"text", "header"} and needle in casemap(header_text(scanned.header)):
         return True
     if field_name in {"text", "body"}:
-        return any(needle in text.casefold() for text in body_text(scanned, read))
+        return any(needle in casemap(text) for text in body_text(scanned, read))
     if field_name == "header":
         return False
     name = field_name.encode("utf-8")
-    if name not in scanned.header.values:
-        return False
-    return needle in header_text(scanned.header, frozenset([name])).casefold()
+    return name in scanned.header.values and needle in casemap(header_text(scanned.header, frozenset([name])))
 
 
 @implementer(b.IAppendSink)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted.errors import StoreUnavailableError
+from moxtwisted.message.casemap import casemap
 from moxtwisted.message.mime import Scanner
 from moxtwisted.message.text import body_text, header_text
 from moxtwisted.store import search
@@ -24,7 +24,7 @@ from moxtwisted.store.store import Store
 
 
 def folded(text: str) -> str:
-    return unicodedata.normalize("NFC", text.casefold())
+    return casemap(text)
 
 
 def plain(octets: bytes, field: str, needle: str) -> bool:
