@@ -300,7 +300,7 @@ def _domains(commands: _Commands) -> None:
 
 
 def _mail(commands: _Commands) -> None:
-    importing = commands.group("import", "bring mail in from files")
+    importing = commands.group("import", "bring mail in from files or another server")
     for form, source in (("mbox", "an mbox file"), ("maildir", "a Maildir")):
         example = "alice Archive /home/alice/" + ("old.mbox" if form == "mbox" else "Maildir")
         add = importing.command(
@@ -309,6 +309,7 @@ def _mail(commands: _Commands) -> None:
         add("account", metavar="ACCOUNT")
         add("mailbox", metavar="MAILBOX", help="made when it is not there")
         add("path", metavar="PATH", help="a running server reads it, as its own user")
+    _import_imap(importing)
     exporting = commands.group("export", "write mail out to files")
     for form, target in (
         ("mbox", "an mbox file for each mailbox"),
@@ -330,6 +331,43 @@ def _mail(commands: _Commands) -> None:
     )
     add("id", metavar="ID", nargs="+", type=int, help="as queue list shows it")
     add_yes(add)
+
+
+def _import_imap(importing: _Commands) -> None:
+    add = importing.command(
+        "imap",
+        "importing:import_imap",
+        "fetch the mail of an account on another server: mailboxes, flags, keywords, dates; again, only what is new. "
+        "Asks for the password there, or takes it from $MOXMAIL_IMPORT_PASSWORD, a file or standard input",
+        "alice imaps://alice@old.example/ --dry-run\nalice imaps://alice@old.example/ --again",
+    )
+    add("account", metavar="ACCOUNT")
+    add("url", metavar="URL", help="imaps://USER@HOST[:PORT]/, or imap:// for STARTTLS; an @ in USER is %%40")
+    add("--password-file", metavar="FILE", help="the password is its first line")
+    add(
+        "--connections",
+        metavar="N",
+        type=int,
+        default=4,
+        help="at the same time; fewer are used when the server wants that (default: 4)",
+    )
+    add("--again", action="store_true", help="run again until nothing is left")
+    add("--delete", action="store_true", help="remove here what was fetched before and is gone there")
+    add("--dry-run", action="store_true", help="only show what would be fetched, and where it would go")
+    add("--only", metavar="MAILBOX", action="append", help="fetch only this one, as it is called there")
+    add("--skip", metavar="MAILBOX", action="append", help="do not fetch this one, as it is called there")
+    add("--trust", metavar="FILE", help="certificates of authorities (PEM) instead of the system's")
+    add(
+        "--insecure-no-verify",
+        action="store_true",
+        help="take any certificate: whoever sits between reads the password and the mail",
+    )
+    add(
+        "--insecure-no-tls",
+        action="store_true",
+        help="with imap://, no TLS: everybody on the way reads the password and the mail",
+    )
+    _json(add)
 
 
 def _upkeep(commands: _Commands) -> None:

@@ -1,0 +1,279 @@
+"""Mail of another server comes in as it was, once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.test import iosim
+from twisted.trial.unittest import SynchronousTestCase
+
+from moxtwisted.errors import MailError
+from moxtwisted.imap.agent import ClientSettings, IMAPClient, connect
+from moxtwisted.imap.memory import MemoryAuthenticator, MemoryMail
+from moxtwisted.imap.protocol import IMAPServerFactory
+from moxtwisted.imap.settings import ServerSettings, Timeouts
+from moxtwisted.message.flags import DELETED, FLAGGED, SEEN, MessageFlags
+from moxtwisted.sasl.client import Credentials
+from moxtwisted.server.importing.remote import Options, Source
+from moxtwisted.server.importing.work import Import
+from moxtwisted.store.accounts import Account
+from moxtwisted.store.consistency import check
+from moxtwisted.store.interfaces import Column
+from moxtwisted.store.store import Store
+from tests.imap.test_agent import Given
+
+LARGE = b"Subject: large\r\n\r\n" + b"x" * 78 + b"\r\n" * 100_000
+
+
+class OldServer:
+    """Our own server as the other one: mail in memory, connections by strings.
+
+    :ivar tamper: may change what it says.
+    """
+
+    name = "alice@old.example:993"
+
+    def __init__(self, clock: Any) -> None:
+        self.clock = clock
+        self.mail = MemoryMail(clock.seconds)
+        self.pumps: list[Any] = []
+        self.limit = 99
+        self.connections = 0
+        self.tamper: Callable[[bytes], bytes] = lambda octets: octets
+        settings = ServerSettings(
+            hostname="old.example", allow_plain_without_tls=True, timeouts=Timeouts(login_failure_pause=0.0)
+        )
+        authenticator = MemoryAuthenticator({"alice": ("secret", self.mail)}, os.urandom)
+        self.factory = IMAPServerFactory(settings, authenticator, clock)
+
+    async def connect(self, reactor: Any, password: str, options: Options) -> IMAPClient:
+        """As ``Source``."""
+        if sum(1 for one in self.pumps if one.client.connected) >= self.limit:
+            raise_refused()
+        self.connections += 1
+        settings = ClientSettings(credentials=Credentials("alice", password), allow_clear_password=True)
+        return await connect(self.clock, Given(self.connected), settings)
+
+    def connected(self, protocol: Any) -> None:
+        server = self.factory.buildProtocol(None)
+        there = iosim.FakeTransport(server, isServer=True)
+        pump = iosim.connect(server, there, protocol, iosim.FakeTransport(protocol, isServer=False))
+        original = there.getOutBuffer
+
+        def altered() -> bytes:
+            octets: bytes = original()
+            return self.tamper(octets) if octets else octets
+
+        there.getOutBuffer = altered  # type: ignore[method-assign]
+        self.pumps.append(pump)
+
+
+def raise_refused() -> None:
+    from moxtwisted.imap.client.session import ConnectionFailedError
+
+    raise ConnectionFailedError("too many")
+
+
+class ImportCase(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.store = Store.open(None, Path(self.mktemp()), None, threads=0)
+        self.clock: Any = self.store._clock
+        self.addCleanup(self.end)
+        self.account: Account = self.successResultOf(
+            self.store.create_account("me", [("Sent", "\\Sent"), ("Spam", "\\Junk")])
+        )
+        self.old = OldServer(self.clock)
+        self.progress: list[tuple[int, int, str]] = []
+
+    def end(self) -> None:
+        self.assertEqual(check(self.account.reader), [])
+        self.successResultOf(self.store.close())
+
+    def start(self, **options: Any) -> Deferred[dict[str, Any]]:
+        source: Any = self.old
+        work = Import(self.clock, self.store, self.account, source, "secret", Options.of(options))
+        return Deferred.fromCoroutine(work.run(lambda *said: self.progress.append(said)))
+
+    def turn(self, done: Deferred[Any], turns: int = 20_000) -> None:
+        """Let both sides work."""
+        for number in range(turns):
+            if done.called and not done.paused:
+                return
+            busy = [pump.flush() for pump in self.old.pumps]
+            self.clock.advance(0.3 if number % 50 == 49 and not any(busy) else 0)
+
+    def fetch(self, **options: Any) -> dict[str, Any]:
+        done = self.start(**options)
+        self.turn(done)
+        return self.successResultOf(done)
+
+    def kept(self, mailbox: str) -> list[tuple[bytes, frozenset[str], int]]:
+        found = self.account.mailbox(mailbox)
+        if found is None:
+            raise LookupError(mailbox)
+        state = self.account.state(found.id)
+        messages = []
+        for uid, flags in zip(state.uids, state.flags, strict=True):
+            reader = self.account.open_body(found.id, uid)
+            assert reader is not None
+            octets = b"".join(reader.read(at, 262_144) for at in range(0, reader.size, 262_144))
+            reader.close()
+            (row,) = self.account.rows(found.id, [uid], Column.INTERNALDATE)
+            messages.append((octets, frozenset(name.lower() for name in flags.names), row[1]))
+        return sorted(messages)
+
+    def fill(self, mailbox: str, count: int, start: int = 0) -> None:
+        for number in range(start, start + count):
+            self.old.mail.add(
+                mailbox,
+                b"Subject: %d\r\n\r\ntext of %d\r\n" % (number, number),
+                flags=MessageFlags.of(number % 32, ("work", "$Forwarded")[: number % 3]),
+                internaldate=1_500_000_000 + number,
+            )
+
+
+class FetchTests(ImportCase):
+    def test_everything(self) -> None:
+        """Octets, flags, keywords and dates are the same; mailboxes have their place; a second run has nothing to do."""
+        self.fill("INBOX", 450)
+        self.old.mail.make("Sent Messages")
+        self.old.mail.make("Work/2024")
+        self.fill("Sent Messages", 3, 1000)
+        self.fill("Work/2024", 5, 2000)
+        self.old.mail.add("Work/2024", LARGE, internaldate=5)
+        report = self.fetch()
+        self.assertEqual((report["messages"], report["skipped"], report["failed"]), (459, 0, []))
+        for there, here in {"INBOX": "INBOX", "Sent Messages": "Sent", "Work/2024": "Work/2024"}.items():
+            box = self.old.mail.find(there)
+            expected = sorted(
+                (
+                    box.messages[uid].octets,
+                    frozenset(name.lower() for name in flags.names),
+                    box.messages[uid].internaldate,
+                )
+                for uid, flags in zip(box.uids, box.flags, strict=True)
+            )
+            self.assertEqual(self.kept(here), expected)
+        self.assertEqual(self.progress[-1], (459, 459, "messages"))
+        again = self.fetch()
+        self.assertEqual((again["messages"], again["flags"], again["known"]), (0, 0, 0))
+        self.assertIn("Work/2024", self.account.subscriptions() | {"Work/2024"})
+
+    def test_only_what_is_new(self) -> None:
+        """A later run fetches new messages and changed flags, keeps our own changes, and removes only when told."""
+        self.fill("INBOX", 10)
+        self.fetch()
+        (inbox,) = [one for one in self.account.mailboxes() if one.name == "INBOX"]
+        self.successResultOf(self.account.store_flags(inbox.id, [2], "add", MessageFlags.of(0, ("mine",))))
+        session = self.old.mail.session()
+        selected = session.select("INBOX", read_only=False)
+        self.fill("INBOX", 2, 500)
+        done = Deferred.fromCoroutine(self._change(selected))
+        self.successResultOf(done)
+        report = self.fetch()
+        self.assertEqual((report["messages"], report["flags"], report["removed"]), (2, 1, 0))
+        state = self.account.state(inbox.id)
+        flags = dict(zip(state.uids, state.flags, strict=True))
+        self.assertIn("mine", flags[2].keywords)
+        self.assertTrue(flags[2].system & FLAGGED)
+        self.assertEqual(len(state.uids), 12)
+        report = self.fetch(delete=True)
+        self.assertEqual(report["removed"], 1)
+        self.assertEqual(len(self.account.state(inbox.id).uids), 11)
+        self.assertEqual(self.fetch(delete=True)["removed"], 0)
+
+    async def _change(self, selected: Any) -> None:
+        await selected.store([2], "add", MessageFlags.of(FLAGGED), None)
+        await selected.store([3], "add", MessageFlags.of(DELETED | SEEN), None)
+        await selected.expunge([3])
+
+    def test_stopped_anywhere(self) -> None:
+        """However far a run came before it was stopped, the next ones bring the rest, and nothing twice."""
+        self.fill("INBOX", 450)
+        for turns in (5, 12, 20, 30, 45):
+            done = self.start(connections=3)
+            self.turn(done, turns)
+            done.addErrback(lambda _: None)
+            done.cancel()
+            self.turn(done, 200)
+        self.fetch()
+        self.assertEqual(len(self.kept("INBOX")), 450)
+        self.assertEqual(len({octets for octets, _, _ in self.kept("INBOX")}), 450)
+
+    def test_other_uidvalidity(self) -> None:
+        """Under another UIDVALIDITY messages are known by their octets."""
+        self.fill("INBOX", 20)
+        self.fetch()
+        self.old.mail.find("INBOX").uidvalidity += 1
+        self.fill("INBOX", 1, 700)
+        report = self.fetch()
+        self.assertEqual((report["messages"], report["known"]), (1, 20))
+        self.assertEqual(len(self.kept("INBOX")), 21)
+        self.assertEqual(self.fetch()["known"], 0)
+
+    def test_dry_run(self) -> None:
+        """A dry run tells what would go where, and does nothing."""
+        self.fill("INBOX", 3)
+        self.old.mail.make("A")
+        report = self.fetch(dry_run=True)
+        self.assertEqual(
+            [(row["there"], row["here"], row["new"]) for row in report["mailboxes"]],
+            [("INBOX", "INBOX", 3), ("A", "A", 0)],
+        )
+        self.assertEqual(self.kept("INBOX"), [])
+        self.assertIsNone(self.account.mailbox("A"))
+
+    def test_fewer_connections(self) -> None:
+        """A server that wants one connection gets one."""
+        self.fill("INBOX", 450)
+        self.old.limit = 1
+        self.assertEqual(self.fetch(connections=4)["messages"], 450)
+
+    def test_lost_connections(self) -> None:
+        """A connection that is lost now and then is made again, and nothing is fetched twice."""
+        self.fill("INBOX", 450)
+        said = 0
+
+        def cut(octets: bytes) -> bytes:
+            nonlocal said
+            before, said = said, said + len(octets)
+            if before // 30_000 != said // 30_000:
+                return octets[: len(octets) // 2] + b"\r\n* 0 NONSENSE (\r\nA99 what\r\n"
+            return octets
+
+        self.old.tamper = cut
+        self.assertEqual(self.fetch(connections=2)["messages"], 450)
+        self.assertGreater(self.old.connections, 2)
+        self.assertEqual(len({octets for octets, _, _ in self.kept("INBOX")}), 450)
+
+    def test_unreadable(self) -> None:
+        """A message without octets is listed, and the others come."""
+        self.fill("INBOX", 5)
+        self.old.mail.add("INBOX", b"")
+        report = self.fetch()
+        self.assertEqual((report["messages"], report["skipped"]), (5, 1))
+        self.assertIn("INBOX, UID 6", report["unreadable"][0])
+
+    def test_full(self) -> None:
+        """When the account is full the import ends, with the reason."""
+        self.fill("INBOX", 150)
+        self.account.set_quota(100)
+        done = self.start()
+        self.turn(done)
+        self.assertIn("quota", str(self.failureResultOf(done, MailError).value.explanation))
+
+
+class SourceTests(SynchronousTestCase):
+    def test_urls(self) -> None:
+        """Addresses are read; a password in one is refused."""
+        source = Source.parse("imaps://alice%40old.example@mail.old.example/")
+        self.assertEqual(source, Source("alice@old.example", "mail.old.example", 993, True))
+        self.assertEqual(Source.parse("imap://a@[::1]:1143"), Source("a", "::1", 1143, False))
+        for url in ("imaps://a:b@c/", "http://a@b/", "imaps://b/", "imaps://a@b/INBOX", "imaps://a@b:x/"):
+            self.assertRaises(MailError, Source.parse, url)
+        for options in ({"connections": 0}, {"connections": "4"}, {"else": 1}):
+            self.assertRaises(MailError, Options.of, options)
