@@ -34,8 +34,9 @@ class Quota:
 class IQuotaSession(Interface):
     """A session that knows limits."""
 
-    def quota_root(mailbox: str) -> str:
-        """The name of the quota root of a mailbox, which need not exist (RFC 9208 section 4.1.2)."""
+    def quota_root(mailbox: str) -> str | None:
+        """The name of the quota root of a mailbox, which need not exist (RFC 9208 section 4.1.2); None: it has none, or
+        the user must not know."""
 
     def quota(root: str) -> Quota | None:
         """None when there is no such root, or not for this user."""

@@ -292,6 +292,11 @@ class SharingSession:
         )
         return done
 
+    def quota_root(self, mailbox: str) -> str | None:
+        """See `IQuotaSession <moxtwisted.imap.quota.IQuotaSession>`: what room others have is theirs to know."""
+        root: str | None = None if self.is_foreign(mailbox) else self._mail.quota_root(mailbox)
+        return root
+
     def logout(self) -> None:
         """See ``ISession``."""
         try:

@@ -55,7 +55,7 @@ def get_quota_root(connection: Connection, command: GetQuotaRoot) -> Answer:
     session = _session(connection)
     mailbox = mailbox_name(command.mailbox)
     root = session.quota_root(mailbox)
-    quota = session.quota(root)
+    quota = session.quota(root) if root is not None else None
     name = render.mailbox(canonical(mailbox), utf8=connection.utf8)
     if quota is None or not quota.limited:
         connection.out.append(b"* QUOTAROOT %b\r\n" % name)

@@ -32,8 +32,8 @@ from moxtwisted.message.flags import MessageFlags
 __all__ = ["check", "close", "select", "unselect"]
 
 _SYSTEM: Final = "\\Answered \\Flagged \\Deleted \\Seen \\Draft"
-# Clients show these whether or not a message has them yet (mox announces the same).
-_COMMON_KEYWORDS: Final = ("$Forwarded", "$Junk", "$MDNSent", "$NotJunk", "$Phishing")
+# Clients show these whether or not a message has them yet (mox announces the same, but RFC 8457's $Important).
+_COMMON_KEYWORDS: Final = ("$Forwarded", "$Important", "$Junk", "$MDNSent", "$NotJunk", "$Phishing")
 _VANISHED_RANGES_A_LINE: Final = 1000
 
 

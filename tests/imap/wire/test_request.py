@@ -90,6 +90,7 @@ leaves = st.one_of(
     st.builds(k.ModSeqAtLeast, uint63, st.just("/flags/\\seen"), st.sampled_from(["all", "priv"])),
     st.builds(k.EmailIdIs, atoms),
     st.builds(k.ThreadIdIs, atoms),
+    st.builds(k.Filter, atoms),
 )
 search_keys = st.recursive(
     leaves,
@@ -120,8 +121,10 @@ def lists(draw: st.DrawFn) -> c.List:
     patterns = draw(st.lists(mailboxes, min_size=1, max_size=3).map(tuple))
     returns = draw(st.frozensets(st.sampled_from(c.ListReturn)))
     status = draw(st.lists(st.sampled_from(c.StatusItem), unique=True, max_size=3).map(tuple))
-    extended = bool(selection or returns or status or len(patterns) > 1) or draw(st.booleans())
-    return c.List(draw(tags), draw(mailboxes), patterns, selection, returns, status, extended)
+    entries = st.sampled_from(["/private/comment", "/shared/a b", '/private/x"'])
+    metadata = draw(st.lists(entries, unique=True, max_size=2).map(tuple))
+    extended = bool(selection or returns or status or metadata or len(patterns) > 1) or draw(st.booleans())
+    return c.List(draw(tags), draw(mailboxes), patterns, selection, returns, status, extended, metadata)
 
 
 bare = st.sampled_from(
