@@ -21,13 +21,15 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from moxtwisted.imap.backend import IMailboxView
 from moxtwisted.imap.wire.sequence import compact
 from moxtwisted.message.flags import MessageFlags
 
 __all__ = ["IViewObserver", "SessionView", "render_flags"]
+
+_T = TypeVar("_T")
 
 # RFC 7162 section 3.2.10 lets a VANISHED response be cut into several; lines stay within what clients buffer.
 _VANISHED_UIDS_A_LINE = 1000
@@ -95,15 +97,36 @@ class SessionView:
         changes = self.live.changes_since(self._version)
         return None if changes is None else set(changes[1])
 
+    def believed(self) -> int | None:
+        """The version of the mailbox, when the client was told everything up to it; for ``caught_up``."""
+        return self._version if self._version == self.live.version and not self._lagging else None
+
+    def caught_up(self, believed: int | None, modseq: int) -> bool:
+        """The client knows of the change with this modseq, all of it. If it is the only one since ``believed``, there is nothing
+        left to be told, and what it was told need not be noted one by one."""
+        live = self.live
+        if (
+            self.observer is not None
+            or believed != self._version
+            or live.version != self._version + 1
+            or live.highestmodseq != modseq
+        ):
+            return False
+        self._version, self._modseq = live.version, modseq
+        return True
+
     def position(self, uid: int) -> int | None:
         """Where ``uid`` stands in ``uids``, from 0, or None."""
         at = bisect_left(self.uids, uid)
         return at if at < len(self.uids) and self.uids[at] == uid else None
 
-    def live_positions(self, uids: Sequence[int]) -> list[int]:
+    def live_positions(self, uids: Sequence[int]) -> Sequence[int]:
         """Positions in the mailbox's arrays of those of ``uids`` (ascending) that still exist."""
         now = self.live.uids
         if len(uids) > 64:
+            first, end = bisect_left(now, uids[0]), bisect_right(now, uids[-1])
+            if end - first == len(uids) and now[first:end] == array("I", uids):
+                return range(first, end)
             where = dict(zip(now, range(len(now)), strict=True))
             return [where[uid] for uid in uids if uid in where]
         found = []
@@ -205,7 +228,7 @@ class SessionView:
         if not self.current:
             known = set(self.uids)
             positions = [at for at in positions if live.uids[at] in known]
-        uids: Sequence[int] = [live.uids[at] for at in positions]
+        uids = _chosen(live.uids, positions)
         numbers: Sequence[int]
         if self.uidonly:
             numbers = uids
@@ -220,15 +243,20 @@ class SessionView:
             columns.append(uids)
         if flags:
             items.append(b"FLAGS %b")
-            of = live.flags
-            told = [of[at] for at in positions]
+            told = _chosen(live.flags, positions)
             rendered = {f: render_flags(f) for f in set(told)}
             columns.append([rendered[f] for f in told])
         if modseq:
             items.append(b"MODSEQ (%d)")
-            columns.append([live.modseqs[at] for at in positions])
+            columns.append(_chosen(live.modseqs, positions))
         template = self.head + b" ".join(items) + b")\r\n"
         return [template % row for row in zip(*columns, strict=True)]
+
+
+def _chosen(values: Sequence[_T], positions: Sequence[int]) -> Sequence[_T]:
+    if isinstance(positions, range) and positions.step == 1:
+        return values[positions.start : positions.stop]
+    return [values[at] for at in positions]
 
 
 def _expunged(gone: Sequence[int]) -> list[bytes]:

@@ -12,7 +12,7 @@ and takes nothing twice. A session remembers the ``version`` that it has told it
 from __future__ import annotations
 
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
@@ -125,8 +125,9 @@ class MailboxState:
             self._expunge(delta.expunged)
         if delta.flagged:
             self._flag(delta.flagged, delta.modseq)
-        self._log.append(_Entry(self.version, before, delta.expunged, [uid for uid, _ in delta.flagged]))
-        self._log_uids += len(delta.expunged) + len(delta.flagged)
+        flagged = array("I", delta.flagged_uids)
+        self._log.append(_Entry(self.version, before, delta.expunged, flagged))
+        self._log_uids += len(delta.expunged) + len(flagged)
         while len(self._log) > _LOG_ENTRIES or (self._log_uids > _LOG_UIDS and len(self._log) > 1):
             oldest = self._log.popleft()
             self._log_from = oldest.version
@@ -162,15 +163,22 @@ class MailboxState:
         flags.extend(self.flags[start:])
         self.uids, self.modseqs, self.flags = uids, modseqs, flags
 
-    def _flag(self, flagged: Sequence[tuple[int, RawFlags]], modseq: int) -> None:
-        for uid, raw in flagged:
-            place = self._place(uid)
-            if place < 0:
-                continue
+    def _flag(self, flagged: Sequence[tuple[RawFlags, Sequence[int]]], modseq: int) -> None:
+        for raw, uids in flagged:
             new = self._table[raw]
-            self.unseen += (self.flags[place].system & SEEN) - (new.system & SEEN)
-            self.flags[place] = new
-            self.modseqs[place] = modseq
+            first, end = bisect_left(self.uids, uids[0]), bisect_right(self.uids, uids[-1])
+            if end - first == len(uids) and self.uids[first:end] == array("I", uids):
+                # All of a range: no need to look for each.
+                old, count = self.flags[first:end], len(uids)
+                self.flags[first:end] = [new] * count
+                self.modseqs[first:end] = array("Q", (modseq,)) * count
+            else:
+                places = [place for uid in uids if (place := self._place(uid)) >= 0]
+                old, count = [self.flags[place] for place in places], len(places)
+                for place in places:
+                    self.flags[place] = new
+                    self.modseqs[place] = modseq
+            self.unseen += sum([flags.system & SEEN for flags in old]) - count * (new.system & SEEN)
 
     def _place(self, uid: int) -> int:
         place = bisect_left(self.uids, uid)
@@ -261,7 +269,7 @@ def published(delta: Delta) -> MailboxChange:
         modseq=delta.modseq,
         added=tuple([uid for uid, _, _ in delta.added]),
         expunged=tuple(delta.expunged),
-        flagged=tuple([uid for uid, _ in delta.flagged]),
+        flagged=delta.flagged_uids,
         old_name=delta.old_name,
         entries=delta.entries,
     )

@@ -133,7 +133,15 @@ class MailboxChange:
     """
 
     kind: Literal[
-        "messages", "created", "removed", "renamed", "subscribed", "unsubscribed", "special_use", "annotated", "acl"
+        "messages",
+        "created",
+        "removed",
+        "renamed",
+        "subscribed",
+        "unsubscribed",
+        "special_use",
+        "annotated",
+        "acl",
     ]
     mailbox: int
     name: str

@@ -30,7 +30,15 @@ from moxtwisted.store.threads import Threads
 __all__ = ["Delta", "Ledger", "MailboxRecord", "Report"]
 
 Kind = Literal[
-    "messages", "created", "removed", "renamed", "subscribed", "unsubscribed", "special_use", "annotated", "acl"
+    "messages",
+    "created",
+    "removed",
+    "renamed",
+    "subscribed",
+    "unsubscribed",
+    "special_use",
+    "annotated",
+    "acl",
 ]
 
 #: A flag combination as the database has it: bits and keywords separated by spaces.
@@ -78,8 +86,9 @@ class MailboxRecord:
 
 @define(eq=False)
 class Delta:
-    """What happened to one mailbox; ``added`` is (uid, modseq, flags), ``flagged`` (uid, flags), ``entries`` annotations.
+    """What happened to one mailbox; ``added`` is (uid, modseq, flags), ``entries`` annotations.
 
+    :ivar flagged: (flags, UIDs that have them now, ascending) for each combination of flags.
     :ivar acl: the mailbox's access control list, if it may have changed: rights by identifier.
     """
 
@@ -89,10 +98,17 @@ class Delta:
     modseq: int
     added: list[tuple[int, int, RawFlags]] = field(factory=list)
     expunged: Sequence[int] = ()
-    flagged: list[tuple[int, RawFlags]] = field(factory=list)
+    flagged: Sequence[tuple[RawFlags, Sequence[int]]] = ()
     old_name: str = ""
     entries: tuple[str, ...] = ()
     acl: dict[str, str] | None = None
+
+    @property
+    def flagged_uids(self) -> tuple[int, ...]:
+        """All UIDs with other flags, ascending."""
+        if len(self.flagged) == 1:
+            return tuple(self.flagged[0][1])
+        return tuple(sorted([uid for _, uids in self.flagged for uid in uids]))
 
 
 @frozen

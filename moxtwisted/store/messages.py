@@ -10,13 +10,14 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import Any, Final, Literal
 
 import apsw
 from attrs import frozen
 
 from moxtwisted.errors import MessageMissingError, OverQuotaError
-from moxtwisted.message.flags import DELETED, MessageFlags
+from moxtwisted.message.flags import DELETED, SEEN, MessageFlags
 from moxtwisted.message.products import Relatives
 from moxtwisted.store.bodies import CHUNK_BITS
 from moxtwisted.store.facts import Facts, pack
@@ -132,10 +133,16 @@ def store_flags(
     if not uids:
         return FlagsStored((), (), 0)
     ledger.flush()
+    if len(uids) >= _DENSE_UIDS:
+        stored = _store_dense(
+            ledger, record, uids, partial(_changed, mode=mode, flags=flags), unchanged_since
+        )
+        if stored is not None:
+            return stored
     refused: list[int] = []
     known: dict[RawFlags, RawFlags] = {}
     groups: dict[RawFlags, list[int]] = {}
-    flagged: list[tuple[int, RawFlags]] = []
+    changed: list[int] = []
     unseen = deleted = deleted_size = 0
     for uid, modseq, bits, keywords, size in ledger.connection.execute(
         "SELECT m.uid, m.modseq, m.flags, m.keywords, m.size"
@@ -152,13 +159,13 @@ def store_flags(
         if new == old:
             continue
         groups.setdefault(new, []).append(uid)
-        flagged.append((uid, new))
+        changed.append(uid)
         unseen += (bits & 1) - (new[0] & 1)
         if (bits ^ new[0]) & DELETED:
             sign = 1 if new[0] & DELETED else -1
             deleted += sign
             deleted_size += sign * size
-    if not flagged:
+    if not changed:
         return FlagsStored((), tuple(refused), 0)
     modseq = ledger.next_modseq()
     for (bits, keywords), group in groups.items():
@@ -171,8 +178,68 @@ def store_flags(
     record.deleted += deleted
     record.deleted_size += deleted_size
     ledger.touch(record, modseq)
-    ledger.tell(Delta("messages", mailbox, record.name, modseq, flagged=flagged))
-    return FlagsStored(tuple([uid for uid, _ in flagged]), tuple(refused), modseq)
+    ledger.tell(Delta("messages", mailbox, record.name, modseq, flagged=list(groups.items())))
+    return FlagsStored(tuple(changed), tuple(refused), modseq)
+
+
+#: From so many UIDs on it is worth to look whether they are all there are between the first and the last; and so many
+#: combinations of flags are then changed one after the other.
+_DENSE_UIDS: Final = 32
+_DENSE_GROUPS: Final = 8
+_DENSE: Final = "mailbox = ? AND uid BETWEEN ? AND ?"
+_ALIKE: Final = f"{_DENSE} AND flags = ? AND keywords = ?"
+
+
+def _store_dense(
+    ledger: Ledger,
+    record: MailboxRecord,
+    uids: Sequence[int],
+    change: Callable[[RawFlags], RawFlags],
+    unchanged_since: int | None,
+) -> FlagsStored | None:
+    """Change all the messages from the first to the last UID, each combination of flags by one statement that takes a quarter
+    of a microsecond for a row; None: they are not all of them, or some are to be left alone."""
+    execute = ledger.connection.execute
+    span = (record.id, uids[0], uids[-1])
+    rows = execute(f"SELECT uid FROM message WHERE {_DENSE} LIMIT ?", (*span, len(uids) + 1))
+    there = array("I", [uid for (uid,) in rows])
+    if uids[-1] - uids[0] >= len(uids) and there != array("I", uids):
+        return None
+    combinations = execute(
+        f"SELECT flags, keywords, count(*), sum(size), max(modseq) FROM message WHERE {_DENSE} GROUP BY flags, keywords",
+        span,
+    ).fetchall()
+    if unchanged_since is not None and any(row[4] > unchanged_since for row in combinations):
+        return None
+    wanted = [(row, new) for row in combinations if (new := change((row[0], row[1]))) != (row[0], row[1])]
+    if not wanted:
+        return FlagsStored((), (), 0)
+    if len(wanted) > _DENSE_GROUPS:
+        return None
+    groups: list[tuple[RawFlags, Sequence[int]]] = [
+        (new, there if len(combinations) == 1 else _alike(ledger, span, row)) for row, new in wanted
+    ]
+    modseq = ledger.next_modseq()
+    for (bits, keywords, count, size, _), new in wanted:
+        # What another of these statements has changed has the new modseq already.
+        execute(
+            f"UPDATE message SET flags = ?, keywords = ?, modseq = ? WHERE {_ALIKE} AND modseq < ?",
+            (*new, modseq, *span, bits, keywords, modseq),
+        )
+        record.unseen += count * ((bits & SEEN) - (new[0] & SEEN))
+        if (bits ^ new[0]) & DELETED:
+            sign = 1 if new[0] & DELETED else -1
+            record.deleted += sign * count
+            record.deleted_size += sign * size
+    ledger.touch(record, modseq)
+    told = ledger.tell(Delta("messages", record.id, record.name, modseq, flagged=groups))
+    return FlagsStored(told.flagged_uids, (), modseq)
+
+
+def _alike(ledger: Ledger, span: tuple[int, int, int], row: tuple[Any, ...]) -> array[int]:
+    """UIDs of those that have the flags and keywords that the row begins with."""
+    rows = ledger.connection.execute(f"SELECT uid FROM message WHERE {_ALIKE}", (*span, row[0], row[1]))
+    return array("I", [uid for (uid,) in rows])
 
 
 def _changed(old: RawFlags, mode: str, flags: MessageFlags) -> RawFlags:

@@ -113,7 +113,7 @@ class LogTests(SynchronousTestCase):
         self.patch(changes, "_LOG_ENTRIES", 10)
         start = self.state.version
         for number in range(10):
-            self.state.apply(Delta("messages", 1, "INBOX", number + 2, flagged=[(1, (number % 2, ""))]))
+            self.state.apply(Delta("messages", 1, "INBOX", number + 2, flagged=[((number % 2, ""), [1])]))
         self.assertEqual(self.state.changes_since(start), ([], [1]))
         self.state.apply(Delta("messages", 1, "INBOX", 99, expunged=[2]))
         self.assertIsNone(self.state.changes_since(start))
@@ -124,7 +124,7 @@ class LogTests(SynchronousTestCase):
         self.patch(changes, "_LOG_UIDS", 100)
         start = self.state.version
         for number in range(5):
-            flagged = [(uid, (number % 2, "")) for uid in range(1, 60)]
+            flagged = [((number % 2, ""), range(1, 60))]
             self.state.apply(Delta("messages", 1, "INBOX", number + 2, flagged=flagged))
         self.assertIsNone(self.state.changes_since(start))
         self.assertLess(len(self.state._log), 3)

@@ -63,13 +63,27 @@ async def store(connection: Connection, command: Store) -> Answer:
 
 async def _store(connection: Connection, command: Store, flags: MessageFlags, uids: Sequence[int]) -> Answer:
     box = connection.box
-    before = _believed(box, uids) if command.silent else {}
+    version = box.view.believed()
+    believed = _believed(box, uids) if command.silent else None
     mode = _MODES[command.mode]
     done = await box.mailbox.store(uids, mode, flags, command.unchanged_since)
     positions = box.view.live_positions(uids)
     _answer(connection, command, positions, done)
     gone = len(positions) < len(uids) and not command.uid
-    if command.silent and not gone:
+    if box.view.caught_up(version, done.modseq):
+        pass
+    elif believed is None:
+        live = box.view.live
+        refused_uids = frozenset(done.refused)
+        box.view.known(
+            [
+                (live.uids[at], live.flags[at], live.modseqs[at])
+                for at in positions
+                if live.uids[at] not in refused_uids
+            ]
+        )
+    elif not gone:
+        before = believed()
         after = {old: _CHANGE[mode](old, flags) for old in set(before.values())}
         box.view.known((uid, after[before[uid]], done.modseq) for uid in done.changed if uid in before)
     if done.refused:
@@ -84,20 +98,21 @@ async def _store(connection: Connection, command: Store, flags: MessageFlags, ui
     return None
 
 
-def _believed(box: Selected, uids: Sequence[int]) -> dict[int, MessageFlags]:
-    """The flags of those of these messages that the client knows the flags of.
+def _believed(box: Selected, uids: Sequence[int]) -> Callable[[], dict[int, MessageFlags]]:
+    """The flags, as they are now, of those of these messages that the client knows the flags of.
 
     It will add its change to what it believes. Where that is out of date it is told the outcome instead.
     """
     untold = box.view.untold()
-    if untold is None:
-        return {}
-    live = box.view.live
-    live_uids, flags = live.uids, live.flags
-    known = {live_uids[at]: flags[at] for at in box.view.live_positions(uids)}
-    for uid in untold:
-        known.pop(uid, None)
-    return known
+    known, flags = box.view.live.uids, list(box.view.live.flags)
+
+    def believed() -> dict[int, MessageFlags]:
+        if untold is None:
+            return {}
+        of = dict(zip(known, flags, strict=True))
+        return {uid: of[uid] for uid in uids if uid in of and uid not in untold}
+
+    return believed
 
 
 def _answer(connection: Connection, command: Store, positions: Sequence[int], done: Stored) -> None:
@@ -105,7 +120,7 @@ def _answer(connection: Connection, command: Store, positions: Sequence[int], do
     if command.silent and not connection.condstore:
         return
     view, live = connection.box.view, connection.box.view.live
-    uids, modseqs, flags = live.uids, live.modseqs, live.flags
+    uids = live.uids
     if command.silent:
         # RFC 7162 section 3.1.3: even with SILENT the new MODSEQ of what changed is told.
         changed = frozenset(done.changed)
@@ -117,4 +132,3 @@ def _answer(connection: Connection, command: Store, positions: Sequence[int], do
         positions = [at for at in positions if uids[at] not in refused]
     modseq = connection.condstore
     connection.out += view.lines(positions, uid=command.uid or modseq, modseq=modseq)
-    view.known([(uids[at], flags[at], modseqs[at]) for at in positions])
