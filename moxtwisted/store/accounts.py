@@ -27,6 +27,7 @@ from moxtwisted.message.headers import select_fields
 from moxtwisted.message.structure import LIST_FIELDS
 from moxtwisted.store import hierarchy, mailboxes, messages
 from moxtwisted.store.acl import AccessLists
+from moxtwisted.store.accountsettings import AccountSettings
 from moxtwisted.store.changes import ChangeQueue, FlagTable, MailboxState, published
 from moxtwisted.store.database import Database
 from moxtwisted.store.facts import Facts, prefix_of
@@ -89,7 +90,7 @@ def _raw(flags: MessageFlags) -> RawFlags:
 
 
 @implementer(IAccount)
-class Account:
+class Account(AccountSettings):
     """See ``IAccount``. Made by the store.
 
     :param clock: for callLater.
@@ -449,39 +450,6 @@ class Account:
 
     # -- the account ---------------------------------------------------------------------------------------------
 
-    def usage(self) -> tuple[int, int, int | None]:
-        """(octets, messages, quota)."""
-        return (
-            sum(mailbox.size for mailbox in self._mailboxes.values()),
-            sum(mailbox.messages for mailbox in self._mailboxes.values()),
-            self._ledger.quota,
-        )
-
-    @property
-    def highest_uidvalidity(self) -> int:
-        """The greatest that a mailbox of this account has had."""
-        return self._ledger.uidvalidity_next - 1
-
-    @property
-    def message_quota(self) -> int | None:
-        """How many messages it may have."""
-        return self._ledger.message_quota
-
-    def set_quota(self, octets: int | None, messages: int | None = None) -> None:
-        """The limits."""
-        self._ledger.quota, self._ledger.message_quota = octets, messages
-
-    def secret(self, name: str) -> bytes | None:
-        """A kept secret."""
-        value: bytes | None = (
-            self._open().execute("SELECT value FROM setting WHERE key = ?", (f"secret:{name}",)).get
-        )
-        return value
-
-    def set_secret(self, name: str, value: bytes | None) -> Deferred[None]:
-        """Keep or remove it."""
-        return self._job(_set_secret, f"secret:{name}", value)
-
     def watch(self, limit: int = 1000, changed: Callable[[], None] | None = None) -> ChangeQueue:
         """All changes from now on."""
         queue = ChangeQueue(limit, self._unwatch, changed)
@@ -536,10 +504,3 @@ def _create(ledger: Ledger, name: str, special_use: Sequence[str]) -> int:
 
 def _rename(ledger: Ledger, old: str, new: str) -> int:
     return hierarchy.rename(ledger, old, new).id
-
-
-def _set_secret(ledger: Ledger, key: str, value: bytes | None) -> None:
-    if value is None:
-        ledger.connection.execute("DELETE FROM setting WHERE key = ?", (key,))
-    else:
-        ledger.set_setting(key, value)
