@@ -24,6 +24,7 @@ from attrs import define, field, frozen
 
 from moxtwisted.imap.commands.fetch import fetched
 from moxtwisted.imap.commands.status import status_line
+from moxtwisted.imap.sharing import OTHER_USERS
 from moxtwisted.imap.states import State
 from moxtwisted.imap.wire import render
 from moxtwisted.imap.wire.commands import StatusItem
@@ -41,6 +42,7 @@ __all__ = ["Notifying", "SelectedEvents", "initial_items"]
 _MOST_NEW: Final = 10_000
 _MOST_OWN: Final = 20_000
 _LINES_A_PIECE: Final = 256
+_OTHERS: Final = OTHER_USERS + "/"
 
 _MESSAGES: Final = frozenset({"messages"})
 _FLAGS: Final = frozenset({"flags"})
@@ -175,10 +177,7 @@ class Notifying:
                 return name in map(canonical, self._connection.mail.subscriptions())
             case _:
                 # Section 6.3: mail can be delivered to any mailbox, so inboxes are as personal.
-                return self._personal(name)
-
-    def _personal(self, name: str) -> bool:
-        return True
+                return not name.startswith(_OTHERS)
 
     # -- the selected mailbox ----------------------------------------------------------------------------------
     def sync(self, *, allow_expunge: bool) -> list[bytes]:
@@ -251,7 +250,9 @@ class Notifying:
             self._overflow = False
             self.stop()
             connection.unattend()
-            connection.out.append(b"* OK [NOTIFICATIONOVERFLOW] too much happened, notifications have ended\r\n")
+            connection.out.append(
+                b"* OK [NOTIFICATIONOVERFLOW] too much happened, notifications have ended\r\n"
+            )
             return None
         return self._fetches() if self._new else None
 

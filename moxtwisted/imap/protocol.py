@@ -16,6 +16,7 @@ Compression (``moxtwisted.imap.compression``) stands between the machine and the
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -113,6 +114,8 @@ class IMAPServerFactory(Factory):
         self.connections: set[IMAPServerProtocol] = set()
         self.private = False
         self.compression = CompressionPool()
+        self._woken: deque[IMAPServerProtocol] = deque()
+        self._telling = False
         self._empty: list[Deferred[None]] = []
         self._closing = False
 
@@ -148,6 +151,26 @@ class IMAPServerFactory(Factory):
         done: Deferred[None] = Deferred()
         self._empty.append(done)
         return done
+
+    def wake(self, connection: IMAPServerProtocol) -> None:
+        """Have a client told what changed, once, after everything that happens in this turn of the reactor."""
+        self._woken.append(connection)
+        if not self._telling:
+            self._telling = True
+            self.clock.callLater(0, self._tell)
+
+    def _tell(self) -> None:
+        """Tell those who were woken; when they are many, others have their turn in between."""
+        woken, seconds = self._woken, self.clock.seconds
+        turn_ends = seconds() + _TURN_SECONDS
+        # Who is woken by what another is told waits for the next turn.
+        for _ in range(len(woken)):
+            woken.popleft().flush()
+            if seconds() > turn_ends:
+                break
+        self._telling = bool(woken)
+        if woken:
+            self.clock.callLater(0, self._tell)
 
     def connection_lost(self, connection: IMAPServerProtocol) -> None:
         """A protocol says that its connection is gone."""
@@ -412,7 +435,7 @@ class IMAPServerProtocol(Connected, Protocol):
             return
         server, timeouts = self.machine, self.factory.settings.timeouts
         if self._changes:
-            self._flush()
+            self.flush()
         if self._blocked or self._handshaking:
             return
         if self._silent and not (self._waiting or self._pieces is not None or self._turn is not None):
@@ -435,10 +458,11 @@ class IMAPServerProtocol(Connected, Protocol):
 
     # -- updates while the client idles ------------------------------------------------------------------------
     def _changed(self) -> None:
-        """The mailbox changed: tell it once, after everything that happens in this turn of the reactor."""
-        self._clock.callLater(0, self._flush)
+        """Something is to be told."""
+        self.factory.wake(self)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Tell what changed."""
         server = self.server
         if server is None or self._ended:
             return

@@ -233,11 +233,16 @@ class Server(Execution):
         notifying = self.connection.notifying
         if notifying is None or self._busy or self._lost or self._between_messages():
             return None
-        pieces = notifying.push()
-        if pieces is None:
-            return None
-        self._busy = True
-        return Stream(pieces)
+        pieces = notifying.push() or iter(())
+        octets, out = 0, self.connection.out
+        for piece in pieces:
+            # Most are short, and go out together with what announces them.
+            out.append(piece)
+            octets += len(piece)
+            if octets >= self.connection.settings.limits.output_piece_octets // 2:
+                self._busy = True
+                return Stream(pieces)
+        return None
 
     def tell_progress(self) -> None:
         """A coroutine of ``Run`` takes long: tell the client that its command is under way."""

@@ -180,8 +180,11 @@ class Account(AccountSettings):
             state = self._states.get(delta.mailbox)
             if state is not None and state.apply(delta) and state not in changed:
                 changed.append(state)
-        for queue in tuple(self._queues):
-            queue.put(map(published, report.deltas))
+        if self._queues:
+            # One description for all who read it.
+            changes = [published(delta) for delta in report.deltas]
+            for queue in tuple(self._queues):
+                queue.put(changes)
         for state in changed:
             state.tell()
         if report.new_bodies:

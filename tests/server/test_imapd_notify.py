@@ -43,7 +43,9 @@ class NotifyTests(IMAPCase):
     def test_delivery(self) -> None:
         """A delivery is told without any command: STATUS of other mailboxes, EXISTS and the items of the selected one."""
         line = self.listening(
-            f"(selected (MessageNew (uid preview) MessageExpunge)) (personal {ALL})", "CREATE Lists", "SELECT INBOX"
+            f"(selected (MessageNew (uid preview) MessageExpunge)) (personal {ALL})",
+            "CREATE Lists",
+            "SELECT INBOX",
         )
         self.add(mailbox="Lists")
         self.assertEqual(self.heard(line), "* STATUS Lists (MESSAGES 1 UIDNEXT 2)\r\n")
@@ -74,7 +76,9 @@ class NotifyTests(IMAPCase):
             "SELECT INBOX",
         )
         self.add(mailbox="Lists")
-        self.assertRegex(self.heard(line), r"^\* STATUS Lists \(MESSAGES 1 UIDNEXT 2 HIGHESTMODSEQ \d+\)\r\n$")
+        self.assertRegex(
+            self.heard(line), r"^\* STATUS Lists \(MESSAGES 1 UIDNEXT 2 HIGHESTMODSEQ \d+\)\r\n$"
+        )
         self.add()
         self.assertRegex(self.heard(line), r"^\* 1 EXISTS\r\n\* 1 FETCH \(UID 1 MODSEQ \(\d+\)\)\r\n$")
         other = self.log_in(ip="198.51.100.7")
@@ -99,7 +103,9 @@ class NotifyTests(IMAPCase):
 
     def test_names(self) -> None:
         """Mailboxes that others make, rename, subscribe and delete, and their annotations, are told; one's own are not."""
-        line = self.listening("(personal (MailboxName SubscriptionChange MailboxMetadataChange ServerMetadataChange))")
+        line = self.listening(
+            "(personal (MailboxName SubscriptionChange MailboxMetadataChange ServerMetadataChange))"
+        )
         other = self.log_in(ip="198.51.100.7")
         self.assertNotIn("LIST", self.ask(line, "CREATE Mine/Below"))
         self.assertEqual(self.heard(line), "")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Generator, Iterator, Sequence
+from functools import lru_cache
 from typing import Final
 
 from moxtwisted.imap.commands.fetchbodies import write_bodies
@@ -56,11 +57,7 @@ def fetch(connection: Connection, command: Fetch) -> Handled:
         ranges = _changed(box, ranges, command.changed_since)
     ranges, cut = newest(connection, ranges)
     # RFC 4314 section 4: without the right s it just does not.
-    if (
-        any(a.sets_seen for a in command.attributes)
-        and not box.read_only
-        and "s" in rights_of(box.mailbox)
-    ):
+    if any(a.sets_seen for a in command.attributes) and not box.read_only and "s" in rights_of(box.mailbox):
         return _seeing(connection, command, ranges, cut, modseq=modseq)
     # RFC 9586 section 3.3: with UIDONLY the UID stands in front, and is an item only if it was asked for.
     uid = (command.uid or modseq) and not box.view.uidonly
@@ -159,13 +156,19 @@ def _changed(box: Selected, ranges: _Ranges, since: int) -> _Ranges:
     return found
 
 
+@lru_cache(maxsize=64)
+def _plan(attributes: tuple[FetchAttribute, ...], uid: bool, modseq: bool, head: bytes) -> Plan:
+    """All who watch a mailbox want the same few items."""
+    return compile_plan(attributes, uid=uid, modseq=modseq, head=head)
+
+
 def fetched(
     connection: Connection, attributes: tuple[FetchAttribute, ...], ranges: _Ranges
 ) -> Iterator[bytes]:
     """FETCH responses that nobody asked for by a command, about messages at these positions; sets no flags."""
     view = connection.box.view
     # RFC 9051 section 7.5.2: such a response should have the UID.
-    plan = compile_plan(attributes, uid=not view.uidonly, modseq=connection.condstore, head=view.head)
+    plan = _plan(attributes, not view.uidonly, connection.condstore, view.head)
     yield from _pieces(connection, plan, ranges, Fetch(b"", SequenceSet(()), attributes, uid=True))
 
 

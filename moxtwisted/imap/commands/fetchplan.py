@@ -30,6 +30,7 @@ from moxtwisted.message.structure import LIST_FIELDS, body_from_bodystructure
 __all__ = ["Batch", "BodyItem", "Plan", "compile_plan", "internal_dates"]
 
 _DAY: Final = 86400
+_MOST_DAYS: Final = 10_000
 
 
 @define(eq=False)
@@ -130,6 +131,8 @@ def internal_dates(seconds: Sequence[int], days: dict[int, bytes]) -> list[bytes
         day, rest = divmod(value, _DAY)
         text = days.get(day)
         if text is None:
+            if len(days) >= _MOST_DAYS:
+                days.clear()
             text = days[day] = b'"' + render_imap_datetime(day * _DAY)[:12]
         minutes, second = divmod(rest, 60)
         rendered.append(b'%b%02d:%02d:%02d +0000"' % (text, minutes // 60, minutes % 60, second))

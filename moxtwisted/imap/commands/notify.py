@@ -23,7 +23,8 @@ _METADATA_EVENTS = frozenset({Event.MAILBOX_METADATA_CHANGE, Event.SERVER_METADA
 
 def supported(connection: Connection) -> frozenset[Event]:
     """The events that this connection can be told of."""
-    # RFC 5257 is not here. RFC 5465 sections 5.6 and 5.7: those of metadata come with METADATA.
+    # AnnotationChange is about annotations of messages, which there are none of.
+    # RFC 5465 sections 5.6 and 5.7: those of metadata come with METADATA.
     events = frozenset(Event) - {Event.ANNOTATION_CHANGE}
     return events if "METADATA" in connection.offered else events - _METADATA_EVENTS
 

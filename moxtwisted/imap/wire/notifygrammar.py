@@ -95,7 +95,9 @@ def _check(kind: MailboxFilter, events: frozenset[Event], attributes: tuple[Fetc
     """RFC 5465 sections 5 and 6.1: what must stand together, and what must not."""
     both = {Event.MESSAGE_NEW, Event.MESSAGE_EXPUNGE}
     if events & MESSAGE_EVENTS and not events >= both:
-        raise CommandError("MessageNew and MessageExpunge go together, and other events of messages need them")
+        raise CommandError(
+            "MessageNew and MessageExpunge go together, and other events of messages need them"
+        )
     if kind.of_selected and not events <= MESSAGE_EVENTS:
         raise CommandError("the selected mailbox has events of messages only")
     if attributes and not kind.of_selected:
