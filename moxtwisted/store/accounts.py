@@ -26,8 +26,8 @@ from moxtwisted.message.flags import MessageFlags
 from moxtwisted.message.headers import select_fields
 from moxtwisted.message.structure import LIST_FIELDS
 from moxtwisted.store import hierarchy, mailboxes, messages
-from moxtwisted.store.acl import AccessLists
 from moxtwisted.store.accountsettings import AccountSettings
+from moxtwisted.store.acl import AccessLists
 from moxtwisted.store.changes import ChangeQueue, FlagTable, MailboxState, published
 from moxtwisted.store.database import Database
 from moxtwisted.store.facts import Facts, prefix_of
