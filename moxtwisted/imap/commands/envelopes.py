@@ -47,10 +47,10 @@ def first_address(envelope: bytes, place: int) -> tuple[bytes, bytes, bytes]:
     """Name, mailbox and host of the first address in this place (2 From, 5 To, 6 Cc); what is missing is empty."""
     found = _ADDRESSES[place].match(envelope)
     if found is not None:
-        values = found.groups(b"")
-        if b"\\" in values[0] or b"\\" in values[1]:
-            return _unescaped(values[0]), _unescaped(values[1]), values[2]
-        return values
+        name, mailbox, host = found.groups(b"")
+        if b"\\" in name or b"\\" in mailbox:
+            return _unescaped(name), _unescaped(mailbox), host
+        return name, mailbox, host
     taken = _apart(envelope)
     addresses = taken[place] if place < len(taken) else b""
     first = addresses[0] if isinstance(addresses, list) and addresses else []

@@ -13,7 +13,8 @@ from collections.abc import Generator, Sequence
 from typing import Any
 
 from moxtwisted.imap.commands.contexts import keep_updated
-from moxtwisted.imap.commands.matching import Matching
+from moxtwisted.imap.commands.matching import Matching, is_fuzzy
+from moxtwisted.imap.commands.messagelimit import concluded, cut_search
 from moxtwisted.imap.commands.ordering import load_keys, take_turns
 from moxtwisted.imap.commands.results import Results, answer
 from moxtwisted.imap.commands.search import forget_saved, matches, prepare
@@ -26,7 +27,7 @@ __all__ = ["ordered", "sort"]
 # So many messages are put in order in one go: a few milliseconds.
 _AT_ONCE = 8192
 
-_CAPABILITIES = {SortKey.DISPLAYFROM: "SORT=DISPLAY", SortKey.DISPLAYTO: "SORT=DISPLAY"}
+_CAPABILITIES = {SortKey.DISPLAYFROM: "SORT=DISPLAY", SortKey.DISPLAYTO: "SORT=DISPLAY", SortKey.RELEVANCY: "SEARCH=FUZZY"}
 
 
 async def sort(connection: Connection, command: Sort) -> Answer:
@@ -36,8 +37,12 @@ async def sort(connection: Connection, command: Sort) -> Answer:
             raise RefusalError(f"{criterion.key.value} is not available now", kind="BAD")
     if command.returns is not None and "ESORT" not in connection.offered:
         raise RefusalError("RETURN is not available with SORT now", kind="BAD")
+    if any(criterion.key is SortKey.RELEVANCY for criterion in command.criteria) and not is_fuzzy(command.key):
+        # RFC 6203 section 6
+        raise RefusalError("RELEVANCY without a FUZZY key", kind="BAD")
     modseq = prepare(connection, command, command.returns)
     matching = Matching(connection)
+    cut = cut_search(connection, matching, command.key)
     try:
         found = await matches(connection, matching, command.key)
         order = await ordered(connection, matching, found, command.criteria)
@@ -47,7 +52,7 @@ async def sort(connection: Connection, command: Sort) -> Answer:
     results = Results(command.tag, order, matching, command.uid, command.returns, b"SORT", modseq=modseq)
     answer(connection, results)
     await keep_updated(connection, results, command.key, command.criteria)
-    return None
+    return concluded(connection, cut, None, "SORT")
 
 
 async def ordered(

@@ -13,6 +13,7 @@ from collections.abc import Generator, Sequence
 from typing import Any, Final
 
 from moxtwisted.imap.commands.matching import Matching
+from moxtwisted.imap.commands.messagelimit import concluded, cut_search
 from moxtwisted.imap.commands.ordering import load_members, load_subject_members, take_turns
 from moxtwisted.imap.commands.search import matches, prepare
 from moxtwisted.imap.connection import Answer, Connection, RefusalError
@@ -36,6 +37,7 @@ async def thread(connection: Connection, command: Thread) -> Answer:
         raise RefusalError(f"THREAD {command.algorithm.value} is not available now", kind="BAD")
     prepare(connection, command, None)
     matching = Matching(connection)
+    cut = cut_search(connection, matching, command.key)
     found = await matches(connection, matching, command.key)
     load, build = _ALGORITHMS[command.algorithm]
     there, members = await load(connection, matching, found)
@@ -44,7 +46,7 @@ async def thread(connection: Connection, command: Thread) -> Answer:
     numbers = [uids[at] for at in there] if command.uid else [at + 1 for at in there]
     text = await take_turns(connection, render_threads(threads, numbers))
     connection.out.append(b"* THREAD %b\r\n" % text if text else b"* THREAD\r\n")
-    return None
+    return concluded(connection, cut, None, "THREAD")
 
 
 def render_threads(threads: Threads, numbers: Sequence[int]) -> Generator[None, None, bytes]:

@@ -14,7 +14,9 @@ from moxtwisted.imap.wire import fetchattributes as f
 from moxtwisted.imap.wire import searchkeys as k
 from moxtwisted.imap.wire.parser import AppendChunk, CommandReader, NeedContinuation
 from moxtwisted.imap.wire.request import NonSync, Outgoing, render_append, render_command
+from moxtwisted.imap.wire.returnoptions import Partial, ReturnOptions
 from moxtwisted.imap.wire.sequence import STAR, SequenceSet
+from moxtwisted.imap.wire.sortcriteria import SortCriterion, SortKey, ThreadAlgorithm
 from tests.imap.wire.reading import cut, joined, read
 
 tags = st.from_regex(rb"\A[A-Za-z0-9.]{1,8}\Z")
@@ -103,14 +105,33 @@ search_keys = st.recursive(
 )
 
 
+windows = st.builds(
+    lambda sign, first, last: Partial(sign * first, sign * last),
+    st.sampled_from([1, -1]),
+    st.integers(1, 0xFFFFFFFF),
+    st.integers(1, 0xFFFFFFFF),
+)
+
+
+@st.composite
+def _returns(draw: st.DrawFn) -> ReturnOptions | None:
+    plain = draw(st.none() | st.frozensets(st.sampled_from(c.SearchReturn), min_size=1))
+    if plain is None or not draw(st.booleans()):
+        return plain
+    return (plain - {c.SearchReturn.ALL}) | {draw(windows)}
+
+
+returns = _returns()
+
+
 @st.composite
 def fetches(draw: st.DrawFn) -> c.Fetch:
     since = draw(st.none() | uint63)
     uid = draw(st.booleans())
     items = draw(st.lists(attributes, min_size=1, max_size=4).map(tuple))
-    return c.Fetch(
-        draw(tags), draw(sets), items, since, since is not None and uid and draw(st.booleans()), uid
-    )
+    vanished = since is not None and uid and draw(st.booleans())
+    window = draw(st.none() | windows) if uid else None
+    return c.Fetch(draw(tags), draw(sets), items, since, vanished, uid, window)
 
 
 @st.composite
@@ -153,10 +174,20 @@ commands = st.one_of(
         c.Search,
         tags,
         search_keys,
-        st.none() | st.frozensets(st.sampled_from(c.SearchReturn), min_size=1),
+        returns,
         st.sampled_from([None, "UTF-8"]),
         st.booleans(),
     ),
+    st.builds(
+        c.Sort,
+        tags,
+        st.lists(st.builds(SortCriterion, st.sampled_from(SortKey), st.booleans()), min_size=1, max_size=4).map(tuple),
+        search_keys,
+        returns,
+        st.just("UTF-8"),
+        st.booleans(),
+    ),
+    st.builds(c.Thread, tags, st.sampled_from(ThreadAlgorithm), search_keys, st.just("UTF-8"), st.booleans()),
     fetches(),
     st.builds(c.Store, tags, sets, st.sampled_from(c.StoreMode), flag_names, st.booleans(), st.none() | uint63, st.booleans()),
     st.builds(c.Copy, tags, sets, mailboxes, st.booleans()),
