@@ -294,7 +294,8 @@ class SharingSession:
 
     def quota_root(self, mailbox: str) -> str | None:
         """See `IQuotaSession <moxtwisted.imap.quota.IQuotaSession>`: what room others have is theirs to know."""
-        root: str | None = None if self.is_foreign(mailbox) else self._mail.quota_root(mailbox)
+        own: Any = self._own
+        root: str | None = None if self.is_foreign(mailbox) else own.quota_root(mailbox)
         return root
 
     def logout(self) -> None:
