@@ -12,7 +12,7 @@ memory. An account that shares nothing with the user is never asked.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Collection, Sequence
+from collections.abc import Awaitable, Collection, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -76,6 +76,8 @@ class SharingSession:
 
     def __init__(self, own: b.ISession, shares: IShares) -> None:
         self._own = own
+        # The same, for what not every backend provides.
+        self._mail: Any = own
         self._shares = shares
         self.account: str = own.account
         self.subscriptions = own.subscriptions
@@ -138,6 +140,9 @@ class SharingSession:
 
     @staticmethod
     def _told(info: b.MailboxInfo, owner: str, rights: Rights) -> b.MailboxInfo:
+        if "r" not in rights:
+            # Who may not read it learns nothing of what is in it, whoever forgets to ask.
+            info = b.MailboxInfo(info.name, info.uidvalidity, 1, 1, 0, 0, 0, 0, 0, (), info.objectid)
         return evolve(
             info,
             name=f"{_PREFIX}{owner}/{info.name}",
@@ -292,11 +297,41 @@ class SharingSession:
         )
         return done
 
-    def quota_root(self, mailbox: str) -> str | None:
-        """See `IQuotaSession <moxtwisted.imap.quota.IQuotaSession>`: what room others have is theirs to know."""
-        own: Any = self._own
-        root: str | None = None if self.is_foreign(mailbox) else own.quota_root(mailbox)
-        return root
+    # -- IAnnotatedSession, IQuotaSession ----------------------------------------------------------------------
+    def _annotated(self, mailbox: str) -> _Place:
+        # RFC 5464 section 3.3: l, and one of these.
+        place = self._need(mailbox, "l")
+        if place.rights.isdisjoint("rswip"):
+            raise NotPermittedError(f"annotations of {mailbox}")
+        return place
+
+    def annotations(self, mailbox: str) -> Mapping[str, bytes]:
+        """See ``IAnnotatedSession``: of others' mailboxes what is shared; what is private is the owner's."""
+        if not self.is_foreign(mailbox):
+            values: Mapping[str, bytes] = self._mail.annotations(mailbox)
+            return values
+        place: Any = self._annotated(mailbox)
+        known = place.mail.annotations(place.name)
+        return {name: value for name, value in known.items() if name.startswith("/shared/")}
+
+    async def annotate(
+        self, mailbox: str, values: Mapping[str, bytes | None], special_use: Sequence[str] | None
+    ) -> None:
+        """See ``IAnnotatedSession``."""
+        if not self.is_foreign(mailbox):
+            await self._mail.annotate(mailbox, values, special_use)
+            return
+        place: Any = self._annotated(mailbox)
+        if special_use is not None or not all(name.startswith("/shared/") for name in values):
+            # RFC 5464 section 4.3
+            error = _CannotError(mailbox, public_text="nothing private can be noted about others' mailboxes")
+            error.imap_code = "METADATA NOPRIVATE"
+            raise error
+        await place.mail.annotate(place.name, values, None)
+
+    def quota_root(self, mailbox: str) -> str:
+        """See ``IQuotaSession``. How full another's account is, is not told: a root that is not there."""
+        return _PREFIX if self.is_foreign(mailbox) else str(self._mail.quota_root(mailbox))
 
     def logout(self) -> None:
         """See ``ISession``."""

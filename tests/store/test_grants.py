@@ -305,7 +305,7 @@ class KilledTests(SynchronousTestCase):
             store = Store.open(Clock(), directory, None, threads=0)
             before = store.grants.named("ann")
             account = store.account("ann")
-            entries = account.access.of(account.mailbox("Projects").id)
+            entries = account.access.of(account.mailbox("Projects").id)  # type: ignore[union-attr]
             self.assertGreaterEqual(before, frozenset(entries))
             self.assertEqual(store.grants.named("ann"), frozenset(entries))
             # One may have been done and not told.
