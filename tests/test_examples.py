@@ -6,6 +6,7 @@ import contextlib
 import imaplib
 import importlib.util
 import io
+import os
 import re
 import smtplib
 import subprocess
@@ -17,8 +18,14 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from moxtwisted.imap.memory import MemoryAuthenticator, MemoryMail
+from moxtwisted.imap.protocol import IMAPServerFactory
+from moxtwisted.imap.settings import ServerSettings
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 README = EXAMPLES.parent / "README.rst"
@@ -123,6 +130,36 @@ class IMAPExampleTests(ExampleTestCase):
                 return part[1] if isinstance(part, tuple) else b""
 
         self.assertEqual(await deferToThread(read), b"milk\r\nbread\r\n")
+
+    async def test_imap_client(self) -> None:
+        """The client lists the newest messages of the example server, tells of those that come, and saves one."""
+        mail = MemoryMail()
+        mail.add("INBOX", b"From: bob@x.example\r\nSubject: first\r\n\r\n")
+        letter = b"Subject: large\r\n\r\n" + b"0123456789\r\n" * 20_000
+        mail.add("INBOX", letter)
+        authenticator = MemoryAuthenticator({"reader": ("reader", mail)}, os.urandom)
+        settings = ServerSettings(hostname="localhost", allow_plain_without_tls=True)
+        factory = IMAPServerFactory(settings, authenticator, reactor)
+        port: Any = await serverFromString(reactor, ANY_PORT).listen(factory)
+        self.addCleanup(port.stopListening)
+        where = f"tcp:127.0.0.1:{port.getHost().port}"
+        client = load("imap_client")
+        late = deferLater(reactor, 0.1, mail.add, "INBOX", b"Subject: late\r\n\r\n")  # type: ignore[arg-type]
+        await client.main(reactor, where, "reader", "reader", "0.3")
+        await late
+        printed = self.printed.getvalue()
+        self.assertIn("INBOX: 2 messages", printed)
+        self.assertIn("1 bob@x.example first", printed)
+        self.assertIn("now 3 messages", printed)
+        endpoint, settings = client.settings_for(where, "reader", "reader")
+        session = await client.connect(reactor, client.clientFromString(reactor, endpoint), settings)
+        await session.select("INBOX", examine=True)
+        for uid, expected in ((2, letter), (3, b"Subject: late\r\n\r\n")):
+            name = self.mktemp()
+            await client.save(session, uid, name)
+            self.assertEqual(Path(name).read_bytes(), expected)
+        await session.close()
+        await factory.shutdown()
 
 
 class SMTPExampleTests(ExampleTestCase):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import imaplib
 import io
+import os
 import re
 import smtplib
 import textwrap
@@ -17,6 +18,10 @@ from twisted.internet.ssl import Certificate
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
+from moxtwisted.imap.memory import MemoryAuthenticator, MemoryMail
+from moxtwisted.imap.protocol import IMAPServerFactory, ServerTLS
+from moxtwisted.imap.settings import ServerSettings as IMAPSettings
+from moxtwisted.message.flags import SEEN, MessageFlags
 from tests.smtp.certificate import certificate
 
 PAGE = Path(__file__).resolve().parent.parent.parent / "docs" / "howto" / "library.rst"
@@ -155,3 +160,25 @@ class LibraryPageTests(TestCase):
                 self.assertEqual(imap.append("INBOX", "", "", LETTER)[0], "NO")
 
         await deferToThread(read)
+
+    async def test_unseen(self) -> None:
+        """The IMAP client of the page reads what it has not seen yet, over TLS with SCRAM."""
+        mail = MemoryMail()
+        mail.add("INBOX", LETTER)
+        mail.add("INBOX", LETTER.replace(b"hello", b"old"), MessageFlags.of(SEEN))
+        factory = IMAPServerFactory(
+            IMAPSettings(hostname="mx.example"),
+            MemoryAuthenticator({"alice": ("correct horse", mail)}, os.urandom),
+            reactor,
+            ServerTLS(certificate().options(), implicit=True),
+        )
+        port = await self.listening(self.names["serverFromString"](reactor, ANY_PORT).listen(factory))
+        found = await self.names["unseen"](
+            reactor,
+            f"tcp:127.0.0.1:{port}",
+            self.names["Credentials"]("alice", "correct horse"),
+            "mx.example",
+            Certificate(certificate().original),
+        )
+        self.assertEqual(found, [(1, "hello", ["text/plain"])])
+        await factory.shutdown()

@@ -22,6 +22,7 @@ from typing import Any, Final
 from attrs import define, field
 from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
 
 from moxtwisted.errors import MailError
 from moxtwisted.imap.agent import IMAPClient
@@ -168,12 +169,15 @@ class Import:
         count = min(self.options.connections, len(jobs))
         failed: list[MailError] = []
         workers = [Deferred.fromCoroutine(self._worker(jobs, failed, number)) for number in range(count)]
+        broken: Failure | None = None
         try:
             await gatherResults(workers, consumeErrors=True)
         except FirstError as e:
+            broken = e.subFailure
+        if broken is not None:
             for worker in workers:
                 worker.cancel()
-            e.subFailure.raiseException()
+            broken.raiseException()
         if jobs:  # handed back by a connection that could not be made again, when the others had gone
             await self._worker(jobs, failed, 0)
 
