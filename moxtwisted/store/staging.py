@@ -1,9 +1,10 @@
 """A message on its way in: octets are taken, scanned as they come, and wait for the commit.
 
-The first megabyte stays in memory. A larger message goes to a temporary file that has no name (so nothing is left
-after a crash) and is sealed with a key that only this process has and forgets::
+The first megabyte stays in memory. A larger message is cut into the store's chunks, which another thread packs while more
+of it comes in; they go to a temporary file that has no name (so nothing is left after a crash) and is sealed with a key
+that only this process has and forgets::
 
-    sink = Staging(Path("data/tmp"), os.urandom)
+    sink = Staging(Path("data/tmp"), os.urandom, packer)
     sink.write(octets)
     staged = sink.finish()
     staged.rendered.envelope
@@ -14,17 +15,19 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Protocol
 
-from attrs import define, field
+from attrs import define
 from zope.interface import implementer
 
 from moxtwisted.errors import StoreFullError, StoreUnavailableError
 from moxtwisted.message.mime import ScannedMessage, Scanner
 from moxtwisted.message.products import Rendered, render
-from moxtwisted.store.bodies import encode, iterate
+from moxtwisted.store.bodies import CHUNK_OCTETS, decode, encode, iterate
 from moxtwisted.store.interfaces import IStagedMessage, IStaging
 
 __all__ = ["MEMORY_OCTETS", "SealedFile", "Staged", "Staging"]
@@ -32,6 +35,8 @@ __all__ = ["MEMORY_OCTETS", "SealedFile", "Staged", "Staging"]
 #: A larger message goes to a file.
 MEMORY_OCTETS: Final = 1 << 20
 _BLOCK: Final = 64
+#: Chunks of a message that wait to be packed, at most; whoever writes more has to wait.
+_WAITING_CHUNKS: Final = 4
 
 
 class _Octets(Protocol):
@@ -39,18 +44,29 @@ class _Octets(Protocol):
 
     def read(self, offset: int, length: int) -> bytes: ...
 
+    def packed(self) -> Iterable[tuple[int, bytes]]: ...
+
     def close(self) -> None: ...
 
 
-@define(eq=False)
 class _InMemory:
-    data: bytes
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._packed: list[tuple[int, bytes]] | None = None
+        self._lock = threading.Lock()
 
     def read(self, offset: int, length: int) -> bytes:
-        return self.data[offset : offset + length]
+        return self._data[offset : offset + length]
+
+    def packed(self) -> Iterable[tuple[int, bytes]]:
+        # Once for all accounts, whichever writer comes first.
+        with self._lock:
+            if self._packed is None:
+                self._packed = [encode(chunk) for chunk in iterate(self.read, len(self._data))]
+            return self._packed
 
     def close(self) -> None:
-        self.data = b""
+        self._data = b""
 
 
 class SealedFile:
@@ -81,7 +97,8 @@ class SealedFile:
         """Append octets."""
         sealed = memoryview(self._writer.update(data))
         while sealed:
-            written = os.pwrite(self._file.fileno(), sealed, self.size)
+            with self._lock:
+                written = os.pwrite(self._file.fileno(), sealed, self.size)
             self.size += written
             sealed = sealed[written:]
 
@@ -95,18 +112,113 @@ class SealedFile:
 
     def close(self) -> None:
         """Nothing is left of it."""
+        # Not while another thread writes: the descriptor's number may be another file's a moment later.
+        with self._lock:
+            self._file.close()
+
+
+@define(eq=False)
+class _Chunk:
+    """One chunk: as it came until it was packed, then where it lies in the file."""
+
+    octets: bytes | None
+    codec: int = 0
+    offset: int = 0
+    length: int = 0
+
+
+class _Packed:
+    """The chunks of a large message.
+
+    :param packer: packs them, one after the other; None: the caller's thread does.
+    """
+
+    def __init__(self, directory: Path, entropy: Callable[[int], bytes], packer: Executor | None) -> None:
+        self._file = SealedFile(directory, entropy)
+        self._packer = packer
+        self._chunks: list[_Chunk] = []
+        self._waiting: deque[Future[None]] = deque()
+        self._last: tuple[int, bytes] = (-1, b"")
+
+    def add(self, octets: bytes) -> None:
+        """The next chunk. :raises OSError: without a packer, when it cannot be written."""
+        chunk = _Chunk(octets)
+        self._chunks.append(chunk)
+        if self._packer is None:
+            self._pack(chunk)
+            return
+        try:
+            self._waiting.append(self._packer.submit(self._pack, chunk))
+        except RuntimeError:
+            raise StoreUnavailableError("the store is closed") from None
+
+    def wait(self) -> None:
+        """Until not too many chunks wait. :raises OSError: when one could not be written."""
+        while self._waiting and (len(self._waiting) > _WAITING_CHUNKS or self._waiting[0].done()):
+            self._waiting.popleft().result()
+
+    def _pack(self, chunk: _Chunk) -> None:
+        octets = chunk.octets
+        if octets is not None:
+            chunk.codec, data = encode(octets)
+            chunk.offset, chunk.length = self._file.size, len(data)
+            self._file.write(data)
+            chunk.octets = None
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Octets from the middle; fewer at the end."""
+        pieces = []
+        while length > 0 and offset < len(self._chunks) * CHUNK_OCTETS:
+            number, start = divmod(offset, CHUNK_OCTETS)
+            piece = self._unpacked(number)[start : start + length]
+            if not piece:
+                break
+            pieces.append(piece)
+            offset += len(piece)
+            length -= len(piece)
+        return b"".join(pieces)
+
+    def _unpacked(self, number: int) -> bytes:
+        if self._last[0] != number:
+            chunk = self._chunks[number]
+            octets = chunk.octets
+            if octets is None:
+                octets = decode(chunk.codec, self._file.read(chunk.offset, chunk.length))
+            self._last = (number, octets)
+        return self._last[1]
+
+    def packed(self) -> Iterable[tuple[int, bytes]]:
+        """(codec, data), for any thread. :raises OSError: when one could not be written."""
+        for waiting in tuple(self._waiting):
+            waiting.result()
+        for chunk in self._chunks:
+            yield chunk.codec, self._file.read(chunk.offset, chunk.length)
+
+    def close(self) -> None:
+        """Nothing is left of it."""
+        for waiting in self._waiting:
+            waiting.cancel()
+        self._chunks = []
+        self._last = (-1, b"")
         self._file.close()
 
 
 @implementer(IStaging)
 class Staging:
-    """Takes octets in; see ``IStaging``."""
+    """Takes octets in; see ``IStaging``.
 
-    def __init__(self, directory: Path, entropy: Callable[[int], bytes]) -> None:
+    :param packer: with one thread, which packs large messages while they come in; None: it is done in the caller's.
+    """
+
+    def __init__(
+        self, directory: Path, entropy: Callable[[int], bytes], packer: Executor | None = None
+    ) -> None:
         self._directory = directory
         self._entropy = entropy
+        self._packer = packer
         self._pieces: list[bytes] = []
-        self._sealed: SealedFile | None = None
+        self._pieces_octets = 0
+        self._large: _Packed | None = None
         self._scanner: Scanner | None = Scanner()
         self._size = 0
 
@@ -116,29 +228,44 @@ class Staging:
             raise StoreUnavailableError("staging is finished")
         self._scanner.feed(data)
         self._size += len(data)
-        if self._sealed is None:
-            self._pieces.append(data)
-            if self._size <= MEMORY_OCTETS:
-                return
+        self._pieces.append(data)
+        self._pieces_octets += len(data)
+        if self._pieces_octets < (MEMORY_OCTETS + 1 if self._large is None else CHUNK_OCTETS):
+            return
         try:
-            if self._sealed is None:
-                self._sealed = SealedFile(self._directory, self._entropy)
-                pieces, self._pieces = self._pieces, []
-                for piece in pieces:
-                    self._sealed.write(piece)
-            else:
-                self._sealed.write(data)
+            if self._large is None:
+                self._large = _Packed(self._directory, self._entropy, self._packer)
+            octets = b"".join(self._pieces)
+            whole = len(octets) - len(octets) % CHUNK_OCTETS
+            for start in range(0, whole, CHUNK_OCTETS):
+                self._large.add(octets[start : start + CHUNK_OCTETS])
+                self._large.wait()
         except OSError as e:
-            self.abort()
-            raise StoreFullError(f"staging: {e}") from e
+            raise self._failed(e) from e
+        self._pieces = [octets[whole:]]
+        self._pieces_octets = len(octets) - whole
+
+    def _failed(self, error: OSError) -> StoreFullError:
+        self.abort()
+        return StoreFullError(f"staging: {error}")
 
     def finish(self) -> Staged:
-        """Scan and render."""
+        """Scan and render. :raises StoreFullError:"""
         if self._scanner is None:
             raise StoreUnavailableError("staging is finished")
+        octets: _Octets
+        rest = b"".join(self._pieces)
+        if self._large is None:
+            octets = _InMemory(rest)
+        else:
+            try:
+                if rest:
+                    self._large.add(rest)
+            except OSError as e:
+                raise self._failed(e) from e
+            octets = self._large
         scanner, self._scanner = self._scanner, None
-        octets: _Octets = self._sealed or _InMemory(b"".join(self._pieces))
-        self._pieces, self._sealed = [], None
+        self._pieces, self._large = [], None
         scanned = scanner.finish()
         return Staged(size=self._size, octets=octets, scanned=scanned, rendered=render(scanned, octets.read))
 
@@ -146,9 +273,9 @@ class Staging:
         """Forget everything."""
         self._scanner = None
         self._pieces = []
-        if self._sealed is not None:
-            self._sealed.close()
-            self._sealed = None
+        if self._large is not None:
+            self._large.close()
+            self._large = None
 
 
 @implementer(IStagedMessage)
@@ -160,8 +287,6 @@ class Staged:
     _octets: _Octets
     scanned: ScannedMessage
     rendered: Rendered
-    _packed: list[tuple[int, bytes]] | None = field(default=None, init=False)
-    _lock: threading.Lock = field(factory=threading.Lock, init=False)
 
     def chunks(self) -> Iterator[bytes]:
         """The octets, a chunk at a time."""
@@ -172,15 +297,9 @@ class Staged:
         return self._octets.read(offset, length)
 
     def packed(self) -> Iterable[tuple[int, bytes]]:
-        """(codec, data) of the chunks, for any thread; a small message is compressed once for all accounts."""
-        if self.size > MEMORY_OCTETS:
-            return (encode(chunk) for chunk in self.chunks())
-        with self._lock:
-            if self._packed is None:
-                self._packed = [encode(chunk) for chunk in self.chunks()]
-            return self._packed
+        """(codec, data) of the chunks, for any thread."""
+        return self._octets.packed()
 
     def close(self) -> None:
         """Give memory and file back."""
         self._octets.close()
-        self._packed = None

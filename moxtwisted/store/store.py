@@ -22,6 +22,7 @@ import urllib.parse
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
@@ -93,6 +94,7 @@ class Store:
         self._entropy: Callable[[int], bytes] = os.urandom
         self.room = Room(directory)
         self.pool = WriterPool(reactor, threads, self.room)
+        self._packer = ThreadPoolExecutor(1, "store-packer") if threads else None
         self._searches = Remembered(SEARCH_OCTETS)
         self._open: weakref.WeakValueDictionary[str, Account] = weakref.WeakValueDictionary()
         self._kept: OrderedDict[str, tuple[Account, float]] = OrderedDict()
@@ -293,7 +295,7 @@ class Store:
         """A place for a message that comes in."""
         if self._closed:
             raise StoreUnavailableError("the store is closed")
-        return Staging(self._directory / "tmp", self._entropy)
+        return Staging(self._directory / "tmp", self._entropy, self._packer)
 
     def close(self) -> Deferred[None]:
         """Finish pending commits, checkpoint, close all files."""
@@ -305,6 +307,8 @@ class Store:
 
         def end(_: object) -> None:
             self.pool.stop()
+            if self._packer is not None:
+                self._packer.shutdown()
             os.close(self._lock)
 
         return gatherResults(done, consumeErrors=True).addBoth(end)

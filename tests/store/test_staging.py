@@ -1,0 +1,137 @@
+"""Messages on their way in."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from unittest.mock import patch
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from moxtwisted.errors import StoreFullError, StoreUnavailableError
+from moxtwisted.store.bodies import CHUNK_OCTETS, decode
+from moxtwisted.store.staging import MEMORY_OCTETS, SealedFile, Staging
+
+FULL = OSError(28, "No space left on device")
+
+
+def letter(octets: int) -> bytes:
+    """A message of that size, half of it compressible."""
+    dice = random.Random(octets)
+    head = b"Subject: large\r\n\r\n"
+    lines = [b"%d %b\r\n" % (dice.randrange(10**12), b"x" * 40) for _ in range(octets // 44)]
+    return (head + b"".join(lines) + b"y" * octets)[:octets]
+
+
+class InlineTests(SynchronousTestCase):
+    """Packed by the caller."""
+
+    def setUp(self) -> None:
+        """No packer."""
+        self.packer: ThreadPoolExecutor | None = None
+        self.directory = Path(self.mktemp())
+        self.directory.mkdir()
+
+    def staging(self) -> Staging:
+        """An empty one."""
+        return Staging(self.directory, os.urandom, self.packer)
+
+    def test_sizes(self) -> None:
+        """What comes out is what went in, around every limit, in whatever pieces it came."""
+        for size in (
+            MEMORY_OCTETS,
+            MEMORY_OCTETS + 1,
+            MEMORY_OCTETS + CHUNK_OCTETS,
+            7 * CHUNK_OCTETS - 1,
+        ):
+            octets = letter(size)
+            for piece in (65_000, 400_000):
+                sink = self.staging()
+                for start in range(0, size, piece):
+                    sink.write(octets[start : start + piece])
+                staged = sink.finish()
+                self.assertEqual(staged.size, size)
+                self.assertEqual(b"".join(staged.chunks()), octets)
+                for _ in range(2):
+                    packed = list(staged.packed())
+                    unpacked = [decode(codec, data) for codec, data in packed]
+                    self.assertEqual(b"".join(unpacked), octets)
+                    self.assertEqual({len(one) for one in unpacked[:-1]}, {CHUNK_OCTETS})
+                for offset, length in (
+                    (0, 10),
+                    (CHUNK_OCTETS - 5, 10),
+                    (100, 900_000),
+                    (size - 3, 9),
+                    (size, 9),
+                ):
+                    self.assertEqual(staged.read(offset, length), octets[offset : offset + length])
+                staged.close()
+
+    def test_abort(self) -> None:
+        """One that is given up leaves nothing, whenever that is."""
+        for size in (10, MEMORY_OCTETS + 10, 3 * MEMORY_OCTETS):
+            sink = self.staging()
+            sink.write(letter(size))
+            sink.abort()
+            sink.abort()
+            self.assertRaises(StoreUnavailableError, sink.write, b"more")
+        self.assertEqual(list(self.directory.iterdir()), [])
+
+    def test_disk_full(self) -> None:
+        """A full disk is an error at the latest when the chunks are wanted."""
+        sink = self.staging()
+        with patch.object(SealedFile, "write", side_effect=FULL):
+            try:
+                for _ in range(20):
+                    sink.write(letter(300_000))
+                staged = sink.finish()
+                list(staged.packed())
+            except (StoreFullError, OSError):
+                return
+        self.fail("nobody noticed")
+
+
+class PackerTests(InlineTests):
+    """Packed by a thread."""
+
+    def setUp(self) -> None:
+        """One thread."""
+        super().setUp()
+        self.packer = ThreadPoolExecutor(1)
+        self.addCleanup(self.packer.shutdown)
+
+    def test_read_before_packed(self) -> None:
+        """What the thread has not come to can be read."""
+        assert self.packer is not None
+        gate = threading.Event()
+        self.packer.submit(gate.wait, 10)
+        octets = letter(MEMORY_OCTETS + 1)
+        sink = self.staging()
+        sink.write(octets)
+        staged = sink.finish()
+        self.assertEqual(staged.read(CHUNK_OCTETS - 2, 4), octets[CHUNK_OCTETS - 2 : CHUNK_OCTETS + 2])
+        gate.set()
+        self.assertEqual(b"".join(decode(*one) for one in staged.packed()), octets)
+        self.assertEqual(staged.read(5, 5), octets[5:10])
+        staged.close()
+
+    def test_closed_before_packed(self) -> None:
+        """Closing while chunks wait ends it; the thread goes on with others."""
+        assert self.packer is not None
+        gate = threading.Event()
+        self.packer.submit(gate.wait, 10)
+        sink = self.staging()
+        sink.write(letter(MEMORY_OCTETS + 1))
+        sink.finish().close()
+        gate.set()
+        self.test_sizes()
+
+    def test_store_closed(self) -> None:
+        """When the thread is gone, what comes in is refused."""
+        assert self.packer is not None
+        sink = self.staging()
+        self.packer.shutdown()
+        self.assertRaises(StoreUnavailableError, sink.write, letter(MEMORY_OCTETS + 1))
