@@ -15,17 +15,15 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import Enum
-from typing import ClassVar
 
 from attrs import field, frozen
 
+from moxtwisted.imap.wire.command import Command
 from moxtwisted.imap.wire.events import EventGroup
 from moxtwisted.imap.wire.fetchattributes import FetchAttribute
-from moxtwisted.imap.wire.mailboxfilter import MailboxFilter
-from moxtwisted.imap.wire.returnoptions import Partial, ReturnOptions, SearchReturn
-from moxtwisted.imap.wire.searchkeys import SearchKey
+from moxtwisted.imap.wire.returnoptions import Partial, SearchReturn
+from moxtwisted.imap.wire.searchcommands import CancelUpdate, MultiSearch, Search, Sort, Thread
 from moxtwisted.imap.wire.sequence import SequenceSet
-from moxtwisted.imap.wire.sortcriteria import SortCriterion, ThreadAlgorithm
 
 __all__ = [
     "Append",
@@ -76,18 +74,6 @@ __all__ = [
     "Unselect",
     "Unsubscribe",
 ]
-
-
-@frozen
-class Command:
-    """Base of all commands.
-
-    :ivar tag: the client's tag, to be echoed.
-    :cvar name: the command's word in upper case, ``"UID EXPUNGE"`` for that one.
-    """
-
-    tag: bytes
-    name: ClassVar[str] = ""
 
 
 # -- any state -------------------------------------------------------------------------------------
@@ -492,82 +478,6 @@ class UIDExpunge(Command):
 
     numbers: SequenceSet
     name = "UID EXPUNGE"
-
-
-@frozen
-class Search(Command):
-    """SEARCH and UID SEARCH.
-
-    :ivar key: the program; ``moxtwisted.imap.wire.searchkeys.And`` when it has several keys.
-    :ivar returns: result options; ``RETURN ()`` is ``{ALL}`` (RFC 9051 section 6.4.4). ``None`` without
-        RETURN, when an
-        IMAP4rev1 client wants the untagged SEARCH response.
-    :ivar charset: as given, in upper case (``"UTF-8"`` or ``"US-ASCII"``; others were refused), or ``None``.
-        After
-        UTF8=ACCEPT it must be ``None`` (RFC 9755 section 3), which the server checks.
-    :ivar uid: whether UIDs shall be answered.
-    """
-
-    key: SearchKey
-    returns: ReturnOptions | None = None
-    charset: str | None = None
-    uid: bool = False
-    name = "SEARCH"
-
-
-@frozen
-class Sort(Command):
-    """SORT and UID SORT (RFC 5256).
-
-    :ivar criteria: one or more, the first decides first.
-    :ivar returns: result options as with SEARCH (RFC 5267 section 3); ``None`` without RETURN.
-    :ivar charset: ``"UTF-8"`` or ``"US-ASCII"``.
-    """
-
-    criteria: tuple[SortCriterion, ...]
-    key: SearchKey
-    returns: ReturnOptions | None = None
-    charset: str = "UTF-8"
-    uid: bool = False
-    name = "SORT"
-
-
-@frozen
-class Thread(Command):
-    """THREAD and UID THREAD (RFC 5256)."""
-
-    algorithm: ThreadAlgorithm
-    key: SearchKey
-    charset: str = "UTF-8"
-    uid: bool = False
-    name = "THREAD"
-
-
-@frozen
-class CancelUpdate(Command):
-    """CANCELUPDATE (RFC 5267 section 4.3.5).
-
-    :ivar tags: of the searches, one or more.
-    """
-
-    tags: tuple[bytes, ...]
-    name = "CANCELUPDATE"
-
-
-@frozen
-class MultiSearch(Command):
-    """ESEARCH (RFC 7377).
-
-    :ivar sources: which mailboxes; empty for the selected one.
-    :ivar returns: result options; ``None`` without RETURN.
-    :ivar charset: as of ``Search``.
-    """
-
-    key: SearchKey
-    sources: tuple[MailboxFilter, ...] = ()
-    returns: ReturnOptions | None = None
-    charset: str | None = None
-    name = "ESEARCH"
 
 
 @frozen
