@@ -100,6 +100,7 @@ class Parts:
         self.opened = False
         self.failures = FailureCounter()
         self._imap: list[IMAPService] = []
+        self._shared_mail: Mail | None = None
 
     def open(self) -> None:
         """Open the store and make what needs it.
@@ -231,6 +232,11 @@ class Parts:
         return service
 
     def _mail(self) -> Mail:
+        if self._shared_mail is None:
+            self._shared_mail = self._make_mail()
+        return self._shared_mail
+
+    def _make_mail(self) -> Mail:
         return Mail(
             store=self.store,
             directory=self.directory,

@@ -79,6 +79,7 @@ OPTIONAL: Final[tuple[str, ...]] = (
     "REPLACE",
     "NOTIFY",
     "ACL",
+    "URLAUTH",
     "RIGHTS=kxte",
     "LIST-MYRIGHTS",
     "METADATA",

@@ -25,8 +25,9 @@ What an attacker could learn
 ----------------------------
 Compression before encryption shows by its length whether a text occurs twice (CRIME, BREACH). So it begins after login only and ends with
 UNAUTHENTICATE: passwords and SASL exchanges never pass through it. Mail does: somebody who can put many messages of his choice into
-a mailbox, watches the encrypted connection of its owner, and knows when a message with a secret is fetched together with his, could guess at the secret. The text
-of different messages is not kept apart. Who minds takes COMPRESS=DEFLATE off the account's capabilities.
+a mailbox, watches the encrypted connection of its owner, and knows when a message with a secret is fetched together with his,
+could guess at the secret. The text of different messages is not kept apart. Who minds takes COMPRESS=DEFLATE off the account's
+capabilities.
 """
 
 from __future__ import annotations

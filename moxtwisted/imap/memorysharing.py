@@ -16,6 +16,7 @@ from zope.interface import implementer
 from moxtwisted.errors import MailboxMissingError
 from moxtwisted.imap import backend as b
 from moxtwisted.imap.memory import MemoryAuthenticator, MemoryMail, MemoryMailbox
+from moxtwisted.imap.memoryurlauth import URLAuthority
 from moxtwisted.imap.rights import NONE, Modification, Rights, kept_flags, modified
 from moxtwisted.imap.sharedsession import SharingSession
 from moxtwisted.imap.sharing import IShares, Transfer
@@ -151,10 +152,10 @@ class MemoryShares:
         """See ``IShares``: nothing is held."""
 
 
-class SharingAuthenticator(MemoryAuthenticator):
+class SharingAuthenticator(URLAuthority, MemoryAuthenticator):
     """Users whose mail (`SharedMemoryMail`) can be shared."""
 
-    extensions = MemoryAuthenticator.extensions | {"ACL", "RIGHTS=kxte", "LIST-MYRIGHTS"}
+    extensions = MemoryAuthenticator.extensions | {"ACL", "RIGHTS=kxte", "LIST-MYRIGHTS", "URLAUTH"}
 
     def session(self, identity: str, peer: object) -> SharingSession:  # type: ignore[override] # one ISession for another
         """See `IAuthenticator <moxtwisted.imap.backend.IAuthenticator>`."""

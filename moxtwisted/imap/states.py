@@ -19,6 +19,7 @@ from attrs import frozen
 from moxtwisted.imap.wire import aclcommands as access
 from moxtwisted.imap.wire import commands as c
 from moxtwisted.imap.wire import mailboxcommands as m
+from moxtwisted.imap.wire import urlcommands as urls
 
 __all__ = ["TABLE", "Rule", "State", "expunge_allowed", "refusal"]
 
@@ -108,6 +109,9 @@ TABLE: Final[dict[type[c.Command], Rule]] = {
     c.Move: Rule(_SELECTED, "MOVE"),
     c.Replace: Rule(_SELECTED, "REPLACE"),
     # RFC 4314 section 3
+    urls.ResetKey: Rule(_AUTHENTICATED, "URLAUTH"),
+    urls.GenURLAuth: Rule(_AUTHENTICATED, "URLAUTH"),
+    urls.URLFetch: Rule(_AUTHENTICATED, "URLAUTH"),
     access.SetACL: Rule(_AUTHENTICATED, "ACL"),
     access.DeleteACL: Rule(_AUTHENTICATED, "ACL"),
     access.GetACL: Rule(_AUTHENTICATED, "ACL"),

@@ -9,7 +9,7 @@ from moxtwisted.imap.memorysharing import SharedMemoryMail, SharingAuthenticator
 from moxtwisted.imap.settings import ServerSettings, Timeouts
 from moxtwisted.imap.states import TABLE, State, expunge_allowed
 from moxtwisted.imap.testing import Driver, counted_entropy
-from moxtwisted.imap.wire import aclcommands, commands, mailboxcommands
+from moxtwisted.imap.wire import aclcommands, commands, mailboxcommands, urlcommands
 from moxtwisted.imap.wire.parser import CommandReader
 
 # One line of each, with what RFC 9051 section 6 says of it: the states in which it may be said ("n" not authenticated,
@@ -23,6 +23,9 @@ LINES: dict[str, tuple[str, str]] = {
     "AUTHENTICATE PLAIN AGFsaWNlAHNlY3JldA==": ("n", ""),
     "LOGIN alice secret": ("n", ""),
     "ENABLE CONDSTORE": ("as", "ENABLE"),
+    "RESETKEY": ("as", "URLAUTH"),
+    "GENURLAUTH imap://alice@mail.example.org/INBOX/;UID=1;URLAUTH=anonymous INTERNAL": ("as", "URLAUTH"),
+    "URLFETCH imap://nobody@example.com/x": ("as", "URLAUTH"),
     "COMPRESS DEFLATE": ("as", "COMPRESS=DEFLATE"),
     "UNAUTHENTICATE": ("as", "UNAUTHENTICATE"),
     "SELECT INBOX": ("as", ""),
@@ -96,6 +99,7 @@ CAPABILITIES = (
     "QUOTA",
     "LANGUAGE",
     "ACL",
+    "URLAUTH",
     "COMPRESS=DEFLATE",
     "UNAUTHENTICATE",
     "SORT",
@@ -163,7 +167,7 @@ class ProductTests(SynchronousTestCase):
         """The table, the handlers and this test know the same commands: all that there are."""
         classes = {
             c
-            for module in (commands, aclcommands, mailboxcommands)
+            for module in (commands, aclcommands, mailboxcommands, urlcommands)
             for name in module.__all__
             if isinstance(c := getattr(module, name), type)
             and issubclass(c, commands.Command)

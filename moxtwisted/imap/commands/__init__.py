@@ -43,10 +43,12 @@ from moxtwisted.imap.commands.sort import sort
 from moxtwisted.imap.commands.status import status
 from moxtwisted.imap.commands.store import store
 from moxtwisted.imap.commands.thread import thread
+from moxtwisted.imap.commands.urlauth import genurlauth, resetkey, urlfetch
 from moxtwisted.imap.connection import Handled
 from moxtwisted.imap.wire import aclcommands as access
 from moxtwisted.imap.wire import commands as c
 from moxtwisted.imap.wire import mailboxcommands as m
+from moxtwisted.imap.wire import urlcommands as urls
 
 __all__ = ["HANDLERS", "Handler"]
 
@@ -59,6 +61,9 @@ HANDLERS: Final[Mapping[type[c.Command], Handler]] = {
     access.ListRights: listrights,
     access.MyRights: myrights,
     access.SetACL: setacl,
+    urls.GenURLAuth: genurlauth,
+    urls.ResetKey: resetkey,
+    urls.URLFetch: urlfetch,
     c.Append: append,
     c.Authenticate: authenticate,
     c.CancelUpdate: cancel_update,

@@ -33,6 +33,7 @@ from moxtwisted.imap.wire.searchgrammar import (
     search_arguments,
 )
 from moxtwisted.imap.wire.sortgrammar import sort_arguments, thread_arguments
+from moxtwisted.imap.wire.urlcommands import URL_COMMANDS
 
 __all__ = [
     "COMMANDS",
@@ -546,5 +547,6 @@ COMMANDS: Mapping[bytes, ArgumentReader] = {
     b"MOVE": _transfer(c.Move, uid=False),
     **MAILBOX_READERS,
     **ACL_COMMANDS,
+    **URL_COMMANDS,
 }
 """All commands but UID, by their name in upper case."""

@@ -27,6 +27,7 @@ from moxtwisted.imap.wire.notifygrammar import write_notify
 from moxtwisted.imap.wire.mailboxrequests import WRITERS as MAILBOX_WRITERS
 from moxtwisted.imap.wire.mailboxrequests import entries
 from moxtwisted.imap.wire.returnoptions import ReturnOption
+from moxtwisted.imap.wire.urlcommands import URL_REQUESTS
 
 __all__ = ["NonSync", "Outgoing", "RequestWriter", "render_append", "render_command"]
 
@@ -451,6 +452,7 @@ _ARGUMENTS: dict[type[c.Command], Callable[[RequestWriter, Any], None]] = {
 def render_command(
     command: c.Command, *, literals: NonSync = NonSync.NONE, utf8: bool = False
 ) -> list[bytes]:
+    **URL_REQUESTS,
     """The segments of a command; DONE has no tag. For APPEND there is ``render_append``.
 
     :return: one or more; between two, the client waits for a continuation.

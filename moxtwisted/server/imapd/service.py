@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from attrs import define, field, frozen
+from twisted.internet.defer import DeferredLock
 from zope.interface import implementer
 
 from moxtwisted.errors import MailError, StoreUnavailableError
@@ -21,6 +22,7 @@ from moxtwisted.server.certificates.binding import client_key_fingerprint, tls_d
 from moxtwisted.server.directory import DirectoryHolder
 from moxtwisted.server.imapd.mail import EXTENSIONS, AccountSession
 from moxtwisted.server.imapd.sharing import StoreShares
+from moxtwisted.server.imapd.urlkeys import URLKeys
 from moxtwisted.server.ratelimit import ConnectionLimiter
 from moxtwisted.store.interfaces import IAccount
 from moxtwisted.store.store import Store
@@ -50,6 +52,7 @@ class Mail:
 
     :ivar append_limit: octets of one message.
     :ivar seconds: the time of day.
+    :ivar url_keys: one at a time makes the key of an account's URLs.
     """
 
     store: Store
@@ -59,11 +62,12 @@ class Mail:
     mechanisms: tuple[str, ...]
     append_limit: int
     seconds: Callable[[], float]
+    url_keys: DeferredLock = field(factory=DeferredLock)
 
 
 @implementer(IAuthenticator, IPreauthenticator)
 @define(eq=False)
-class ConnectionAuthenticator:
+class ConnectionAuthenticator(URLKeys):
     """The log-ins of one connection."""
 
     _mail: Mail

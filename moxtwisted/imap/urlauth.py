@@ -1,0 +1,57 @@
+"""URLs of messages that others may read (RFC 4467): who says whose they are, and how they are proved genuine.
+
+A backend whose authenticator provides ``IURLAuthority`` has URLAUTH. It keeps a secret key for each mailbox of each user; the rest
+is done here::
+
+    token = make_token(key, url.rump)               # "01" and an HMAC in hexadecimal
+    right = is_token(key, url.rump, url.authorization.token)
+
+The token begins with the number of the algorithm, so that another can come without invalidating what is out there (RFC 4467 section 2.4.1).
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Awaitable
+from typing import Final
+
+from zope.interface import Interface
+
+__all__ = ["MECHANISM", "IURLAuthority", "is_token", "make_token"]
+
+MECHANISM: Final = "INTERNAL"
+"""The one mechanism there is (RFC 4467 section 2.4.1)."""
+
+_ALGORITHM: Final = "01"
+
+
+class IURLAuthority(Interface):
+    """Provided by an ``IAuthenticator`` (`moxtwisted.imap.backend`); its ``session`` gives the mail of an owner."""
+
+    def account_of(user: str) -> str | None:
+        """The account of a user as a URL names him, to be compared with ``ISession.account`` and given to ``session``;
+        None when there is none that could log in."""
+
+    def may_submit(account: str) -> bool:
+        """Whether the account is a message submission entity: it alone reads URLs with ``submit+``."""
+
+    def mailbox_key(account: str, mailbox: str) -> Awaitable[bytes]:
+        """The access key of one mailbox of one user, 16 octets or more; made if there is none.
+
+        :param mailbox: the ``objectid`` of its ``MailboxInfo``.
+        """
+
+    def reset_mailbox_key(account: str, mailbox: str | None) -> Awaitable[None]:
+        """Forget the key of a mailbox, or all of the account's."""
+
+
+def make_token(key: bytes, rump: str) -> str:
+    """The token for a URL that ends with the access identifier."""
+    return _ALGORITHM + hmac.digest(key, rump.encode("ascii"), "sha256").hex()
+
+
+def is_token(key: bytes, rump: str, token: str) -> bool:
+    """Whether the token is that of the URL; takes the same time whatever it is."""
+    return hmac.compare_digest(
+        make_token(key, rump).encode("ascii"), token.lower().encode("ascii", "replace")
+    )

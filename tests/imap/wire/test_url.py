@@ -1,0 +1,94 @@
+"""URLs of messages: RFC 5092."""
+
+import contextlib
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from moxtwisted.imap.wire.url import IMAPURL, Authorization, URLError, parse, render
+
+names = st.text(st.characters(codec="utf-8", exclude_characters="\0\r\n"), min_size=1, max_size=20)
+partials = st.none() | st.tuples(st.integers(0, 10**9), st.none() | st.integers(1, 10**9))
+
+
+class URLTests(SynchronousTestCase):
+    def test_examples(self) -> None:
+        """The examples of RFC 4467 and RFC 4469."""
+        url = parse(
+            "imap://joe@example.com/INBOX/;uid=20/;section=1.2;urlauth=submit+fred:internal:91354a473744909de610943775f92038"
+        )
+        self.assertEqual(
+            (url.user, url.host, url.mailbox, url.uid, url.section),
+            ("joe", "example.com", "Inbox", 20, "1.2"),
+        )
+        self.assertEqual(
+            url.authorization,
+            Authorization("submit+fred", None, "INTERNAL", "91354a473744909de610943775f92038"),
+        )
+        self.assertEqual(url.rump, "imap://joe@example.com/INBOX/;uid=20/;section=1.2;urlauth=submit+fred")
+        url = parse("/Drafts;UIDVALIDITY=385759045/;UID=20/;section=1.MIME")
+        self.assertEqual(
+            (url.mailbox, url.uidvalidity, url.uid, url.section), ("Drafts", 385759045, 20, "1.MIME")
+        )
+
+    def test_relative(self) -> None:
+        """What has no slash in front begins where the mailbox is."""
+        self.assertEqual(parse(";UID=20", base="A/B").mailbox, "A/B")
+        self.assertEqual(parse("C/;UID=20", base="A/B").mailbox, "A/C")
+        self.assertEqual(parse("C/;UID=20", base="A").mailbox, "C")
+        self.assertEqual(parse("/C/;UID=20", base="A/B").mailbox, "C")
+        self.assertEqual(parse("/inbox/;UID=20").mailbox, "Inbox")
+        self.assertRaises(URLError, parse, ";UID=20")
+        self.assertRaises(URLError, parse, "/;UID=20", "A")
+        self.assertRaises(URLError, parse, "imap://x/;UID=20", "A")
+
+    def test_escapes(self) -> None:
+        """Names are UTF-8 in percent signs; what is not, is refused."""
+        self.assertEqual(parse("/K%C3%B6rbe%20%3B/;UID=1").mailbox, "Körbe ;")
+        for text in (
+            "/a%zz/;UID=1",
+            "/a%/;UID=1",
+            "/%ff/;UID=1",
+            "/a b/;UID=1",
+            "/%00/;UID=1",
+            "/%0d%0a/;UID=1",
+            '/"/;UID=1',
+        ):
+            self.assertRaises(URLError, parse, text)
+
+    def test_not_of_messages(self) -> None:
+        """URLs of servers, mailboxes, searches, other schemes, and nonsense are refused."""
+        for text in (
+            "imap://joe@example.com", "imap://joe@example.com/", "/INBOX", "/INBOX?SUBJECT%20x", "/INBOX/;UID=0",
+            "/INBOX/;UID=4294967296", "/INBOX/;UID=1/;PARTIAL=1.0", "http://example.com/INBOX/;UID=1", "", "/",
+            "/INBOX;UIDVALIDITY=0/;UID=1", "/INBOX/;UID=1;URLAUTH=root", "/INBOX/;UID=1;URLAUTH=authuser:internal:12",
+            "/INBOX/;UID=1;EXPIRE=2020-01-01;URLAUTH=authuser", "x" * 9000,
+        ):  # fmt: skip
+            self.assertRaises(URLError, parse, text)
+
+    @given(
+        names,
+        st.integers(1, 2**32 - 1),
+        names | st.just(""),
+        partials,
+        st.none() | st.integers(1, 2**32 - 1),
+        st.none() | names,
+    )
+    @settings(max_examples=150, deadline=None)
+    def test_round(self, mailbox: str, uid: int, section: str, partial: tuple[int, int | None] | None, validity: int | None, user: str | None) -> None:  # fmt: skip
+        """What is written is read again."""
+        if mailbox.upper() == "INBOX":
+            mailbox = "Inbox"
+        url = IMAPURL(mailbox, uid, section, partial, validity, user, "mail.example.org" if user else None)
+        text = render(url)
+        found = parse(text)
+        for name in ("mailbox", "uid", "section", "partial", "uidvalidity", "user", "host"):
+            self.assertEqual(getattr(found, name), getattr(url, name), text)
+
+    @given(st.text(st.sampled_from("imap:/;UIDSECTON=1.@%20?PARLURhtuser+:aF"), max_size=60))
+    @settings(max_examples=200, deadline=None)
+    def test_any_text(self, text: str) -> None:
+        """Any text is a URL or an URLError."""
+        with contextlib.suppress(URLError):
+            self.assertGreater(parse(text, "Base").uid, 0)

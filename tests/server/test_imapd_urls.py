@@ -1,0 +1,70 @@
+"""URLAUTH over the real store."""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from tests.server.house import ACCOUNTS
+from tests.server.test_imapd import ALICE, LETTER, IMAPCase
+
+URL = "imap://alice%40example.org@mx.example.org/INBOX/;UID=1"
+
+
+class URLTests(IMAPCase):
+    def authorised(self, access: str = "user+bob%40example.org") -> str:
+        line = self.log_in()
+        answer = self.ask(line, f'GENURLAUTH "{URL};URLAUTH={access}" INTERNAL')
+        self.assertIn("t OK", answer)
+        line.drop()
+        return answer.split('"')[1] if '"' in answer else answer.split()[2]
+
+    def fetched(self, url: str, user: str = "bob@example.org") -> str:
+        line = self.log_in(user)
+        answer = self.ask(line, f'URLFETCH "{url}"')
+        line.drop()
+        return answer
+
+    def test_round(self) -> None:
+        """Bob reads what Alice lets him read, as long as she does; the key outlives sessions."""
+        self.assertEqual(self.add(), 1)
+        url = self.authorised()
+        self.assertEqual(url, self.authorised())
+        self.assertIn("It works.", self.fetched(url))
+        self.assertIn("Return-Path", self.fetched(url))
+        self.assertIn(" NIL", self.fetched(url, ALICE))
+        self.assertIn(" NIL", self.fetched(self.authorised("submit+bob")))
+        self.assertIn("It works.", self.fetched(self.authorised("anonymous"), ALICE))
+        line = self.log_in()
+        self.assertIn("t OK [URLMECH INTERNAL]", self.ask(line, "RESETKEY INBOX"))
+        self.assertIn(" NIL", self.fetched(url))
+        again = self.authorised()
+        self.assertIn("It works.", self.fetched(again))
+        self.assertIn("t OK all keys removed", self.ask(line, "RESETKEY"))
+        self.assertIn(" NIL", self.fetched(again))
+        line.drop()
+        self.assertEqual(self.house.leaks(), [])
+
+    def test_owner_disabled(self) -> None:
+        """What belongs to an account that was disabled or is gone is not given out."""
+        self.add()
+        url = self.authorised()
+        accounts = [evolve(ACCOUNTS[0], disabled="call us"), *ACCOUNTS[1:]]
+        self.house.holder.current = self.house.directory(accounts=accounts)
+        self.assertIn(" NIL", self.fetched(url))
+        self.house.holder.current = self.house.directory(accounts=ACCOUNTS[1:])
+        self.assertIn(" NIL", self.fetched(url))
+
+    def test_no_key_for_others(self) -> None:
+        """Nobody authorises the messages of somebody else, nor learns whether there is somebody."""
+        self.add()
+        line = self.log_in("bob@example.org")
+        answers = {
+            self.ask(line, f'GENURLAUTH "{URL.replace("alice", name)};URLAUTH=authuser" INTERNAL').strip()
+            for name in ("alice", "nobody")
+        }
+        self.assertEqual(answers, {"t BAD URL is not one of yours on this server"})
+
+    def test_letter(self) -> None:
+        """The octets are those of the message."""
+        self.add(LETTER * 1)
+        self.assertIn("hello", self.fetched(self.authorised()))
