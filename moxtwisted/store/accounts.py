@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import threading
 import weakref
-from array import array
-from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -42,11 +40,12 @@ from moxtwisted.store.interfaces import (
     NewMessage,
     SearchTerm,
 )
+from moxtwisted.store.keptrows import ROWS_OCTETS, KeptRows
 from moxtwisted.store.ledger import Ledger, RawFlags, Report
 from moxtwisted.store.mailboxes import canonical_name
 from moxtwisted.store.messages import Prepared
 from moxtwisted.store.reading import BodyReader, read_many
-from moxtwisted.store.rows import read_rows
+from moxtwisted.store.remembered import Remembered
 from moxtwisted.store.search import SearchIndex
 from moxtwisted.store.staging import MEMORY_OCTETS
 from moxtwisted.store.writer import Lane, WriterPool
@@ -133,6 +132,7 @@ class Account(AccountSettings):
         #: Who else may do what to its mailboxes.
         self.access = AccessLists(self._reader, self._writing())
         self._index = self._make_index(clock)
+        self.kept_rows = KeptRows(Remembered(ROWS_OCTETS))
         self._finalizer = weakref.finalize(self, _finish, self._lane, self._ledger, database, pool, closed)
         leftover = list(messages.unused_bodies(self._reader))
         if leftover:
@@ -391,16 +391,7 @@ class Account(AccountSettings):
 
     def rows(self, mailbox: int, uids: Sequence[int], columns: Column) -> list[tuple[Any, ...]]:
         """(uid, column, …)."""
-        return read_rows(self._open(), mailbox, uids, columns, dense=self._dense(mailbox, uids))
-
-    def _dense(self, mailbox: int, uids: Sequence[int]) -> bool:
-        """Whether these are all the messages between the first and the last of them."""
-        state = self._states.get(mailbox)
-        if state is None or not uids or uids[-1] >= state.uidnext:
-            return False
-        known = state.uids
-        first, end = bisect_left(known, uids[0]), bisect_right(known, uids[-1])
-        return end - first == len(uids) and known[first:end] == array("I", uids)
+        return self.kept_rows.rows(self._open(), self._states.get(mailbox), mailbox, uids, columns)
 
     def open_body(self, mailbox: int, uid: int) -> BodyReader | None:
         """One message's octets."""

@@ -22,7 +22,7 @@ from moxtwisted.errors import ConsistencyError
 from moxtwisted.store.bodies import decode_all, encode
 from moxtwisted.store.interfaces import Column
 
-__all__ = ["PACKED_COLUMNS", "Facts", "pack", "picker", "prefix_of", "unpack"]
+__all__ = ["PACKED_COLUMNS", "Facts", "pack", "picker", "prefix_of", "unpack", "unpack_columns"]
 
 
 class Facts(NamedTuple):
@@ -67,8 +67,7 @@ def pack(facts: Facts) -> bytes:
 def _opened(kept: bytes) -> tuple[bytes, tuple[int, ...]]:
     octets = decode_all(kept[0], kept[1:]) if kept else b""
     if len(octets) >= _ENDS.size:
-        ends = _ENDS.unpack_from(octets)
-        envelope, structure, fields, preview, parts, prefix = ends
+        envelope, structure, fields, preview, parts, prefix = ends = _ENDS.unpack_from(octets)
         if _ENDS.size <= envelope <= structure <= fields <= preview <= parts <= prefix == len(octets):
             return octets, ends
     raise ConsistencyError("the facts of a body are damaged")
@@ -80,6 +79,18 @@ def unpack(kept: bytes) -> Facts:
     pieces: list[Any] = [octets[start:end] for start, end in zip((_ENDS.size, *ends[:-1]), ends, strict=True)]
     pieces[_PREVIEW] = pieces[_PREVIEW].decode("utf-8", "replace")
     return Facts(*pieces)
+
+
+def unpack_columns(kept: bytes) -> tuple[bytes, bytes, bytes, str, bytes]:
+    """The parts that are columns, in their order. :raises ConsistencyError: when the value is damaged."""
+    octets, (envelope, structure, fields, preview, parts, _) = _opened(kept)
+    return (
+        octets[_ENDS.size : envelope],
+        octets[envelope:structure],
+        octets[structure:fields],
+        octets[fields:preview].decode("utf-8", "replace"),
+        octets[preview:parts],
+    )
 
 
 def prefix_of(kept: bytes) -> bytes:

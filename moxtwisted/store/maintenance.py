@@ -69,6 +69,7 @@ async def reparse(account: Account, clock: IReactorTime, progress: Progress) -> 
         ]
         if not bodies:
             account.index.forget()
+            account.kept_rows.forget()
             return done
         rendered: list[tuple[int, Rendered]] = []
         for body in bodies:

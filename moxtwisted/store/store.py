@@ -46,6 +46,7 @@ from moxtwisted.store.database import (
 )
 from moxtwisted.store.grants import Grants
 from moxtwisted.store.interfaces import IStore
+from moxtwisted.store.keptrows import ROWS_OCTETS
 from moxtwisted.store.keys import MasterKey, check_key_value, write_key_check
 from moxtwisted.store.remembered import SEARCH_OCTETS, Remembered
 from moxtwisted.store.room import Room
@@ -96,6 +97,7 @@ class Store:
         self.pool = WriterPool(reactor, threads, self.room)
         self._packer = ThreadPoolExecutor(1, "store-packer") if threads else None
         self._searches = Remembered(SEARCH_OCTETS)
+        self._rows = Remembered(ROWS_OCTETS)
         self._open: weakref.WeakValueDictionary[str, Account] = weakref.WeakValueDictionary()
         self._kept: OrderedDict[str, tuple[Account, float]] = OrderedDict()
         self._closing: dict[str, threading.Event] = {}
@@ -202,6 +204,7 @@ class Store:
             )
             account.set_quota(self.quota_of(name), self.message_quota_of(name))
             account.index.share(self._searches)
+            account.kept_rows.share(self._rows)
             self.grants.opened(account)
         self._keep(account)
         return account

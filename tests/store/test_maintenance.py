@@ -83,6 +83,7 @@ class ReparseTests(MaintenanceCase):
                 pack(old._replace(envelope=b"old", preview="old")),
                 body,
             )
+        self.account.kept_rows.forget()
         self.assertNotEqual(self.rows(), before)
         seen: list[tuple[int, int, str]] = []
         self.assertEqual(self.do(maintenance.reparse(self.account, self.clock, lambda *p: seen.append(p))), 3)

@@ -173,15 +173,14 @@ _SIMPLE: Final[dict[type[f.FetchAttribute], tuple[bytes, int, _Values]]] = {
 def _kept_fields(item: BodyItem) -> _Values:
     """HEADER.FIELDS from the fields that the backend keeps."""
     names = b"|".join(sorted(map(re.escape, item.names or ())))
-    # A field begins a line and goes on over lines that begin with a blank.
-    find = re.compile(rb"^(?:%b)[ \t]*:.*\n(?:[ \t].*\n)*" % names, re.IGNORECASE | re.MULTILINE).findall
+    # A field begins a line and goes on over lines that begin with a blank. Most of what is kept is wanted: so the rest is
+    # taken out, which begins with an octet that is found fast.
+    without = re.compile(rb"\n(?!(?:%b)[ \t]*:|[ \t]|\Z)[^\n]*(?:\n[ \t][^\n]*)*" % names, re.IGNORECASE).sub
 
     def values(batch: Batch) -> list[bytes]:
-        rendered = []
-        for fields in batch.columns[b.FIELDS]:
-            chosen = b"".join(find(fields))
-            rendered.append(b"{%d}\r\n%b\r\n" % (len(chosen) + 2, chosen))
-        return rendered
+        chosen = [without(b"", b"\n" + fields) for fields in batch.columns[b.FIELDS]]
+        # The line feed in front of the first field ends the line with the size.
+        return [b"{%d}\r%b\r\n" % (len(fields) + 1, fields) for fields in chosen]
 
     return values
 
