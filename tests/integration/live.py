@@ -10,7 +10,8 @@ A test case gets the server of its process, started on first use and ended with 
             self.arrived(letter)
 
 Mail for any address goes to ``mox@localhost``, so a test finds its own by the Message-ID that ``letter`` made up. After each test
-the server's output is read for tracebacks: a server that answered well and logged one has failed.
+the server's output is read for tracebacks: a server that answered well and logged one has failed. And the consistency checker
+looks at its databases.
 """
 
 from __future__ import annotations
@@ -32,6 +33,12 @@ from pathlib import Path
 from shutil import rmtree
 
 from twisted.trial.unittest import SynchronousTestCase
+
+from moxtwisted.config.load import load
+from moxtwisted.config.storekey import configured_key
+from moxtwisted.store.consistency import check
+from moxtwisted.store.database import connect, databases
+from moxtwisted.store.keys import MasterKey
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ACCOUNT = "mox@localhost"
@@ -131,6 +138,24 @@ class LiveServer:
         fresh, self.seen = text[self.seen :], len(text)
         return re.findall(r"Traceback \(most recent call last\)[\s\S]{0,4000}", fresh)
 
+    def problems(self) -> list[str]:
+        """What the consistency checker finds in the databases of its accounts, while it runs."""
+        loaded = load(self.folder / "mox.conf")
+        secret = configured_key(loaded)
+        key = MasterKey(secret) if secret is not None else None
+        found = []
+        for path, name in databases(loaded.data_directory):
+            if not name.startswith("accounts/"):
+                continue
+            connection = connect(path, key.derive(name) if key is not None else None)
+            try:
+                connection.set_busy_timeout(10_000)
+                connection.pragma("query_only", True)
+                found += [f"{name}: {problem}" for problem in check(connection)]
+            finally:
+                connection.close()
+        return found
+
     def certificate(self) -> str:
         """The certificate it shows, as PEM."""
         with (
@@ -182,10 +207,15 @@ class LiveTestCase(SynchronousTestCase):
         self.folder = Path(self.mktemp()).resolve()
         self.folder.mkdir(parents=True)
         self.addCleanup(self.check_log)
+        self.addCleanup(self.check_store)
 
     def check_log(self) -> None:
         """Fail when the server printed a traceback meanwhile."""
         self.assertEqual(self.server.new_tracebacks(), [])
+
+    def check_store(self) -> None:
+        """Fail when the server's databases do not add up."""
+        self.assertEqual(self.server.problems(), [])
 
     def letter(
         self, body: bytes = b"It works.\r\n", *, headers: bytes = b"", author: str = "sender@client.example"
