@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 from typing import NewType
 
 from attrs import Attribute, field, frozen
@@ -204,6 +205,7 @@ def parse_account_name(text: str) -> AccountName:
     return AccountName(text)
 
 
+@lru_cache(maxsize=4096)
 def parse_mailbox_name(text: str) -> MailboxName:
     """Accept the name of a mailbox and give it its stored form: Unicode NFC, "Inbox" for any spelling of INBOX as
     first element.

@@ -10,6 +10,7 @@ r"""LIST with its extensions (RFC 9051 section 6.3.9, RFC 5258, RFC 5819, RFC 61
 from __future__ import annotations
 
 from collections.abc import Awaitable, Generator, Iterable, Sequence
+from functools import lru_cache
 
 from attrs import define, frozen
 
@@ -135,6 +136,10 @@ def _matching(connection: Connection, command: List) -> Iterable[_Entry]:
     )
     recursive = ListSelection.RECURSIVEMATCH in select
 
+    matches = (
+        patterns[0].matches if len(patterns) == 1 else lambda name: any(p.matches(name) for p in patterns)
+    )
+
     def selected(name: str) -> bool:
         info = names.existing.get(name)
         if only_subscribed and name not in names.subscribed:
@@ -143,11 +148,11 @@ def _matching(connection: Connection, command: List) -> Iterable[_Entry]:
 
     # RFC 5258 section 3.1: SUBSCRIBED also tells names without a mailbox.
     candidates = set(names.existing) | (names.subscribed if only_subscribed else set())
-    chosen = {name for name in candidates if selected(name)}
+    chosen = {name for name in candidates if selected(name)} if select else candidates
     above: frozenset[str] = frozenset()
     if recursive:
         # Section 3.5: a name is also told for the sake of names below it that match the selection but not the pattern.
-        above = _parents(name for name in chosen if not any(p.matches(name) for p in patterns))
+        above = _parents(name for name in chosen if not matches(name))
     # Section 4: which of the options the names below meet.
     options = tuple(sorted(o.value for o in select & {ListSelection.SUBSCRIBED, ListSelection.SPECIAL_USE}))
     gaps = frozenset() if select else _gaps(names, patterns)
@@ -157,7 +162,7 @@ def _matching(connection: Connection, command: List) -> Iterable[_Entry]:
             extended = command.extended or connection.rev2
             yield _Entry(name, ("\\NonExistent" if extended else "\\NoSelect", "\\HasChildren"))
             continue
-        if not (name in chosen or name in above) or not any(p.matches(name) for p in patterns):
+        if not (name in chosen or name in above) or not matches(name):
             continue
         attributes = []
         if tell_subscribed and name in names.subscribed:
@@ -202,7 +207,15 @@ def lsub(connection: Connection, command: Lsub) -> Answer:
 
 
 def _line(connection: Connection, word: bytes, entry: _Entry) -> bytes:
-    name = render.mailbox(entry.name, utf8=connection.utf8)
-    options = " ".join(f'"{option}"' for option in entry.childinfo)
+    return _rendered(word, entry.name, entry.attributes, entry.childinfo, connection.utf8)
+
+
+@lru_cache(maxsize=4096)
+def _rendered(
+    word: bytes, name: str, attributes: tuple[str, ...], childinfo: tuple[str, ...], utf8: bool
+) -> bytes:
+    """Clients ask for the same list all day."""
+    shown = render.mailbox(name, utf8=utf8)
+    options = " ".join(f'"{option}"' for option in childinfo)
     extended = f' ("CHILDINFO" ({options}))'.encode("ascii") if options else b""
-    return b'* %b (%b) "/" %b%b\r\n' % (word, " ".join(entry.attributes).encode("ascii"), name, extended)
+    return b'* %b (%b) "/" %b%b\r\n' % (word, " ".join(attributes).encode("ascii"), shown, extended)

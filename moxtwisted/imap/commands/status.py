@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Final
 
 from moxtwisted.imap.backend import MailboxInfo
@@ -29,9 +30,18 @@ _VALUES: Final[dict[StatusItem, Callable[[Connection, MailboxInfo], str]]] = {
 }
 
 
+@lru_cache(maxsize=256)
+def _form(
+    items: tuple[StatusItem, ...],
+) -> tuple[str, tuple[Callable[[Connection, MailboxInfo], str], ...]]:
+    """Clients ask for the same few items."""
+    return " ".join(f"{item.value} %s" for item in items), tuple(_VALUES[item] for item in items)
+
+
 def status_line(connection: Connection, box: MailboxInfo, items: Sequence[StatusItem]) -> bytes:
     """The untagged STATUS response."""
-    values = " ".join(f"{item.value} {_VALUES[item](connection, box)}" for item in items)
+    form, getters = _form(tuple(items))
+    values = form % tuple([getter(connection, box) for getter in getters])
     return b"* STATUS %b (%b)\r\n" % (
         render.mailbox(canonical(box.name), utf8=connection.utf8),
         values.encode("ascii"),

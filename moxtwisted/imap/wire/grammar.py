@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from enum import Enum
+from functools import lru_cache
 from typing import TypeVar
 
 from attrs import frozen
@@ -64,6 +65,9 @@ _SPECIAL_USES = {
     for name in ("\\All", "\\Archive", "\\Drafts", "\\Flagged", "\\Important", "\\Junk", "\\Sent", "\\Trash")
 }
 _STORE_ITEM = re.compile(rb"([+-]?)FLAGS(\.SILENT)?", re.IGNORECASE)
+
+_STATUS_ITEMS = re.compile(rb"\(([A-Za-z-]++(?: [A-Za-z-]++)*+)\)")
+_CACHED_OCTETS = 200
 
 Member = TypeVar("Member", bound=Enum)
 
@@ -249,13 +253,18 @@ def _member(kind: type[Member], word: bytes, what: str) -> Member:
 
 def _status_items(cursor: Cursor) -> tuple[c.StatusItem, ...]:
     """One or more items in parentheses, repetitions dropped."""
-    cursor.expect(b"(", "status items in parentheses")
-    items: dict[c.StatusItem, None] = {}
-    while True:
-        items[_member(c.StatusItem, cursor.keyword("a status item"), "status item")] = None
-        if cursor.skip(b")"):
-            return tuple(items)
-        cursor.space()
+    match = _STATUS_ITEMS.match(cursor.text, cursor.position)
+    if match is None:
+        raise CommandError("expected status items in parentheses")
+    cursor.position = match.end()
+    words = match.group(1).upper()
+    return _items_of(words) if len(words) <= _CACHED_OCTETS else _items_of.__wrapped__(words)
+
+
+@lru_cache(maxsize=256)
+def _items_of(words: bytes) -> tuple[c.StatusItem, ...]:
+    """Clients ask for the same few items all day."""
+    return tuple(dict.fromkeys(_member(c.StatusItem, word, "status item") for word in words.split(b" ")))
 
 
 def _status(tag: bytes, cursor: Cursor) -> c.Command:

@@ -86,7 +86,7 @@ def canonical(name: str) -> str:
     RFC 9051 section 5.1: INBOX is the same in any case. RFC 5198 section 3: NFC, so that one name has one form; we
     convert what a client sends instead of refusing it.
     """
-    if name[:5].upper() == INBOX and name[5:6] in {"", SEPARATOR}:
+    if name[:1] in "Ii" and name[:5].upper() == INBOX and name[5:6] in {"", SEPARATOR}:
         name = INBOX + name[5:]
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 

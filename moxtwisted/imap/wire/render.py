@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 from typing import Literal
 
 from attrs import frozen
@@ -156,6 +157,11 @@ def mailbox(name: str, *, utf8: bool) -> bytes:
 
     :param name: decoded, canonical.
     """
+    return _mailbox(name, utf8)
+
+
+@lru_cache(maxsize=4096)
+def _mailbox(name: str, utf8: bool) -> bytes:
     return astring(mailboxname.encode(name, utf8=utf8), utf8=utf8)
 
 

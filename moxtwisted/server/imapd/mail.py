@@ -82,6 +82,21 @@ def _info(mailbox: Mailbox) -> MailboxInfo:
     )
 
 
+# What LIST tells of mailboxes, by the identity of a snapshot, which is held so that nothing else gets it.
+_LISTED: Final[dict[int, tuple[Mailbox, MailboxInfo]]] = {}
+_MOST_LISTED: Final = 4096
+
+
+def _listed(mailbox: Mailbox) -> MailboxInfo:
+    """The same as ``_info``, made once for all sessions and commands while nothing happens in the mailbox."""
+    known = _LISTED.get(id(mailbox))
+    if known is None:
+        if len(_LISTED) >= _MOST_LISTED:
+            _LISTED.clear()
+        known = _LISTED[id(mailbox)] = (mailbox, _info(mailbox))
+    return known[1]
+
+
 def _objectid(mailbox: Mailbox) -> str:
     # RFC 8474 section 4: never used again for another mailbox, kept over a rename.
     return f"F{mailbox.id}-{mailbox.uidvalidity}"
@@ -173,7 +188,7 @@ class AccountSession(WatchedAccount, ReplacingSession, AnnotatedAccount, Limited
 
     def mailboxes(self) -> Sequence[MailboxInfo]:
         """See ``ISession``."""
-        return [_info(m) for m in self._account.mailboxes()]
+        return [_listed(m) for m in self._account.mailboxes()]
 
     def mailbox(self, name: str) -> MailboxInfo | None:
         """See ``ISession``."""
