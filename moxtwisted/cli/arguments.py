@@ -321,6 +321,7 @@ def _mail(commands: _Commands) -> None:
         add("account", metavar="ACCOUNT")
         add("path", metavar="DIR", help="a directory; a running server writes to it, as its own user")
         add("mailbox", metavar="MAILBOX", nargs="?", default="", help="only this one")
+    _sharing(commands)
     queue = commands.group("queue", f"mail that is to leave. {NO_DELIVERY}")
     _json(queue.command("list", "mail:queue_list", f"list what waits, and why. {NO_DELIVERY}"))
     add = queue.command(
@@ -331,6 +332,32 @@ def _mail(commands: _Commands) -> None:
     )
     add("id", metavar="ID", nargs="+", type=int, help="as queue list shows it")
     add_yes(add)
+
+
+def _sharing(commands: _Commands) -> None:
+    acl = commands.group("acl", "who else may see and change an account's mailboxes, over IMAP")
+    add = acl.command(
+        "list", "sharing:acl_list", "list what an account shares, and with whom", "alice\nalice Projects"
+    )
+    add("account", metavar="ACCOUNT")
+    add("mailbox", metavar="MAILBOX", nargs="?", default="", help="only this one")
+    _json(add)
+    for name, text, example in (
+        ("set", "give rights on a mailbox", "alice Projects bob lrs\nalice Projects bob@example.org +wite"),
+        ("rm", "take all rights on a mailbox away", "alice Projects bob"),
+    ):
+        add = acl.command(name, f"sharing:acl_{name}", text, example)
+        add("account", metavar="ACCOUNT", help="whose mailbox it is")
+        add("mailbox", metavar="MAILBOX")
+        add("identifier", metavar="WHO", help="an account, one of its addresses, or anyone (every account)")
+        if name == "set":
+            add(
+                "rights",
+                metavar="RIGHTS",
+                help="l list, r read, s mark as seen, w change other flags, i add messages, k make mailboxes below, x delete "
+                "the mailbox, t mark messages as deleted, e expunge them, a change rights; with + they are added, "
+                "else they replace what there is (to take some away, set those that stay)",
+            )
 
 
 def _import_imap(importing: _Commands) -> None:

@@ -29,9 +29,11 @@ from moxtwisted.server.control.interfaces import (
     Progress,
     Report,
 )
+from moxtwisted.server.control.sharing import SharingOperations
 from moxtwisted.server.credentials import PASSWORD
 from moxtwisted.store import maintenance, transfer
 from moxtwisted.store.accounts import Account
+from moxtwisted.store.grants import Grants
 from moxtwisted.store.queue import Queue
 from moxtwisted.store.store import Store
 
@@ -72,7 +74,7 @@ class NotRunningError(MailError):
 
 
 @implementer(IAdministration)
-class Administration(ConfigurationOperations):
+class Administration(SharingOperations, ConfigurationOperations):
     """See ``IAdministration``."""
 
     def __init__(
@@ -225,6 +227,10 @@ class Administration(ConfigurationOperations):
         """See ``IAdministration``."""
         removed = await self._on.queue.remove(ids)
         return [f"removed {entry.id}: from {entry.sender or '<>'} to {entry.recipient}" for entry in removed]
+
+    @property
+    def _grants(self) -> Grants:
+        return self._on.store.grants
 
     def _existing(self, name: str) -> Account:
         if name not in self._on.store.accounts():

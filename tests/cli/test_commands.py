@@ -223,6 +223,16 @@ class AdministrationTests(CommandTestCase):
         self.asks("queue remove 17 18 --yes", "queue_remove", [17, 18], answer=["removed 17", "removed 18"])
         self.assertEqual(self.run_command("queue", "remove", "x", "--yes")[0], 2)
 
+    def test_sharing(self) -> None:
+        """acl list, set and rm."""
+        rows = [{"mailbox": "Projects", "identifier": "bob", "rights": "lr"}]
+        self.assertIn("Projects", self.asks("acl list alice", "acl_list", "alice", "", answer=rows))
+        self.assertEqual(
+            self.asks("acl list alice Old", "acl_list", "alice", "Old", answer=[]), "nothing is shared\n"
+        )
+        self.asks("acl set alice Old bob +lr", "acl_set", "alice", "Old", "bob", "+lr", answer=None)
+        self.asks("acl rm alice Old bob", "acl_remove", "alice", "Old", "bob", answer=None)
+
     def test_no_delivery(self) -> None:
         """That mail to other servers does not leave is said where the queue is explained."""
         for words in (("queue",), ("queue", "list", "--help")):

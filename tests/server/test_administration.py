@@ -204,6 +204,30 @@ class MailTests(AdministrationCase):
         self.assertEqual((row["recipient"], row["queued"]), ("x@client.example", "2023-11-14T22:13:20Z"))
         self.assertIn("delivery", row["why"])
 
+    def test_sharing(self) -> None:
+        """Rights are given by account or address, listed, and taken away; what makes no sense is refused."""
+        gives, administration = self.gives, self.administration
+        gives(administration.acl_set("alice", "INBOX", "BOB@example.org", "lr"))
+        gives(administration.acl_set("alice", "INBOX", "bob", "+s"))
+        gives(administration.acl_set("alice", "INBOX", "anyone", "l"))
+        expected = [
+            {"mailbox": "INBOX", "identifier": "anyone", "rights": "l"},
+            {"mailbox": "INBOX", "identifier": "bob", "rights": "lrs"},
+        ]
+        self.assertEqual(gives(administration.acl_list("alice", "")), expected)
+        self.assertEqual(gives(administration.acl_list("alice", "INBOX")), expected)
+        self.assertEqual(self.house.store.grants.owners("bob"), {"alice"})
+        gives(administration.acl_remove("alice", "INBOX", "bob"))
+        for words, coroutine in (
+            ("not shared with bob", administration.acl_remove("alice", "INBOX", "bob")),
+            ("the q right", administration.acl_set("alice", "INBOX", "bob", "lq")),
+            ("no account zoe", administration.acl_set("alice", "INBOX", "zoe", "l")),
+            ("always has all", administration.acl_set("alice", "INBOX", "alice", "l")),
+            ("Nowhere", administration.acl_set("alice", "Nowhere", "bob", "l")),
+            ("no account zoe", administration.acl_list("zoe", "")),
+        ):
+            self.assertIn(words, self.refused(coroutine))
+
     def test_upkeep(self) -> None:
         """Checks and repairs go through one account or all, and tell how many."""
         self.add()

@@ -96,6 +96,18 @@ class IMailAdministration(Interface):
     async def queue_remove(ids: Sequence[int]) -> list[str]:
         """Drop what waits for these recipients, all of them or (when one is not there) none; what went, in sentences."""
 
+    async def acl_list(account: str, mailbox: str) -> Report:
+        """``mailbox``, ``identifier``, ``rights`` of one mailbox or, when it is empty, all that are shared."""
+
+    async def acl_set(account: str, mailbox: str, identifier: str, rights: str) -> None:
+        """Give an account (by name or address), or ``anyone``, rights on a mailbox: ``lr``, ``+s``, ``-s``.
+
+        :raises MailError: when a right or an account is not known.
+        """
+
+    async def acl_remove(account: str, mailbox: str, identifier: str) -> None:
+        """Take all of them away. :raises MailError: when there are none."""
+
     # -- upkeep; account is empty for all -----------------------------------------------------------------------
     async def verify_data(account: str, progress: Progress) -> list[str]:
         """Check everything that is kept; the problems that were found, in sentences."""
