@@ -76,6 +76,7 @@ AFTER_LOGIN: Final = ("COMPRESS=DEFLATE", "UNAUTHENTICATE")
 when nothing is said about passwords any more; RFC 8437 section 3 leaves it to us when UNAUTHENTICATE is announced."""
 
 OPTIONAL: Final[tuple[str, ...]] = (
+    "SEARCH=FUZZY",
     "REPLACE",
     "NOTIFY",
     "ACL",

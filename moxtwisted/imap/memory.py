@@ -22,6 +22,7 @@ from zope.interface import implementer
 from moxtwisted.errors import LimitError, MailboxExistsError, MailboxMissingError, MailError
 from moxtwisted.identifiers import INBOX, parse_mailbox_name
 from moxtwisted.imap import backend as b
+from moxtwisted.imap.memoryfuzzy import MemoryFuzzy
 from moxtwisted.imap.memorymetadata import ANNOTATED, MemoryAnnotatedSession, MemoryAnnotations
 from moxtwisted.imap.memorynotify import MemoryWatch, NotifyingSession, telling
 from moxtwisted.imap.memoryreplace import ReplacingSession
@@ -189,7 +190,7 @@ class _Body:
 
 @implementer(b.ISelectedMailbox)
 @define(eq=False)
-class _Selected:
+class _Selected(MemoryFuzzy):
     """One session in one mailbox."""
 
     _mail: MemoryMail
@@ -545,7 +546,7 @@ class MemoryAuthenticator:
     :param mechanisms: SASL mechanisms on offer.
     """
 
-    extensions: frozenset[str] = frozenset({"REPLACE", "NOTIFY"}) | ANNOTATED
+    extensions: frozenset[str] = frozenset({"REPLACE", "NOTIFY", "SEARCH=FUZZY"}) | ANNOTATED
 
     def __init__(
         self,

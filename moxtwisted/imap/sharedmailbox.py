@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, Protocol
 from zope.interface import implementer
 
 from moxtwisted.imap import backend as b
+from moxtwisted.imap.fuzzy import IFuzzyMailbox
 from moxtwisted.imap.rights import ALL, Rights, flags_within, granted, kept_flags
 from moxtwisted.imap.sharing import NotPermittedError
 from moxtwisted.message.flags import SYSTEM_FLAGS, MessageFlags
@@ -147,7 +148,7 @@ class _RestrictedView:
         self._live.unlisten(callback)
 
 
-@implementer(b.ISelectedMailbox)
+@implementer(b.ISelectedMailbox, IFuzzyMailbox)
 class RestrictedMailbox:
     """Somebody else's mailbox, selected; what it does not let through cannot be asked of it.
 
@@ -220,6 +221,10 @@ class RestrictedMailbox:
     async def search_text(self, term: b.MessageText, uids: Sequence[int]) -> set[int]:
         """See ``ISelectedMailbox``."""
         return await self.inner.search_text(term, uids) if "r" in self._rights() else set()
+
+    async def search_fuzzy(self, term: b.MessageText, uids: Sequence[int]) -> Mapping[int, int]:
+        """See `IFuzzyMailbox <moxtwisted.imap.fuzzy.IFuzzyMailbox>`."""
+        return await self.inner.search_fuzzy(term, uids) if "r" in self._rights() else {}  # type: ignore[attr-defined]
 
     def expunged_since(self, modseq: int) -> tuple[Sequence[int], bool]:
         """See ``ISelectedMailbox``."""

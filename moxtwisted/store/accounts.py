@@ -437,6 +437,10 @@ class Account(AccountSettings):
         """Those of uids whose text matches."""
         return Deferred.fromCoroutine(self._index.search(mailbox, term, uids))
 
+    def search_fuzzy(self, mailbox: int, term: SearchTerm, uids: Sequence[int]) -> Deferred[dict[int, int]]:
+        """Those of uids whose text has such words, with their relevancy."""
+        return Deferred.fromCoroutine(self._index.search_fuzzy(mailbox, term, uids))
+
     @property
     def index(self) -> SearchIndex:
         """Its text index."""

@@ -355,6 +355,10 @@ class IAccount(Interface):
     def search(mailbox: int, term: SearchTerm, uids: Sequence[int]) -> Awaitable[set[int]]:
         """Those of uids whose text matches. Works in slices, so that the reactor stays responsive."""
 
+    def search_fuzzy(mailbox: int, term: SearchTerm, uids: Sequence[int]) -> Awaitable[dict[int, int]]:
+        """Those of uids whose text has words like those of the needle, half of them at least, with their relevancy (1 to 100;
+        see ``moxtwisted.message.fuzzy``). The body is not told apart from the header."""
+
     # -- the account -------------------------------------------------------------------------------------------
     def usage() -> tuple[int, int, int | None]:
         """(octets used, messages, quota in octets or None)."""

@@ -29,12 +29,14 @@ from twisted.logger import Logger
 
 from moxtwisted.errors import ConsistencyError, StoreUnavailableError
 from moxtwisted.message.casemap import casemap
+from moxtwisted.message.fuzzy import Needle
 from moxtwisted.message.headers import Header, decode_words
 from moxtwisted.message.mime import ScannedMessage, Scanner
 from moxtwisted.message.structure import LIST_FIELDS
 from moxtwisted.message.text import body_text, header_text
 from moxtwisted.store.facts import picker
 from moxtwisted.store.fieldtexts import FieldTexts, field_reader
+from moxtwisted.store.fuzzywords import FuzzyRating
 from moxtwisted.store.interfaces import Column, IBodyReader, SearchTerm
 from moxtwisted.store.remembered import SEARCH_OCTETS, Remembered
 from moxtwisted.store.vocabulary import MAX_BEHIND, Vocabulary
@@ -111,7 +113,7 @@ class _Word:
 
 
 @define(eq=False)
-class SearchIndex:
+class SearchIndex(FuzzyRating):
     """The text of one account.
 
     :ivar connection: for reading.
@@ -327,6 +329,24 @@ class SearchIndex:
             if known or (yield from self._matches(body, name, needle)):
                 found.add(uid)
             yield
+        return found
+
+    async def search_fuzzy(self, mailbox: int, term: SearchTerm, uids: Sequence[int]) -> dict[int, int]:
+        """Those of the UIDs whose text has words close to those of the needle, and how relevant they are (1 to 100).
+
+        Header fields that are not kept beside the body, and needles without words, are searched as ever, and are all relevant.
+
+        :raises StoreUnavailableError: when the account was closed meanwhile.
+        """
+        name, text = term.field.lower(), _folded(_storable(term.needle))
+        needle = Needle(self._tokens(text))
+        if name.encode("utf-8", "replace") in _KEPT_FIELDS and needle.words:
+            work = self._rate_fields(mailbox, name.encode(), needle, uids)
+        elif name in ("text", "body") and needle.words:
+            work = self._rate_bodies(mailbox, needle, uids)
+        else:
+            return dict.fromkeys(await self.search(mailbox, term, uids), 100)
+        found: dict[int, int] = await self._in_slices(work)
         return found
 
     def _rows(self, mailbox: int, bodies: set[int] | None, indexed: int) -> list[tuple[int, int]]:

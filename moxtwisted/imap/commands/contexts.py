@@ -284,7 +284,7 @@ def frozen(matching: Matching, key: k.SearchKey) -> k.SearchKey:
             return k.And(tuple(frozen(matching, sub) for sub in keys))
         case k.Or(left, right):
             return k.Or(frozen(matching, left), frozen(matching, right))
-        case k.Not(inner):
+        case k.Not(inner) | k.Fuzzy(inner):
             return evolve(key, key=frozen(matching, inner))
         case k.NumberIn() | k.UidIn(SequenceSet(saved=True)):
             # RFC 5267 section 4.3: evaluated when the command comes.

@@ -117,7 +117,7 @@ def _has_filter(key: k.SearchKey) -> bool:
                 todo += keys
             case k.Or(left, right):
                 todo += (left, right)
-            case k.Not(inner):
+            case k.Not(inner) | k.Fuzzy(inner):
                 todo.append(inner)
     return False
 
@@ -143,7 +143,7 @@ class _Expansion:
                 return k.And(tuple(self.of(inner, within, depth + 1) for inner in keys))
             case k.Or(left, right):
                 return k.Or(self.of(left, within, depth + 1), self.of(right, within, depth + 1))
-            case k.Not(inner):
+            case k.Not(inner) | k.Fuzzy(inner):
                 return evolve(key, key=self.of(inner, within, depth + 1))
         return key
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from datetime import date
 from typing import Any, Final
 
@@ -26,7 +26,7 @@ from moxtwisted.imap.wire import searchkeys as k
 from moxtwisted.imap.wire.sequence import SequenceSet
 from moxtwisted.message.flags import SYSTEM_FLAGS, MessageFlags
 
-__all__ = ["Matching", "TextQuestion", "has_text", "matches", "subkeys", "wants_modseq"]
+__all__ = ["Matching", "TextQuestion", "has_text", "is_fuzzy", "matches", "subkeys", "wants_modseq"]
 
 _Positions = Sequence[int]
 _DAY: Final = 86400
@@ -55,12 +55,16 @@ class TextQuestion:
 
     term: MessageText
     uids: Sequence[int]
+    fuzzy: bool = False
 
 
 _Question = TextQuestion | None
 """None: nothing is asked, others may have their turn; to be answered with any set."""
 
-_Evaluation = Generator[_Question, set[int], _Positions]
+_Found = set[int] | Mapping[int, int]
+"""UIDs that match; with their relevancy, of a fuzzy question."""
+
+_Evaluation = Generator[_Question, _Found, _Positions]
 
 
 def subkeys(key: k.SearchKey) -> Generator[k.SearchKey, None, None]:
@@ -74,8 +78,23 @@ def subkeys(key: k.SearchKey) -> Generator[k.SearchKey, None, None]:
                 todo += keys
             case k.Or(left, right):
                 todo += (left, right)
-            case k.Not(inner):
+            case k.Not(inner) | k.Fuzzy(inner):
                 todo.append(inner)
+
+
+def is_fuzzy(key: k.SearchKey) -> bool:
+    """Whether anything in the program is to be matched nearly."""
+    return any(isinstance(sub, k.Fuzzy) for sub in subkeys(key))
+
+
+def _term(key: k.HeaderContains | k.BodyContains | k.TextContains) -> MessageText:
+    match key:
+        case k.HeaderContains(name, text):
+            return MessageText(name.lower(), text)
+        case k.BodyContains(text):
+            return MessageText("body", text)
+        case k.TextContains(text):
+            return MessageText("text", text)
 
 
 def has_text(key: k.SearchKey) -> bool:
@@ -90,7 +109,7 @@ def wants_modseq(key: k.SearchKey) -> bool:
 
 def _cost(key: k.SearchKey) -> int:
     match key:
-        case k.Not(inner):
+        case k.Not(inner) | k.Fuzzy(inner):
             return _cost(inner)
         case k.And(keys):
             return max(map(_cost, keys))
@@ -127,6 +146,7 @@ class Matching:
         self.uids: Sequence[int] = view.uids
         self.everything: _Positions = range(len(view.uids))
         self._columns: dict[int, dict[int, Any]] = {}
+        self._scores: dict[int, list[int]] = {}
         if view.current:
             self.flags: Sequence[MessageFlags] = live.flags
             self.modseqs: Sequence[int] = live.modseqs
@@ -190,19 +210,46 @@ class Matching:
             case k.Not(inner):
                 found = set((yield from self.narrow(inner, at)))
                 return [i for i in at if i not in found]
-            case k.HeaderContains(name, text):
-                return (yield from self._text(MessageText(name.lower(), text), at))
-            case k.BodyContains(text):
-                return (yield from self._text(MessageText("body", text), at))
-            case k.TextContains(text):
-                return (yield from self._text(MessageText("text", text), at))
+            case k.Fuzzy(inner):
+                return (yield from self._nearly(inner, at))
+            case k.HeaderContains() | k.BodyContains() | k.TextContains():
+                return (yield from self._text(_term(key), at))
             case _:
                 return (yield from self._simple(key, at))
 
-    def _text(self, term: MessageText, at: _Positions) -> _Evaluation:
+    def _text(self, term: MessageText, at: _Positions, *, fuzzy: bool = False) -> _Evaluation:
         uids = self.uids
-        matching = yield TextQuestion(term, [uids[i] for i in at])
+        matching = yield TextQuestion(term, [uids[i] for i in at], fuzzy)
+        if isinstance(matching, Mapping):
+            for uid, score in matching.items():
+                self._scores.setdefault(uid, []).append(score)
         return [i for i in at if uids[i] in matching]
+
+    def _nearly(self, key: k.SearchKey, at: _Positions) -> _Evaluation:
+        """RFC 6203: text is matched nearly, everything else, and what is denied, as ever (section 5 leaves that to us)."""
+        if not at:
+            return at
+        match key:
+            case k.And(keys):
+                for sub in sorted(keys, key=_cost):
+                    at = yield from self._nearly(sub, at)
+                return at
+            case k.Or(left, right):
+                # Both: a message may be more relevant for the one.
+                found = set((yield from self._nearly(left, at)))
+                found.update((yield from self._nearly(right, at)))
+                return [i for i in at if i in found]
+            case k.Fuzzy(inner):
+                return (yield from self._nearly(inner, at))
+            case k.HeaderContains() | k.BodyContains() | k.TextContains():
+                return (yield from self._text(_term(key), at, fuzzy=True))
+            case _:
+                return (yield from self.narrow(key, at))
+
+    def relevancy(self, positions: _Positions) -> list[int]:
+        """How relevant messages are that matched: 1 to 100. The average of what was matched nearly, 100 without that."""
+        scores, uids = self._scores, self.uids
+        return [sum(s) // len(s) if (s := scores.get(uids[i])) else 100 for i in positions]
 
     def _simple(self, key: k.SearchKey, at: _Positions) -> _Evaluation:
         """A key that is answered from the arrays or from columns."""
@@ -273,7 +320,7 @@ class Matching:
             case _:
                 raise NotImplementedError(type(key).__name__)
 
-    def _column(self, column: int, at: _Positions) -> Generator[_Question, set[int], dict[int, Any]]:
+    def _column(self, column: int, at: _Positions) -> Generator[_Question, _Found, dict[int, Any]]:
         """A column by UID, for these positions at least."""
         values = self._columns.setdefault(column, {})
         uids = self.uids
@@ -294,7 +341,8 @@ async def matches(connection: Connection, matching: Matching, key: k.SearchKey) 
         question = next(evaluation)
         while True:
             if question is not None:
-                found = await mailbox.search_text(question.term, question.uids)
+                search = mailbox.search_fuzzy if question.fuzzy else mailbox.search_text  # type: ignore[attr-defined]
+                found: _Found = await search(question.term, question.uids)
             else:
                 found = nothing
                 if connection.pause is not None:

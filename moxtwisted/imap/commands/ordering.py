@@ -154,14 +154,18 @@ async def load_keys(
     """
     columns = 0
     for key in keys:
-        columns |= SOURCES[key][0]
+        columns |= SIZE if key is SortKey.RELEVANCY else SOURCES[key][0]
     there: list[int] = []
     values: dict[SortKey, list[Any]] = {key: [] for key in keys}
     memories: dict[SortKey, _Memory] = {key: {} for key in keys}
     for part, data in _rows(connection, matching, positions, columns):
         there += part
         for key in keys:
-            values[key] += SOURCES[key][1](data, memories[key])
+            if key is SortKey.RELEVANCY:
+                # RFC 6203 section 6: the highest score first.
+                values[key] += [-score for score in matching.relevancy(part)]
+            else:
+                values[key] += SOURCES[key][1](data, memories[key])
         if connection.pause is not None:
             await connection.pause(0)
     return there, values

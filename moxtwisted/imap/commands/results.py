@@ -142,12 +142,22 @@ def _count(results: Results, _option: ReturnOption) -> bytes:
     return b"COUNT %d" % len(results.order)
 
 
+def _relevancy(results: Results, _option: ReturnOption) -> bytes:
+    """RFC 6203 section 4: in the order of the results that are told."""
+    order, partial = results.order, partial_of(results.returns or ())
+    if partial is not None:
+        start, stop = partial.window(len(order))
+        order = order[start:stop]
+    return b"RELEVANCY (%b)" % " ".join(map(str, results.matching.relevancy(order))).encode("ascii")
+
+
 ITEMS: Final[dict[SearchReturn | type[Partial], Callable[[Results, ReturnOption], bytes]]] = {
     SearchReturn.MIN: _min,
     SearchReturn.MAX: _max,
     SearchReturn.ALL: _all,
     Partial: _partial,
     SearchReturn.COUNT: _count,
+    SearchReturn.RELEVANCY: _relevancy,
 }
 """By result option, in the order of the response: what stands for it, or nothing. SAVE has no item."""
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from moxtwisted.imap.commands.contexts import check_update, keep_updated
-from moxtwisted.imap.commands.matching import Matching, has_text, matches, wants_modseq
+from moxtwisted.imap.commands.matching import Matching, has_text, is_fuzzy, matches, wants_modseq
 from moxtwisted.imap.commands.messagelimit import Cut, concluded, cut_search
 from moxtwisted.imap.commands.results import Results, answer, check_returns
 from moxtwisted.imap.connection import Answer, Connection, Handled, RefusalError
@@ -51,6 +51,12 @@ def prepare(connection: Connection, command: _Searching, returns: ReturnOptions 
     """
     check_returns(connection, returns)
     check_update(connection, command.tag, returns)
+    if is_fuzzy(command.key):
+        if "SEARCH=FUZZY" not in connection.offered:
+            raise RefusalError("FUZZY is not available now", kind="BAD")
+    elif returns is not None and SearchReturn.RELEVANCY in returns:
+        # RFC 6203 section 4: only with a FUZZY key.
+        raise RefusalError("RELEVANCY without a FUZZY key", kind="BAD")
     modseq = wants_modseq(command.key)
     if modseq:
         # RFC 7162 section 3.1: a SEARCH with MODSEQ enables CONDSTORE.

@@ -23,9 +23,9 @@ from moxtwisted.imap.wire import commands as c
 from moxtwisted.imap.wire import mailboxname, render
 from moxtwisted.imap.wire import searchkeys as k
 from moxtwisted.imap.wire.lexer import MONTHS
-from moxtwisted.imap.wire.notifygrammar import write_notify
 from moxtwisted.imap.wire.mailboxrequests import WRITERS as MAILBOX_WRITERS
 from moxtwisted.imap.wire.mailboxrequests import entries
+from moxtwisted.imap.wire.notifygrammar import write_notify
 from moxtwisted.imap.wire.returnoptions import ReturnOption
 from moxtwisted.imap.wire.urlcommands import URL_REQUESTS
 
@@ -169,6 +169,11 @@ def _write_not(writer: RequestWriter, key: k.Not) -> None:
     write_key(writer, key.key)
 
 
+def _write_fuzzy(writer: RequestWriter, key: k.Fuzzy) -> None:
+    writer.write(b"FUZZY ")
+    write_key(writer, key.key)
+
+
 def _write_or(writer: RequestWriter, key: k.Or) -> None:
     writer.write(b"OR ")
     _write_all(writer, (key.left, key.right))
@@ -179,6 +184,7 @@ _KEYS: dict[type[k.SearchKey], Callable[[RequestWriter, Any], None]] = {
     k.And: _write_and,
     k.Or: _write_or,
     k.Not: _write_not,
+    k.Fuzzy: _write_fuzzy,
     k.HasFlag: _write_flag,
     k.HeaderContains: _write_header,
     k.BodyContains: _text_key(b"BODY"),
@@ -446,13 +452,13 @@ _ARGUMENTS: dict[type[c.Command], Callable[[RequestWriter, Any], None]] = {
     c.Copy: _transfer,
     c.Move: _transfer,
     **MAILBOX_WRITERS,
+    **URL_REQUESTS,
 }
 
 
 def render_command(
     command: c.Command, *, literals: NonSync = NonSync.NONE, utf8: bool = False
 ) -> list[bytes]:
-    **URL_REQUESTS,
     """The segments of a command; DONE has no tag. For APPEND there is ``render_append``.
 
     :return: one or more; between two, the client waits for a continuation.

@@ -46,6 +46,8 @@ class SearchReturn(Enum):
     """RFC 5267 section 4.2: a hint that more of the same will follow."""
     UPDATE = "UPDATE"
     """RFC 5267 section 4.3: tell how the results change."""
+    RELEVANCY = "RELEVANCY"
+    """RFC 6203 section 4: how relevant each result is."""
 
 
 @frozen
@@ -106,6 +108,7 @@ OPTIONS: Final[dict[bytes, OptionReader]] = {
 CAPABILITIES: Final[dict[SearchReturn | type[Partial], tuple[str, ...]]] = {
     # RFC 5267 section 4.4 has PARTIAL too, without the negative numbers.
     Partial: ("PARTIAL", "CONTEXT=SEARCH", "CONTEXT=SORT"),
+    SearchReturn.RELEVANCY: ("SEARCH=FUZZY",),
     SearchReturn.CONTEXT: ("CONTEXT=SEARCH", "CONTEXT=SORT"),
     SearchReturn.UPDATE: ("CONTEXT=SEARCH", "CONTEXT=SORT"),
 }

@@ -176,6 +176,11 @@ def _not(program: SearchProgram, depth: int) -> SearchKey:
     return keys.Not(program.key(depth))
 
 
+def _fuzzy(program: SearchProgram, depth: int) -> SearchKey:
+    program.cursor.space()
+    return keys.Fuzzy(program.key(depth))
+
+
 def _or(program: SearchProgram, depth: int) -> SearchKey:
     program.cursor.space()
     left = program.key(depth)
@@ -259,6 +264,7 @@ KEYS: dict[bytes, Reader] = {
     b"LARGER": _number(keys.Larger),
     b"SMALLER": _number(keys.Smaller),
     b"NOT": _not,
+    b"FUZZY": _fuzzy,
     b"OR": _or,
     b"UID": _uid,
     b"UIDAFTER": _one_uid(keys.UidAfter),

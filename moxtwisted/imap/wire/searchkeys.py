@@ -26,6 +26,7 @@ __all__ = [
     "EmailIdIs",
     "Everything",
     "Filter",
+    "Fuzzy",
     "HasFlag",
     "HeaderContains",
     "InternalDate",
@@ -98,6 +99,13 @@ class Filter(SearchKey):
 @frozen
 class Not(SearchKey):
     """NOT."""
+
+    key: SearchKey
+
+
+@frozen
+class Fuzzy(SearchKey):
+    """FUZZY (RFC 6203 section 3): the key may match what is nearly meant."""
 
     key: SearchKey
 

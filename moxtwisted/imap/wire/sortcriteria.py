@@ -21,6 +21,7 @@ class SortKey(Enum):
     TO = "TO"
     DISPLAYFROM = "DISPLAYFROM"
     DISPLAYTO = "DISPLAYTO"
+    RELEVANCY = "RELEVANCY"
 
 
 @frozen

@@ -7,7 +7,7 @@ Everything here translates; nothing decides. The store's mailbox state is handed
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Literal, cast
 
 from attrs import define, field
@@ -26,6 +26,7 @@ from moxtwisted.imap.backend import (
     MessageText,
     Stored,
 )
+from moxtwisted.imap.fuzzy import IFuzzyMailbox
 from moxtwisted.message.flags import MessageFlags
 from moxtwisted.server.imapd.annotations import AnnotatedAccount
 from moxtwisted.server.imapd.notifying import WatchedAccount
@@ -106,7 +107,7 @@ def _appended(copied: Copied) -> Appended:
     return Appended(copied.uidvalidity, copied.uids, copied.source_uids)
 
 
-@implementer(ISelectedMailbox)
+@implementer(ISelectedMailbox, IFuzzyMailbox)
 @define(eq=False)
 class SelectedMailbox:
     """One mailbox of the account, selected."""
@@ -131,6 +132,10 @@ class SelectedMailbox:
     def search_text(self, term: MessageText, uids: Sequence[int]) -> Awaitable[set[int]]:
         """See ``ISelectedMailbox``."""
         return self._account.search(self.id, SearchTerm(term.field, term.needle), uids)
+
+    def search_fuzzy(self, term: MessageText, uids: Sequence[int]) -> Awaitable[Mapping[int, int]]:
+        """See ``IFuzzyMailbox``."""
+        return self._account.search_fuzzy(self.id, SearchTerm(term.field, term.needle), uids)
 
     async def store(
         self,
