@@ -92,18 +92,18 @@ def read_many(
             left -= total
             if left < 0:
                 break
-            parts, missing = [prefix_of(kept)], size
+            parts, missing = [prefix_of(kept)] if kept else [], size
         if data is not None:
             octets = decode(codec, data)
             missing -= len(octets)
             parts.append(octets)
         if not missing:
-            found.append((uid, b"".join(parts)))
+            found.append((uid, parts[0] if len(parts) == 1 else b"".join(parts)))
     return found
 
 
 _MANY: Final = f"""
-SELECT m.uid, m.size, b.size, b.facts, c.codec, c.data
+SELECT m.uid, m.size, b.size, iif(b.prefix_size, b.facts, NULL), c.codec, c.data
 FROM carray(?) k CROSS JOIN message m ON m.mailbox = ? AND m.uid = k.value CROSS JOIN body b ON b.id = m.body
 LEFT JOIN chunk c ON c.id BETWEEN b.id << {CHUNK_BITS} AND (b.id << {CHUNK_BITS}) + 65535
 """

@@ -6,7 +6,7 @@ whole in memory twice, and a message of 100 MB not even once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from attrs import define, frozen
@@ -69,16 +69,21 @@ class _Sources:
         self._ready: dict[int, bytes] = {}
         self._small = limit if any(item.needs_all for item in plan.bodies) else _SMALL_OCTETS
 
+    def whole(self, at: int) -> bytes | None:
+        """All octets of the message at this place of the batch, or None if it is large or gone."""
+        uid = self._uids[at]
+        octets = self._ready.pop(uid, None)
+        if octets is None and self._sizes[at] <= self._small:
+            self._ready = dict(self._mailbox.bodies(self._group(at), self._limit))
+            octets = self._ready.pop(uid, None)
+        return octets
+
     def open(self, at: int) -> Any | None:
         """The message at this place of the batch, or None if it is gone."""
-        uid = self._uids[at]
-        if uid not in self._ready and self._sizes[at] <= self._small:
-            group = self._group(at)
-            self._ready = dict(self._mailbox.bodies(group, self._limit))
-        octets = self._ready.pop(uid, None)
+        octets = self.whole(at)
         if octets is not None:
             return _Memory(octets, len(octets))
-        return self._mailbox.open_body(uid)
+        return self._mailbox.open_body(self._uids[at])
 
     def _group(self, at: int) -> Sequence[int]:
         group: list[int] = []
@@ -101,6 +106,9 @@ def write_bodies(mailbox: ISelectedMailbox, plan: Plan, batch: Batch, limits: Li
     values = [of(batch) for of in plan.values]
     rows = zip(batch.numbers, *values, strict=True)
     sources = _Sources(mailbox, batch, plan, limits.body_batch_octets)
+    if len(plan.bodies) == 1 and plan.bodies[0].is_whole:
+        yield from _write_whole(sources, plan, rows, limits)
+        return
     sizes, headers, prefixes = (batch.columns[c] for c in (b.SIZE, b.HEADER_SIZE, b.PREFIX_SIZE))
     parts = batch.columns.get(b.PARTS)
     template = plan.template if plan.values == () else plan.template + b" "
@@ -139,6 +147,43 @@ def write_bodies(mailbox: ISelectedMailbox, plan: Plan, batch: Batch, limits: Li
             yield b"".join(out)
             out.clear()
             octets = 0
+    yield b"".join(out)
+
+
+def _write_whole(
+    sources: _Sources, plan: Plan, rows: Iterable[tuple[Any, ...]], limits: Limits
+) -> Iterator[bytes]:
+    """What most clients fetch: all octets of messages that are not large."""
+    template = (
+        plan.template
+        + (b" " if plan.values else b"")
+        + plan.bodies[0].label.replace(b"%", b"%%")
+        + b" {%d}\r\n"
+    )
+    out: list[bytes] = []
+    octets = 0
+    for at, row in enumerate(rows):
+        data = sources.whole(at)
+        if data is not None:
+            out += (template % (*row, len(data)), data, b")\r\n")
+            octets += len(data)
+            if octets >= limits.output_piece_octets:
+                yield b"".join(out)
+                out.clear()
+                octets = 0
+            continue
+        source = sources.open(at)
+        if source is None:
+            continue
+        try:
+            out.append(template % (*row, source.size))
+            yield b"".join(out)
+            out.clear()
+            octets = 0
+            yield from _unbroken(_Range(0, source.size).stream(source))
+            out.append(b")\r\n")
+        finally:
+            source.close()
     yield b"".join(out)
 
 

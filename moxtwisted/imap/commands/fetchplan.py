@@ -75,6 +75,11 @@ class BodyItem:
         return self.section not in {"", "HEADER", "TEXT"}
 
     @property
+    def is_whole(self) -> bool:
+        """Whether it is the message as it is."""
+        return not (self.section or self.binary) and self.names is None and self.partial is None
+
+    @property
     def needs_all(self) -> bool:
         """Whether much of the message will be read."""
         return self.section != "HEADER" and self.partial is None
