@@ -52,7 +52,7 @@ WRITING: Final[Rights] = frozenset("iewst")
 """RFC 4314 section 5.2: without any of these the mailbox is opened READ-ONLY. All flags are shared here, so the shared flag
 rights are w, s and t."""
 
-# RFC 4314 section 2.1.1: "create" and "delete" of RFC 2086. Of the two ways we take the one in which c is k and x, and d is e and t.
+# RFC 4314 section 2.1.1: "create" and "delete" of its predecessor. Of the two ways we take the one in which c is k and x, and d is e and t.
 _VIRTUAL: Final = {"c": frozenset("kx"), "d": frozenset("et")}
 
 ANYONE: Final = "anyone"
