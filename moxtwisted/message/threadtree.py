@@ -17,6 +17,8 @@ from typing import Final, NamedTuple
 
 from attrs import frozen
 
+from moxtwisted.message.stepsort import sort_in_steps
+
 __all__ = ["ThreadMember", "Threads", "Work", "thread_by_references", "thread_by_subject"]
 
 _STEPS: Final = 2000
@@ -57,7 +59,8 @@ Work = Generator[None, None, Threads]
 
 def thread_by_subject(messages: Sequence[ThreadMember]) -> Work:
     """ORDEREDSUBJECT: one thread for each base subject, the first message the parent of all others."""
-    order = sorted(range(len(messages)), key=[m.sent for m in messages].__getitem__)
+    dates = [m.sent for m in messages]
+    order = yield from sort_in_steps(list(range(len(messages))), dates.__getitem__)
     yield
     threads: dict[str, list[int]] = {}
     for at in order:
@@ -72,6 +75,9 @@ def thread_by_references(messages: Sequence[ThreadMember]) -> Work:
     """REFERENCES: by what messages refer to, then by the subjects of what is left."""
     count = len(messages)
     linking = _Linking(messages)
+    for start in range(0, count, _STEPS):
+        linking.register(start, min(start + _STEPS, count))
+        yield
     for at in range(count):
         linking.add(at)
         if linking.steps > _STEPS:
@@ -80,19 +86,20 @@ def thread_by_references(messages: Sequence[ThreadMember]) -> Work:
     parents = linking.parents
     del linking
     # The order of siblings: by date, then by place in the mailbox (RFC 5256 section 2.2). A dummy gets that of its first child.
-    order = sorted(range(count), key=[m.sent for m in messages].__getitem__)
+    dates = [m.sent for m in messages]
+    order = yield from sort_in_steps(list(range(count)), dates.__getitem__)
     yield
     ranks = [0] * count
     for rank, at in enumerate(order):
         ranks[at] = rank
+    del dates
     yield
     roots, children = yield from _pruned(parents, order)
     ranks += [0] * (len(parents) - count)
     for root in roots:
         if root >= count:
             ranks[root] = ranks[children[root][0]]
-    roots.sort(key=ranks.__getitem__)
-    yield
+    roots = yield from sort_in_steps(roots, ranks.__getitem__)
     merging = _Merging(messages, roots, children, ranks)
     yield from merging.merge()
     return Threads(merging.roots, children)
@@ -113,10 +120,14 @@ class _Linking:
         self._trees = list(range(len(messages)))
         self._nodes: dict[bytes, int] = {}
         self.steps = 0
-        for at, message in enumerate(messages):
-            if message.message_id:
+
+    def register(self, start: int, stop: int) -> None:
+        """Let these messages be found by their identifiers."""
+        for at in range(start, stop):
+            identifier = self._messages[at].message_id
+            if identifier:
                 # RFC 5256 section 3 (1) (A): of several with one Message-ID only the first has it.
-                self._nodes.setdefault(message.message_id, at)
+                self._nodes.setdefault(identifier, at)
 
     def add(self, at: int) -> None:
         """One message."""
@@ -271,7 +282,7 @@ class _Merging:
                     ranks[parent] = ranks[children[parent][0]]
         yield
         self.roots = [root for root in self.roots + added if root not in self._removed]
-        self.roots.sort(key=by_rank)
+        self.roots = yield from sort_in_steps(self.roots, by_rank)
 
     def _populate(self, table: dict[str, int], root: int, subject: str) -> None:
         """(5) (B): the message that speaks for a subject."""

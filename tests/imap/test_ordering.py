@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from email.utils import format_datetime
@@ -20,6 +19,7 @@ from moxtwisted.imap.settings import Limits, ServerSettings, Timeouts
 from moxtwisted.imap.testing import Driver
 from moxtwisted.message.casemap import casemap
 from moxtwisted.message.mime import Scanner
+from moxtwisted.message.stepsort import sort_in_steps
 from moxtwisted.message.structure import render_envelope
 
 NOW = 1_700_000_000
@@ -239,7 +239,7 @@ class TurnTests(SynchronousTestCase):
 
     def test_long_orders(self) -> None:
         """Many messages are put in order piece by piece, as if at once."""
-        self.patch(sys.modules["moxtwisted.imap.commands.sort"], "_AT_ONCE", 16)
+        self.patch(sort_in_steps, "__kwdefaults__", {"reverse": False, "at_once": 16})
         driver = Driver.of(_many(500))
         driver.login()
         driver.command("SELECT INBOX")

@@ -203,9 +203,9 @@ async def load_members(
 
 def _member(octets: bytes, arrived: int, memory: _Memory) -> ThreadMember:
     read = _reader(octets)
-    references: Sequence[bytes] = _identifiers(read(b"references"))[:_MAX_REFERENCES]
+    references = tuple(_identifiers(read(b"references"))[:_MAX_REFERENCES])
     if not references:
-        references = _identifiers(read(b"in-reply-to"))[:1]
+        references = tuple(_identifiers(read(b"in-reply-to"))[:1])
     own = _identifiers(read(b"message-id"))
     subject, is_reply = _base(read(b"subject"), memory)
     return ThreadMember(own[0] if own else b"", references, subject, is_reply, _sent(read(b"date"), arrived))

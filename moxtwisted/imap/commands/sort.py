@@ -21,13 +21,15 @@ from moxtwisted.imap.commands.search import forget_saved, matches, prepare
 from moxtwisted.imap.connection import Answer, Connection, RefusalError
 from moxtwisted.imap.wire.commands import Sort
 from moxtwisted.imap.wire.sortcriteria import SortCriterion, SortKey
+from moxtwisted.message.stepsort import sort_in_steps
 
 __all__ = ["ordered", "sort"]
 
-# So many messages are put in order in one go: a few milliseconds.
-_AT_ONCE = 8192
-
-_CAPABILITIES = {SortKey.DISPLAYFROM: "SORT=DISPLAY", SortKey.DISPLAYTO: "SORT=DISPLAY", SortKey.RELEVANCY: "SEARCH=FUZZY"}
+_CAPABILITIES = {
+    SortKey.DISPLAYFROM: "SORT=DISPLAY",
+    SortKey.DISPLAYTO: "SORT=DISPLAY",
+    SortKey.RELEVANCY: "SEARCH=FUZZY",
+}
 
 
 async def sort(connection: Connection, command: Sort) -> Answer:
@@ -37,7 +39,9 @@ async def sort(connection: Connection, command: Sort) -> Answer:
             raise RefusalError(f"{criterion.key.value} is not available now", kind="BAD")
     if command.returns is not None and "ESORT" not in connection.offered:
         raise RefusalError("RETURN is not available with SORT now", kind="BAD")
-    if any(criterion.key is SortKey.RELEVANCY for criterion in command.criteria) and not is_fuzzy(command.key):
+    if any(criterion.key is SortKey.RELEVANCY for criterion in command.criteria) and not is_fuzzy(
+        command.key
+    ):
         # RFC 6203 section 6
         raise RefusalError("RELEVANCY without a FUZZY key", kind="BAD")
     modseq = prepare(connection, command, command.returns)
@@ -64,34 +68,17 @@ async def ordered(
     """These positions (ascending) in the order of the criteria, without messages that went meanwhile."""
     keys = list(dict.fromkeys(criterion.key for criterion in criteria))
     there, values = await load_keys(connection, matching, positions, keys)
-    order: list[int] = await take_turns(connection, _in_order(len(there), criteria, values))
-    return [there[at] for at in order]
+    order: list[int] = await take_turns(connection, _in_order(there, criteria, values))
+    return order
 
 
 def _in_order(
-    count: int, criteria: Sequence[SortCriterion], values: dict[SortKey, list[Any]]
+    positions: Sequence[int], criteria: Sequence[SortCriterion], values: dict[SortKey, list[Any]]
 ) -> Generator[None, None, list[int]]:
-    """Indexes of messages in order. The last criterion is sorted by first: sorting is stable, also in reverse."""
-    order = list(range(count))
+    """The positions in order. The last criterion is sorted by first: sorting is stable, also in reverse."""
+    order = list(range(len(positions)))
     # RFC 5256 section 3: what is equal by all criteria stays in the order of the mailbox.
     for criterion in reversed(criteria):
-        key, reverse = values[criterion.key].__getitem__, criterion.reverse
-        if count <= _AT_ONCE:
-            order.sort(key=key, reverse=reverse)
-            yield
-            continue
-        runs = [order[start : start + _AT_ONCE] for start in range(0, count, _AT_ONCE)]
-        for run in runs:
-            run.sort(key=key, reverse=reverse)
-            yield
-        while len(runs) > 1:
-            merged = []
-            for at in range(0, len(runs), 2):
-                # Two runs one behind the other: merging them is all that is left to do for sort().
-                pair = runs[at] + runs[at + 1] if at + 1 < len(runs) else runs[at]
-                pair.sort(key=key, reverse=reverse)
-                merged.append(pair)
-                yield
-            runs = merged
-        order = runs[0]
-    return order
+        order = yield from sort_in_steps(order, values[criterion.key].__getitem__, reverse=criterion.reverse)
+        yield
+    return [positions[at] for at in order]
