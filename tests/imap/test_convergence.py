@@ -18,6 +18,9 @@ from moxtwisted.message.flags import MessageFlags
 SEEDS = int(os.environ.get("MOXTWISTED_CONVERGENCE_SEEDS", "60"))
 STEPS = 80
 
+# Clients that said NOTIFY: of the selected mailbox, with expunges at any time or delayed.
+NOTIFY = ("SELECTED", "DELAYED")
+
 SILENT = re.compile(r"(UID )?STORE (\S+) \+FLAGS\.SILENT \((\S+)\)")
 _FLAGS = re.compile(rb"FLAGS \(([^)]*)\)")
 _UID = re.compile(rb"\bUID (\d+)")
@@ -52,18 +55,34 @@ class Client:
 
     def start(self) -> None:
         self.driver.login()
-        if self.kind != "plain":
+        if self.kind not in {"plain", *NOTIFY}:
             self.say("ENABLE " + self.kind)
         self.say("SELECT INBOX")
+        if self.kind in NOTIFY:
+            which = "selected-delayed" if self.kind == "DELAYED" else "selected"
+            self.say(f"NOTIFY SET ({which} (MessageNew (uid flags) MessageExpunge FlagChange))")
         self.say("UID FETCH 1:* (FLAGS)")
 
     def say(self, line: str) -> bytes:
         """Send a command and take in the answers. @return: the tagged one."""
         answers = self.driver.command(line)
         command = line.split(maxsplit=1)[0]
-        for answer in answers:
+        (end,) = (at for at, answer in enumerate(answers) if answer.startswith(b"a"))
+        for answer in answers[:end]:
             self.take(answer, may_expunge=command not in {"FETCH", "STORE", "SEARCH"})
-        return answers[-1]
+        silent = SILENT.fullmatch(line)
+        if silent and b" OK " in answers[end]:
+            # Here nothing happens between the two, so it is the same as changing its copy before.
+            self.silently(silent)
+        # RFC 5465 section 3.1: after NOTIFY something can be said between commands.
+        self.assert_quiet(answers[end + 1 :])
+        for answer in answers[end + 1 :]:
+            self.take(answer, may_expunge=self.kind != "DELAYED")
+        return answers[end]
+
+    def assert_quiet(self, answers: list[bytes]) -> None:
+        """Only who said NOTIFY is told what it did not ask for."""
+        assert self.kind in NOTIFY or not answers, answers
 
     def take(self, answer: bytes, *, may_expunge: bool = True) -> None:
         words = answer.split()
@@ -113,7 +132,8 @@ class Client:
             # Told of expunges by UID, it must know which message has which.
             self.say("UID FETCH 1:* (FLAGS)")
         count = len(self.messages)
-        uid = dice.choice(("", "UID "))
+        # With SELECTED, sequence numbers can change at any time.
+        uid = "UID " if self.kind == "SELECTED" else dice.choice(("", "UID "))
         if uid:
             uids = [m[0] for m in self.messages if m[0]]
             which = (
@@ -155,10 +175,6 @@ class Client:
             return self.idle(dice)
         tagged = self.say(line)
         assert b" BAD " not in tagged, (line, tagged)
-        silent = SILENT.fullmatch(line)
-        if silent and b" OK " in tagged:
-            # Here nothing happens between the two, so it is the same as changing its copy before.
-            self.silently(silent)
         return None
 
     def silently(self, stored: re.Match[str]) -> None:
@@ -183,10 +199,11 @@ class Client:
 
     def flush(self) -> None:
         """What the protocol does when it is told of a change."""
-        if self.driver.server.state is State.IDLING:
-            self.driver.server.flush_changes()
+        idling = self.driver.server.state is State.IDLING
+        if idling or self.kind in NOTIFY:
+            self.driver.flush()
             for answer in split_responses(self.driver.received()):
-                self.take(answer)
+                self.take(answer, may_expunge=idling or self.kind != "DELAYED")
 
     def wake(self, dice: random.Random) -> None:
         if self.driver.server.state is State.IDLING:
@@ -209,7 +226,7 @@ class Convergence(SynchronousTestCase):
         box = mail.box
         for n in range(dice.randint(0, 8)):
             mail.deliver(b"Subject: %d\r\n\r\nbody\r\n" % n)
-        kinds = ("plain", "plain", "CONDSTORE", "QRESYNC", "IMAP4rev2")
+        kinds = ("plain", "plain", "CONDSTORE", "QRESYNC", "IMAP4rev2", *NOTIFY)
         clients = [Client(mail.connect(), dice.choice(kinds)) for _ in range(dice.randint(2, 4))]
         for client in clients:
             client.start()
