@@ -68,6 +68,8 @@ CAPABILITIES: Final = (
     "THREAD=REFERENCES",
     "I18NLEVEL=1",
     "LANGUAGE",
+    "CATENATE",
+    "URL-PARTIAL",  # RFC 5550 section 5.7.1
 )
 """What this server can do over any backend, in the order of the announcement; APPENDLIMIT and MESSAGELIMIT get their numbers."""
 

@@ -306,7 +306,7 @@ class Server(Execution):
                     self.connection.appending.write(data)
             case AppendMessage():
                 self._first = False
-                self._announced(event)
+                return self._announced(event)
             case parser.BadCommand():
                 return self._bad_command(event)
             case parser.SaslResponse(data):
@@ -347,7 +347,7 @@ class Server(Execution):
             return self._run(command, result)
         return self._stream(command, result)  # type: ignore[arg-type]
 
-    def _announced(self, message: AppendMessage) -> None:
+    def _announced(self, message: AppendMessage) -> Work | None:
         """A message of APPEND: take it or refuse it, before its octets come."""
         connection = self.connection
         if not message.index:
@@ -361,15 +361,35 @@ class Server(Execution):
                 connection.appending = Replacing.of(connection, message)
             elif connection.appending is None:
                 connection.appending = Appending(mailbox_name(message.mailbox))
+            if message.steps:
+                self._busy = True
+                return Run(self._prepared(connection.appending, message))
             connection.appending.announced(connection, message)
         except RefusalError as e:
-            if connection.appending is not None:
-                connection.appending.abort()
-                connection.appending = None
-            self._reader.refuse_message()
-            self._answered(Command(message.tag), e.answer())
-            return
+            return self._not_wanted(message, e)
         self._reader.accept_message()
+        return None
+
+    async def _prepared(self, appending: Appending, message: AppendMessage) -> Work | None:
+        """What stands before a literal has to be done before the client is asked for it."""
+        try:
+            await appending.carry_out(self.connection, message.steps)
+            if not self._lost:
+                appending.announced(self.connection, message)
+        except RefusalError as e:
+            self._busy = False
+            return None if self._lost else self._not_wanted(message, e)
+        self._busy = False
+        self._reader.accept_message()
+        return None
+
+    def _not_wanted(self, message: AppendMessage, why: RefusalError) -> Work | None:
+        connection = self.connection
+        if connection.appending is not None:
+            connection.appending.abort()
+            connection.appending = None
+        self._reader.refuse_message()
+        return self._answered(Command(message.tag), why.answer())
 
     def _bad_command(self, event: parser.BadCommand) -> Work | None:
         connection = self.connection

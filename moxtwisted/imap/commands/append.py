@@ -10,13 +10,18 @@ A message is refused before the client sends it, if it can be; its octets go int
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
+
 from attrs import define, field
 
 from moxtwisted.errors import MailError
 from moxtwisted.imap.backend import IAppendSink, Incoming
+from moxtwisted.imap.commands.catenate import Catenation
 from moxtwisted.imap.commands.messagelimit import refuse_more
 from moxtwisted.imap.commands.store import parse_flags
-from moxtwisted.imap.connection import Answer, Connection, RefusalError, refused
+from moxtwisted.imap.connection import Answer, Connection, RefusalError, mailbox_name, refused
+from moxtwisted.imap.wire.appendgrammar import CatenateBegin, CatenateEnd, CatenateStep, CatenateURL
 from moxtwisted.imap.wire.commands import Append, AppendMessage
 from moxtwisted.imap.wire.sequence import compact
 
@@ -33,15 +38,33 @@ class Appending:
     mailbox: str
     messages: list[Incoming] = field(factory=list)
     failure: RefusalError | None = None
+    catenation: Catenation = field(factory=Catenation)
+
+    async def carry_out(self, connection: Connection, steps: Sequence[CatenateStep]) -> None:
+        """What stands between the literals.
+
+        :raise RefusalError: when it cannot be had.
+        """
+        for step in steps:
+            match step:
+                case CatenateBegin(flags, received):
+                    if "CATENATE" not in connection.offered:
+                        raise RefusalError("CATENATE is not available now", kind="BAD")
+                    self.catenation.octets = 0
+                    self._begin(connection, 0, flags, received)
+                case CatenateURL(url) if self.messages:
+                    await self.catenation.copy(connection, url, self.messages[-1].sink)
+                case CatenateEnd() if not self.catenation.octets:
+                    raise RefusalError("empty message")
 
     def announced(self, connection: Connection, message: AppendMessage) -> None:
         """A message is announced.
 
         :raise RefusalError: when it shall not be sent.
         """
-        flags = parse_flags(message.flags)
-        if message.index and "MULTIAPPEND" not in connection.offered:
-            raise RefusalError("MULTIAPPEND is not available now", kind="BAD")
+        if message.is_part:
+            self.catenation.grow(connection, message.size_octets)
+            return
         if message.size_octets == 0:
             # RFC 3502 section 6.3.11: an empty message is how a client cancels.
             raise RefusalError("APPEND cancelled" if message.index else "empty message", kind="NO")
@@ -49,15 +72,23 @@ class Appending:
         if message.size_octets > limit:
             # RFC 7889 section 4
             raise RefusalError("message is too large", "TOOBIG")
+        self._begin(connection, message.size_octets, message.flags, message.received)
+
+    def _begin(
+        self, connection: Connection, size_octets: int, names: Sequence[str], received: datetime | None
+    ) -> None:
+        flags = parse_flags(names)
+        if self.messages and "MULTIAPPEND" not in connection.offered:
+            raise RefusalError("MULTIAPPEND is not available now", kind="BAD")
         refuse_more(connection, len(self.messages) + 1)
         if len(self.messages) >= connection.settings.limits.append_messages:
             raise RefusalError("too many messages in one APPEND", "LIMIT")
         try:
-            sink = self.sink(connection, message.size_octets)
+            sink = self.sink(connection, size_octets)
         except MailError as e:
             raise refused(e, trycreate=True) from e
-        received = None if message.received is None else int(message.received.timestamp())
-        self.messages.append(Incoming(sink, flags, received))
+        date = None if received is None else int(received.timestamp())
+        self.messages.append(Incoming(sink, flags, date))
 
     def sink(self, connection: Connection, size_octets: int) -> IAppendSink:
         """Where the octets go. :raises MailError:"""
@@ -77,6 +108,7 @@ class Appending:
 
     def abort(self) -> None:
         """Forget all of it."""
+        self.catenation.given_up = True
         messages, self.messages = self.messages, []
         for message in messages:
             message.sink.abort()
@@ -86,10 +118,11 @@ async def append(connection: Connection, command: Append) -> Answer:
     """APPEND after its last octet: commit."""
     appending, connection.appending = connection.appending, None
     if appending is None:
-        raise RefusalError("nothing was appended", kind="BAD")
+        appending = Appending(mailbox_name(command.mailbox))
     if appending.failure is not None:
         raise appending.failure
     try:
+        await appending.carry_out(connection, command.steps)
         done = await connection.mail.append(appending.mailbox, appending.messages)
     except MailError as e:
         appending.abort()

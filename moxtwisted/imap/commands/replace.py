@@ -66,11 +66,13 @@ async def replace(connection: Connection, command: Replace) -> Answer:
     """REPLACE after its last octet: commit."""
     replacing, connection.appending = connection.appending, None
     if not isinstance(replacing, Replacing):
-        raise RefusalError("nothing was sent", kind="BAD")
+        message = AppendMessage(command.tag, command.mailbox, 0, replaces=command.number, uid=command.uid)
+        replacing = Replacing.of(connection, message)
     if replacing.failure is not None:
         raise replacing.failure
     session = cast("IReplacingSession", connection.mail)
     try:
+        await replacing.carry_out(connection, command.steps)
         done = await session.replace(
             connection.box.mailbox, replacing.uid, replacing.mailbox, replacing.messages[0]
         )

@@ -27,7 +27,7 @@ from moxtwisted.imap.wire import render
 from moxtwisted.imap.wire.url import IMAPURL, URLError, parse
 from moxtwisted.imap.wire.urlcommands import GenURLAuth, ResetKey, URLFetch
 
-__all__ = ["genurlauth", "resetkey", "urlfetch"]
+__all__ = ["genurlauth", "open_authorized", "resetkey", "urlfetch"]
 
 _PIECE_OCTETS: Final = 131072
 _SMALL_OCTETS: Final = 32768
@@ -103,7 +103,7 @@ async def urlfetch(connection: Connection, command: URLFetch) -> Any:
     found: list[tuple[str, Part | None]] = []
     try:
         for text in command.urls:
-            found.append((text, await _open(connection, text)))  # noqa: PERF401  what was opened has to be closed
+            found.append((text, await open_authorized(connection, text)))  # noqa: PERF401  what was opened has to be closed
     except BaseException:
         for _, part in found:
             if part is not None:
@@ -144,7 +144,7 @@ def _octets(part: Part) -> Iterator[bytes]:
         yield data
 
 
-async def _open(connection: Connection, text: str) -> Part | None:
+async def open_authorized(connection: Connection, text: str) -> Part | None:
     """What a URL stands for, if this user may have it."""
     try:
         url = parse(text)

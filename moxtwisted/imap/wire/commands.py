@@ -18,6 +18,7 @@ from enum import Enum
 
 from attrs import field, frozen
 
+from moxtwisted.imap.wire.appendgrammar import CatenateStep
 from moxtwisted.imap.wire.command import Command
 from moxtwisted.imap.wire.events import EventGroup
 from moxtwisted.imap.wire.fetchattributes import FetchAttribute
@@ -347,6 +348,8 @@ class AppendMessage:
     :ivar synchronising: whether the client waits for a continuation; otherwise the octets come whether
         wanted or not.
     :ivar index: 0 for the first message of the command, 1 for the second (MULTIAPPEND), …
+    :ivar steps: what stands before the literal of messages that are put together (RFC 4469).
+    :ivar is_part: whether the literal is a part of such a message.
     :ivar replaces: with REPLACE (RFC 8508) the sequence number of the message that goes, with ``uid`` its UID, ``STAR`` for
         the last one; ``None`` with APPEND.
     """
@@ -362,17 +365,21 @@ class AppendMessage:
     index: int = 0
     replaces: int | None = None
     uid: bool = False
+    steps: tuple[CatenateStep, ...] = ()
+    is_part: bool = False
 
 
 @frozen
 class Append(Command):
     """APPEND, after the last octet: all messages were handed out and may be committed.
 
-    :ivar messages: what was announced, in order; one or more.
+    :ivar messages: what was announced, in order.
+    :ivar steps: what stands behind the last literal, or without one, of messages that are put together (RFC 4469).
     """
 
     mailbox: str
     messages: tuple[AppendMessage, ...]
+    steps: tuple[CatenateStep, ...] = ()
     name = "APPEND"
 
 
@@ -381,12 +388,15 @@ class Replace(Command):
     """REPLACE and UID REPLACE (RFC 8508), after the last octet of the message that was announced.
 
     :ivar number: what goes, a sequence number or UID; ``STAR`` for the last message.
+    :ivar message: as it was announced; ``None`` when it is put together of URLs alone.
+    :ivar steps: as with APPEND.
     """
 
     number: int
     mailbox: str
-    message: AppendMessage
+    message: AppendMessage | None
     uid: bool = False
+    steps: tuple[CatenateStep, ...] = ()
     name = "REPLACE"
 
 

@@ -5,7 +5,7 @@ An extension makes a larger table and gives it to the reader::
 
     CommandReader(commands={**COMMANDS, b"SORT": sort_arguments}, uid_commands=UID_COMMANDS)
 
-APPEND is apart, since its messages are never held in memory: ``append_prefix`` reads what stands before a message.
+APPEND is apart, since its messages are never held in memory: see ``moxtwisted.imap.wire.appendgrammar``.
 """
 
 from __future__ import annotations
@@ -13,21 +13,19 @@ from __future__ import annotations
 import binascii
 import re
 from collections.abc import Callable, Mapping
-from datetime import datetime
 from enum import Enum
 from functools import lru_cache
 from typing import TypeVar
 
-from attrs import frozen
-
 from moxtwisted.imap.wire import commands as c
 from moxtwisted.imap.wire.aclcommands import ACL_COMMANDS
+from moxtwisted.imap.wire.appendgrammar import append_text
 from moxtwisted.imap.wire.fetchgrammar import fetch_arguments
 from moxtwisted.imap.wire.lexer import CommandError, Cursor
 from moxtwisted.imap.wire.mailboxgrammar import READERS as MAILBOX_READERS
 from moxtwisted.imap.wire.mailboxgrammar import bracketed_entries
 from moxtwisted.imap.wire.notifygrammar import notify_arguments
-from moxtwisted.imap.wire.replacegrammar import replace_without_message
+from moxtwisted.imap.wire.replacegrammar import replace_without_message, uid_replace_without_message
 from moxtwisted.imap.wire.searchgrammar import (
     cancelupdate_arguments,
     multisearch_arguments,
@@ -39,9 +37,7 @@ from moxtwisted.imap.wire.urlcommands import URL_COMMANDS
 __all__ = [
     "COMMANDS",
     "UID_COMMANDS",
-    "AppendPrefix",
     "ArgumentReader",
-    "append_prefix",
     "decode_base64",
     "uid_arguments",
 ]
@@ -425,60 +421,12 @@ def _uid_expunge(tag: bytes, cursor: Cursor) -> c.Command:
 # -- APPEND ----------------------------------------------------------------------------------------------------------
 
 
-@frozen
-class AppendPrefix:
-    """What stands before a message of APPEND.
-
-    :ivar mailbox: ``None`` before the second and later messages.
-    :ivar utf8: whether the message is wrapped in ``UTF8 (…)``.
-    """
-
-    mailbox: str | None
-    flags: tuple[str, ...]
-    received: datetime | None
-    utf8: bool
-
-
-def append_prefix(cursor: Cursor, *, first: bool) -> AppendPrefix | None:
-    """Read ``SP mailbox [SP flags] [SP date-time] SP`` up to the announcement of a literal, where the text must end.
-
-    :param first: whether it is the first message; the later ones (RFC 3502) have no mailbox.
-    :return: ``None`` when the literal is the mailbox's name.
-    """
-    cursor.space()
-    mailbox: str | None = None
-    if first:
-        if cursor.at_end():
-            return None
-        mailbox = cursor.mailbox()
-        cursor.space()
-    flags: tuple[str, ...] = ()
-    received: datetime | None = None
-    if cursor.looking_at(b"("):
-        flags = cursor.flag_list()
-        if len(flags) > MAX_FLAGS:
-            raise CommandError("too many flags")
-        cursor.space()
-    if cursor.looking_at(b'"'):
-        received = cursor.date_time()
-        cursor.space()
-    utf8 = False
-    if not cursor.at_end():
-        # RFC 9755 section 4: append-data =/ "UTF8" SP "(" literal8 ")", only after UTF8=ACCEPT was enabled.
-        if not cursor.utf8 or cursor.keyword("a literal") != b"UTF8":
-            raise CommandError("expected a literal")
-        cursor.expect(b" (", "a literal in parentheses")
-        utf8 = True
-    cursor.end()
-    return AppendPrefix(mailbox, flags, received, utf8)
-
-
 def _append(tag: bytes, cursor: Cursor) -> c.Command:
-    """Reached only when the command ended before any message."""
-    cursor.space()
-    cursor.mailbox()
-    cursor.space()
-    raise CommandError("expected a message as a literal")
+    """Reached only when the command ended before any message as a literal: all are put together of URLs."""
+    found = append_text(cursor, first=True, catenating=False, literal=False)
+    if found is None or found.mailbox is None:
+        raise CommandError("expected a message as a literal")
+    return c.Append(tag, found.mailbox, (), tuple(found.steps))
 
 
 # -- tables ----------------------------------------------------------------------------------------------------------
@@ -488,7 +436,7 @@ UID_COMMANDS: Mapping[bytes, ArgumentReader] = {
     b"EXPUNGE": _uid_expunge,
     b"FETCH": lambda tag, cursor: fetch_arguments(tag, cursor, uid=True),
     b"MOVE": _transfer(c.Move, uid=True),
-    b"REPLACE": replace_without_message,
+    b"REPLACE": uid_replace_without_message,
     b"SEARCH": lambda tag, cursor: search_arguments(tag, cursor, uid=True),
     b"SORT": lambda tag, cursor: sort_arguments(tag, cursor, uid=True),
     b"STORE": lambda tag, cursor: _store(tag, cursor, uid=True),

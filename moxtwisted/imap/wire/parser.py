@@ -27,12 +27,12 @@ from enum import Enum
 
 from attrs import field, frozen
 
+from moxtwisted.imap.wire.appendgrammar import AppendText, CatenateBegin, append_text
 from moxtwisted.imap.wire.commands import Append, AppendMessage, Command, Done, Replace
 from moxtwisted.imap.wire.grammar import (
     COMMANDS,
     UID_COMMANDS,
     ArgumentReader,
-    append_prefix,
     decode_base64,
     uid_arguments,
 )
@@ -270,6 +270,8 @@ class CommandReader:
         self._parts: list[bytes] = []
         self._messages: list[AppendMessage] = []
         self._utf8_open = False
+        self._catenating = False
+        self._begun = 0
         self._continuation_due = False
 
     def _wait(self) -> None:
@@ -451,44 +453,60 @@ class CommandReader:
         """The message whose literal is announced behind ``before``; ``None`` when it is the mailbox's name."""
         index = len(self._messages)
         appends = self._name == b"APPEND"
-        if index and not appends:
-            # RFC 8508 section 4.7: one message is replaced by one.
-            raise CommandError("one message only")
         if index >= self.limits.literals:
             raise CommandError("too many messages", "TOOBIG")
         # Flags and dates of all messages are kept until the end of the command.
         self._octets += len(before)
         if self._octets > self.limits.command_octets:
             raise CommandError("command is too long", "TOOBIG")
+        text = b"\r\n".join([*self._text, before])
+        number = None
         if index:
-            cursor = self._cursor(self._close_utf8(before), 0)
+            number = self._messages[0].replaces
+            cursor = self._cursor(self._close_utf8(text), 0)
         else:
-            text = b"\r\n".join([*self._text, before])
             cursor = self._cursor(text, self._head(text)[2])
-        number = None if appends else replaced(cursor, uid=self._name == b"UID")
-        if not self.utf8 and not before.isascii():
-            raise CommandError("8-bit octets need a literal, or UTF8=ACCEPT or IMAP4rev2 enabled")
-        prefix = append_prefix(cursor, first=not index)
-        if prefix is None:
+            if not appends:
+                number = replaced(cursor, uid=self._name == b"UID")
+        found = self._between(cursor, literal=True)
+        if found is None:
             return None
         binary = bool(mark.group(1))
-        if prefix.utf8 and not binary:
+        if found.utf8 and not binary:
             raise CommandError("UTF8 needs a literal8")
-        self._utf8_open = prefix.utf8
+        self._utf8_open = found.utf8
         self._remaining = size
+        self._text, self._literals = [], []
         return AppendMessage(
             self._tag or b"",
-            prefix.mailbox if prefix.mailbox is not None else self._messages[0].mailbox,
+            found.mailbox if found.mailbox is not None else self._messages[0].mailbox,
             size,
-            prefix.flags,
-            prefix.received,
+            found.flags,
+            found.received,
             binary,
-            prefix.utf8,
+            found.utf8,
             not mark.group(3),
             index,
             number,
             self._name == b"UID",
+            tuple(found.steps),
+            found.is_part,
         )
+
+    def _between(self, cursor: Cursor, *, literal: bool) -> AppendText | None:
+        """The text before a literal of a message, or behind the last one."""
+        if not self.utf8 and not cursor.text.isascii():
+            raise CommandError("8-bit octets need a literal, or UTF8=ACCEPT or IMAP4rev2 enabled")
+        found = append_text(cursor, first=not self._messages, catenating=self._catenating, literal=literal)
+        if found is None:
+            return None
+        self._begun += sum(isinstance(step, CatenateBegin) for step in found.steps)
+        self._begun += literal and not found.is_part
+        if self._begun > 1 and self._name != b"APPEND":
+            # RFC 8508 section 4.7: one message is replaced by one.
+            raise CommandError("one message only")
+        self._catenating = found.catenating
+        return found
 
     def _close_utf8(self, text: bytes) -> bytes:
         """The text behind a message without the parenthesis that belongs to ``UTF8 (``."""
@@ -525,12 +543,13 @@ class CommandReader:
         """The last line of APPEND."""
         messages = tuple(self._messages)
         try:
-            if self._close_utf8(line):
-                raise CommandError("unexpected text after the message")
             first = messages[0]
-            event: Event = Append(first.tag, first.mailbox, messages)
+            text = self._close_utf8(b"\r\n".join([*self._text, line]))
+            found = self._between(self._cursor(text, 0), literal=False)
+            steps = tuple(found.steps) if found is not None else ()
+            event: Event = Append(first.tag, first.mailbox, messages, steps)
             if first.replaces is not None:
-                event = Replace(first.tag, first.replaces, first.mailbox, first, first.uid)
+                event = Replace(first.tag, first.replaces, first.mailbox, first, first.uid, steps)
         except CommandError as error:
             event = BadCommand(messages[0].tag, error.text)
         self._reset()

@@ -11,10 +11,16 @@ from __future__ import annotations
 import re
 
 from moxtwisted.imap.wire import commands as c
+from moxtwisted.imap.wire.appendgrammar import CatenateBegin, append_text
 from moxtwisted.imap.wire.lexer import CommandError, Cursor
 from moxtwisted.imap.wire.sequence import STAR
 
-__all__ = ["announces_replacement", "replace_without_message", "replaced"]
+__all__ = [
+    "announces_replacement",
+    "replace_without_message",
+    "replaced",
+    "uid_replace_without_message",
+]
 
 _UID_REPLACE = re.compile(rb" REPLACE(?= )", re.IGNORECASE)
 
@@ -37,10 +43,26 @@ def replaced(cursor: Cursor, *, uid: bool) -> int:
     return cursor.number(least=1)
 
 
-def replace_without_message(_tag: bytes, cursor: Cursor) -> c.Command:
+def replace_without_message(tag: bytes, cursor: Cursor) -> c.Command:
     """Reached only when the command ended before its message."""
-    replaced(cursor, uid=False)
-    cursor.space()
-    cursor.mailbox()
-    cursor.space()
-    raise CommandError("expected a message as a literal")
+    return _of_urls(tag, cursor, uid=False)
+
+
+def _of_urls(tag: bytes, cursor: Cursor, *, uid: bool) -> c.Command:
+    """All of the message is put together of URLs."""
+    if uid:
+        cursor.space()
+        number = STAR if cursor.skip(b"*") else cursor.number(least=1)
+    else:
+        number = replaced(cursor, uid=False)
+    found = append_text(cursor, first=True, catenating=False, literal=False)
+    if found is None or found.mailbox is None:
+        raise CommandError("expected a message as a literal")
+    if sum(isinstance(step, CatenateBegin) for step in found.steps) > 1:
+        raise CommandError("one message only")
+    return c.Replace(tag, number, found.mailbox, None, uid, tuple(found.steps))
+
+
+def uid_replace_without_message(tag: bytes, cursor: Cursor) -> c.Command:
+    """As ``replace_without_message``, behind UID REPLACE."""
+    return _of_urls(tag, cursor, uid=True)

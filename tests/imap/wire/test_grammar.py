@@ -68,7 +68,7 @@ class SimpleTests(GrammarCase):
     def test_every_command_is_bounded_by_its_end(self) -> None:
         """No command is complete without arguments unless it has none, nor with an open parenthesis behind it."""
         for word in COMMANDS:
-            if word.decode() not in self.BARE and word != b"LANGUAGE":
+            if word.decode() not in self.BARE and word not in {b"LANGUAGE", b"RESETKEY"}:
                 self.refuses(f"a {word.decode()}", f"a {word.decode()} ", f"a {word.decode()} (")
         for word in UID_COMMANDS:
             self.refuses(f"a UID {word.decode()}", f"a UID {word.decode()} 1 (")
@@ -457,6 +457,8 @@ class SearchTests(GrammarCase):
             "UID 1:5": k.UidIn(numbers("1:5")),
             "UIDAFTER 7": k.UidAfter(7),
             "UIDBEFORE 7": k.UidBefore(7),
+            "FUZZY SUBJECT x": k.Fuzzy(k.HeaderContains("Subject", "x")),
+            "FUZZY (ALL SEEN)": k.Fuzzy(k.And((k.Everything(), k.HasFlag("\\Seen")))),
             "1,3:*": k.NumberIn(numbers("1,3:*")),
             "*": k.NumberIn(numbers("*")),
             "MODSEQ 620162338": k.ModSeqAtLeast(620162338),

@@ -76,7 +76,9 @@ class URLTests(SynchronousTestCase):
         st.none() | names,
     )
     @settings(max_examples=150, deadline=None)
-    def test_round(self, mailbox: str, uid: int, section: str, partial: tuple[int, int | None] | None, validity: int | None, user: str | None) -> None:  # fmt: skip
+    def test_round(
+        self, mailbox: str, uid: int, section: str, partial: tuple[int, int | None] | None, validity: int | None, user: str | None
+    ) -> None:  # fmt: skip
         """What is written is read again."""
         if mailbox.upper() == "INBOX":
             mailbox = "Inbox"
