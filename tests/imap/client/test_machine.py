@@ -1,0 +1,211 @@
+"""The machine: uploads, compression, and what a hostile server may not do."""
+
+from __future__ import annotations
+
+import zlib
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from moxtwisted.imap.client import machine
+from moxtwisted.imap.client.machine import (
+    BodyData,
+    BodyEnded,
+    BodyStarted,
+    Client,
+    ClientEvent,
+    Completed,
+    Data,
+    Failed,
+    Upload,
+)
+from moxtwisted.imap.client.requests import UploadPart, UrlPart, append, plain
+from moxtwisted.imap.wire import responsedata as r
+from moxtwisted.imap.wire.responses import ResponseLimits
+
+
+class MachineCase(SynchronousTestCase):
+    def client(self, capabilities: str = "IMAP4rev1", limits: ResponseLimits | None = None) -> Client:
+        """A client that was greeted."""
+        client = Client(limits)
+        self.events(client, f"* OK [CAPABILITY {capabilities}] hi\r\n".encode())
+        return client
+
+    def events(self, client: Client, octets: bytes = b"") -> list[ClientEvent]:
+        """The events of these octets."""
+        client.receive(octets)
+        found: list[ClientEvent] = []
+        while (event := client.next_event()) is not None:
+            found.append(event)
+        return found
+
+
+class UploadTests(MachineCase):
+    REQUEST = append("x", [((), None, [UploadPart(6)])])
+
+    def test_waits_for_the_server(self) -> None:
+        """A synchronising literal is asked for after the continuation; commands behind it wait."""
+        client = self.client()
+        client.request(self.REQUEST)
+        client.logout()
+        self.assertEqual(client.data_to_send(), b"A1 APPEND x {6}\r\n")
+        self.assertEqual(self.events(client, b"+ go\r\n"), [Upload(b"A1", 6)])
+        self.assertEqual(client.feed(b"abc"), 3)
+        self.assertRaises(ValueError, client.feed, b"defg")
+        self.assertEqual(client.feed(b"def"), 0)
+        self.assertEqual(client.data_to_send(), b"abcdef\r\nA2 LOGOUT\r\n")
+        self.assertRaises(ValueError, client.feed, b"x")
+
+    def test_need_not_wait(self) -> None:
+        """With LITERAL+, octets are asked for at once; with LITERAL- only small ones."""
+        client = self.client("IMAP4rev1 LITERAL+")
+        client.request(self.REQUEST)
+        self.assertEqual(self.events(client), [Upload(b"A1", 6)])
+        self.assertEqual(client.data_to_send(), b"A1 APPEND x {6+}\r\n")
+        client = self.client("IMAP4rev1 LITERAL-")
+        client.request(append("x", [((), None, [UploadPart(4096)]), ((), None, [UploadPart(4097)])]))
+        self.assertEqual(client.data_to_send(), b"A1 APPEND x {4096+}\r\n")
+        client.feed(b"a" * 4096)
+        self.assertEqual(client.data_to_send(), b"a" * 4096 + b" {4097}\r\n")
+
+    def test_catenate_and_replace(self) -> None:
+        """RFC 4469 section 3 and RFC 8508 section 4: parts, and another command's word."""
+        client = self.client("IMAP4rev1 LITERAL+")
+        url = "/INBOX;UIDVALIDITY=785799047/;UID=113330/;section=1.5.9"
+        client.request(append("Drafts", [(("\\Seen",), None, [b"head", UrlPart(url), UploadPart(2)])]))
+        client.feed(b"ab")
+        client.request(append("Drafts", [((), None, b"text")], word="UID REPLACE", number=7))
+        self.assertEqual(
+            client.data_to_send(),
+            b"A1 APPEND Drafts (\\Seen) CATENATE (TEXT {4+}\r\nhead URL "
+            + url.encode()
+            + b" TEXT {2+}\r\nab)\r\n"
+            b"A2 UID REPLACE 7 Drafts {4+}\r\ntext\r\n",
+        )
+
+    def test_refused(self) -> None:
+        """A refusal before the octets spares them; one in their middle ends the command after the literal."""
+        client = self.client()
+        client.request(self.REQUEST)
+        client.logout()
+        client.data_to_send()
+        (done,) = self.events(client, b"A1 NO [OVERQUOTA] full\r\n")
+        self.assertIsInstance(done, Completed)
+        self.assertEqual(client.data_to_send(), b"A2 LOGOUT\r\n")
+        client = self.client("IMAP4rev1 LITERAL+")
+        client.request(append("x", [((), None, [UploadPart(2)]), ((), None, [UploadPart(2)])]))
+        client.logout()
+        self.assertEqual(self.events(client), [Upload(b"A1", 2)])
+        client.feed(b"a")
+        client.data_to_send()
+        self.assertEqual(len(self.events(client, b"A1 NO full\r\n")), 1)
+        self.assertEqual(client.data_to_send(), b"")
+        client.feed(b"b")
+        self.assertEqual(client.data_to_send(), b"b\r\nA2 LOGOUT\r\n")
+
+
+class StreamTests(MachineCase):
+    def test_bodies_and_data(self) -> None:
+        """A command given so hands its data over at once, and large sections in pieces; others keep theirs."""
+        client = self.client()
+        client.request(plain("FETCH", b"1:2 BODY[]"), deliver=True, stream_octets=5)
+        client.request(plain("FETCH", b"3 BODY[]"))
+        events = self.events(
+            client,
+            b"* 1 FETCH (BODY[] {3}\r\nabc)\r\n* 2 FETCH (BODY[] {6}\r\nabcdef)\r\nA1 OK done\r\n"
+            b"* 3 FETCH (BODY[] {6}\r\nghijkl)\r\nA2 OK done\r\n",
+        )
+        self.assertEqual(
+            events[:5],
+            [
+                Data(b"A1", r.Fetched(1, {"BODY[]": b"abc"})),
+                BodyStarted(b"A1", 2, None, "BODY[]", 6),
+                BodyData(b"abcdef"),
+                BodyEnded(),
+                Data(b"A1", r.Fetched(2, {"BODY[]": r.Streamed(6)})),
+            ],
+        )
+        self.assertEqual(
+            [event.responses for event in events if isinstance(event, Completed)],
+            [(), (r.Fetched(3, {"BODY[]": b"ghijkl"}),)],
+        )
+
+
+class CompressionTests(MachineCase):
+    def compressed(self) -> tuple[Client, zlib._Compress]:
+        """A client that compresses, and the server's compressor."""
+        client = self.client()
+        client.request(plain("COMPRESS", b"DEFLATE"))
+        client.logout()
+        self.assertEqual(client.data_to_send(), b"A1 COMPRESS DEFLATE\r\n")
+        packer = zlib.compressobj(wbits=-15)
+        first = packer.compress(b"* 3 EXISTS\r\n") + packer.flush(zlib.Z_SYNC_FLUSH)
+        self.assertEqual(len(self.events(client, b"A1 OK active\r\n" + first)), 1)
+        return client, packer
+
+    def test_both_ways(self) -> None:
+        """RFC 4978 section 3: what follows the OK is compressed, in both directions."""
+        client, packer = self.compressed()
+        self.assertEqual(zlib.decompressobj(-15).decompress(client.data_to_send()), b"A2 LOGOUT\r\n")
+        octets = packer.compress(b"* BYE bye\r\nA2 OK bye\r\n") + packer.flush(zlib.Z_SYNC_FLUSH)
+        (done,) = [event for at in range(len(octets)) for event in self.events(client, octets[at : at + 1])]
+        self.assertIsInstance(done, Completed)
+
+    def test_bombs(self) -> None:
+        """Few octets that unpack to many meet the same limits; a damaged stream ends the connection."""
+        client, packer = self.compressed()
+        bomb = packer.compress(b"* " + b"x" * 100_000_000) + packer.flush(zlib.Z_SYNC_FLUSH)
+        self.assertLess(len(bomb), 200_000)
+        self.assertEqual([type(event) for event in self.events(client, bomb)], [Failed])
+        client, _ = self.compressed()
+        self.assertEqual([type(event) for event in self.events(client, b"\xff" * 100)], [Failed])
+
+    def test_unauthenticate(self) -> None:
+        """RFC 8437 section 3: compression and what was enabled end."""
+        client, packer = self.compressed()
+        octets = packer.compress(b"* ENABLED IMAP4REV2\r\nA2 OK x\r\n") + packer.flush(zlib.Z_SYNC_FLUSH)
+        self.events(client, octets)
+        self.assertTrue(client.utf8)
+        client.request(plain("UNAUTHENTICATE"))
+        client.data_to_send()
+        self.events(client, packer.compress(b"A3 OK nobody\r\n") + packer.flush(zlib.Z_SYNC_FLUSH))
+        self.assertEqual((client.utf8, client.compressed, client.capabilities), (False, False, frozenset()))
+        client.logout()
+        self.assertEqual(client.data_to_send(), b"A4 LOGOUT\r\n")
+
+
+class LimitTests(MachineCase):
+    def test_responses_are_counted(self) -> None:
+        """Data for one command is bounded by number and by octets."""
+        for name, limit in (("MAX_RESPONSES", 10), ("MAX_HELD_OCTETS", 200)):
+            self.patch(machine, name, limit)
+            client = self.client()
+            client.request(plain("NOOP"))
+            events = self.events(client, b"* 1 FETCH (UID 1 FLAGS ())\r\n" * 11)
+            self.assertEqual(events, [Failed("too many responses")])
+            self.assertEqual(self.events(client, b"A1 OK\r\n"), [])
+
+    def test_lines_and_literals(self) -> None:
+        """A line, a literal and a response have limits, whatever the cuts."""
+        limits = ResponseLimits(line_octets=50, literal_octets=20, response_octets=30)
+        for octets in (
+            b"* OK " + b"x" * 60,
+            b"* LIST () NIL {21}\r\n",
+            b"* STATUS {20}\r\n" + b"x" * 20 + b" (A {20}\r\n",
+        ):
+            for size in (1, 1000):
+                client = self.client(limits=limits)
+                found = [
+                    event
+                    for at in range(0, len(octets), size)
+                    for event in self.events(client, octets[at : at + size])
+                ]
+                self.assertEqual([type(event) for event in found], [Failed], octets)
+
+    def test_strange_answers(self) -> None:
+        """A tagged BYE, and an answer to STARTTLS with octets behind it, end the connection."""
+        client = self.client()
+        client.request(plain("NOOP"))
+        self.assertEqual([type(e) for e in self.events(client, b"A1 BYE bye\r\n")], [Failed])
+        client = self.client()
+        client.starttls()
+        self.assertEqual([type(e) for e in self.events(client, b"A1 OK go\r\nx")], [Failed])
