@@ -11,7 +11,9 @@ from collections import Counter
 from attrs import define
 
 from moxtwisted.errors import OverQuotaError
-from moxtwisted.imap.memory import MemoryAuthenticator, MemoryMail, MemoryMailbox
+from moxtwisted.imap.memory import MemoryMail, MemoryMailbox
+from moxtwisted.imap.memorysharing import SharedMemoryMail, SharingAuthenticator
+from moxtwisted.imap.rights import parse_modification
 from moxtwisted.imap.settings import Limits, ServerSettings, Timeouts
 from moxtwisted.imap.testing import Driver, counted_entropy
 from moxtwisted.imap.wire.responsedata import BadResponse, StatusResponse
@@ -52,7 +54,7 @@ _SETTINGS = ServerSettings(
 
 
 @define(eq=False)
-class SmallMail(MemoryMail):
+class SmallMail(SharedMemoryMail):
     """Mail with little room: a copy of everything may be asked for again and again."""
 
     def next_modseq(self) -> int:
@@ -86,12 +88,21 @@ def filled() -> SmallMail:
     return mail
 
 
+def shared() -> SmallMail:
+    """What Bob lets Alice do something with."""
+    mail = filled()
+    for name, rights in (("INBOX", "lrswite"), ("Archive/2024", "lrkxa"), ("Archive", "lk")):
+        mail.put(mail.find(name), "alice", parse_modification(rights))
+    return mail
+
+
 def dialogue(choice: int, octets: bytes, size: int) -> bytes:
     """What the server says to octets in pieces of ``size``."""
-    mail = filled()
+    mail, others = filled(), shared()
+    users = {"alice": ("secret", mail), "bob": ("secret", others)}
     driver = Driver.of(
         mail,
-        authenticator=MemoryAuthenticator({"alice": ("secret", mail)}, counted_entropy(), ("PLAIN",)),
+        authenticator=SharingAuthenticator(users, counted_entropy(), ("PLAIN",)),
         settings=_SETTINGS,
     )
     if choice & 1:
@@ -99,7 +110,7 @@ def dialogue(choice: int, octets: bytes, size: int) -> bytes:
     if choice & 2:
         driver.command("ENABLE QRESYNC IMAP4rev2")
     if choice & 4:
-        driver.command("SELECT INBOX")
+        driver.command('SELECT "Other Users/bob/INBOX"' if choice & 8 else "SELECT INBOX")
     said = []
     for i in range(0, len(octets), size):
         driver.send(octets[i : i + size])
@@ -111,8 +122,9 @@ def dialogue(choice: int, octets: bytes, size: int) -> bytes:
     if not driver.closed:
         driver.server.timed_out()
         driver.server.lost()
-    if mail.sessions or any(box._listeners for box in mail._boxes.values()):
-        raise AssertionError("something is held")
+    for one_ in (mail, others):
+        if one_.sessions or any(box._listeners for box in one_._boxes.values()):
+            raise AssertionError("something is held")
     return b"".join(said)
 
 
@@ -143,8 +155,9 @@ def one(data: bytes) -> None:
         lambda: dialogue(choice, octets, len(octets) or 1),
     )
     answered(said, octets)
-    # What is in the packet of STARTTLS is thrown away; COMPRESS is refused when something is in its packet.
-    told_by_packets = any(word in octets.upper() for word in (b"STARTTLS", b"COMPRESS"))
+    # What is in the packet of STARTTLS is thrown away; COMPRESS is refused when something is in its packet; after NOTIFY the server
+    # speaks whenever the client does not.
+    told_by_packets = any(word in octets.upper() for word in (b"STARTTLS", b"COMPRESS", b"NOTIFY"))
     if not told_by_packets and dialogue(choice, octets, size) != said:
         raise AssertionError("the cuts change what is said")
 

@@ -77,6 +77,7 @@ class UseTests(SharingCase):
         answer = self.yes(bob, "FETCH 1 (FLAGS EMAILID THREADID ENVELOPE BODY[])")
         self.assertIn("It works.", answer)
         self.assertIn("* SEARCH 1", self.yes(bob, 'SEARCH TEXT "works"'))
+        self.assertIn("* SEARCH 1", self.yes(bob, 'SEARCH FUZZY SUBJECT "helo"'))
         email = answer.partition("EMAILID (")[2].partition(")")[0]
         self.assertIn("* SEARCH 1", self.yes(bob, f"SEARCH EMAILID {email}"))
         self.assertIn("\\Flagged", self.yes(bob, "STORE 1 FLAGS (\\Flagged)"))
