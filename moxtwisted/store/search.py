@@ -228,14 +228,34 @@ class SearchIndex(FuzzyRating):
 
     async def _index_all(self) -> None:
         while not self._stopped:
-            bodies = self._missing(BATCH_BODIES)
+            before = self.indexed()
+            bodies = self._missing(BATCH_BODIES, before)
             if not bodies:
                 return
             begun, self._disturbed = self._seconds(), False
             texts = await self._in_slices(self._texts(bodies))
             await self._submit(lambda connection, texts=texts: _insert(connection, texts))  # type: ignore[misc]
+            self._learn(before, texts)
             if self._disturbed:
                 await self._rest(self._seconds() - begun)
+
+    def _learn(self, before: int, texts: Sequence[tuple[int, str]]) -> None:
+        """If the vocabulary is remembered, it learns the words of texts that were indexed after ``before``."""
+        key = (self._owner, "vocabulary")
+        known: Vocabulary | None = self._memory.get(key)
+        if known is None or known.indexed != before:
+            return
+        tokenize, words = self._tokenizer(), set[str]()
+        for _, text in texts:
+            octets = _storable(text).encode()
+            words.update(
+                tokenize(
+                    octets, apsw.FTS5_TOKENIZE_DOCUMENT, None, include_offsets=False, include_colocated=False
+                )
+            )
+        learned = known.having(texts[-1][0], words)
+        if learned is not None:
+            self._memory.put(key, learned, learned.octets)
 
     async def _rest(self, worked_seconds: float) -> None:
         """Mail comes in, which waits for the same writer: leave it most of the time."""
@@ -363,12 +383,16 @@ class SearchIndex(FuzzyRating):
             )
         return sorted(rows)
 
-    def _words(self, needle: str) -> list[_Word]:
+    def _tokenizer(self) -> Any:
+        """What cuts text into words as the index does."""
         if self._tokenize is None:
             self._tokenize = self._connection.fts5_tokenizer("unicode61", ["remove_diacritics", "0"])
+        return self._tokenize
+
+    def _words(self, needle: str) -> list[_Word]:
         octets = needle.encode()
         words = []
-        for start, end, text in self._tokenize(octets, apsw.FTS5_TOKENIZE_QUERY, None):
+        for start, end, text in self._tokenizer()(octets, apsw.FTS5_TOKENIZE_QUERY, None):
             before, after = octets[start - 1 : start] if start else b"", octets[end : end + 1]
             words.append(_Word(text, _separates(before), _separates(after)))
         return words

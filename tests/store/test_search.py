@@ -404,6 +404,19 @@ class RememberedTests(SearchCase):
             self.assertEqual(self.assert_agrees("text", "lph"), set(self.letters))
             self.assertEqual(self.assert_agrees("body", "olph"), set(self.letters) - {1})
 
+    def test_learning(self) -> None:
+        """Words that are indexed while the vocabulary is remembered get into it, without reading it again."""
+        self.add(letter("one", "alpha"))
+        self.index()
+        self.assertEqual(self.assert_agrees("text", "lph"), {1})
+        self.patch(search.Vocabulary, "read", None)
+        for number in range(search.MAX_BEHIND):
+            self.add(letter("more", f"calpha{number} Straße"), letter("more", "ΑΛΦΑ naïve"))
+            self.index()
+            self.assertEqual(self.assert_agrees("text", "lph"), {1, *range(2, 2 * number + 3, 2)})
+            self.assertEqual(self.assert_agrees("text", "trass"), set(range(2, 2 * number + 3, 2)))
+            self.assertEqual(self.assert_agrees("text", "λφ"), set(range(3, 2 * number + 4, 2)))
+
     def test_forgetting(self) -> None:
         """After the account forgot, the same is found."""
         self.add(letter("alpha", "beta"))

@@ -48,6 +48,17 @@ class VocabularyTests(SynchronousTestCase):
         self.assertEqual(done(words.containing("w", begins=True, ends=False)), terms)
         self.assertEqual(words.octets, len(words.text))
 
+    def test_learning(self) -> None:
+        """Words that come later are found, each once, until they are too many."""
+        words: Any = Vocabulary(1, "\nalpha\n").having(2, {"beta", "alpha"})
+        words = words.having(3, {"beta", "gamma"})
+        self.assertEqual(words.indexed, 3)
+        self.assertEqual(
+            sorted(done(words.containing("a", begins=False, ends=True))), ["alpha", "beta", "gamma"]
+        )
+        self.assertEqual(done(words.containing("alpha", begins=True, ends=True)), ["alpha"])
+        self.assertIsNone(words.having(4, {str(number) for number in range(30_000)}))
+
     def test_empty(self) -> None:
         """An empty index has no words."""
         connection = apsw.Connection(":memory:")
