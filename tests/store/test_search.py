@@ -19,6 +19,7 @@ from moxtwisted.message.text import body_text, header_text
 from moxtwisted.store import search
 from moxtwisted.store.accounts import Account
 from moxtwisted.store.consistency import check
+from moxtwisted.store.database import connect
 from moxtwisted.store.interfaces import Addition, NewMessage, SearchTerm
 from moxtwisted.store.store import Store
 
@@ -377,6 +378,25 @@ class WorkTests(SearchCase):
         self.assertTrue(self.account.index.busy)
         self.clock.advance(2)
         self.assertEqual(self.account.index.indexed(), 1)
+
+    def test_words_of_before(self) -> None:
+        """Words that an earlier version folded otherwise go, and are indexed anew."""
+        self.add(letter("one", "MÜLLER"))
+        with patch.object(search, "_folded", str.lower):
+            self.index()
+        path = self.store._directory
+        self.successResultOf(self.store.close())
+        connection = connect(path / "accounts" / "me.db", None)
+        connection.pragma("user_version", 3)
+        connection.close()
+        self.store = Store.open(None, path, None, threads=0)
+        self.clock = self.store._clock
+        self.account = self.store.account("me")
+        self.assertEqual(self.account.index.indexed(), 0)
+        self.assertEqual(self.found("body", "müller"), {1})
+        self.index()
+        self.assertEqual(self.account.index.indexed(), 1)
+        self.assertEqual(self.found("body", "MU\u0308LLER"), {1})
 
 
 class RememberedTests(SearchCase):
