@@ -68,3 +68,45 @@ class URLTests(IMAPCase):
         """The octets are those of the message."""
         self.add(LETTER * 1)
         self.assertIn("hello", self.fetched(self.authorised()))
+
+
+class CatenateTests(IMAPCase):
+    def test_over_the_store(self) -> None:
+        """A message is put together of a stored one, large enough that others get their turns, and of texts."""
+        large = LETTER + b"x" * 77 + b"\r\n" + b"y" * 3_000_000 + b"\r\n"
+        self.add(large)
+        line = self.log_in(append_limit=10_000_000)
+        self.ask(line, "SELECT INBOX")
+        answer = self.ask(
+            line,
+            "APPEND Drafts CATENATE (URL /INBOX/;UID=1 TEXT {6+}\r\nthe en URL /INBOX/;UID=1/;SECTION=TEXT)",
+        )
+        self.assertIn("TRYCREATE", answer)
+        self.ask(line, "CREATE Drafts")
+        line.protocol.dataReceived(b"u APPEND Drafts CATENATE (URL /INBOX/;UID=1 TEXT {6}\r\n")
+        self.assertEqual(line.heard(), "")
+        for _ in range(10):
+            self.house.clock.advance(0)
+        self.assertIn("+ go ahead", line.heard())
+        line.protocol.dataReceived(b'the en URL ";UID=1/;SECTION=HEADER.FIELDS%20(Subject)")\r\n')
+        for _ in range(10):
+            self.house.clock.advance(0)
+        self.assertIn("u OK [APPENDUID", line.heard())
+        stored = self.house.store.account("alice")
+        state = stored.state(stored.mailbox("Drafts").id)
+        body = stored.open_body(state.id, state.uids[-1])
+        octets = b"".join(body.read(at, 1 << 20) for at in range(0, body.size, 1 << 20))
+        body.close()
+        self.assertEqual(octets, b"Return-Path: <>\r\n" + large + b"the en" + b"Subject: hello\r\n\r\n")
+        line.drop()
+        self.assertEqual(self.house.leaks(), [])
+
+    def test_gone_while_copying(self) -> None:
+        """A client that goes while its message is put together leaves nothing behind."""
+        self.add(LETTER + b"y" * 3_000_000)
+        line = self.log_in(append_limit=10_000_000)
+        line.protocol.dataReceived(b"u APPEND INBOX CATENATE (URL /INBOX/;UID=1 TEXT {6}\r\n")
+        line.drop()
+        for _ in range(10):
+            self.house.clock.advance(0)
+        self.assertEqual(self.house.leaks(), [])
