@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from moxtwisted.imap.agent import ClientSettings, IMAPClient, connect
+from moxtwisted.imap.client.accountcommands import NotifyGroup
 from moxtwisted.imap.client.machine import BodyStarted
 from moxtwisted.imap.client.messagecommands import NewMail
 from moxtwisted.imap.client.notices import Alert, Expunged, NewCount, Notice
@@ -198,6 +199,47 @@ class MailTests(ServerCase):
         self.wait(client.select("INBOX"))
         (message,) = self.wait(client.fetch([1], ["BODY.PEEK[]"]))
         self.assertEqual(message.section(), letter)
+
+    def test_extensions(self) -> None:
+        """What our server offers, the client can use: orders, annotations, quotas, rights, parts, NOTIFY, UIDs alone."""
+        client = self.open()
+        wait, offers = self.wait, client.offers
+        for subject in (b"b", b"a", b"c"):
+            self.mail.add("INBOX", b"Subject: %b\r\n\r\n" % subject)
+        wait(client.select("INBOX"))
+        if offers("SORT"):
+            found = wait(client.sort("SUBJECT"))
+            self.assertEqual(list(members(found.numbers)), [2, 1, 3])
+        if offers("THREAD=REFERENCES"):
+            self.assertEqual(len(wait(client.thread())), 3)
+        if offers("PARTIAL"):
+            found = wait(client.search("ALL", returns=("PARTIAL 1:2",)))
+            self.assertEqual(list(members(found.partial[1])), [1, 2])
+        if offers("METADATA"):
+            wait(client.set_metadata("INBOX", {"/private/comment": b"mine"}))
+            self.assertEqual(
+                wait(client.get_metadata("INBOX", ["/private/comment"])), {"/private/comment": b"mine"}
+            )
+        if offers("QUOTA"):
+            wait(client.quota_roots("INBOX"))
+        if offers("ACL"):
+            self.assertIn("r", wait(client.my_rights("INBOX")))
+        if offers("REPLACE"):
+            done = wait(client.replace(3, "INBOX", NewMail(b"Subject: new\r\n\r\n")))
+            self.assertEqual(list(members(done.target)), [4])
+        if offers("MULTISEARCH"):
+            (one,) = wait(client.search_everywhere("personal", 'SUBJECT "a"'))
+            self.assertEqual((one.mailbox, list(members(one.numbers))), ("INBOX", [2]))
+        if offers("NOTIFY"):
+            wait(client.notify([NotifyGroup("selected", ("MessageNew (UID)", "MessageExpunge"))]))
+        if offers("UIDONLY"):
+            wait(client.enable("UIDONLY"))
+            (message,) = wait(client.fetch([2], ["FLAGS"]))
+            self.assertEqual((message.number, message.uid), (0, 2))
+        if offers("UNAUTHENTICATE"):
+            wait(client.unauthenticate())
+            wait(client.login(ALICE))
+        wait(client.close())
 
     def test_refusals(self) -> None:
         """NO is an error with the server's words; what is not offered is not tried; wrong passwords are told."""

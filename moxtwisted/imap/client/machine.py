@@ -479,8 +479,11 @@ class Client:
     def _data(self, response: r.Response) -> None:
         self._note(response)
         oldest = self._current[0] if self._current else None
-        bye = isinstance(response, r.StatusResponse) and response.condition == "BYE"
-        if oldest is None or oldest.granted or (bye and oldest.word != "LOGOUT"):
+        status = response if isinstance(response, r.StatusResponse) else None
+        bye = status is not None and status.condition == "BYE"
+        # RFC 9585 section 3: how far a command has come is news while it is under way only.
+        under_way = status is not None and status.code is not None and status.code.name == "INPROGRESS"
+        if oldest is None or oldest.granted or under_way or (bye and oldest.word != "LOGOUT"):
             self._events.append(Unsolicited(response))
         elif oldest.deliver:
             self._events.append(Data(oldest.tag, response))

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from moxtwisted.imap.client.machine import BodyStarted, Completed
 from moxtwisted.imap.client.requests import (
@@ -188,7 +188,12 @@ class MessageCommands(Session):
             news = isinstance(response, r.EsearchData) and response.tag not in {None, done.tag}
             (rest if news or not isinstance(response, wanted) else found).append(response)
         self.others(rest)
-        return search_result(found[-1]) if found else SearchResult()
+        return evolve(search_result(found[-1]) if found else SearchResult(), tag=done.tag)
+
+    async def cancel_updates(self, *tags: bytes) -> None:
+        """Be told no longer of changes to the results of these searches, which asked for ``UPDATE`` (RFC 5267)."""
+        self.need("CONTEXT=SEARCH", "CONTEXT=SORT")
+        await self.do(plain("CANCELUPDATE", b" ".join(b'"%b"' % tag for tag in tags)))
 
     async def search_everywhere(
         self, source: str, key: k.SearchKey | str, returns: Sequence[str] = ("ALL",)

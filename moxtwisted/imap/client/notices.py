@@ -30,6 +30,7 @@ __all__ = [
     "Notice",
     "NotificationsLost",
     "Other",
+    "Progressed",
     "Vanished",
     "notice",
 ]
@@ -103,6 +104,19 @@ class NotificationsLost:
 
 
 @frozen
+class Progressed:
+    """A command is under way (INPROGRESS, RFC 9585).
+
+    :ivar tag: its tag, if the server said it.
+    :ivar done: so much of ``goal``, if the server counts and knows.
+    """
+
+    tag: str | None
+    done: int | None
+    goal: int | None
+
+
+@frozen
 class Alert:
     """A text that the user must be shown (RFC 9051 section 7.1, ALERT)."""
 
@@ -133,10 +147,21 @@ Notice = (
     | MetadataChanged
     | ContextChanged
     | NotificationsLost
+    | Progressed
     | Alert
     | Farewell
     | Other
 )
+
+
+def _progressed(value: object) -> Progressed:
+    words = list(value) if isinstance(value, tuple) else []
+    tag, done, goal = (*words, "", "", "")[:3]
+
+    def number(word: str) -> int | None:
+        return int(word) if word.isdecimal() and len(word) < 20 else None
+
+    return Progressed(tag or None, number(done), number(goal))
 
 
 def _status(response: r.StatusResponse) -> Notice:
@@ -145,6 +170,8 @@ def _status(response: r.StatusResponse) -> Notice:
         return Farewell(response.text)
     if code == "ALERT":
         return Alert(response.text)
+    if code == "INPROGRESS" and response.code is not None:
+        return _progressed(response.code.value)
     return NotificationsLost() if code == "NOTIFICATIONOVERFLOW" else Other(response)
 
 

@@ -374,6 +374,7 @@ class SearchResult:
     :ivar numbers: in the server's order, when it listed them; a set when it sent one (ESEARCH), ``None`` when it was asked for neither.
     :ivar partial: of PARTIAL: the range as said, and its members.
     :ivar mailbox: where, for a search in several mailboxes; with its UIDVALIDITY.
+    :ivar tag: of the command: what ``ContextChanged`` names, and ``cancel_updates`` takes (RFC 5267).
     """
 
     numbers: tuple[int, ...] | SequenceSet | None = None
@@ -386,6 +387,7 @@ class SearchResult:
     mailbox: str | None = None
     uidvalidity: int | None = None
     other: Mapping[str, r.Value] = field(factory=dict)
+    tag: bytes | None = None
 
 
 _ESEARCH = {"COUNT": "count", "MIN": "least", "MAX": "most", "MODSEQ": "modseq"}

@@ -19,6 +19,7 @@ from moxtwisted.imap.client.notices import (
     MetadataChanged,
     NotificationsLost,
     Other,
+    Progressed,
     Vanished,
     notice,
 )
@@ -205,6 +206,9 @@ class NoticeTests(SynchronousTestCase):
             b"* OK [NOTIFICATIONOVERFLOW] too much": NotificationsLost(),
             b"* OK [ALERT] disk is full": Alert("disk is full"),
             b"* BYE bye": Farewell("bye"),
+            b'* OK [INPROGRESS ("A001" 454 1000)] x': Progressed("A001", 454, 1000),
+            b'* OK [INPROGRESS ("A001" 175 NIL)] x': Progressed("A001", 175, None),
+            b"* OK [INPROGRESS] x": Progressed(None, None, None),
             b"* 3 RECENT": Other(r.Recent(3)),
         }.items():
             self.assertEqual(notice(one(text)), expected)
