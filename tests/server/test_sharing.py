@@ -131,6 +131,12 @@ class UseTests(SharingCase):
         self.assertIn(
             "NO [METADATA NOPRIVATE]", self.ask(self.bob, f'SETMETADATA {BOX} (/private/comment "x")')
         )
+        listed = 'LIST "" "Other*" RETURN (METADATA (/shared/comment))'
+        self.assertIn('METADATA "Other Users/alice/Box" (/shared/comment "all")', self.yes(self.bob, listed))
+        self.yes(self.alice, "SETACL Box bob l")
+        self.assertNotIn("* METADATA", self.yes(self.bob, listed))
+        self.assertIn("NO [NOPERM]", self.ask(self.bob, f"GETMETADATA {BOX} (/shared/comment)"))
+        self.yes(self.alice, "SETACL Box bob lr")
         answer = self.yes(self.bob, f"GETQUOTAROOT {BOX}")
         self.assertNotIn("STORAGE", answer)
         self.assertIn("STORAGE", self.yes(self.alice, "GETQUOTAROOT Box"))

@@ -17,6 +17,7 @@ from moxtwisted.imap.backend import MailboxInfo
 from moxtwisted.imap.commands.filters import check_filter
 from moxtwisted.imap.connection import Answer, Connection, Handled, RefusalError, refused
 from moxtwisted.imap.metadata import ADMIN, SPECIAL_USE, AnnotationNews, IAnnotatedSession
+from moxtwisted.imap.sharing import NotPermittedError
 from moxtwisted.imap.specialuse import UnknownUseError, parse_uses
 from moxtwisted.imap.wire import render
 from moxtwisted.imap.wire.mailboxcommands import Depth, GetMetadata, SetMetadata
@@ -127,7 +128,7 @@ def list_metadata(connection: Connection, info: MailboxInfo, entries: Sequence[s
     """The METADATA response that follows a mailbox's LIST response; empty when the mailbox went meanwhile."""
     try:
         values = _values(annotated(connection), info)
-    except MailboxMissingError:
+    except (MailboxMissingError, NotPermittedError):
         # RFC 9590 section 3 lets us leave it out.
         return b""
     return b"".join(_responses(connection, info.name, [(name, values.get(name)) for name in entries]))
