@@ -8,6 +8,9 @@
 Twisted's own ``listenTCP`` on ``::`` takes IPv4 as well, after which ``0.0.0.0`` cannot be had; and a unix socket
 that a killed process left behind stays in the way. And Twisted sends nothing before the reactor came round to it: two changes
 of what epoll looks at and one more turn for each reply. Here what is written goes out at once, if nothing waits before it.
+
+And Linux acknowledges what is not answered only after 40 ms, for which a client waits that sends the end of a command, a literal's
+line end say, by itself (Nagle's algorithm). Python's imaplib does: 22 APPENDs a second. Here they are acknowledged at once.
 """
 
 from __future__ import annotations
@@ -36,12 +39,19 @@ _REASONS: Final = {
     errno.EACCES: "ports below 1024 need root or CAP_NET_BIND_SERVICE",
 }
 
+#: None where the system has no such thing.
+_QUICKACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
 #: Longer data goes the usual way: what the socket does not take would be copied.
 _PROMPT_OCTETS: Final = 65536
 
 
 class _Promptly(FileDescriptor):
-    """How a prompt connection sends octets, under TLS if there is any."""
+    """How a prompt connection sends octets, under TLS if there is any.
+
+    :ivar prompt_writes: how often octets went out at once.
+    """
+
+    prompt_writes = 0
 
     def write(self, data: bytes) -> None:
         """Send what the socket takes now, buffer the rest."""
@@ -55,6 +65,7 @@ class _Promptly(FileDescriptor):
             and 0 < len(data) <= _PROMPT_OCTETS
         ):
             sent = self.writeSomeData(data)
+            self.prompt_writes += 1
             if sent == len(data):
                 return
             # An error will come again when the reactor tries, which knows what to do then.
@@ -63,7 +74,12 @@ class _Promptly(FileDescriptor):
 
 
 class _PromptConnection(tcp.Server):
-    """A connection that sends at once what is written, if nothing waits before it."""
+    """A connection that sends at once what is written, if nothing waits before it; and acknowledges what it does not answer.
+
+    :ivar prompt_writes: how often octets went out at once.
+    """
+
+    prompt_writes = 0
 
     def write(self, data: bytes) -> None:
         """Through TLS, if it was started."""
@@ -71,6 +87,16 @@ class _PromptConnection(tcp.Server):
             super().write(data)  # type: ignore[no-untyped-call]  # Twisted's has no types
         else:
             _Promptly.write(cast("Any", self), data)
+
+    def _dataReceived(self, data: bytes | None) -> Any:
+        sent = self.prompt_writes
+        result = super()._dataReceived(data)
+        # A full read has more behind it, whose acknowledgement says both.
+        if sent == self.prompt_writes and _QUICKACK is not None and data and len(data) < self.bufferSize:
+            # The client may be gone, and its socket with it.
+            with suppress(OSError, AttributeError):
+                self.socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+        return result
 
     def startTLS(self, ctx: Any, normal: bool = True) -> None:
         """The octets of TLS go out promptly too."""

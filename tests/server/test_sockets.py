@@ -6,6 +6,7 @@ import socket
 import struct
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -177,3 +178,22 @@ class PromptTests(TestCase):
         for _ in range(3):
             transport.write(b"anybody?")
         await lost
+
+    async def test_acknowledged(self) -> None:
+        """What gets no answer is acknowledged at once, so that the client may send the next small piece."""
+        port: Any = listen_tcp(reactor, "127.0.0.1", 0, Factory.forProtocol(Protocol))
+        self.addCleanup(port.stopListening)
+        asked: list[tuple[int, ...]] = []
+        real = socket.socket.setsockopt
+
+        def note(self: socket.socket, *arguments: Any) -> None:
+            asked.append(arguments)
+            real(self, *arguments)
+
+        with (
+            patch.object(socket.socket, "setsockopt", note),
+            socket.create_connection(("127.0.0.1", port.getHost().port)) as client,
+        ):
+            client.sendall(b"a literal without the end of its line")
+            while (socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1) not in asked:
+                await deferLater(reactor, 0.005)
