@@ -17,41 +17,41 @@ __all__ = ["FuzzyRating", "close_terms"]
 _MAX_RANGE: Final = 3000
 _MAX_TERMS: Final = 64
 _MAX_LETTERS: Final = 40
-_LOOKUPS_AT_ONCE: Final = 50
+_TERMS_AT_ONCE: Final = 100
 _Work = Generator[None, None, dict[int, int]]
 _LAST: Final = "\U0010ffff"
 
 
-def close_terms(connection: Any, word: str) -> Generator[None, None, list[tuple[str, int]]]:
-    """(word of the index, closeness) of those that are close, the closest first.
+def close_terms(connection: Any, word: str) -> Generator[None, None, dict[int, list[str]]]:
+    """Words that may be in the index and are close, by closeness, the closest first.
 
     :param word: folded as the words of the index are.
     """
-    found: dict[str, int] = {}
-
-    def look(rows: Any) -> None:
-        for (term,) in rows:
-            close = closeness(word, term)
-            if close:
-                found[term] = close
-
-    look(connection.execute("SELECT term FROM vocabulary WHERE term = ?", (word,)).fetchall())
+    found: dict[str, int] = {word: closeness(word, word)}
     if MIN_PREFIX <= len(word) <= _MAX_LETTERS:
         # What is after the word itself first, so that a crowded range leaves out others.
         for beginning in dict.fromkeys((word, stem(word), word[: max(2, len(word) // 2)])):
-            yield
-            look(
-                connection.execute(
-                    "SELECT term FROM vocabulary WHERE term >= ? AND term < ? LIMIT ?",
-                    (beginning, beginning + _LAST, _MAX_RANGE),
-                ).fetchall()
+            rows = connection.execute(
+                "SELECT term FROM vocabulary WHERE term >= ? AND term < ? LIMIT ?",
+                (beginning, beginning + _LAST, _MAX_RANGE),
+            ).fetchall()
+            found.update(
+                (term, close) for (term,) in rows if term not in found and (close := closeness(word, term))
             )
+            yield
+    known = sorted(found.items(), key=lambda item: (-item[1], item[0]))[:_MAX_TERMS]
     if MIN_TYPO <= len(word) <= _MAX_LETTERS:
-        for n, variation in enumerate(dict.fromkeys(variations(word))):
-            if not n % _LOOKUPS_AT_ONCE:
-                yield
-            look(connection.execute("SELECT term FROM vocabulary WHERE term = ?", (variation,)).fetchall())
-    return sorted(found.items(), key=lambda item: (-item[1], item[0]))[:_MAX_TERMS]
+        # Whether the index has them is seen when they are looked up.
+        known += [
+            (term, closeness(word, term))
+            for term in dict.fromkeys(variations(word))
+            if term and term not in found
+        ]
+    groups: dict[int, list[str]] = {}
+    for term, close in sorted(known, key=lambda item: -item[1]):
+        if close:
+            groups.setdefault(close, []).append(term)
+    return groups
 
 
 class FuzzyRating:
@@ -61,7 +61,7 @@ class FuzzyRating:
     _connection: Any
     _words: Any
     _field_texts: Any
-    _having: Any
+    _rated: Any
     _rows: Any
     _text: Any
     indexed: Any
@@ -83,14 +83,12 @@ class FuzzyRating:
     def _rate_bodies(self, mailbox: int, needle: Needle, uids: Sequence[int]) -> _Work:
         # Read before all else: what gets into the index from now on counts as not indexed.
         indexed = self.indexed()
-        best: dict[int, dict[int, int]] = {}
-        for n, word in enumerate(needle.words):
-            terms = yield from close_terms(self._connection, word)
-            for term, close in terms:
-                for body in (yield from self._having([term])):
-                    # The closest come first.
-                    best.setdefault(body, {}).setdefault(n, close)
-        scores = {body: score for body, close in best.items() if (score := needle.overall(close))}
+        key = (indexed, needle.words)
+        if self._rated is None or self._rated[0] != key:
+            scores = yield from self._score(needle)
+            # ESEARCH asks the same of each mailbox.
+            self._rated = (key, scores)
+        scores = self._rated[1]
         wanted, found = set(uids), {}
         for uid, body in self._rows(mailbox, set(scores), indexed):
             if uid not in wanted:
@@ -102,3 +100,19 @@ class FuzzyRating:
                 found[uid] = score
             yield
         return found
+
+    def _score(self, needle: Needle) -> _Work:
+        """The relevancy of bodies in the index."""
+        best: dict[int, dict[int, int]] = {}
+        for n, word in enumerate(needle.words):
+            groups = yield from close_terms(self._connection, word)
+            for close, terms in groups.items():
+                for start in range(0, len(terms), _TERMS_AT_ONCE):
+                    query = " OR ".join(f'"{term}"' for term in terms[start : start + _TERMS_AT_ONCE])
+                    for (body,) in self._connection.execute(
+                        "SELECT rowid FROM words WHERE words MATCH ?", (query,)
+                    ).fetchall():
+                        # The closest come first.
+                        best.setdefault(body, {}).setdefault(n, close)
+                    yield
+        return {body: score for body, close in best.items() if (score := needle.overall(close))}

@@ -133,6 +133,7 @@ class SearchIndex(FuzzyRating):
     _disturbed: bool = field(default=False, init=False)
     _resting: Deferred[None] | None = field(default=None, init=False)
     _tokenize: Any = field(default=None, init=False)
+    _rated: Any = field(default=None, init=False)
     #: Shared by all accounts, if the store says so.
     _memory: Remembered = field(factory=lambda: Remembered(SEARCH_OCTETS), init=False)
     _owner: int = field(default=0, init=False)

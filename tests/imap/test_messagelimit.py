@@ -55,6 +55,15 @@ class LimitTests(SynchronousTestCase):
             self.assertIn(b"a3 OK", answer)
             self.assertNotIn(b"MESSAGELIMIT", answer)
 
+    def test_partial(self) -> None:
+        """A window of RFC 9394 that is larger than the limit is refused."""
+        driver = _driver()
+        self.assertEqual(
+            driver.command("UID FETCH 1:* FLAGS (PARTIAL -1:-4)"),
+            [b"a3 NO [MESSAGELIMIT 3] more than 3 messages, and nothing was done"],
+        )
+        self.assertEqual(len(driver.command("UID FETCH 1:* FLAGS (PARTIAL -1:-3)")), 4)
+
     def test_fetch_that_sets_seen(self) -> None:
         r"""FETCH sets \Seen for those only whose octets it sends."""
         driver = _driver()

@@ -17,7 +17,7 @@ from typing import Final
 
 from moxtwisted.imap.commands.fetchbodies import write_bodies
 from moxtwisted.imap.commands.fetchplan import Batch, Plan, compile_plan
-from moxtwisted.imap.commands.messagelimit import Cut, concluding, newest
+from moxtwisted.imap.commands.messagelimit import Cut, concluding, newest, refuse_more
 from moxtwisted.imap.commands.results import check_returns
 from moxtwisted.imap.connection import Answer, Connection, Handled, RefusalError, Selected
 from moxtwisted.imap.sharedmailbox import rights_of
@@ -51,6 +51,8 @@ def fetch(connection: Connection, command: Fetch) -> Handled:
         connection.out += _vanished(box, command)
     if command.partial is not None:
         check_returns(connection, frozenset({command.partial}))
+        # RFC 9738 section 3.1: a window that is too large is not made smaller.
+        refuse_more(connection, abs(command.partial.last - command.partial.first) + 1)
         # RFC 9394 section 3.4: the window first, then what changed within it.
         ranges = _windowed(ranges, command.partial)
     if command.changed_since is not None:

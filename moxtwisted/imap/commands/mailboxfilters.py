@@ -1,4 +1,4 @@
-"""Which mailboxes the filters of ESEARCH and NOTIFY stand for, of those that the user has now.
+"""Which mailboxes the filters of ESEARCH stand for, of those that the user has now.
 
 ::
 

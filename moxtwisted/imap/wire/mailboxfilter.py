@@ -1,4 +1,4 @@
-r"""Which mailboxes a command is about: the filters of NOTIFY (RFC 5465 section 6) and of ESEARCH (RFC 7377 section 2.2).
+r"""Which mailboxes a command is about: the filters of ESEARCH (RFC 7377 section 2.2), which are those of RFC 5465 section 6 and one more.
 
 ::
 

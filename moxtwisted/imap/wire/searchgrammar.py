@@ -35,6 +35,9 @@ MAX_DEPTH = 100
 MAX_KEYS = 2000
 """The most keys of a search program (our choice; some clients list a few hundred addresses with OR)."""
 
+# RFC 9051 section 9, tag: the characters of an astring but "+".
+_TAG = re.compile(rb'[^\x00-\x20(){%*"\\+\x7f-\xff]+')
+
 MAX_TAGS = 1000
 """The most tags of CANCELUPDATE (our choice)."""
 
@@ -326,7 +329,10 @@ def cancelupdate_arguments(tag: bytes, cursor: Cursor) -> CancelUpdate:
         cursor.space()
         if len(tags) >= MAX_TAGS:
             raise CommandError("too many tags", "LIMIT", "NO")
-        tags.append(cursor.string("a tag in quotes"))
+        found = cursor.string("a tag in quotes")
+        if _TAG.fullmatch(found) is None:
+            raise CommandError("not a tag")
+        tags.append(found)
     cursor.end()
     return CancelUpdate(tag, tuple(tags))
 

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from moxtwisted.imap.wire import commands as c
 from moxtwisted.imap.wire import fetchattributes as f
 from moxtwisted.imap.wire import searchkeys as k
+from moxtwisted.imap.wire.mailboxfilter import FilterKind, MailboxFilter
 from moxtwisted.imap.wire.parser import AppendChunk, CommandReader, NeedContinuation
 from moxtwisted.imap.wire.request import NonSync, Outgoing, render_append, render_command
 from moxtwisted.imap.wire.returnoptions import Partial, ReturnOptions
@@ -98,6 +99,7 @@ search_keys = st.recursive(
     leaves,
     lambda inner: st.one_of(
         st.builds(k.Not, inner),
+        st.builds(k.Fuzzy, inner),
         st.builds(k.Or, inner, inner),
         st.lists(inner, min_size=2, max_size=4).map(tuple).map(k.And),
     ),
@@ -170,6 +172,23 @@ commands = st.one_of(
     st.builds(c.Lsub, tags, mailboxes, mailboxes),
     st.builds(c.Status, tags, mailboxes, st.lists(st.sampled_from(c.StatusItem), unique=True, min_size=1).map(tuple)),
     st.builds(c.UIDExpunge, tags, sets),
+    st.builds(c.CancelUpdate, tags, st.lists(tags, min_size=1, max_size=3).map(tuple)),
+    st.builds(
+        c.MultiSearch,
+        tags,
+        search_keys,
+        st.lists(
+            st.sampled_from([MailboxFilter(kind) for kind in (FilterKind.SELECTED, FilterKind.PERSONAL)])
+            | st.builds(
+                MailboxFilter,
+                st.sampled_from([kind for kind in FilterKind if kind.has_names]),
+                st.lists(mailboxes, min_size=1, max_size=3).map(tuple),
+            ),
+            max_size=3,
+        ).map(tuple),
+        st.none() | st.frozensets(st.sampled_from(c.SearchReturn), min_size=1),
+        st.none() | st.just("UTF-8"),
+    ),
     st.builds(
         c.Search,
         tags,
