@@ -19,9 +19,11 @@ from typing import Any, Final, Literal
 
 import apsw
 from twisted.internet.defer import Deferred
+from zope.interface import implementer
 
 from moxtwisted.errors import LimitError
 from moxtwisted.store.database import connect
+from moxtwisted.store.interfaces import IAccessLists
 from moxtwisted.store.ledger import Delta, Ledger, Report
 
 __all__ = ["MAX_ENTRIES", "AccessLists", "Mode", "Rights", "inherit", "read_identifiers", "read_lists"]
@@ -62,6 +64,7 @@ def _names(lists: Iterable[Mapping[str, Rights]]) -> frozenset[str]:
     return frozenset(identifier.removeprefix("-") for entries in lists for identifier in entries)
 
 
+@implementer(IAccessLists)
 class AccessLists:
     """The lists of an account; made by it, and told of its commits.
 

@@ -19,10 +19,12 @@ from typing import Any, Final
 
 from twisted.internet.defer import Deferred, DeferredLock, fail, succeed
 from twisted.logger import Logger
+from zope.interface import implementer
 
 from moxtwisted.errors import MailError, StoreFullError, StoreUnavailableError
 from moxtwisted.store.acl import Mode, Rights
 from moxtwisted.store.database import Database, create_database
+from moxtwisted.store.interfaces import IGrants
 from moxtwisted.store.writer import Lane, WriterPool
 
 __all__ = ["ANYONE", "Grants"]
@@ -56,6 +58,7 @@ class _Unit:
         """What is in memory is ahead of the file."""
 
 
+@implementer(IGrants)
 class Grants:
     """The index. Its file is made when somebody shares something for the first time."""
 

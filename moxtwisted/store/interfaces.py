@@ -19,7 +19,7 @@ A message comes in like this::
 from __future__ import annotations
 
 import enum
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 from attrs import frozen
@@ -251,10 +251,43 @@ class IChangeQueue(Interface):
         """End it."""
 
 
+class IAccessLists(Interface):
+    """Who else may do what to the mailboxes of an account: rights, sets of letters, by identifier. An identifier is an account's
+    name or ``anyone``; with ``-`` before it, what is taken away. The store does not weigh them."""
+
+    def of(mailbox: int) -> Mapping[str, frozenset[str]]:
+        """The list of a mailbox: the same object until it changes. It stays with the mailbox when that is renamed, goes with it,
+        and a new mailbox has that of the one above it."""
+
+    def all() -> Mapping[int, Mapping[str, frozenset[str]]]:
+        """By mailbox, those that have any."""
+
+    def identifiers() -> frozenset[str]:
+        """Everybody who is named, without ``-``."""
+
+
+class IGrants(Interface):
+    """Which accounts share something with whom, server-wide; never short of what the lists have."""
+
+    def owners(account: str) -> frozenset[str]:
+        """Accounts whose lists name this one, or anyone: some may give it nothing in the end."""
+
+    def change(
+        account: IAccount,
+        mailbox: int,
+        identifier: str,
+        mode: Literal["replace", "add", "remove"],
+        rights: frozenset[str],
+    ) -> Awaitable[None]:
+        """Change an entry of a list; one without rights goes. :raises MailboxMissingError: , LimitError."""
+
+
 class IAccount(Interface):
     """One account's mail."""
 
     name = Attribute("str: the account's name")
+    access = Attribute("IAccessLists")
+    closed = Attribute("bool: it was removed, or the store was closed")
 
     # -- mailboxes ---------------------------------------------------------------------------------------------
     def mailboxes() -> Sequence[Mailbox]:
@@ -386,6 +419,8 @@ class IAccount(Interface):
 
 class IStore(Interface):
     """All accounts, the queue, and what is server-wide, below one data directory."""
+
+    grants = Attribute("IGrants")
 
     def accounts() -> Sequence[str]:
         """Names that exist on disk."""

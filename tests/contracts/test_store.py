@@ -25,8 +25,10 @@ from moxtwisted.store.interfaces import (
     Added,
     Addition,
     Column,
+    IAccessLists,
     IAccount,
     IBodyReader,
+    IGrants,
     IMailboxState,
     IStagedMessage,
     IStaging,
@@ -150,6 +152,8 @@ class StoreContract:
         sink = self.store.stage()
         for interface, thing in (
             (IStore, self.store),
+            (IGrants, self.store.grants),
+            (IAccessLists, self.account.access),
             (IAccount, self.account),
             (IStaging, sink),
             (IStagedMessage, self.staged(b"\r\n")),
@@ -157,6 +161,39 @@ class StoreContract:
             (IBodyReader, self.account.open_body(self.inbox, 1)),
         ):
             self.assertTrue(verifyObject(interface, thing))
+
+    # -- sharing -----------------------------------------------------------------------------------------------
+
+    def share(self, mailbox: int, identifier: str, mode: Any, rights: str) -> Any:
+        """Change a list."""
+        return ensureDeferred(
+            self.store.grants.change(self.account, mailbox, identifier, mode, frozenset(rights))
+        )
+
+    def test_sharing(self) -> None:
+        """A list stays with its mailbox, new ones below inherit it, and the index says who shares with whom, after a restart too."""
+        grants, access = self.store.grants, self.account.access
+        self.assertEqual((grants.owners("ann"), access.of(self.inbox)), (frozenset(), {}))
+        self.done(self.share(self.sent, "ann", "replace", "lr"))
+        self.done(self.share(self.sent, "-ann", "add", "r"))
+        self.done(self.share(self.sent, "ann", "add", "s"))
+        self.done(self.account.rename_mailbox("Sent", "Out"))
+        self.done(self.account.create_mailbox("Out/Below"))
+        expected = {"ann": frozenset("lrs"), "-ann": frozenset("r")}
+        self.assertEqual(access.of(self.sent), expected)
+        below = self.account.mailbox("Out/Below").id
+        self.assertEqual(access.all(), {self.sent: expected, below: expected})
+        self.done(self.store.close())
+        self.store = self.open_store()
+        self.assertEqual(self.store.grants.owners("ann"), {"bob"})
+        self.account = self.store.account("bob")
+        self.assertEqual(self.account.access.of(below), expected)
+        self.done(self.account.delete_mailbox("Out/Below"))
+        for identifier in ("ann", "-ann"):
+            self.done(self.share(self.sent, identifier, "remove", "lrs"))
+        self.assertEqual(self.account.access.all(), {})
+        self.assertEqual(self.store.grants.owners("ann"), frozenset())
+        self.failureResultOf(self.share(99, "ann", "add", "l"), MailboxMissingError)
 
     # -- adding ------------------------------------------------------------------------------------------------
 
