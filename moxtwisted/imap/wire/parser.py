@@ -24,6 +24,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from enum import Enum
+from typing import Any
 
 from attrs import field, frozen
 
@@ -160,6 +161,26 @@ class _Mode(Enum):
     COMMAND = 1
     SASL = 2
     IDLE = 3
+
+
+def _check_literal(limits: Limits, name: bytes, octets: int, command_octets: int, literals: int) -> None:
+    """Whether a literal that is an argument may come, after so many others."""
+    if octets > MAX_VALUE_OCTETS and name == b"SETMETADATA":
+        raise value_too_large()
+    if octets > limits.literal_octets:
+        raise CommandError("literal is too long", "TOOBIG")
+    if command_octets > limits.command_octets:
+        raise CommandError("command is too long", "TOOBIG")
+    if literals >= limits.literals:
+        raise CommandError("too many literals", "TOOBIG")
+
+
+def _completed(messages: tuple[AppendMessage, ...], steps: tuple[Any, ...]) -> Command:
+    """The command whose messages these were."""
+    first = messages[0]
+    if first.replaces is not None:
+        return Replace(first.tag, first.replaces, first.mailbox, first, first.uid, steps)
+    return Append(first.tag, first.mailbox, messages, steps)
 
 
 class CommandReader:
@@ -397,13 +418,15 @@ class CommandReader:
             if most is not None and size > most and not synchronising:
                 # RFC 7888 section 5: with LITERAL- the client must wait when it is more than 4096 octets.
                 raise CommandError(f"literal of more than {most} octets without waiting", "TOOBIG")
-            if self._name == b"APPEND" or self._replaces(line):
+            begun = self._name == b"APPEND" or bool(self._messages)
+            if begun or announces_replacement(self._text[0] if self._text else line):
                 message = self._announced_message(line[: mark.start()], size, mark)
                 if message is not None:
                     self._messages.append(message)
                     self._state = _State.ANNOUNCED
                     return message
-            self._check_literal(len(line), size)
+            octets = self._octets + len(line) + size
+            _check_literal(self.limits, self._name, size, octets, len(self._literals))
         except CommandError as error:
             event = BadCommand(self._tag, error.text, error.code, error.condition)
             self._reset()
@@ -416,22 +439,6 @@ class CommandReader:
         self._state = _State.LITERAL
         self._progress = True
         return NeedContinuation(self._tag or b"", size) if synchronising else None
-
-    def _replaces(self, line: bytes) -> bool:
-        """Whether it is REPLACE or UID REPLACE whose line this is, or began."""
-        text = self._text[0] if self._text else line
-        return bool(self._messages) or announces_replacement(self._name, text, self._head(text)[2])
-
-    def _check_literal(self, line_octets: int, size: int) -> None:
-        limits = self.limits
-        if size > MAX_VALUE_OCTETS and self._name == b"SETMETADATA":
-            raise value_too_large()
-        if size > limits.literal_octets:
-            raise CommandError("literal is too long", "TOOBIG")
-        if self._octets + line_octets + size > limits.command_octets:
-            raise CommandError("command is too long", "TOOBIG")
-        if len(self._literals) >= limits.literals:
-            raise CommandError("too many literals", "TOOBIG")
 
     def _literal(self) -> None:
         """Collect a literal that is an argument."""
@@ -543,13 +550,10 @@ class CommandReader:
         """The last line of APPEND."""
         messages = tuple(self._messages)
         try:
-            first = messages[0]
             text = self._close_utf8(b"\r\n".join([*self._text, line]))
             found = self._between(self._cursor(text, 0), literal=False)
             steps = tuple(found.steps) if found is not None else ()
-            event: Event = Append(first.tag, first.mailbox, messages, steps)
-            if first.replaces is not None:
-                event = Replace(first.tag, first.replaces, first.mailbox, first, first.uid, steps)
+            event: Event = _completed(messages, steps)
         except CommandError as error:
             event = BadCommand(messages[0].tag, error.text)
         self._reset()

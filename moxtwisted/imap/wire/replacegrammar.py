@@ -22,15 +22,13 @@ __all__ = [
     "uid_replace_without_message",
 ]
 
+_COMMAND = re.compile(rb"[^ ]++ (?:UID )?REPLACE ", re.IGNORECASE)
 _UID_REPLACE = re.compile(rb" REPLACE(?= )", re.IGNORECASE)
 
 
-def announces_replacement(name: bytes, text: bytes, position: int) -> bool:
-    """Whether a command announces a message that replaces another.
-
-    :param name: the command's word in upper case; ``text`` goes on at ``position`` behind it.
-    """
-    return name == b"REPLACE" or (name == b"UID" and _UID_REPLACE.match(text, position) is not None)
+def announces_replacement(line: bytes) -> bool:
+    """Whether a command's first line is of REPLACE or UID REPLACE."""
+    return _COMMAND.match(line) is not None
 
 
 def replaced(cursor: Cursor, *, uid: bool) -> int:
