@@ -248,9 +248,10 @@ class IMAPClient(MailboxCommands, MessageCommands, AccountCommands):
         """One SASL exchange (RFC 9051 section 6.2.2)."""
         broken: list[ClientError] = []
 
-        def challenged(octets: bytes) -> bytes | None:
+        async def challenged(octets: bytes) -> bytes | None:
+            in_thread = self._settings.in_thread
             try:
-                return exchange.step(octets)
+                return exchange.step(octets) if in_thread is None else await in_thread(exchange.step, octets)
             except ClientError as error:
                 broken.append(error)
                 return None

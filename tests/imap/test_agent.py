@@ -241,6 +241,26 @@ class MailTests(ServerCase):
             wait(client.login(ALICE))
         wait(client.close())
 
+    def test_hard_work_elsewhere(self) -> None:
+        """The rounds of SCRAM's hash can be done in a thread; meanwhile nothing is read."""
+        waiting: list[Deferred[bytes]] = []
+
+        def in_thread(work: Callable[..., bytes], *arguments: Any) -> Deferred[bytes]:
+            done: Deferred[bytes] = Deferred()
+            done.addCallback(lambda _: work(*arguments))
+            waiting.append(done)
+            return done
+
+        settings = ClientSettings(credentials=ALICE, allow_clear_password=True, in_thread=in_thread)
+        opening = Deferred.fromCoroutine(connect(self.clock, Given(self.connected), settings))
+        for _ in range(20):
+            self.pumps[0].flush()
+            self.clock.advance(0)
+            for done in waiting[:1]:
+                waiting.remove(done)
+                done.callback(b"")
+        self.assertTrue(self.successResultOf(opening).alive)
+
     def test_refusals(self) -> None:
         """NO is an error with the server's words; what is not offered is not tried; wrong passwords are told."""
         client = self.open()

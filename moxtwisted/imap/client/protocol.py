@@ -94,6 +94,8 @@ class ClientSettings:
     :ivar credentials: who logs in; ``None`` leaves it to the caller.
     :ivar exchange: chooses a SASL exchange from the names offered and the channel bindings; by default the best one for the credentials.
     :ivar allow_clear_password: whether a password may be said without TLS.
+    :ivar in_thread: runs a function elsewhere (``deferToThread``): a server may ask for a million rounds of SCRAM's hash, which take
+        half a second; by default they are done at once.
     :ivar enable: extensions to be enabled after login, as far as they are offered.
     :ivar compress: whether to compress where it is offered.
     """
@@ -103,6 +105,7 @@ class ClientSettings:
     exchange: Callable[[Collection[str], Mapping[str, bytes]], ClientExchange | None] | None = None
     entropy: Callable[[int], bytes] = field(default=os.urandom)
     allow_clear_password: bool = False
+    in_thread: Callable[..., Awaitable[bytes]] | None = None
     enable: tuple[str, ...] = ()
     compress: bool = False
     limits: ResponseLimits = field(factory=ResponseLimits)
@@ -118,7 +121,7 @@ class Run:
     each: Callable[[r.Response], Awaitable[None] | None] | None = None
     sinks: Callable[[BodyStarted], BodySink | None] | None = None
     sources: list[MessageSource] = field(factory=list)
-    challenged: Callable[[bytes], bytes | None] | None = None
+    challenged: Callable[[bytes], Awaitable[bytes | None]] | None = None
     granted: Deferred[None] | None = None
     seconds: float | None = None
 
@@ -272,8 +275,7 @@ class ClientConnection(Protocol):
                 self.heard(response)
             case Challenge(tag, octets):
                 run = self.runs.get(tag)
-                self.machine.respond(run.challenged(octets) if run is not None and run.challenged else None)
-                self.flush()
+                return self._respond(run.challenged(octets) if run is not None and run.challenged else None)
             case Idling(tag):
                 granted = self.runs[tag].granted
                 if granted is not None:
@@ -283,6 +285,10 @@ class ClientConnection(Protocol):
             case Failed(reason):
                 self.drop(reason)
         return None
+
+    async def _respond(self, answer: Awaitable[bytes | None] | None) -> None:
+        self.machine.respond(None if answer is None else await answer)
+        self.flush()
 
     def _complete(self, tag: bytes, event: Completed) -> None:
         run = self.runs.pop(tag, None)

@@ -21,6 +21,7 @@ from twisted.internet.ssl import (
     optionsForClientTLS,
     trustRootFromCertificates,
 )
+from twisted.internet.threads import deferToThread
 
 from moxtwisted.errors import MailError
 from moxtwisted.imap.agent import ClientSettings, ClientTimeouts, ClientTLS, IMAPClient, connect
@@ -114,7 +115,7 @@ class Source:
             else None,
             credentials=Credentials(self.username, password),
             allow_clear_password=not options.tls,
-            compress=False,
+            in_thread=deferToThread,
             limits=_LIMITS,
             timeouts=ClientTimeouts(answer=300.0),
         )
