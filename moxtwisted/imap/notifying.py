@@ -363,13 +363,24 @@ class Notifying:
         return [b"* METADATA %b %b\r\n" % (shown, b" ".join(render.astring(e) for e in told))]
 
     # -- the beginning -----------------------------------------------------------------------------------------
+    def unwatched(self) -> Iterator[bytes]:
+        """Section 3.1: mailboxes that were named and can be listed, and of which nothing will be told: those of other users."""
+        connection = self._connection
+        named = {name for group in self._groups for name in group.names if name.startswith(_OTHERS)}
+        for name in sorted(named):
+            if connection.mail.mailbox(name) is not None:
+                yield render.list_response(name, ["\\NoAccess"], utf8=connection.utf8)
+
     def statuses(self) -> Iterator[bytes]:
         """NOTIFY SET STATUS: how the mailboxes are whose messages are watched."""
         connection = self._connection
         selected = connection.selected.name if connection.selected is not None else None
         lines: list[bytes] = []
         for info in connection.mail.mailboxes():
-            items = initial_items(self.wanted(canonical(info.name))) if info.name != selected else ()
+            name = canonical(info.name)
+            if info.name == selected or name.startswith(_OTHERS):
+                continue
+            items = initial_items(self.wanted(name))
             if items:
                 lines.append(status_line(connection, info, items))
             if len(lines) >= _LINES_A_PIECE:

@@ -45,6 +45,7 @@ def notify(connection: Connection, command: Notify) -> Handled:
     connection.sync(allow_expunge=True)
     begun = Notifying.begin(connection, groups, connection.settings.limits.notifications)
     _replace(connection, begun)
+    connection.out += begun.unwatched()
     return _statuses(begun) if command.status else None
 
 
