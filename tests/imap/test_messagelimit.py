@@ -7,10 +7,8 @@ from moxtwisted.imap.settings import Limits, ServerSettings, Timeouts
 from moxtwisted.imap.testing import Driver
 
 
-def _driver(
-    messages: int = 6, limit: int = 3, mail: MemoryMail | None = None, **disabled: frozenset[str]
-) -> Driver:
-    mail = mail or MemoryMail(**disabled)
+def _driver(messages: int = 6, limit: int = 3, mail: MemoryMail | None = None) -> Driver:
+    mail = mail or MemoryMail()
     mail.make("Trash")
     for n in range(messages):
         mail.add("INBOX", b"Subject: %d\r\n\r\n%d\r\n" % (n, n))
@@ -173,5 +171,5 @@ class LimitTests(SynchronousTestCase):
 
     def test_disabled(self) -> None:
         """Who is not offered MESSAGELIMIT has no limit."""
-        driver = _driver(disabled_capabilities=frozenset({"MESSAGELIMIT"}))
+        driver = _driver(mail=MemoryMail(disabled_capabilities=frozenset({"MESSAGELIMIT"})))
         self.assertEqual(len(driver.command("FETCH 1:* FLAGS")), 7)
