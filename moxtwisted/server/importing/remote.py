@@ -31,7 +31,7 @@ from moxtwisted.sasl.client import Credentials
 __all__ = ["Options", "Source"]
 
 #: What one response of the other server may take in memory; bodies pass through.
-_LIMITS: Final = ResponseLimits(line_octets=32 * 2**20, literal_octets=16 * 2**20, response_octets=32 * 2**20)
+_LIMITS: Final = ResponseLimits(line_octets=16 * 2**20, literal_octets=16 * 2**20, response_octets=32 * 2**20)
 _PORTS: Final = {"imaps": 993, "imap": 143}
 
 

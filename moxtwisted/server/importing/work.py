@@ -12,11 +12,13 @@ server cannot give is listed, and the others are fetched.
 
 from __future__ import annotations
 
+import operator
 from array import array
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
+from itertools import islice
 from typing import Any, Final
 
 from attrs import define, field
@@ -43,15 +45,17 @@ __all__ = ["Import"]
 
 Progress = Callable[[int, int, str], None]
 
-#: Messages asked for by one FETCH.
-_CHUNK: Final = 200
+#: Messages asked for by one FETCH: few, so that all connections have work; many, since some servers look through the whole
+#: mailbox for each command.
+_CHUNK_LEAST: Final = 100
+_CHUNK_MOST: Final = 2000
 #: Changes of flags in one commit.
 _FLAGS: Final = 1000
 #: How often a connection is made again for the same work, and the pause before the first, seconds; it doubles.
 _TRIES: Final = 5
 _PAUSE: Final = 1.0
 #: More messages in one mailbox are not believed.
-_MAX_MESSAGES: Final = 10_000_000
+_MAX_MESSAGES: Final = 5_000_000
 #: More lines of a report are summed up.
 _MAX_LISTED: Final = 1000
 
@@ -274,8 +278,9 @@ class Import:
             if known is not None:
                 new = await self._compare(client, box, known, there)
             box.new = len(new)
-            for at in range(0, len(new), _CHUNK):
-                bodies.append(_Job(box, self._fetch(box, new[at : at + _CHUNK])))
+            size = min(max(len(new) // (4 * self.options.connections), _CHUNK_LEAST), _CHUNK_MOST)
+            for at in range(0, len(new), size):
+                bodies.append(_Job(box, self._fetch(box, new[at : at + size])))
             self._progress(
                 sum(1 for one in self._boxes if one.origin or one.there), len(self._boxes), "mailboxes"
             )
@@ -287,7 +292,11 @@ class Import:
             return array("I")
         returns = ("ALL",) if client.offers("ESEARCH", "IMAP4REV2") else None
         found = await client.search("ALL", returns=returns)
-        return array("I", sorted(set(members(found.numbers, _MAX_MESSAGES))))
+        # Arrays, not sets: a hostile server may claim millions.
+        uids = array("I", members(found.numbers, _MAX_MESSAGES))
+        if any(map(operator.ge, uids, islice(uids, 1, None))):
+            uids = array("I", sorted(set(uids)))
+        return uids
 
     async def _compare(self, client: IMAPClient, box: _Box, origin: Origin, there: array[int]) -> array[int]:
         """Take over what changed; UIDs that are new."""
@@ -295,8 +304,8 @@ class Import:
         if not known.uids:
             await self._note_modseq(client, origin)
             return there
-        have, still = set(known.uids), set(there)
-        gone = [uid for uid in known.uids if uid not in still]
+        have = set(known.uids)
+        gone = [uid for uid in known.uids if not _has(there, uid)]
         box.gone = len(gone)
         if self.options.delete and not self.options.dry_run:
             for at in range(0, len(gone), _FLAGS):
@@ -414,3 +423,8 @@ class Import:
     def _settled(self, count: int) -> None:
         self._done += count
         self._progress(self._done, max(self._total, self._done), "messages")
+
+
+def _has(ascending: array[int], number: int) -> bool:
+    at = bisect_left(ascending, number)
+    return at < len(ascending) and ascending[at] == number
