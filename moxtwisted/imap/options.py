@@ -42,6 +42,7 @@ KINDS: Final[dict[type[Any], str]] = {
     k.EmailIdIs: "OBJECTID",
     k.ThreadIdIs: "OBJECTID",
     k.Filter: "FILTERS",
+    k.Fuzzy: "SEARCH=FUZZY",
     k.UidAfter: "UIDONLY",
     k.UidBefore: "UIDONLY",
     Partial: "PARTIAL",
