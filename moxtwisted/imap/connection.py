@@ -111,6 +111,7 @@ class Selected:
 
     :ivar read_only: whether EXAMINE opened it.
     :ivar attended: whether the connection is woken when it changes.
+    :ivar news: what else is to be told of it than its messages; None where there never is any.
     """
 
     name: str
@@ -119,6 +120,7 @@ class Selected:
     read_only: bool
     known_keywords: frozenset[str] = frozenset()
     attended: bool = False
+    news: Callable[[], Sequence[bytes]] | None = None
 
 
 @define(eq=False)
@@ -209,10 +211,6 @@ class Connection:
             _ = self.capabilities
         return self._offered
 
-    def forget_capabilities(self) -> None:
-        """They changed: TLS started, or somebody logged in."""
-        self._capabilities = None
-
     @property
     def restricted(self) -> bool:
         """Whether the operator took capabilities away."""
@@ -220,6 +218,10 @@ class Connection:
         return bool(
             self.settings.disabled_capabilities or (session is not None and session.disabled_capabilities)
         )
+
+    def forget_capabilities(self) -> None:
+        """They changed: TLS started, or somebody logged in."""
+        self._capabilities = None
 
     @property
     def condstore(self) -> bool:
@@ -405,3 +407,5 @@ class Connection:
             self.out += self.selected.view.sync(
                 allow_expunge=allow_expunge, modseq=self.condstore, vanished=self.qresync
             )
+        if self.selected is not None and self.selected.news is not None:
+            self.out += self.selected.news()

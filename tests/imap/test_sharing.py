@@ -319,6 +319,22 @@ class LivingTests(SynchronousTestCase):
         house.give("lrsw")
         self.assertIn(" OK", tagged(bob, "STORE 1 +FLAGS (\\Flagged)"))
 
+    def test_changed_flags_are_told(self) -> None:
+        """RFC 4314 section 5.1.1: when rights change so that other flags can be changed, FLAGS and PERMANENTFLAGS are told, once."""
+        house = House("lrs")
+        bob = house.clients["bob"]
+        bob.command(f"SELECT {BOX}")
+        bob.command("IDLE")
+        house.give("lrst")
+        bob.server.flush_changes()
+        told = bob.received()
+        self.assertIn(b"* FLAGS (", told)
+        self.assertIn(b"* OK [PERMANENTFLAGS (\\Seen \\Deleted)]", told)
+        bob.send(b"DONE\r\n")
+        self.assertNotIn(b"PERMANENTFLAGS", bob.received())
+        house.give("lrstia")
+        self.assertEqual(len(bob.command("NOOP")), 1)
+
     def test_renamed_and_removed(self) -> None:
         """A renamed mailbox keeps its list and stays selected; a removed one becomes empty, and its list is gone."""
         house = House("lr")

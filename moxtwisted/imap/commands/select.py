@@ -13,7 +13,7 @@ r"""SELECT, EXAMINE, CLOSE, UNSELECT, CHECK (RFC 9051 section 6.3.2), with CONDS
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from moxtwisted.errors import MailError
@@ -59,6 +59,8 @@ async def select(connection: Connection, command: Select) -> Answer:
     # RFC 4314 section 5.2: READ-ONLY when the user's rights let him change nothing.
     read_only = command.examine or rights_of(mailbox).isdisjoint(WRITING)
     box = Selected(name, mailbox, SessionView(mailbox.view, uidonly=connection.uidonly), read_only)
+    if not read_only and hasattr(mailbox, "rights"):
+        box.news = _news_of_rights(box)
     connection.selected = box
     connection.state = State.SELECTED
     if connection.notifying is not None and connection.notifying.selected is not None:
@@ -73,12 +75,7 @@ async def select(connection: Connection, command: Select) -> Answer:
 
 def _description(connection: Connection, box: Selected) -> Iterator[bytes]:
     view, live = box.view, box.view.live
-    used = {k.lower(): k for flags in set(live.flags) for k in flags.keywords}
-    used.update({k.lower(): k for k in _COMMON_KEYWORDS})
-    keywords = " ".join(used[k] for k in sorted(used))
-    yield f"* FLAGS ({_SYSTEM} {keywords})\r\n".encode("ascii", "replace")
-    permanent = "" if box.read_only else _permanent(rights_of(box.mailbox), keywords)
-    yield f"* OK [PERMANENTFLAGS ({permanent})] flags that can be changed\r\n".encode("ascii", "replace")
+    yield from _flags(box)
     yield b"* %d EXISTS\r\n" % len(view.uids)
     if not connection.rev2:
         # RFC 9051 appendix E: RECENT and UNSEEN are gone from IMAP4rev2; nothing is ever recent here, as in mox.
@@ -97,6 +94,30 @@ def _description(connection: Connection, box: Selected) -> Iterator[bytes]:
     if connection.rev2:
         # RFC 9051 section 6.3.2: IMAP4rev2 SELECT has a LIST response with the mailbox's name.
         yield b'* LIST () "/" %b\r\n' % render.mailbox(canonical(box.name), utf8=connection.utf8)
+
+
+def _flags(box: Selected) -> Iterator[bytes]:
+    used = {k.lower(): k for flags in set(box.view.live.flags) for k in flags.keywords}
+    used.update({k.lower(): k for k in _COMMON_KEYWORDS})
+    keywords = " ".join(used[k] for k in sorted(used))
+    yield f"* FLAGS ({_SYSTEM} {keywords})\r\n".encode("ascii", "replace")
+    permanent = "" if box.read_only else _permanent(rights_of(box.mailbox), keywords)
+    yield f"* OK [PERMANENTFLAGS ({permanent})] flags that can be changed\r\n".encode("ascii", "replace")
+
+
+def _news_of_rights(box: Selected) -> Callable[[], Sequence[bytes]]:
+    """RFC 4314 section 5.1.1: when the user's rights change, the flags that he can change are told."""
+    told = rights_of(box.mailbox)
+
+    def news() -> Sequence[bytes]:
+        nonlocal told
+        now = rights_of(box.mailbox)
+        if now is told:
+            return ()
+        before, told = told, now
+        return () if flags_within(now) == flags_within(before) else list(_flags(box))
+
+    return news
 
 
 def _permanent(rights: Rights, keywords: str) -> str:
