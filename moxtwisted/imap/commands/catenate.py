@@ -93,7 +93,8 @@ class Catenation:
 
 
 def _limit(connection: Connection) -> int:
-    return min(connection.mail.append_limit, connection.settings.limits.append_octets)
+    limit: int = min(connection.mail.append_limit, connection.settings.limits.append_octets)
+    return limit
 
 
 async def _opened(connection: Connection, text: str) -> Part | None:
@@ -117,5 +118,5 @@ def _is_own(connection: Connection, url: IMAPURL) -> bool:
         url.host == connection.settings.hostname.lower()
         and url.user is not None
         and IURLAuthority.providedBy(authority)
-        and authority.account_of(url.user) == connection.mail.account  # type: ignore[attr-defined]
+        and authority.account_of(url.user) == connection.mail.account
     )
