@@ -16,19 +16,29 @@ from __future__ import annotations
 import re
 from array import array
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from itertools import accumulate
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
+import apsw
 from attrs import field, frozen
 
+from moxtwisted.message.casemap import casemap
 from moxtwisted.message.headers import MAX_FIELDS, Header, decode_words
 from moxtwisted.message.text import header_text
+from moxtwisted.store.facts import picker
+from moxtwisted.store.interfaces import Column
+from moxtwisted.store.remembered import Remembered
 
-__all__ = ["FieldTexts", "field_reader"]
+__all__ = ["FieldSearch", "FieldTexts", "field_reader", "folded"]
 
 #: Stands behind every text. No text has it: what decodes header fields leaves it out.
 _END: Final = "\0"
+#: Messages whose fields are read in one step.
+_FIELDS_AT_ONCE: Final = 100
+#: The field of that many messages is put into one string; of more it is compared one by one.
+_MAX_TEXTS: Final = 200_000
+_FIELDS: Final = picker(Column.FIELDS)
 
 
 @frozen
@@ -126,3 +136,64 @@ def field_reader(name: bytes) -> Callable[[bytes], str | None]:
         return "\n".join(map(decode_words, found)).replace(_END, "")
 
     return text
+
+
+def folded(text: str) -> str:
+    """Text as it is compared, in the index too."""
+    # RFC 5051, i;unicode-casemap: case does not count, nor how a character is composed. Small letters at the end, because those
+    # are what the index keeps; casefold(), because lower() would look at what stands beside a letter.
+    return text.lower() if text.isascii() else casemap(text).casefold()
+
+
+@frozen
+class FieldSearch:
+    """Searches in the header fields that are kept beside the bodies."""
+
+    _connection: Any
+    _memory: Remembered
+    _owner: int
+
+    def found(
+        self, mailbox: int, name: bytes, needle: str, uids: Sequence[int]
+    ) -> Generator[None, None, set[int]]:
+        """The UIDs of those whose field has the needle; of fields that are kept beside the body."""
+        if len(uids) > _MAX_TEXTS:
+            return (yield from self._compare(mailbox, name, needle, uids))
+        key = (self._owner, mailbox, name)
+        texts: FieldTexts = self._memory.get(key) or FieldTexts.EMPTY
+        missing = texts.missing(uids)
+        if missing:
+            more: list[tuple[int, str | None]] = []
+            for some in self._texts(mailbox, name, missing):
+                more += some
+                yield
+            # Another search may have been faster.
+            texts = self._memory.get(key) or FieldTexts.EMPTY
+            new = set(texts.missing(missing))
+            texts = texts.having(item for item in more if item[0] in new)
+            self._memory.put(key, texts, texts.octets)
+        return set(texts.containing(needle)).intersection(uids)
+
+    def _compare(
+        self, mailbox: int, name: bytes, needle: str, uids: Sequence[int]
+    ) -> Generator[None, None, set[int]]:
+        """The same, with nothing remembered."""
+        found: set[int] = set()
+        for some in self._texts(mailbox, name, uids):
+            found.update([uid for uid, text in some if text is not None and needle in text])
+            yield
+        return found
+
+    def _texts(
+        self, mailbox: int, name: bytes, uids: Sequence[int]
+    ) -> Iterator[list[tuple[int, str | None]]]:
+        """(UID, folded text of the field) of those that exist, some at a time."""
+        read = field_reader(name)
+        for start in range(0, len(uids), _FIELDS_AT_ONCE):
+            rows = self._connection.execute(
+                "SELECT m.uid, b.facts FROM carray(?) k CROSS JOIN message m ON m.mailbox = ? AND m.uid = k.value"
+                " CROSS JOIN body b ON b.id = m.body",
+                (apsw.carray(array("q", uids[start : start + _FIELDS_AT_ONCE])), mailbox),
+            ).fetchall()
+            texts = [(uid, read(_FIELDS(facts)[0])) for uid, facts in rows]
+            yield [(uid, None if text is None else folded(text)) for uid, text in texts]

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Any, Final
 
 import apsw
@@ -28,16 +28,15 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from moxtwisted.errors import ConsistencyError, StoreUnavailableError
-from moxtwisted.message.casemap import casemap
 from moxtwisted.message.fuzzy import Needle
 from moxtwisted.message.headers import Header, decode_words
 from moxtwisted.message.mime import ScannedMessage, Scanner
 from moxtwisted.message.structure import LIST_FIELDS
 from moxtwisted.message.text import body_text, header_text
-from moxtwisted.store.facts import picker
-from moxtwisted.store.fieldtexts import FieldTexts, field_reader
+from moxtwisted.store.fieldtexts import FieldSearch
+from moxtwisted.store.fieldtexts import folded as _folded
 from moxtwisted.store.fuzzywords import FuzzyRating
-from moxtwisted.store.interfaces import Column, IBodyReader, SearchTerm
+from moxtwisted.store.interfaces import IBodyReader, SearchTerm
 from moxtwisted.store.remembered import SEARCH_OCTETS, Remembered
 from moxtwisted.store.vocabulary import MAX_BEHIND, Vocabulary
 
@@ -61,10 +60,6 @@ MAX_REST_SECONDS: Final = 1.0
 MAX_CHARACTERS: Final = 256 * 1024
 #: FTS5 cuts words after 32,768 octets; a shorter text has no such word.
 MAX_WORD_OCTETS: Final = 32_000
-#: Messages whose fields are read in one step.
-_FIELDS_AT_ONCE: Final = 100
-#: The field of that many messages is put into one string; of more it is compared one by one.
-_MAX_TEXTS: Final = 200_000
 _READ_OCTETS: Final = 262_144
 
 #: Stands in the text of a body that must be compared in every search. U+F8FF is private: no mail has it in a word but by chance.
@@ -94,7 +89,6 @@ MACHINE_FIELDS: Final = frozenset(
 )
 _MACHINE_NAMES: Final = frozenset(name.encode() for name in MACHINE_FIELDS)
 _KEPT_FIELDS: Final = frozenset(name.lower() for name in LIST_FIELDS)
-_FIELDS: Final = picker(Column.FIELDS)
 
 #: A generator that does a little at each step; what it yields is nothing, what it returns is the result.
 Work = Generator[None, None, Any]
@@ -325,7 +319,8 @@ class SearchIndex(FuzzyRating):
     def _found(self, mailbox: int, name: str, needle: str, uids: Sequence[int]) -> Work:
         octets_name = name.encode("utf-8", "replace")
         if octets_name in _KEPT_FIELDS:
-            return (yield from self._compare_fields(mailbox, octets_name, needle, uids))
+            fields = FieldSearch(self._connection, self._memory, self._owner)
+            return (yield from fields.found(mailbox, octets_name, needle, uids))
         if not needle and name in ("text", "body", "header"):
             return set(uids)
         wanted = set(uids)
@@ -445,47 +440,6 @@ class SearchIndex(FuzzyRating):
 
     # -- comparing -------------------------------------------------------------------------------------------------
 
-    def _compare_fields(self, mailbox: int, name: bytes, needle: str, uids: Sequence[int]) -> Work:
-        """The UIDs of those whose field has the needle; of fields that are kept beside the body."""
-        if len(uids) > _MAX_TEXTS:
-            return (yield from self._compare_many(mailbox, name, needle, uids))
-        key = (self._owner, mailbox, name)
-        texts: FieldTexts = self._memory.get(key) or FieldTexts.EMPTY
-        missing = texts.missing(uids)
-        if missing:
-            more: list[tuple[int, str | None]] = []
-            for some in self._field_texts(mailbox, name, missing):
-                more += some
-                yield
-            # Another search may have been faster.
-            texts = self._memory.get(key) or FieldTexts.EMPTY
-            new = set(texts.missing(missing))
-            texts = texts.having(item for item in more if item[0] in new)
-            self._memory.put(key, texts, texts.octets)
-        return set(texts.containing(needle)).intersection(uids)
-
-    def _compare_many(self, mailbox: int, name: bytes, needle: str, uids: Sequence[int]) -> Work:
-        """The same, with nothing remembered."""
-        found: set[int] = set()
-        for some in self._field_texts(mailbox, name, uids):
-            found.update([uid for uid, text in some if text is not None and needle in text])
-            yield
-        return found
-
-    def _field_texts(
-        self, mailbox: int, name: bytes, uids: Sequence[int]
-    ) -> Iterator[list[tuple[int, str | None]]]:
-        """(UID, folded text of the field) of those that exist, some at a time."""
-        read = field_reader(name)
-        for start in range(0, len(uids), _FIELDS_AT_ONCE):
-            rows = self._connection.execute(
-                "SELECT m.uid, b.facts FROM carray(?) k CROSS JOIN message m ON m.mailbox = ? AND m.uid = k.value"
-                " CROSS JOIN body b ON b.id = m.body",
-                (apsw.carray(array("q", uids[start : start + _FIELDS_AT_ONCE])), mailbox),
-            ).fetchall()
-            texts = [(uid, read(_FIELDS(facts)[0])) for uid, facts in rows]
-            yield [(uid, None if text is None else _folded(text)) for uid, text in texts]
-
     def _matches(self, body: int, name: str, needle: str) -> Work:
         """Whether the body's text has the needle in this place."""
         reader = self._open_body(body)
@@ -560,12 +514,6 @@ def _has_endless_word(text: str) -> bool:
 def _storable(text: str) -> str:
     """Without lone surrogates, which SQLite does not take."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
-
-
-def _folded(text: str) -> str:
-    # RFC 5051, i;unicode-casemap: case does not count, nor how a character is composed. Small letters at the end, because those
-    # are what the index keeps; casefold(), because lower() would look at what stands beside a letter.
-    return text.lower() if text.isascii() else casemap(text).casefold()
 
 
 def _numbers(values: Iterable[int]) -> array[int]:

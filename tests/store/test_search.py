@@ -16,7 +16,7 @@ from moxtwisted.errors import StoreUnavailableError
 from moxtwisted.message.casemap import casemap
 from moxtwisted.message.mime import Scanner
 from moxtwisted.message.text import body_text, header_text
-from moxtwisted.store import search
+from moxtwisted.store import fieldtexts, search
 from moxtwisted.store.accounts import Account
 from moxtwisted.store.consistency import check
 from moxtwisted.store.database import connect
@@ -448,7 +448,7 @@ class RememberedTests(SearchCase):
 
     def test_too_many(self) -> None:
         """In a mailbox with very many messages a field is compared message by message."""
-        self.patch(search, "_MAX_TEXTS", 1)
+        self.patch(fieldtexts, "_MAX_TEXTS", 1)
         self.add(letter("alpha", "x"), letter("beta", "x"), letter("Alpha", "x"))
         self.assertEqual(self.assert_agrees("subject", "alpha"), {1, 3})
         self.assertEqual(self.assert_agrees("subject", ""), {1, 2, 3})
