@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from itertools import combinations
 from typing import Any
 
@@ -515,3 +516,45 @@ class RightsTests(SynchronousTestCase):
             ("", ()), ("s", ("\\Seen",)), ("t", ("\\Deleted",)), ("w", ("\\Draft", "$Label")), ("swt", flags.names),
         ):  # fmt: skip
             self.assertEqual(kept_flags(flags, frozenset(rights)).names, names)
+
+
+class ConvergenceTests(SynchronousTestCase):
+    """Owner and guest at work in the same mailbox."""
+
+    def test_views_are_equal(self) -> None:
+        """Whatever both do, with rights that come and go, at the end both see what is there."""
+        for seed in range(300):
+            dice = random.Random(seed)
+            house = House("lrswite")
+            alice, bob = house.clients["alice"], house.clients["bob"]
+            alice.command("SELECT Box")
+            bob.command(f"SELECT {BOX}")
+            for _ in range(40):
+                driver, box = dice.choice(((alice, "Box"), (bob, BOX)))
+                uid, flag = dice.randint(1, 12), dice.choice(("\\Seen", "\\Deleted", "\\Flagged", "$Label"))
+                command = dice.choice(
+                    (
+                        f"APPEND {box} ({flag}) {{{len(LETTER)}+}}\r\n{LETTER.decode()}",
+                        f"UID STORE {uid} {dice.choice('+-')}FLAGS{dice.choice(('', '.SILENT'))} ({flag})",
+                        f"UID STORE {uid} FLAGS ({flag})",
+                        f"UID COPY {uid} {box}",
+                        f"UID MOVE {uid} {box}",
+                        "EXPUNGE",
+                        "NOOP",
+                        "UID FETCH 1:* (FLAGS BODY[])",
+                    )
+                )
+                if dice.random() < 0.05:
+                    house.give("lr" + "".join(dice.sample("switex", 3)))
+                driver.command(command)
+            seen = []
+            for driver in (alice, bob):
+                driver.command("NOOP")
+                seen.append(
+                    [line for line in driver.command("UID FETCH 1:* (FLAGS)") if line.startswith(b"*")]
+                )
+                self.assertEqual(
+                    list(driver.server.connection.box.view.uids), list(house.alice.find("Box").uids)
+                )
+            self.assertEqual(seen[0], seen[1], f"seed {seed}")
+            self.assertEqual(len(seen[0]), len(house.flags("Box")), f"seed {seed}")
