@@ -1,0 +1,81 @@
+"""The Twisted client with real TLS, over loopback."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.endpoints import clientFromString, serverFromString
+from twisted.internet.ssl import Certificate, optionsForClientTLS
+from twisted.trial.unittest import TestCase
+
+from moxtwisted.imap.agent import ClientSettings, ClientTLS, IMAPClient, connect
+from moxtwisted.imap.client.session import ConnectionFailedError
+from moxtwisted.imap.memory import MemoryAuthenticator, MemoryMail
+from moxtwisted.imap.protocol import IMAPServerFactory, ServerTLS
+from moxtwisted.imap.settings import ServerSettings
+from moxtwisted.sasl.client import ClientExchange, Credentials, choose
+from tests.smtp.certificate import certificate
+
+ALICE = Credentials("alice", "secret")
+
+
+class TLSTests(TestCase):
+    timeout = 30
+
+    async def serve(self, *, implicit: bool) -> str:
+        """Start a server; where it is."""
+        mail = MemoryMail()
+        mail.add("INBOX", b"Subject: large\r\n\r\n" + b"0123456789\r\n" * 100_000)
+        factory = IMAPServerFactory(
+            ServerSettings(hostname="mx.example"),
+            MemoryAuthenticator({"alice": ("secret", mail)}, os.urandom),
+            reactor,
+            ServerTLS(certificate().options(), implicit=implicit),
+        )
+        port: Any = await serverFromString(reactor, "tcp:0:interface=127.0.0.1").listen(factory)
+        self.addCleanup(factory.shutdown)
+        self.addCleanup(port.stopListening)
+        return f"tcp:127.0.0.1:{port.getHost().port}"
+
+    async def open(self, where: str, *, implicit: bool, name: str = "mx.example", **named: Any) -> IMAPClient:
+        """A client that trusts the server's certificate."""
+        trust = Certificate(certificate().original)
+        tls = ClientTLS(optionsForClientTLS(name, trustRoot=trust), implicit=implicit)
+        settings = ClientSettings(tls=tls, credentials=ALICE, **named)
+        return await connect(reactor, clientFromString(reactor, where), settings)
+
+    async def test_log_in_is_bound_to_the_connection(self) -> None:
+        """By TLS from the start and by STARTTLS, the log-in is SCRAM-PLUS, and a large message passes."""
+        for implicit in (True, False):
+            chosen: list[str] = []
+
+            def exchange(
+                names: Collection[str], bindings: Mapping[str, bytes], chosen: list[str] = chosen
+            ) -> ClientExchange | None:
+                found = choose(names, ALICE, os.urandom, bindings=bindings)
+                chosen.append(found.mechanism if found is not None else "")
+                return found
+
+            where = await self.serve(implicit=implicit)
+            client = await self.open(where, implicit=implicit, exchange=exchange, compress=True)
+            self.assertEqual(chosen, ["SCRAM-SHA-256-PLUS"])
+            self.assertTrue(client.encrypted and client.machine.compressed)
+            await client.select("INBOX")
+            (message,) = await client.fetch([1], ["BODY.PEEK[]", "RFC822.SIZE"])
+            self.assertEqual(len(message.section() or b""), message.size_octets)
+            await client.close()
+
+    async def test_another_name(self) -> None:
+        """A certificate for another name is refused, before anything is said."""
+        where = await self.serve(implicit=True)
+        with self.assertRaises(ConnectionFailedError):
+            await self.open(where, implicit=True, name="other.example")
+
+    async def test_wrong_port(self) -> None:
+        """TLS with a server that speaks first in clear fails."""
+        where = await self.serve(implicit=False)
+        with self.assertRaises(ConnectionFailedError):
+            await self.open(where, implicit=True)
