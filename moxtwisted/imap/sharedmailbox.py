@@ -63,6 +63,19 @@ class OwnMailbox:
     :ivar inner: that of the backend.
     """
 
+    __slots__ = (
+        "_sender",
+        "_user",
+        "bodies",
+        "expunge",
+        "inner",
+        "objectid",
+        "open_body",
+        "rows",
+        "store",
+        "view",
+    )
+
     def __init__(self, inner: b.ISelectedMailbox, user: str, sender: _Sender) -> None:
         self.inner = inner
         self._user = user

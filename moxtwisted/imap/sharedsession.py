@@ -74,6 +74,17 @@ class SharingSession:
         the user's own mailboxes only.
     """
 
+    __slots__ = (
+        "__weakref__",
+        "_mail",
+        "_own",
+        "_shares",
+        "account",
+        "subscribe",
+        "subscriptions",
+        "unsubscribe",
+    )
+
     def __init__(self, own: b.ISession, shares: IShares) -> None:
         self._own = own
         # The same, for what not every backend provides.
