@@ -36,6 +36,8 @@ __all__ = ["FieldSearch", "FieldTexts", "field_reader", "folded"]
 _END: Final = "\0"
 #: Messages whose fields are read in one step.
 _FIELDS_AT_ONCE: Final = 100
+#: Texts that are put behind the others in one step.
+_TEXTS_AT_ONCE: Final = 10_000
 #: The field of that many messages is put into one string; of more it is compared one by one.
 _MAX_TEXTS: Final = 200_000
 _FIELDS: Final = picker(Column.FIELDS)
@@ -166,11 +168,10 @@ class FieldSearch:
             more: list[tuple[int, str | None]] = []
             for some in self._texts(mailbox, name, missing):
                 more += some
+                if len(more) > _TEXTS_AT_ONCE:
+                    texts, more = texts.having(more), []
                 yield
-            # Another search may have been faster.
-            texts = self._memory.get(key) or FieldTexts.EMPTY
-            new = set(texts.missing(missing))
-            texts = texts.having(item for item in more if item[0] in new)
+            texts = texts.having(more)
             self._memory.put(key, texts, texts.octets)
         return set(texts.containing(needle)).intersection(uids)
 

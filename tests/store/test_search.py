@@ -446,6 +446,16 @@ class RememberedTests(SearchCase):
             self.assertEqual(self.assert_agrees("text", "et"), {1})
             self.account.index.forget()
 
+    def test_in_steps(self) -> None:
+        """Many texts are put together in steps."""
+        self.patch(fieldtexts, "_FIELDS_AT_ONCE", 2)
+        self.patch(fieldtexts, "_TEXTS_AT_ONCE", 3)
+        self.add(*[letter(f"alpha {number}" if number % 3 else "grüße", "x") for number in range(15)])
+        for _ in range(2):
+            self.assert_agrees("subject", "alpha")
+            self.assert_agrees("subject", "")
+            self.assert_agrees("subject", "RÜ")
+
     def test_too_many(self) -> None:
         """In a mailbox with very many messages a field is compared message by message."""
         self.patch(fieldtexts, "_MAX_TEXTS", 1)
