@@ -288,7 +288,8 @@ class Import:
         return scan
 
     async def _uids(self, client: IMAPClient, selected: Selected) -> array[int]:
-        if not selected.exists:
+        before = selected.exists
+        if not before:
             return array("I")
         returns = ("ALL",) if client.offers("ESEARCH", "IMAP4REV2") else None
         found = await client.search("ALL", returns=returns)
@@ -296,6 +297,9 @@ class Import:
         uids = array("I", members(found.numbers, _MAX_MESSAGES))
         if any(map(operator.ge, uids, islice(uids, 1, None))):
             uids = array("I", sorted(set(uids)))
+        # Messages may come and go meanwhile. With `delete`, those that are missing would be removed here.
+        if len(uids) < min(before, selected.exists):
+            raise ResultError(f"it has {before} messages, and UIDs for {len(uids)}")
         return uids
 
     async def _compare(self, client: IMAPClient, box: _Box, origin: Origin, there: array[int]) -> array[int]:

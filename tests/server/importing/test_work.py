@@ -277,6 +277,15 @@ class FetchTests(ImportCase):
         report = self.fetch(connections=1)
         self.assertEqual((report["messages"], len(report["failed"])), (3, 1))
 
+    def test_half_an_answer(self) -> None:
+        """When a server names fewer UIDs than it has messages, nothing is removed here."""
+        self.fill("INBOX", 3)
+        self.fetch()
+        self.old.tamper = lambda octets: octets.replace(b"UID ALL 1:3\r\n", b"UID ALL 1\r\n")
+        report = self.fetch(delete=True)
+        self.assertEqual((report["removed"], len(report["failed"])), (0, 1))
+        self.assertEqual(len(self.kept("INBOX")), 3)
+
     def test_full(self) -> None:
         """When the account is full the import ends, with the reason."""
         self.fill("INBOX", 150)
