@@ -114,12 +114,22 @@ class Selected:
     :ivar news: what else is to be told of it than its messages; None where there never is any.
     """
 
-    name: str
+    _name: str
     mailbox: ISelectedMailbox
     view: SessionView
     read_only: bool
     known_keywords: frozenset[str] = frozenset()
     attended: bool = False
+
+    @property
+    def name(self) -> str:
+        """What it is called now, as far as its state can tell: others may rename it; else what it was called when it was selected."""
+        return getattr(self.view.live, "name", None) or self._name
+
+    @name.setter
+    def name(self, name: str) -> None:
+        self._name = name
+
     news: Callable[[], Sequence[bytes]] | None = None
 
 

@@ -20,6 +20,7 @@ from moxtwisted.imap.wire import aclcommands as access
 from moxtwisted.imap.wire import commands as c
 from moxtwisted.imap.wire import mailboxcommands as m
 from moxtwisted.imap.wire import urlcommands as urls
+from moxtwisted.imap.wire.searchkeys import SearchKey, names_numbers
 
 __all__ = ["TABLE", "Rule", "State", "expunge_allowed", "refusal"]
 
@@ -139,7 +140,13 @@ def refusal(command: type[c.Command], state: State, capabilities: Container[str]
 def expunge_allowed(command: c.Command) -> bool:
     """Whether untagged EXPUNGE may be among the responses to this command."""
     rule = TABLE.get(type(command))
-    return rule is not None and (rule.expunge or bool(getattr(command, "uid", False)))
+    if rule is None or rule.expunge:
+        return rule is not None
+    if not getattr(command, "uid", False):
+        return False
+    # RFC 7162 section 3.2.10.2: nor while a UID SEARCH is answered that has sequence numbers among its keys.
+    key: SearchKey | None = getattr(command, "key", None)
+    return key is None or not names_numbers(key)
 
 
 _ORDER: Final = (

@@ -90,12 +90,15 @@ class SessionView:
             self._told = {}
         self._told.update([(uid, (flags, modseq)) for uid, flags, modseq in told])
 
-    def untold(self) -> set[int] | None:
-        """UIDs whose flags changed since the last ``sync``; None: no telling which."""
-        if self.live.version == self._version:
+    def untold(self) -> set[int]:
+        """UIDs whose flags changed since the last ``sync``."""
+        live, since = self.live, self._modseq
+        if live.version == self._version:
             return set()
-        changes = self.live.changes_since(self._version)
-        return None if changes is None else set(changes[1])
+        changes = live.changes_since(self._version)
+        if changes is None:
+            return {uid for uid, at in zip(live.uids, live.modseqs, strict=True) if at > since}
+        return set(changes[1])
 
     def believed(self) -> int | None:
         """The version of the mailbox, when the client was told everything up to it; for ``caught_up``."""

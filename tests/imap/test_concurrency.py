@@ -14,10 +14,10 @@ from moxtwisted.imap.memory import MemoryAuthenticator, MemoryMail
 from moxtwisted.imap.protocol import IMAPServerFactory
 from moxtwisted.imap.settings import Limits, ServerSettings
 from moxtwisted.imap.testing import counted_entropy, split_responses
-from tests.imap.test_convergence import SILENT, Client
+from tests.imap.believing import SILENT, Client
 from tests.imap.test_protocol import Transport
 
-SEEDS = int(os.environ.get("MOXTWISTED_CONVERGENCE_SEEDS", "40"))
+SEEDS = int(os.environ.get("MOXTWISTED_CONVERGENCE_SEEDS", "40").rpartition(":")[2])
 STEPS = 60
 SLOW = ("store", "expunge", "copy", "move", "search_text")
 

@@ -49,7 +49,8 @@ async def copy(connection: Connection, command: Copy) -> Answer:
     try:
         done = await box.mailbox.copy(uids, target)
     except MailError as e:
-        raise refused(e, trycreate=True) from e
+        # It may be the selected mailbox that somebody deleted.
+        raise refused(e, trycreate=box.view.live.exists) from e
     if not done.source_uids:
         return b"NO [EXPUNGEISSUED] the messages are gone"
     connection.caused(target, done.uids)
@@ -67,7 +68,8 @@ async def move(connection: Connection, command: Move) -> Answer:
     try:
         done = await box.mailbox.move(uids, target)
     except MailError as e:
-        raise refused(e, trycreate=True) from e
+        # It may be the selected mailbox that somebody deleted.
+        raise refused(e, trycreate=box.view.live.exists) from e
     if not done.source_uids:
         return b"NO [EXPUNGEISSUED] the messages are gone"
     connection.caused(target, done.uids)

@@ -52,11 +52,12 @@ def _with_parents(name: str) -> list[str]:
 async def delete(connection: Connection, command: Delete) -> Answer:
     """DELETE."""
     name = connection.existing(command.mailbox, "x").name
-    if connection.selected is not None and connection.selected.name == name:
-        # The client deletes what it has open: there is nothing left to be selected.
+    was_open = connection.selected is not None and connection.selected.view.live.exists
+    await connection.mail.delete(name)
+    if was_open and connection.selected is not None and not connection.selected.view.live.exists:
+        # The client deleted what it had open: there is nothing left to be selected.
         connection.leave()
         connection.out.append(b"* OK [CLOSED] mailbox is being deleted\r\n")
-    await connection.mail.delete(name)
     connection.caused("removed", [name])
     return None
 

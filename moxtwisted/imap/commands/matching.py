@@ -26,7 +26,7 @@ from moxtwisted.imap.wire import searchkeys as k
 from moxtwisted.imap.wire.sequence import SequenceSet
 from moxtwisted.message.flags import SYSTEM_FLAGS, MessageFlags
 
-__all__ = ["Matching", "TextQuestion", "has_text", "is_fuzzy", "matches", "subkeys", "wants_modseq"]
+__all__ = ["Matching", "TextQuestion", "has_text", "is_fuzzy", "matches", "wants_modseq"]
 
 _Positions = Sequence[int]
 _DAY: Final = 86400
@@ -67,24 +67,9 @@ _Found = set[int] | Mapping[int, int]
 _Evaluation = Generator[_Question, _Found, _Positions]
 
 
-def subkeys(key: k.SearchKey) -> Generator[k.SearchKey, None, None]:
-    """The key and all below it."""
-    todo = [key]
-    while todo:
-        key = todo.pop()
-        yield key
-        match key:
-            case k.And(keys):
-                todo += keys
-            case k.Or(left, right):
-                todo += (left, right)
-            case k.Not(inner) | k.Fuzzy(inner):
-                todo.append(inner)
-
-
 def is_fuzzy(key: k.SearchKey) -> bool:
     """Whether anything in the program is to be matched nearly."""
-    return any(isinstance(sub, k.Fuzzy) for sub in subkeys(key))
+    return any(isinstance(sub, k.Fuzzy) for sub in k.subkeys(key))
 
 
 def _term(key: k.HeaderContains | k.BodyContains | k.TextContains) -> MessageText:
@@ -99,12 +84,12 @@ def _term(key: k.HeaderContains | k.BodyContains | k.TextContains) -> MessageTex
 
 def has_text(key: k.SearchKey) -> bool:
     """Whether the program has a text condition, so that it must wait for the backend."""
-    return any(isinstance(sub, k.HeaderContains | k.BodyContains | k.TextContains) for sub in subkeys(key))
+    return any(isinstance(sub, k.HeaderContains | k.BodyContains | k.TextContains) for sub in k.subkeys(key))
 
 
 def wants_modseq(key: k.SearchKey) -> bool:
     """Whether the program has MODSEQ in it, so that the answer has one too (RFC 7162 section 3.1.5)."""
-    return any(isinstance(sub, k.ModSeqAtLeast) for sub in subkeys(key))
+    return any(isinstance(sub, k.ModSeqAtLeast) for sub in k.subkeys(key))
 
 
 def _cost(key: k.SearchKey) -> int:

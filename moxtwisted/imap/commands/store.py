@@ -107,8 +107,6 @@ def _believed(box: Selected, uids: Sequence[int]) -> Callable[[], dict[int, Mess
     known, flags = box.view.live.uids, list(box.view.live.flags)
 
     def believed() -> dict[int, MessageFlags]:
-        if untold is None:
-            return {}
         of = dict(zip(known, flags, strict=True))
         return {uid: of[uid] for uid in uids if uid in of and uid not in untold}
 

@@ -9,10 +9,9 @@ may no longer say::
 
 from __future__ import annotations
 
-from moxtwisted.imap.commands.matching import subkeys
 from moxtwisted.imap.connection import RefusalError
 from moxtwisted.imap.wire.commands import Command, Select
-from moxtwisted.imap.wire.searchkeys import NumberIn, SearchKey
+from moxtwisted.imap.wire.searchkeys import NumberIn, SearchKey, subkeys
 
 __all__ = ["refuse_numbers"]
 

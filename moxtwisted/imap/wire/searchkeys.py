@@ -12,6 +12,7 @@ An evaluator walks the tree; its depth and number of keys were bounded by the pa
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from datetime import date
 from enum import Enum
 
@@ -47,6 +48,8 @@ __all__ = [
     "UidBefore",
     "UidIn",
     "Younger",
+    "names_numbers",
+    "subkeys",
 ]
 
 
@@ -262,3 +265,23 @@ class ThreadIdIs(SearchKey):
     """THREADID (RFC 8474 section 6)."""
 
     object_id: str
+
+
+def subkeys(key: SearchKey) -> Generator[SearchKey, None, None]:
+    """The key and all below it."""
+    todo = [key]
+    while todo:
+        key = todo.pop()
+        yield key
+        match key:
+            case And(keys):
+                todo += keys
+            case Or(left, right):
+                todo += (left, right)
+            case Not(inner) | Fuzzy(inner):
+                todo.append(inner)
+
+
+def names_numbers(key: SearchKey) -> bool:
+    """Whether the program has sequence numbers in it."""
+    return any(isinstance(sub, NumberIn) and not sub.numbers.saved for sub in subkeys(key))

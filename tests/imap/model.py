@@ -1,0 +1,594 @@
+r"""What an IMAP server has to say, worked out a second time: mail and sessions as simple as they can be.
+
+L{Mail} is the mailboxes of one user; L{Session} is what one client was told. Each method of a session named as a command changes the
+mail and gives all the responses that the client has to get, in order::
+
+    session.store(False, [3], "+", {"\\Seen"})   # ["* 3 FETCH FLAGS (\Seen)", "OK"]
+
+The numbers that a server is free to choose (mod-sequences, UIDVALIDITY, ids) are looked up in the real mail after each command, by
+C{Mail.learn}, which checks that they are as free as they may be and no freer. Responses are compared as L{plain} has them: flags in
+order, tagged ones without their tag and text.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+from attrs import define, field
+
+_FLAGS = re.compile(r"FLAGS \(([^)]*)\)")
+_ITEM = re.compile(r"UID \d+|FLAGS \([^)]*\)|MODSEQ \(\d+\)|RFC822\.SIZE \d+|BODY\[\] \{(\d+)\}\r\n")
+_STATUS = re.compile(r"(\* )?(OK|NO|BAD)( \[[^\]]*\])?.*", re.DOTALL)
+_MAILBOXID = re.compile(r"\[MAILBOXID \([^)]*\)\]")
+
+
+def plain(response: bytes, tag: bytes) -> str:
+    """A response in the form in which those of the model are."""
+    text = response.decode()
+    if response.startswith(tag + b" "):
+        text = text[len(tag) + 1 :]
+    status = _STATUS.fullmatch(text)
+    if status is not None:
+        text = (status[1] or "") + status[2] + (status[3] or "")
+        return _MAILBOXID.sub("[MAILBOXID]", _FLAGS.sub(_sorted, text))
+    if re.match(r"\* \d+ (UID)?FETCH ", text):
+        head, _, rest = text.partition(" (")
+        return f"{head} {' '.join(sorted(_items(rest)))}"
+    return _FLAGS.sub(_sorted, text).replace(f' (TAG "{tag.decode()}")', "")
+
+
+def _items(text: str) -> Iterator[str]:
+    """The items of a FETCH response, with the parenthesis that ends it."""
+    at = 0
+    while text[at:] != ")":
+        found = _ITEM.match(text, at)
+        assert found is not None, text
+        end = found.end() + int(found[1] or 0)
+        yield _FLAGS.sub(_sorted, text[at:end])
+        at = end + 1 if text[end] == " " else end
+
+
+def _sorted(found: re.Match[str]) -> str:
+    return f"FLAGS ({' '.join(sorted(found[1].split()))})"
+
+
+def compact(numbers: Iterable[int]) -> str:
+    """A set as the server writes it."""
+    ranges: list[list[int]] = []
+    for n in sorted(numbers):
+        if ranges and ranges[-1][1] == n - 1:
+            ranges[-1][1] = n
+        else:
+            ranges.append([n, n])
+    return ",".join(str(a) if a == b else f"{a}:{b}" for a, b in ranges)
+
+
+@define(eq=False)
+class Message:
+    """One message in one mailbox."""
+
+    octets: bytes
+    flags: frozenset[str]
+    modseq: int = 0
+
+
+@define(eq=False)
+class Box:
+    """A mailbox.
+
+    @ivar real: what the server has.
+    @ivar changed: UIDs whose mod-sequence is still to be learnt.
+    @ivar expunged: (mod-sequence, UID); 0: still to be learnt.
+    """
+
+    real: Any
+    uidvalidity: int
+    uidnext: int = 1
+    highest: int = 0
+    messages: dict[int, Message] = field(factory=dict)
+    expunged: list[tuple[int, int]] = field(factory=list)
+    changed: set[int] = field(factory=set)
+    exists: bool = True
+
+    def add(self, octets: bytes, flags: frozenset[str]) -> int:
+        """Give a message the next UID."""
+        uid = self.uidnext
+        self.uidnext += 1
+        self.messages[uid] = Message(octets, flags)
+        self.changed.add(uid)
+        return uid
+
+    def remove(self, uids: Iterable[int]) -> None:
+        """Take messages out."""
+        for uid in uids:
+            del self.messages[uid]
+            self.changed.discard(uid)
+            self.expunged.append((0, uid))
+
+
+@define(eq=False)
+class Mail:
+    """The mailboxes of one user.
+
+    @ivar real: the state of a mailbox as the server has it, by name; None if it has none.
+    """
+
+    real: Callable[[str], Any]
+    boxes: dict[str, Box] = field(factory=dict)
+    modseq: int = 0
+    uidvalidities: set[int] = field(factory=set)
+
+    def known(self, name: str) -> Box:
+        """Take in a mailbox that was there or has just been made."""
+        real = self.real(name)
+        assert real.uidvalidity > max(self.uidvalidities, default=0), name
+        self.uidvalidities.add(real.uidvalidity)
+        box = self.boxes[name] = Box(real, real.uidvalidity, real.uidnext, real.highestmodseq)
+        return box
+
+    def learn(self) -> None:
+        """Everything is as the model says; take over the numbers that could not be foretold."""
+        before = self.modseq
+        for name, box in self.boxes.items():
+            real = self.real(name)
+            assert real is not None, name
+            assert list(real.uids) == sorted(box.messages), (name, list(real.uids), sorted(box.messages))
+            assert (real.uidnext, real.uidvalidity) == (box.uidnext, box.uidvalidity), name
+            for uid, flags, modseq in zip(real.uids, real.flags, real.modseqs, strict=True):
+                message = box.messages[uid]
+                assert message.flags == frozenset(flags.names), (name, uid, flags.names, message.flags)
+                if uid in box.changed:
+                    assert before < modseq <= real.highestmodseq, (name, uid, before, modseq)
+                    message.modseq = modseq
+                else:
+                    assert modseq == message.modseq, (name, uid, modseq, message.modseq)
+            assert real.highestmodseq >= box.highest, name
+            if box.changed or (box.expunged and not box.expunged[-1][0]):
+                assert real.highestmodseq > before, name
+            box.expunged = [(at or real.highestmodseq, uid) for at, uid in box.expunged]
+            box.changed.clear()
+            box.highest = real.highestmodseq
+            self.modseq = max(self.modseq, box.highest)
+
+
+@define(eq=False)
+class Session:
+    """One client and what it was told.
+
+    @ivar known: UIDs by sequence number - 1, as the client believes.
+    @ivar told: by UID the mod-sequence up to which it knows the flags.
+    @ivar notify: C{""}, or C{"SELECTED"} or C{"SELECTED-DELAYED"}.
+    @ivar new: messages that NOTIFY has still to tell of.
+    @ivar own: what it added itself, and need not be told of by NOTIFY.
+    """
+
+    mail: Mail
+    enabled: set[str] = field(factory=set)
+    box: Box | None = None
+    name: str = ""
+    read_only: bool = False
+    idling: bool = False
+    notify: str = ""
+    known: list[int] = field(factory=list)
+    told: dict[int, int] = field(factory=dict)
+    saved: list[int] = field(factory=list)
+    new: list[int] = field(factory=list)
+    own: set[tuple[Box, int]] = field(factory=set)
+
+    # -- what is told unasked ----------------------------------------------------------------------------------
+    @property
+    def there(self) -> dict[int, Message]:
+        """The messages of the selected mailbox."""
+        return self.box.messages if self.box is not None and self.box.exists else {}
+
+    def fetch_line(self, uid: int, *items: str) -> str:
+        """An untagged FETCH; in the items C{UID}, C{FLAGS} and C{MODSEQ} get their values."""
+        message = self.there[uid]
+        values = {
+            "UID": f"UID {uid}",
+            "FLAGS": f"FLAGS ({' '.join(sorted(message.flags))})",
+            "MODSEQ": f"MODSEQ ({message.modseq})",
+            "RFC822.SIZE": f"RFC822.SIZE {len(message.octets)}",
+            "BODY[]": f"BODY[] {{{len(message.octets)}}}\r\n{message.octets.decode()}",
+        }
+        shown = " ".join(sorted(values[item] for item in items))
+        if "UIDONLY" in self.enabled:
+            return f"* {uid} UIDFETCH {shown}"
+        return f"* {self.known.index(uid) + 1} FETCH {shown}"
+
+    def changed_line(self, uid: int) -> str:
+        """As other people's changes are told."""
+        items = ["FLAGS"] if "UIDONLY" in self.enabled else ["UID", "FLAGS"]
+        return self.fetch_line(uid, *items, *(["MODSEQ"] if "CONDSTORE" in self.enabled else []))
+
+    def sync(self, *, expunge: bool) -> list[str]:
+        """What happened in the selected mailbox."""
+        if self.box is None:
+            return []
+        there, lines = self.there, []
+        last = self.known[-1] if self.known else 0
+        gone = [n for n, uid in enumerate(self.known, 1) if uid not in there]
+        if gone and expunge:
+            if self.enabled & {"QRESYNC", "UIDONLY"}:
+                lines.append("* VANISHED " + compact(self.known[n - 1] for n in gone))
+            else:
+                lines += [f"* {n} EXPUNGE" for n in reversed(gone)]
+            self.known = [uid for uid in self.known if uid in there]
+        flagged = [uid for uid in self.known if uid in there and there[uid].modseq != self.told[uid]]
+        new = sorted(uid for uid in there if uid > last)
+        if new:
+            self.known += new
+            lines.append(f"* {len(self.known)} EXISTS")
+            self.new += [uid for uid in new if self.notify and (self.box, uid) not in self.own]
+        lines += [self.changed_line(uid) for uid in flagged]
+        self.told = {uid: there[uid].modseq if uid in there else 0 for uid in self.known}
+        return lines
+
+    def push(self) -> list[str]:
+        """What is told while no command is under way."""
+        lines = []
+        if self.notify and self.box is not None:
+            lines = self.sync(expunge=self.idling or self.notify == "SELECTED")
+            items = ("UID", "FLAGS", "MODSEQ") if "CONDSTORE" in self.enabled else ("UID", "FLAGS")
+            lines += [self.fetch_line(u, *items) for u in self.new if u in self.known and u in self.there]
+        elif self.idling:
+            lines = self.sync(expunge=True)
+        self.new.clear()
+        self.own.clear()
+        return lines
+
+    def done(self, lines: list[str], tagged: str, *, expunge: bool = True) -> list[str]:
+        """The end of a command."""
+        return [*lines, *self.sync(expunge=expunge), tagged, *(self.push() if self.notify else [])]
+
+    def refused(self, tagged: str = "BAD", *, expunge: bool = True) -> list[str]:
+        """A command that does nothing."""
+        return self.done([], tagged, expunge=expunge)
+
+    # -- the commands ------------------------------------------------------------------------------------------
+    def chosen(self, uid: bool, numbers: Sequence[int]) -> list[int]:
+        """UIDs that a command names, in the order of the mailbox; 0 is the star, and whoever is behind it."""
+        wanted = set(numbers)
+        if uid:
+            return [u for u in self.known if u in wanted or (0 in wanted and u == self.known[-1])]
+        return [
+            u for n, u in enumerate(self.known, 1) if n in wanted or (0 in wanted and n == len(self.known))
+        ]
+
+    def _without_numbers(self, uid: bool) -> bool:
+        return not uid and "UIDONLY" in self.enabled
+
+    def _missing(self, uid: bool, numbers: Sequence[int]) -> bool:
+        return not uid and (max(numbers, default=0) > len(self.known) or (0 in numbers and not self.known))
+
+    def _highest(self) -> str:
+        assert self.box is not None
+        highest = self.box.highest if self.box.exists else self.box.real.highestmodseq
+        return f"OK [HIGHESTMODSEQ {highest}]" if "QRESYNC" in self.enabled else "OK"
+
+    def fetch(self, uid: bool, numbers: Sequence[int], items: Sequence[str], since: int = -1) -> list[str]:
+        """FETCH; C{since} is CHANGEDSINCE."""
+        if self._without_numbers(uid):
+            return self.refused("BAD [UIDREQUIRED]", expunge=uid)
+        modseq = since >= 0 or "MODSEQ" in items
+        if modseq:
+            self.enabled.add("CONDSTORE")
+        if self._missing(uid, numbers):
+            return self.refused(expunge=uid)
+        wanted = self.chosen(uid, numbers)
+        gone = any(u not in self.there for u in wanted)
+        wanted = [u for u in wanted if u in self.there]
+        if since >= 0:
+            wanted = [u for u in wanted if self.there[u].modseq > since]
+            gone = False
+        assert self.box is not None
+        seen = []
+        if "BODY[]" in items and not self.read_only:
+            seen = [u for u in wanted if "\\Seen" not in self.there[u].flags]
+            for u in seen:
+                self.there[u].flags |= {"\\Seen"}
+                self.box.changed.add(u)
+            self.mail.learn()
+            self.told.update((u, self.there[u].modseq) for u in seen)
+        shown = set(items)
+        if seen:
+            shown.add("FLAGS")
+        if modseq or (seen and "CONDSTORE" in self.enabled):
+            shown.add("MODSEQ")
+        if (uid or modseq) and "UIDONLY" not in self.enabled:
+            shown.add("UID")
+        lines = [self.fetch_line(u, *shown) for u in wanted]
+        return self.done(lines, "NO [EXPUNGEISSUED]" if gone and not uid else "OK", expunge=uid)
+
+    def store(
+        self,
+        uid: bool,
+        numbers: Sequence[int],
+        mode: str,
+        flags: frozenset[str],
+        silent: bool = False,
+        since: int = -1,
+    ) -> list[str]:
+        """STORE; C{since} is UNCHANGEDSINCE."""
+        if self._without_numbers(uid):
+            return self.refused("BAD [UIDREQUIRED]", expunge=uid)
+        if self.read_only:
+            return self.refused("NO", expunge=uid)
+        if since >= 0:
+            self.enabled.add("CONDSTORE")
+        if self._missing(uid, numbers):
+            return self.refused(expunge=uid)
+        wanted = self.chosen(uid, numbers)
+        assert self.box is not None
+        if wanted and not self.box.exists:
+            return self.refused("NO [NONEXISTENT]", expunge=uid)
+        gone = any(u not in self.there for u in wanted) and not uid
+        wanted = [u for u in wanted if u in self.there]
+        refused = [u for u in wanted if 0 <= since < self.there[u].modseq]
+        done = [u for u in wanted if u not in refused]
+        believed = {u for u in done if self.told[u] == self.there[u].modseq}
+        changed = []
+        for u in done:
+            message = self.there[u]
+            new = {"+": message.flags | flags, "-": message.flags - flags, "": flags}[mode]
+            if new != message.flags:
+                message.flags = new
+                self.box.changed.add(u)
+                changed.append(u)
+        self.mail.learn()
+        shown = [] if "UIDONLY" in self.enabled else ["UID"]
+        if silent:
+            shown.append("MODSEQ")
+            told = changed if "CONDSTORE" in self.enabled else []
+            knows = [] if gone else [u for u in changed if u in believed]
+        else:
+            if "CONDSTORE" in self.enabled:
+                shown.append("MODSEQ")
+            elif not uid:
+                shown = []
+            shown.append("FLAGS")
+            told = knows = done
+        lines = [self.fetch_line(u, *shown) for u in told]
+        self.told.update((u, self.there[u].modseq) for u in knows)
+        tagged = "NO [EXPUNGEISSUED]" if gone else "OK"
+        if refused:
+            tagged = (
+                f"OK [MODIFIED {compact(refused if uid else [self.known.index(u) + 1 for u in refused])}]"
+            )
+        return self.done(lines, tagged, expunge=uid)
+
+    def copy(self, uid: bool, numbers: Sequence[int], name: str, *, move: bool = False) -> list[str]:
+        """COPY and MOVE."""
+        if self._without_numbers(uid):
+            return self.refused("BAD [UIDREQUIRED]")
+        if move and self.read_only:
+            return self.refused("NO")
+        if self._missing(uid, numbers):
+            return self.refused()
+        wanted = self.chosen(uid, numbers)
+        if not wanted:
+            return self.refused("OK")
+        assert self.box is not None
+        target = self.mail.boxes.get(name)
+        if not self.box.exists:
+            return self.refused("NO [NONEXISTENT]")
+        if target is None:
+            return self.refused("NO [TRYCREATE]")
+        source = [u for u in wanted if u in self.there]
+        if not source:
+            return self.refused("NO [EXPUNGEISSUED]")
+        made = [target.add(self.there[u].octets, self.there[u].flags) for u in source]
+        self.own |= {(target, u) for u in made}
+        code = f"[COPYUID {target.uidvalidity} {compact(source)} {compact(made)}]"
+        if not move:
+            self.mail.learn()
+            return self.done([], "OK " + code)
+        self.box.remove(source)
+        self.mail.learn()
+        lines = ["* OK " + code, *self.sync(expunge=True)]
+        return self.done(lines, self._highest())
+
+    def expunge(self, uids: Sequence[int] | None = None) -> list[str]:
+        """EXPUNGE and UID EXPUNGE."""
+        if self.read_only:
+            return self.refused("NO")
+        wanted = self.known if uids is None else self.chosen(True, uids)
+        gone = [u for u in wanted if u in self.there and "\\Deleted" in self.there[u].flags]
+        assert self.box is not None
+        self.box.remove(gone)
+        self.mail.learn()
+        return self.done(self.sync(expunge=True) if gone else [], self._highest())
+
+    def append(self, name: str, messages: Sequence[tuple[bytes, frozenset[str]]]) -> list[str]:
+        """APPEND."""
+        target = self.mail.boxes.get(name)
+        if target is None:
+            # The message is never asked for, so nothing was done and nothing is told.
+            return ["NO [TRYCREATE]", *(self.push() if self.notify else [])]
+        made = [target.add(octets, flags) for octets, flags in messages]
+        self.own |= {(target, u) for u in made}
+        self.mail.learn()
+        return self.done([], f"OK [APPENDUID {target.uidvalidity} {compact(made)}]")
+
+    def replace(self, uid: bool, number: int, name: str, octets: bytes) -> list[str]:
+        """REPLACE."""
+        target = self.mail.boxes.get(name)
+        early = None
+        if self.read_only:
+            early = "NO"
+        elif self._without_numbers(uid):
+            early = "BAD [UIDREQUIRED]"
+        elif self._missing(uid, [number]) or (uid and number not in self.known):
+            early = "NO" if uid else "BAD"
+        elif target is None:
+            early = "NO [TRYCREATE]"
+        if early is not None or target is None:
+            return [early or "NO", *(self.push() if self.notify else [])]
+        (old,) = self.chosen(uid, [number])
+        if old not in self.there:
+            return self.refused("NO [EXPUNGEISSUED]")
+        assert self.box is not None
+        made = target.add(octets, frozenset())
+        self.box.remove([old])
+        self.own.add((target, made))
+        self.mail.learn()
+        return self.done([f"* OK [APPENDUID {target.uidvalidity} {made}]"], "OK")
+
+    def search(self, uid: bool, match: Callable[[int, int, Message], bool], *, numbers: bool) -> list[str]:
+        """SEARCH; C{match} is asked with number, UID and message; C{numbers}: whether the key has sequence numbers in it."""
+        if self._without_numbers(uid) or (numbers and "UIDONLY" in self.enabled):
+            return self.refused("BAD [UIDREQUIRED]", expunge=uid and not numbers)
+        found = [
+            u if uid else n
+            for n, u in enumerate(self.known, 1)
+            if u in self.there and match(n, u, self.there[u])
+        ]
+        # RFC 7162 section 3.2.10.2: nothing vanishes during a UID SEARCH with message numbers.
+        return self.done([self.found("SEARCH", uid, found)], "OK", expunge=uid and not numbers)
+
+    def found(self, word: str, uid: bool, numbers: Sequence[int]) -> str:
+        """The response to SEARCH or SORT."""
+        if "IMAP4REV2" in self.enabled and word == "SEARCH":
+            what = " UID" if uid else ""
+            return f"* ESEARCH{what}" + (f" ALL {compact(numbers)}" if numbers else "")
+        return f"* {word}" + "".join(f" {n}" for n in numbers)
+
+    def sort(self, uid: bool, *, reverse: bool) -> list[str]:
+        """SORT (SIZE) or (REVERSE SIZE) of all."""
+        if self._without_numbers(uid):
+            return self.refused("BAD [UIDREQUIRED]", expunge=uid)
+        sign = -1 if reverse else 1
+        order = sorted(
+            (sign * len(self.there[u].octets), n, u) for n, u in enumerate(self.known, 1) if u in self.there
+        )
+        return self.done([self.found("SORT", uid, [u if uid else n for _, n, u in order])], "OK", expunge=uid)
+
+    # -- mailboxes ---------------------------------------------------------------------------------------------
+    def leave(self) -> None:
+        """No mailbox is selected any more."""
+        self.box, self.name, self.known, self.told, self.new = None, "", [], {}, []
+
+    def select(
+        self, name: str, *, examine: bool = False, qresync: tuple[int, int] | None = None
+    ) -> list[str]:
+        """SELECT and EXAMINE; C{qresync}: UIDVALIDITY and mod-sequence that the client comes with."""
+        lines = [] if self.box is None else ["* OK [CLOSED]"]
+        if qresync is not None and "QRESYNC" not in self.enabled:
+            return self.refused()
+        self.leave()
+        box = self.mail.boxes.get(name)
+        if box is None:
+            return self.done(lines, "NO [NONEXISTENT]")
+        self.box, self.name, self.read_only = box, name, examine
+        self.known = sorted(box.messages)
+        self.told = {uid: box.messages[uid].modseq for uid in self.known}
+        used = {f for m in box.messages.values() for f in m.flags if not f.startswith("\\")}
+        used |= {"$Forwarded", "$Important", "$Junk", "$MDNSent", "$NotJunk", "$Phishing"}
+        flags = used | {"\\Answered", "\\Deleted", "\\Draft", "\\Flagged", "\\Seen"}
+        lines.append(f"* FLAGS ({' '.join(sorted(flags))})")
+        permanent = "" if examine else " ".join(sorted({*flags, "\\*"}))
+        lines += [f"* OK [PERMANENTFLAGS ({permanent})]", f"* {len(self.known)} EXISTS"]
+        if "IMAP4REV2" not in self.enabled:
+            lines.append("* 0 RECENT")
+            unseen = [n for n, u in enumerate(self.known, 1) if "\\Seen" not in box.messages[u].flags]
+            if unseen and "UIDONLY" not in self.enabled:
+                lines.append(f"* OK [UNSEEN {unseen[0]}]")
+        lines += [f"* OK [UIDVALIDITY {box.uidvalidity}]", f"* OK [UIDNEXT {box.uidnext}]"]
+        lines += [f"* OK [HIGHESTMODSEQ {box.highest}]", "* OK [MAILBOXID]"]
+        if "IMAP4REV2" in self.enabled:
+            lines.append(f'* LIST () "/" {name}')
+        if qresync is not None and qresync[0] == box.uidvalidity:
+            gone = {uid for at, uid in box.expunged if at > qresync[1]}
+            lines += [f"* VANISHED (EARLIER) {compact(gone)}"] if gone else []
+            lines += [self.changed_line(u) for u in self.known if box.messages[u].modseq > qresync[1]]
+        return self.done(lines, "OK [READ-ONLY]" if examine else "OK [READ-WRITE]")
+
+    def close(self) -> list[str]:
+        """CLOSE."""
+        assert self.box is not None
+        if not self.read_only:
+            self.box.remove([u for u in self.known if u in self.there and "\\Deleted" in self.there[u].flags])
+            self.mail.learn()
+        tagged = "OK" if self.read_only else self._highest()
+        self.leave()
+        return self.done([], tagged)
+
+    def unselect(self) -> list[str]:
+        """UNSELECT."""
+        self.leave()
+        return self.done([], "OK")
+
+    def create(self, name: str) -> list[str]:
+        """CREATE."""
+        if name in self.mail.boxes:
+            return self.refused("NO [ALREADYEXISTS]")
+        self.mail.known(name)
+        return self.done([], "OK [MAILBOXID]")
+
+    def delete(self, name: str) -> list[str]:
+        """DELETE."""
+        box = self.mail.boxes.get(name)
+        if box is None:
+            return self.refused("NO [NONEXISTENT]")
+        if name == "INBOX":
+            return self.refused("NO [CANNOT]")
+        lines = []
+        box.exists = False
+        del self.mail.boxes[name]
+        if self.box is box:
+            self.leave()
+            lines = ["* OK [CLOSED]"]
+        return self.done(lines, "OK")
+
+    def rename(self, old: str, new: str) -> list[str]:
+        """RENAME of a mailbox that has none below it."""
+        box = self.mail.boxes.get(old)
+        if box is None:
+            return self.refused("NO [NONEXISTENT]")
+        if new in self.mail.boxes:
+            return self.refused("NO [ALREADYEXISTS]")
+        if old != "INBOX":
+            self.mail.boxes[new] = self.mail.boxes.pop(old)
+        else:
+            made = self.mail.known(new)
+            made.uidnext = 1
+            for uid in sorted(box.messages):
+                made.add(box.messages[uid].octets, box.messages[uid].flags)
+            box.remove(list(box.messages))
+        self.mail.learn()
+        return self.done([], "OK")
+
+    def status(self, name: str, *, modseq: bool) -> list[str]:
+        """STATUS."""
+        if modseq:
+            self.enabled.add("CONDSTORE")
+        box = self.mail.boxes.get(name)
+        if box is None:
+            return self.refused("NO [NONEXISTENT]")
+        messages = box.messages.values()
+        unseen = sum("\\Seen" not in m.flags for m in messages)
+        deleted = sum("\\Deleted" in m.flags for m in messages)
+        size = sum(len(m.octets) for m in messages)
+        more = f" HIGHESTMODSEQ {box.highest}" if modseq else ""
+        counts = f"MESSAGES {len(messages)} UIDNEXT {box.uidnext} UIDVALIDITY {box.uidvalidity}"
+        line = f"* STATUS {name} ({counts} UNSEEN {unseen} DELETED {deleted} SIZE {size}{more})"
+        return self.done([line], "OK")
+
+    def idle(self) -> list[str]:
+        """IDLE: what comes before the client says DONE."""
+        self.idling = True
+        lines = self.sync(expunge=True)
+        return ["+ idling", *lines, *(self.push() if self.notify else [])]
+
+    def end_idle(self) -> list[str]:
+        """DONE."""
+        self.idling = False
+        return self.done([], "OK")
+
+    def set_notify(self, which: str) -> list[str]:
+        """NOTIFY SET for the selected mailbox."""
+        lines = self.sync(expunge=True)
+        self.notify = which
+        return self.done(lines, "OK")
