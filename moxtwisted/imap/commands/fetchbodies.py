@@ -28,6 +28,8 @@ _MAX_HEADER_OCTETS: Final = 1024 * 1024
 # Up to here a message is cheaper to read whole, with its neighbours, than to open.
 _SMALL_OCTETS: Final = 32768
 _BODIES_A_CALL: Final = 128
+# Larger octets are not worth another copy to go out with what is before and behind.
+_UNCOPIED_OCTETS: Final = 65536
 
 
 class BrokenLiteralError(Exception):
@@ -165,6 +167,13 @@ def _write_whole(
     for at, row in enumerate(rows):
         data = sources.whole(at)
         if data is not None:
+            if len(data) > _UNCOPIED_OCTETS:
+                out.append(template % (*row, len(data)))
+                yield b"".join(out)
+                yield data
+                out = [b")\r\n"]
+                octets = 0
+                continue
             out += (template % (*row, len(data)), data, b")\r\n")
             octets += len(data)
             if octets >= limits.output_piece_octets:
