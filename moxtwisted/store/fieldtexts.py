@@ -166,7 +166,7 @@ class FieldSearch:
         missing = texts.missing(uids)
         if missing:
             more: list[tuple[int, str | None]] = []
-            for some in self._texts(mailbox, name, missing):
+            for some in self.texts(mailbox, name, missing):
                 more += some
                 if len(more) > _TEXTS_AT_ONCE:
                     texts, more = texts.having(more), []
@@ -180,14 +180,12 @@ class FieldSearch:
     ) -> Generator[None, None, set[int]]:
         """The same, with nothing remembered."""
         found: set[int] = set()
-        for some in self._texts(mailbox, name, uids):
+        for some in self.texts(mailbox, name, uids):
             found.update([uid for uid, text in some if text is not None and needle in text])
             yield
         return found
 
-    def _texts(
-        self, mailbox: int, name: bytes, uids: Sequence[int]
-    ) -> Iterator[list[tuple[int, str | None]]]:
+    def texts(self, mailbox: int, name: bytes, uids: Sequence[int]) -> Iterator[list[tuple[int, str | None]]]:
         """(UID, folded text of the field) of those that exist, some at a time."""
         read = field_reader(name)
         for start in range(0, len(uids), _FIELDS_AT_ONCE):

@@ -10,6 +10,7 @@ from collections.abc import Generator, Sequence
 from typing import Any, Final
 
 from moxtwisted.message.fuzzy import MIN_PREFIX, MIN_TYPO, Needle, closeness, stem, variations
+from moxtwisted.store.fieldtexts import FieldSearch
 
 __all__ = ["FuzzyRating", "close_terms"]
 
@@ -60,7 +61,8 @@ class FuzzyRating:
     __slots__ = ()
     _connection: Any
     _words: Any
-    _field_texts: Any
+    _memory: Any
+    _owner: Any
     _rated: Any
     _rows: Any
     _text: Any
@@ -72,7 +74,8 @@ class FuzzyRating:
 
     def _rate_fields(self, mailbox: int, name: bytes, needle: Needle, uids: Sequence[int]) -> _Work:
         found: dict[int, int] = {}
-        for some in self._field_texts(mailbox, name, uids):
+        fields = FieldSearch(self._connection, self._memory, self._owner)
+        for some in fields.texts(mailbox, name, uids):
             for uid, text in some:
                 score = needle.rate(self._tokens(text)) if text is not None else 0
                 if score:
