@@ -125,6 +125,9 @@ class MailboxState:
             self._expunge(delta.expunged)
         if delta.flagged:
             self._flag(delta.flagged, delta.modseq)
+        if not self.exists:
+            # Nobody shall be told of messages that are gone.
+            self.uids, self.modseqs, self.flags, self.unseen = array("I"), array("Q"), [], 0
         flagged = array("I", delta.flagged_uids)
         self._log.append(_Entry(self.version, before, delta.expunged, flagged))
         self._log_uids += len(delta.expunged) + len(flagged)

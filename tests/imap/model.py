@@ -511,9 +511,8 @@ class Session:
         if not self.read_only:
             self.box.remove([u for u in self.known if u in self.there and "\\Deleted" in self.there[u].flags])
             self.mail.learn()
-        tagged = "OK" if self.read_only else self._highest()
         self.leave()
-        return self.done([], tagged)
+        return self.done([], "OK")
 
     def unselect(self) -> list[str]:
         """UNSELECT."""

@@ -103,7 +103,10 @@ async def uid_expunge(connection: Connection, command: UIDExpunge) -> Answer:
 
 
 def _with_modseq(connection: Connection, text: bytes) -> bytes:
-    if connection.qresync:
-        # RFC 7162 section 3.2.7: HIGHESTMODSEQ tells the client that the expunge itself is included.
+    notifying = connection.notifying
+    told = notifying is None or (notifying.selected is not None and notifying.selected.flags)
+    if connection.qresync and told:
+        # RFC 7162 section 3.2.7: HIGHESTMODSEQ tells the client that the expunge itself is included. It stands for all changes, so
+        # it is not for one that NOTIFY spares some of them.
         return b"OK [HIGHESTMODSEQ %d] %b" % (connection.box.view.live.highestmodseq, text)
     return b"OK " + text

@@ -231,11 +231,8 @@ async def close(connection: Connection, command: Close) -> Answer:
     uids = [] if keep else connection.deleted(box.view.uids)
     if uids:
         await box.mailbox.expunge(uids)
-    highest = box.view.live.highestmodseq
+    # RFC 7162 section 3.2.8: without HIGHESTMODSEQ, for nothing was told of what others did meanwhile.
     connection.leave()
-    if connection.qresync and not box.read_only:
-        # RFC 7162 section 3.2.8
-        return b"OK [HIGHESTMODSEQ %d] CLOSE completed" % highest
     return None
 
 
