@@ -53,8 +53,8 @@ class Cache:
                     for uid in [u for u in self.flags if low <= u <= high]:
                         del self.flags[uid]
             items = _FETCH.fullmatch(response)
-            if items and (uid := _UID.search(items[1])) and (flags := _FLAGS.search(items[1])):
-                self.flags[int(uid[1])] = frozenset(flags[1].split())
+            if items and (number := _UID.search(items[1])) and (flags := _FLAGS.search(items[1])):
+                self.flags[int(number[1])] = frozenset(flags[1].split())
 
     def select(self, dice: random.Random) -> str:
         """SELECT INBOX in one of the forms that QRESYNC has."""

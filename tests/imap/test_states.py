@@ -1,15 +1,19 @@
 """The session table against RFC 9051 section 6, for the whole product of states, commands and capabilities."""
 
+import sys
+from typing import Any
+
 from twisted.trial.unittest import SynchronousTestCase
 
+from moxtwisted.imap import capabilities
 from moxtwisted.imap.commands import HANDLERS
 from moxtwisted.imap.connection import Transport
 from moxtwisted.imap.memory import MemoryMail
 from moxtwisted.imap.memorysharing import SharedMemoryMail, SharingAuthenticator
 from moxtwisted.imap.settings import ServerSettings, Timeouts
 from moxtwisted.imap.states import TABLE, State, expunge_allowed
-from moxtwisted.imap.testing import Driver, counted_entropy
-from moxtwisted.imap.wire import aclcommands, commands, mailboxcommands, urlcommands
+from moxtwisted.imap.testing import Driver, counted_entropy, split_responses
+from moxtwisted.imap.wire import commands
 from moxtwisted.imap.wire.parser import CommandReader
 
 # One line of each, with what RFC 9051 section 6 says of it: the states in which it may be said ("n" not authenticated,
@@ -78,38 +82,22 @@ LINES: dict[str, tuple[str, str]] = {
     "REPLACE 1 Old {4+}\r\na: b": ("s", "REPLACE"),
     "UID REPLACE 1 INBOX {4+}\r\na: b": ("s", "REPLACE"),
 }
-CAPABILITIES = (
-    "",
-    "ID",
-    "STARTTLS",
-    "ENABLE",
-    "NAMESPACE",
-    "IDLE",
-    "UNSELECT",
-    "UIDPLUS",
-    "MOVE",
-    "MULTISEARCH",
-    "CONTEXT=SEARCH",
-    "REPLACE",
-    "METADATA",
-    "QUOTA",
-    "LANGUAGE",
-    "NOTIFY",
-    "METADATA",
-    "QUOTA",
-    "LANGUAGE",
-    "ACL",
-    "URLAUTH",
-    "COMPRESS=DEFLATE",
-    "UNAUTHENTICATE",
-    "SORT",
-    "THREAD=ORDEREDSUBJECT",
-    "THREAD=REFERENCES",
+STATES = {
+    "n": State.NOT_AUTHENTICATED,
+    "a": State.AUTHENTICATED,
+    "s": State.SELECTED,
+    "i": State.IDLING,
+    # As before login, but after UNAUTHENTICATE; as in the middle, but after CLOSE or with COMPRESS.
+    "u": State.NOT_AUTHENTICATED,
+    "c": State.AUTHENTICATED,
+}
+LIKE = {"u": "n", "c": "a"}
+EVERYTHING = frozenset(
+    {*capabilities.CAPABILITIES, *capabilities.AFTER_LOGIN, *capabilities.OPTIONAL, "STARTTLS"}
 )
-STATES = {"n": State.NOT_AUTHENTICATED, "a": State.AUTHENTICATED, "s": State.SELECTED, "i": State.IDLING}
 
 
-def _in_state(letter: str, disabled: str) -> Driver:
+def _in_state(letter: str, disabled: frozenset[str] = frozenset()) -> Driver:
     mail = SharedMemoryMail()
     mail.make("Old")
     mail.annotations.limits = (10_000_000, 1000)
@@ -118,7 +106,7 @@ def _in_state(letter: str, disabled: str) -> Driver:
         hostname="mail.example.org",
         allow_plain_without_tls=True,
         offer_starttls=True,
-        disabled_capabilities=frozenset([disabled] if disabled else []),
+        disabled_capabilities=disabled,
         timeouts=Timeouts(login_failure_pause=0.0),
     )
     users = {"alice": ("secret", mail), "bob": ("secret", SharedMemoryMail())}
@@ -126,8 +114,12 @@ def _in_state(letter: str, disabled: str) -> Driver:
     driver.command("NOOP")
     if letter != "n":
         driver.login()
-    if letter in {"s", "i"}:
+    if letter in {"s", "i", "u", "c"}:
         driver.command("SELECT INBOX")
+    if letter == "u":
+        driver.command("UNAUTHENTICATE")
+    if letter == "c":
+        driver.command("CLOSE")
     if letter == "i":
         driver.command("IDLE")
     return driver
@@ -137,42 +129,73 @@ class ProductTests(SynchronousTestCase):
     def test_every_command_in_every_state(self) -> None:
         """A command is answered OK where the RFC allows it and its capability is there, and BAD everywhere else."""
         for line, (states, capability) in LINES.items():
-            for letter in "nas":
-                for disabled in CAPABILITIES:
+            # All there is; all but its own; nothing but its own.
+            own = frozenset({capability} - {""})
+            for letter in "nasuc":
+                for disabled in (frozenset(), own, EVERYTHING - own - {"UNAUTHENTICATE"}):
+                    if letter == "u" and "UNAUTHENTICATE" in disabled:
+                        continue
                     driver = _in_state(letter, disabled)
                     self.assertIs(driver.server.state, STATES[letter])
                     tagged = driver.command(line)[-1].split()[1]
-                    allowed = letter in states and not (capability and capability == disabled)
+                    allowed = LIKE.get(letter, letter) in states and capability not in disabled
                     # SETQUOTA is not for users, whatever the state.
                     right = b"NO" if line.startswith("SETQUOTA") else b"OK"
-                    self.assertEqual(tagged, right if allowed else b"BAD", (line, letter, disabled))
+                    self.assertEqual(tagged, right if allowed else b"BAD", (line, letter, sorted(disabled)))
 
     def test_only_done_while_idling(self) -> None:
         """While a client idles every line but DONE is BAD, and ends IDLE."""
         for line in LINES:
-            driver = _in_state("i", "")
+            driver = _in_state("i")
             first = driver.command(line)[0]
             self.assertIn(b" BAD expected DONE", first, line)
             self.assertIsNot(driver.server.state, State.IDLING)
 
+    def test_between_the_messages_of_append(self) -> None:
+        """Where the next message of APPEND or its end is due every command is BAD, ends the APPEND, and nothing was appended."""
+        for line in LINES:
+            for begun in ("APPEND INBOX {4+}\r\na: b", "REPLACE 1 INBOX {4+}\r\na: b"):
+                for space in ("", " "):
+                    driver = _in_state("s")
+                    answers = driver.command(f"{begun}{space}{line}")
+                    self.assertTrue(answers[0].split()[1] == b"BAD", (line, answers))
+                    self.assertEqual(
+                        {a.split()[1] for a in answers} - {b"BAD", b"go"}, set(), (line, answers)
+                    )
+                    self.assertIs(driver.server.state, State.SELECTED)
+                    told = driver.command("STATUS INBOX (UIDNEXT)")
+                    self.assertIn(b"* STATUS INBOX (UIDNEXT 2)", told, line)
+
+    def test_in_the_middle_of_authenticate(self) -> None:
+        """Where a SASL response is due every command is one, a bad one, and nobody is logged in."""
+        for line in LINES:
+            driver = _in_state("n")
+            self.assertEqual(driver.command("AUTHENTICATE PLAIN"), [b"+ "])
+            driver.send(f"x {line}\r\n".encode())
+            answers = split_responses(driver.received())
+            self.assertIn(answers[0].split()[1], (b"BAD", b"NO"), (line, answers))
+            self.assertNotIn(b"x", [a.split()[0] for a in answers])
+            self.assertIs(driver.server.state, State.NOT_AUTHENTICATED)
+
     def test_nothing_after_logout(self) -> None:
         """After LOGOUT nothing is answered."""
         for line in LINES:
-            driver = _in_state("a", "")
+            driver = _in_state("a")
             driver.command("LOGOUT")
             self.assertTrue(driver.closed)
             self.assertEqual(driver.command(line), [], line)
 
     def test_all_are_enumerated(self) -> None:
         """The table, the handlers and this test know the same commands: all that there are."""
-        classes = {
-            c
-            for module in (commands, aclcommands, mailboxcommands, urlcommands)
-            for name in module.__all__
-            if isinstance(c := getattr(module, name), type)
-            and issubclass(c, commands.Command)
-            and c is not commands.Command
-        }
+        classes: set[type[Any]] = set()
+        waiting: list[type[Any]] = [commands.Command]
+        while waiting:
+            waiting += (kind := waiting.pop()).__subclasses__()
+            module = sys.modules[kind.__module__]
+            # attrs makes a class anew, and leaves the old one to the garbage collector.
+            if module.__name__.startswith("moxtwisted.imap.wire.") and getattr(module, kind.__name__) is kind:
+                classes.add(kind)
+        classes.discard(commands.Command)
         self.assertEqual(set(TABLE), classes)
         self.assertEqual(set(HANDLERS), classes)
         told = set()
@@ -186,6 +209,7 @@ class ProductTests(SynchronousTestCase):
                     reader.expect_done(b"a")
                 told.add(type(event))
         self.assertEqual(classes - told, set())
+        self.assertEqual({rule.capability for rule in TABLE.values()} - EVERYTHING, {""})
 
     def test_capabilities_of_the_table_exist(self) -> None:
         """No rule names a capability that is never announced."""
@@ -213,6 +237,23 @@ class ExpungeTests(SynchronousTestCase):
                     line.split()[0] not in {"FETCH", "STORE", "SEARCH", "SORT", "THREAD"},
                     line,
                 )
+
+    def test_not_with_sequence_numbers_among_the_keys(self) -> None:
+        """RFC 7162 section 3.2.10.2: nothing vanishes while a search by UID is answered that has sequence numbers in it."""
+        for line, allowed in {
+            "UID SEARCH 1:3": False,
+            "UID SEARCH OR UNSEEN (NOT 2 SEEN)": False,
+            "UID SORT (DATE) UTF-8 1": False,
+            "UID THREAD REFERENCES UTF-8 1": False,
+            "UID SEARCH UID 1:3": True,
+            "UID SEARCH $": True,
+        }.items():
+            reader = CommandReader()
+            reader.receive(b"a " + line.encode() + b"\r\n")
+            event = reader.next()
+            self.assertIsInstance(event, commands.Command, line)
+            assert isinstance(event, commands.Command)
+            self.assertIs(expunge_allowed(event), allowed, line)
 
     def test_is_held_back(self) -> None:
         """What another session expunged is told by the next command that may tell it, and numbers stay until then."""
