@@ -78,6 +78,8 @@ async def replace(connection: Connection, command: Replace) -> Answer:
         )
     except MailError as e:
         replacing.abort()
+        if not connection.box.view.live.exists:
+            raise RefusalError("the mailbox of the message was removed", "EXPUNGEISSUED") from e
         raise refused(e, trycreate=True) from e
     except BaseException:
         replacing.abort()
