@@ -46,6 +46,17 @@ class OrderingTests(IMAPCase):
             '* ESEARCH (TAG "t") PARTIAL (-1:-2 3) COUNT 1',
         )
 
+    def test_sort_kept_up_to_date(self) -> None:
+        """A result in an order that is not the mailbox's is kept up to date: nobody leaves it, and newcomers find their place."""
+        for criteria, position in {"REVERSE SUBJECT": 4, "REVERSE SIZE": 5, "FROM": 4, "REVERSE ARRIVAL": 1}.items():
+            line = self.four()
+            self.ask(line, f"UID SORT RETURN (UPDATE COUNT) ({criteria}) UTF-8 UID 1:4 UNSEEN")
+            before = self.found(line, f"UID SORT RETURN (ALL) ({criteria}) UTF-8 UID 1:4").rpartition(" ")[2]
+            answer = self.ask(line, "STORE 1 +FLAGS.SILENT (\\Seen)")
+            self.assertIn(" REMOVEFROM (", answer, (criteria, before))
+            answer = self.ask(line, "STORE 1 -FLAGS.SILENT (\\Seen)")
+            self.assertIn(" ADDTO (", answer, (criteria, position))
+
     def test_thread(self) -> None:
         """Threads follow references, and subjects for those without."""
         line = self.four()

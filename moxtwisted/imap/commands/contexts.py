@@ -270,7 +270,8 @@ async def keep_updated(
     context = Context(results.tag, results.origin, results.uid, frozen(matching, key), uids, tuple(criteria))
     context.waits = bool(criteria) or has_text(key)
     if criteria:
-        await load_values(connection, matching, results.order, context)
+        # The backend is asked in the order of the mailbox, not in that of the results.
+        await load_values(connection, matching, sorted(results.order), context)
         context.uids &= context.values.keys()
         context.order = context.sorted()
     contexts.by_tag[results.tag] = context
