@@ -48,7 +48,12 @@ class OrderingTests(IMAPCase):
 
     def test_sort_kept_up_to_date(self) -> None:
         """A result in an order that is not the mailbox's is kept up to date: nobody leaves it, and newcomers find their place."""
-        for criteria, position in {"REVERSE SUBJECT": 4, "REVERSE SIZE": 5, "FROM": 4, "REVERSE ARRIVAL": 1}.items():
+        for criteria, position in {
+            "REVERSE SUBJECT": 4,
+            "REVERSE SIZE": 5,
+            "FROM": 4,
+            "REVERSE ARRIVAL": 1,
+        }.items():
             line = self.four()
             self.ask(line, f"UID SORT RETURN (UPDATE COUNT) ({criteria}) UTF-8 UID 1:4 UNSEEN")
             before = self.found(line, f"UID SORT RETURN (ALL) ({criteria}) UTF-8 UID 1:4").rpartition(" ")[2]

@@ -22,7 +22,7 @@ from typing import Any, Final
 from attrs import define, evolve, field
 
 from moxtwisted.errors import MailError
-from moxtwisted.imap.commands.matching import Matching, has_text, matches
+from moxtwisted.imap.commands.matching import Matching, has_text, matches, weight
 from moxtwisted.imap.commands.ordering import load_keys
 from moxtwisted.imap.commands.results import Results
 from moxtwisted.imap.connection import Answer, Connection, RefusalError
@@ -37,6 +37,8 @@ __all__ = ["Contexts", "cancel_update", "check_update", "keep_updated"]
 
 # So many changed messages are looked at in one go.
 _AT_ONCE: Final = 1000
+# Programs with more keys than this wait for ``evaluate``, which lets others have their turns.
+_MOST_KEYS: Final = 10
 # Of results in an order the values that they are sorted by are kept; longer ones are not kept up to date.
 _MOST_SORTED: Final = 20_000
 
@@ -268,7 +270,7 @@ async def keep_updated(
         return
     uids = {matching.uids[at] for at in results.order}
     context = Context(results.tag, results.origin, results.uid, frozen(matching, key), uids, tuple(criteria))
-    context.waits = bool(criteria) or has_text(key)
+    context.waits = bool(criteria) or has_text(key) or weight(context.key) > _MOST_KEYS
     if criteria:
         # The backend is asked in the order of the mailbox, not in that of the results.
         await load_values(connection, matching, sorted(results.order), context)

@@ -26,12 +26,15 @@ from moxtwisted.imap.wire import searchkeys as k
 from moxtwisted.imap.wire.sequence import SequenceSet
 from moxtwisted.message.flags import SYSTEM_FLAGS, MessageFlags
 
-__all__ = ["Matching", "TextQuestion", "has_text", "is_fuzzy", "matches", "wants_modseq"]
+__all__ = ["Matching", "TextQuestion", "has_text", "is_fuzzy", "matches", "wants_modseq", "weight"]
 
 _Positions = Sequence[int]
 _DAY: Final = 86400
 _EPOCH: Final = date(1970, 1, 1).toordinal()
 _ROWS_A_CALL: Final = 1000
+# Messages times keys that are looked at before others have their turn, and how long that may take altogether.
+_STEPS_A_TURN: Final = 20_000
+_TURN_SECONDS: Final = 0.01
 _SYSTEM_BITS: Final = {name.lower(): bit for bit, name in SYSTEM_FLAGS.items()}
 
 # The date as ENVELOPE has it: quoted or as a literal, the zone as the sender wrote it (RFC 9051 section 6.4.4, SENTON:
@@ -87,6 +90,18 @@ def has_text(key: k.SearchKey) -> bool:
     return any(isinstance(sub, k.HeaderContains | k.BodyContains | k.TextContains) for sub in k.subkeys(key))
 
 
+def weight(key: k.SearchKey) -> int:
+    """How much work it is to look whether one message matches, in simple keys."""
+    steps = 0
+    for sub in k.subkeys(key):
+        match sub:
+            case k.UidIn(numbers) | k.NumberIn(numbers):
+                steps += 1 + len(numbers.ranges) // 100
+            case _:
+                steps += 1
+    return steps
+
+
 def wants_modseq(key: k.SearchKey) -> bool:
     """Whether the program has MODSEQ in it, so that the answer has one too (RFC 7162 section 3.1.5)."""
     return any(isinstance(sub, k.ModSeqAtLeast) for sub in k.subkeys(key))
@@ -132,6 +147,8 @@ class Matching:
         self.everything: _Positions = range(len(view.uids))
         self._columns: dict[int, dict[int, Any]] = {}
         self._scores: dict[int, list[int]] = {}
+        self._kinds: set[MessageFlags] | None = None
+        self._steps = 0
         if view.current:
             self.flags: Sequence[MessageFlags] = live.flags
             self.modseqs: Sequence[int] = live.modseqs
@@ -180,6 +197,10 @@ class Matching:
         """Those of the positions ``at`` (ascending) whose messages match."""
         if not at:
             return at
+        self._steps += len(at)
+        if self._steps > _STEPS_A_TURN:
+            self._steps = 0
+            yield None
         match key:
             case k.And(keys):
                 for sub in sorted(keys, key=_cost):
@@ -262,6 +283,7 @@ class Matching:
         return wanted.number_ranges(len(self.uids))
 
     def _uid_ranges(self, wanted: SequenceSet) -> list[tuple[int, int]]:
+        self._steps += len(wanted.ranges)
         return self._saved_ranges() if wanted.saved else wanted.index_ranges(self.uids)
 
     def _saved_ranges(self) -> list[tuple[int, int]]:
@@ -270,12 +292,16 @@ class Matching:
 
     def _with_flag(self, flag: str, present: bool, at: _Positions) -> _Positions:
         flags = self.flags
+        if len(at) < len(flags) // 4:
+            kinds = {flags[i] for i in at}
+        else:
+            kinds = self._kinds = set(flags) if self._kinds is None else self._kinds
         bit = _SYSTEM_BITS.get(flag.lower(), 0)
         name = flag.lower()
         verdict = {
             f: (bool(f.system & bit) if name[:1] == "\\" else any(w.lower() == name for w in f.keywords))
             is present
-            for f in set(flags)
+            for f in kinds
         }
         return [i for i in at if verdict[flags[i]]]
 
@@ -322,6 +348,8 @@ async def matches(connection: Connection, matching: Matching, key: k.SearchKey) 
     mailbox = matching.mailbox
     evaluation = matching.narrow(key, matching.everything)
     nothing: set[int] = set()
+    seconds, pause = connection.clock.seconds, connection.pause
+    began = seconds()
     try:
         question = next(evaluation)
         while True:
@@ -330,8 +358,10 @@ async def matches(connection: Connection, matching: Matching, key: k.SearchKey) 
                 found: _Found = await search(question.term, question.uids)
             else:
                 found = nothing
-                if connection.pause is not None:
-                    await connection.pause(0)
+            # The backend may have known at once, and the next question is another piece of work.
+            if pause is not None and (question is None or seconds() - began > _TURN_SECONDS):
+                await pause(0)
+                began = seconds()
             question = evaluation.send(found)
     except StopIteration as end:
         positions: Sequence[int] = end.value

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from moxtwisted.imap.commands.contexts import check_update, keep_updated
-from moxtwisted.imap.commands.matching import Matching, has_text, is_fuzzy, matches, wants_modseq
+from moxtwisted.imap.commands.matching import Matching, has_text, is_fuzzy, matches, wants_modseq, weight
 from moxtwisted.imap.commands.messagelimit import Cut, concluded, cut_search
 from moxtwisted.imap.commands.results import Results, answer, check_returns
 from moxtwisted.imap.connection import Answer, Connection, Handled, RefusalError
@@ -25,6 +25,8 @@ __all__ = ["forget_saved", "matches", "prepare", "search"]
 
 # Up to so many messages a search that has no text condition is done in one go.
 _AT_ONCE = 20_000
+# The same times the keys of the program.
+_STEPS_AT_ONCE = 60_000
 
 
 class _Searching(Protocol):
@@ -73,7 +75,9 @@ def search(connection: Connection, command: Search) -> Handled:
     matching = Matching(connection)
     cut = cut_search(connection, matching, command.key)
     updated = command.returns is not None and SearchReturn.UPDATE in command.returns
-    if updated or has_text(command.key) or len(matching.everything) > _AT_ONCE:
+    count = len(matching.everything)
+    long = count > _AT_ONCE or count * weight(command.key) > _STEPS_AT_ONCE
+    if updated or long or has_text(command.key):
         return _waiting(connection, command, matching, cut, modseq=modseq)
     evaluation = matching.narrow(command.key, matching.everything)
     try:

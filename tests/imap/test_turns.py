@@ -1,0 +1,78 @@
+"""Long searches let others have their turn, whatever they consist of."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from moxtwisted.imap.memory import MemoryMail
+from moxtwisted.imap.testing import Driver, FixedClock
+
+
+class SlowClock(FixedClock):
+    """Time goes by whenever somebody looks at it."""
+
+    def seconds(self) -> float:
+        """The time, a little later than before."""
+        self.now += 0.004
+        return self.now
+
+
+class TurnsTests(SynchronousTestCase):
+    def turns(self, messages: int, command: str, answer: bytes, clock: FixedClock | None = None) -> int:
+        """How often others had their turn before a command was answered."""
+        mail = MemoryMail()
+        for n in range(messages):
+            mail.add("INBOX", b"Subject: %d\r\n\r\nhello\r\n" % n)
+        driver = Driver.of(mail, clock=clock)
+        driver.login()
+        driver.command("SELECT INBOX")
+        driver.command("UID SEARCH RETURN (SAVE) NOT UID 2")
+        count = 0
+
+        async def pause(seconds: float) -> None:
+            nonlocal count
+            count += 1
+
+        driver.server.connection.pause = pause
+        answers = driver.command(command)
+        self.assertIn(answer, b"\r\n".join(answers)[:4000], command)
+        return count
+
+    def test_many_keys_of_flags(self) -> None:
+        """A program with a thousand flags over some hundred messages is carried out in steps."""
+        keys = " ".join(f"NOT KEYWORD k{n}" for n in range(800))
+        self.assertGreater(self.turns(500, f"SEARCH {keys}", b"* SEARCH 1 2 3"), 10)
+
+    def test_many_saved_results(self) -> None:
+        """So is one that names the saved result very often."""
+        self.assertGreater(self.turns(400, f"SEARCH {' '.join(['$'] * 1500)}", b"* SEARCH 1 3 4"), 10)
+
+    def test_text_that_is_known_at_once(self) -> None:
+        """Text conditions that the backend answers from memory do not hold the reactor one after the other."""
+        keys = " ".join(["SUBJECT 1"] * 400)
+        self.assertGreater(self.turns(20, f"SEARCH {keys}", b"* SEARCH 2 11 12", SlowClock()), 50)
+
+    def test_results_that_are_kept_up_to_date(self) -> None:
+        """What a change means for a result with a long program is found out in steps, before the tagged response."""
+        mail = MemoryMail()
+        for n in range(300):
+            mail.add("INBOX", b"Subject: %d\r\n\r\nhello\r\n" % n)
+        driver = Driver.of(mail)
+        driver.login()
+        driver.command("SELECT INBOX")
+        keys = " ".join(f"NOT KEYWORD k{n}" for n in range(300))
+        driver.command(f"UID SEARCH RETURN (UPDATE COUNT) {keys}")
+        count = 0
+
+        async def pause(seconds: float) -> None:
+            nonlocal count
+            count += 1
+
+        driver.server.connection.pause = pause
+        answers = driver.command("UID STORE 1:* +FLAGS.SILENT (k299)")
+        self.assertIn(b'* ESEARCH (TAG "a3") UID REMOVEFROM (0 1:300)', answers)
+        self.assertGreater(count, 4)
+
+    def test_short_programs(self) -> None:
+        """A usual search waits for nobody."""
+        self.assertEqual(self.turns(500, "SEARCH UNSEEN NOT DELETED LARGER 1", b"* SEARCH 1 2 3"), 0)
