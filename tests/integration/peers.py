@@ -40,6 +40,7 @@ PEERS = {
         Peer("getmail", "getmail6"),
         Peer("mbsync", "isync"),
         Peer("neomutt", "neomutt"),
+        Peer("offlineimap", "offlineimap3"),
         Peer("openssl", "openssl"),
         Peer("postfix", "postfix", root_only=True),
         Peer("swaks", "swaks"),
