@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -181,13 +182,19 @@ async def _serve(loaded: LoadedConfig, reactor: Any, levels: LevelControl) -> in
         print(connection_help(loaded), flush=True)
         await Deferred()
     except CannotListenError as e:
-        raise MailError(f"{e}; is another server running, or was --ip meant?") from e
+        raise MailError(f"{str(e).rstrip('.')}; is another server running? --ip takes another address") from e
     except CancelledError:
         # SIGINT or SIGTERM, or `moxmail stop`.
         pass
     finally:
         await maybeDeferred(service.stopService)
     return 0
+
+
+def _ourselves() -> str:
+    """How this program was called."""
+    called = sys.argv[0] if sys.argv else ""
+    return called if Path(called).name == "moxmail" else "moxmail"
 
 
 def connection_help(loaded: LoadedConfig) -> str:
@@ -225,5 +232,8 @@ def connection_help(loaded: LoadedConfig) -> str:
             "read the newest:",
             f"  curl --silent --show-error --insecure --user {ADDRESS}:{PASSWORD} 'imaps://{host}:{ports['imaps']}/INBOX;MAILINDEX=*'",
         ]
-    lines.append(f"configuration: {loaded.static_path}")
+    lines += [
+        f"configuration: {loaded.static_path}; other commands want to know, in a second terminal:",
+        f"  {_ourselves()} -c {loaded.static_path} account list",
+    ]
     return "\n".join(lines)

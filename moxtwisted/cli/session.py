@@ -19,7 +19,7 @@ from typing import Any
 
 from moxtwisted.cli.progress import ProgressBar
 from moxtwisted.config.load import LoadedConfig, default_path, find_data_directory, load
-from moxtwisted.errors import MailError
+from moxtwisted.errors import ConfigurationError, MailError
 from moxtwisted.server.control.interfaces import IConfigurationOperations, Progress
 
 __all__ = [
@@ -40,8 +40,26 @@ Operation = Callable[[Any, Progress], Awaitable[Any]]
 
 
 def static_path(arguments: argparse.Namespace) -> Path:
-    """The ``mox.conf`` that the command is about."""
-    return Path(arguments.config) if arguments.config else default_path()
+    """The ``mox.conf`` that the command is about.
+
+    :raises ConfigurationError: when nobody said which, and there is none where it would be.
+    """
+    if arguments.config:
+        return Path(arguments.config)
+    path = default_path()
+    try:
+        path.stat()
+    except FileNotFoundError:
+        from moxtwisted.cli.localserve import default_directory
+
+        lines = [f"{path}: there is no such file; -c FILE or $MOXMAIL_CONFIG says where mox.conf is"]
+        local = default_directory() / path.name
+        if local.exists():
+            lines.append(f"for the server of moxmail localserve: -c {local}")
+        raise ConfigurationError(tuple(lines)) from None
+    except OSError:
+        pass  # Whoever reads it says why that cannot be done.
+    return path
 
 
 class NotRunningError(MailError):

@@ -51,8 +51,9 @@ def _nearest(text: str, names: Iterable[str], problems: Problems) -> str:
     """What may have been meant, to end a complaint with."""
     if problems.full:
         return ""
-    near = get_close_matches(text.lower(), list(islice(names, _MAX_NAMES)), 1, _NEAR)
-    return f", did you mean {quoted(near[0])}?" if near else ""
+    written = {name.lower(): name for name in islice(names, _MAX_NAMES)}
+    near = get_close_matches(text.lower(), written, 1, _NEAR)
+    return f", did you mean {quoted(written[near[0]])}?" if near else ""
 
 
 # -- mox.conf ----------------------------------------------------------------------------------------------
@@ -290,7 +291,7 @@ def _check_capabilities(account: Account, path: Path, problems: Problems) -> Non
         if known.get(name.lower()) != name:
             at = (*path, "imap_capabilities_disabled", i)
             near = known.get(name.lower())
-            hint = f", did you mean {quoted(near)}?" if near else _nearest(name, known, problems)
+            hint = f", did you mean {quoted(near)}?" if near else _nearest(name, known.values(), problems)
             problems.add(at, f"{quoted(name)} found, an IMAP capability expected{hint}")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -224,7 +225,7 @@ class AdministrationTests(CommandTestCase):
         self.assertEqual(self.run_command("queue", "remove", "x", "--yes")[0], 2)
 
     def test_sharing(self) -> None:
-        """acl list, set and rm."""
+        """Acl list, set and rm."""
         rows = [{"mailbox": "Projects", "identifier": "bob", "rights": "lr"}]
         self.assertIn("Projects", self.asks("acl list alice", "acl_list", "alice", "", answer=rows))
         self.assertEqual(
@@ -480,6 +481,19 @@ class ConfigurationTests(CommandTestCase):
             "x is no directory",
         ):
             self.assertIn(expected, err)
+
+    def test_no_configuration(self) -> None:
+        """Where there is no mox.conf, a command says how to name it, and where that of localserve is."""
+        folder = Path(self.mktemp())
+        local = folder / "moxmail-localserve" / "mox.conf"
+        local.parent.mkdir(parents=True)
+        local.write_text("")
+        self.patch(session, "default_path", lambda: folder / "mox.conf")
+        self.patch(os, "environ", {**os.environ, "XDG_DATA_HOME": str(folder.absolute())})
+        status, _, err = self.run_command("config", "test")
+        self.assertEqual(status, 78)
+        self.assertIn("-c FILE", err)
+        self.assertIn(f"-c {local.absolute()}", err)
 
     def test_key_show(self) -> None:
         """Key show prints the recovery key, or says that there is none."""

@@ -355,7 +355,7 @@ addresses = {"A@example.org" = {}, "a@example.org" = {}}
 [domains."example.org"]
 [accounts.alice]
 domain = "example.org"
-imap_capabilities_disabled = ["QRESYNC", "qresync", "XYZZY"]
+imap_capabilities_disabled = ["QRESYNC", "qresync", "XYZZY", "UIDONLI"]
 addresses."alice@example.org" = {}
 tls_public_keys.%s = {login = "bob@example.org"}
 """
@@ -363,6 +363,7 @@ tls_public_keys.%s = {login = "bob@example.org"}
         )
         self.told(problems, "imap_capabilities_disabled[1]", 'did you mean "QRESYNC"?')
         self.told(problems, "imap_capabilities_disabled[2]", "an IMAP capability expected")
+        self.told(problems, "imap_capabilities_disabled[3]", 'did you mean "UIDONLY"?')
         self.told(problems, ".login", "an address of the account expected")
         self.assertFalse([line for line in problems if "disabled[0]" in line])
 
