@@ -17,6 +17,7 @@ from moxtwisted.imap.settings import ServerSettings
 __all__ = [
     "AFTER_LOGIN",
     "CAPABILITIES",
+    "NEEDS",
     "OPTIONAL",
     "after_login",
     "before_login",
@@ -81,8 +82,8 @@ OPTIONAL: Final[tuple[str, ...]] = (
     "SEARCH=FUZZY",
     "REPLACE",
     "NOTIFY",
-    "ACL",
     "URLAUTH",
+    "ACL",
     "RIGHTS=kxte",
     "LIST-MYRIGHTS",
     "METADATA",
@@ -93,6 +94,24 @@ OPTIONAL: Final[tuple[str, ...]] = (
     "QUOTA=RES-MESSAGE",
 )
 """What it can do when the backend has an interface for it; announced if the authenticator's ``extensions`` name it."""
+
+NEEDS: Final[dict[str, str]] = {
+    "SEARCHRES": "ESEARCH",
+    "CONTEXT=SEARCH": "ESEARCH",
+    "CREATE-SPECIAL-USE": "SPECIAL-USE",
+    "LIST-STATUS": "LIST-EXTENDED",
+    "QRESYNC": "CONDSTORE",
+    "SORT=DISPLAY": "SORT",
+    "ESORT": "SORT",
+    "CONTEXT=SORT": "SORT",
+    "RIGHTS=kxte": "ACL",
+    "LIST-MYRIGHTS": "ACL",
+    "LIST-METADATA": "METADATA",
+    "FILTERS": "METADATA",
+    "QUOTA=RES-STORAGE": "QUOTA",
+    "QUOTA=RES-MESSAGE": "QUOTA",
+}
+"""What is nothing without another: who takes that one away takes these away with it."""
 
 # RFC 9051 section 6.2.3: mechanisms that show the password need TLS under them.
 _PLAIN_TEXT: Final = frozenset({"PLAIN", "LOGIN", "OAUTHBEARER", "XOAUTH2"})
@@ -130,7 +149,7 @@ def _all(
     # RFC 7889 section 2: with a number it is the limit for every mailbox.
     numbers = {"APPENDLIMIT": append_limit, "MESSAGELIMIT": message_limit}
     for name in (*CAPABILITIES, *(name for name in OPTIONAL if name in extensions)):
-        if name in disabled:
+        if name in disabled or NEEDS.get(name) in disabled:
             continue
         yield f"{name}={numbers[name]}" if name in numbers else name
 

@@ -87,6 +87,19 @@ class CapabilityTests(SynchronousTestCase):
         self.assertEqual(driver.command("IDLE"), [b"a2 BAD IDLE is not available now"])
         self.assertEqual(driver.command("ENABLE QRESYNC")[0], b"* ENABLED")
 
+    def test_disabled_with_what_needs_it(self) -> None:
+        """With SORT, ACL, QUOTA and CONDSTORE goes what is nothing without them, from the list and from the commands."""
+        mail = MemoryMail(disabled_capabilities=frozenset(["ACL", "CONDSTORE", "QUOTA", "SORT"]))
+        driver = Driver.of(mail)
+        driver.login()
+        (listed, _) = driver.command("CAPABILITY")
+        names = set(listed.decode().split())
+        for gone in ("LIST-MYRIGHTS", "RIGHTS=kxte", "QRESYNC", "QUOTA=RES-STORAGE", "ESORT", "SORT=DISPLAY"):
+            self.assertNotIn(gone, names)
+        self.assertIn("ESEARCH", names)
+        self.assertIn(b" BAD ", driver.command('LIST "" * RETURN (MYRIGHTS)')[-1])
+        self.assertIn(b" BAD ", driver.command("STATUS INBOX (DELETED-STORAGE)")[-1])
+
     def test_login_disabled(self) -> None:
         """Without TLS LOGIN and PLAIN are refused with PRIVACYREQUIRED, and the password is not looked at."""
         driver = Driver.of(settings=settings(allow_plain_without_tls=False, offer_starttls=True))
