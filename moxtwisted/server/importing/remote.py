@@ -80,8 +80,9 @@ class Source:
 
     @property
     def name(self) -> str:
-        """Under which the store remembers it."""
-        return f"{self.username}@{self.host}:{self.port}"
+        """Under which the store remembers it: the same for TLS from the start and for STARTTLS at their usual ports."""
+        port = _PORTS["imaps"] if self.port in _PORTS.values() else self.port
+        return f"{self.username}@{self.host}:{port}"
 
     @classmethod
     def parse(cls, url: str) -> Source:

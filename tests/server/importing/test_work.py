@@ -301,6 +301,8 @@ class SourceTests(SynchronousTestCase):
         source = Source.parse("imaps://alice%40old.example@mail.old.example/")
         self.assertEqual(source, Source("alice@old.example", "mail.old.example", 993, True))
         self.assertEqual(Source.parse("imap://a@[::1]:1143"), Source("a", "::1", 1143, False))
+        self.assertEqual(Source.parse("imap://a@b/").name, Source.parse("imaps://a@b/").name)
+        self.assertNotEqual(Source.parse("imap://a@b:1143/").name, Source.parse("imaps://a@b:1993/").name)
         for url in ("imaps://a:b@c/", "http://a@b/", "imaps://b/", "imaps://a@b/INBOX", "imaps://a@b:x/"):
             self.assertRaises(MailError, Source.parse, url)
         for options in ({"connections": 0}, {"connections": "4"}, {"else": 1}):
