@@ -285,7 +285,7 @@ class _Merging:
         self.roots = yield from sort_in_steps(self.roots, by_rank)
 
     def _populate(self, table: dict[str, int], root: int, subject: str) -> None:
-        """(5) (B): the message that speaks for a subject."""
+        """Step 5 (B): the message that speaks for a subject."""
         if not subject:
             return
         known = table.get(subject)
@@ -296,7 +296,7 @@ class _Merging:
             table[subject] = root
 
     def _join(self, root: int, known: int) -> int | None:
-        """(5) (C): merge a thread with the one in the table; a new dummy if that takes its place."""
+        """Step 5 (C): merge a thread with the one in the table; a new dummy if that takes its place."""
         children = self._children
         self._removed.add(root)
         if self._is_dummy(known):

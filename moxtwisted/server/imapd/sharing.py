@@ -36,14 +36,12 @@ _SLICE_SECONDS: Final = 0.01
 @implementer(IShares)
 @define(eq=False)
 class StoreShares:
-    """See ``IShares``; one for each session.
-
-    :param session: makes a session of an account, as its owner would have it.
-    """
+    """See ``IShares``; one for each session."""
 
     user: str
     _store: Store
     _directory: DirectoryHolder
+    #: Makes a session of an account, as its owner would have it.
     _session: Callable[[Account], ISession]
     _held: OrderedDict[str, tuple[Account, ISession]] = field(factory=OrderedDict, init=False)
 
