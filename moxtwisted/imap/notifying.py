@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from attrs import define, field, frozen
 
 from moxtwisted.imap.commands.fetch import fetched
+from moxtwisted.imap.commands.mailboxfilters import ancestry
 from moxtwisted.imap.commands.status import status_line
 from moxtwisted.imap.sharing import OTHER_USERS
 from moxtwisted.imap.states import State
@@ -118,12 +119,13 @@ class Notifying:
     """
 
     _connection: Connection
-    _groups: tuple[EventGroup, ...] = ()
+    _groups: tuple[tuple[EventGroup, frozenset[str]], ...] = ()
     selected: SelectedEvents | None = None
     _feed: Any = None
     _new: list[int] = field(factory=list)
     _own: set[tuple[str, str | int]] = field(factory=set)
     _overflow: bool = False
+    _subscribed: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
 
     @classmethod
     def begin(cls, connection: Connection, groups: Sequence[EventGroup], limit: int) -> Notifying:
@@ -132,7 +134,8 @@ class Notifying:
         :param limit: happenings that are kept for a client that does not read.
         """
         others = tuple(g for g in groups if g.events and not g.mailboxes.of_selected)
-        notifying = cls(connection, others, SelectedEvents.among(groups))
+        named = tuple((group, frozenset(group.names)) for group in others)
+        notifying = cls(connection, named, SelectedEvents.among(groups))
         if others:
             session = cast("INotifyingSession", connection.mail)
             notifying._feed = session.watch(limit, connection.wake)
@@ -161,20 +164,23 @@ class Notifying:
     def wanted(self, name: str) -> frozenset[Event]:
         """The events that are wanted of a mailbox that is not selected."""
         found: frozenset[Event] = frozenset()
-        for group in self._groups:
-            if not group.events <= found and self._matches(group, name):
+        for group, names in self._groups:
+            if not group.events <= found and self._matches(group, names, name):
                 found |= group.events
         return found
 
-    def _matches(self, group: EventGroup, name: str) -> bool:
+    def _matches(self, group: EventGroup, names: frozenset[str], name: str) -> bool:
         match group.mailboxes:
             case MailboxFilter.MAILBOXES:
-                return name in group.names
+                return name in names
             case MailboxFilter.SUBTREE:
-                return any(name == top or name.startswith(top + "/") for top in group.names)
+                return any(above in names for above in ancestry(name))
             case MailboxFilter.SUBSCRIBED:
-                # Section 6.4: the list as it is now.
-                return name in map(canonical, self._connection.mail.subscriptions())
+                # Section 6.4: the list as it is now. A change makes a new one.
+                subscriptions = self._connection.mail.subscriptions()
+                if subscriptions is not self._subscribed[0]:
+                    self._subscribed = (subscriptions, frozenset(map(canonical, subscriptions)))
+                return name in self._subscribed[1]
             case _:
                 # Section 6.3: mail can be delivered to any mailbox, so inboxes are as personal.
                 return not name.startswith(_OTHERS)
@@ -351,7 +357,7 @@ class Notifying:
         if name:
             wanted = Event.MAILBOX_METADATA_CHANGE in self.wanted(name)
         else:
-            wanted = any(Event.SERVER_METADATA_CHANGE in group.events for group in self._groups)
+            wanted = any(Event.SERVER_METADATA_CHANGE in group.events for group, _ in self._groups)
         # With ENABLE METADATA it is told anyway.
         if not wanted or "METADATA" in connection.enabled:
             return []
@@ -366,7 +372,7 @@ class Notifying:
     def unwatched(self) -> Iterator[bytes]:
         """Section 3.1: mailboxes that were named and can be listed, and of which nothing will be told: those of other users."""
         connection = self._connection
-        named = {name for group in self._groups for name in group.names if name.startswith(_OTHERS)}
+        named = {name for _, names in self._groups for name in names if name.startswith(_OTHERS)}
         for name in sorted(named):
             if connection.mail.mailbox(name) is not None:
                 yield render.list_response(name, ["\\NoAccess"], utf8=connection.utf8)

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from moxtwisted.identifiers import IdentifierError, parse_mailbox_name
 from moxtwisted.imap.backend import MailboxInfo
@@ -15,7 +15,7 @@ from moxtwisted.imap.connection import Connection
 from moxtwisted.imap.sharing import OTHER_USERS
 from moxtwisted.imap.wire.mailboxfilter import FilterKind, MailboxFilter
 
-__all__ = ["chosen"]
+__all__ = ["ancestry", "chosen"]
 
 
 def chosen(connection: Connection, filters: Iterable[MailboxFilter]) -> dict[str, MailboxInfo]:
@@ -43,6 +43,14 @@ def chosen(connection: Connection, filters: Iterable[MailboxFilter]) -> dict[str
     return found
 
 
+def ancestry(name: str) -> Iterator[str]:
+    """The name, and those above it: to be looked up among many, with which not each name has to be compared."""
+    at = len(name)
+    while at > 0:
+        yield name[:at]
+        at = name.rfind("/", 0, at)
+
+
 def _named(one: MailboxFilter) -> list[str]:
     """The names as the backend knows them; those that nothing can have are left out."""
     names: list[str] = []
@@ -59,8 +67,8 @@ def _test(connection: Connection, one: MailboxFilter) -> Callable[[str], bool]:
         case FilterKind.SUBSCRIBED:
             return connection.mail.subscriptions().__contains__
         case FilterKind.SUBTREE:
-            tops = _named(one)
-            return lambda name: any(name == top or name.startswith(top + "/") for top in tops)
+            tops = frozenset(_named(one))
+            return lambda name: any(above in tops for above in ancestry(name))
         case FilterKind.SUBTREE_ONE:
             parents = frozenset(_named(one))
             return lambda name: name in parents or name.rpartition("/")[0] in parents
