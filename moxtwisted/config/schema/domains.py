@@ -111,7 +111,7 @@ class Account(ConfigStruct, frozen=True, kw_only=True):
         tuple[str, ...],
         Meta(
             description="IMAP capabilities that it does without, for clients that stumble over them: they are not "
-            "announced after log-in, and their commands and options are refused.",
+            "announced after log-in, and their commands and options are refused, with what is nothing without them.",
             examples=[["QRESYNC"]],
         ),
     ] = ()
