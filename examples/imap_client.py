@@ -1,8 +1,10 @@
-"""An IMAP client: log in, list the newest messages of a mailbox, save one, wait for new mail::
+"""An IMAP client: log in, list the newest messages of the inbox, wait for new mail if a number of seconds follows::
 
-python examples/imap_client.py tcp:127.0.0.1:2143 reader reader
+    python examples/imap_client.py tcp:127.0.0.1:2143 reader reader
+    python examples/imap_client.py tls:mail.example.org:993 alice@example.org secret 60
 
-With TLS: ``tls:mail.example.org:993 alice secret``. The connection does TLS by itself, so that log-in can be bound to it (SCRAM-PLUS).
+``save`` writes a message to a file. The connection does TLS by itself, so that log-in can be bound to it (SCRAM-PLUS); SSL_CERT_FILE names
+the certificate of a server that has made its own.
 """
 
 import sys
@@ -85,4 +87,6 @@ async def main(reactor: Any, where: str, username: str, password: str, wait_seco
 
 
 if __name__ == "__main__":
+    if len(sys.argv) not in {4, 5}:
+        sys.exit(__doc__)
     task.react(lambda reactor, *words: ensureDeferred(main(reactor, *words)), sys.argv[1:])

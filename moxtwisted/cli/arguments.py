@@ -316,7 +316,10 @@ def _mail(commands: _Commands) -> None:
         ("maildir", "a Maildir for each mailbox"),
     ):
         add = exporting.command(
-            form, f"mail:export_{form}", f"write {target}", "alice /tmp/alice\nalice /tmp/alice Archive"
+            form,
+            f"mail:export_{form}",
+            f"write {target}",
+            "alice /etc/moxmail/export/alice\nalice /etc/moxmail/export/alice Archive",
         )
         add("account", metavar="ACCOUNT")
         add("path", metavar="DIR", help="a directory; a running server writes to it, as its own user")
