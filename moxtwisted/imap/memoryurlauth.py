@@ -37,11 +37,14 @@ class URLAuthority:
         """See ``IURLAuthority``."""
         return account in self.submitters
 
-    async def mailbox_key(self, account: str, mailbox: str) -> bytes:
+    async def mailbox_key(self, account: str, mailbox: str, *, make: bool = True) -> bytes:
         """See ``IURLAuthority``."""
-        if (account, mailbox) not in self._keys:
-            self._keys[account, mailbox] = hmac.digest(self._entropy(32), mailbox.encode(), "sha256")
-        return self._keys[account, mailbox]
+        made = hmac.digest(self._entropy(32), mailbox.encode(), "sha256")
+        return (
+            self._keys.setdefault((account, mailbox), made)
+            if make
+            else self._keys.get((account, mailbox), made)
+        )
 
     async def reset_mailbox_key(self, account: str, mailbox: str | None) -> None:
         """See ``IURLAuthority``."""

@@ -35,10 +35,11 @@ class IURLAuthority(Interface):
     def may_submit(account: str) -> bool:
         """Whether the account is a message submission entity: it alone reads URLs with ``submit+``."""
 
-    def mailbox_key(account: str, mailbox: str) -> Awaitable[bytes]:
+    def mailbox_key(account: str, mailbox: str, *, make: bool = True) -> Awaitable[bytes]:
         """The access key of one mailbox of one user, 16 octets or more; made if there is none.
 
-        :param mailbox: the ``objectid`` of its ``MailboxInfo``.
+        :param mailbox: the ``objectid`` of its ``MailboxInfo``, or what is none: the same work is done.
+        :param make: when False, nothing is written; instead of a key that is not there come random octets.
         """
 
     def reset_mailbox_key(account: str, mailbox: str | None) -> Awaitable[None]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+from unittest.mock import patch
+
 from attrs import evolve
 
+from moxtwisted.server.imapd.urlkeys import ACCOUNT_KEY, URLKeys
 from tests.server.house import ACCOUNTS
 from tests.server.test_imapd import ALICE, LETTER, IMAPCase
 
@@ -63,6 +67,30 @@ class URLTests(IMAPCase):
             for name in ("alice", "nobody")
         }
         self.assertEqual(answers, {"t BAD URL is not one of yours on this server"})
+
+    def test_asking_writes_nothing(self) -> None:
+        """URLs of an account that never authorised any are looked at without a key being made for it, and take the same steps
+        whether there are such an account and mailbox or not."""
+        bob = self.log_in("bob@example.org")
+        token = "internal:01" + "0" * 64
+        steps: dict[str, list[tuple[str, str]]] = {}
+        made = self.house.store.account("alice").secret
+        original = URLKeys.mailbox_key
+        for url in (URL, URL.replace("INBOX", "Nothing"), URL.replace("alice", "nobody")):
+            asked = steps.setdefault(url, [])
+
+            def mailbox_key(
+                keys: Any, account: str, mailbox: str, *, make: bool = True, asked: Any = asked
+            ) -> Any:
+                asked.append((account, mailbox))
+                return original(keys, account, mailbox, make=make)
+
+            with patch.object(URLKeys, "mailbox_key", mailbox_key):
+                answer = self.ask(bob, f'URLFETCH "{url};URLAUTH=anonymous:{token}"')
+            self.assertIn(" NIL", answer)
+            self.assertEqual(len(asked), 1, url)
+        self.assertIsNone(made(ACCOUNT_KEY))
+        self.assertIsNone(self.house.store.account("bob").secret(ACCOUNT_KEY))
 
     def test_letter(self) -> None:
         """The octets are those of the message."""

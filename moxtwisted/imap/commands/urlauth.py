@@ -156,15 +156,14 @@ async def open_authorized(connection: Connection, text: str) -> Part | None:
     if authorization is None or authorization.mechanism != MECHANISM:
         return None
     owner = authority.account_of(url.user) if url.user is not None and _is_here(connection, url) else None
-    session = await _session_of(connection, owner)
+    # RFC 4467 section 6: time shall not tell that there is no such user or mailbox: the same is done for a user who is always there.
+    account = connection.mail.account if owner is None else owner
+    session = await _session_of(connection, account)
     try:
         mailbox = _mailbox_of(session, url) if session is not None else None
-        if owner is None or mailbox is None:
-            # RFC 4467 section 6: time shall not tell that there is no such user or mailbox.
-            is_token(connection.entropy(32), url.rump, authorization.token)
-            return None
-        key = await authority.mailbox_key(owner, mailbox)
-        if not is_token(key, url.rump, authorization.token) or not allowed or session is None:
+        key = await authority.mailbox_key(account, mailbox or "none", make=False)
+        genuine = is_token(key, url.rump, authorization.token)
+        if not (genuine and allowed) or owner is None or mailbox is None or session is None:
             return None
         return await open_part(session, url)
     finally:

@@ -43,10 +43,13 @@ class URLKeys:
         """See ``IURLAuthority``: submission here is part of this program and needs no IMAP."""
         return False
 
-    async def mailbox_key(self, account: str, mailbox: str) -> bytes:
+    async def mailbox_key(self, account: str, mailbox: str, *, make: bool = True) -> bytes:
         """See ``IURLAuthority``."""
         kept = self._mail.store.account(account)
         key: bytes | None = kept.secret(ACCOUNT_KEY)
+        if key is None and not make:
+            # Whoever asks must not cause a commit, which would tell that there is such an account.
+            key = self._mail.authenticator.entropy(_KEY_OCTETS)
         if key is None:
             lock = self._mail.url_keys
             await lock.acquire()
