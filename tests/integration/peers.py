@@ -38,12 +38,15 @@ PEERS = {
         Peer("dovecot", "dovecot-imapd"),
         Peer("fetchmail", "fetchmail"),
         Peer("getmail", "getmail6"),
+        Peer("knotd", "knot"),
         Peer("mbsync", "isync"),
+        Peer("named", "bind9"),
         Peer("neomutt", "neomutt"),
         Peer("offlineimap", "offlineimap3"),
         Peer("openssl", "openssl"),
         Peer("postfix", "postfix", root_only=True),
         Peer("swaks", "swaks"),
+        Peer("unbound", "unbound"),
     )
 }
 
