@@ -159,6 +159,7 @@ class Session:
 
     @ivar known: UIDs by sequence number - 1, as the client believes.
     @ivar told: by UID the mod-sequence up to which it knows the flags.
+    @ivar saved: UIDs of C{$}.
     @ivar notify: C{""}, or C{"SELECTED"} or C{"SELECTED-DELAYED"}.
     @ivar new: messages that NOTIFY has still to tell of.
     @ivar own: what it added itself, and need not be told of by NOTIFY.
@@ -249,8 +250,10 @@ class Session:
 
     # -- the commands ------------------------------------------------------------------------------------------
     def chosen(self, uid: bool, numbers: Sequence[int]) -> list[int]:
-        """UIDs that a command names, in the order of the mailbox; 0 is the star, and whoever is behind it."""
+        """UIDs that a command names, in the order of the mailbox; 0 is the star, and whoever is behind it; -1 the saved result."""
         wanted = set(numbers)
+        if -1 in wanted:
+            return [u for u in self.known if u in self.saved]
         if uid:
             return [u for u in self.known if u in wanted or (0 in wanted and u == self.known[-1])]
         return [
@@ -268,7 +271,9 @@ class Session:
         highest = self.box.highest if self.box.exists else self.box.real.highestmodseq
         return f"OK [HIGHESTMODSEQ {highest}]" if "QRESYNC" in self.enabled else "OK"
 
-    def fetch(self, uid: bool, numbers: Sequence[int], items: Sequence[str], since: int = -1) -> list[str]:
+    def fetch(
+        self, uid: bool, numbers: Sequence[int], items: Sequence[str], since: int = -1, vanished: bool = False
+    ) -> list[str]:
         """FETCH; C{since} is CHANGEDSINCE."""
         if self._without_numbers(uid):
             return self.refused("BAD [UIDREQUIRED]", expunge=uid)
@@ -300,6 +305,8 @@ class Session:
         if (uid or modseq) and "UIDONLY" not in self.enabled:
             shown.add("UID")
         lines = [self.fetch_line(u, *shown) for u in wanted]
+        earlier = {u for at, u in self.box.expunged if at > since and u in numbers} if vanished else set()
+        lines[:0] = [f"* VANISHED (EARLIER) {compact(earlier)}"] if earlier else []
         return self.done(lines, "NO [EXPUNGEISSUED]" if gone and not uid else "OK", expunge=uid)
 
     def store(
@@ -436,17 +443,20 @@ class Session:
         self.mail.learn()
         return self.done([f"* OK [APPENDUID {target.uidvalidity} {made}]"], "OK")
 
-    def search(self, uid: bool, match: Callable[[int, int, Message], bool], *, numbers: bool) -> list[str]:
+    def search(
+        self, uid: bool, match: Callable[[int, int, Message], bool], *, numbers: bool, save: bool = False
+    ) -> list[str]:
         """SEARCH; C{match} is asked with number, UID and message; C{numbers}: whether the key has sequence numbers in it."""
         if self._without_numbers(uid) or (numbers and "UIDONLY" in self.enabled):
             return self.refused("BAD [UIDREQUIRED]", expunge=uid and not numbers)
         found = [
-            u if uid else n
-            for n, u in enumerate(self.known, 1)
-            if u in self.there and match(n, u, self.there[u])
+            (n, u) for n, u in enumerate(self.known, 1) if u in self.there and match(n, u, self.there[u])
         ]
+        if save:
+            self.saved = [u for _, u in found]
         # RFC 7162 section 3.2.10.2: nothing vanishes during a UID SEARCH with message numbers.
-        return self.done([self.found("SEARCH", uid, found)], "OK", expunge=uid and not numbers)
+        lines = [] if save else [self.found("SEARCH", uid, [u if uid else n for n, u in found])]
+        return self.done(lines, "OK", expunge=uid and not numbers)
 
     def found(self, word: str, uid: bool, numbers: Sequence[int]) -> str:
         """The response to SEARCH or SORT."""
@@ -468,7 +478,7 @@ class Session:
     # -- mailboxes ---------------------------------------------------------------------------------------------
     def leave(self) -> None:
         """No mailbox is selected any more."""
-        self.box, self.name, self.known, self.told, self.new = None, "", [], {}, []
+        self.box, self.name, self.known, self.told, self.new, self.saved = None, "", [], {}, [], []
 
     def select(
         self, name: str, *, examine: bool = False, qresync: tuple[int, int] | None = None
