@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
@@ -54,9 +55,20 @@ _SCHEMA: Final = Path(__file__).parent / "schema"
 _SIDES: Final = ("-wal", "-shm", "-journal")
 
 
-def _migrations(schema: str) -> list[tuple[int, Path]]:
-    """(number, file) of a schema, ascending."""
-    return sorted((int(path.stem.rpartition("-")[2]), path) for path in _SCHEMA.glob(f"{schema}-[0-9]*.sql"))
+@cache
+def _read_schema(folder: Path, schema: str) -> tuple[tuple[int, str], ...]:
+    files = folder.glob(f"{schema}-[0-9]*.sql")
+    found = sorted((int(path.stem.rpartition("-")[2]), path.read_text("utf-8")) for path in files)
+    if not found:
+        raise StoreUnavailableError(
+            f"{folder} has nothing of the schema {schema}: the program is not installed whole"
+        )
+    return tuple(found)
+
+
+def _migrations(schema: str) -> tuple[tuple[int, str], ...]:
+    """(number, SQL) of a schema, ascending; read once, for an update may replace the files under a running server."""
+    return _read_schema(_SCHEMA, schema)
 
 
 def newest_version(schema: str) -> int:
@@ -214,8 +226,8 @@ def _create(path: Path, key: bytes | None, schema: str, prepare: str, *args: Any
     try:
         _configure(connection, encrypted=key is not None)
         with connection:
-            for number, file in _migrations(schema):
-                connection.execute(file.read_text("utf-8"))
+            for number, text in _migrations(schema):
+                connection.execute(text)
                 connection.pragma("user_version", number)
             if prepare:
                 connection.execute(prepare, args or None)
@@ -256,12 +268,12 @@ def migrate(connection: Any, path: Path, key: bytes | None, schema: str) -> None
         raise StoreUnavailableError(
             f"{path}: version {version} is newer than this program ({newest_version(schema)})"
         )
-    for number, file in _migrations(schema):
+    for number, text in _migrations(schema):
         if number <= version:
             continue
         _copy_before(connection, path.with_name(f"{path.name}.before-{number:04}"), key)
         with connection:
-            connection.execute(file.read_text("utf-8"))
+            connection.execute(text)
             connection.pragma("user_version", number)
 
 

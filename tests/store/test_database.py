@@ -42,6 +42,8 @@ class DatabaseTests(SynchronousTestCase):
         self.directory.mkdir()
         self.path = self.directory / "x.db"
         self.patch(database, "_SCHEMA", self.directory)
+        self.remembering = database._read_schema
+        self.patch(database, "_read_schema", self.remembering.__wrapped__)
         (self.directory / "thing-0001.sql").write_text("CREATE TABLE thing (name TEXT);")
 
     def create(self, key: bytes | None = b"k" * 32) -> None:
@@ -53,6 +55,16 @@ class DatabaseTests(SynchronousTestCase):
         opened = Database.open(self.path, key, "thing")
         self.addCleanup(opened.close)
         return opened
+
+    def test_files_of_the_schema_replaced(self) -> None:
+        """What was read of a schema once is what holds, while an update replaces its files; without any, nothing is made."""
+        self.patch(database, "_read_schema", self.remembering)
+        self.create()
+        (self.directory / "thing-0001.sql").rename(self.directory / "thing-0002.sql")
+        remove_database(self.path)
+        self.create()
+        self.assertEqual(self.opened().writer.pragma("user_version"), 1)
+        self.assertRaises(StoreUnavailableError, create_database, self.directory / "y.db", None, "other")
 
     def test_settings(self) -> None:
         """The file is as the design says: log, full synchronisation, foreign keys, incremental vacuum."""
