@@ -411,8 +411,8 @@ class IMAPServerProtocol(Connected, Protocol):
                 return
             if piece:
                 write(piece)
-                # What is compressed well is long before the transport has enough of it.
-                if self._layer is not None and clock.seconds() > turn_ends and not self._blocked:
+                # A client that reads at once, or what is compressed well, is long before the transport has enough of it.
+                if clock.seconds() > turn_ends and not self._blocked:
                     self._yield()
                     return
 

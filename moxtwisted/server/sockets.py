@@ -56,8 +56,8 @@ class _Promptly(FileDescriptor):
     def write(self, data: bytes) -> None:
         """Send what the socket takes now, buffer the rest."""
         if (
-            # A producer is told to go on when the reactor finds the buffer empty.
-            self.producer is None
+            # A producer is told to go on when the reactor finds the buffer empty, one that pushes only if it waits.
+            (self.producer is None or (self.streamingProducer and not self.producerPaused))
             and not self._tempDataBuffer
             and not self.dataBuffer
             and self.connected

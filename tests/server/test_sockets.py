@@ -104,6 +104,40 @@ class Pieces(Protocol):
         transport.loseConnection()
 
 
+class Pushed(Pieces):
+    """A producer that pushes until it is told to wait."""
+
+    def connectionMade(self) -> None:
+        """Be one."""
+        self.going, self.paused = False, 0
+        self.left = iter(self.pieces)
+        transport: Any = self.transport
+        transport.registerProducer(self, True)
+        self.resumeProducing()
+
+    def pauseProducing(self) -> None:
+        """Wait."""
+        self.going = False
+        self.paused += 1
+
+    def stopProducing(self) -> None:
+        """The connection is gone."""
+        self.going = False
+
+    def resumeProducing(self) -> None:
+        """Push."""
+        self.going = True
+        transport: Any = self.transport
+        while self.going:
+            piece = next(self.left, None)
+            if piece is None:
+                transport.unregisterProducer()
+                transport.loseConnection()
+                return
+            transport.write(piece)
+            self.waiting.append(bool(transport.dataBuffer or transport._tempDataBuffer))
+
+
 class Pulled(Protocol):
     """A producer that is asked for each piece."""
 
@@ -146,6 +180,14 @@ class PromptTests(TestCase):
         self.assertEqual(await self.heard(protocol), b"".join(pieces))
         self.assertFalse(protocol.waiting[0])
         self.assertTrue(protocol.waiting[-1])
+
+    async def test_push_producer(self) -> None:
+        """What a producer pushes goes out at once until the socket is full; then it waits and is told to go on."""
+        pieces = [bytes([n]) * 60_000 for n in range(200)]
+        protocol = Pushed(pieces)
+        self.assertEqual(await self.heard(protocol), b"".join(pieces))
+        self.assertFalse(protocol.waiting[0])
+        self.assertGreater(protocol.paused, 0)
 
     async def test_pull_producer(self) -> None:
         """A producer that is asked for each piece is asked again, though each would go out at once."""
