@@ -23,6 +23,7 @@ class Limits:
     :ivar literals: how many in one command (mox: 1000).
     :ivar append_octets: a message of APPEND, unless the account says less. APPENDLIMIT before login.
     :ivar append_messages: messages of one MULTIAPPEND.
+    :ivar keywords: keywords of one message; each is told again with every change of the message's flags.
     :ivar messages: how many messages one command should be about at most; announced with MESSAGELIMIT. RFC 9738 section 3 wants 1000
         at least.
     :ivar messages_enforced: where it ends indeed, when that is more (RFC 9738 section 4.2), for clients that do not know the limit.
@@ -44,6 +45,7 @@ class Limits:
     literals: int = 1000
     append_octets: int = 100 * 1024 * 1024
     append_messages: int = 1000
+    keywords: int = 100
     messages: int = 100_000
     messages_enforced: int = 1_000_000
     search_mailboxes: int = 10_000

@@ -103,7 +103,7 @@ LINES: dict[str, tuple[str, bytes]] = {
     "a long identifier": ("SETACL INBOX " + "x" * 1000 + " lr", b"BAD"),
     "many rights": ("SETACL INBOX bob " + "lr" * 500, b"BAD"),
     "fifteen hundred flags": (f"STORE 1 FLAGS ({many('k{}', 1500)})", b"BAD"),
-    "nine hundred flags": (f"STORE 1:200 FLAGS ({many('k{}', 900)})", b"OK"),
+    "nine hundred flags": (f"STORE 1:200 FLAGS ({many('k{}', 900)})", b"NO [LIMIT]"),
     "five hundred capabilities": ("ENABLE " + many("X", 500), b"BAD"),
     "a hundred fields of ID": ("ID (" + many('"a{}" "b"', 100) + ")", b"BAD"),
     "fifteen hundred items of STATUS": ("STATUS INBOX (" + "MESSAGES " * 1500 + "UNSEEN)", b"OK"),
@@ -176,7 +176,7 @@ class BadInputTests(SynchronousTestCase):
             lambda n: f"ESEARCH IN (subtree ({many('m{}', n)})) ALL",
             lambda n: f"ESEARCH IN (mailboxes ({many('m{}', n)})) ALL",
             lambda n: f"NOTIFY SET (subtree ({many('m{}', n)}) (MessageNew MessageExpunge MailboxName))",
-            lambda n: f"STORE 1 FLAGS ({many('k{}', n)})",
+            lambda n: f"STORE 1 -FLAGS ({many('k{}', n)})",
             lambda n: f"GETMETADATA INBOX ({many('/private/{}', n)})",
             lambda n: "APPEND INBOX CATENATE (" + many('URL "/INBOX/;UID=1"', n) + ")",
             lambda n: f"FETCH 1 BODY.PEEK[HEADER.FIELDS ({many('a{}', n)})]",
@@ -189,6 +189,21 @@ class BadInputTests(SynchronousTestCase):
                 work.append(counted(lambda driver=driver, octets=octets: driver.send(octets)))  # type: ignore[misc]
                 self.assertIn(b"\r\ntag OK ", b"\r\n" + driver.received(), make(2))
             self.assertLess(work[1], 2.3 * work[0] + 1000, (make(2), work))
+
+    def test_keywords_do_not_pile_up(self) -> None:
+        """A message has a hundred keywords, however they are given to it, and a command that would give it more does nothing."""
+        driver = self.driver()
+        self.assertIn(b" OK ", driver.command(f"STORE 2:3 +FLAGS ({many('a{}', 60)})")[-1])
+        for line in (
+            f"STORE 1:3 +FLAGS.SILENT ({many('b{}', 60)})",
+            f"STORE 1 FLAGS ({many('a{}', 101)})",
+            f"APPEND INBOX ({many('a{}', 101)}) {{4+}}\r\na: b",
+        ):
+            self.assertIn(b" NO [LIMIT] ", driver.command(line)[-1], line)
+        self.assertIn(b"* 1 FETCH (FLAGS ())", driver.command("FETCH 1 FLAGS"))
+        self.assertIn(b" OK ", driver.command(f"STORE 1:3 +FLAGS ({many('A{}', 60)})")[-1])
+        self.assertIn(b" OK ", driver.command(f"STORE 2 -FLAGS ({many('A{}', 500)})")[-1])
+        self.assertIn(b"* 2 FETCH (FLAGS ())", driver.command("FETCH 2 FLAGS"))
 
     def test_part_of_part_of_part(self) -> None:
         """Messages in messages as deep as they may be are taken apart once, and what is deeper is not there."""

@@ -170,6 +170,8 @@ class Client:
         if "CONDSTORE" in self.model.enabled and self.dice.random() < 0.2:
             since = self.modseq()
             vanished = uid and "QRESYNC" in self.model.enabled and min(numbers) > 0
+            # Of a mailbox that is gone a backend may know what was in it, or not.
+            vanished = vanished and self.model.box is not None and self.model.box.exists
             line += f" (CHANGEDSINCE {since}{' VANISHED' * vanished})"
         self.say(line, lambda: self.model.fetch(uid, numbers, items, since, vanished))
 

@@ -19,7 +19,7 @@ from moxtwisted.errors import MailError
 from moxtwisted.imap.backend import IAppendSink, Incoming
 from moxtwisted.imap.commands.catenate import Catenation
 from moxtwisted.imap.commands.messagelimit import refuse_more
-from moxtwisted.imap.commands.store import parse_flags
+from moxtwisted.imap.commands.store import check_keywords, parse_flags
 from moxtwisted.imap.connection import Answer, Connection, RefusalError, mailbox_name, refused
 from moxtwisted.imap.wire.appendgrammar import CatenateBegin, CatenateEnd, CatenateStep, CatenateURL
 from moxtwisted.imap.wire.commands import Append, AppendMessage
@@ -78,6 +78,7 @@ class Appending:
         self, connection: Connection, size_octets: int, names: Sequence[str], received: datetime | None
     ) -> None:
         flags = parse_flags(names)
+        check_keywords(connection, flags)
         if self.messages and "MULTIAPPEND" not in connection.offered:
             raise RefusalError("MULTIAPPEND is not available now", kind="BAD")
         refuse_more(connection, len(self.messages) + 1)

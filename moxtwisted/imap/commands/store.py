@@ -19,7 +19,7 @@ from moxtwisted.imap.wire.commands import Store, StoreMode
 from moxtwisted.imap.wire.sequence import compact
 from moxtwisted.message.flags import MessageFlags
 
-__all__ = ["parse_flags", "store"]
+__all__ = ["check_keywords", "parse_flags", "store"]
 
 _MODES: Final[dict[StoreMode, Literal["add", "remove", "replace"]]] = {
     StoreMode.ADD: "add",
@@ -47,6 +47,16 @@ def parse_flags(names: Sequence[str]) -> MessageFlags:
         raise RefusalError("no such system flag", kind="BAD") from None
 
 
+def check_keywords(connection: Connection, *outcomes: MessageFlags) -> None:
+    """Refuse flags that would be too many for a message.
+
+    :raise RefusalError: NO with LIMIT.
+    """
+    most = connection.settings.limits.keywords
+    if any(len(flags.keywords) > most for flags in outcomes):
+        raise RefusalError(f"a message may have {most} keywords", "LIMIT")
+
+
 async def store(connection: Connection, command: Store) -> Answer:
     """STORE: the changed flags are told unless SILENT; with CONDSTORE the new MODSEQ always is."""
     connection.writable()
@@ -66,6 +76,10 @@ async def _store(connection: Connection, command: Store, flags: MessageFlags, ui
     version = box.view.believed()
     believed = _believed(box, uids) if command.silent else None
     mode = _MODES[command.mode]
+    if flags.keywords and mode != "remove":
+        all_flags = box.view.live.flags
+        found = {all_flags[at] for at in box.view.live_positions(uids)}
+        check_keywords(connection, *(_CHANGE[mode](old, flags) for old in found))
     done = await box.mailbox.store(uids, mode, flags, command.unchanged_since)
     positions = box.view.live_positions(uids)
     _answer(connection, command, positions, done)
