@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -71,8 +72,19 @@ class TLSTests(TestCase):
     async def test_another_name(self) -> None:
         """A certificate for another name is refused, before anything is said."""
         where = await self.serve(implicit=True)
-        with self.assertRaises(ConnectionFailedError):
+        with self.assertRaises(ConnectionFailedError) as caught:
             await self.open(where, implicit=True, name="other.example")
+        self.assertIn("TLS: the certificate is for another name", str(caught.exception.detail))
+
+    async def test_stranger(self) -> None:
+        """A certificate that nobody known has signed is refused in words, and no error is left over that nobody took."""
+        where = await self.serve(implicit=True)
+        tls = ClientTLS(optionsForClientTLS("mx.example"), implicit=True)
+        with self.assertRaises(ConnectionFailedError) as caught:
+            await connect(reactor, clientFromString(reactor, where), ClientSettings(tls=tls))
+        self.assertEqual(caught.exception.detail, "lost: TLS: certificate verify failed")
+        gc.collect()
+        self.assertEqual(self.flushLoggedErrors(), [])
 
     async def test_wrong_port(self) -> None:
         """TLS with a server that speaks first in clear fails."""

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any
 
 from attrs import define, field, frozen
+from service_identity import VerificationError
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.interfaces import IHandshakeListener, IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
@@ -69,6 +70,16 @@ class ClientTimeouts:
 def inspect_as_client(connection: Any) -> Mapping[str, tuple[bytes, ...]]:
     """Channel bindings of a handshake in which we were the client."""
     return channel_bindings(connection, server=False)
+
+
+def _explained(reason: Failure) -> str:
+    """Why a connection ended. OpenSSL tells a list of (library, function, words)."""
+    if reason.check(VerificationError):
+        return "TLS: the certificate is for another name"
+    told = next(iter(getattr(reason.value, "args", ())), None)
+    if isinstance(told, list) and told and all(isinstance(one, tuple) and one for one in told):
+        return "TLS: " + ", ".join(str(one[-1]) for one in told)
+    return reason.getErrorMessage()
 
 
 @frozen
@@ -418,7 +429,7 @@ class ClientConnection(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See ``Protocol``."""
         self._gone = True
-        self.lost = self.lost or f"lost: {reason.getErrorMessage()}"[:500]
+        self.lost = self.lost or f"lost: {_explained(reason)}"[:500]
         self._fail_all()
         closed, self._closed = self._closed, []
         for done in closed:
@@ -440,6 +451,9 @@ class ClientConnection(Protocol):
         if handshake is not None:
             waiting.append(handshake)
         if not self.greeting.called:
+            if handshake is not None:
+                # Who waits for the handshake does not wait for the greeting yet.
+                self.greeting.addErrback(lambda _: None)
             waiting.append(self.greeting)
         for done in waiting:
             if not done.called:
