@@ -233,7 +233,7 @@ def connection_help(loaded: LoadedConfig) -> str:
             f"  curl --silent --show-error --insecure --user {ADDRESS}:{PASSWORD} 'imaps://{host}:{ports['imaps']}/INBOX;MAILINDEX=*'",
         ]
     lines += [
-        f"configuration: {loaded.static_path}; other commands want to know, in a second terminal:",
+        f"configuration: {loaded.static_path}; for other commands, in a second terminal:",
         f"  {_ourselves()} -c {loaded.static_path} account list",
     ]
     return "\n".join(lines)
