@@ -22,9 +22,9 @@ from moxtwisted.imap.commands.language import language
 from moxtwisted.imap.commands.listing import list_, lsub
 from moxtwisted.imap.commands.mailboxes import create, delete, rename, subscribe, unsubscribe
 from moxtwisted.imap.commands.metadata import get_metadata, set_metadata
-from moxtwisted.imap.commands.quota import get_quota, get_quota_root, set_quota
 from moxtwisted.imap.commands.multisearch import multi_search
 from moxtwisted.imap.commands.notify import notify
+from moxtwisted.imap.commands.quota import get_quota, get_quota_root, set_quota
 from moxtwisted.imap.commands.replace import replace
 from moxtwisted.imap.commands.search import search
 from moxtwisted.imap.commands.select import check, close, select, unselect

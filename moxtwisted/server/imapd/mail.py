@@ -50,10 +50,9 @@ EXTENSIONS: Final[frozenset[str]] = frozenset(
     {
         "NOTIFY",
         "REPLACE",
-        "ACL",
         "URLAUTH",
         "SEARCH=FUZZY",
-        "URLAUTH",
+        "ACL",
         "RIGHTS=kxte",
         "LIST-MYRIGHTS",
         "METADATA",
