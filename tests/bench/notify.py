@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater, react
@@ -111,7 +111,9 @@ async def deliver(store: Store, account: Any, mailbox: str) -> None:
 async def one(reactor: Any, store: Store, kind: str, accounts: list[str]) -> None:
     """So many sessions of a kind, and some deliveries to the first account."""
     factory = IMAPServerFactory(
-        ServerSettings(hostname="bench.example", allow_plain_without_tls=True), Everybody(store), reactor
+        ServerSettings(hostname="bench.example", allow_plain_without_tls=True),
+        cast("Any", Everybody(store)),
+        reactor,
     )
     for name in set(accounts):
         await deliver(store, store.account(name), "INBOX")

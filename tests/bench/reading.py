@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater, react
@@ -74,7 +74,7 @@ async def measure(reactor: Any, directory: Path, count: int, rounds: int) -> Non
     store = Store.open(reactor, directory / "data", MasterKey(bytes(32)))
     await filled(store, count)
     settings = ServerSettings(hostname="bench.example", allow_plain_without_tls=True)
-    protocol = IMAPServerFactory(settings, Everybody(store), reactor).buildProtocol(None)
+    protocol = IMAPServerFactory(settings, cast("Any", Everybody(store)), reactor).buildProtocol(None)
     transport = Transport()
     protocol.makeConnection(transport)
     protocol.dataReceived(b"a LOGIN one x\r\n")

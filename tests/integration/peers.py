@@ -17,7 +17,7 @@ import sys
 from collections.abc import Callable
 from typing import NamedTuple, TypeVar
 
-T = TypeVar("T", bound=type)
+T = TypeVar("T", bound=Callable[..., object])
 
 #: Where programs are looked for besides PATH: Debian puts daemons where a user's PATH does not look.
 SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"
@@ -70,7 +70,7 @@ def why_not(program: str) -> str:
 
 
 def needs(*programs: str) -> Callable[[T], T]:
-    """Decorate a test case class: all its tests skip, with the reason, where one of the programs is missing."""
+    """Decorate a test case class, or one test: all its tests skip, with the reason, where one of the programs is missing."""
 
     def decorate(case: T) -> T:
         reasons = [reason for program in programs if (reason := why_not(program))]

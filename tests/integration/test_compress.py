@@ -23,7 +23,7 @@ class CompressedClient(imaplib.IMAP4_SSL):
         self._deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
         self._inflate = zlib.decompressobj(-15)
         self._ready = b""
-        self.send = self._send_compressed  # type: ignore[method-assign]
+        self.send = self._send_compressed  # type: ignore[method-assign,assignment]
         self.read = self._read_compressed  # type: ignore[method-assign]
         self.readline = self._readline_compressed  # type: ignore[method-assign]
 

@@ -121,8 +121,11 @@ class CatenateTests(IMAPCase):
             self.house.clock.advance(0)
         self.assertIn("u OK [APPENDUID", line.heard())
         stored = self.house.store.account("alice")
-        state = stored.state(stored.mailbox("Drafts").id)
+        drafts = stored.mailbox("Drafts")
+        assert drafts is not None
+        state = stored.state(drafts.id)
         body = stored.open_body(state.id, state.uids[-1])
+        assert body is not None
         octets = b"".join(body.read(at, 1 << 20) for at in range(0, body.size, 1 << 20))
         body.close()
         self.assertEqual(octets, b"Return-Path: <>\r\n" + large + b"the en" + b"Subject: hello\r\n\r\n")

@@ -22,6 +22,7 @@ from moxtwisted.store.consistency import check
 from moxtwisted.store.database import connect
 from moxtwisted.store.interfaces import Addition, NewMessage, SearchTerm
 from moxtwisted.store.store import Store
+from moxtwisted.store.vocabulary import MAX_BEHIND, Vocabulary
 
 
 def folded(text: str) -> str:
@@ -418,7 +419,7 @@ class RememberedTests(SearchCase):
         self.add(letter("one", "alpha"))
         self.index()
         self.assertEqual(self.assert_agrees("text", "lph"), {1})
-        for number in range(search.MAX_BEHIND + 2):
+        for number in range(MAX_BEHIND + 2):
             self.add(letter("more", f"calpha{number} dolphin"))
             self.index()
             self.assertEqual(self.assert_agrees("text", "lph"), set(self.letters))
@@ -429,8 +430,8 @@ class RememberedTests(SearchCase):
         self.add(letter("one", "alpha"))
         self.index()
         self.assertEqual(self.assert_agrees("text", "lph"), {1})
-        self.patch(search.Vocabulary, "read", None)
-        for number in range(search.MAX_BEHIND):
+        self.patch(Vocabulary, "read", None)
+        for number in range(MAX_BEHIND):
             self.add(letter("more", f"calpha{number} Straße"), letter("more", "ΑΛΦΑ naïve"))
             self.index()
             self.assertEqual(self.assert_agrees("text", "lph"), {1, *range(2, 2 * number + 3, 2)})

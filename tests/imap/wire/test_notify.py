@@ -1,5 +1,7 @@
 """NOTIFY and REPLACE as they are read and written."""
 
+from typing import Any
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -14,9 +16,6 @@ from moxtwisted.imap.wire.parser import (
     CommandReader,
     Limits,
     NeedContinuation,
-)
-from moxtwisted.imap.wire.parser import (
-    Event as Read,
 )
 from moxtwisted.imap.wire.request import NonSync, render_command
 from moxtwisted.imap.wire.sequence import STAR
@@ -52,7 +51,7 @@ def others(draw: st.DrawFn) -> EventGroup:
     )
 
 
-def read(octets: bytes, limits: Limits | None = None) -> list[Read]:
+def read(octets: bytes, limits: Limits | None = None) -> list[Any]:
     reader = CommandReader(limits or Limits())
     reader.receive(octets)
     events = []
@@ -140,7 +139,7 @@ class ReplaceTests(SynchronousTestCase):
         reader.receive(b"a UID REPLACE 7 {6}\r\n")
         self.assertEqual(reader.next(), NeedContinuation(b"a", 6))
         reader.receive(b"Drafts {3}\r\n")
-        message = reader.next()
+        message: Any = reader.next()
         self.assertEqual((message.mailbox, message.replaces), ("Drafts", 7))
         reader.accept_message()
         self.assertEqual(reader.next(), NeedContinuation(b"a", 3))

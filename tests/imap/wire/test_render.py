@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted.imap.wire import render
 from moxtwisted.imap.wire.lexer import Cursor
-from moxtwisted.imap.wire.responses import ResponseCursor
+from moxtwisted.imap.wire.responsecursor import ResponseCursor
 
 
 class StringTests(SynchronousTestCase):

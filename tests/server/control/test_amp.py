@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface.verify import verifyClass
 
 from moxtwisted.errors import ConfigurationError, MailError, OverQuotaError
+from moxtwisted.server.control.address import socket_address
 from moxtwisted.server.control.amp import (
     MAX_CALLS,
     ClientProtocol,
@@ -25,7 +26,6 @@ from moxtwisted.server.control.amp import (
     RemoteAdministration,
     connect,
     operations,
-    socket_address,
 )
 from moxtwisted.server.control.delegation import ConfigurationOperations
 from moxtwisted.server.control.interfaces import IAdministration, IConfigurationOperations
