@@ -1,0 +1,84 @@
+"""The header field Received-SPF (RFC 7208 section 9.1).
+
+::
+
+    received_spf(result, "mx.example.org")
+    # Received-SPF: pass (mx.example.org: domain of alice@example.com designates
+    #  192.0.2.1 as permitted sender) receiver=mx.example.org; identity=mailfrom;
+    #  ...
+
+Nothing that a sender wrote gets into it but in quotes, without control characters, and cut where it is long.
+"""
+
+from __future__ import annotations
+
+import re
+
+from moxtwisted.mailauth.spf.evaluation import Identity, SPFResult, Verdict
+
+__all__ = ["received_spf"]
+
+# RFC 5322 section 3.2.3: dot-atom, which needs no quotes.
+_DOT_ATOM = re.compile(r"[0-9A-Za-z!#$%&'*+/=?^_`{|}~-]+(?:\.[0-9A-Za-z!#$%&'*+/=?^_`{|}~-]+)*\Z")
+# RFC 7208 section 9.1: not excessively long. The longest address has 320 octets.
+_MAX_VALUE_CHARACTERS = 330
+# RFC 5322 section 2.1.1: lines of 78 characters; one word that is longer must still be shorter than 998.
+_LINE = 78
+
+_SAYS = {
+    Verdict.PASS: "designates {ip} as permitted sender",
+    Verdict.FAIL: "does not designate {ip} as permitted sender",
+    Verdict.SOFTFAIL: "does not designate {ip} as permitted sender, but says that it may be one",
+    Verdict.NEUTRAL: "says nothing about {ip}",
+    Verdict.NONE: "has no SPF record",
+    Verdict.TEMPERROR: "could not be checked now",
+    Verdict.PERMERROR: "has an SPF record with an error",
+}
+
+
+def _plain(text: str) -> str:
+    """Printable characters alone, not too many of them."""
+    return "".join(c if c.isprintable() else "?" for c in text[:_MAX_VALUE_CHARACTERS])
+
+
+def _value(text: str) -> str:
+    text = _plain(text)
+    if _DOT_ATOM.match(text):
+        return text
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _comment(text: str) -> str:
+    # RFC 5322 section 3.2.2: parentheses and backslashes are quoted in comments.
+    return "(" + re.sub(r"([()\\])", r"\\\1", _plain(text)) + ")"
+
+
+def received_spf(result: SPFResult, receiver: str, *, smtputf8: bool = False) -> bytes:
+    """The field for a result, folded, with CRLF at its end.
+
+    :param receiver: the name of this host.
+    :param smtputf8: whether the message may have UTF-8 in its header (RFC 6532); otherwise it is replaced by question marks.
+    """
+    who = result.sender if result.identity is Identity.MAIL_FROM else result.domain
+    about = f"{receiver}: domain of {who[:_MAX_VALUE_CHARACTERS]} " + _SAYS[result.verdict].format(
+        ip=result.ip
+    )
+    pairs = [("receiver", receiver), ("identity", result.identity.value), ("client-ip", str(result.ip))]
+    if result.identity is Identity.MAIL_FROM:
+        pairs.append(("envelope-from", result.sender))
+    pairs.append(("helo", result.helo))
+    if result.mechanism:
+        pairs.append(("mechanism", result.mechanism))
+    if result.problem:
+        pairs.append(("problem", result.problem))
+    words = [result.verdict.value, *_comment(about).split(" ")]
+    words += [f"{key}={_value(value)};" for key, value in pairs]
+    lines = ["Received-SPF:"]
+    for word in words:
+        # A quoted value stays in one piece: folding inside quotes would change it for some readers.
+        if word and len(lines[-1]) + 1 + len(word) > _LINE:
+            lines.append("")
+        lines[-1] += f" {word}"
+    octets = "\r\n".join(lines).encode("utf-8", "replace") + b"\r\n"
+    return octets if smtputf8 else octets.decode("utf-8").encode("ascii", "replace")
