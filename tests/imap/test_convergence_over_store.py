@@ -40,7 +40,11 @@ class HastyClock(Clock):
     """What shall be done in the next turn is done now: searches go on after each of their slices of time."""
 
     def callLater(
-        self, delay: float, callable: Callable[..., object], *args: object, **kw: object  # noqa: A002
+        self,
+        delay: float,
+        callable: Callable[..., object],
+        *args: object,
+        **kw: object,  # noqa: A002
     ) -> IDelayedCall:
         call = super().callLater(delay, callable, *args, **kw)
         if not delay:
