@@ -22,6 +22,8 @@ from moxtwisted.message.stepsort import sort_in_steps
 __all__ = ["ThreadMember", "Threads", "Work", "thread_by_references", "thread_by_subject"]
 
 _STEPS: Final = 2000
+# How far one message may make us walk up in search of loops; what it says beyond that is not believed.
+_MOST_WALKED: Final = 20_000
 
 
 class ThreadMember(NamedTuple):
@@ -119,6 +121,9 @@ class _Linking:
         # never related, those in one tree may be.
         self._trees = list(range(len(messages)))
         self._nodes: dict[bytes, int] = {}
+        # By one of its nodes: trees in which a link was broken, so that they may have several roots.
+        self._broken: set[int] = set()
+        self._walk = 0
         self.steps = 0
 
     def register(self, start: int, stop: int) -> None:
@@ -134,6 +139,7 @@ class _Linking:
         references = self._messages[at].references
         parents = self.parents
         self.steps += 1 + len(references)
+        self._walk = _MOST_WALKED
         last = -1
         for identifier in references:
             node = self._nodes.get(identifier)
@@ -150,24 +156,31 @@ class _Linking:
             return
         if parents[at] >= 0:
             parents[at] = -1
+            self._broken.add(self._tree(at))
         if last >= 0:
             self._link(last, at)
 
     def _link(self, parent: int, child: int) -> None:
-        """Make the link, but no loop."""
+        """Make the link, but no loop; the child has no parent yet."""
         if parent == child:
             return
         of_parent, of_child = self._tree(parent), self._tree(child)
         if of_parent == of_child:
+            # The root of a whole tree is above everything in it: no need to walk there, which may be far.
+            if of_child not in self._broken:
+                return
             parents = self.parents
             above = parents[parent]
             while above >= 0:
-                if above == child:
+                if above == child or not self._walk:
                     return
+                self._walk -= 1
                 self.steps += 1
                 above = parents[above]
         else:
             self._trees[of_child] = of_parent
+            if of_child in self._broken:
+                self._broken.add(of_parent)
         self.parents[child] = parent
 
     def _tree(self, node: int) -> int:

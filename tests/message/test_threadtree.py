@@ -14,6 +14,7 @@ from moxtwisted.message.threadtree import (
     ThreadMember,
     Threads,
     Work,
+    _Linking,
     thread_by_references,
     thread_by_subject,
 )
@@ -244,6 +245,24 @@ class ReferencesTests(SynchronousTestCase):
         messages = [ThreadMember(b"x", way, "A", True, 1), ThreadMember(b"y", way[:1], "B", True, 2)]
         threads = done(thread_by_references(messages))
         self.assertEqual(nested(threads, 2), [(None, [(0, []), (1, [])])])
+
+    def test_malicious_references(self) -> None:
+        """One message cannot make us walk up a very long thread again and again, also when links in it were broken."""
+
+        def message(*references: bytes, name: bytes = b"") -> ThreadMember:
+            return ThreadMember(name, references, "S", False, 0)
+
+        names = [b"%d" % n for n in range(30_000)]
+        chain = [message(*names[at : at + 1000]) for at in range(0, len(names), 999)]
+        whole = _Linking([*chain, message(*(b"29970", b"0") * 500)])
+        broken = _Linking([*chain, message(b"other", name=b"29980"), message(*(b"29970", b"0") * 500)])
+        for linking in (whole, broken):
+            count = len(linking.parents)
+            linking.register(0, count)
+            for at in range(count):
+                linking.steps = 0
+                linking.add(at)
+                self.assertLess(linking.steps, 25_000)
 
     def test_others_have_their_turn(self) -> None:
         """The work is done in steps."""

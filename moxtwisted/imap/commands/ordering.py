@@ -30,6 +30,8 @@ from moxtwisted.message.threadtree import ThreadMember
 __all__ = ["SOURCES", "load_keys", "load_members", "load_subject_members", "take_turns"]
 
 _ROWS_A_CALL: Final = 500
+# Of header fields that are read for THREAD before others have their turn; usual messages have a kilobyte.
+_OCTETS_A_TURN: Final = 524_288
 _MAX_REMEMBERED: Final = 50_000
 _QUOTED: Final = re.compile(rb"\\?(.)", re.DOTALL)
 _IDENTIFIER: Final = re.compile(rb"<([^<>\s]+)>")
@@ -192,10 +194,14 @@ async def load_members(
     memory: _Memory = {}
     for part, data in _rows(connection, matching, positions, FIELDS | INTERNALDATE):
         there += part
-        members += [
-            _member(octets, arrived, memory)
-            for octets, arrived in zip(data[FIELDS], data[INTERNALDATE], strict=True)
-        ]
+        octets_read = 0
+        for octets, arrived in zip(data[FIELDS], data[INTERNALDATE], strict=True):
+            members.append(_member(octets, arrived, memory))
+            octets_read += len(octets)
+            if octets_read > _OCTETS_A_TURN and connection.pause is not None:
+                # A thousand references take long.
+                octets_read = 0
+                await connection.pause(0)
         if connection.pause is not None:
             await connection.pause(0)
     return there, members
@@ -203,7 +209,8 @@ async def load_members(
 
 def _member(octets: bytes, arrived: int, memory: _Memory) -> ThreadMember:
     read = _reader(octets)
-    references = tuple(_identifiers(read(b"references"))[:_MAX_REFERENCES])
+    # Who is named twice says nothing more the second time.
+    references = tuple(dict.fromkeys(_identifiers(read(b"references"))[:_MAX_REFERENCES]))
     if not references:
         references = tuple(_identifiers(read(b"in-reply-to"))[:1])
     own = _identifiers(read(b"message-id"))
