@@ -42,9 +42,9 @@ class HastyClock(Clock):
     def callLater(
         self,
         delay: float,
-        callable: Callable[..., object],
+        callable: Callable[..., object],  # noqa: A002
         *args: object,
-        **kw: object,  # noqa: A002
+        **kw: object,
     ) -> IDelayedCall:
         call = super().callLater(delay, callable, *args, **kw)
         if not delay:
