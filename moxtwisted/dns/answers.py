@@ -62,13 +62,14 @@ class NoAnswerError(MailError):
 
     :ivar name: what was asked for.
     :ivar rrtype: its type.
+    :ivar reason: what went wrong, without these.
     """
 
     reply_code = 451
     enhanced_code = "4.4.3"
 
     def __init__(self, name: str, rrtype: str, detail: str) -> None:
-        self.name, self.rrtype = name, rrtype
+        self.name, self.rrtype, self.reason = name, rrtype, detail
         super().__init__(f"DNS: {rrtype} {name}: {detail}", public_text="DNS lookup failed, try again later")
 
 

@@ -1,0 +1,327 @@
+"""The resolver for Twisted: sockets, timers, and one question for many who ask the same.
+
+::
+
+    settings = ResolverSettings.from_resolv_conf(Path("/etc/resolv.conf").read_text())
+    resolver = DNSResolver(reactor, settings, entropy=os.urandom)
+    answer = await resolver.lookup("example.org", "MX")
+
+Answers are kept as long as they may be; a lookup of what is kept costs a few microseconds and no task switch. Each query by UDP has a
+socket of its own, whose port the operating system chooses at random (RFC 5452 section 9.2), and is connected, so that only the
+server that was asked is heard.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Any, Final, cast
+
+from attrs import frozen
+from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
+from twisted.internet.defer import TimeoutError as OutOfTime
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, connectProtocol
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IReactorTCP, IReactorTime, IReactorUDP
+from twisted.internet.protocol import DatagramProtocol, connectionDone
+from twisted.internet.protocol import Protocol as StreamProtocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from moxtwisted.dns.answers import Answer, IResolver, NoAnswerError, Security
+from moxtwisted.dns.cache import Cache
+from moxtwisted.dns.exchange import AskPolicy, Exchange, Failed, Send, Step, Upstream
+from moxtwisted.dns.message import Message, Question
+from moxtwisted.dns.names import BadNameError, normalise
+from moxtwisted.dns.records import type_code, type_name
+from moxtwisted.dns.resolution import BelievingJudge, Found, Judge, Resolution, TTLLimits, UnjudgingJudge
+from moxtwisted.dns.servers import ResolverSettings
+
+__all__ = ["DNSResolver", "Reactor"]
+
+# Different questions that may be under way at once; one more fails.
+_MAX_FLYING: Final = 2000
+# Sockets at once; the others queue (within their time).
+_MAX_EXCHANGES: Final = 256
+# RFC 7766 section 8: two octets of length, then the message.
+_MAX_STREAM_OCTETS: Final = 2 + 65535
+_DATAGRAM_OCTETS: Final = 4096
+# How long it is believed that the servers validate, or do not.
+_PROBE_SECONDS: Final = 3600.0
+_SOA: Final = 6
+
+
+class Reactor(IReactorTCP, IReactorTime, IReactorUDP):
+    """What the resolver needs of a reactor."""
+
+
+@frozen
+class _Failure:
+    """That no answer could be had, as the cache keeps it."""
+
+    kind: type[NoAnswerError]
+    name: str
+    rrtype: str
+    reason: str
+
+    def error(self) -> NoAnswerError:
+        """A fresh exception: one that is raised twice collects tracebacks."""
+        return self.kind(self.name, self.rrtype, self.reason)
+
+
+@implementer(IResolver)
+class DNSResolver:
+    """A stub resolver with a cache.
+
+    :param reactor: provides IReactorUDP, IReactorTCP and IReactorTime; its clock gives seconds since 1970 (signatures have dates).
+    :param entropy: so many random octets, fit for secrets.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        settings: ResolverSettings,
+        *,
+        entropy: Callable[[int], bytes],
+    ) -> None:
+        self.settings = settings
+        self._reactor, self._entropy = reactor, entropy
+        self._upstreams = [Upstream(address) for address in settings.servers]
+        self._cache: Cache[Answer | _Failure] = Cache(settings.cache_entries, settings.cache_octets)
+        self._flying: dict[tuple[str, int], list[Deferred[Answer]]] = {}
+        self._exchanges = DeferredSemaphore(_MAX_EXCHANGES)
+        self._limits = TTLLimits(
+            settings.minimum_ttl_seconds, settings.maximum_ttl_seconds, settings.maximum_negative_ttl_seconds
+        )
+
+    async def lookup(self, name: str, rrtype: str) -> Answer:
+        """See ``IResolver``. A name that cannot be in the DNS does not exist.
+
+        :raises ValueError: when ``rrtype`` is no type.
+        """
+        code = type_code(rrtype)
+        try:
+            key = (normalise(name), code)
+        except BadNameError:
+            return Answer(
+                name, rrtype, (), name, exists=False, security=Security.INDETERMINATE, ttl_seconds=0
+            )
+        kept = self._cache.get(key, self._reactor.seconds())
+        if kept is None:
+            return await self._join(key)
+        value, left = kept
+        if isinstance(value, _Failure):
+            raise value.error()
+        return Answer(
+            value.name,
+            value.rrtype,
+            value.records,
+            value.canonical_name,
+            value.exists,
+            value.security,
+            int(left),
+        )
+
+    def clear(self) -> None:
+        """Forget all answers."""
+        self._cache.clear()
+
+    def _join(self, key: tuple[str, int]) -> Deferred[Answer]:
+        """Wait for the answer to a question that is under way, or put it."""
+        waiters = self._flying.get(key)
+        fresh = waiters is None
+        if waiters is None:
+            if len(self._flying) >= _MAX_FLYING:
+                raise NoAnswerError(key[0], type_name(key[1]), "too many lookups at once")
+            waiters = self._flying[key] = []
+        waiter: Deferred[Answer] = Deferred(waiters.remove)
+        waiters.append(waiter)
+        if fresh:
+            task = Deferred.fromCoroutine(self._resolve(Question(*key)))
+            task.addTimeout(self.settings.total_seconds, self._reactor)
+            task.addBoth(self._landed, key)
+        return waiter
+
+    def _landed(self, result: Found | Failure, key: tuple[str, int]) -> None:
+        """Keep what was found, and tell all who asked."""
+        waiters = self._flying.pop(key)
+        now = self._reactor.seconds()
+        if isinstance(result, Failure):
+            failure = self._failure(result, key)
+            self._cache.put(key, failure, octets=100, now=now, ttl_seconds=self.settings.failure_seconds)
+            while waiters:
+                waiters.pop().errback(failure.error())
+            return
+        answer = result.answer
+        self._cache.put(key, answer, octets=result.octets, now=now, ttl_seconds=answer.ttl_seconds)
+        # One who is told may cancel another.
+        while waiters:
+            waiters.pop().callback(answer)
+
+    def _failure(self, why: Failure, key: tuple[str, int]) -> _Failure:
+        name, rrtype = key[0], type_name(key[1])
+        error = why.value
+        if isinstance(error, NoAnswerError):
+            return _Failure(type(error), name, rrtype, error.reason)
+        if why.check(OutOfTime, CancelledError):
+            return _Failure(NoAnswerError, name, rrtype, "no answer in time")
+        self.log.failure("lookup of {rrtype} {name} failed", why, rrtype=rrtype, name=name)
+        return _Failure(NoAnswerError, name, rrtype, "internal error")
+
+    async def _resolve(self, question: Question) -> Found:
+        judge, policy = await self._manner()
+
+        async def fetch(wanted: Question) -> Message:
+            return await self._ask(wanted, policy)
+
+        return await Resolution(fetch, judge, self._limits).resolve(question)
+
+    async def _manner(self) -> tuple[Judge, AskPolicy]:
+        """Who judges, and what the servers are asked for."""
+        settings = self.settings
+        if settings.believes_ad:
+            return BelievingJudge(), self._policy(want_ad=True)
+        return UnjudgingJudge(), self._policy()
+
+    def _policy(self, *, want_ad: bool = False, validating: bool = False) -> AskPolicy:
+        return AskPolicy(
+            dnssec_ok=validating,
+            checking_disabled=validating,
+            want_ad=want_ad,
+            try_seconds=self.settings.try_seconds,
+            rounds=self.settings.rounds,
+        )
+
+    async def _ask(self, question: Question, policy: AskPolicy) -> Message:
+        """Put one question to the servers until one answers."""
+        exchange = Exchange(question, self._upstreams, policy, self._entropy)
+        await self._exchanges.acquire()
+        try:
+            step = exchange.start()
+            while isinstance(step, Send):
+                send = self._by_stream if step.stream else self._by_datagram
+                step = await send(step, exchange)
+        finally:
+            self._exchanges.release()
+        if isinstance(step, Failed):
+            raise NoAnswerError(question.name, type_name(question.code), step.detail)
+        return step.message
+
+    async def _by_datagram(self, send: Send, exchange: Exchange) -> Step:
+        answered: Deferred[Step] = Deferred()
+        protocol = _Datagram(send, exchange, answered)
+        try:
+            port = self._reactor.listenUDP(
+                0,
+                protocol,
+                interface="::" if ":" in send.upstream.address.address else "",
+                maxPacketSize=_DATAGRAM_OCTETS,
+            )
+        except (CannotListenError, OSError) as e:
+            return exchange.broken(f"no socket: {e}")
+        try:
+            with self._patience(send, exchange, answered):
+                return await answered
+        finally:
+            port.stopListening()
+
+    async def _by_stream(self, send: Send, exchange: Exchange) -> Step:
+        answered: Deferred[Step] = Deferred()
+        address = send.upstream.address
+        kind = TCP6ClientEndpoint if ":" in address.address else TCP4ClientEndpoint
+        endpoint = kind(self._reactor, address.address, address.port, timeout=send.wait_seconds)
+        protocol = _Stream(send, exchange, answered)
+        connecting = connectProtocol(endpoint, protocol)
+        connecting.addErrback(protocol.unreachable)
+        try:
+            with self._patience(send, exchange, answered):
+                return await answered
+        finally:
+            connecting.cancel()
+            protocol.abandon()
+
+    @contextmanager
+    def _patience(
+        self, send: Send, exchange: Exchange, answered: Deferred[Step]
+    ) -> Generator[None, None, None]:
+        """The time that a server has."""
+
+        def give_up() -> None:
+            if not answered.called:
+                answered.callback(exchange.timed_out())
+
+        timer = self._reactor.callLater(send.wait_seconds, give_up)
+        try:
+            yield
+        finally:
+            if timer.active():
+                timer.cancel()
+
+
+class _Datagram(DatagramProtocol):
+    """A socket for one query."""
+
+    def __init__(self, send: Send, exchange: Exchange, answered: Deferred[Step]) -> None:
+        self._send, self._exchange, self._answered = send, exchange, answered
+
+    def startProtocol(self) -> None:
+        """Twisted has the socket."""
+        address = self._send.upstream.address
+        transport = cast("Any", self.transport)
+        transport.connect(address.address, address.port)
+        transport.write(self._send.octets)
+
+    def datagramReceived(self, datagram: bytes, addr: object) -> None:
+        """Something came from the server's address and port."""
+        if not self._answered.called and (step := self._exchange.receive(datagram)) is not None:
+            self._answered.callback(step)
+
+    def connectionRefused(self) -> None:
+        """Nobody listens there."""
+        if not self._answered.called:
+            self._answered.callback(self._exchange.broken("connection refused"))
+
+
+class _Stream(StreamProtocol):
+    """A connection for one query (RFC 7766)."""
+
+    def __init__(self, send: Send, exchange: Exchange, answered: Deferred[Step]) -> None:
+        self._send, self._exchange, self._answered = send, exchange, answered
+        self._buffer = bytearray()
+
+    def connectionMade(self) -> None:
+        """Twisted has the connection."""
+        octets = self._send.octets
+        cast("Any", self.transport).write(len(octets).to_bytes(2, "big") + octets)
+
+    def dataReceived(self, data: bytes) -> None:
+        """More octets; a length, and as many."""
+        self._buffer += data[: _MAX_STREAM_OCTETS - len(self._buffer)]
+        if len(self._buffer) < 2:
+            return
+        end = 2 + int.from_bytes(self._buffer[:2], "big")
+        if len(self._buffer) >= end and not self._answered.called:
+            self.finish(self._exchange.receive(bytes(self._buffer[2:end])))
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """The server hung up."""
+        if not self._answered.called:
+            self.finish(self._exchange.broken("connection closed"))
+
+    def unreachable(self, why: Failure) -> None:
+        """There is no connection."""
+        if not self._answered.called:
+            self.finish(self._exchange.broken(why.getErrorMessage()))
+
+    def finish(self, step: Step | None) -> None:
+        """Give the next step, once."""
+        if step is not None and not self._answered.called:
+            self._answered.callback(step)
+
+    def abandon(self) -> None:
+        """Nothing more is wanted of this connection."""
+        if self.transport is not None:
+            cast("Any", self.transport).abortConnection()
