@@ -48,6 +48,7 @@ from moxtwisted.store.reading import BodyReader, read_many
 from moxtwisted.store.remembered import Remembered
 from moxtwisted.store.search import SearchIndex
 from moxtwisted.store.staging import MEMORY_OCTETS
+from moxtwisted.store.sweeping import Sweeping
 from moxtwisted.store.writer import Lane, WriterPool
 
 __all__ = ["Account"]
@@ -128,15 +129,14 @@ class Account(AccountSettings):
         self._kept: OrderedDict[int, MailboxState] = OrderedDict()
         self._pins: dict[int, int] = {}
         self._released: set[int] = set()
+        self._sweeping = Sweeping()
         self._queues: list[ChangeQueue] = []
         #: Who else may do what to its mailboxes.
         self.access = AccessLists(self._reader, self._writing())
         self._index = self._make_index(clock)
         self.kept_rows = KeptRows(Remembered(ROWS_OCTETS))
         self._finalizer = weakref.finalize(self, _finish, self._lane, self._ledger, database, pool, closed)
-        leftover = list(messages.unused_bodies(self._reader))
-        if leftover:
-            self._lane.idle(partial(messages.sweep, self._ledger, leftover))
+        self._sweep(messages.unused_bodies(self._reader))
 
     def _writing(self) -> Callable[[Callable[[Ledger], None]], Deferred[None]]:
         """What runs a job in the writer, without holding the account."""
@@ -204,8 +204,8 @@ class Account(AccountSettings):
                 self._released.add(body)
             else:
                 free.append(body)
-        if free:
-            self._lane.idle(partial(messages.sweep, self._ledger, free))
+        if free and self._sweeping.put(free):
+            self._lane.idle(partial(self._sweeping.slice, self._ledger))
 
     def _unpin(self, body: int) -> None:
         self._pins[body] -= 1

@@ -144,11 +144,7 @@ def store_flags(
     groups: dict[RawFlags, list[int]] = {}
     changed: list[int] = []
     unseen = deleted = deleted_size = 0
-    for uid, modseq, bits, keywords, size in ledger.connection.execute(
-        "SELECT m.uid, m.modseq, m.flags, m.keywords, m.size"
-        " FROM carray(?) k CROSS JOIN message m ON m.mailbox = ? AND m.uid = k.value",
-        (apsw.carray(array("q", uids)), mailbox),
-    ):
+    for uid, modseq, bits, keywords, size in _found(ledger, _FLAGS, mailbox, uids):
         if unchanged_since is not None and modseq > unchanged_since:
             refused.append(uid)
             continue
@@ -169,10 +165,10 @@ def store_flags(
         return FlagsStored((), tuple(refused), 0)
     modseq = ledger.next_modseq()
     for (bits, keywords), group in groups.items():
+        where, which = _these(group)
         ledger.connection.execute(
-            "UPDATE message SET flags = ?, keywords = ?, modseq = ?"
-            " WHERE mailbox = ? AND uid IN (SELECT value FROM carray(?))",
-            (bits, keywords, modseq, mailbox, apsw.carray(array("q", group))),
+            f"UPDATE message SET flags = ?, keywords = ?, modseq = ? WHERE mailbox = ? AND uid {where}",
+            (bits, keywords, modseq, mailbox, which),
         )
     record.unseen += unseen
     record.deleted += deleted
@@ -180,6 +176,30 @@ def store_flags(
     ledger.touch(record, modseq)
     ledger.tell(Delta("messages", mailbox, record.name, modseq, flagged=list(groups.items())))
     return FlagsStored(tuple(changed), tuple(refused), modseq)
+
+
+_FLAGS: Final = "m.uid, m.modseq, m.flags, m.keywords, m.size"
+
+
+def _these(numbers: Sequence[int]) -> tuple[str, Any]:
+    """What follows a column's name in a condition, and its value: one number needs no array, whose opening costs more than the row."""
+    if len(numbers) == 1:
+        return "= ?", numbers[0]
+    return "IN (SELECT value FROM carray(?))", apsw.carray(array("q", numbers))
+
+
+def _found(
+    ledger: Ledger, columns: str, mailbox: int, uids: Sequence[int], where: str = ""
+) -> list[tuple[Any, ...]]:
+    """These columns of those of these messages that exist, in the order of the UIDs."""
+    if len(uids) == 1:
+        statement = f"SELECT {columns} FROM message m WHERE m.mailbox = ? AND m.uid = ? {where}"
+        rows = ledger.connection.execute(statement, (mailbox, uids[0]))
+    else:
+        statement = f"SELECT {columns} FROM carray(?) k CROSS JOIN message m ON m.mailbox = ? AND m.uid = k.value {where}"
+        rows = ledger.connection.execute(statement, (apsw.carray(array("q", uids)), mailbox))
+    found: list[tuple[Any, ...]] = rows.fetchall()
+    return found
 
 
 #: From so many UIDs on it is worth to look whether they are all there are between the first and the last; and so many
@@ -268,17 +288,9 @@ def _rows(ledger: Ledger, mailbox: int, uids: Sequence[int] | None, where: str =
     ledger.flush()
     if uids is None:
         statement = f"SELECT {_COLUMNS} FROM message m WHERE m.mailbox = ? {where}"
-        rows = ledger.connection.execute(statement, (mailbox,))
-    elif uids:
-        statement = (
-            f"SELECT {_COLUMNS} FROM carray(?) k"
-            f" CROSS JOIN message m ON m.mailbox = ? AND m.uid = k.value {where}"
-        )
-        rows = ledger.connection.execute(statement, (apsw.carray(array("q", uids)), mailbox))
-    else:
-        return []
-    found: list[tuple[Any, ...]] = rows.fetchall()
-    return found
+        found: list[tuple[Any, ...]] = ledger.connection.execute(statement, (mailbox,)).fetchall()
+        return found
+    return _found(ledger, _COLUMNS, mailbox, uids, where) if uids else []
 
 
 def _enter(ledger: Ledger, rows: Sequence[tuple[Any, ...]], record: MailboxRecord, modseq: int) -> range:
@@ -323,15 +335,17 @@ def move(ledger: Ledger, mailbox: int, uids: Sequence[int] | None, target: int) 
 def _leave(ledger: Ledger, rows: Sequence[tuple[Any, ...]], record: MailboxRecord, modseq: int) -> None:
     """Take these rows out of a mailbox, and keep that they were there."""
     gone = [row[0] for row in rows]
-    uids = array("q", gone)
-    ledger.connection.execute(
-        "DELETE FROM message WHERE mailbox = ? AND uid IN (SELECT value FROM carray(?))",
-        (record.id, apsw.carray(uids)),
-    )
-    ledger.connection.execute(
-        "INSERT INTO expunged (mailbox, modseq, uid) SELECT ?, ?, value FROM carray(?)",
-        (record.id, modseq, apsw.carray(uids)),
-    )
+    where, which = _these(gone)
+    execute = ledger.connection.execute
+    execute(f"DELETE FROM message WHERE mailbox = ? AND uid {where}", (record.id, which))
+    if len(gone) == 1:
+        execute("INSERT INTO expunged (mailbox, modseq, uid) VALUES (?, ?, ?)", (record.id, modseq, which))
+    else:
+        uids = apsw.carray(array("q", gone))
+        execute(
+            "INSERT INTO expunged (mailbox, modseq, uid) SELECT ?, ?, value FROM carray(?)",
+            (record.id, modseq, uids),
+        )
     for _, bits, _, size, _, _ in rows:
         ledger.count(record, bits, size, -1)
     ledger.touch(record, modseq)
@@ -344,9 +358,9 @@ def _refer(ledger: Ledger, bodies: Sequence[int], sign: int) -> None:
     for body, count in Counter(bodies).items():
         times.setdefault(count, []).append(body)
     for count, group in times.items():
+        where, which = _these(group)
         rows = ledger.connection.execute(
-            "UPDATE body SET refs = refs + ? WHERE id IN (SELECT value FROM carray(?)) RETURNING id, refs",
-            (sign * count, apsw.carray(array("q", group))),
+            f"UPDATE body SET refs = refs + ? WHERE id {where} RETURNING id, refs", (sign * count, which)
         ).fetchall()
         if sign < 0:
             ledger.released([body for body, refs in rows if refs <= 0])
@@ -421,6 +435,7 @@ def _delete_bodies(ledger: Ledger, bodies: list[int]) -> bool:
         # Its number must not be given again, and what links to it is in memory alone.
         ledger.set_setting("last_body", ledger.last_body)
         ledger.threads.write(ledger.last_body)
+    indexed = ledger.connection.execute("SELECT value FROM setting WHERE key = 'indexed_body'").get or 0
     for _ in range(min(_SWEEP_BODIES, len(bodies))):
         body = bodies[-1]
         first, last = body << CHUNK_BITS, ((body + 1) << CHUNK_BITS) - 1
@@ -430,7 +445,8 @@ def _delete_bodies(ledger: Ledger, bodies: list[int]) -> bool:
         )
         if ledger.connection.changes() == _SWEEP_CHUNKS:
             return True
-        ledger.connection.execute("DELETE FROM words WHERE rowid = ?", (body,))
+        if body <= indexed:
+            ledger.connection.execute("DELETE FROM words WHERE rowid = ?", (body,))
         ledger.connection.execute("DELETE FROM body WHERE id = ? AND refs = 0", (body,))
         bodies.pop()
     return bool(bodies)
