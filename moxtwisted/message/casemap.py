@@ -12,9 +12,17 @@ is that of the code points of the mapped forms (which is the order of their UTF-
 
 from __future__ import annotations
 
-from unicodedata import normalize
+from typing import Final
+from unicodedata import combining, normalize
 
 __all__ = ["casemap"]
+
+#: So many characters are decomposed at once. What it costs to put combining marks into their order grows with the square of how
+#: many there are in a row, and everybody can send a message with half a million of them.
+_PIECE: Final = 256
+#: A piece does not end between a letter and its marks, unless there are more than these.
+#: UAX #15 section 13 (Stream-Safe Text Format): 30 are more than any language has.
+_MOST_MARKS: Final = 32
 
 
 def casemap(text: str) -> str:
@@ -27,4 +35,19 @@ def casemap(text: str) -> str:
     if text.isascii():
         return text.upper()
     # What compatibility decomposition brings to light may be in lower case.
-    return normalize("NFKD", text.upper()).upper()
+    upper = text.upper()
+    return (normalize("NFKD", upper) if len(upper) <= _PIECE else _decomposed(upper)).upper()
+
+
+def _decomposed(text: str) -> str:
+    """A long text in NFKD, a piece at a time."""
+    pieces: list[str] = []
+    at, count = 0, len(text)
+    while at < count:
+        end = min(at + _PIECE, count)
+        last = min(end + _MOST_MARKS, count)
+        while end < last and combining(normalize("NFKD", text[end])[0]):
+            end += 1
+        pieces.append(normalize("NFKD", text[at:end]))
+        at = end
+    return "".join(pieces)

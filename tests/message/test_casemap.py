@@ -1,11 +1,13 @@
 """The collation i;unicode-casemap against its definition, character by character."""
 
 import unicodedata
+from unittest.mock import patch
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from moxtwisted.message import casemap as module
 from moxtwisted.message.casemap import casemap
 
 
@@ -31,6 +33,33 @@ class CasemapTests(SynchronousTestCase):
         self.assertIn(casemap("mu"), casemap("Müller"))
         self.assertNotIn(casemap("mul"), casemap("Müller"))
         self.assertNotEqual(casemap("resume"), casemap("résumé"))
+
+    @settings(max_examples=50, deadline=None)
+    @given(
+        st.lists(
+            st.sampled_from(["a", "ü", "e\u0301\u0323", "ｶﾞ", "각", "ffi", "\u0344", "אָּ"]),
+            min_size=150,
+            max_size=900,
+        )
+    )
+    def test_long_text(self, syllables: list[str]) -> None:
+        """A long text is decomposed in pieces, with the same outcome as in one."""
+        text = "".join(syllables)
+        self.assertEqual(casemap(text), unicodedata.normalize("NFKD", text.upper()).upper())
+
+    def test_endless_marks(self) -> None:
+        """Very many combining marks, which would take minutes to be put into their order, are looked at in short pieces."""
+        lengths: list[int] = []
+
+        def normalize(form: str, text: str) -> str:
+            lengths.append(len(text))
+            return unicodedata.normalize(form, text)
+
+        with patch.object(module, "normalize", normalize):
+            found = casemap("a" + "\u0301\u0323" * 50_000 + "\uff9e" * 10_000)
+        self.assertEqual(len(found), 110_001)
+        self.assertLess(max(lengths), 300)
+        self.assertEqual(found, casemap("A" + "\u0301\u0323" * 50_000 + "\uff9e" * 10_000))
 
     def test_order(self) -> None:
         """The order is that of code points in titlecase: an underscore comes behind the letters."""

@@ -48,6 +48,9 @@ MAX_LEVEL_OCTETS = 255
 MAX_DEPTH = 40
 """The most levels of a name that can be created (our choice; Dovecot's limit as well)."""
 
+# What is longer is no name that any mailbox has in NFC. To put many combining marks into their order takes very long.
+_MOST_CHARACTERS = 2000
+
 _NONCHARACTERS = "".join(f"\\U{plane:04x}fffe\\U{plane:04x}ffff" for plane in range(17))
 _FORBIDDEN = re.compile(rf"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufdd0-\ufdef{_NONCHARACTERS}]")
 
@@ -84,11 +87,13 @@ def canonical(name: str) -> str:
     """The name with INBOX, as whole name or as first level, in that spelling, and in NFC.
 
     RFC 9051 section 5.1: INBOX is the same in any case. RFC 5198 section 3: NFC, so that one name has one form; we
-    convert what a client sends instead of refusing it.
+    convert what a client sends instead of refusing it, unless it is too long for a name anyway.
     """
     if name[:1] in "Ii" and name[:5].upper() == INBOX and name[5:6] in {"", SEPARATOR}:
         name = INBOX + name[5:]
-    return name if name.isascii() else unicodedata.normalize("NFC", name)
+    if name.isascii() or len(name) > _MOST_CHARACTERS:
+        return name
+    return unicodedata.normalize("NFC", name)
 
 
 def decode(octets: bytes, *, utf8: bool) -> str:

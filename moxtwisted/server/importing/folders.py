@@ -25,6 +25,8 @@ __all__ = ["Folder", "Plan", "plan"]
 
 #: More are refused: nobody has them.
 MAX_FOLDERS: Final = 10_000
+#: Of one level of a name: the rest would be cut off later.
+_MOST_CHARACTERS: Final = 1_000
 _USES: Final = ("\\Sent", "\\Drafts", "\\Trash", "\\Junk", "\\Archive")
 #: What programs and servers call them when nobody says what they are for, in lower case.
 _GUESSES: Final = {
@@ -136,7 +138,7 @@ def _level(level: str) -> str:
     """A level with what no mailbox of ours can have in its name replaced."""
     text = "".join(
         "_" if character in '/%*"\\' or unicodedata.category(character) in {"Cc", "Cs"} else character
-        for character in unicodedata.normalize("NFC", level)
+        for character in unicodedata.normalize("NFC", level[:_MOST_CHARACTERS])
     )
     if text in {".", ".."}:
         return "_" * len(text)

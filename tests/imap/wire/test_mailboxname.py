@@ -158,6 +158,12 @@ class PatternTests(SynchronousTestCase):
         expression = "".join({"*": ".*", "%": "[^/]*"}.get(c) or re.escape(c) for c in pattern)
         self.assertEqual(ListPattern(pattern).matches(name), re.fullmatch(expression, name) is not None)
 
+    def test_endless_marks(self) -> None:
+        """What is too long for a name is not composed: with a hundred thousand combining marks that takes minutes."""
+        name = "e" + "\u0301\u0323" * 50_000
+        self.assertEqual(canonical(name), name)
+        self.assertEqual(canonical("inbox/" + name), "INBOX/" + name)
+
     @given(names)
     @settings(max_examples=50, deadline=None)
     def test_canonical_is_composed(self, name: str) -> None:
