@@ -34,7 +34,7 @@ class Limits:
     :ivar login_failures: failed LOGIN and AUTHENTICATE in one connection; one more closes it.
     :ivar pending_octets: pipelined commands that are kept while one runs; then reading stops.
     :ivar fetch_batch: messages whose facts are read from the store at once.
-    :ivar body_batch_octets: how much of message bodies is read from the store at once.
+    :ivar body_batch_octets: how much of message bodies is read from the store at once; a client that does not read keeps as much in memory.
     :ivar notifications: happenings that are kept for a client that said NOTIFY and does not read; more end it (mox: 10,000).
     :ivar output_piece_octets: the usual size of one piece of a long answer.
     """
@@ -55,7 +55,7 @@ class Limits:
     login_failures: int = 5
     pending_octets: int = 65536
     fetch_batch: int = 512
-    body_batch_octets: int = 262144
+    body_batch_octets: int = 786432
     output_piece_octets: int = 131072
     notifications: int = 10_000
 

@@ -18,6 +18,7 @@ from zope.interface import implementer
 
 from moxtwisted.imap import backend as b
 from moxtwisted.imap.fuzzy import IFuzzyMailbox
+from moxtwisted.imap.readahead import IReadingAhead
 from moxtwisted.imap.rights import ALL, Rights, flags_within, granted, kept_flags
 from moxtwisted.imap.sharing import NotPermittedError
 from moxtwisted.message.flags import SYSTEM_FLAGS, MessageFlags
@@ -86,6 +87,10 @@ class OwnMailbox:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.inner, name)
+
+    def __conform__(self, interface: Any) -> Any:
+        """Zope's adaptation: who may read ahead asks the backend's."""
+        return IReadingAhead(self.inner, None) if interface is IReadingAhead else None
 
     def copy(self, uids: Sequence[int], target: str) -> Awaitable[b.Appended]:
         """See ``ISelectedMailbox``."""
@@ -161,7 +166,7 @@ class _RestrictedView:
         self._live.unlisten(callback)
 
 
-@implementer(b.ISelectedMailbox, IFuzzyMailbox)
+@implementer(b.ISelectedMailbox, IFuzzyMailbox, IReadingAhead)
 class RestrictedMailbox:
     """Somebody else's mailbox, selected; what it does not let through cannot be asked of it.
 
@@ -226,6 +231,12 @@ class RestrictedMailbox:
     def bodies(self, uids: Sequence[int], limit_octets: int) -> list[tuple[int, bytes]]:
         """See ``ISelectedMailbox``."""
         return self.inner.bodies(uids, limit_octets) if "r" in self._rights() else []
+
+    def read_ahead(self, uids: Sequence[int], limit_octets: int) -> None:
+        """See `IReadingAhead <moxtwisted.imap.readahead.IReadingAhead>`."""
+        ahead = IReadingAhead(self.inner, None)
+        if ahead is not None and (not uids or "r" in self._rights()):
+            ahead.read_ahead(uids, limit_octets)
 
     def open_body(self, uid: int) -> b.IMessageBody | None:
         """See ``ISelectedMailbox``."""

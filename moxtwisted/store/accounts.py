@@ -44,6 +44,7 @@ from moxtwisted.store.keptrows import ROWS_OCTETS, KeptRows
 from moxtwisted.store.ledger import Ledger, RawFlags, Report
 from moxtwisted.store.mailboxes import canonical_name
 from moxtwisted.store.messages import Prepared
+from moxtwisted.store.readahead import Ahead
 from moxtwisted.store.reading import BodyReader, read_many
 from moxtwisted.store.remembered import Remembered
 from moxtwisted.store.search import SearchIndex
@@ -420,6 +421,11 @@ class Account(AccountSettings):
     def bodies(self, mailbox: int, uids: Sequence[int], limit_octets: int) -> list[tuple[int, bytes]]:
         """(uid, octets) of the first that fit."""
         return read_many(self._open(), mailbox, uids, limit_octets)
+
+    def ahead(self, mailbox: int) -> Ahead | None:
+        """What reads ahead for one session."""
+        line = self._database.ahead
+        return None if line is None else line.ahead(mailbox)
 
     def expunged_since(self, mailbox: int, modseq: int) -> tuple[Sequence[int], bool]:
         """UIDs, and whether the history reaches back so far."""

@@ -48,18 +48,18 @@ class _Codecs(threading.local):
     def __init__(self) -> None:
         self.compress = zstandard.ZstdCompressor(level=_LEVEL).compress
         self.decompress = zstandard.ZstdDecompressor().decompress
-        dictionary = _dictionary()
+        shipped = dictionary()
         self.small: Callable[[bytes], bytes] | None = None
         self.decompress_small: Callable[..., bytes] | None = None
-        if dictionary is not None:
-            self.small = zstandard.ZstdCompressor(level=_SMALL_LEVEL, dict_data=dictionary).compress
-            self.decompress_small = zstandard.ZstdDecompressor(dict_data=dictionary).decompress
+        if shipped is not None:
+            self.small = zstandard.ZstdCompressor(level=_SMALL_LEVEL, dict_data=shipped).compress
+            self.decompress_small = zstandard.ZstdDecompressor(dict_data=shipped).decompress
 
 
 _LOADED: list[zstandard.ZstdCompressionDict | None] = []
 
 
-def _dictionary() -> zstandard.ZstdCompressionDict | None:
+def dictionary() -> zstandard.ZstdCompressionDict | None:
     """The dictionary shipped with the program; chunks written with it need it for ever."""
     if not _LOADED:
         found = None

@@ -25,6 +25,7 @@ import apsw
 from attrs import define, field
 
 from moxtwisted.errors import KeyRefusedError, StoreFullError, StoreUnavailableError
+from moxtwisted.store.readahead import Line
 from moxtwisted.store.room import Room, disk_is_full
 
 __all__ = ["PAGE_SIZE", "Database", "newest_version", "remove_database"]
@@ -179,6 +180,20 @@ def _configure(connection: Any, *, encrypted: bool) -> None:
         # Overwriting what was deleted makes every expunge write the freed pages; encryption has hidden them already.
         f"PRAGMA secure_delete = {'OFF' if encrypted else 'FAST'};"
     ).fetchall()
+
+
+def open_reader(path: Path, key: bytes | None, cache_kib: int = READER_CACHE_KIB) -> Any:
+    """A connection for reading, to a database that is open already."""
+    reader = connect(path, key)
+    try:
+        reader.set_busy_timeout(10_000)
+        reader.execute(
+            f"PRAGMA cache_size = -{cache_kib}; PRAGMA temp_store = MEMORY; PRAGMA query_only = ON"
+        ).fetchall()
+    except BaseException:
+        reader.close()
+        raise
+    return reader
 
 
 def _limit_pages(connection: Any) -> None:
@@ -353,6 +368,7 @@ class Database:
 
     :ivar writer: for the thread that this database is pinned to (and before it is handed to it).
     :ivar reader: for the reactor's thread; sees what is committed.
+    :ivar ahead: what reads ahead from it, with a connection of its own, if anything does.
     """
 
     path: Path
@@ -360,6 +376,7 @@ class Database:
     reader: Any
     _room: Room | None = None
     closed: bool = field(default=False, init=False)
+    ahead: Line | None = field(default=None, init=False)
     _log: _Log = field(init=False)
     #: Pages of log after which to look how much room there is.
     _look_at: int = field(default=_LOOK_PAGES, init=False)
@@ -402,11 +419,7 @@ class Database:
             _configure(writer, encrypted=key is not None)
             _limit_pages(writer)
             migrate(writer, path, key, schema)
-            reader = connect(path, key)
-            reader.set_busy_timeout(10_000)
-            reader.execute(
-                f"PRAGMA cache_size = -{READER_CACHE_KIB}; PRAGMA temp_store = MEMORY; PRAGMA query_only = ON"
-            ).fetchall()
+            reader = open_reader(path, key)
         except BaseException:
             writer.close()
             raise
@@ -489,9 +502,11 @@ class Database:
                 return
 
     def close(self) -> None:
-        """Checkpoint the log into the file and close both connections; idempotent."""
+        """Checkpoint the log into the file and close all connections; idempotent."""
         if self.closed:
             return
         self.closed = True
+        if self.ahead is not None:
+            self.ahead.close()
         self.reader.close()
         self.writer.close()

@@ -241,6 +241,23 @@ class IBodyReader(Interface):
         """Let go; idempotent."""
 
 
+class IAhead(Interface):
+    """Bodies that a session will ask for, read by a thread meanwhile; see ``moxtwisted.store.readahead``."""
+
+    def expect(uids: Sequence[int], limit_octets: int) -> None:
+        """``take`` will be asked for these, after those that it expects already. It may forget it."""
+
+    def take(
+        uids: Sequence[int],
+        limit_octets: int,
+        read: Callable[[Sequence[int], int], list[tuple[int, bytes]]],
+    ) -> list[tuple[int, bytes]] | None:
+        """What ``bodies`` would give, or None: ask it. ``read`` is that; it may be asked for those after these."""
+
+    def drop() -> None:
+        """Nothing is wanted any more. Has to be called in the end."""
+
+
 class IChangeQueue(Interface):
     """Changes of a whole account for one reader, bounded."""
 
@@ -380,6 +397,9 @@ class IAccount(Interface):
     def bodies(mailbox: int, uids: Sequence[int], limit_octets: int) -> list[tuple[int, bytes]]:
         """(uid, all octets) of small messages in one go: as many of the first UIDs as fit the limit, at least one
         unless the first is larger by itself (then an empty list: use open_body)."""
+
+    def ahead(mailbox: int) -> IAhead | None:
+        """What reads ahead of ``bodies`` for one session; None when nothing does."""
 
     def expunged_since(mailbox: int, modseq: int) -> tuple[Sequence[int], bool]:
         """UIDs expunged after modseq, ascending, and whether the history reaches back so far (else: all UIDs that are

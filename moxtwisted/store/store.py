@@ -23,6 +23,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,6 +41,7 @@ from moxtwisted.store.database import (
     bound_memory,
     create_database,
     databases,
+    open_reader,
     read_with,
     remove_database,
     sync_directory,
@@ -48,6 +50,7 @@ from moxtwisted.store.grants import Grants
 from moxtwisted.store.interfaces import IStore
 from moxtwisted.store.keptrows import ROWS_OCTETS
 from moxtwisted.store.keys import MasterKey, check_key_value, write_key_check
+from moxtwisted.store.readahead import AHEAD_CACHE_KIB, ReadAhead
 from moxtwisted.store.remembered import SEARCH_OCTETS, Remembered
 from moxtwisted.store.room import Room
 from moxtwisted.store.staging import Staging
@@ -96,6 +99,8 @@ class Store:
         self.room = Room(directory)
         self.pool = WriterPool(reactor, threads, self.room)
         self._packer = ThreadPoolExecutor(1, "store-packer") if threads else None
+        #: Reads messages before they are asked for; None: nothing does.
+        self.read_ahead = ReadAhead(self._clock) if threads else None
         self._searches = Remembered(SEARCH_OCTETS)
         self._rows = Remembered(ROWS_OCTETS)
         self._open: weakref.WeakValueDictionary[str, Account] = weakref.WeakValueDictionary()
@@ -198,6 +203,9 @@ class Store:
             if closing is not None and not closing.wait(_CLOSING_SECONDS):
                 raise StoreUnavailableError(f"account {name} does not close")
             database = Database.open(self._path(name), self._account_key(name), "account", self.room)
+            if self.read_ahead is not None:
+                reader = partial(open_reader, database.path, self._account_key(name), AHEAD_CACHE_KIB)
+                database.ahead = self.read_ahead.line(reader)
             closed = self._closing[name] = threading.Event()
             account = self._open[name] = Account(
                 name, database, self.pool, self._clock, self._seconds, closed
@@ -312,6 +320,8 @@ class Store:
             self.pool.stop()
             if self._packer is not None:
                 self._packer.shutdown()
+            if self.read_ahead is not None:
+                self.read_ahead.stop()
             os.close(self._lock)
 
         return gatherResults(done, consumeErrors=True).addBoth(end)

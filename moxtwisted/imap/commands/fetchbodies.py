@@ -6,6 +6,7 @@ whole in memory twice, and a message of 100 MB not even once.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
@@ -16,6 +17,7 @@ from moxtwisted.imap.backend import ISelectedMailbox
 from moxtwisted.imap.commands.fetchplan import Batch, BodyItem, Plan
 from moxtwisted.imap.commands.transferencoding import ENCODINGS, decoded
 from moxtwisted.imap.connection import RefusalError
+from moxtwisted.imap.readahead import IReadingAhead
 from moxtwisted.imap.settings import Limits
 from moxtwisted.message.partindex import PartIndex
 from moxtwisted.message.structure import select_fields
@@ -28,6 +30,8 @@ _MAX_HEADER_OCTETS: Final = 1024 * 1024
 # Up to here a message is cheaper to read whole, with its neighbours, than to open.
 _SMALL_OCTETS: Final = 32768
 _BODIES_A_CALL: Final = 128
+# Calls that are announced before they are made, to a backend that can read ahead.
+_GROUPS_AHEAD: Final = 2
 # Larger octets are not worth another copy to go out with what is before and behind.
 _UNCOPIED_OCTETS: Final = 65536
 
@@ -69,6 +73,10 @@ class _Sources:
         self._sizes = batch.columns[b.SIZE]
         self._uids = batch.uids
         self._ready: dict[int, bytes] = {}
+        self._reader: IReadingAhead | None = IReadingAhead(mailbox, None)
+        self._announced: deque[Sequence[int]] = deque()
+        # The first place that is neither read nor announced.
+        self._next = 0
         self._small = limit if any(item.needs_all for item in plan.bodies) else _SMALL_OCTETS
 
     def whole(self, at: int) -> bytes | None:
@@ -76,7 +84,7 @@ class _Sources:
         uid = self._uids[at]
         octets = self._ready.pop(uid, None)
         if octets is None and self._sizes[at] <= self._small:
-            self._ready = dict(self._mailbox.bodies(self._group(at), self._limit))
+            self._ready = dict(self._mailbox.bodies(self._begin(at), self._limit))
             octets = self._ready.pop(uid, None)
         return octets
 
@@ -86,6 +94,35 @@ class _Sources:
         if octets is not None:
             return _Memory(octets, len(octets))
         return self._mailbox.open_body(self._uids[at])
+
+    def close(self) -> None:
+        """Nothing more is wanted."""
+        self._ready = {}
+        if self._announced and self._reader is not None:
+            self._announced.clear()
+            self._reader.read_ahead((), 0)
+
+    def _begin(self, at: int) -> Sequence[int]:
+        """The UIDs to be read now, after those were announced that come next."""
+        if self._reader is None:
+            return self._group(at)
+        if self._announced and self._announced[0][0] == self._uids[at]:
+            group = self._announced.popleft()
+        else:
+            # The first time; or messages are not where they were expected.
+            self.close()
+            group = self._group(at)
+            self._next = at + len(group)
+        while len(self._announced) < _GROUPS_AHEAD:
+            while self._next < len(self._uids) and self._sizes[self._next] > self._small:
+                self._next += 1
+            more = self._group(self._next)
+            if not more:
+                break
+            self._next += len(more)
+            self._announced.append(more)
+            self._reader.read_ahead(more, self._limit)
+        return group
 
     def _group(self, at: int) -> Sequence[int]:
         group: list[int] = []
@@ -105,15 +142,24 @@ def write_bodies(mailbox: ISelectedMailbox, plan: Plan, batch: Batch, limits: Li
     :raise RefusalError: when an encoding is unknown; responses before it are whole.
     :raise BrokenLiteralError: when octets are missing in the middle of a literal.
     """
-    values = [of(batch) for of in plan.values]
-    rows = zip(batch.numbers, *values, strict=True)
+    rows = zip(batch.numbers, *[of(batch) for of in plan.values], strict=True)
     sources = _Sources(mailbox, batch, plan, limits.body_batch_octets)
-    if len(plan.bodies) == 1 and plan.bodies[0].is_whole:
-        yield from _write_whole(sources, plan, rows, limits)
-        return
+    try:
+        if len(plan.bodies) == 1 and plan.bodies[0].is_whole:
+            yield from _write_whole(sources, plan, rows, limits)
+        else:
+            yield from _write_parts(sources, plan, batch, rows, limits)
+    finally:
+        sources.close()
+
+
+def _write_parts(
+    sources: _Sources, plan: Plan, batch: Batch, rows: Iterable[tuple[Any, ...]], limits: Limits
+) -> Iterator[bytes]:
+    """Some octets of each message."""
     sizes, headers, prefixes = (batch.columns[c] for c in (b.SIZE, b.HEADER_SIZE, b.PREFIX_SIZE))
     parts = batch.columns.get(b.PARTS)
-    template = plan.template if plan.values == () else plan.template + b" "
+    template = plan.template + b" " if plan.values else plan.template
     out: list[bytes] = []
     octets = 0
     for at, row in enumerate(rows):

@@ -27,6 +27,7 @@ from moxtwisted.imap.backend import (
     Stored,
 )
 from moxtwisted.imap.fuzzy import IFuzzyMailbox
+from moxtwisted.imap.readahead import IReadingAhead
 from moxtwisted.message.flags import MessageFlags
 from moxtwisted.server.imapd.annotations import AnnotatedAccount
 from moxtwisted.server.imapd.notifying import WatchedAccount
@@ -37,6 +38,7 @@ from moxtwisted.store.interfaces import (
     Column,
     Copied,
     IAccount,
+    IAhead,
     IStagedMessage,
     IStore,
     Mailbox,
@@ -106,7 +108,7 @@ def _appended(copied: Copied) -> Appended:
     return Appended(copied.uidvalidity, copied.uids, copied.source_uids)
 
 
-@implementer(ISelectedMailbox, IFuzzyMailbox)
+@implementer(ISelectedMailbox, IFuzzyMailbox, IReadingAhead)
 @define(eq=False)
 class SelectedMailbox:
     """One mailbox of the account, selected."""
@@ -115,6 +117,7 @@ class SelectedMailbox:
     id: int
     view: IMailboxView
     objectid: str
+    _ahead: IAhead | None = field(default=None, init=False)
 
     def rows(self, uids: Sequence[int], columns: int) -> list[tuple[Any, ...]]:
         """See ``ISelectedMailbox``; the numbers of the columns are the store's own."""
@@ -122,7 +125,24 @@ class SelectedMailbox:
 
     def bodies(self, uids: Sequence[int], limit_octets: int) -> list[tuple[int, bytes]]:
         """See ``ISelectedMailbox``."""
+        if self._ahead is not None and not self._account.closed:
+            found = self._ahead.take(uids, limit_octets, self._read)
+            if found is not None:
+                return found
         return self._account.bodies(self.id, uids, limit_octets)
+
+    def _read(self, uids: Sequence[int], limit_octets: int) -> list[tuple[int, bytes]]:
+        return self._account.bodies(self.id, uids, limit_octets)
+
+    def read_ahead(self, uids: Sequence[int], limit_octets: int) -> None:
+        """See ``IReadingAhead``."""
+        if uids:
+            if self._ahead is None:
+                self._ahead = self._account.ahead(self.id)
+            if self._ahead is not None:
+                self._ahead.expect(uids, limit_octets)
+        elif self._ahead is not None:
+            self._ahead.drop()
 
     def open_body(self, uid: int) -> IMessageBody | None:
         """See ``ISelectedMailbox``."""
@@ -164,7 +184,8 @@ class SelectedMailbox:
         return self._account.expunged_since(self.id, modseq)
 
     def close(self) -> None:
-        """Nothing is held but the shared state."""
+        """Nothing is held but the shared state, and what was read ahead."""
+        self.read_ahead((), 0)
 
 
 @implementer(ISession)
