@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted.message.addresslist import mailboxes
-from moxtwisted.server.submission.authors import authors, without_comments
+from moxtwisted.message.comments import without_comments
+from moxtwisted.server.submission.authors import authors
 
 OWN = b"me@x.example"
 PIECES = [

@@ -21,10 +21,10 @@ from attrs import define, field
 from zope.interface import implementer
 
 from moxtwisted.errors import LimitError, MailError
+from moxtwisted.mailauth.authres import claims
 from moxtwisted.message.compose import Completion, complete_submission
-from moxtwisted.message.headers import MAX_FIELDS, Header, message_ids, unfold
+from moxtwisted.message.headers import MAX_FIELDS, Header, message_ids
 from moxtwisted.server.intake import Intake
-from moxtwisted.server.submission.authors import without_comments
 from moxtwisted.smtp.interfaces import IMessageSink
 
 __all__ = ["HEADER_OCTETS", "RefusedHeaderError", "SubmittedMessage"]
@@ -153,11 +153,6 @@ class SubmittedMessage:
 
     def _our_results(self, raw: bytes, name: bytes) -> bool:
         """Whether it claims to be an Authentication-Results of this host (RFC 8601 section 5), or cannot be read."""
-        if name != b"authentication-results":
-            return False
-        read = without_comments(unfold(raw.partition(b":")[2]))
-        if read is None:
-            return True
-        # RFC 8601 section 2.2: the host, perhaps quoted, perhaps a version, then a semicolon.
-        words = read.partition(b";")[0].replace(b'"', b" ").split()
-        return not words or words[0].rstrip(b".").lower() == self._completion.domain.lower().encode()
+        return name == b"authentication-results" and claims(
+            raw.partition(b":")[2], (self._completion.domain,)
+        )

@@ -1,0 +1,146 @@
+"""A message on its way in: its header is kept, its body hashed for all signatures on it, in one pass.
+
+::
+
+    hasher = MessageHasher()
+    hasher.feed(octets)                 # any pieces, line ends CRLF
+    hashed = hasher.finish()
+    hashed.header                       # the fields
+    hashed.found                        # DKIM signatures, parsed or with what is wrong with them
+    hashed.bodies                       # hashes of the body for these, and for ARC
+
+What is to sign a message as well asks for its form: ``MessageHasher(also=[BodyForm(Canonicalization.RELAXED)])``.
+Bounded: the header to ``MAX_HEADER_OCTETS``, signatures to ``MAX_SIGNATURES``, so a thousand of them cost what ten do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from attrs import define, field, frozen
+
+from moxtwisted.mailauth.arcset import arc_body_forms
+from moxtwisted.mailauth.dkim.canonical import BodyForm, BodyHasher, BodyHashes
+from moxtwisted.mailauth.dkim.fields import SignedFields
+from moxtwisted.mailauth.dkim.signature import ALGORITHMS, Signature
+from moxtwisted.mailauth.dkim.tags import TagListError
+from moxtwisted.message.headers import Header
+
+__all__ = ["MAX_HEADER_OCTETS", "MAX_SIGNATURES", "FoundSignature", "HashedMessage", "MessageHasher"]
+
+#: A header that is longer is taken for none: nothing in it is verified.
+MAX_HEADER_OCTETS: Final = 1024 * 1024
+#: RFC 6376 section 6.1 lets verifiers limit their work. Lists and forwarders add one or two each.
+MAX_SIGNATURES: Final = 10
+
+
+@frozen
+class FoundSignature:
+    """A DKIM-Signature field.
+
+    :ivar position: among the fields of the header, from 0.
+    :ivar signature: what it says, or why it cannot be read.
+    """
+
+    position: int
+    signature: Signature | TagListError
+
+
+@frozen
+class HashedMessage:
+    """What is needed of a message to verify it, or to sign it.
+
+    :ivar fields: those of the header.
+    :ivar found: the uppermost ``MAX_SIGNATURES`` DKIM signatures.
+    :ivar skipped: how many there are below these.
+    :ivar bodies: the hashes of the body.
+    :ivar header_too_long: whether the header was passed over, being over ``MAX_HEADER_OCTETS``.
+    """
+
+    fields: SignedFields
+    found: tuple[FoundSignature, ...]
+    skipped: int
+    bodies: BodyHashes
+    header_too_long: bool = False
+
+    @property
+    def header(self) -> Header:
+        """The header."""
+        return self.fields.header
+
+
+def find_signatures(fields: SignedFields) -> tuple[FoundSignature, ...]:
+    """The uppermost DKIM signatures of a header."""
+    found = []
+    for position in fields.positions(b"dkim-signature")[:MAX_SIGNATURES]:
+        try:
+            signature: Signature | TagListError = Signature.parse(fields.raw(position))
+        except TagListError as e:
+            signature = e
+        found.append(FoundSignature(position, signature))
+    return tuple(found)
+
+
+@define(eq=False)
+class MessageHasher:
+    """Takes a message in pieces.
+
+    :param also: forms of the body that are wanted besides.
+    """
+
+    also: Iterable[BodyForm] = field(default=(), kw_only=True)
+    _held: list[bytes] = field(factory=list, init=False)
+    _held_octets: int = field(default=0, init=False)
+    _tail: bytes = field(default=b"", init=False)
+    _body: BodyHasher | None = field(default=None, init=False)
+    _fields: SignedFields = field(factory=lambda: SignedFields(Header.parse(b"")), init=False)
+    _found: tuple[FoundSignature, ...] = field(default=(), init=False)
+    _too_long: bool = field(default=False, init=False)
+
+    def feed(self, octets: bytes) -> None:
+        """Take more."""
+        if self._body is not None:
+            self._body.feed(octets)
+            return
+        seen = self._tail + octets
+        no_header = self._held_octets < 2 and seen.startswith(b"\r\n")
+        self._held.append(octets)
+        self._held_octets += len(octets)
+        self._tail = seen[-3:]
+        if no_header or b"\r\n\r\n" in seen or self._held_octets > MAX_HEADER_OCTETS + 4:
+            self._split(b"".join(self._held))
+
+    @property
+    def fields(self) -> SignedFields | None:
+        """The fields, once the header is whole; keys can be looked up while the body still comes."""
+        return self._fields if self._body is not None else None
+
+    def finish(self) -> HashedMessage:
+        """The message is whole; one without an empty line is a header alone."""
+        if self._body is None:
+            self._split(b"".join(self._held))
+        bodies = self._body.finish() if self._body is not None else BodyHashes({}, {})
+        skipped = max(0, len(self._fields.positions(b"dkim-signature")) - len(self._found))
+        return HashedMessage(self._fields, self._found, skipped, bodies, self._too_long)
+
+    def _split(self, octets: bytes) -> None:
+        self._held.clear()
+        if octets.startswith(b"\r\n"):
+            end = body = 2
+        else:
+            at = octets.find(b"\r\n\r\n")
+            end, body = (at + 2, at + 4) if at >= 0 else (len(octets), len(octets))
+        self._too_long = end > MAX_HEADER_OCTETS
+        if not self._too_long:
+            self._fields = SignedFields(Header.parse(octets[:end]))
+            self._found = find_signatures(self._fields)
+        forms = [*self.also, *arc_body_forms(self._fields)]
+        forms += [
+            found.signature.body_form
+            for found in self._found
+            if isinstance(found.signature, Signature) and found.signature.algorithm in ALGORITHMS
+        ]
+        self._body = BodyHasher(forms)
+        if len(octets) > body:
+            self._body.feed(octets[body:])
