@@ -50,6 +50,20 @@ class FilterTests(SynchronousTestCase):
         self.assertEqual(self.search("FILTER f8"), b"NO [LIMIT] too many filters in one search")
         self.assertTrue(self.search(" ".join(["FILTER f0"] * MAX_REFERENCES)).startswith(b"OK"))
 
+    def test_taken_away(self) -> None:
+        """What the operator took away from an account cannot be had by way of a filter."""
+        self.mail.disabled_capabilities = frozenset({"WITHIN", "SEARCH=FUZZY"})
+        self.driver = Driver.of(self.mail)
+        self.driver.login()
+        self.driver.command("SELECT INBOX")
+        self.keep("young", "NOT YOUNGER 10")
+        self.keep("near", "FILTER young FUZZY SUBJECT one")
+        self.keep("all", "ALL")
+        for name, without in {"young": b"WITHIN", "near": b""}.items():
+            answer = self.search(f"FILTER {name}")
+            self.assertTrue(answer.startswith(b"BAD " + without), answer)
+        self.assertTrue(self.search("FILTER all").startswith(b"OK"))
+
     def test_size(self) -> None:
         """A search may not become larger with filters than without them, nor deeper."""
         self.keep("wide", " ".join(["ALL"] * 1500))

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from email.utils import format_datetime
 from typing import Any
+from unittest.mock import patch
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from moxtwisted.imap.commands import ordering
 from moxtwisted.imap.commands.envelopes import first_address, sent_and_subject
 from moxtwisted.imap.memory import MemoryMail
 from moxtwisted.imap.settings import Limits, ServerSettings, Timeouts
@@ -292,6 +294,21 @@ class LimitTests(SynchronousTestCase):
         many = " ".join(["REVERSE DATE"] * 20)
         self.assertIn(b" OK ", driver.command(f"SORT ({many}) UTF-8 ALL")[-1])
         self.assertIn(b" NO [LIMIT] ", driver.command(f"SORT ({many} DATE) UTF-8 ALL")[-1])
+
+
+class IdentifierTests(SynchronousTestCase):
+    def test_too_many(self) -> None:
+        """When the messages of a THREAD refer to too many others, only the nearest relatives of further ones count."""
+        mail = MemoryMail()
+        mail.add("INBOX", b"Subject: a\r\nMessage-ID: <a@x>\r\n\r\n")
+        far = b"".join(b" <%d@x>" % n for n in range(30))
+        mail.add("INBOX", b"Subject: Re: b\r\nMessage-ID: <b@x>\r\nReferences: <a@x>%b\r\n\r\n" % far)
+        driver = Driver.of(mail)
+        driver.login()
+        driver.command("SELECT INBOX")
+        self.assertEqual(driver.command("THREAD REFERENCES UTF-8 ALL")[0], b"* THREAD (1 2)")
+        with patch.object(ordering, "_MOST_IDENTIFIERS", 20):
+            self.assertEqual(driver.command("THREAD REFERENCES UTF-8 ALL")[0], b"* THREAD (1)(2)")
 
 
 class DisabledTests(SynchronousTestCase):

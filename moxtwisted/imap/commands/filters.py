@@ -19,6 +19,7 @@ from attrs import define, evolve, field
 
 from moxtwisted.imap.connection import Connection, Handled, RefusalError
 from moxtwisted.imap.metadata import IAnnotatedSession
+from moxtwisted.imap.options import missing
 from moxtwisted.imap.wire import searchkeys as k
 from moxtwisted.imap.wire.lexer import CommandError, Cursor
 from moxtwisted.imap.wire.returnoptions import SearchReturn
@@ -87,7 +88,11 @@ def expanded(connection: Connection, key: k.SearchKey) -> k.SearchKey:
         return key
     if "FILTERS" not in connection.offered or not IAnnotatedSession.providedBy(connection.mail):
         raise RefusalError("unknown search key", kind="BAD")
-    return _Expansion(connection.mail.annotations("")).of(key, (), 0)
+    program = _Expansion(connection.mail.annotations("")).of(key, (), 0)
+    if connection.restricted and (without := missing(program, connection.offered)) is not None:
+        # What the operator took away cannot be had by way of a filter either.
+        raise RefusalError(f"{without} is not available now", kind="BAD")
+    return program
 
 
 def filtered(handler: Callable[[Connection, Any], Handled]) -> Callable[[Connection, Any], Handled]:

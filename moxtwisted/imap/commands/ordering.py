@@ -36,6 +36,9 @@ _MAX_REMEMBERED: Final = 50_000
 _QUOTED: Final = re.compile(rb"\\?(.)", re.DOTALL)
 _IDENTIFIER: Final = re.compile(rb"<([^<>\s]+)>")
 _MAX_REFERENCES: Final = 1000
+# Identifiers of one THREAD; each takes a hundred octets. Of messages behind that only the nearest relatives are looked at.
+_MOST_IDENTIFIERS: Final = 1_000_000
+_FEW_REFERENCES: Final = 10
 
 _Columns = Mapping[int, Sequence[Any]]
 _Memory = dict[bytes, Any]
@@ -192,11 +195,16 @@ async def load_members(
     there: list[int] = []
     members: list[ThreadMember] = []
     memory: _Memory = {}
+    identifiers = 0
     for part, data in _rows(connection, matching, positions, FIELDS | INTERNALDATE):
         there += part
         octets_read = 0
         for octets, arrived in zip(data[FIELDS], data[INTERNALDATE], strict=True):
-            members.append(_member(octets, arrived, memory))
+            member = _member(octets, arrived, memory)
+            identifiers += len(member.references)
+            if identifiers > _MOST_IDENTIFIERS:
+                member = member._replace(references=member.references[-_FEW_REFERENCES:])
+            members.append(member)
             octets_read += len(octets)
             if octets_read > _OCTETS_A_TURN and connection.pause is not None:
                 # A thousand references take long.
