@@ -49,8 +49,8 @@ AHEAD_CACHE_KIB: Final = 2048
 UNUSED_SECONDS: Final = 15.0
 #: A connection that was used later than this ago is not closed for another account's, seconds.
 _IN_USE_SECONDS: Final = 1.0
-#: The thread does not get on: who has waited so long reads it himself, seconds.
-PATIENCE_SECONDS: Final = 0.25
+#: The thread does not get on, on a busy machine or a slow disk: who has waited so long reads it himself, seconds. A batch takes 2 ms.
+PATIENCE_SECONDS: Final = 0.01
 
 Found: TypeAlias = list[tuple[int, bytes]]
 Read: TypeAlias = Callable[[Sequence[int], int], Found]
