@@ -21,7 +21,8 @@ class Limits:
     :ivar literal_octets: one literal other than a message of APPEND (mox: 100 KB).
     :ivar command_octets: a command with all its literals but APPEND's (mox: 1 MB).
     :ivar literals: how many in one command (mox: 1000).
-    :ivar append_octets: a message of APPEND, unless the account says less. APPENDLIMIT before login.
+    :ivar append_octets: a message of APPEND, unless the account says less; and all messages of one APPEND together. APPENDLIMIT
+        before login.
     :ivar append_messages: messages of one MULTIAPPEND.
     :ivar keywords: keywords of one message; each is told again with every change of the message's flags.
     :ivar messages: how many messages one command should be about at most; announced with MESSAGELIMIT. RFC 9738 section 3 wants 1000

@@ -33,11 +33,13 @@ class Appending:
     """The messages of one APPEND as they come in.
 
     :ivar failure: why one of them could not be taken; the command is answered with it at its end.
+    :ivar octets: that were announced for all of them together.
     """
 
     mailbox: str
     messages: list[Incoming] = field(factory=list)
     failure: RefusalError | None = None
+    octets: int = 0
     catenation: Catenation = field(factory=Catenation)
 
     async def carry_out(self, connection: Connection, steps: Sequence[CatenateStep]) -> None:
@@ -62,13 +64,17 @@ class Appending:
 
         :raise RefusalError: when it shall not be sent.
         """
+        limit = min(connection.mail.append_limit, connection.settings.limits.append_octets)
+        self.octets += message.size_octets
+        if self.octets > limit and self.octets > message.size_octets:
+            # They wait for the last of them, the small ones in memory: a thousand must not be a gigabyte.
+            raise RefusalError("the messages of one APPEND are too large together", "TOOBIG")
         if message.is_part:
             self.catenation.grow(connection, message.size_octets)
             return
         if message.size_octets == 0:
             # RFC 3502 section 6.3.11: an empty message is how a client cancels.
             raise RefusalError("APPEND cancelled" if message.index else "empty message", kind="NO")
-        limit = min(connection.mail.append_limit, connection.settings.limits.append_octets)
         if message.size_octets > limit:
             # RFC 7889 section 4
             raise RefusalError("message is too large", "TOOBIG")

@@ -1,0 +1,50 @@
+"""What one APPEND may bring in."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from moxtwisted.imap.memory import MemoryMail
+from moxtwisted.imap.settings import Limits, ServerSettings, Timeouts
+from moxtwisted.imap.testing import Driver
+
+
+class TogetherTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.mail = MemoryMail()
+        self.driver = Driver.of(
+            self.mail,
+            settings=ServerSettings(
+                hostname="mail.example.org",
+                allow_plain_without_tls=True,
+                timeouts=Timeouts(login_failure_pause=0.0),
+                limits=Limits(append_octets=1000),
+            ),
+        )
+        self.driver.login()
+
+    def test_many_messages(self) -> None:
+        """Messages of one APPEND that are too large together are refused before they are sent, and none of them is kept."""
+        message = b"Subject: x\r\n\r\n" + b"x" * 287
+        one = b" {%d+}\r\n%b" % (len(message), message)
+        self.assertIn(b" OK ", self.driver.command(b"APPEND INBOX" + one * 3)[-1])
+        answer = self.driver.command(b"APPEND INBOX" + one * 4)
+        self.assertIn(b" NO [TOOBIG] the messages of one APPEND are too large together", answer[-1])
+        self.assertEqual(len(self.mail.find("INBOX").uids), 3)
+        self.assertIn(b" OK ", self.driver.command(b"APPEND INBOX" + one)[-1])
+
+    def test_texts_of_catenated_messages(self) -> None:
+        """What CATENATE brings as text counts as well."""
+        text = b"TEXT {400+}\r\n" + b"Subject: x\r\n\r\n" + b"x" * 386
+        answer = self.driver.command(
+            b"APPEND INBOX CATENATE (%b) CATENATE (%b) CATENATE (%b)" % (text, text, text)
+        )
+        self.assertIn(b" NO [TOOBIG]", answer[-1])
+        self.assertIn(
+            b" OK ", self.driver.command(b"APPEND INBOX CATENATE (%b) CATENATE (%b)" % (text, text))[-1]
+        )
+
+    def test_one_that_is_too_large(self) -> None:
+        """A single message is told that it is too large itself."""
+        answer = self.driver.command(b"APPEND INBOX {1001+}\r\n" + b"x" * 1001)
+        self.assertIn(b" NO [TOOBIG] message is too large", answer[-1])
