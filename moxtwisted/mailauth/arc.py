@@ -38,7 +38,7 @@ from moxtwisted.mailauth.dkim.canonical import BodyForm, Canonicalization, relax
 from moxtwisted.mailauth.dkim.fields import SignedFields
 from moxtwisted.mailauth.dkim.keys import KeyDataError, SigningKey
 from moxtwisted.mailauth.dkim.record import parse_key_record
-from moxtwisted.mailauth.dkim.sign import FieldWriter, fold_value
+from moxtwisted.mailauth.dkim.sign import FieldWriter, Unsigned
 from moxtwisted.mailauth.dkim.signature import without_signature
 from moxtwisted.mailauth.dkim.tags import TagListError
 from moxtwisted.mailauth.dkim.verify import finish_lookups, start_lookups
@@ -318,13 +318,15 @@ def _names(fields: SignedFields, rules: SealRules) -> tuple[bytes, ...]:
     return tuple(names)
 
 
-def _value_less(name: bytes, tags: dict[bytes, bytes | tuple[bytes, ...]]) -> bytes:
+def _unsigned(name: bytes, tags: dict[bytes, bytes | tuple[bytes, ...]]) -> Unsigned:
     writer = FieldWriter(name)
     for tag, value in tags.items():
         if isinstance(value, tuple):
             writer.names(tag, value)
         else:
             writer.tag(tag, value)
+        if tag == b"a":
+            writer.value()
     return writer.finish()
 
 
@@ -357,31 +359,26 @@ def seal(
     fields = hashed.fields
     instance = b"%d" % (chain.highest + 1)
     our_results = b"ARC-Authentication-Results: i=" + instance + b"; " + results + b"\r\n"
-    place = {b"d": key.domain.encode("ascii")}
-    algorithm, stamp = key.algorithm.encode("ascii"), b"%d" % int(now)
+    algorithm, domain = key.algorithm.encode("ascii"), key.domain.encode("ascii")
+    selector, stamp = key.selector.encode("ascii"), b"%d" % int(now)
     names = _names(fields, rules)
-    start = _value_less(
+    unsigned = _unsigned(
         b"ARC-Message-Signature",
         {
-            b"a": algorithm, b"bh": base64.b64encode(body_hash), b"c": b"relaxed/relaxed", **place,
-            b"h": names, b"i": instance, b"s": key.selector.encode("ascii"), b"t": stamp,
+            b"a": algorithm, b"bh": base64.b64encode(body_hash), b"c": b"relaxed/relaxed", b"d": domain, b"h": names,
+            b"i": instance, b"s": selector, b"t": stamp,
         },
     )  # fmt: skip
-    octets = fields.octets(names, Canonicalization.RELAXED) + relaxed_field(start).removesuffix(b"\r\n")
-    signature = fold_value(start, key.sign_octets(octets))
+    octets = fields.octets(names, Canonicalization.RELAXED) + unsigned.octets(Canonicalization.RELAXED)
+    signature = unsigned.signed(key.sign_octets(octets))
     status = {ChainStatus.NONE: b"none", ChainStatus.PASS: b"pass"}.get(chain.status, b"fail")
-    start = _value_less(
-        b"ARC-Seal",
-        {
-            b"a": algorithm, b"cv": status, **place,
-            b"i": instance, b"s": key.selector.encode("ascii"), b"t": stamp,
-        },
-    )  # fmt: skip
+    tags = {b"a": algorithm, b"cv": status, b"d": domain, b"i": instance, b"s": selector, b"t": stamp}
+    unsigned = _unsigned(b"ARC-Seal", {**tags})
     # RFC 8617 section 5.1.2: a seal that says fail covers its own set only.
     before = b"" if chain.status is ChainStatus.FAIL else _sets_octets(fields, chain.sets)
     octets = before + relaxed_field(our_results) + relaxed_field(signature)
-    octets += relaxed_field(start).removesuffix(b"\r\n")
-    return fold_value(start, key.sign_octets(octets)) + signature + our_results
+    octets += unsigned.octets(Canonicalization.RELAXED)
+    return unsigned.signed(key.sign_octets(octets)) + signature + our_results
 
 
 def _sets_octets(fields: SignedFields, sets: tuple[ArcSet, ...]) -> bytes:

@@ -28,7 +28,15 @@ from moxtwisted.mailauth.dkim.fields import SignedFields
 from moxtwisted.mailauth.dkim.keys import KeyDataError, SigningKey
 from moxtwisted.mailauth.inflow import HashedMessage
 
-__all__ = ["SIGNED_HEADERS", "FieldWriter", "PendingSignature", "SigningRules", "prepare", "sign"]
+__all__ = [
+    "SIGNED_HEADERS",
+    "FieldWriter",
+    "PendingSignature",
+    "SigningRules",
+    "Unsigned",
+    "prepare",
+    "sign",
+]
 
 #: RFC 6376 section 5.4.1 names what should be signed; these say who wrote to whom, about what, and how it is to be read.
 SIGNED_HEADERS: Final = (
@@ -65,11 +73,12 @@ _DEFAULT_RULES: Final = SigningRules()
 
 @define
 class FieldWriter:
-    """Puts words behind a field's name and folds."""
+    """Puts tags behind a field's name and folds, and leaves a gap for the value of the signature."""
 
     name: bytes
     _lines: list[bytes] = field(factory=list, init=False)
     _line: bytes = field(default=b"", init=False)
+    _gap: int = field(default=-1, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._line = self.name + b":"
@@ -84,26 +93,50 @@ class FieldWriter:
         for i, value in enumerate(values[1:], 2):
             self._word(value + (b";" if i == len(values) else b":"))
 
-    def finish(self) -> bytes:
-        """The field with ``b=`` at its end and empty, without a line end."""
-        self._word(b" b=")
-        return b"".join([*self._lines, self._line])
+    def value(self) -> None:
+        """``b=``, empty; what follows begins a line."""
+        self._word(b" b=;")
+        self._lines.append(self._line + b"\r\n")
+        self._gap = sum(map(len, self._lines)) - len(b";\r\n")
+        self._line = b"\t"
+
+    def finish(self) -> Unsigned:
+        """The field, without the last semicolon and without a line end."""
+        octets = b"".join([*self._lines, self._line]).rstrip(b"\r\n\t;")
+        return Unsigned(octets[: self._gap], octets[self._gap :])
 
     def _word(self, word: bytes) -> None:
-        if len(self._line) + len(word) > _LINE:
+        if self._line == b"\t":
+            self._line += word.lstrip(b" ")
+        elif len(self._line) + len(word) > _LINE:
             self._lines.append(self._line + b"\r\n")
             self._line = b"\t" + word.lstrip(b" ")
         else:
             self._line += word
 
 
-def fold_value(start: bytes, value: bytes) -> bytes:
-    """A field that ends in ``b=`` with its value behind it, in base64, folded; the line end, too."""
-    text = base64.b64encode(value)
-    room = _LINE - len(start.rpartition(b"\n")[2])
-    pieces = [start, text[: max(room, 0)]]
-    pieces += [b"\r\n\t" + text[i : i + _LINE] for i in range(max(room, 0), len(text), _LINE)]
-    return b"".join([*pieces, b"\r\n"])
+@frozen
+class Unsigned:
+    """A field whose ``b=`` is empty: what stands up to it, and what follows."""
+
+    start: bytes
+    end: bytes
+
+    def octets(self, form: Canonicalization) -> bytes:
+        """How it is hashed itself."""
+        raw = self.start + self.end
+        return relaxed_field(raw).removesuffix(b"\r\n") if form is Canonicalization.RELAXED else raw
+
+    def signed(self, value: bytes) -> bytes:
+        """The field with the signature in it, in base64, folded, and its line end.
+
+        RFC 6376 section 3.7: the value and the white space around it are not hashed, so folds within it change nothing.
+        """
+        text = base64.b64encode(value)
+        room = max(_LINE - len(self.start.rpartition(b"\n")[2]), 0)
+        pieces = [self.start, text[:room]]
+        pieces += [b"\r\n\t" + text[i : i + _LINE - 1] for i in range(room, len(text), _LINE - 1)]
+        return b"".join([*pieces, self.end, b"\r\n"])
 
 
 @frozen
@@ -114,11 +147,11 @@ class PendingSignature:
     """
 
     octets: bytes
-    _start: bytes
+    _field: Unsigned
 
     def complete(self, value: bytes) -> bytes:
         """The whole field, with CRLF."""
-        return fold_value(self._start, value)
+        return self._field.signed(value)
 
 
 def headers_to_sign(fields: SignedFields, rules: SigningRules) -> tuple[bytes, ...]:
@@ -165,12 +198,10 @@ def prepare(
         writer.tag(b"x", b"%d" % int(now + rules.lifetime_seconds))
     writer.names(b"h", names)
     writer.tag(b"bh", base64.b64encode(body_hash))
-    start = writer.finish()
-    octets = fields.octets(names, rules.header_form)
-    last = start
-    if rules.header_form is Canonicalization.RELAXED:
-        last = relaxed_field(start).removesuffix(b"\r\n")
-    return PendingSignature(octets + last, start)
+    writer.value()
+    unsigned = writer.finish()
+    octets = fields.octets(names, rules.header_form) + unsigned.octets(rules.header_form)
+    return PendingSignature(octets, unsigned)
 
 
 def sign(

@@ -166,13 +166,14 @@ def parse_place(tags: TagList) -> tuple[str, str]:
     return domain, selector
 
 
-def parse_signer(tags: TagList) -> _Signer:
+def parse_signer(tags: TagList, canonicalization: bytes = b"simple/simple") -> _Signer:
     """Read the tags that all signatures over a body have.
 
+    :param canonicalization: what a missing ``c=`` means.
     :raises TagListError: when one of them is wrong.
     """
     algorithm = parse_algorithm(tags)
-    forms = _CANONICALIZATIONS.get(tags.values.get(b"c", b"simple/simple"))
+    forms = _CANONICALIZATIONS.get(tags.values.get(b"c", canonicalization))
     if forms is None:
         raise UnsupportedSignatureError(tags.offsets[b"c"], b"c", "no canonicalization that is known")
     domain, selector = parse_place(tags)
