@@ -191,9 +191,10 @@ def rounds(port: int, process: int, count: int, steps: int, times: int) -> Itera
                 todo[name](client, position[name])
                 waited.append(time.perf_counter() - since)
                 position[name] += 1
+            # What the store puts off until it is quiet belongs to the command.
+            time.sleep(0.5)
             used, reactor = cpu(process) - before, cpu(process, process) - main
             yield name, (1e6 * used / steps, 1e6 * reactor / steps, 1e6 * statistics.median(waited))
-            time.sleep(0.3)
         if "WRITING" not in os.environ or "many" in names:
             yield "store, 20", together(many, process, max(1, steps // 10))
 
