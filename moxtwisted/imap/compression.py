@@ -51,6 +51,8 @@ _MEMORY: Final = 8
 # The end of a flush, and a last block without content.
 _FLUSHED: Final = b"\x00\x00\xff\xff"
 _LAST_BLOCK: Final = b"\x03\x00"
+# Flushes without content that are read before others may have their turn.
+_FLUSHES_AT_ONCE: Final = 500
 
 
 class DecompressionError(MailError):
@@ -121,13 +123,16 @@ class CompressionLayer:
         self._pending = self._pending + data if self._pending else data
 
     def read(self) -> bytes:
-        """The next octets of the protocol, at most ``PIECE_OCTETS``; none when the wire has to bring more.
+        """The next octets of the protocol, at most ``PIECE_OCTETS``; none when the wire has to bring more, or (then ``pending_octets``
+        are left) when very many flushes had nothing in them.
 
         A piece ends at each flush of the client: what is behind one need not be compressed any more, see ``close``.
 
         :raise DecompressionError: when they make no sense.
         """
-        while self._pending or self._full:
+        for _ in range(_FLUSHES_AT_ONCE):
+            if not (self._pending or self._full):
+                break
             end = self._pending.find(_FLUSHED)
             piece = self._decompress(self._pending[: end + len(_FLUSHED)] if end >= 0 else self._pending)
             if piece:

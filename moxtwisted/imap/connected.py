@@ -62,7 +62,7 @@ class Connected:
             self._nonsense(e)
             return False
         self.machine.receive(piece)
-        return bool(piece)
+        return bool(piece) or self._layer.pending_octets > 0
 
     def _nonsense(self, error: DecompressionError) -> None:
         """What came is not compressed."""

@@ -134,6 +134,21 @@ class LayerTests(SynchronousTestCase):
         self.assertEqual(b"".join(got), b"".join(texts))
 
 
+class EmptyFlushTests(SynchronousTestCase):
+    def test_many(self) -> None:
+        """A client that sends thousands of flushes with nothing in them is read in steps, so that others have their turn."""
+        layer, peer = CompressionLayer(CompressionPool()), Peer()
+        command = peer.pack(b"a NOOP\r\n")
+        layer.feed(b"\0\0\0\xff\xff" * 2000 + command)
+        steps = 0
+        while not (piece := layer.read()):
+            self.assertGreater(layer.pending_octets, 0)
+            steps += 1
+        self.assertEqual(piece, b"a NOOP\r\n")
+        self.assertEqual(steps, 4)
+        self.assertEqual((layer.read(), layer.pending_octets), (b"", 0))
+
+
 class MachineTests(SynchronousTestCase):
     def test_after_login_only(self) -> None:
         """COMPRESS is neither announced nor taken before login."""
@@ -202,6 +217,12 @@ class ProtocolTests(ProtocolTestCase):
         self.assertIn(b"* BYE", peer.unpack(transport.read()))
         self.lose(protocol)
         self.assertEqual(len(self.factory.compression), 0)
+
+    def test_empty_flushes(self) -> None:
+        """What comes behind thousands of empty flushes is answered."""
+        protocol, transport, peer = self.compressed()
+        protocol.dataReceived(b"\0\0\0\xff\xff" * 5000 + peer.pack(b"d NOOP\r\n"))
+        self.assertEqual(peer.unpack(transport.read()), b"d OK NOOP completed\r\n")
 
     def test_octet_by_octet(self) -> None:
         """Commands may come in any pieces."""
