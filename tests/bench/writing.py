@@ -87,6 +87,8 @@ class Client:
     def answer(self) -> bytes:
         while True:
             line = self.file.readline()
+            if not line:
+                raise ConnectionError("the server is gone")
             if line.startswith(b"t "):
                 if not line.startswith(b"t OK"):
                     raise AssertionError(line)
