@@ -13,32 +13,35 @@ server that was asked is heard.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Coroutine, Generator, Hashable
 from contextlib import contextmanager
-from typing import Any, Final, cast
+from typing import Any, Final, Generic, TypeVar, cast
 
 from attrs import frozen
-from twisted.internet.defer import CancelledError, Deferred, DeferredSemaphore
+from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.internet.defer import TimeoutError as OutOfTime
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, connectProtocol
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IReactorTCP, IReactorTime, IReactorUDP
 from twisted.internet.protocol import DatagramProtocol, connectionDone
 from twisted.internet.protocol import Protocol as StreamProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from moxtwisted.dns.anchors import ROOT_ANCHORS, TrustAnchors
 from moxtwisted.dns.answers import Answer, IResolver, NoAnswerError, Security
 from moxtwisted.dns.cache import Cache
 from moxtwisted.dns.exchange import AskPolicy, Exchange, Failed, Send, Step, Upstream
 from moxtwisted.dns.message import Message, Question
-from moxtwisted.dns.names import BadNameError, normalise
+from moxtwisted.dns.names import ROOT, BadNameError, normalise
 from moxtwisted.dns.records import type_code, type_name
 from moxtwisted.dns.resolution import BelievingJudge, Found, Judge, Resolution, TTLLimits, UnjudgingJudge
 from moxtwisted.dns.servers import ResolverSettings
+from moxtwisted.dns.validation import TrustChain, Validator
 
-__all__ = ["DNSResolver", "Reactor"]
+__all__ = ["DNSResolver"]
+
+T = TypeVar("T")
 
 # Different questions that may be under way at once; one more fails.
 _MAX_FLYING: Final = 2000
@@ -52,10 +55,6 @@ _PROBE_SECONDS: Final = 3600.0
 _SOA: Final = 6
 
 
-class Reactor(IReactorTCP, IReactorTime, IReactorUDP):
-    """What the resolver needs of a reactor."""
-
-
 @frozen
 class _Failure:
     """That no answer could be had, as the cache keeps it."""
@@ -66,8 +65,47 @@ class _Failure:
     reason: str
 
     def error(self) -> NoAnswerError:
-        """A fresh exception: one that is raised twice collects tracebacks."""
+        """A fresh exception."""
         return self.kind(self.name, self.rrtype, self.reason)
+
+
+class _Flights(Generic[T]):
+    """Work that is under way, by key, and all who wait for it."""
+
+    log = Logger()
+
+    def __init__(self) -> None:
+        self._waiting: dict[Hashable, list[Deferred[T]]] = {}
+
+    def join(self, key: Hashable, start: Callable[[], Coroutine[Deferred[Any], Any, T]]) -> Deferred[T]:
+        """Wait for what is under way, or start it. Who cancels stops waiting; the others still get it."""
+        waiters = self._waiting.get(key)
+        fresh = waiters is None
+        if waiters is None:
+            if len(self._waiting) >= _MAX_FLYING:
+                raise NoAnswerError("", "", "too many lookups at once")
+            waiters = self._waiting[key] = []
+        waiter: Deferred[T] = Deferred(waiters.remove)
+        waiters.append(waiter)
+        if fresh:
+            Deferred.fromCoroutine(start()).addBoth(self._landed, key)
+        return waiter
+
+    def _landed(self, result: T | Failure, key: Hashable) -> None:
+        """Tell all."""
+        waiters = self._waiting.pop(key)
+        if isinstance(result, Failure) and not result.check(NoAnswerError):
+            self.log.failure("DNS: {key} failed", result, key=key)
+        # One who is told may cancel another.
+        while waiters:
+            waiter = waiters.pop()
+            if not isinstance(result, Failure):
+                waiter.callback(result)
+            elif isinstance(error := result.value, NoAnswerError):
+                # A fresh one for each: an exception that is raised twice collects tracebacks.
+                waiter.errback(type(error)(error.name, error.rrtype, error.reason))
+            else:
+                waiter.errback(NoAnswerError("", "", "internal error"))
 
 
 @implementer(IResolver)
@@ -76,6 +114,7 @@ class DNSResolver:
 
     :param reactor: provides IReactorUDP, IReactorTCP and IReactorTime; its clock gives seconds since 1970 (signatures have dates).
     :param entropy: so many random octets, fit for secrets.
+    :param anchors: where trust begins, when signatures are checked here.
     """
 
     log = Logger()
@@ -86,12 +125,16 @@ class DNSResolver:
         settings: ResolverSettings,
         *,
         entropy: Callable[[int], bytes],
+        anchors: TrustAnchors = ROOT_ANCHORS,
     ) -> None:
         self.settings = settings
         self._reactor, self._entropy = reactor, entropy
         self._upstreams = [Upstream(address) for address in settings.servers]
         self._cache: Cache[Answer | _Failure] = Cache(settings.cache_entries, settings.cache_octets)
-        self._flying: dict[tuple[str, int], list[Deferred[Answer]]] = {}
+        self._flights: _Flights[Answer] = _Flights()
+        self._links: _Flights[Any] = _Flights()
+        self._judging = (False, 0.0)
+        self._chain = TrustChain(anchors)
         self._exchanges = DeferredSemaphore(_MAX_EXCHANGES)
         self._limits = TTLLimits(
             settings.minimum_ttl_seconds, settings.maximum_ttl_seconds, settings.maximum_negative_ttl_seconds
@@ -111,7 +154,7 @@ class DNSResolver:
             )
         kept = self._cache.get(key, self._reactor.seconds())
         if kept is None:
-            return await self._join(key)
+            return await self._flights.join(key, lambda: self._fresh(key))
         value, left = kept
         if isinstance(value, _Failure):
             raise value.error()
@@ -126,65 +169,73 @@ class DNSResolver:
         )
 
     def clear(self) -> None:
-        """Forget all answers."""
+        """Forget all answers, and what was proved of zones."""
         self._cache.clear()
+        self._chain.steps.clear()
+        self._judging = (False, 0.0)
 
-    def _join(self, key: tuple[str, int]) -> Deferred[Answer]:
-        """Wait for the answer to a question that is under way, or put it."""
-        waiters = self._flying.get(key)
-        fresh = waiters is None
-        if waiters is None:
-            if len(self._flying) >= _MAX_FLYING:
-                raise NoAnswerError(key[0], type_name(key[1]), "too many lookups at once")
-            waiters = self._flying[key] = []
-        waiter: Deferred[Answer] = Deferred(waiters.remove)
-        waiters.append(waiter)
-        if fresh:
-            task = Deferred.fromCoroutine(self._resolve(Question(*key)))
-            task.addTimeout(self.settings.total_seconds, self._reactor)
-            task.addBoth(self._landed, key)
-        return waiter
-
-    def _landed(self, result: Found | Failure, key: tuple[str, int]) -> None:
-        """Keep what was found, and tell all who asked."""
-        waiters = self._flying.pop(key)
-        now = self._reactor.seconds()
-        if isinstance(result, Failure):
-            failure = self._failure(result, key)
-            self._cache.put(key, failure, octets=100, now=now, ttl_seconds=self.settings.failure_seconds)
-            while waiters:
-                waiters.pop().errback(failure.error())
-            return
-        answer = result.answer
-        self._cache.put(key, answer, octets=result.octets, now=now, ttl_seconds=answer.ttl_seconds)
-        # One who is told may cancel another.
-        while waiters:
-            waiters.pop().callback(answer)
-
-    def _failure(self, why: Failure, key: tuple[str, int]) -> _Failure:
+    async def _fresh(self, key: tuple[str, int]) -> Answer:
+        """Find the answer, and keep it, or keep that there is none."""
         name, rrtype = key[0], type_name(key[1])
-        error = why.value
-        if isinstance(error, NoAnswerError):
-            return _Failure(type(error), name, rrtype, error.reason)
-        if why.check(OutOfTime, CancelledError):
-            return _Failure(NoAnswerError, name, rrtype, "no answer in time")
-        self.log.failure("lookup of {rrtype} {name} failed", why, rrtype=rrtype, name=name)
-        return _Failure(NoAnswerError, name, rrtype, "internal error")
+        task = Deferred.fromCoroutine(self._resolve(Question(*key)))
+        task.addTimeout(self.settings.total_seconds, self._reactor)
+        try:
+            found = await task
+        except NoAnswerError as e:
+            # A link of a chain may be what failed; the caller knows the name that it asked for.
+            failure = _Failure(type(e), name, rrtype, e.reason)
+        except OutOfTime:
+            failure = _Failure(NoAnswerError, name, rrtype, "no answer in time")
+        else:
+            answer = found.answer
+            self._keep(key, answer, found.octets, answer.ttl_seconds)
+            return answer
+        self._keep(key, failure, len(failure.reason), self.settings.failure_seconds)
+        raise failure.error()
+
+    def _keep(self, key: tuple[str, int], value: Answer | _Failure, octets: int, ttl_seconds: int) -> None:
+        self._cache.put(key, value, octets=octets, now=self._reactor.seconds(), ttl_seconds=ttl_seconds)
 
     async def _resolve(self, question: Question) -> Found:
-        judge, policy = await self._manner()
+        if await self._servers_judge():
+            judge: Judge = BelievingJudge()
+            policy = self._policy(want_ad=True)
+        elif self.settings.validate:
+            policy = self._policy(validating=True)
+            judge = Validator(self._chain, lambda wanted: self._link(wanted, policy), self._reactor.seconds)
+        else:
+            judge, policy = UnjudgingJudge(), self._policy()
 
         async def fetch(wanted: Question) -> Message:
             return await self._ask(wanted, policy)
 
         return await Resolution(fetch, judge, self._limits).resolve(question)
 
-    async def _manner(self) -> tuple[Judge, AskPolicy]:
-        """Who judges, and what the servers are asked for."""
+    async def _servers_judge(self) -> bool:
+        """Whether the AD bit is believed, and used: a server on this machine may be one that only forwards."""
         settings = self.settings
-        if settings.believes_ad:
-            return BelievingJudge(), self._policy(want_ad=True)
-        return UnjudgingJudge(), self._policy()
+        if not settings.believes_ad:
+            return False
+        if not settings.validate:
+            return True
+        judging, until = self._judging
+        if self._reactor.seconds() < until:
+            return judging
+        return cast("bool", await self._links.join("AD", self._probe))
+
+    async def _probe(self) -> bool:
+        """Ask for what is signed everywhere: who validates says so."""
+        try:
+            message = await self._ask(Question(ROOT, _SOA), self._policy(want_ad=True))
+        except NoAnswerError:
+            self._judging = (False, self._reactor.seconds() + self.settings.failure_seconds)
+        else:
+            self._judging = (message.authentic, self._reactor.seconds() + _PROBE_SECONDS)
+        return self._judging[0]
+
+    def _link(self, question: Question, policy: AskPolicy) -> Deferred[Message]:
+        """A link of the chain of trust, which many lookups need at once."""
+        return self._links.join(("link", question), lambda: self._ask(question, policy))
 
     def _policy(self, *, want_ad: bool = False, validating: bool = False) -> AskPolicy:
         return AskPolicy(

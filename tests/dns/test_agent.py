@@ -28,7 +28,7 @@ class AgentTestCase(TestCase):
         return server
 
     def resolver(self, *servers: FakeServer, **settings: Any) -> DNSResolver:
-        settings = {"try_seconds": 0.2, "trust_ad": True, **settings}
+        settings = {"try_seconds": 0.2, "trust_ad": True, "validate": False, **settings}
         return DNSResolver(
             reactor,
             ResolverSettings(servers=tuple(server.address for server in servers), **settings),
