@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from moxtwisted.store import search
 from tests.server.house import Line
 from tests.server.test_imapd import IMAPCase
 
@@ -16,8 +15,6 @@ def _letter(subject: str, body: str) -> bytes:
 class WideTests(IMAPCase):
     def setUp(self) -> None:
         super().setUp()
-        # How much is done in a slice must not depend on how busy this machine is.
-        self.patch(search, "SLICE_SECONDS", 1000.0)
         self.line = self.log_in()
 
     def fill(self) -> None:
