@@ -22,8 +22,8 @@ from moxtwisted.imap.backend import (
 )
 from moxtwisted.imap.connection import Transport
 from moxtwisted.server.directory import KeyEntry
-from moxtwisted.store.accounts import Account
 from moxtwisted.store import search
+from moxtwisted.store.accounts import Account
 from moxtwisted.store.interfaces import Addition, NewMessage
 from tests.server.house import ACCOUNTS, SECRET, HouseCase, Line
 
