@@ -43,6 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     _domains(commands)
     _mail(commands)
     _upkeep(commands)
+    _names(commands)
     _administration(commands)
     return parser
 
@@ -409,6 +410,29 @@ def _upkeep(commands: _Commands) -> None:
     ):
         add = commands.command(name, f"upkeep:{function}", text, "\nalice")
         add("account", metavar="ACCOUNT", nargs="?", default="", help="only this one")
+
+
+def _resolver(add: Callable[..., Any]) -> None:
+    add(
+        "--resolver",
+        metavar="ADDRESS[:PORT]",
+        default="",
+        help="ask this one (else those of mox.conf, else those of this machine)",
+    )
+
+
+def _names(commands: _Commands) -> None:
+    dns = commands.group("dns", "ask the domain name system")
+    add = dns.command(
+        "lookup",
+        "lookup:lookup",
+        "look up records, and say whether DNSSEC proves them",
+        "MX example.org\nTLSA _25._tcp.mail.example.org --resolver 127.0.0.1:5353\nPTR 192.0.2.1",
+    )
+    add("type", metavar="TYPE", help="MX, A, AAAA, TXT, TLSA, …")
+    add("name", metavar="NAME", help="a domain name; for PTR an IP address will do")
+    _resolver(add)
+    _json(add)
 
 
 def _administration(commands: _Commands) -> None:

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from moxtwisted.address import Address, canonical_localpart
 from moxtwisted.config.reading import Path, Problems, key_text, quoted
 from moxtwisted.config.schema import Account, Domain, DomainsConfig, InitialMailboxes, Listener, StaticConfig
+from moxtwisted.dns.servers import ServerAddress
 from moxtwisted.identifiers import (
     Domain as DomainName,
 )
@@ -64,6 +65,9 @@ def check_static(config: StaticConfig, problems: Problems) -> None:
     _parsed(DomainName.parse, config.hostname, ("hostname",), "a domain name", problems)
     for name, listener in config.listeners.items():
         _check_listener(listener, ("listeners", name), problems)
+    for i, server in enumerate(config.resolver.servers):
+        at = ("resolver", "servers", i)
+        _parsed(ServerAddress.parse, server, at, "an IP address as 127.0.0.1 or 127.0.0.1:5353", problems)
     _check_sockets(config, problems)
     _parsed(parse_mailbox_name, config.postmaster.mailbox, ("postmaster", "mailbox"), "a mailbox", problems)
     _check_initial_mailboxes(config.initial_mailboxes, problems)

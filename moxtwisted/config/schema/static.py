@@ -436,6 +436,34 @@ class Authentication(ConfigStruct, frozen=True, kw_only=True):
     ] = False
 
 
+class Resolver(ConfigStruct, frozen=True, kw_only=True):
+    """Whom we ask for names, and whose word counts."""
+
+    servers: Annotated[
+        tuple[str, ...],
+        Meta(
+            max_length=8,
+            description="Addresses of resolvers, with a port if it is not 53. When there are none: those of /etc/resolv.conf.",
+            examples=[["127.0.0.1", "[2001:db8::53]:5353"]],
+        ),
+    ] = ()
+    trust_ad: Annotated[
+        bool,
+        Meta(
+            description="Believe these servers when they say that an answer is signed and good (DNSSEC), although they are "
+            "not on this machine: only where nobody can change what is sent between them and us. A validating "
+            "resolver on this machine is always believed."
+        ),
+    ] = False
+    validate: Annotated[
+        bool,
+        Meta(
+            description="Check signatures here, from the key of the root zone, where no resolver is believed. Without it, "
+            "nothing counts as signed."
+        ),
+    ] = True
+
+
 class StaticConfig(ConfigStruct, frozen=True, kw_only=True):
     """``mox.conf``: the server itself. Read at start."""
 
@@ -470,5 +498,6 @@ class StaticConfig(ConfigStruct, frozen=True, kw_only=True):
     log: Log = Log()
     initial_mailboxes: InitialMailboxes = InitialMailboxes()
     authentication: Authentication = Authentication()
+    resolver: Resolver = Resolver()
     store: Store = Store()
     limits: Limits = Limits()
