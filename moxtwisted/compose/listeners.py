@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
@@ -22,7 +22,6 @@ from moxtwisted.config.schema import (
     LMTPService,
     SMTPService,
 )
-from moxtwisted.imap.protocol import ServerTLS as IMAPServerTLS
 from moxtwisted.imap.settings import ServerSettings as IMAPSettings
 from moxtwisted.server.certificates.contexts import TLSProfile
 from moxtwisted.server.certificates.files import CertificateFiles
@@ -30,22 +29,42 @@ from moxtwisted.server.certificates.store import CertificateStore
 from moxtwisted.server.sockets import listen_tcp, listen_unix
 from moxtwisted.smtp.protocol import ServerTLS as SMTPServerTLS
 
+if TYPE_CHECKING:
+    from moxtwisted.imap.protocol import ServerTLS as IMAPServerTLS
+
 __all__ = ["Listeners"]
 
 _log = Logger()
 
+#: Mail is taken in while what IMAP needs is still imported: after so many seconds, or when a client comes.
+_IMAP_SECONDS: Final = 0.05
+
 
 class _Late(Factory):
-    """Passes connections on to a factory that is made after the port was bound."""
+    """Passes connections on to a factory that is made after the port was bound.
+
+    :ivar allowed: whether it may be made.
+    """
 
     noisy = False
 
-    def __init__(self, what: str, make: Callable[[], Any]) -> None:
+    def __init__(self, what: str, make: Callable[[], Any], after_seconds: float = 0.0) -> None:
         self.what = what
         self.make = make
+        self.after_seconds = after_seconds
+        self.allowed = False
         self.inner: Any = None
 
+    def open(self) -> None:
+        """Make it now, unless it is made."""
+        self.allowed = True
+        if self.inner is None:
+            self.inner = self.make()
+            _log.info("listening: {what}", what=self.what)
+
     def buildProtocol(self, addr: Any) -> Any:
+        if self.allowed:
+            self.open()
         return self.inner.buildProtocol(addr) if self.inner is not None else None
 
 
@@ -60,6 +79,7 @@ class Listeners(Service):
         self._server = server
         self._listeners: list[_Late] = []
         self._ports: list[Any] = []
+        self._opening: list[Any] = []
         self._binders: list[tuple[_Late, Callable[[Factory], Any]]] = []
         self.certificates: list[CertificateStore] = []
         for name, listener in server.static.listeners.items():
@@ -89,12 +109,27 @@ class Listeners(Service):
 
     def _serve(self, _: object) -> None:
         for late in self._listeners:
-            late.inner = late.make()
-            _log.info("listening: {what}", what=late.what)
+            if late.after_seconds:
+                late.allowed = True
+                self._opening.append(self._server.reactor.callLater(late.after_seconds, self._open, late))
+            else:
+                late.open()
+
+    @staticmethod
+    def _open(late: _Late) -> None:
+        try:
+            late.open()
+        except Exception:  # noqa: BLE001 - a boundary: the other listeners serve
+            _log.failure("{what} cannot be served", what=late.what)
 
     def stopService(self) -> Deferred[None]:
         """Take no more connections, end those that are there gently, close the store."""
         Service.stopService(self)
+        for late in self._listeners:
+            late.allowed = False
+        for call in self._opening:
+            if call.active():
+                call.cancel()
         ports, self._ports = self._ports, []
         return Deferred.fromCoroutine(self._stop(ports))
 
@@ -133,7 +168,8 @@ class Listeners(Service):
                 plain = not implicit and not getattr(imap, "require_starttls", True)
                 settings_imap = imap_settings(server.static, hostname, plain=plain)
                 make_imap = partial(self._imap, listener, settings_imap, partial(tls.imap, implicit=implicit))
-                self._bind(f"{'imaps' if implicit else 'imap'} ({name})", listener, imap.port, make_imap)
+                word = "imaps" if implicit else "imap"
+                self._bind(f"{word} ({name})", listener, imap.port, make_imap, _IMAP_SECONDS)
         if listener.lmtp is not None and listener.lmtp.enabled:
             make = partial(server.inbound, hostname, smtp.lmtp(), partial(tls.smtp, implicit=False))
             self._bind_lmtp(name, listener, listener.lmtp, make)
@@ -148,11 +184,13 @@ class Listeners(Service):
             return ProxiedFactory(factory, listener.proxy_protocol_from, self._server.reactor)
         return factory
 
-    def _bind(self, what: str, listener: Listener, port: int, make: Callable[[], Any]) -> None:
+    def _bind(
+        self, what: str, listener: Listener, port: int, make: Callable[[], Any], after_seconds: float = 0.0
+    ) -> None:
         for ip in listener.ips:
             where = f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
             bind = partial(listen_tcp, self._server.reactor, ip, port)
-            self._binders.append((_Late(f"{what} on {where}", make), bind))
+            self._binders.append((_Late(f"{what} on {where}", make, after_seconds), bind))
 
     def _bind_lmtp(self, name: str, listener: Listener, lmtp: LMTPService, make: Callable[[], Any]) -> None:
         if not lmtp.path:
@@ -216,6 +254,8 @@ class ListenerCertificates:
 
     def imap(self, *, implicit: bool) -> IMAPServerTLS | None:
         """For IMAP."""
+        from moxtwisted.imap.protocol import ServerTLS as IMAPServerTLS
+
         if self._tls is None or self.certificates is None:
             return None
         return IMAPServerTLS(self.certificates.server(self._for_users(self._tls)), implicit)

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger, globalLogPublisher
@@ -25,7 +25,6 @@ from moxtwisted.config.schema import (
     DomainsConfig,
     StaticConfig,
 )
-from moxtwisted.imap.protocol import ServerTLS as IMAPServerTLS
 from moxtwisted.imap.settings import ServerSettings as IMAPSettings
 from moxtwisted.server.authentication import AuthenticationSettings, Authenticator, HashPool
 from moxtwisted.server.credentials import DirectoryCredentials
@@ -33,8 +32,6 @@ from moxtwisted.server.delivery import LocalDelivery
 from moxtwisted.server.directory import (
     DirectoryHolder,
 )
-from moxtwisted.server.imapd.local import LocalIMAP
-from moxtwisted.server.imapd.service import IMAPService, Mail
 from moxtwisted.server.inbound.handler import Inbound, InboundFactory, InboundSettings
 from moxtwisted.server.inbound.provocation import ByLocalpart, Provocation
 from moxtwisted.server.logging import FailureCounter
@@ -47,6 +44,12 @@ from moxtwisted.smtp.settings import ServerSettings as SMTPSettings
 from moxtwisted.store.keys import MasterKey
 from moxtwisted.store.queue import Queue, SendingLimits
 from moxtwisted.store.store import Store
+
+if TYPE_CHECKING:
+    # A fifth of what the program is made of: it is imported after the first ports are open, see Listeners.
+    from moxtwisted.imap.protocol import ServerTLS as IMAPServerTLS
+    from moxtwisted.server.imapd.local import LocalIMAP
+    from moxtwisted.server.imapd.service import IMAPService, Mail
 
 __all__ = ["Parts", "master_key", "open_queue", "ready_accounts"]
 
@@ -220,12 +223,16 @@ class Parts:
 
     def imap(self, settings: IMAPSettings, tls: Callable[[], IMAPServerTLS | None]) -> IMAPService:
         """An IMAP listener's factory."""
+        from moxtwisted.server.imapd.service import IMAPService
+
         service = IMAPService(settings, self._mail(), self.reactor, tls(), decoys=self.authenticator.decoys)
         self._imap.append(service)
         return service
 
     def local_imap(self) -> LocalIMAP:
         """IMAP without a log-in, for who can open the control socket."""
+        from moxtwisted.server.imapd.local import LocalIMAP
+
         settings = imap_settings(self.static, self.static.hostname, plain=True)
         service = LocalIMAP(settings, self._mail(), self.reactor, decoys=self.authenticator.decoys)
         self._imap.append(service)
@@ -237,6 +244,8 @@ class Parts:
         return self._shared_mail
 
     def _make_mail(self) -> Mail:
+        from moxtwisted.server.imapd.service import Mail
+
         return Mail(
             store=self.store,
             directory=self.directory,

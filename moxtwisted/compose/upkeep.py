@@ -18,7 +18,6 @@ from moxtwisted.config.edit import ConfigurationEditor
 from moxtwisted.config.watch import DomainsWatcher
 from moxtwisted.server.administration import Administered, Administration, time_text
 from moxtwisted.server.control.amp import ControlService
-from moxtwisted.server.imapd.local import LocalIMAP
 
 __all__ = ["Control", "Retirement"]
 
@@ -40,7 +39,7 @@ class Control(Service):
         self._watcher = watcher
         self._log_levels = log_levels
         self._inner: ControlService | None = None
-        self._imap: LocalIMAP | None = None
+        self._imap: Any = None
 
     def startService(self) -> None:
         """Listen."""
@@ -66,10 +65,14 @@ class Control(Service):
             log_levels=self._log_levels,
         )
         path = server.loaded.data_directory / SOCKET_NAME
-        self._imap = server.local_imap()
         administration = Administration(editor, administered)
-        self._inner = ControlService(server.reactor, path, administration, self._imap.serve)
+        self._inner = ControlService(server.reactor, path, administration, self._serve_imap)
         self._inner.startService()
+
+    def _serve_imap(self, transport: Any, account: str) -> None:
+        if self._imap is None:
+            self._imap = self._server.local_imap()
+        self._imap.serve(transport, account)
 
     def stopService(self) -> Any:
         """Listen no more."""
