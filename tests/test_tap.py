@@ -7,6 +7,7 @@ import sys
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from twisted.application.service import Service
 from twisted.python.usage import UsageError
@@ -97,7 +98,10 @@ class TapTests(SynchronousTestCase):
         """Put this in the place of the composition."""
         module = type(sys)("moxtwisted.compose")
         module.make_service = make_service  # type: ignore[attr-defined]
-        self.patch(sys, "modules", {**sys.modules, "moxtwisted.compose": module})
+        # In the dictionary that there is: importing looks into that, whatever sys.modules is called by then.
+        patched = patch.dict(sys.modules, {"moxtwisted.compose": module})
+        patched.start()
+        self.addCleanup(patched.stop)
 
     def test_service(self) -> None:
         """The service is composed of what was loaded."""
