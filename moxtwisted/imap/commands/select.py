@@ -17,6 +17,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
+from attrs import frozen
+
 from moxtwisted.errors import MailError
 from moxtwisted.imap.backend import ISelectedMailbox
 from moxtwisted.imap.connection import Answer, Connection, RefusalError, Selected, refused
@@ -82,7 +84,7 @@ def _description(connection: Connection, box: Selected) -> Iterator[bytes]:
         # RFC 9051 appendix E: RECENT and UNSEEN are gone from IMAP4rev2; nothing is ever recent here, as in mox.
         yield b"* 0 RECENT\r\n"
         # RFC 9586 section 3: no sequence numbers in any response once UIDONLY is enabled.
-        unseen = 0 if view.uidonly else _first_unseen(live)
+        unseen = 0 if view.uidonly else _overview(live).unseen
         if unseen:
             yield b"* OK [UNSEEN %d] first unseen message\r\n" % unseen
     yield b"* OK [UIDVALIDITY %d] UIDs are valid\r\n" % live.uidvalidity
@@ -98,7 +100,7 @@ def _description(connection: Connection, box: Selected) -> Iterator[bytes]:
 
 
 def _flags(box: Selected) -> Iterator[bytes]:
-    used = {k.lower(): k for flags in _used(box.view.live) for k in flags.keywords}
+    used = {k.lower(): k for flags in _overview(box.view.live).used for k in flags.keywords}
     used.update({k.lower(): k for k in _COMMON_KEYWORDS})
     keywords = " ".join(used[k] for k in sorted(used))
     yield f"* FLAGS ({_SYSTEM} {keywords})\r\n".encode("ascii", "replace")
@@ -129,25 +131,41 @@ def _permanent(rights: Rights, keywords: str) -> str:
     return " ".join((*MessageFlags.of(system).names, *((keywords, "\\*") if others else ())))
 
 
-#: By mailbox: its version, and the combinations of flags in it then. What many sessions select is looked through once.
-_COMBINATIONS: Final[WeakKeyDictionary[Any, tuple[int, frozenset[MessageFlags]]]] = WeakKeyDictionary()
+@frozen
+class _Overview:
+    """What SELECT tells about all messages of a mailbox.
+
+    :ivar version: the mailbox's, when it was so.
+    :ivar used: the combinations of flags.
+    :ivar unseen: number of the first message without \\Seen, or 0.
+    """
+
+    version: int
+    used: frozenset[MessageFlags]
+    unseen: int
+
+    @classmethod
+    def of(cls, live: Any) -> _Overview:
+        """Look through the mailbox."""
+        used = frozenset(live.flags)
+        # Combinations are one object each, and index() compares by identity: ten times as fast as a loop.
+        unseen = min((live.flags.index(flags) + 1 for flags in used if not flags.system & 1), default=0)
+        return cls(live.version, used, unseen)
 
 
-def _used(live: Any) -> frozenset[MessageFlags]:
-    """The different combinations of flags in a mailbox."""
+#: By mailbox: it is looked through once for all sessions, as long as it does not change.
+_OVERVIEWS: Final[WeakKeyDictionary[Any, _Overview]] = WeakKeyDictionary()
+
+
+def _overview(live: Any) -> _Overview:
     try:
-        known = _COMBINATIONS.get(live)
+        known = _OVERVIEWS.get(live)
     except TypeError:
         # Not every backend's views can be referred to weakly.
-        return frozenset(live.flags)
-    if known is None or known[0] != live.version:
-        known = _COMBINATIONS[live] = (live.version, frozenset(live.flags))
-    return known[1]
-
-
-def _first_unseen(live: Any) -> int:
-    # Combinations are one object each, and index() compares by identity: ten times as fast as a loop.
-    return min((live.flags.index(flags) + 1 for flags in _used(live) if not flags.system & 1), default=0)
+        return _Overview.of(live)
+    if known is None or known.version != live.version:
+        known = _OVERVIEWS[live] = _Overview.of(live)
+    return known
 
 
 def _resync(box: Selected, known: QResync) -> Iterator[bytes]:
