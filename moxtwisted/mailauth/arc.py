@@ -2,7 +2,7 @@
 
 ::
 
-    chain = await validate(hashed, resolver, now=clock.seconds())
+    chain = await validate(hashed, resolver)
     chain.status, chain.reason              # ChainStatus.PASS, None
     chain.sets[-1].seal.domain              # who sealed last
     sealed = trusted_results(chain, {"lists.example.org"})
@@ -33,7 +33,7 @@ from moxtwisted.mailauth.arcset import (
     ArcSyntaxError,
     parse_sets,
 )
-from moxtwisted.mailauth.authres import AuthenticationResults, parse_results
+from moxtwisted.mailauth.authres import AuthenticationResults, MethodResult, Property, parse_results
 from moxtwisted.mailauth.dkim.canonical import BodyForm, Canonicalization, relaxed_field
 from moxtwisted.mailauth.dkim.fields import SignedFields
 from moxtwisted.mailauth.dkim.keys import KeyDataError, SigningKey
@@ -113,6 +113,15 @@ class Chain:
         """The instance of the last set."""
         return self.sets[-1].instance if self.sets else 0
 
+    def method_result(self) -> MethodResult:
+        """What Authentication-Results says of it (RFC 8617 section 10.2)."""
+        properties = (
+            (Property("header", "oldest-pass", str(self.oldest_pass)),) if self.oldest_pass >= 0 else ()
+        )
+        comment = f"i={self.highest} {self.sets[-1].seal.domain}" if self.sets else ""
+        reason = self.reason.value if self.reason is not None else ""
+        return MethodResult("arc", self.status.value, reason, properties, comment)
+
 
 def _query(part: ArcMessageSignature | ArcSeal) -> str:
     return f"{part.selector}._domainkey.{part.domain}"
@@ -183,12 +192,11 @@ def _body(hashed: HashedMessage, found: ArcSet) -> ChainReason | None:
     return None
 
 
-async def validate(hashed: HashedMessage, resolver: IResolver, *, now: float = 0) -> Chain:
+async def validate(hashed: HashedMessage, resolver: IResolver) -> Chain:
     """Validate a chain as the receiver of a message (RFC 8617 section 5.2).
 
     :param hashed: by ``MessageHasher``, which sees to the forms that the chain wants.
     :param resolver: is asked for at most two keys a set.
-    :param now: seconds since 1970; ARC has no expiry, it is there for a policy that may come.
     """
     try:
         sets = parse_sets(hashed.fields)
@@ -345,7 +353,7 @@ def seal(
     :param chain: what ``validate`` made of it as it came.
     :param results: what we found out, as ``AuthenticationResults.payload``.
     :param key: as for DKIM.
-    :returns: empty when nothing may be added: the chain failed before, is full, or its state is not known.
+    :returns: empty when nothing may be added: the chain failed before, is full, was changed since, or its state is not known.
     :raises KeyDataError: when the body was not hashed.
     """
     if chain.status is ChainStatus.TEMPERROR or chain.highest >= MAX_SETS:
@@ -357,6 +365,13 @@ def seal(
     if body_hash is None:
         raise KeyDataError("the body was not hashed in relaxed form")
     fields = hashed.fields
+    try:
+        # Fields may have been added since the chain was judged, so the sets stand elsewhere.
+        sets = parse_sets(fields)
+    except ArcSyntaxError:
+        return b""
+    if len(sets) != chain.highest:
+        return b""
     instance = b"%d" % (chain.highest + 1)
     our_results = b"ARC-Authentication-Results: i=" + instance + b"; " + results + b"\r\n"
     algorithm, domain = key.algorithm.encode("ascii"), key.domain.encode("ascii")
@@ -375,7 +390,7 @@ def seal(
     tags = {b"a": algorithm, b"cv": status, b"d": domain, b"i": instance, b"s": selector, b"t": stamp}
     unsigned = _unsigned(b"ARC-Seal", {**tags})
     # RFC 8617 section 5.1.2: a seal that says fail covers its own set only.
-    before = b"" if chain.status is ChainStatus.FAIL else _sets_octets(fields, chain.sets)
+    before = b"" if chain.status is ChainStatus.FAIL else _sets_octets(fields, sets)
     octets = before + relaxed_field(our_results) + relaxed_field(signature)
     octets += unsigned.octets(Canonicalization.RELAXED)
     return unsigned.signed(key.sign_octets(octets)) + signature + our_results

@@ -59,6 +59,8 @@ _PAIR: Final = re.compile(
 _IDENTIFIER: Final = re.compile(
     rb"\s*+(?:(" + _STRING + rb")|([^\s;\"/]++))(?:\s*+/\s*+|\s*+)([0-9]++)?\s*+\Z", re.DOTALL
 )
+#: An authserv-id may be a quoted string; what a host is called has none of these in it.
+_HOST: Final = re.compile(r"[^\s;\"\\]+\Z")
 _QUOTED_PAIR: Final = re.compile(rb"\\(.)", re.DOTALL)
 _SEMICOLON: Final = re.compile(rb'((?:[^;"]++|' + _STRING + rb")*+)(;|\Z)", re.DOTALL)
 
@@ -225,9 +227,10 @@ def _split(plain: bytes) -> list[bytes] | None:
 
 def _identifier(piece: bytes) -> tuple[str, int] | None:
     found = _IDENTIFIER.match(piece)
-    if found is None:
+    name = _text(found[1] or found[2]) if found is not None else ""
+    if found is None or _HOST.match(name) is None:
         return None
-    return _text(found[1] or found[2]), int(found[3][:9] if found[3] else b"1")
+    return name, int(found[3][:9] if found[3] else b"1")
 
 
 def parse_results(value: bytes) -> AuthenticationResults | None:

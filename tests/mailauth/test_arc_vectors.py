@@ -86,7 +86,7 @@ class SuiteTests(SynchronousTestCase):
     def judged(self, case: Case) -> Chain:
         """What we make of a message."""
         hashed, resolver = case.hashed(), case.resolver()
-        chain: Chain = self.successResultOf(Deferred.fromCoroutine(validate(hashed, resolver, now=12345)))
+        chain: Chain = self.successResultOf(Deferred.fromCoroutine(validate(hashed, resolver)))
         return chain
 
     def test_validation(self) -> None:

@@ -47,7 +47,7 @@ SIGNED_HEADERS: Final = (
 #: A line of a folded field; RFC 5322 section 2.1.1 wants at most 78.
 _LINE: Final = 76
 #: How often one name is signed at most; nobody needs more fields of one name sealed.
-_MAX_REPEATED: Final = 100
+_MAX_REPEATED: Final = 50
 
 
 @frozen

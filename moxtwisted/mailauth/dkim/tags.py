@@ -79,11 +79,11 @@ class TagList:
         values: dict[bytes, bytes] = {}
         offsets: dict[bytes, int] = {}
         pieces = octets.split(b";", MAX_TAGS + 1)
-        if len(pieces) > MAX_TAGS + 1:
-            raise TagListError(len(octets), b"", f"more than {MAX_TAGS} tags")
         # RFC 6376 section 3.2: a semicolon may end the list, two in a row are an error.
         if len(pieces) > 1 and not pieces[-1].strip(_WSP):
             pieces.pop()
+        if len(pieces) > MAX_TAGS:
+            raise TagListError(len(octets), b"", f"more than {MAX_TAGS} tags")
         offset = 0
         for piece in pieces:
             found = _TAG.match(piece)

@@ -16,6 +16,7 @@ The steps by themselves, for callers with another way to keys: ``examine`` says 
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 from collections.abc import Awaitable, Callable
@@ -25,6 +26,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from moxtwisted.dns.answers import Answer, IResolver, NoAnswerError, Security
+from moxtwisted.mailauth.authres import MethodResult, Property
 from moxtwisted.mailauth.dkim.keys import KeyDataError
 from moxtwisted.mailauth.dkim.record import KeyRecord, parse_key_record
 from moxtwisted.mailauth.dkim.signature import (
@@ -48,6 +50,8 @@ __all__ = [
     "verify",
 ]
 
+#: Of a signature, in header.b: twelve characters.
+_TOLD_APART_OCTETS: Final = 9
 #: RFC 6376 section 6.1.2: of several records any may be tried.
 _MAX_RECORDS: Final = 3
 
@@ -155,6 +159,27 @@ class Verification:
         RFC 6376 section 3.6.1: mail with a key in test is treated as mail without a signature.
         """
         return self.status is Status.PASS and not self.testing
+
+    def method_result(self) -> MethodResult:
+        """What Authentication-Results says of it (RFC 8601 section 2.7.1)."""
+        properties: list[Property] = []
+        signature = self.signature
+        if signature is not None:
+            properties = [
+                Property("header", "d", signature.domain),
+                Property("header", "s", signature.selector),
+            ]
+            if not signature.identity.startswith("@"):
+                properties.append(Property("header", "i", signature.identity))
+            properties.append(Property("header", "a", signature.algorithm))
+            # RFC 6008 section 4: the beginning of b= tells several signatures of a domain apart.
+            value = base64.b64encode(signature.value[:_TOLD_APART_OCTETS]).decode("ascii")
+            properties.append(Property("header", "b", value))
+        notes = [f"{self.key_bits}-bit key"] if self.key_bits else []
+        notes += ["with DNSSEC"] if self.security is Security.SECURE else []
+        notes += ["testing"] if self.testing else []
+        reason = self.reason.value if self.reason is not None else ""
+        return MethodResult("dkim", self.status.value, reason, tuple(properties), ", ".join(notes))
 
 
 @frozen
