@@ -19,13 +19,15 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
-from twisted.internet.task import deferLater
+from twisted.internet.task import Clock, deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from moxtwisted.dns.testing import ZoneResolver
 from moxtwisted.imap.memory import MemoryAuthenticator, MemoryMail
 from moxtwisted.imap.protocol import IMAPServerFactory
 from moxtwisted.imap.settings import ServerSettings
+from tests.dns.servers import FakeServer, Zone
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 README = EXAMPLES.parent / "README.rst"
@@ -162,6 +164,20 @@ class IMAPExampleTests(ExampleTestCase):
         await factory.shutdown()
 
 
+class DNSExampleTests(ExampleTestCase):
+    """The resolver."""
+
+    async def test_dns_lookup(self) -> None:
+        """The lookup prints the records that a server has, and that nothing proves them."""
+        server = FakeServer(Zone({("example.org", "MX"): ["example.org. 300 MX 10 mail.example.org."]}))
+        self.addCleanup(lambda: Deferred.fromCoroutine(server.stop()))
+        example = load("dns_lookup")
+        await example.main(reactor, "MX", "example.org", str(server.address), validate=False)
+        printed = self.printed.getvalue()
+        self.assertIn("example.org insecure exists", printed)
+        self.assertIn("mail.example.org", printed)
+
+
 class SMTPExampleTests(ExampleTestCase):
     """SMTP and LMTP."""
 
@@ -238,3 +254,58 @@ class SMTPExampleTests(ExampleTestCase):
         )
         self.assertIn("From the other example.", self.printed.getvalue())
         self.assertRegex(self.printed.getvalue(), r"you@example.org>? delivered at .*: 250")
+
+
+class DKIMExampleTests(ExampleTestCase):
+    """The example of signatures."""
+
+    async def test_dkim_sign(self) -> None:
+        """A message is signed, and its signature verified."""
+        path = Path(self.mktemp())
+        path.write_text("From: me@example.org\nSubject: hello\n\nHello.\n")
+        await load("dkim_sign").main(path)
+        self.assertIn("DKIM-Signature: v=1; d=example.org;", self.printed.getvalue())
+        self.assertIn("pass example.org", self.printed.getvalue())
+
+
+class SenderExampleTests(ExampleTestCase):
+    """What the DNS says of clients and domains, from a dictionary of records."""
+
+    async def test_spf_check(self) -> None:
+        """The SPF example prints the records that decide, and the field for the message."""
+        resolver = ZoneResolver({("example.com", "TXT"): [b"v=spf1 ip4:192.0.2.0/24 -all"]})
+        await load("spf_check").check(resolver, Clock(), "192.0.2.1", "alice@example.com", "c.example.com")
+        printed = self.printed.getvalue()
+        self.assertIn("example.com: v=spf1 ip4:192.0.2.0/24 -all -> ip4:192.0.2.0/24\n", printed)
+        self.assertIn("Received-SPF: pass (mx.example.org: domain of alice@example.com", printed)
+
+    async def test_dmarc_policy(self) -> None:
+        """The DMARC example says what is to be done, and who may be sent reports."""
+        text = b"v=DMARC1; p=reject; rua=mailto:us@example.com,mailto:them@example.net"
+        resolver = ZoneResolver({("_dmarc.example.com", "TXT"): [text]})
+        await load("dmarc_policy").judge(resolver, "news.example.com", "mailer.example.net")
+        printed = self.printed.getvalue()
+        self.assertIn("fail: mailer.example.net passed and is not aligned", printed)
+        self.assertIn("to be done: reject\n", printed)
+        self.assertIn("mailto:us@example.com: may be sent reports", printed)
+        self.assertIn("mailto:them@example.net: may not be sent reports", printed)
+
+    async def test_client_check(self) -> None:
+        """The example on clients prints the name that leads back, and the list that has the client."""
+        resolver = ZoneResolver(
+            {
+                ("1.2.0.192.in-addr.arpa", "PTR"): ["c.example.com"],
+                ("c.example.com", "A"): ["192.0.2.1"],
+                ("2.0.0.127.bl.example.org", "A"): ["127.0.0.2"],
+                ("1.2.0.192.bl.example.org", "A"): ["127.0.0.2"],
+                ("1.2.0.192.bl.example.org", "TXT"): [b"sends spam"],
+            }
+        )
+        zones = ("gone.example.net", "bl.example.org")
+        await load("client_check").check(resolver, Clock(), "192.0.2.1", *zones)
+        self.assertEqual(
+            self.printed.getvalue(),
+            "iprev pass: c.example.com\n"
+            "gone.example.net was not asked: does not list 127.0.0.2, which every list has\n"
+            "bl.example.org lists it: sends spam\n",
+        )

@@ -44,6 +44,8 @@ def build_parser() -> argparse.ArgumentParser:
     _mail(commands)
     _upkeep(commands)
     _names(commands)
+    _senders(commands)
+    _signatures(commands)
     _administration(commands)
     return parser
 
@@ -433,6 +435,127 @@ def _names(commands: _Commands) -> None:
     add("name", metavar="NAME", help="a domain name; for PTR an IP address will do")
     _resolver(add)
     _json(add)
+
+
+def _signatures(commands: _Commands) -> None:
+    dkim = commands.group("dkim", "keys and signatures of DKIM")
+    for kind in ("rsa", "ed25519"):
+        add = dkim.command(
+            f"gen{kind}",
+            f"signatures:dkim_gen{kind}",
+            f"make a private key ({'RSA' if kind == 'rsa' else 'Ed25519'})",
+            f"2026a._domainkey.example.org.{kind}.pem\n- > key.pem",
+        )
+        add("file", metavar="FILE", help="where it is written, readable by you alone; - is standard output")
+        if kind == "rsa":
+            add("--bits", type=int, choices=(2048, 3072, 4096), default=2048, help="size (default: 2048)")
+    add = dkim.command(
+        "txt",
+        "signatures:dkim_txt",
+        "print the TXT record that belongs to a private key",
+        "key.pem\n- < key.pem",
+    )
+    add("key", metavar="KEY", help="private key in PEM; - is standard input")
+    add = dkim.command(
+        "sign",
+        "signatures:dkim_sign",
+        "print the signature for a message, to be put in front of it",
+        "message.eml --domain example.org --selector 2026a --key key.pem",
+    )
+    add("message", metavar="FILE", help="the message; - is standard input")
+    add("--domain", metavar="DOMAIN", required=True, help="the domain that signs")
+    add("--selector", metavar="SELECTOR", required=True, help="the name of its key")
+    add("--key", metavar="KEY", required=True, help="private key in PEM")
+    add("--simple", action="store_true", help="let nothing change on the way (default: relaxed)")
+    add("--no-seal", action="store_true", help="do not sign that fields are missing")
+    add("--expires-hours", metavar="HOURS", type=int, default=0, help="how long it holds (default: for ever)")
+    add = dkim.command(
+        "verify",
+        "signatures:dkim_verify",
+        "verify the signatures of a message",
+        "message.eml\n- < message.eml",
+    )
+    add("message", metavar="FILE", help="the message; - is standard input")
+    _resolver(add)
+    _json(add)
+    add = dkim.command(
+        "lookup",
+        "signatures:dkim_lookup",
+        "look a key up, and say whether it can be used",
+        "2026a example.org",
+    )
+    add("selector", metavar="SELECTOR")
+    add("domain", metavar="DOMAIN")
+    _resolver(add)
+    _json(add)
+    arc = commands.group("arc", "who passed a message on")
+    add = arc.command(
+        "verify", "signatures:arc_verify", "verify the ARC chain of a message", "message.eml\n- < message.eml"
+    )
+    add("message", metavar="FILE", help="the message; - is standard input")
+    _resolver(add)
+    _json(add)
+
+
+def _senders(commands: _Commands) -> None:
+    spf = commands.group("spf", "who may send mail for a domain")
+    check = spf.command(
+        "check",
+        "senders:spf_check",
+        "say whether an address may send mail for a domain",
+        "example.org 192.0.2.1\nalice@example.org 2001:db8::1 --helo mail.example.org",
+    )
+    check("domain", metavar="DOMAIN", help="or a whole address")
+    check("ip", metavar="IP")
+    check("--helo", metavar="NAME", default="", help="what the client calls itself (default: the domain)")
+    find = spf.command("lookup", "senders:spf_lookup", "look a record up, and take it apart", "example.org")
+    find("domain", metavar="DOMAIN")
+    parse = spf.command("parse", "senders:spf_parse", "take a record apart", "'v=spf1 mx -all'")
+    parse("record", metavar="RECORD")
+    dmarc = commands.group("dmarc", "what domains want done with mail that is not theirs")
+    policy = dmarc.command(
+        "lookup", "senders:dmarc_lookup", "look up the record that holds for a domain", "example.org"
+    )
+    policy("domain", metavar="DOMAIN")
+    policy(
+        "--tree-walk",
+        action="store_true",
+        help="as the successor of RFC 7489 has it, without the public suffix list",
+    )
+    verify = dmarc.command(
+        "verify",
+        "senders:dmarc_verify",
+        "judge a message on standard input by SPF, DKIM and DMARC",
+        "192.0.2.1 alice@example.org mail.example.org < message.eml",
+    )
+    verify("ip", metavar="IP", help="the client that brought it")
+    verify("mail_from", metavar="SENDER", help="of the envelope; '' for none")
+    verify("helo", metavar="HELO", help="what the client calls itself")
+    reports = dmarc.command(
+        "checkreportaddrs",
+        "senders:dmarc_checkreportaddrs",
+        "say who may be sent reports about a domain",
+        "example.org",
+    )
+    reports("domain", metavar="DOMAIN")
+    dnsbl = commands.group("dnsbl", "lists of addresses in the DNS")
+    entry = dnsbl.command(
+        "check", "senders:dnsbl_check", "say whether a list has an address", "bl.example.org 192.0.2.1"
+    )
+    entry("zone", metavar="ZONE", help="the list")
+    entry("ip", metavar="IP")
+    health = dnsbl.command(
+        "checkhealth", "senders:dnsbl_checkhealth", "say whether a list can be used", "bl.example.org"
+    )
+    health("zone", metavar="ZONE", help="the list")
+    name = commands.command(
+        "iprev", "senders:iprev", "say whether the name of an address leads back to it", "192.0.2.1"
+    )
+    name("ip", metavar="IP")
+    for add in (check, find, policy, verify, reports, entry, health, name):
+        _resolver(add)
+        _json(add)
+    _json(parse)
 
 
 def _administration(commands: _Commands) -> None:

@@ -9,18 +9,22 @@ import os
 import re
 import smtplib
 import textwrap
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 from OpenSSL import crypto
 from twisted.internet import reactor
 from twisted.internet.ssl import Certificate
+from twisted.internet.task import Clock
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
+from moxtwisted.dns.testing import ZoneResolver
 from moxtwisted.imap.memory import MemoryAuthenticator, MemoryMail
 from moxtwisted.imap.protocol import IMAPServerFactory, ServerTLS
 from moxtwisted.imap.settings import ServerSettings as IMAPSettings
+from moxtwisted.mailauth.dkim.keys import SigningKey, new_private_key
 from moxtwisted.message.flags import SEEN, MessageFlags
 from tests.smtp.certificate import certificate
 
@@ -182,3 +186,38 @@ class LibraryPageTests(TestCase):
         )
         self.assertEqual(found, [(1, "hello", ["text/plain"])])
         await factory.shutdown()
+
+    async def test_signing_and_verifying(self) -> None:
+        """What the page signs it verifies, and without a chain nobody vouches for it."""
+        key = SigningKey.from_pem("example.org", "2026a", pem := new_private_key("ed25519"))
+        resolver = ZoneResolver({(key.name, "TXT"): [key.record_text().encode()]})
+        clock = Clock()
+        clock.advance(1_700_000_000)
+        message = self.names["sign_message"](b"From: a@example.org\r\n" + LETTER, pem, clock.seconds())
+        received = self.names["Authenticated"](resolver, clock)
+        received.write(message[:100])
+        received.write(message[100:])
+        results = await received.results("mx.example.net")
+        self.assertIn(b"dkim=pass (256-bit key) header.d=example.org header.s=2026a", results.field())
+        self.assertIn(b"arc=none", results.field())
+        self.assertEqual(received.domains, {"example.org"})
+        self.assertFalse(received.vouched_for({"example.org"}))
+
+    async def test_gate(self) -> None:
+        """The gate asks for all that the DNS says of a sender."""
+        resolver = ZoneResolver(
+            {
+                ("example.com", "TXT"): [b"v=spf1 ip4:198.51.100.0/24 -all"],
+                ("_dmarc.example.com", "TXT"): [b"v=DMARC1; p=reject"],
+                ("2.0.0.127.bl.example", "A"): ["127.0.0.2"],
+                ("1.2.0.192.bl.example", "A"): ["127.0.0.2"],
+            }
+        )
+        gate = self.names["Gate"](resolver, Clock(), "mx.example.org", ["bl.example"])
+        field, disposition, reverse, listed = await gate.judge(
+            ip_address("192.0.2.1"), "c.example.com", "joe@example.com", "example.com", ()
+        )
+        self.assertTrue(field.startswith(b"Received-SPF: fail (mx.example.org: domain of joe@example.com"))
+        self.assertEqual(
+            (disposition.value, reverse.value, listed.zone), ("reject", "permerror", "bl.example")
+        )
