@@ -32,6 +32,8 @@ _FORMERR, _SERVFAIL, _NXDOMAIN, _NOTIMP, _REFUSED, _BADVERS, _BADCOOKIE = 1, 2, 
 _SUSPICIOUS: Final = 3
 # Sends in one exchange, whatever happens: bounds what a server that always asks for another try can do.
 _MAX_SENDS: Final = 24
+# Exchanges after which a server that did not answer gets another chance to be asked first.
+_MAX_RESTS: Final = 100
 
 Entropy = Callable[[int], bytes]
 
@@ -43,6 +45,7 @@ class Upstream:
     :ivar edns: None: not known; False: it refuses queries with OPT.
     :ivar keeps_case: False: it does not give letters back as they were.
     :ivar failures: how often in a row it did not answer; those with fewer are asked first.
+    :ivar rests: how often others were asked before it because of that.
     """
 
     address: ServerAddress
@@ -51,6 +54,7 @@ class Upstream:
     client_cookie: bytes = b""
     server_cookie: bytes = b""
     failures: int = 0
+    rests: int = 0
 
 
 @frozen
@@ -118,12 +122,19 @@ class Exchange:
     def start(self) -> Step:
         """The first thing to send."""
         ordered = sorted(self.upstreams, key=lambda upstream: min(upstream.failures, 5))
+        for upstream in ordered[1:]:
+            if upstream.failures:
+                upstream.rests += 1
+            if upstream.rests >= _MAX_RESTS:
+                upstream.failures = upstream.rests = 0
         self._turns = ordered * self.policy.rounds
         return self._next()
 
     def timed_out(self) -> Step:
         """Nothing came in time."""
         self._upstream.failures += 1
+        # It may have been replaced, by one that can more.
+        self._upstream.edns = None
         # RFC 7873 section 5.4: a cookie of a server that was started again may be why it keeps silent.
         self._upstream.server_cookie = b""
         return self._next("time-out")
@@ -239,7 +250,9 @@ class Exchange:
             # RFC 7873 section 5.3: once more with the cookie that came; by TCP, where no cookie is needed.
             return self._again(stream=True)
         # RFC 6891 section 7: a server without EDNS says FORMERR; some say NOTIMP, and one that wants another version BADVERS.
-        if self._edns and (code == _BADVERS or (code in {_FORMERR, _NOTIMP} and not message.edns)):
+        # Without OPT there are no signatures: where we are to validate, such a server is of no use.
+        without = code == _BADVERS or (code in {_FORMERR, _NOTIMP} and not message.edns)
+        if self._edns and without and not self.policy.dnssec_ok:
             self._edns = False
             if self._upstream.edns is None:
                 self._upstream.edns = False

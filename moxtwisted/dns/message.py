@@ -169,8 +169,8 @@ class RecordsOf(NamedTuple):
     records: tuple[Record, ...]
 
     def decoded(self) -> list[Any]:
-        """What they say."""
-        return [decode(self.data, record) for record in self.records]
+        """What they say, each once."""
+        return list(dict.fromkeys(decode(self.data, record) for record in self.records))
 
 
 def mix_case(wire: bytes, bits: bytes) -> bytes:

@@ -11,6 +11,8 @@ A, AAAA, CNAME, NS and PTR are ``str``, TXT is ``bytes``; a type that nobody kno
 
 from __future__ import annotations
 
+import re
+
 from attrs import frozen
 
 __all__ = [
@@ -38,6 +40,8 @@ TYPES = {
 }  # fmt: skip
 NAMES = {code: name for name, code in TYPES.items()}
 
+_NUMBERED = re.compile(r"TYPE[0-9]{1,5}\Z")
+
 # RFC 6895 section 3.1: these ask for something else than a type of records.
 _QUESTION_ONLY = frozenset((0, 41, *range(128, 256)))
 
@@ -49,8 +53,8 @@ def type_code(rrtype: str) -> int:
     """
     upper = rrtype.upper()
     code = TYPES.get(upper)
-    if code is None and upper.startswith("TYPE") and upper[4:].isascii() and upper[4:].isdigit():
-        code = int(upper[4:9])
+    if code is None and _NUMBERED.match(upper):
+        code = int(upper[4:])
     if code is None or code in _QUESTION_ONLY or not 0 < code < 65536:
         raise ValueError(f"no type of records: {rrtype}")
     return code

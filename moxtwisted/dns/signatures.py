@@ -12,6 +12,7 @@ lookup is limited, and running out of it is a failure of that answer.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from struct import error as StructError  # noqa: N812  # its own name is error
 from typing import Any, Final
 
 from attrs import define, frozen
@@ -129,7 +130,7 @@ def _rdata(data: bytes, record: Record) -> Any:
     try:
         code = dns.rdatatype.RdataType.make(record.code)
         return dns.rdata.from_wire(dns.rdataclass.IN, code, data, record.start, record.length)
-    except (dns.exception.DNSException, ValueError, IndexError) as e:
+    except (dns.exception.DNSException, ValueError, IndexError, StructError) as e:
         raise MessageError(f"bad data of type {record.code}: {e}") from e
 
 
@@ -185,6 +186,7 @@ def verify(found: SignedSet, keys: ZoneKeys, *, now: float, budget: Budget) -> R
     import dns.dnssec
     import dns.exception
     import dns.rdataset
+    from cryptography.exceptions import UnsupportedAlgorithm
 
     detail = f"no signature by {keys.zone}"
     rdataset: Any = None
@@ -213,7 +215,13 @@ def verify(found: SignedSet, keys: ZoneKeys, *, now: float, budget: Budget) -> R
                     now=rrsig.inception,
                     policy=dns.dnssec.allow_all_policy,
                 )
-            except (dns.exception.DNSException, ValueError) as e:
+            except (
+                dns.exception.DNSException,
+                UnsupportedAlgorithm,
+                ValueError,
+                IndexError,
+                StructError,
+            ) as e:
                 detail = f"bad signature by key {signature.key_tag} ({type(e).__name__})"
                 continue
             return signature

@@ -49,6 +49,8 @@ _NXDOMAIN: Final = 3
 
 # Records of absence in one answer; a proof needs three.
 _MAX_PROOFS: Final = 8
+# Those that are looked at: an answer behind a chain of CNAME records has proofs of other zones, too.
+_MAX_CANDIDATES: Final = 32
 # How long a step of the chain is kept at most, and, when its TTL is nothing, at least: for the lookups that belong together.
 _MAX_STEP_SECONDS: Final = 86_400
 _MIN_STEP_SECONDS: Final = 5
@@ -189,15 +191,17 @@ class Validator:
         """The records of absence that the zone signed."""
         nsecs: list[tuple[str, NSEC]] = []
         nsec3s: list[tuple[str, NSEC3]] = []
-        seen: set[tuple[str, int]] = set()
-        for record in message.authority:
-            key = (record.name, record.code)
-            if record.code not in {_NSEC, _NSEC3} or key in seen or len(seen) >= _MAX_PROOFS:
+        candidates = [
+            record
+            for record in message.authority
+            if record.code in {_NSEC, _NSEC3} and within(record.name, keys.zone)
+        ]
+        for record in candidates[:_MAX_CANDIDATES]:
+            found = signed_set(message, message.authority, record.name, record.code)
+            if len(found.records) != 1 or keys.zone not in found.signers:
                 continue
-            seen.add(key)
-            found = signed_set(message, message.authority, *key)
-            if len(found.records) != 1 or not within(record.name, keys.zone):
-                continue
+            if len(nsecs) + len(nsec3s) >= _MAX_PROOFS:
+                break
             signature = verify(found, keys, now=self.now(), budget=self.budget)
             own = labels(record.name)
             # An NSEC record that a wildcard made proves nothing: its name is not where it claims to be.
@@ -290,11 +294,14 @@ class Validator:
 
 
 def _signer(signers: Sequence[str], name: str, code: int) -> str | None:
-    """RFC 4035 section 5.3.1: the signer must be a zone that the name is in; of DS records, the one above."""
-    for signer in signers:
-        if within(name, signer) and not (code == _DS and signer == name != ROOT):
-            return signer
-    return None
+    """RFC 4035 section 5.3.1: the signer must be a zone that the name is in; of DS records, the one above.
+
+    The deepest: behind a chain of CNAME records, an answer has proofs of several zones.
+    """
+    fitting = [
+        signer for signer in signers if within(name, signer) and not (code == _DS and signer == name != ROOT)
+    ]
+    return max(fitting, key=lambda signer: len(labels(signer)), default=None)
 
 
 def _dname_above(message: Message, name: str) -> str | None:

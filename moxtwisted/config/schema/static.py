@@ -459,7 +459,8 @@ class Resolver(ConfigStruct, frozen=True, kw_only=True):
         bool,
         Meta(
             description="Check signatures here, from the key of the root zone, where no resolver is believed. Without it, "
-            "nothing counts as signed."
+            "nothing counts as signed. Some simple forwarders do not pass signatures on; behind one of these no lookup "
+            "succeeds until this is false, or servers names another resolver."
         ),
     ] = True
 
