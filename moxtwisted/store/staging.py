@@ -35,7 +35,7 @@ __all__ = ["MEMORY_OCTETS", "SealedFile", "Staged", "Staging"]
 #: A larger message goes to a file.
 MEMORY_OCTETS: Final = 1 << 20
 _BLOCK: Final = 64
-#: Chunks of a message that wait to be packed, at most; whoever writes more has to wait.
+#: Chunks of a message that wait to be packed, at most.
 _WAITING_CHUNKS: Final = 4
 
 
@@ -93,14 +93,16 @@ class SealedFile:
         self._file: BinaryIO = tempfile.TemporaryFile(dir=directory, buffering=0)  # noqa: SIM115 - closed by close
         self.size = 0
 
-    def write(self, data: bytes) -> None:
-        """Append octets."""
-        sealed = memoryview(self._writer.update(data))
-        while sealed:
-            with self._lock:
+    def write(self, data: bytes) -> int:
+        """Append octets, from any thread; where they begin."""
+        with self._lock:
+            start = self.size
+            sealed = memoryview(self._writer.update(data))
+            while sealed:
                 written = os.pwrite(self._file.fileno(), sealed, self.size)
-            self.size += written
-            sealed = sealed[written:]
+                self.size += written
+                sealed = sealed[written:]
+        return start
 
     def read(self, offset: int, length: int) -> bytes:
         """Octets from the middle; fewer at the end."""
@@ -137,7 +139,7 @@ class _Packed:
         self._file = SealedFile(directory, entropy)
         self._packer = packer
         self._chunks: list[_Chunk] = []
-        self._waiting: deque[Future[None]] = deque()
+        self._waiting: deque[tuple[Future[None], _Chunk]] = deque()
         self._last: tuple[int, bytes] = (-1, b"")
 
     def add(self, octets: bytes) -> None:
@@ -148,21 +150,25 @@ class _Packed:
             self._pack(chunk)
             return
         try:
-            self._waiting.append(self._packer.submit(self._pack, chunk))
+            self._waiting.append((self._packer.submit(self._pack, chunk), chunk))
         except RuntimeError:
             raise StoreUnavailableError("the store is closed") from None
 
     def wait(self) -> None:
         """Until not too many chunks wait. :raises OSError: when one could not be written."""
-        while self._waiting and (len(self._waiting) > _WAITING_CHUNKS or self._waiting[0].done()):
-            self._waiting.popleft().result()
+        while self._waiting and (len(self._waiting) > _WAITING_CHUNKS or self._waiting[0][0].done()):
+            packing, chunk = self._waiting.popleft()
+            if packing.cancel():
+                # The thread is busy with others' messages: a millisecond here is better than waiting for all of them.
+                self._pack(chunk)
+            else:
+                packing.result()
 
     def _pack(self, chunk: _Chunk) -> None:
         octets = chunk.octets
         if octets is not None:
             chunk.codec, data = encode(octets)
-            chunk.offset, chunk.length = self._file.size, len(data)
-            self._file.write(data)
+            chunk.offset, chunk.length = self._file.write(data), len(data)
             chunk.octets = None
 
     def read(self, offset: int, length: int) -> bytes:
@@ -189,15 +195,15 @@ class _Packed:
 
     def packed(self) -> Iterable[tuple[int, bytes]]:
         """(codec, data), for any thread. :raises OSError: when one could not be written."""
-        for waiting in tuple(self._waiting):
-            waiting.result()
+        for packing, _ in tuple(self._waiting):
+            packing.result()
         for chunk in self._chunks:
             yield chunk.codec, self._file.read(chunk.offset, chunk.length)
 
     def close(self) -> None:
         """Nothing is left of it."""
-        for waiting in self._waiting:
-            waiting.cancel()
+        for packing, _ in self._waiting:
+            packing.cancel()
         self._chunks = []
         self._last = (-1, b"")
         self._file.close()

@@ -118,6 +118,21 @@ class PackerTests(InlineTests):
         self.assertEqual(staged.read(5, 5), octets[5:10])
         staged.close()
 
+    def test_busy_with_others(self) -> None:
+        """Who sends more than the thread, busy with others' messages, can pack does not wait for them."""
+        assert self.packer is not None
+        gate = threading.Event()
+        self.packer.submit(gate.wait, 30)
+        octets = letter(MEMORY_OCTETS + 20 * CHUNK_OCTETS)
+        sink = self.staging()
+        for start in range(0, len(octets), 100_000):
+            sink.write(octets[start : start + 100_000])
+        self.assertFalse(gate.is_set())
+        gate.set()
+        staged = sink.finish()
+        self.assertEqual(b"".join(decode(*one) for one in staged.packed()), octets)
+        staged.close()
+
     def test_closed_before_packed(self) -> None:
         """Closing while chunks wait ends it; the thread goes on with others."""
         assert self.packer is not None
