@@ -97,4 +97,4 @@ class RunTests(SynchronousTestCase):
             check=False,
         )
         self.assertEqual(done.returncode, 2)
-        self.assertIn(b"there are address, config", done.stderr)
+        self.assertIn(b"there are address, ", done.stderr)
