@@ -115,6 +115,10 @@ def explanation(message: bytes, verification: Verification, accepted: bool) -> s
         "RFC 6376 section 3.7: a signature does not cover itself, also if h= has its name": not accepted
         and signature is not None
         and b"dkim-signature" in signature.signed_headers,
+        "RFC 6376 section 2.8: white space is space and tab; dkimpy takes CR and LF alone for it": re.search(
+            rb"\r(?!\n)|(?<!\r)\n|[\x0b\x0c]", message
+        )
+        is not None,
         "RFC 6376 section 3.8: of a line in the header that is no field nothing is said; dkimpy gives up": not accepted
         and re.search(rb"(?m)^(?![!-9;-~]+[ \t]*:|[ \t]|\r?$)", message.partition(b"\r\n\r\n")[0])
         is not None,
