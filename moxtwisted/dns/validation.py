@@ -279,7 +279,9 @@ class Validator:
         message = await self.fetch(Question(name, _DNSKEY))
         found = signed_set(message, message.answer, name, _DNSKEY)
         if not found.signatures:
-            raise BogusError(name, "DNSKEY", "the servers asked do not pass on signatures (validate = false does without)")
+            raise BogusError(
+                name, "DNSKEY", "the servers asked do not pass on signatures (validate = false does without)"
+            )
         keys = read_keys(found)
         entry = ZoneKeys(name, matching_keys(name, keys, usable))
         if not entry.keys:
