@@ -152,12 +152,17 @@ async def check_health(resolver: IResolver, zone: str) -> Health:
         if await check_zone(resolver, zone, _UNLISTED4) is not None:
             return Health(zone, usable=False, problem="lists 127.0.0.1, which no list may have")
         four = await check_zone(resolver, zone, _LISTED4) is not None
+    except NoAnswerError as e:
+        return Health(zone, usable=False, problem=e.detail, temporary=True)
+    try:
         # The test entries of IPv6 are addresses of IPv4 mapped to IPv6, asked for as IPv6.
         six = await _entry(resolver, zone, query_name(zone, _LISTED6)) is not None
         if six and await _entry(resolver, zone, query_name(zone, _UNLISTED6)) is not None:
             return Health(zone, usable=False, problem="lists ::ffff:127.0.0.1, which no list may have")
     except NoAnswerError as e:
-        return Health(zone, usable=False, problem=e.detail, temporary=True)
+        if not four:
+            return Health(zone, usable=False, problem=e.detail, temporary=True)
+        six = False
     if not (four or six):
         return Health(zone, usable=False, problem="does not list 127.0.0.2, which every list has")
     return Health(zone, usable=True, ipv6=six)
@@ -197,13 +202,14 @@ class Lists:
         asked: list[str] = []
         skipped: list[tuple[str, str]] = []
         deadline = self.clock.seconds() + self.seconds
+        late = f"{self.seconds:g} seconds were over"
         for zone in self.zones:
             if self.clock.seconds() > deadline:
-                skipped.append((zone, f"no answer of the others within {self.seconds:g} seconds"))
+                skipped.append((zone, late))
                 continue
             health = await self.health(zone)
-            if not health.usable:
-                skipped.append((zone, health.problem))
+            if not health.usable or self.clock.seconds() > deadline:
+                skipped.append((zone, health.problem or late))
                 continue
             try:
                 asked.append(zone)

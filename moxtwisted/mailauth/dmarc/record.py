@@ -126,7 +126,7 @@ def is_dmarc(text: bytes) -> bool:
     return _VERSION.match(text[:100].decode("ascii", "replace")) is not None
 
 
-def _tags(text: str) -> dict[str, str]:
+def _tags(text: str, ignored: list[str]) -> dict[str, str]:
     if len(text) > MAX_RECORD_CHARACTERS:
         raise DMARCSyntaxError(f"the record has more than {MAX_RECORD_CHARACTERS} characters")
     if _VERSION.match(text) is None:
@@ -138,7 +138,9 @@ def _tags(text: str) -> dict[str, str]:
             continue
         match = _TAG.match(piece)
         if match is None:
-            raise DMARCSyntaxError(f"no tag with a value: {piece.strip()[:40]!r}")
+            # RFC 7489 section 6.3: an error behind the version is passed over.
+            ignored.append(piece.strip(" \t").partition("=")[0].strip(" \t")[:40])
+            continue
         name = match[1].lower()
         if name in found:
             # RFC 6376 section 3.2, whose tag lists these are: a tag that is there twice makes the list invalid.
@@ -201,8 +203,8 @@ def parse_record(text: str, *, for_reports: bool = False) -> DMARCRecord:
     :param for_reports: whether it is one below ``_report._dmarc``, which needs no policy.
     :raise DMARCSyntaxError: when it is not one, or has no policy that can be applied.
     """
-    tags = _tags(text)
     ignored: list[str] = []
+    tags = _tags(text, ignored)
     policy, subdomains = _policy(tags, "p", ignored), _policy(tags, "sp", ignored)
     aggregate = _uris(tags, "rua", ignored)
     if not for_reports and (policy is None or "sp" in ignored):

@@ -1,0 +1,50 @@
+"""Whose domain a message uses in From (RFC 7489 section 6.6.1).
+
+::
+
+    author = find_author(Header.parse(octets))
+    author.domain, author.problem      # ("example.com", "")
+
+Exactly one From field, whose addresses have one domain: everything else has a ``problem``, and a receiver does well to refuse it, since
+any program may show any of the names.
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from moxtwisted.dns.names import BadNameError, normalise
+from moxtwisted.message.addresslist import mailboxes
+from moxtwisted.message.headers import Header, unfold
+
+__all__ = ["Author", "find_author"]
+
+
+@frozen
+class Author:
+    """The domain of From.
+
+    :ivar domain: as A-labels; empty with a problem.
+    :ivar problem: why there is none.
+    """
+
+    domain: str
+    problem: str = ""
+
+
+def find_author(header: Header) -> Author:
+    """Look at the From field."""
+    fields = header.values.get(b"from", [])
+    if len(fields) != 1:
+        return Author("", f"the message has {len(fields) or 'no'} From fields")
+    found = mailboxes(unfold(fields[0]))
+    if not found:
+        return Author("", "From has no address")
+    try:
+        domains = {normalise(address.domain.decode("utf-8")) for address in found if address.domain}
+    except (BadNameError, UnicodeDecodeError):
+        return Author("", "From has a domain that cannot be one")
+    if len(domains) != 1 or not all(address.domain for address in found):
+        # RFC 7489 section 6.6.1: several domains cannot be judged as one.
+        return Author("", "From has addresses of several domains, or without one")
+    return Author(domains.pop())
