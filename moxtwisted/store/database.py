@@ -16,7 +16,9 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
-from functools import cache
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote
@@ -37,6 +39,8 @@ CHECKPOINT_PAGES: Final = 4000
 #: The log of a busy database grows by so many octets at a time. Syncing 56 KB into space that is there takes 240 us and
 #: 80 us of CPU; when it makes the file longer, the file system's journal commits too: 330 and 130 us.
 _LOG_STEP: Final = 1 << 18
+#: So long may the log become while another thread writes it back; then the writer waits for it.
+_PATIENT_PAGES: Final = 16000
 #: Every so many pages of log the room on the disk is looked at (4 MB), and when it is scarce, more often.
 _LOOK_PAGES: Final = 512
 _LOOK_PAGES_SCARCE: Final = 64
@@ -362,6 +366,18 @@ class _Log:
             os.close(handle)
 
 
+def _checkpoint(connect: Callable[[], Any]) -> None:
+    """Write a log back into its file over a connection of one's own; neither readers nor the writer wait for it."""
+    connection = connect()
+    try:
+        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+        connection.pragma("synchronous", "FULL")
+        connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+    finally:
+        connection.close()
+
+
 @define(eq=False)
 class Database:
     """An open database file.
@@ -369,12 +385,16 @@ class Database:
     :ivar writer: for the thread that this database is pinned to (and before it is handed to it).
     :ivar reader: for the reactor's thread; sees what is committed.
     :ivar ahead: what reads ahead from it, with a connection of its own, if anything does.
+    :ivar checkpointer: writes long logs back, beside the writer; None: the writer does.
     """
 
     path: Path
     writer: Any
     reader: Any
     _room: Room | None = None
+    _connect: Callable[[], Any] | None = None
+    checkpointer: Executor | None = field(default=None, init=False)
+    _checkpoint: Future[None] | None = field(default=None, init=False)
     closed: bool = field(default=False, init=False)
     ahead: Line | None = field(default=None, init=False)
     _log: _Log = field(init=False)
@@ -423,7 +443,7 @@ class Database:
         except BaseException:
             writer.close()
             raise
-        return cls(path, writer, reader, room)
+        return cls(path, writer, reader, room, partial(connect, path, key))
 
     def tidy(self) -> None:
         """In the writer's thread, after the answers went out: write a full log back into the file."""
@@ -440,12 +460,33 @@ class Database:
             self._look_at = _LOOK_PAGES_SCARCE
             if not self._write_back():
                 self._look_at += pages
-        elif pages >= CHECKPOINT_PAGES:
+        elif pages >= CHECKPOINT_PAGES and not self._checkpoint_beside(pages):
+            # What is left to do after a checkpoint beside us is little; then the log begins anew.
+            self._settle()
             self._look_at = _LOOK_PAGES
             self._log.pages = 0
             self.writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
         else:
             self._look_at = pages + _LOOK_PAGES
+
+    def _checkpoint_beside(self, pages: int) -> bool:
+        """Have another thread write the log back while commits go on; False when it has, cannot, or is too slow."""
+        if self._checkpoint is not None:
+            return not self._checkpoint.done() and pages < _PATIENT_PAGES
+        if self.checkpointer is None or self._connect is None:
+            return False
+        try:
+            self._checkpoint = self.checkpointer.submit(_checkpoint, self._connect)
+        except RuntimeError:
+            # The store is being closed.
+            return False
+        return True
+
+    def _settle(self) -> None:
+        """Wait for the other thread; whatever it could not do is the writer's to do."""
+        checkpoint, self._checkpoint = self._checkpoint, None
+        if checkpoint is not None and not checkpoint.cancel():
+            checkpoint.exception()
 
     def make_room(self, spare: bool) -> bool:
         """In the writer's thread, after a transaction found no room: write the log back; whether that gained any.
@@ -466,6 +507,7 @@ class Database:
 
         :param hopeful: also when it failed before, and nothing has changed since.
         """
+        self._settle()
         free = self._room.free() if self._room is not None else 0
         if not hopeful and free <= self._hopeless:
             return False
@@ -508,5 +550,6 @@ class Database:
         self.closed = True
         if self.ahead is not None:
             self.ahead.close()
+        self._settle()
         self.reader.close()
         self.writer.close()

@@ -99,6 +99,7 @@ class Store:
         self.room = Room(directory)
         self.pool = WriterPool(reactor, threads, self.room)
         self._packer = ThreadPoolExecutor(1, "store-packer") if threads else None
+        self._checkpointer = ThreadPoolExecutor(1, "store-checkpointer") if threads else None
         #: Reads messages before they are asked for; None: nothing does.
         self.read_ahead = ReadAhead(self._clock) if threads else None
         self._searches = Remembered(SEARCH_OCTETS)
@@ -203,6 +204,7 @@ class Store:
             if closing is not None and not closing.wait(_CLOSING_SECONDS):
                 raise StoreUnavailableError(f"account {name} does not close")
             database = Database.open(self._path(name), self._account_key(name), "account", self.room)
+            database.checkpointer = self._checkpointer
             if self.read_ahead is not None:
                 reader = partial(open_reader, database.path, self._account_key(name), AHEAD_CACHE_KIB)
                 database.ahead = self.read_ahead.line(reader)
@@ -318,8 +320,9 @@ class Store:
 
         def end(_: object) -> None:
             self.pool.stop()
-            if self._packer is not None:
-                self._packer.shutdown()
+            for worker in (self._packer, self._checkpointer):
+                if worker is not None:
+                    worker.shutdown()
             if self.read_ahead is not None:
                 self.read_ahead.stop()
             os.close(self._lock)

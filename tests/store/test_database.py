@@ -7,6 +7,8 @@ import random
 import signal
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted.errors import KeyRefusedError, StoreUnavailableError
 from moxtwisted.store import database
-from moxtwisted.store.database import Database, create_database, remove_database
+from moxtwisted.store.database import Database, connect, create_database, remove_database
 from moxtwisted.store.keys import MasterKey
 from moxtwisted.store.store import Store
 from tests.store.mail import KEY, StoreTestCase
@@ -65,6 +67,78 @@ class DatabaseTests(SynchronousTestCase):
         self.create()
         self.assertEqual(self.opened().writer.pragma("user_version"), 1)
         self.assertRaises(StoreUnavailableError, create_database, self.directory / "y.db", None, "other")
+
+    def filled(self, packer: ThreadPoolExecutor, gate: threading.Event | None = None) -> Database:
+        """One whose log is long enough to be written back, beside the writer."""
+        self.patch(database, "CHECKPOINT_PAGES", 40)
+        self.patch(database, "_LOOK_PAGES", 20)
+        self.create()
+        opened = self.opened()
+        opened.checkpointer = packer
+        opened._look_at = 20
+        if gate is not None:
+            packer.submit(gate.wait, 20)
+        self.grow(opened, 3)
+        return opened
+
+    def grow(self, opened: Database, times: int) -> None:
+        """Commits of 20 pages each."""
+        for _ in range(times):
+            opened.writer.execute(many(8000, 20))
+            opened.tidy()
+
+    def packer(self) -> ThreadPoolExecutor:
+        """One thread."""
+        packer = ThreadPoolExecutor(1)
+        self.addCleanup(packer.shutdown)
+        return packer
+
+    def test_written_back_beside_the_writer(self) -> None:
+        """Another thread writes a long log back; then it begins anew, and nothing is missing."""
+        opened = self.filled(self.packer())
+        checkpoint = opened._checkpoint
+        assert checkpoint is not None
+        self.assertIsNone(checkpoint.exception(20))
+        self.grow(opened, 1)
+        self.assertIsNone(opened._checkpoint)
+        self.grow(opened, 1)
+        self.assertLess(opened._log.pages, 40)
+        for _ in range(20):
+            self.grow(opened, 1)
+            self.assertLess(opened._log.pages, 200)
+        self.assertEqual(opened.reader.execute("SELECT count(*) FROM thing").get, 1 + 25 * 20)
+        self.assertEqual(opened.writer.execute("PRAGMA integrity_check").get, "ok")
+
+    def test_writer_waits_for_a_slow_one(self) -> None:
+        """While the thread is busy the log grows, up to a limit; then the writer does it."""
+        gate = threading.Event()
+        self.patch(database, "_PATIENT_PAGES", 100)
+        opened = self.filled(self.packer(), gate)
+        longest = 0
+        for _ in range(20):
+            self.grow(opened, 1)
+            longest = max(longest, opened._log.pages)
+        gate.set()
+        self.assertGreater(longest, 80)
+        self.assertLess(longest, 160)
+
+    def test_closed_before_written_back(self) -> None:
+        """Closing does not wait for what has not begun, and leaves all in the file."""
+        gate = threading.Event()
+        opened = self.filled(self.packer(), gate)
+        opened.close()
+        gate.set()
+        again = self.opened()
+        self.assertEqual(again.reader.execute("SELECT count(*) FROM thing").get, 61)
+
+    def test_thread_fails(self) -> None:
+        """What the thread cannot do is the writer's to do."""
+        opened = self.filled(self.packer())
+        opened._settle()
+        opened._connect = lambda: connect(self.directory / "nowhere" / "x.db", None)
+        self.grow(opened, 30)
+        self.assertLess(opened._log.pages, 200)
+        self.assertEqual(opened.reader.execute("SELECT count(*) FROM thing").get, 1 + 33 * 20)
 
     def test_settings(self) -> None:
         """The file is as the design says: log, full synchronisation, foreign keys, incremental vacuum."""
