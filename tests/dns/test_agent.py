@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
+from moxtwisted.dns import agent
 from moxtwisted.dns.agent import DNSResolver
 from moxtwisted.dns.answers import Answer, IResolver, NoAnswerError, Security
 from moxtwisted.dns.records import MX
@@ -173,6 +174,26 @@ class HostileTests(AgentTestCase):
         answer = await self.resolver(server).lookup("example", "A")
         self.assertEqual(answer.records, ("192.0.2.1",))
         self.assertEqual(server.connections, 1)
+
+    async def test_flood(self) -> None:
+        """Of a flood of forged answers three are looked at; the good one comes by TCP."""
+
+        def behave(query: Any, octets: bytes, stream: bool) -> Iterable[bytes]:
+            good = reply_to(query, octets, ["example. 300 A 192.0.2.1"])
+            return [good] if stream else [bytes((good[0] ^ 1,)) + good[1:]] * 300
+
+        server = self.serve(behave)
+        answer = await self.resolver(server).lookup("example", "A")
+        self.assertEqual((answer.records, len(server.queries)), (("192.0.2.1",), 2))
+
+    async def test_too_many(self) -> None:
+        """More different questions at once than 2,000 fail at once, and the others go on."""
+        self.patch(agent, "_MAX_FLYING", 3)
+        server = self.serve(Zone({}))
+        resolver = self.resolver(server)
+        waiting = [Deferred.fromCoroutine(resolver.lookup(f"n{number}.example", "A")) for number in range(4)]
+        await self.assertFailure(waiting.pop(), NoAnswerError)
+        self.assertEqual([answer.exists for answer in await gatherResults(waiting)], [False] * 3)
 
     async def test_letters(self) -> None:
         """An answer whose letters are not as they were asked is fetched by TCP, where they need not be."""
