@@ -86,7 +86,7 @@ def find_signatures(fields: SignedFields) -> tuple[FoundSignature, ...]:
 class MessageHasher:
     """Takes a message in pieces.
 
-    :param also: forms of the body that are wanted besides.
+    :ivar also: forms of the body that are wanted besides.
     """
 
     also: Iterable[BodyForm] = field(default=(), kw_only=True)

@@ -185,10 +185,7 @@ def _distinct(forms: Iterable[BodyForm]) -> tuple[BodyForm, ...]:
 
 @define(eq=False)
 class BodyHasher:
-    """Hashes a body in several forms at once.
-
-    :param forms: what will be asked for; the caller bounds their number.
-    """
+    """Hashes a body in several forms at once: those that will be asked for. The caller bounds their number."""
 
     _forms: tuple[BodyForm, ...] = field(converter=_distinct)
     _streams: dict[Canonicalization, _Stream] = field(factory=dict, init=False)
