@@ -272,14 +272,18 @@ class MessageCommands(Session):
         """MOVE (RFC 6851)."""
         self.need("MOVE", "IMAP4REV2")
         done = await self.execute(of_command(c.Move(b"", _set(numbers), mailbox, uid)))
+        # RFC 6851 section 4.3: COPYUID stands in an untagged OK before the EXPUNGEs.
+        return self._transferred(done, r.CopyUid)
+
+    def _transferred(self, done: Completed, kind: type) -> Transferred:
+        """What a code of this kind says, in an untagged OK or in the tagged one; other responses go to who listens."""
         code = done.status.code
         rest: list[r.Response] = []
         for response in done.responses:
-            # RFC 6851 section 4.3: COPYUID stands in an untagged OK before the EXPUNGEs.
             if (
                 isinstance(response, r.StatusResponse)
                 and response.code
-                and isinstance(response.code.value, r.CopyUid)
+                and isinstance(response.code.value, kind)
             ):
                 code = response.code
             else:
@@ -332,17 +336,5 @@ class MessageCommands(Session):
                         content.append(UploadPart(part.size_octets, mail.binary))
             messages.append((mail.flags, mail.received, content))
         done = await self.execute(append(mailbox, messages, word=word, number=number), sources=sources)
-        code = done.status.code
-        rest: list[r.Response] = []
-        for response in done.responses:
-            # RFC 8508 section 3: APPENDUID may stand in an untagged OK.
-            if (
-                isinstance(response, r.StatusResponse)
-                and response.code
-                and isinstance(response.code.value, r.AppendUid)
-            ):
-                code = response.code
-            else:
-                rest.append(response)
-        self.others(rest)
-        return _code(code)
+        # RFC 8508 section 3: APPENDUID may stand in an untagged OK.
+        return self._transferred(done, r.AppendUid)
