@@ -10,12 +10,8 @@ import re
 from .live import ACCOUNT, IMAPS, PASSWORD, LiveTestCase, base64_lines
 from .peers import needs
 
-CONFIGURATION = """\
-IMAPStore server
-Tunnel "openssl s_client -quiet -verify_quiet -connect {ip}:{port}"
-User {account}
-Pass {password}
-
+#: Behind the lines that say how the server is reached.
+MAILDIR_CHANNEL = """
 MaildirStore local
 Path {folder}/mail/
 Inbox {folder}/mail/INBOX
@@ -30,6 +26,16 @@ Expunge Both
 Sync All
 SyncState {folder}/state/
 """
+
+CONFIGURATION = (
+    """\
+IMAPStore server
+Tunnel "openssl s_client -quiet -verify_quiet -connect {ip}:{port}"
+User {account}
+Pass {password}
+"""
+    + MAILDIR_CHANNEL
+)
 
 
 @needs("mbsync", "openssl")

@@ -14,25 +14,15 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from .live import ACCOUNT, ROOT, LiveTestCase
 from .peers import needs
+from .test_mbsync import MAILDIR_CHANNEL
 
-MBSYNC = """\
+MBSYNC = (
+    """\
 IMAPStore server
 Tunnel "cd {root} && {python} -m moxtwisted.cli -c {config} admin imapserve mox"
-
-MaildirStore local
-Path {folder}/mail/
-Inbox {folder}/mail/INBOX
-SubFolders Verbatim
-
-Channel both
-Far :server:
-Near :local:
-Patterns {mailbox}
-Create Both
-Expunge Both
-Sync All
-SyncState {folder}/state/
 """
+    + MAILDIR_CHANNEL
+)
 
 
 def command(config: Path, account: str = "mox") -> list[str]:
