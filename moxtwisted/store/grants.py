@@ -25,7 +25,7 @@ from moxtwisted.errors import MailError, StoreFullError, StoreUnavailableError
 from moxtwisted.store.acl import Mode, Rights
 from moxtwisted.store.database import Database, create_database
 from moxtwisted.store.interfaces import IGrants
-from moxtwisted.store.writer import Lane, WriterPool
+from moxtwisted.store.writer import Lane, SingleConnection, WriterPool
 
 __all__ = ["ANYONE", "Grants"]
 
@@ -33,29 +33,6 @@ log = Logger()
 
 ANYONE: Final = "anyone"
 _NOBODY: Final[frozenset[str]] = frozenset()
-
-
-class _Unit:
-    """The index's database as its writer sees it."""
-
-    def __init__(self, connection: Any) -> None:
-        self._connection = connection
-
-    def begin(self) -> None:
-        self._connection.execute("BEGIN IMMEDIATE")
-
-    def mark(self) -> int:
-        return int(self._connection.total_changes())
-
-    def commit(self) -> None:
-        self._connection.execute("COMMIT")
-
-    def rollback(self) -> None:
-        if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
-
-    def committed(self, report: Any) -> None:
-        """What is in memory is ahead of the file."""
 
 
 @implementer(IGrants)
@@ -98,7 +75,7 @@ class Grants:
             if made:
                 create_database(self._path, self._key, "grants", room=self._pool.room)
             database = self._database = Database.open(self._path, self._key, "grants", self._pool.room)
-            self._lane = self._pool.lane(_Unit(database.writer), database.tidy, database.make_room)
+            self._lane = self._pool.lane(SingleConnection(database.writer), database.tidy, database.make_room)
             for identifier, owner in database.reader.execute("SELECT identifier, owner FROM grants"):
                 self._remember(owner, self.named(owner) | {identifier})
             if made:

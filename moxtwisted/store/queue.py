@@ -25,7 +25,7 @@ from moxtwisted.errors import LimitError, MailError
 from moxtwisted.store.bodies import encode
 from moxtwisted.store.database import Database, create_database
 from moxtwisted.store.interfaces import IStagedMessage
-from moxtwisted.store.writer import Lane, WriterPool
+from moxtwisted.store.writer import Lane, SingleConnection, WriterPool
 
 __all__ = ["Outgoing", "Queue", "QueueEntry", "QueuedRecipient", "SendingLimits"]
 
@@ -96,29 +96,6 @@ class QueueEntry:
 
 
 @define(eq=False)
-class _Unit:
-    """The queue's database as its writer sees it."""
-
-    _connection: Any
-
-    def begin(self) -> None:
-        self._connection.execute("BEGIN IMMEDIATE")
-
-    def mark(self) -> int:
-        return int(self._connection.total_changes())
-
-    def commit(self) -> None:
-        self._connection.execute("COMMIT")
-
-    def rollback(self) -> None:
-        if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
-
-    def committed(self, report: Any) -> None:
-        """Nothing is kept in memory."""
-
-
-@define(eq=False)
 class Queue:
     """All outgoing mail of the server."""
 
@@ -135,7 +112,9 @@ class Queue:
         if not path.exists():
             create_database(path, key, "queue", room=pool.room)
         database = Database.open(path, key, "queue", pool.room)
-        return cls(database, pool.lane(_Unit(database.writer), database.tidy, database.make_room), pool)
+        return cls(
+            database, pool.lane(SingleConnection(database.writer), database.tidy, database.make_room), pool
+        )
 
     def submit(
         self, outgoing: Outgoing, everyone: Sequence[str], limits: SendingLimits, now: int

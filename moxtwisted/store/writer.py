@@ -29,7 +29,7 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol, TypeVar
 
 import apsw
-from attrs import define, field
+from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -37,7 +37,7 @@ from twisted.python.failure import Failure
 from moxtwisted.errors import MailError, StoreFullError, StoreUnavailableError
 from moxtwisted.store.room import Room, disk_is_full
 
-__all__ = ["Lane", "Unit", "WriterPool", "translated"]
+__all__ = ["Lane", "SingleConnection", "Unit", "WriterPool", "translated"]
 
 _T = TypeVar("_T")
 log = Logger()
@@ -69,6 +69,33 @@ class Unit(Protocol):
 
     def committed(self, report: Any) -> None:
         """In the reactor's thread: what ``commit`` returned, before the jobs' answers."""
+
+
+@frozen
+class SingleConnection:
+    """A ``Unit`` of a database of which nothing is kept in memory that a commit or a rollback would change."""
+
+    _connection: Any
+
+    def begin(self) -> None:
+        """Start a transaction."""
+        self._connection.execute("BEGIN IMMEDIATE")
+
+    def mark(self) -> int:
+        """How many rows were changed."""
+        return int(self._connection.total_changes())
+
+    def commit(self) -> None:
+        """COMMIT."""
+        self._connection.execute("COMMIT")
+
+    def rollback(self) -> None:
+        """Forget the transaction."""
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
+    def committed(self, report: Any) -> None:
+        """Nobody has to be told."""
 
 
 def translated(error: BaseException) -> BaseException:
