@@ -122,6 +122,20 @@ class Copied:
     modseq: int
 
 
+ChangeKind = Literal[
+    "messages",
+    "created",
+    "removed",
+    "renamed",
+    "subscribed",
+    "unsubscribed",
+    "special_use",
+    "annotated",
+    "acl",
+]
+"""What happened to a mailbox."""
+
+
 @frozen
 class MailboxChange:
     """What happened to one mailbox in one commit.
@@ -132,17 +146,7 @@ class MailboxChange:
     :ivar entries: with ``annotated``: the keys that were set or removed; the mailbox is 0 for the account itself.
     """
 
-    kind: Literal[
-        "messages",
-        "created",
-        "removed",
-        "renamed",
-        "subscribed",
-        "unsubscribed",
-        "special_use",
-        "annotated",
-        "acl",
-    ]
+    kind: ChangeKind
     mailbox: int
     name: str
     modseq: int

@@ -18,28 +18,16 @@ goes to the reactor, a ``Delta`` each. After a rollback the ledger is read again
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from attrs import define, field, frozen
 
 from moxtwisted.errors import LimitError, MailboxMissingError
 from moxtwisted.store.insertion import insert_rows
-from moxtwisted.store.interfaces import Mailbox
+from moxtwisted.store.interfaces import ChangeKind, Mailbox
 from moxtwisted.store.threads import Threads
 
 __all__ = ["Delta", "Ledger", "MailboxRecord", "Report"]
-
-Kind = Literal[
-    "messages",
-    "created",
-    "removed",
-    "renamed",
-    "subscribed",
-    "unsubscribed",
-    "special_use",
-    "annotated",
-    "acl",
-]
 
 #: A flag combination as the database has it: bits and keywords separated by spaces.
 RawFlags = tuple[int, str]
@@ -92,7 +80,7 @@ class Delta:
     :ivar acl: the mailbox's access control list, if it may have changed: rights by identifier.
     """
 
-    kind: Kind
+    kind: ChangeKind
     mailbox: int
     name: str
     modseq: int
