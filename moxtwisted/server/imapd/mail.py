@@ -26,6 +26,7 @@ from moxtwisted.imap.backend import (
     MessageText,
     Stored,
 )
+from moxtwisted.imap.capabilities import OPTIONAL
 from moxtwisted.imap.fuzzy import IFuzzyMailbox
 from moxtwisted.imap.readahead import IReadingAhead
 from moxtwisted.message.flags import MessageFlags
@@ -48,24 +49,8 @@ from moxtwisted.store.interfaces import (
 
 __all__ = ["EXTENSIONS", "AccountSession", "SelectedMailbox"]
 
-EXTENSIONS: Final[frozenset[str]] = frozenset(
-    {
-        "NOTIFY",
-        "REPLACE",
-        "URLAUTH",
-        "SEARCH=FUZZY",
-        "ACL",
-        "RIGHTS=kxte",
-        "LIST-MYRIGHTS",
-        "METADATA",
-        "LIST-METADATA",
-        "FILTERS",
-        "QUOTA",
-        "QUOTA=RES-STORAGE",
-        "QUOTA=RES-MESSAGE",
-    }
-)
-"""Capabilities whose interfaces ``AccountSession`` provides."""
+EXTENSIONS: Final[frozenset[str]] = frozenset(OPTIONAL)
+"""Capabilities whose interfaces ``AccountSession`` provides: all that need one."""
 
 
 def _info(mailbox: Mailbox) -> MailboxInfo:
