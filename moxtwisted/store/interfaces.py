@@ -168,6 +168,71 @@ class SearchTerm:
     needle: str
 
 
+@frozen(kw_only=True)
+class Sender:
+    """What is remembered of where a message came from, for the reputation of the next one. Domains are A-labels in lower case;
+    what is not known, or did not pass, is empty.
+
+    :ivar localpart: in From.
+    :ivar domain: in From.
+    :ivar organizational_domain: of that.
+    :ivar validated: whether that address was the sender's to use.
+    :ivar dkim_domains: of signatures that passed.
+    :ivar spf_localpart: and ``spf_domain``: the sender of the envelope, if it passed SPF.
+    :ivar helo_domain: the name in EHLO, if that passed SPF.
+    :ivar ip: of the client.
+    :ivar origin: name of the mailbox that it was destined for, wherever it went.
+    """
+
+    localpart: str = ""
+    domain: str = ""
+    organizational_domain: str = ""
+    validated: bool = False
+    dkim_domains: tuple[str, ...] = ()
+    spf_localpart: str = ""
+    spf_domain: str = ""
+    helo_domain: str = ""
+    ip: str = ""
+    origin: str = "INBOX"
+
+
+ReputationKind = Literal[
+    "address", "domain", "organization", "dkim", "spf-address", "spf-domain", "helo", "ip1", "ip2", "ip3"
+]
+"""By what messages of the past are found: the address in From, its domain, its organizational domain, a DKIM identity, the sender of
+the envelope, its domain, the name in EHLO, and the client's address with its two networks."""
+
+
+@frozen
+class PastMessage:
+    """One message that somebody called junk or not.
+
+    :ivar at: when it came, seconds since 1970.
+    :ivar localpart: tells local parts in From apart; a number made of it.
+    """
+
+    junk: bool
+    at: int
+    localpart: int
+
+
+class IReputation(Interface):
+    """What an account knows of senders. Each question costs the same however large the account is."""
+
+    def past(
+        origin: str, kind: ReputationKind, key: str, validated: bool | None, since: int, limit: int
+    ) -> Sequence[PastMessage]:
+        """Messages with this key that were destined for this mailbox and are junk or not junk by their flags, the newest first.
+
+        :param key: an address ``local@domain``, a domain, or a network; in lower case.
+        :param validated: whether From was validated; None: both. Only for ``address``, ``domain`` and ``organization``.
+        :param since: seconds since 1970; older ones do not count.
+        """
+
+    def wrote_to(kind: Literal["address", "domain", "organization"], key: str, since: int) -> bool:
+        """Whether the account sent mail there."""
+
+
 class IStaging(Interface):
     """Takes a message's octets in; lines end with CRLF. Memory use is bounded, the rest goes to a sealed file."""
 

@@ -1,0 +1,159 @@
+"""What a judge is told and what it says; one judgement for each recipient's account.
+
+::
+
+    decision = await judge.judge(incoming, recipient)      # IJudge
+    decision.accept, decision.reason                        # False, "junk-content"
+    decision.explanation                                    # why, in words, for X-Moxtwisted-Reason and the log
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Mapping
+from typing import Any
+
+from attrs import field, frozen
+from zope.interface import Interface
+
+from moxtwisted.address import Path
+from moxtwisted.message.flags import NO_FLAGS, MessageFlags
+from moxtwisted.message.headers import Header
+from moxtwisted.server.verification.interfaces import Verified
+from moxtwisted.smtp.replies import Reply
+from moxtwisted.store.interfaces import IStagedMessage
+
+__all__ = [
+    "Decision",
+    "IContentFilter",
+    "IExternalJudge",
+    "IJudge",
+    "Incoming",
+    "JunkScore",
+    "Opinion",
+    "Recipient",
+]
+
+
+@frozen(kw_only=True)
+class Incoming:
+    """A message that came in from somebody who did not log in.
+
+    :ivar verified: who sent it.
+    :ivar hello: the name in EHLO, as it came.
+    :ivar tls: whether it came over TLS.
+    :ivar seconds: when it came, since 1970.
+    :ivar session: for the log.
+    """
+
+    reverse_path: Path
+    recipients: tuple[Path, ...]
+    verified: Verified
+    header: Header
+    staged: IStagedMessage
+    hello: str
+    tls: bool
+    seconds: float
+    session: str = ""
+
+
+@frozen(kw_only=True)
+class Recipient:
+    """Whose mail it is.
+
+    :ivar path: the address that it was sent to.
+    :ivar account: name of the account.
+    :ivar mailbox: where the address's mail goes.
+    :ivar alias: whether the address stands for several accounts.
+    :ivar destination: key of the address in the account's configuration (``alice@example.org``, ``@example.org``).
+    """
+
+    path: Path
+    account: str
+    mailbox: str
+    destination: str
+    alias: bool = False
+
+
+@frozen(kw_only=True)
+class Decision:
+    """What to do with a message for one recipient.
+
+    :ivar accept: whether it is taken.
+    :ivar reason: the word for it; all are in ``moxtwisted.server.judgement.reasons``.
+    :ivar explanation: the sentences behind it.
+    :ivar mailbox: where it goes when it is taken.
+    :ivar reply: the answer when it is not.
+    :ivar keep_in_rejects: whether a copy of a refused message is kept for the recipient to see.
+    :ivar flags: it gets.
+    :ivar delay_seconds: to wait before it is taken.
+    :ivar sender: what is remembered of the sender (``store.interfaces.Sender``); None: nothing.
+    :ivar overridden: why a DMARC policy was not applied (RFC 7489 appendix C: ``mailing_list``, ``trusted_forwarder``, ``local_policy``, ``sampled_out``);
+        empty when it was or there was none.
+    """
+
+    accept: bool
+    reason: str
+    explanation: str
+    mailbox: str
+    reply: Reply | None = None
+    keep_in_rejects: bool = False
+    flags: MessageFlags = NO_FLAGS
+    delay_seconds: float = 0.0
+    sender: Any = None
+    overridden: str = ""
+
+
+class IJudge(Interface):
+    """Judges messages."""
+
+    def judge(incoming: Incoming, recipient: Recipient) -> Awaitable[Decision]:
+        """Whether to take it. What goes wrong here is a temporary refusal, never a permanent one."""
+
+
+@frozen
+class JunkScore:
+    """What a content filter says.
+
+    :ivar probability: that it is junk, 0 to 1.
+    :ivar significant: whether it has learned enough for its word to count.
+    :ivar words: (token, probability of junk, weight), those that weighed most first.
+    """
+
+    probability: float
+    significant: bool
+    words: tuple[tuple[str, float, float], ...] = ()
+
+
+class IContentFilter(Interface):
+    """The junk filter of the accounts."""
+
+    def score(account: str, message: IStagedMessage, header: Header) -> Awaitable[JunkScore | None]:
+        """What it thinks; None when the account has no filter."""
+
+
+@frozen(kw_only=True)
+class Opinion:
+    """What somebody else thinks of a message.
+
+    :ivar source: who, for logs and the explanation.
+    :ivar reply: a refusal, or None.
+    :ivar junk: whether it is to be treated as junk (and not refused for it).
+    :ivar fields: header fields to add, each ended by CRLF.
+    :ivar explanation: in words.
+    :ivar values: figures, for the log.
+    """
+
+    source: str
+    reply: Reply | None = None
+    junk: bool = False
+    fields: bytes = b""
+    explanation: str = ""
+    values: Mapping[str, object] = field(factory=dict)
+
+
+class IExternalJudge(Interface):
+    """A program beside us that looks at messages, once for all recipients: rspamd, clamd, a milter."""
+
+    def look(incoming: Incoming) -> Awaitable[Opinion | None]:
+        """Within its own time limit; None when it has nothing to say. When it does not answer, the operator's configuration
+        says what its opinion is."""
