@@ -65,6 +65,8 @@ class Verified:
     :ivar unconfirmed: methods (``dkim``, ``spf``) whose failure the second opinion did not share: nothing may be refused
         because of them.
     :ivar organizational_domain: of the domain in From; empty without one.
+    :ivar from_validated: whether the address in From was the sender's to use: DMARC passed, or, without a policy, SPF or DKIM
+        passed for its domain.
     :ivar trace: header fields to stand above the message: Authentication-Results and Received-SPF, each ended by CRLF.
     """
 
