@@ -77,6 +77,7 @@ class ClientMachine:
         self.extensions: dict[str, str] = {}
         self.outstanding: deque[Command] = deque((GREETING,))
         self._due = 1  # replies still due to the first of them
+        self._extended = False  # whether its 353 came
         self._buffer = b""
         self._at = 0
         self._lines: list[bytes] = []
@@ -129,7 +130,10 @@ class ClientMachine:
             return Unsolicited(reply)
         command = self.outstanding[0]
         self._due -= 1
+        if reply.code == 353 and command.more and not self._extended:
+            self._due, self._extended = self._due + command.more, True
         if not self._due:
+            self._extended = False
             self.outstanding.popleft()
             if self.outstanding:
                 self._due = self.outstanding[0].replies

@@ -34,11 +34,13 @@ class Command:
     :ivar verb: in upper case; ``"."`` for the end of DATA, empty for the greeting, which comes unasked.
     :ivar octets: what is sent; not shown, it may be a password.
     :ivar replies: how many replies are due: more than one only after a message in LMTP.
+    :ivar more: how many are due besides when the first is 353: one for each recipient and one for all (PRDR, draft-hall-prdr).
     """
 
     verb: str
     octets: bytes = field(repr=False)
     replies: int = 1
+    more: int = 0
 
     @property
     def last(self) -> bool:
@@ -79,6 +81,8 @@ def mail(path: Path, parameters: MailParameters, offered: Collection[str]) -> Co
         words.append("SMTPUTF8")
     if p.require_tls and "REQUIRETLS" in offered:
         words.append("REQUIRETLS")
+    if p.prdr and "PRDR" in offered:
+        words.append("PRDR")
     if "DSN" in offered:
         words += [None if p.ret is None else f"RET={p.ret}", _xtext("ENVID", p.envid)]
     if "AUTH" in offered:
@@ -110,14 +114,14 @@ def rcpt(path: Path, parameters: RcptParameters, offered: Collection[str], *, sm
     return Command("RCPT", b"RCPT TO:" + path.wire(smtputf8=smtputf8) + _words(*words) + b"\r\n")
 
 
-def bdat(octets: int, *, last: bool, replies: int = 1) -> Command:
+def bdat(octets: int, *, last: bool, replies: int = 1, more: int = 0) -> Command:
     """BDAT; the octets of the chunk follow it."""
-    return Command("BDAT", b"BDAT %d%s\r\n" % (octets, b" LAST" if last else b""), replies)
+    return Command("BDAT", b"BDAT %d%s\r\n" % (octets, b" LAST" if last else b""), replies, more)
 
 
-def end_of_data(octets: bytes, replies: int = 1) -> Command:
+def end_of_data(octets: bytes, replies: int = 1, more: int = 0) -> Command:
     """The end of DATA: the octets that a ``BodyWriter`` finishes with."""
-    return Command(".", octets, replies)
+    return Command(".", octets, replies, more)
 
 
 def auth(mechanism: str, initial: bytes | None) -> Command:

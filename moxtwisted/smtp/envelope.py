@@ -37,6 +37,7 @@ class MailParameters:
     :ivar ret: ``"FULL"`` or ``"HDRS"`` (RFC 3461 section 4.3), or None.
     :ivar envid: envelope identifier, decoded (RFC 3461 section 4.4), or None.
     :ivar require_tls: REQUIRETLS (RFC 8689).
+    :ivar prdr: a reply for each recipient is wanted after the message (PRDR, draft-hall-prdr).
     :ivar hold_for_seconds: HOLDFOR (RFC 4865), or None.
     :ivar hold_until: HOLDUNTIL (RFC 4865) with a time zone, or None.
     :ivar extra: parameters of extensions that this package does not know.
@@ -49,6 +50,7 @@ class MailParameters:
     ret: str | None = None
     envid: str | None = None
     require_tls: bool = False
+    prdr: bool = False
     hold_for_seconds: int | None = None
     hold_until: datetime | None = None
     extra: Mapping[str, str | None] = _NOTHING

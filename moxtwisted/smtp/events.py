@@ -123,7 +123,8 @@ class ChunkEnd(Event):
 
 @define
 class BodyEnd(Event):
-    """The message is complete. In LMTP the answer is one reply per recipient: ``machine.send_each(replies)``."""
+    """The message is complete. In LMTP the answer is one reply per recipient: ``machine.send_each(replies)``; so it may be when
+    the client asked for PRDR."""
 
     transaction: Transaction
 

@@ -170,6 +170,8 @@ def standard_extensions(settings: ServerSettings) -> list[Extension]:
         extensions.append(_Standard("SMTPUTF8"))
     if settings.dsn:
         extensions.append(_Standard("DSN"))
+    if settings.prdr and settings.mode is not Mode.LMTP:  # LMTP answers so anyway
+        extensions.append(_Standard("PRDR"))
     if settings.mode is Mode.SUBMISSION and settings.future_release_seconds:
         extensions.append(_Standard("FUTURERELEASE", future))
     extensions.append(_Standard("LIMITS", lambda _: rcptmax))  # RFC 9422

@@ -346,6 +346,7 @@ MAIL_PARAMETERS: Mapping[str, Rules] = {
         b"ENVID": ParameterRule("envid", _envid),
     },
     "REQUIRETLS": {b"REQUIRETLS": ParameterRule("require_tls", _flag("REQUIRETLS"))},
+    "PRDR": {b"PRDR": ParameterRule("prdr", _flag("PRDR"))},
     "FUTURERELEASE": {
         b"HOLDFOR": ParameterRule("hold_for_seconds", _hold_for),
         b"HOLDUNTIL": ParameterRule("hold_until", _hold_until),

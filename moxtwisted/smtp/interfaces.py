@@ -116,7 +116,8 @@ class ISMTPHandler(Interface):
     def data_done(sink: Any) -> Reply | Sequence[Reply | None] | Awaitable[Any] | None:
         """The message is complete. Our positive reply means that it is safe (RFC 5321 section 4.2.5).
 
-        :return: the reply; in LMTP a sequence with one reply per accepted recipient (RFC 2033 section 4.2), or one for all.
+        :return: the reply; in LMTP a sequence with one reply per accepted recipient (RFC 2033 section 4.2), or one for all. Both may
+            be given as well in a transaction whose parameters have ``prdr``.
         """
 
     def reset() -> None:

@@ -141,6 +141,8 @@ class StandardReplies:
     start_mail: Reply = _reply(354, "", "end the message with <CRLF>.<CRLF>")
     chunk_ok: Reply = _reply(250, "2.0.0", "chunk ok")
     message_ok: Reply = _reply(250, "2.6.0", "message accepted")
+    # draft-hall-prdr: what announces a reply for each recipient; no enhanced code begins with 3 (RFC 3463 section 2).
+    each_recipient: Reply = _reply(353, "", "each recipient is answered by itself")
     goodbye: Reply = _reply(221, "2.0.0", "goodbye", close=True)
     help: Reply = _reply(214, "2.0.0", "see RFC 5321")
     cannot_verify: Reply = _reply(252, "2.0.0", "not verified, but mail can be tried")

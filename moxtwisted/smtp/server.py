@@ -139,15 +139,26 @@ class ServerMachine(Commands):
         return wire
 
     def send_each(self, replies: Sequence[Reply]) -> bytes:
-        """Answer ``BodyEnd`` in LMTP: one reply per accepted recipient, in their order (RFC 2033 section 4.2).
+        """Answer ``BodyEnd`` with one reply per accepted recipient, in their order: in LMTP (RFC 2033 section 4.2), and in SMTP when the
+        client asked for it with PRDR.
 
         :raise MisuseError: the number is not that of the recipients, or this is not the place.
         """
         event = self._pending
-        if not isinstance(event, BodyEnd) or len(replies) != self._replies_due(event):
+        if not isinstance(event, BodyEnd):
+            raise MisuseError("one reply is due for each recipient, after the message")
+        each = self._announces_each(event.transaction)
+        if len(replies) != (len(event.transaction.recipients) if each else self._replies_due(event)):
             raise MisuseError("one reply is due for each recipient, after the message")
         self._pending = None
-        wire = b"".join(self._wire(reply) for reply in replies)
+        wire = b"".join([self._wire(reply) for reply in replies])
+        if each:
+            # draft-hall-prdr: 353, the recipients' replies in the order of RCPT, and one for the whole; that has to be positive
+            # when one of them is, and 4yz when one of those that are left may be tried again.
+            overall = event.reply
+            if not any(r.positive for r in replies):
+                overall = next((r for r in replies if r.temporary), replies[0])
+            wire = self._wire(self.replies.each_recipient) + wire + self._wire(overall)
         self._settle(event, next((r for r in replies if r.positive), replies[0]))
         if any(r.close or r.code in _CLOSING for r in replies):
             self.state = State.CLOSED
@@ -182,6 +193,11 @@ class ServerMachine(Commands):
         if transaction is not None and transaction.parameters.smtputf8:
             return wire
         return wire.decode("utf-8", "replace").encode("ascii", "replace")
+
+    def _announces_each(self, transaction: Transaction) -> bool:
+        """Whether replies for recipients stand between 353 and one for all; a single recipient has a single reply."""
+        prdr = transaction.parameters.prdr and self.settings.mode is not Mode.LMTP
+        return prdr and len(transaction.recipients) > 1
 
     def _replies_due(self, event: Event) -> int:
         if self.settings.mode is not Mode.LMTP or self.transaction is None:

@@ -110,6 +110,8 @@ class ServerSettings:
     :ivar chunking: offer CHUNKING and BINARYMIME (RFC 3030).
     :ivar dsn: offer DSN (RFC 3461).
     :ivar requiretls: offer REQUIRETLS under TLS (RFC 8689).
+    :ivar prdr: offer PRDR (draft-hall-prdr): the handler then answers a message for several recipients with a reply for each, when the
+        client asks for that.
     :ivar require_starttls: MAIL without TLS gets 530 (RFC 3207 section 4: not for an MX that is published).
     :ivar auth_without_tls: offer AUTH on a connection in clear.
     :ivar mechanisms: SASL mechanisms in the order of the EHLO line; empty = no AUTH.
@@ -128,6 +130,7 @@ class ServerSettings:
     chunking: bool = True
     dsn: bool = True
     requiretls: bool = True
+    prdr: bool = False
     require_starttls: bool = False
     auth_without_tls: bool = False
     mechanisms: tuple[str, ...] = ()

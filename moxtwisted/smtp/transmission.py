@@ -107,7 +107,8 @@ class Transmission:
         self._lmtp = lmtp
         self._fates = [_Fate(r) for r in envelope.recipients]
         self._answered = 0  # RCPT replies so far
-        self._waiting: list[_Fate] = []  # LMTP: those whose reply after the message is due
+        self._waiting: list[_Fate] = []  # LMTP and PRDR: those whose reply after the message is due
+        self._each = False  # PRDR: whether 353 came; the reply for all comes last
         self._writer = BodyWriter()
         self._final: Command | None = None  # the one that ends the message
         binary = envelope.parameters.body == "BINARYMIME"
@@ -248,12 +249,15 @@ class Transmission:
         return b""
 
     def _on_body(self, reply: Reply, verb: str) -> bytes:
-        if self._lmtp and self._waiting:
+        if reply.code == 353 and self._prdr_replies() and not self._each:
+            # draft-hall-prdr: a reply for each recipient follows, in the order of RCPT, and one for all.
+            self._each, self._waiting = True, [f for f in self._fates if f.accepted]
+        elif (self._lmtp or self._each) and self._waiting:
             fate = self._waiting.pop(0)
             if fate.reply is None:
                 fate.reply, fate.stage = reply, verb
         else:
-            self._settle(reply, verb)
+            self._settle_all(reply, verb)
         if not self._waiting and not self._machine.outstanding:
             self.done = True
         return b""
@@ -272,7 +276,7 @@ class Transmission:
     def finish(self) -> bytes:
         """The end of the message."""
         self.body_due, self._body_sent = False, True
-        self._final = end_of_data(self._writer.finish(), self._await_replies())
+        self._final = end_of_data(self._writer.finish(), self._await_replies(), self._prdr_replies())
         return self._machine.send(self._final)
 
     def chunk(self, block: bytes, *, last: bool) -> bytes:
@@ -280,7 +284,7 @@ class Transmission:
         if not last:
             return self._machine.send(bdat(len(block), last=False)) + block
         self.body_due, self._body_sent = False, True
-        self._final = bdat(len(block), last=True, replies=self._await_replies())
+        self._final = bdat(len(block), last=True, replies=self._await_replies(), more=self._prdr_replies())
         return self._machine.send(self._final) + block
 
     def _await_replies(self) -> int:
@@ -290,7 +294,23 @@ class Transmission:
         self._waiting = [f for f in self._fates if f.accepted]
         return len(self._waiting)
 
+    def _prdr_replies(self) -> int:
+        """How many replies may follow a 353; none when we did not ask for that."""
+        if self._lmtp or not self._envelope.parameters.prdr or "PRDR" not in self._machine.extensions:
+            return 0
+        accepted = sum(f.accepted for f in self._fates)
+        return accepted + 1 if accepted > 1 else 0
+
     # -- ends ------------------------------------------------------------------------------------------------------------
+
+    def _settle_all(self, reply: Reply, stage: str) -> None:
+        """The reply for all, which may be the only one."""
+        if self._each and not reply.positive:
+            # It took nothing after all: what was said to single recipients does not count.
+            for fate in self._fates:
+                if fate.accepted and fate.reply is not None and fate.reply.positive:
+                    fate.reply, fate.stage = reply, stage
+        self._settle(reply, stage)
 
     def _settle(self, reply: Reply, stage: str) -> None:
         for fate in self._fates:
@@ -298,8 +318,8 @@ class Transmission:
                 fate.reply, fate.stage = reply, stage
 
     def abandon(self, reply: Reply, stage: str) -> None:
-        """Nothing more can be sent: those without a result get this one."""
-        self._settle(reply, stage)
+        """Nothing more can be sent: those without a result get this one, and with PRDR those whose result was not confirmed."""
+        self._settle_all(reply, stage)
         self.done = True
 
     @property

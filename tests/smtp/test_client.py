@@ -55,8 +55,9 @@ class Pair:
         mode: Mode = Mode.MX,
         tls: bool = False,
         size: int = 4096,
+        prdr: bool = False,
     ) -> None:
-        settings = ServerSettings(hostname="mx.example", mode=mode)
+        settings = ServerSettings(hostname="mx.example", mode=mode, prdr=prdr)
         machine = ServerMachine(
             settings, utc_now=lambda: datetime(2026, 1, 1, tzinfo=UTC), offers=Without(settings, *without)
         )

@@ -77,7 +77,7 @@ def rcpt(path: Any, parameters: Any) -> Reply | None:
 
 
 def data_done(sink: Any) -> list[Reply | None] | None:
-    """In LMTP one local part is over its quota."""
+    """One local part is over its quota, where each recipient may have a reply."""
     full = [str(r.path).startswith("full@") for r in sink.transaction.recipients]
     return (
         [Reply(452, "4.2.2", "mailbox is over its quota") if f else None for f in full] if any(full) else None
@@ -96,6 +96,7 @@ def link_for(settings: dict[str, str]) -> tuple[MemoryLink, MemoryHandlers]:
         bare_line_ends=BareLineEnds(settings.get("bare", "normalise")),
         mechanisms=tuple(settings.get("mechanisms", "").split()),
         auth_without_tls="auth_without_tls" in settings,
+        prdr="prdr" in settings,
     )
     handlers = MemoryHandlers(rcpt=rcpt, data_done=data_done, sasl_start=lambda *_: OneUser())
     link = MemoryLink(server, handlers)
