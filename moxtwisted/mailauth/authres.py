@@ -16,7 +16,7 @@ Reading is tolerant: a result that cannot be read is passed over, the others are
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 from attrs import frozen
@@ -35,6 +35,7 @@ __all__ = [
     "claims",
     "parse_results",
     "without_claims",
+    "without_fields",
 ]
 
 #: What is looked at in one field.
@@ -317,12 +318,25 @@ def without_claims(header: Header, names: Collection[str]) -> bytes:
 
     The same octets come back when there is nothing to remove.
     """
+    return without_fields(
+        header,
+        lambda raw, name: name == b"authentication-results" and claims(raw.partition(b":")[2], names),
+    )
+
+
+def without_fields(header: Header, unwanted: Callable[[bytes, bytes], bool]) -> bytes:
+    """The fields of a header block but for those that are not wanted, and its empty line when it has one.
+
+    The same octets come back when there is nothing to remove.
+
+    :param unwanted: is given each raw field and its lower-case name.
+    """
     octets = header.octets
     kept: list[bytes] = []
     copied = position = 0
     for raw, name in header.fields:
         position = _at_line_start(octets, raw, position)
-        if name == b"authentication-results" and claims(raw.partition(b":")[2], names):
+        if unwanted(raw, name):
             kept.append(octets[copied:position])
             copied = position + len(raw)
         position += len(raw)
