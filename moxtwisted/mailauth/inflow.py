@@ -116,6 +116,11 @@ class MessageHasher:
         """The fields, once the header is whole; keys can be looked up while the body still comes."""
         return self._fields if self._body is not None else None
 
+    @property
+    def found(self) -> tuple[FoundSignature, ...]:
+        """The uppermost signatures, once the header is whole; none before."""
+        return self._found
+
     def finish(self) -> HashedMessage:
         """The message is whole; one without an empty line is a header alone."""
         if self._body is None:

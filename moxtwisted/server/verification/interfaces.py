@@ -11,9 +11,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from enum import Enum
 from ipaddress import IPv4Address, IPv6Address
+from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 from zope.interface import Interface
 
 from moxtwisted.address import Path
@@ -26,7 +28,7 @@ from moxtwisted.mailauth.iprev import IPRevResult
 from moxtwisted.mailauth.spf.evaluation import SPFResult
 from moxtwisted.store.interfaces import IStagedMessage
 
-__all__ = ["IVerifier", "Unverified", "Verified"]
+__all__ = ["ISenderRules", "IVerifier", "SenderTrouble", "Unverified", "Verified"]
 
 
 @frozen(kw_only=True)
@@ -39,6 +41,8 @@ class Unverified:
     :ivar hashed: header, signatures and hashes of the body.
     :ivar staged: its octets, for the second opinion.
     :ivar smtputf8: whether fields may be written in UTF-8.
+    :ivar begun: what ``IVerifier.begin`` returned at MAIL FROM; None: it was not asked.
+    :ivar session: for the log.
     """
 
     ip: IPv4Address | IPv6Address | None
@@ -47,6 +51,8 @@ class Unverified:
     hashed: HashedMessage
     staged: IStagedMessage
     smtputf8: bool = False
+    begun: Any = field(default=None, eq=False, repr=False)
+    session: str = ""
 
 
 @frozen(kw_only=True)
@@ -85,8 +91,37 @@ class Verified:
     trace: bytes = b""
 
 
+class SenderTrouble(Enum):
+    """Why a sender's mail cannot be taken, before there is a message."""
+
+    NO_MAIL = "domain of the sender takes no mail"
+    UNKNOWN = "domain of the sender cannot be looked up now"
+
+
 class IVerifier(Interface):
     """Checks origins."""
 
+    def begin(ip: IPv4Address | IPv6Address | None, hello: str, reverse_path: Path) -> Any:
+        """MAIL FROM came: start what can be asked already, so that the answers are there when the message is.
+
+        :returns: for ``Unverified.begun``, and for ``ISenderRules``.
+        """
+
+    def header_came(hashed: Any) -> None:
+        """The header is whole and the body still comes: start to ask for the keys of its signatures.
+
+        :param hashed: the ``MessageHasher``.
+        """
+
     def verify(message: Unverified) -> Awaitable[Verified]:
         """All checks at once; never fails, and ends within its time limit."""
+
+
+class ISenderRules(Interface):
+    """What is asked of senders before their message."""
+
+    def can_receive(reverse_path: Path) -> Awaitable[SenderTrouble | None]:
+        """Whether reports could be sent to the domain of the sender."""
+
+    def may_have_recipients(begun: Any) -> Awaitable[bool]:
+        """Whether a message may have more than one recipient."""

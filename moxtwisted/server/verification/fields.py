@@ -1,0 +1,145 @@
+"""The header fields that say what was found, and those of others that must not be believed.
+
+::
+
+    trace_fields(results, "mx.example.org")         # Authentication-Results and Received-SPF, to stand above the message
+    cleaned(header, {"mx.example.org"})             # the header without the fields that only we may write
+
+RFC 8601 section 5: a field that claims to be by us and came from outside is a lie, and is removed; those of others stay, for whoever
+trusts them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Final
+
+from moxtwisted.mailauth.authres import (
+    AuthenticationResults,
+    MethodResult,
+    Property,
+    claims,
+    without_fields,
+)
+from moxtwisted.mailauth.spf.evaluation import Identity, SPFResult
+from moxtwisted.mailauth.spf.trace import received_spf
+from moxtwisted.message.headers import Header
+
+if TYPE_CHECKING:
+    from moxtwisted.mailauth.arc import Chain
+    from moxtwisted.mailauth.dkim.verify import Verification
+    from moxtwisted.mailauth.dmarc.evaluation import DMARCResult
+    from moxtwisted.mailauth.iprev import IPRevResult
+    from moxtwisted.server.verification.interfaces import Verified
+
+__all__ = ["OWN_PREFIX", "cleaned", "trace_fields", "verdicts"]
+
+#: How the names of fields begin that only we write, in lower case: those of our judgement. Whoever sends them wants a client to
+#: believe them.
+OWN_PREFIX: Final = b"x-moxtwisted-"
+_RESULTS: Final = b"authentication-results"
+
+
+def cleaned(header: Header, names: Collection[str]) -> bytes:
+    """The octets of a header without the fields that only we may write; the same object when there are none.
+
+    :param names: our own for Authentication-Results, in any case. None at all: those fields stay, whoever they say wrote them.
+    """
+    # Nearly all mail has neither, and a search costs less than a look at each field.
+    if not any(name == _RESULTS or name.startswith(OWN_PREFIX) for name in header.values):
+        return header.octets
+
+    def unwanted(raw: bytes, name: bytes) -> bool:
+        if name == _RESULTS:
+            return bool(names) and claims(raw.partition(b":")[2], names)
+        return name.startswith(OWN_PREFIX)
+
+    return without_fields(header, unwanted)
+
+
+def trace_fields(verified: Verified, authserv_id: str, *, smtputf8: bool = False) -> bytes:
+    """What stands above the message, each field ended by CRLF; Authentication-Results first (RFC 8601 section 4.1).
+
+    :param authserv_id: our name in it, and in Received-SPF.
+    """
+    field = AuthenticationResults(authserv_id, _results(verified)).field(utf8=smtputf8)
+    if verified.spf is None:
+        return field
+    # RFC 7208 section 9.1: above Received of the same host.
+    return field + received_spf(verified.spf, authserv_id, smtputf8=smtputf8)
+
+
+def _results(verified: Verified) -> tuple[MethodResult, ...]:
+    results: list[MethodResult] = []
+    if verified.iprev is not None:
+        results.append(_iprev(verified.iprev))
+    if verified.spf is not None:
+        results.append(_spf(verified.spf))
+    if verified.helo_spf is not None:
+        results.append(_spf(verified.helo_spf))
+    results += [found.method_result() for found in verified.dkim] or [MethodResult("dkim", "none")]
+    if verified.arc is not None and verified.arc.sets:
+        results.append(verified.arc.method_result())
+    if verified.dmarc is not None:
+        results.append(_dmarc(verified.dmarc, verified))
+    elif verified.author.problem:
+        # RFC 7489 section 6.6.1: what names no domain is outside of DMARC; we say why nothing was looked up.
+        results.append(MethodResult("dmarc", "permerror", verified.author.problem))
+    return tuple(results)
+
+
+def _iprev(found: IPRevResult) -> MethodResult:
+    # RFC 8601 section 2.7.3
+    properties = (Property("policy", "iprev", str(found.ip)),)
+    return MethodResult("iprev", found.verdict.value, _short(found.problem), properties, found.name)
+
+
+def _spf(found: SPFResult) -> MethodResult:
+    # RFC 8601 section 2.7.2
+    helo = found.identity is Identity.HELO
+    identity = Property("smtp", "helo", found.domain) if helo else Property("smtp", "mailfrom", found.sender)
+    return MethodResult("spf", found.verdict.value, _short(found.problem), (identity,))
+
+
+def _dmarc(found: DMARCResult, verified: Verified) -> MethodResult:
+    properties = [Property("header", "from", found.domain)]
+    notes = []
+    if found.requested is not None:
+        # RFC 7489 section 11.1 leaves the policy to comments; its successor registers policy.dmarc: what is to be applied.
+        properties.append(Property("policy", "dmarc", found.disposition.value))
+        notes.append(f"p={found.requested.value}")
+    if found.sampled_out:
+        notes.append("sampled out")
+    if verified.sealed is not None:
+        notes.append(f"sealed by {verified.sealed.sealer}")
+    if verified.unconfirmed:
+        notes.append("not confirmed")
+    reason = "" if found.verdict.value in ("pass", "none") else _short(found.why)
+    return MethodResult("dmarc", found.verdict.value, reason, tuple(properties), ", ".join(notes))
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 200 else text[:197] + "..."
+
+
+def verdicts(verified: Verified) -> dict[str, str]:
+    """A word for each method, for the log, from which the metrics are counted."""
+    words = {"dmarc": verified.dmarc.verdict.value if verified.dmarc is not None else "permerror"}
+    if verified.spf is not None:
+        words["spf"] = verified.spf.verdict.value
+    if verified.iprev is not None:
+        words["iprev"] = verified.iprev.verdict.value
+    words["dkim"] = _best(verified.dkim)
+    if verified.arc is not None and verified.arc.sets:
+        words["arc"] = _arc(verified.arc)
+    return words
+
+
+def _best(found: tuple[Verification, ...]) -> str:
+    """Of several signatures: pass when one passes, else what the first came to."""
+    values = [one.status.value for one in found]
+    return "pass" if "pass" in values else (values[0] if values else "none")
+
+
+def _arc(chain: Chain) -> str:
+    return chain.status.value

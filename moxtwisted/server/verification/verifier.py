@@ -1,0 +1,342 @@
+"""Where a message really came from: iprev, SPF, DKIM, ARC and DMARC of one message, all at once.
+
+::
+
+    verifier = Verifier(resolver, clock, VerifierSettings("mx.example.org"), os.urandom)
+    begun = verifier.begin(ip, "client.example", reverse_path)       # at MAIL FROM
+    verified = await verifier.verify(Unverified(ip=ip, ..., hashed=hasher.finish(), staged=staged, begun=begun))
+
+Everything has its time, and all together have one; what could not be found out in it is a temporary error of its method. Nothing is
+raised: trouble of ours is a temporary error too, so that nobody is refused for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any, Final
+
+from attrs import evolve, field, frozen
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from moxtwisted.address import Path
+from moxtwisted.dns.answers import IResolver, NoAnswerError
+from moxtwisted.dns.names import BadNameError, normalise
+from moxtwisted.mailauth.arc import Chain, ChainReason, ChainStatus, SealedResults, trusted_results
+from moxtwisted.mailauth.arc import validate as validate_arc
+from moxtwisted.mailauth.dkim.signature import Signature
+from moxtwisted.mailauth.dkim.verify import Pending as PendingSignature
+from moxtwisted.mailauth.dkim.verify import Reason, Status, Verification, VerifyRules, examine
+from moxtwisted.mailauth.dkim.verify import verify as verify_dkim
+from moxtwisted.mailauth.dmarc.author import find_author
+from moxtwisted.mailauth.dmarc.discovery import Discovery
+from moxtwisted.mailauth.dmarc.evaluation import Authenticated, DMARCResult
+from moxtwisted.mailauth.dmarc.evaluation import Evaluator as DMARCEvaluator
+from moxtwisted.mailauth.dmarc.evaluation import Verdict as DMARCVerdict
+from moxtwisted.mailauth.dmarc.record import Policy
+from moxtwisted.mailauth.inflow import HashedMessage, MessageHasher
+from moxtwisted.mailauth.iprev import IPRevResult, check_iprev
+from moxtwisted.mailauth.iprev import Verdict as IPRevVerdict
+from moxtwisted.mailauth.publicsuffix import organizational_domain, public_suffix
+from moxtwisted.mailauth.spf.evaluation import Evaluator as SPFEvaluator
+from moxtwisted.mailauth.spf.evaluation import Identity, Limits, SPFResult
+from moxtwisted.mailauth.spf.evaluation import Verdict as SPFVerdict
+from moxtwisted.server.verification.fields import trace_fields
+from moxtwisted.server.verification.interfaces import IVerifier, Unverified, Verified
+from moxtwisted.server.verification.waiting import Pending
+
+__all__ = ["Begun", "Verifier", "VerifierSettings"]
+
+_log = Logger()
+
+IPAddress = IPv4Address | IPv6Address
+
+#: Lookups of keys that may be under way before the message is whole.
+_MAX_EARLY_KEYS: Final = 5
+
+
+@frozen(kw_only=True)
+class VerifierSettings:
+    """What can be chosen.
+
+    :ivar authserv_id: our name in Authentication-Results and Received-SPF.
+    :ivar method_seconds: for each method.
+    :ivar total_seconds: for all of a message.
+    :ivar trusted_sealers: domains whose ARC seals may override a failure of DMARC, A-labels in lower case.
+    :ivar tree_walk: find DMARC records as the successor of RFC 7489 does.
+    """
+
+    authserv_id: str
+    method_seconds: float = 20.0
+    total_seconds: float = 30.0
+    trusted_sealers: frozenset[str] = frozenset()
+    tree_walk: bool = False
+
+
+@frozen(eq=False)
+class Begun:
+    """What is asked about a client and its sender; None where there is nothing to ask.
+
+    :ivar sender: the reverse-path as SPF takes it.
+    """
+
+    ip: IPAddress | None
+    hello: str
+    sender: str
+    iprev: Pending[IPRevResult] | None = None
+    spf: Pending[SPFResult] | None = None
+    helo_spf: Pending[SPFResult] | None = None
+
+
+def _is_public_suffix(domain: str) -> bool:
+    return public_suffix(domain) == domain
+
+
+@implementer(IVerifier)
+@frozen(eq=False)
+class Verifier:
+    """See ``IVerifier``.
+
+    :param resolver: with a cache: most answers are needed more than once.
+    :param clock: seconds since 1970.
+    :param entropy: draws the samples of DMARC's ``pct``.
+    """
+
+    resolver: IResolver
+    clock: IReactorTime
+    settings: VerifierSettings
+    entropy: Callable[[int], bytes]
+    rules: VerifyRules = field(factory=lambda: VerifyRules(is_public_suffix=_is_public_suffix))
+    _spf: SPFEvaluator = field(init=False)
+    _dmarc: DMARCEvaluator = field(init=False)
+    _discovery: Discovery = field(init=False)
+
+    @_spf.default
+    def _make_spf(self) -> SPFEvaluator:
+        limits = Limits(seconds=self.settings.method_seconds)
+        return SPFEvaluator(self.resolver, self.clock, self.settings.authserv_id, limits)
+
+    @_discovery.default
+    def _make_discovery(self) -> Discovery:
+        return Discovery(self.resolver, tree_walk=self.settings.tree_walk)
+
+    @_dmarc.default
+    def _make_dmarc(self) -> DMARCEvaluator:
+        return DMARCEvaluator(
+            self.resolver, self.entropy, Discovery(self.resolver, tree_walk=self.settings.tree_walk)
+        )
+
+    def _timed(
+        self, work: Coroutine[Any, Any, Any], otherwise: Callable[[str], Any], seconds: float | None = None
+    ) -> Pending[Any]:
+        limit = self.settings.method_seconds if seconds is None else seconds
+        return Pending(work, limit, self.clock, otherwise)
+
+    # -- before the message ----------------------------------------------------------------------------------------
+
+    def begin(self, ip: IPAddress | None, hello: str, reverse_path: Path) -> Begun:
+        """See ``IVerifier``."""
+        address = reverse_path.address
+        sender = "" if address is None else f"{address.localpart}@{address.domain.ascii}"
+        if ip is None:
+            return Begun(ip, hello, sender)
+
+        def no_iprev(why: str) -> IPRevResult:
+            return IPRevResult(IPRevVerdict.TEMPERROR, ip, problem=why)
+
+        def no_spf(identity: Identity, who: str) -> Callable[[str], SPFResult]:
+            return lambda why: SPFResult(
+                SPFVerdict.TEMPERROR,
+                identity,
+                who.rpartition("@")[2] or hello,
+                who or f"postmaster@{hello}",
+                ip,
+                hello,
+                problem=why,
+            )
+
+        helo_spf = None
+        if sender and _is_name(hello):
+            helo_spf = self._timed(
+                self._spf.check_helo(ip, hello), no_spf(Identity.HELO, f"postmaster@{hello}")
+            )
+        return Begun(
+            ip,
+            hello,
+            sender,
+            self._timed(check_iprev(self.resolver, ip), no_iprev),
+            self._timed(self._spf.check_mail_from(ip, sender, hello), no_spf(Identity.MAIL_FROM, sender)),
+            helo_spf,
+        )
+
+    def header_came(self, hashed: MessageHasher) -> None:
+        """See ``IVerifier``."""
+        fields = hashed.fields
+        if fields is None:
+            return
+        for found in hashed.found[:_MAX_EARLY_KEYS]:
+            if isinstance(found.signature, Signature):
+                self._ask_early(found.signature.query_name)
+        self._ask_early(f"_dmarc.{find_author(fields.header).domain}")
+
+    def _ask_early(self, name: str) -> None:
+        """Have an answer in the cache when it is needed."""
+
+        async def ask() -> bool:
+            try:
+                await self.resolver.lookup(name, "TXT")
+            except NoAnswerError:
+                return False
+            return True
+
+        self._timed(ask(), lambda why: False)
+
+    # -- the message -----------------------------------------------------------------------------------------------
+
+    async def verify(self, message: Unverified) -> Verified:
+        """See ``IVerifier``."""
+        try:
+            return await self._verify(message)
+        except Exception:  # noqa: BLE001 - a boundary: whatever is wrong with us, the message is judged, and not held against
+            _log.failure("a message could not be verified")
+            author = find_author(message.hashed.header)
+            dmarc = _no_dmarc(author.domain, "internal error") if author.domain else None
+            return Verified(ip=message.ip, author=author, dmarc=dmarc)
+
+    async def _verify(self, message: Unverified) -> Verified:
+        hashed = message.hashed
+        deadline = self.clock.seconds() + self.settings.total_seconds
+        begun: Begun = message.begun or self.begin(message.ip, message.hello, message.reverse_path)
+        now = self.clock.seconds()
+        signatures = chain = None
+        if hashed.found:
+            signatures = self._timed(
+                verify_dkim(hashed, self.resolver, now=now, rules=self.rules), self._no_dkim(hashed, now)
+            )
+        if hashed.fields.positions(b"arc-seal") or hashed.fields.positions(b"arc-message-signature"):
+            chain = self._timed(validate_arc(hashed, self.resolver), _no_arc)
+        author = find_author(hashed.header)
+        verified = Verified(
+            ip=message.ip,
+            iprev=await begun.iprev.result() if begun.iprev is not None else None,
+            spf=await begun.spf.result() if begun.spf is not None else None,
+            helo_spf=await begun.helo_spf.result() if begun.helo_spf is not None else None,
+            dkim=await signatures.result() if signatures is not None else (),
+            arc=await chain.result() if chain is not None else Chain(ChainStatus.NONE),
+            author=author,
+        )
+        if verified.spf is not None and not begun.sender and _is_name(message.hello):
+            # RFC 7208 section 2.4: with a null reverse-path both identities are the same name.
+            verified = evolve(verified, helo_spf=evolve(verified.spf, identity=Identity.HELO))
+        if author.domain:
+            judged = self._timed(
+                self._policies(verified, message),
+                lambda why: evolve(verified, dmarc=_no_dmarc(author.domain, why)),
+                min(self.settings.method_seconds, deadline - self.clock.seconds()),
+            )
+            verified = await judged.result()
+        trace = trace_fields(verified, self.settings.authserv_id, smtputf8=message.smtputf8)
+        return evolve(verified, trace=trace)
+
+    def _no_dkim(self, hashed: HashedMessage, now: float) -> Callable[[str], tuple[Verification, ...]]:
+        def otherwise(why: str) -> tuple[Verification, ...]:
+            examined = [examine(hashed, found, self.rules, now) for found in hashed.found]
+            return tuple(
+                Verification(Status.TEMPERROR, Reason.DNS, why, found.signature)
+                if isinstance(found, PendingSignature)
+                else found
+                for found in examined
+            )
+
+        return otherwise
+
+    # -- policies --------------------------------------------------------------------------------------------------
+
+    async def _policies(self, verified: Verified, message: Unverified) -> Verified:
+        """DMARC, and what may override it."""
+        domain = verified.author.domain
+        authenticated = await self._authenticated(verified, domain)
+        dmarc = await self._dmarc.evaluate(domain, authenticated)
+        organizational = dmarc.organizational_domain or organizational_domain(domain)
+        sealed = None
+        if dmarc.verdict is DMARCVerdict.FAIL and verified.arc is not None:
+            sealed = self._sealed(verified.arc, domain)
+        validated = dmarc.verdict is DMARCVerdict.PASS
+        if dmarc.verdict in (DMARCVerdict.NONE, DMARCVerdict.PERMERROR):
+            # Without a policy, what passed counts when it is of the same organization.
+            passed = [*authenticated.dkim_domains, authenticated.spf_domain]
+            validated = any([name and await self._related(name, domain) for name in passed])
+        return evolve(
+            verified,
+            dmarc=dmarc,
+            sealed=sealed,
+            organizational_domain=organizational,
+            from_validated=validated,
+        )
+
+    async def _authenticated(self, verified: Verified, domain: str) -> Authenticated:
+        """What DMARC is told: RFC 7489 section 6.6.2, step 4 and 5."""
+        spf = verified.spf
+        # What could not be checked matters only where it could have helped: a sender must not get away with a signature whose
+        # key is at a server of his that never answers.
+        unknown = [
+            found.signature.domain
+            for found in verified.dkim
+            if found.status is Status.TEMPERROR and found.signature is not None
+        ]
+        if spf is not None and spf.verdict is SPFVerdict.TEMPERROR:
+            unknown.append(spf.domain)
+        return Authenticated(
+            spf_domain=spf.domain if spf is not None and spf.verdict is SPFVerdict.PASS else "",
+            dkim_domains=tuple(
+                found.signature.domain
+                for found in verified.dkim
+                if found.authenticates and found.signature is not None
+            ),
+            temporary=any([await self._related(name, domain) for name in unknown]),
+        )
+
+    async def _related(self, name: str, domain: str) -> bool:
+        """Whether two names are of one organization, as far as can be told."""
+        try:
+            one, other = normalise(name), normalise(domain)
+            if one == other:
+                return True
+            return await self._discovery.organizational(one) == await self._discovery.organizational(other)
+        except BadNameError:
+            return False
+        except NoAnswerError:
+            return True
+
+    def _sealed(self, chain: Chain, domain: str) -> SealedResults | None:
+        """RFC 8617 section 7.2.1: what a sealer whom we trust saw, if DMARC passed there for this domain."""
+        sealed = trusted_results(chain, self.settings.trusted_sealers)
+        if sealed is None or not sealed.dmarc_pass:
+            return None
+        for result in sealed.results.of("dmarc"):
+            seen = result.value("header", "from").rpartition("@")[2]
+            if seen and _normal(seen) != domain:
+                return None
+        return sealed
+
+
+def _normal(name: str) -> str:
+    try:
+        return normalise(name)
+    except BadNameError:
+        return ""
+
+
+def _is_name(hello: str) -> bool:
+    """Whether SPF can be asked for the name of a client: not an address literal, not a bare word."""
+    return "." in hello and not hello.startswith("[")
+
+
+def _no_arc(why: str) -> Chain:
+    return Chain(ChainStatus.TEMPERROR, ChainReason.DNS, detail=why)
+
+
+def _no_dmarc(domain: str, why: str) -> DMARCResult:
+    return DMARCResult(DMARCVerdict.TEMPERROR, Policy.NONE, None, why, domain)
