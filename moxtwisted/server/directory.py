@@ -99,10 +99,15 @@ class Postmaster:
 
 @frozen(order=True)
 class Delivery:
-    """One copy to be made."""
+    """One copy to be made.
+
+    :ivar destination: key of the address in the account's configuration (``alice@example.org``, ``@example.org``); empty when it
+        has none, as for the postmaster. Two that differ in nothing else are the same copy.
+    """
 
     account: str
     mailbox: str
+    destination: str = field(default="", eq=False)
 
 
 @frozen
@@ -111,10 +116,12 @@ class Recipients:
 
     :ivar deliveries: at least one, each account once.
     :ivar public: whether somebody who did not log in may write to it.
+    :ivar alias: whether it stands for several addresses.
     """
 
     deliveries: tuple[Delivery, ...]
     public: bool = True
+    alias: bool = field(default=False, eq=False)
 
 
 @frozen
@@ -170,7 +177,7 @@ class Directory:
         destinations: dict[_Key, Delivery] = {}
         for account in by_account.values():
             for address, mailbox in account.addresses.items():
-                destinations[_key(address, by_name)] = Delivery(account.name, mailbox)
+                destinations[_key(address, by_name)] = Delivery(account.name, mailbox, address)
         aliases = {
             _key(f"{localpart}@{name}", by_name): alias
             for name, domain in by_name.items()
@@ -264,7 +271,7 @@ class Directory:
         members = self._members(alias) if alias is not None else ()
         # An alias whose members are all gone is no address: its mail would go nowhere.
         if alias is not None and members:
-            return Recipients(members, alias.post_public)
+            return Recipients(members, alias.post_public, alias=True)
         delivery = self._destination(address, catch_all=True)
         return Recipients((delivery,)) if delivery else None
 
