@@ -22,20 +22,28 @@ from __future__ import annotations
 
 import socket
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
-from ipaddress import ip_network
+from collections.abc import Hashable, Iterable, Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_network
+from typing import Final
 
 from attrs import Attribute, define, field, frozen, validators
 from twisted.internet.interfaces import IReactorTime
+from zope.interface import Interface
 
 __all__ = [
     "AuthenticationLimits",
     "ConnectionLimiter",
     "ConnectionLimits",
+    "DeliveryLimiter",
+    "DeliveryLimits",
+    "IBans",
+    "Networks",
     "Refusal",
     "SlidingWindowLimiter",
     "Window",
+    "address_bits",
     "classes",
+    "network_text",
 ]
 
 Key = tuple[int, int]
@@ -46,8 +54,12 @@ Triple = tuple[int, int, int]
 _MAPPED = b"\0" * 10 + b"\xff\xff"
 
 
-def classes(ip: str) -> tuple[Key, Key, Key] | None:
-    """The three networks an address lies in, narrowest first.
+#: How many bits of an address do not count for a class.
+_SHIFTS: Final = {1: 0, 2: 6, 3: 11, 4: 64, 5: 80, 6: 96}
+
+
+def address_bits(ip: str) -> tuple[int, int] | None:
+    """The version of an address, 4 or 6, and its 32 or 128 bits.
 
     An IPv4 address in IPv6 clothing (``::ffff:192.0.2.1``) counts as IPv4; a zone (``%eth0``) is cut off.
 
@@ -62,10 +74,27 @@ def classes(ip: str) -> tuple[Key, Key, Key] | None:
                 octets = octets[12:]
     except (OSError, ValueError):
         return None
-    bits = int.from_bytes(octets)
-    if len(octets) == 4:
+    return (4 if len(octets) == 4 else 6), int.from_bytes(octets)
+
+
+def classes(ip: str) -> tuple[Key, Key, Key] | None:
+    """The three networks an address lies in, narrowest first; ``None`` as for ``address_bits``."""
+    found = address_bits(ip)
+    if found is None:
+        return None
+    version, bits = found
+    if version == 4:
         return (1, bits), (2, bits >> 6), (3, bits >> 11)
     return (4, bits >> 64), (5, bits >> 80), (6, bits >> 96)
+
+
+def network_text(key: Key) -> str:
+    """A network as people write it: ``192.0.2.0/26``."""
+    number, bits = key
+    shift = _SHIFTS[number]
+    if number <= 3:
+        return f"{IPv4Address(bits << shift)}/{32 - shift}"
+    return f"{IPv6Address(bits << shift)}/{128 - shift}"
 
 
 class Networks:
@@ -85,15 +114,11 @@ class Networks:
             into.append((shift, int(network.network_address) >> shift))
 
     def __contains__(self, ip: str) -> bool:
-        family, networks = (socket.AF_INET6, self._v6) if ":" in ip else (socket.AF_INET, self._v4)
-        try:
-            octets = socket.inet_pton(family, ip.partition("%")[0])
-        except (OSError, ValueError):
+        found = address_bits(ip)
+        if found is None:
             return False
-        if family == socket.AF_INET6 and octets.startswith(_MAPPED):
-            octets, networks = octets[12:], self._v4
-        bits = int.from_bytes(octets)
-        return any(bits >> shift == prefix for shift, prefix in networks)
+        version, bits = found
+        return any(bits >> shift == prefix for shift, prefix in (self._v4 if version == 4 else self._v6))
 
 
 @frozen
@@ -155,14 +180,19 @@ class _Count:
     """Events of one network in one window: number of the running window, its count, that of the one before."""
 
     index: int
-    current: int = 0
-    before: int = 0
+    current: float = 0
+    before: float = 0
 
     def at(self, index: int) -> None:
         if index != self.index:
             self.before = self.current if index == self.index + 1 else 0
             self.current = 0
             self.index = index
+
+    def total(self, now: float, seconds: float) -> float:
+        index, rest = divmod(now, seconds)
+        self.at(int(index))
+        return self.current + self.before * (1.0 - rest / seconds)
 
 
 class SlidingWindowLimiter:
@@ -181,21 +211,22 @@ class SlidingWindowLimiter:
         self._clock = clock
         self._max = max_networks
         self._windows = tuple(windows)
-        self._counts: tuple[OrderedDict[Key, _Count], ...] = tuple(OrderedDict() for _ in windows)
+        self._counts: tuple[OrderedDict[Hashable, _Count], ...] = tuple(OrderedDict() for _ in windows)
 
     def __len__(self) -> int:
         """How many counters are kept."""
         return sum(len(counts) for counts in self._counts)
 
-    def allows(self, ip: str, amount: int = 1) -> bool:
+    def allows(self, ip: str, amount: float = 1) -> bool:
         """Whether ``amount`` more events from this address would stay within every limit; counts nothing.
 
         An address that cannot be read is always allowed.
         """
         keys = classes(ip)
-        return keys is None or self._allows(keys, amount, self._clock.seconds())
+        return keys is None or self.allow_keys(keys, amount, self._clock.seconds())
 
-    def _allows(self, keys: tuple[Key, Key, Key], amount: int, now: float) -> bool:
+    def allow_keys(self, keys: Sequence[Hashable], amount: float, now: float) -> bool:
+        """As ``allows``, for three keys of any kind, the narrowest first, at a time of the clock."""
         for window, counts in zip(self._windows, self._counts, strict=True):
             if not counts:
                 continue
@@ -210,13 +241,14 @@ class SlidingWindowLimiter:
                     return False
         return True
 
-    def add(self, ip: str, amount: int = 1) -> None:
+    def add(self, ip: str, amount: float = 1) -> None:
         """Count events, whether they are within the limits or not."""
         keys = classes(ip)
         if keys is not None:
-            self._add(keys, amount, self._clock.seconds())
+            self.add_keys(keys, amount, self._clock.seconds())
 
-    def _add(self, keys: tuple[Key, Key, Key], amount: int, now: float) -> None:
+    def add_keys(self, keys: Sequence[Hashable], amount: float, now: float) -> None:
+        """As ``add``, for three keys of any kind."""
         for window, counts in zip(self._windows, self._counts, strict=True):
             index = int(now // window.seconds)
             for key in keys:
@@ -230,7 +262,20 @@ class SlidingWindowLimiter:
                     counts.move_to_end(key)
                 count.current += amount
 
-    def take(self, ip: str, amount: int = 1) -> bool:
+    def over(self, ip: str) -> int | None:
+        """Which class has more than its limit: 0 to 2, the narrowest of them; None when no class has."""
+        keys = classes(ip)
+        if keys is None:
+            return None
+        now = self._clock.seconds()
+        for number, key in enumerate(keys):
+            for window, counts in zip(self._windows, self._counts, strict=True):
+                count = counts.get(key)
+                if count is not None and count.total(now, window.seconds) > window.limits[number]:
+                    return number
+        return None
+
+    def take(self, ip: str, amount: float = 1) -> bool:
         """Count ``amount`` events if they are within every limit.
 
         :return: whether they were. Refused ones are not counted, so a busy peer gets in again as time passes.
@@ -239,9 +284,9 @@ class SlidingWindowLimiter:
         if keys is None:
             return True
         now = self._clock.seconds()
-        if not self._allows(keys, amount, now):
+        if not self.allow_keys(keys, amount, now):
             return False
-        self._add(keys, amount, now)
+        self.add_keys(keys, amount, now)
         return True
 
     def forgive(self, ip: str) -> None:
@@ -268,7 +313,7 @@ class SlidingWindowLimiter:
 class Refusal:
     """Why a connection is not taken.
 
-    :ivar kind: ``"rate"`` or ``"simultaneous"``, for logs and metrics.
+    :ivar kind: ``"rate"``, ``"simultaneous"`` or ``"banned"``, for logs and metrics.
     :ivar text: for the peer.
     """
 
@@ -280,16 +325,41 @@ _RATE = Refusal("rate", "connection rate from your ip or network too high")
 _SIMULTANEOUS = Refusal("simultaneous", "too many open connections from your ip or network")
 
 
+class IBans(Interface):
+    """Networks that may not connect (``moxtwisted.server.bans``)."""
+
+    def refusal(ip: str) -> str | None:
+        """What a client from there is told; None when it may come."""
+
+    def report(ip: str, cause: str, why: str = "", amount: float = 1) -> None:
+        """Somebody there did what should not be done; enough of that, and he is banned."""
+
+    def failed_login(ip: str, name: str, amount: float = 1) -> None:
+        """Somebody there failed to log in, or was not allowed to try any more."""
+
+    def welcome(ip: str) -> None:
+        """Somebody there is one of ours."""
+
+
 class ConnectionLimiter:
     """Admits connections by rate and number; one object for all listeners that shall share the limits.
 
     :param limits: the limits.
+    :param bans: who may not come at all.
     :param clock: gives the time.
     :param max_networks: see ``SlidingWindowLimiter``; open connections are counted exactly beside it.
     """
 
-    def __init__(self, limits: ConnectionLimits, clock: IReactorTime, *, max_networks: int = 100_000) -> None:
+    def __init__(
+        self,
+        limits: ConnectionLimits,
+        clock: IReactorTime,
+        *,
+        bans: IBans | None = None,
+        max_networks: int = 100_000,
+    ) -> None:
         self._limits = limits
+        self.bans = bans
         self._rate = SlidingWindowLimiter(limits.windows(), clock, max_networks=max_networks)
         self._open: dict[Key, int] = {}
         self._exempt = Networks(limits.exempt)
@@ -299,6 +369,8 @@ class ConnectionLimiter:
 
         :return: ``None`` when it may stay, and then ``release`` must be called once when it is gone; else why not.
         """
+        if self.bans is not None and (banned := self.bans.refusal(ip)) is not None:
+            return Refusal("banned", banned)
         keys = classes(ip)
         if keys is None or ip in self._exempt:
             return None
@@ -311,8 +383,13 @@ class ConnectionLimiter:
             self._open[key] = self._open.get(key, 0) + 1
         return None
 
-    def release(self, ip: str) -> None:
-        """An admitted connection is gone."""
+    def release(self, ip: str, *, errors: bool = False) -> None:
+        """An admitted connection is gone.
+
+        :param errors: whether we ended it because the client made too many of them.
+        """
+        if errors and self.bans is not None:
+            self.bans.report(ip, "protocol-errors", "")
         keys = classes(ip)
         if keys is None or ip in self._exempt:
             return
@@ -330,3 +407,82 @@ class ConnectionLimiter:
             return 0, 0, 0
         one, two, three = (self._open.get(key, 0) for key in keys)
         return one, two, three
+
+
+@frozen
+class DeliveryLimits:
+    """Mail for one account per class of the sending network (the reference's figures).
+
+    :ivar messages_per_minute: within 60 seconds.
+    :ivar messages_per_day: within 24 hours.
+    :ivar octets_per_minute: the same for their sizes together.
+    :ivar octets_per_day: and for a day.
+    """
+
+    messages_per_minute: Triple = field(default=(500, 1500, 4500), validator=_check_triple)
+    messages_per_day: Triple = field(default=(10_000, 30_000, 90_000), validator=_check_triple)
+    octets_per_minute: Triple = field(
+        default=(1000 * 10**6, 3000 * 10**6, 9000 * 10**6), validator=_check_triple
+    )
+    octets_per_day: Triple = field(
+        default=(3000 * 10**6, 9000 * 10**6, 27000 * 10**6), validator=_check_triple
+    )
+
+
+class DeliveryLimiter:
+    """How much mail an account gets from one network; beyond that it has to wait.
+
+    ::
+
+        limiter = DeliveryLimiter(DeliveryLimits(), clock)
+        if limiter.allows("alice", ip, octets): ...     # deliver, and when that is done:
+        limiter.add("alice", ip, octets)
+
+    Accounts are counted apart. What was delivered before a restart does not count.
+
+    :param max_networks: how many networks (of an account each) are remembered, for messages and for octets.
+    """
+
+    def __init__(self, limits: DeliveryLimits, clock: IReactorTime, *, max_networks: int = 20_000) -> None:
+        self._clock = clock
+        self._most_octets = min(*limits.octets_per_minute, *limits.octets_per_day)
+        self._messages = SlidingWindowLimiter(
+            (Window(60, limits.messages_per_minute), Window(86400, limits.messages_per_day)),
+            clock,
+            max_networks=max_networks,
+        )
+        self._octets = SlidingWindowLimiter(
+            (Window(60, limits.octets_per_minute), Window(86400, limits.octets_per_day)),
+            clock,
+            max_networks=max_networks,
+        )
+
+    def __len__(self) -> int:
+        """How many counters are kept."""
+        return len(self._messages) + len(self._octets)
+
+    def allows(self, account: str, ip: str, octets: int) -> bool:
+        """Whether one more message of this size may be delivered; an address that cannot be read is always allowed.
+
+        A message that is larger than a limit by itself is allowed to who sent nothing else.
+        """
+        keys = _account_keys(account, ip)
+        if keys is None:
+            return True
+        now = self._clock.seconds()
+        return self._messages.allow_keys(keys, 1, now) and self._octets.allow_keys(
+            keys, min(octets, self._most_octets), now
+        )
+
+    def add(self, account: str, ip: str, octets: int) -> None:
+        """A message was delivered."""
+        keys = _account_keys(account, ip)
+        if keys is not None:
+            now = self._clock.seconds()
+            self._messages.add_keys(keys, 1, now)
+            self._octets.add_keys(keys, octets, now)
+
+
+def _account_keys(account: str, ip: str) -> tuple[Hashable, ...] | None:
+    keys = classes(ip)
+    return None if keys is None else tuple((account, *key) for key in keys)

@@ -22,6 +22,8 @@ from moxtwisted.server.ratelimit import (
     AuthenticationLimits,
     ConnectionLimiter,
     ConnectionLimits,
+    DeliveryLimiter,
+    DeliveryLimits,
     SlidingWindowLimiter,
     Window,
     classes,
@@ -346,3 +348,49 @@ class LiveConnectionTests(TestCase):
             await self._leave(client)
         await self._until_open(0)
         self.assertEqual(self.limiter._open, {})
+
+
+class DeliveryTests(SynchronousTestCase):
+    """How much mail an account gets from one network."""
+
+    def setUp(self) -> None:
+        """Small limits."""
+        self.clock = Clock()
+        self.clock.advance(86400 * 20000)
+        limits = DeliveryLimits((3, 5, 8), (10, 20, 30), (1000, 2000, 3000), (4000, 5000, 6000))
+        self.limiter = DeliveryLimiter(limits, self.clock)
+
+    def take(self, account: str, ip: str, octets: int = 1) -> bool:
+        if not self.limiter.allows(account, ip, octets):
+            return False
+        self.limiter.add(account, ip, octets)
+        return True
+
+    def test_messages(self) -> None:
+        """Messages count per account and network, by the minute and by the day."""
+        self.assertEqual([self.take("alice", "192.0.2.1") for _ in range(4)], [True, True, True, False])
+        self.assertTrue(self.take("bob", "192.0.2.1"))
+        self.assertEqual([self.take("alice", "192.0.2.2") for _ in range(3)], [True, True, False])
+        self.assertTrue(self.take("alice", "198.51.100.1"))
+        taken = 3
+        for _ in range(6):
+            self.clock.advance(120)
+            taken += sum(self.take("alice", "192.0.2.1") for _ in range(3))
+        self.assertEqual(taken, 10)
+
+    def test_octets(self) -> None:
+        """So do their octets; a message above a limit goes to who got nothing else."""
+        self.assertEqual([self.take("alice", "192.0.2.1", 400) for _ in range(3)], [True, True, False])
+        self.assertTrue(self.take("bob", "192.0.2.1", 10_000))
+        self.assertFalse(self.take("bob", "192.0.2.1", 1))
+
+    def test_no_address(self) -> None:
+        """Who comes by a unix socket is not limited."""
+        self.assertTrue(all(self.take("alice", "") for _ in range(50)))
+
+    def test_bounded(self) -> None:
+        """Many networks do not take more room than allowed."""
+        limiter = DeliveryLimiter(DeliveryLimits(), self.clock, max_networks=500)
+        for number in range(5000):
+            limiter.add("alice", f"10.{number >> 8}.{number & 255}.1", 1)
+        self.assertEqual(len(limiter), 2000)
