@@ -7,20 +7,22 @@ have room, whether the message goes round in circles, and that the positive answ
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from attrs import Factory, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from moxtwisted.address import Path
 from moxtwisted.errors import MailError, StoreUnavailableError
 from moxtwisted.server.delivery import LocalDelivery
 from moxtwisted.server.directory import Delivery, DirectoryHolder, Refused
+from moxtwisted.server.inbound.arrival import Arrival
 from moxtwisted.server.inbound.provocation import Provocation
 from moxtwisted.server.intake import Intake, Trouble, admission
 from moxtwisted.server.ratelimit import ConnectionLimiter
@@ -31,6 +33,10 @@ from moxtwisted.smtp.peer import Peer, TLSInfo
 from moxtwisted.smtp.replies import Reply, reply_for_error
 from moxtwisted.store.interfaces import IStagedMessage, IStore
 
+if TYPE_CHECKING:
+    from moxtwisted.server.verification.checks import Checks
+    from moxtwisted.server.verification.interfaces import ISenderRules, Verified
+
 __all__ = ["Inbound", "InboundFactory", "InboundHandler", "InboundSettings"]
 
 _log = Logger()
@@ -40,6 +46,8 @@ _RELAYED_IN_CIRCLES: Final = Reply(550, "5.4.6", "loop detected, too many Receiv
 _NULL_SENDER_RECIPIENTS: Final = Reply(452, "4.5.3", "too many recipients for a message from <>")
 # RFC 3463 section 3.7: X.6.0, an error in the message itself.
 _BEGINS_FOLDED: Final = Reply(554, "5.6.0", "the message must not begin with white space")
+# We say 4.5.3 where the reference says 5.5.3: the classes of both codes are the same (RFC 3463 section 2).
+_ONE_RECIPIENT: Final = Reply(452, "4.5.3", "one recipient at a time unless SPF passes for the sender")
 _MEMBERS_ONLY: Final = Reply(550, "5.7.2", "only members may write to this address")
 
 
@@ -63,7 +71,10 @@ class InboundSettings:
 
 @frozen(kw_only=True)
 class Inbound:
-    """What all connections of a service share."""
+    """What all connections of a service share.
+
+    :ivar checks: gives what finds out where messages come from; None: nothing does, as for mail that another server hands over.
+    """
 
     settings: InboundSettings
     store: IStore
@@ -72,6 +83,7 @@ class Inbound:
     clock: IReactorTime
     connections: ConnectionLimiter
     provocation: Provocation = field(factory=Provocation)
+    checks: Callable[[], Checks] | None = None
     seconds: Callable[[], float] = time.time
     trouble: Trouble = Factory(lambda self: Trouble(self.clock.seconds), takes_self=True)
 
@@ -104,6 +116,8 @@ class InboundHandler:
         self._transaction: Transaction | None = None
         self._deliveries: dict[Path, tuple[Delivery, ...]] = {}
         self._declared_octets = 0
+        self._checks: Checks | None = None
+        self._begun: Any = None
 
     # -- ISMTPHandler --------------------------------------------------------------------------------------------
 
@@ -129,7 +143,14 @@ class InboundHandler:
         self.reset()
         self._reverse_path = reverse_path
         self._declared_octets = parameters.size or 0
-        return self._inbound.provocation.at_mail(reverse_path)
+        provoked = self._inbound.provocation.at_mail(reverse_path)
+        if provoked is not None or self._inbound.checks is None:
+            return provoked
+        self._checks = checks = self._inbound.checks()
+        self._begun = checks.verifier.begin(self._session.peer.ip, self._session.name, reverse_path)
+        if checks.sender_rules is None or reverse_path.address is None:
+            return None
+        return _at_once(_sender_refusal(checks.sender_rules, reverse_path))
 
     def rcpt(self, forward_path: Path, parameters: RcptParameters) -> Answer:
         """Take a recipient that exists and has room."""
@@ -148,15 +169,19 @@ class InboundHandler:
         full = [self._quota_refusal(delivery.account) for delivery in found.deliveries]
         if all(full):
             return full[0]
+        rules = self._checks.sender_rules if self._checks is not None else None
+        if rules is not None and self._deliveries and forward_path not in self._deliveries:
+            return _at_once(self._another(rules, forward_path, found.deliveries))
         self._deliveries[forward_path] = found.deliveries
         return None
 
-    def data_started(self, transaction: Transaction) -> Intake:
+    def data_started(self, transaction: Transaction) -> Arrival:
         """A place for the message."""
         self._transaction = transaction
-        return Intake(self._inbound.store.stage(self._declared_octets), self._inbound.trouble)
+        intake = Intake(self._inbound.store.stage(self._declared_octets), self._inbound.trouble)
+        return Arrival(intake, self._checks, self._begun)
 
-    def data_done(self, sink: Intake) -> Awaitable[Reply | Sequence[Reply | None] | None]:
+    def data_done(self, sink: Arrival) -> Awaitable[Reply | Sequence[Reply | None] | None]:
         """Deliver; the answer comes after the commit."""
         transaction, self._transaction = self._transaction, None
         deliveries, self._deliveries = self._deliveries, {}
@@ -169,6 +194,7 @@ class InboundHandler:
         self._reverse_path = Path(None)
         self._transaction = None
         self._deliveries = {}
+        self._checks = self._begun = None
 
     def disconnected(self, reason: str) -> None:
         """The client is gone."""
@@ -199,8 +225,16 @@ class InboundHandler:
             return Reply(452, "4.2.2", "mailbox is over its quota")
         return None
 
+    async def _another(
+        self, rules: ISenderRules, forward_path: Path, deliveries: tuple[Delivery, ...]
+    ) -> Reply | None:
+        if not await rules.may_have_recipients(self._begun):
+            return _ONE_RECIPIENT
+        self._deliveries[forward_path] = deliveries
+        return None
+
     async def _deliver(
-        self, transaction: Transaction, deliveries: dict[Path, tuple[Delivery, ...]], sink: Intake
+        self, transaction: Transaction, deliveries: dict[Path, tuple[Delivery, ...]], sink: Arrival
     ) -> Reply | Sequence[Reply | None] | None:
         provoked = self._inbound.provocation.at_data([r.path for r in transaction.recipients])
         if provoked is not None:
@@ -217,18 +251,46 @@ class InboundHandler:
                 # RFC 5322 section 2.2.3: behind our Received it would be a part of that, and what programs make of a
                 # header that begins in the middle of a field differs: no octet of it could be trusted.
                 return _BEGINS_FOLDED
-            return await self._into_accounts(transaction, deliveries, staged)
+            verified = await self._verify(transaction, sink, staged)
+            return await self._into_accounts(transaction, deliveries, staged, verified)
         finally:
             staged.close()
 
+    async def _verify(
+        self, transaction: Transaction, sink: Arrival, staged: IStagedMessage
+    ) -> Verified | None:
+        """Find out where it comes from; None when that is nobody's matter here."""
+        checks, hashed = sink.checks, sink.hashed
+        if checks is None or hashed is None:
+            return None
+        from moxtwisted.server.verification.interfaces import Unverified
+
+        message = Unverified(
+            ip=self._session.peer.ip,
+            hello=self._session.name,
+            reverse_path=transaction.reverse_path,
+            hashed=hashed,
+            staged=staged,
+            smtputf8=transaction.parameters.smtputf8,
+            begun=sink.begun,
+            session=self._session.id,
+        )
+        return await checks.verifier.verify(message)
+
     async def _into_accounts(
-        self, transaction: Transaction, deliveries: dict[Path, tuple[Delivery, ...]], staged: IStagedMessage
+        self,
+        transaction: Transaction,
+        deliveries: dict[Path, tuple[Delivery, ...]],
+        staged: IStagedMessage,
+        verified: Verified | None,
     ) -> Reply | Sequence[Reply | None] | None:
         now = self._inbound.seconds()
-        received = self._session.trace(transaction, now)
+        trace = self._session.trace(transaction, now)
+        if verified is not None:
+            trace = verified.trace + trace
         outcome = await self._inbound.delivery.deliver(
             staged,
-            copies(transaction.reverse_path, deliveries, received),
+            copies(transaction.reverse_path, deliveries, trace),
             int(now),
             attempt=None if self._inbound.settings.lmtp else attempt(transaction),
         )
@@ -242,6 +304,7 @@ class InboundHandler:
             count=len(transaction.recipients),
             octets=staged.size,
             failed=sum(a is not None for a in answers),
+            **_verdicts(verified),
         )
         if self._inbound.settings.lmtp:
             return answers
@@ -252,3 +315,28 @@ class InboundHandler:
 def _worst(outcome: Any, deliveries: Sequence[Delivery]) -> Reply | None:
     errors = [outcome[d.account] for d in deliveries if outcome[d.account] is not None]
     return reply_for_error(errors[0]) if errors else None
+
+
+def _at_once(answer: Coroutine[Any, Any, Reply | None]) -> Answer:
+    """The answer itself when nothing has to be waited for."""
+    deferred = Deferred.fromCoroutine(answer)
+    if not deferred.called or isinstance(deferred.result, Failure):
+        return deferred
+    return cast("Reply | None", deferred.result)
+
+
+async def _sender_refusal(rules: ISenderRules, reverse_path: Path) -> Reply | None:
+    trouble = await rules.can_receive(reverse_path)
+    if trouble is None:
+        return None
+    # RFC 7505 section 4.2: X.7.27, the sender's address has a null MX. It fits whatever else makes it no address.
+    temporary = trouble.name == "UNKNOWN"
+    return Reply(451, "4.4.3", trouble.value) if temporary else Reply(550, "5.7.27", trouble.value)
+
+
+def _verdicts(verified: Verified | None) -> dict[str, str]:
+    if verified is None:
+        return {}
+    from moxtwisted.server.verification.fields import verdicts
+
+    return verdicts(verified)
