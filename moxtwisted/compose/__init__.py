@@ -24,6 +24,7 @@ from twisted.python.failure import Failure
 
 from moxtwisted.compose.listeners import Listeners
 from moxtwisted.compose.parts import Parts, master_key, open_queue, ready_accounts
+from moxtwisted.compose.signing import SigningWatch
 from moxtwisted.compose.translation import initial_mailboxes, message_quota, quota
 from moxtwisted.compose.upkeep import Control, Retirement
 from moxtwisted.config.edit import ConfigurationEditor
@@ -64,7 +65,9 @@ def make_service(
         _log.warn("{note}", note=note)
     key = master_key(loaded)
     top = MultiService() if localserve else _Top()  # type: ignore[no-untyped-call]  # Twisted's
-    for service in _services(Parts(loaded, reactor, key, localserve=localserve), log_levels):
+    parts = Parts(loaded, reactor, key, localserve=localserve)
+    parts.signers.load()
+    for service in _services(parts, log_levels):
         service.setServiceParent(top)
     return top
 
@@ -103,8 +106,11 @@ def _services(parts: Parts, log_levels: Any) -> Iterator[Service]:
     watcher = DomainsWatcher(parts.loaded, parts.reactor, parts.use)
     yield watcher
 
+    yield SigningWatch(parts.signers, parts.reactor)
+
     def reload() -> None:
         watcher.check()
+        parts.signers.check()
         for certificates in listeners.certificates:
             certificates.check()
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger, globalLogPublisher
 
+from moxtwisted.compose.signing import Signers
 from moxtwisted.compose.translation import (
     build_directory,
     imap_settings,
@@ -99,6 +100,7 @@ class Parts:
         )
         self.hashes = HashPool(reactor)
         self.provocation = ByLocalpart(reactor) if localserve else Provocation()
+        self.signers = Signers(loaded.directory, loaded.domains, reactor)
         self.started = time.time()
         self.opened = False
         self.failures = FailureCounter()
@@ -127,6 +129,7 @@ class Parts:
             settings=AuthenticationSettings(decoy_secret=self._decoy_secret()),
         )
         self.hashes.start()
+        self.signers.start()
         globalLogPublisher.addObserver(self.failures)
         self.opened = True
 
@@ -143,6 +146,7 @@ class Parts:
         """A new ``domains.conf`` is in force."""
         self.directory.current = build_directory(self.static, domains, localserve=self.localserve)
         self.authenticator.forget_all()
+        self.signers.use(domains)
         for service in self._imap:
             service.review()
         self.store.quota_of = partial(quota, domains, self.static)
@@ -164,6 +168,7 @@ class Parts:
         self.opened = False
         globalLogPublisher.removeObserver(self.failures)
         self.hashes.stop()
+        self.signers.stop()
         await self.queue.close()
         await self.store.close()
 
@@ -218,6 +223,7 @@ class Parts:
             clock=self.reactor,
             connections=self.connections,
             provocation=self.provocation,
+            signing=self.signers.signing,
         )
         return SMTPServerFactory(settings, SubmissionFactory(shared), self.reactor, tls())
 

@@ -25,6 +25,7 @@ from moxtwisted.identifiers import (
     parse_mailbox_name,
 )
 from moxtwisted.imap.capabilities import AFTER_LOGIN, CAPABILITIES, OPTIONAL
+from moxtwisted.mailauth.dkim.signature import is_selector
 
 __all__ = ["check_domains", "check_postmaster", "check_static"]
 
@@ -34,6 +35,12 @@ _MAX_NAMES = 1000
 #: As difflib counts, 0 to 1: "exmaple.org" is near to "example.org", "nobody" is not near to "bob".
 _NEAR = 0.75
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
+# RFC 5322 section 2.2, and what would end a tag of the signature.
+_FIELD_NAME = re.compile(r"[!-9<-~]+")
+# RFC 6376 section 5.4: Return-Path must not be signed, nor should what others add or take away.
+_CHANGING_FIELDS = frozenset(
+    ("return-path", "received", "delivered-to", "authentication-results", "received-spf", "dkim-signature")
+)
 _SERVICES = ("smtp", "submission", "submissions", "imap", "imaps", "lmtp")
 
 
@@ -247,6 +254,7 @@ def check_domains(config: DomainsConfig, problems: Problems) -> None:
                     (*path, "localpart_separators", i),
                     f'{quoted(separator)} found, a text as "+" or "--" expected',
                 )
+        _check_selectors(domain, path, problems)
     for name, account in config.accounts.items():
         _check_account(name, account, domains, problems)
     domains.owners_known = not problems.spoiled(("accounts",)) and not any(
@@ -254,6 +262,19 @@ def check_domains(config: DomainsConfig, problems: Problems) -> None:
     )
     for name, domain in config.domains.items():
         _check_aliases(name, domain, domains, problems)
+
+
+def _check_selectors(domain: Domain, path: Path, problems: Problems) -> None:
+    for selector, settings in domain.dkim.items():
+        at = (*path, "dkim", selector)
+        if not is_selector(selector):
+            problems.add(at, "a name found, one of small letters, digits and - expected, as 2026a")
+        for i, header in enumerate(settings.headers):
+            if _FIELD_NAME.fullmatch(header) is None or header.lower() in _CHANGING_FIELDS:
+                problems.add(
+                    (*at, "headers", i),
+                    f"{quoted(header)} found, the name of a header field that no server adds on the way expected",
+                )
 
 
 def _check_account(name: str, account: Account, domains: _Domains, problems: Problems) -> None:

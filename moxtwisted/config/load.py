@@ -157,12 +157,14 @@ class Findings:
 def examine(static_path: Path) -> Findings:
     """Everything that is wrong with both files, and that this machine lacks for what is good in them."""
     from moxtwisted.config.machine import check_machine
+    from moxtwisted.config.signingkeys import check_signing
 
     loaded, static, domains = _examined(static_path.absolute())
-    notes = Problems(static_path.name)
+    notes, domains_notes = Problems(static_path.name), Problems(DOMAINS_NAME)
     if loaded is not None:
         check_machine(loaded, static, notes)
-    return Findings((*static.lines, *domains.lines), tuple(notes.lines))
+        check_signing(loaded.directory, loaded.domains, domains, domains_notes)
+    return Findings((*static.lines, *domains.lines), (*notes.lines, *domains_notes.lines))
 
 
 def summary(static_path: Path, problems: Sequence[str]) -> str:

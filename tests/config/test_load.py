@@ -473,7 +473,8 @@ class FilesTests(ConfigTestCase):
             self.told(found.problems, *parts)
         self.assertEqual(len(found.problems), 17, "\n".join(found.problems))
         self.told(found.notes, "listeners.other.ips[1]: 192.0.2.77 is no address of this machine")
-        self.assertEqual(len(found.notes), 1)
+        self.told(found.notes, 'domains."example.org".dkim', "moxmail dkim gen example.org")
+        self.assertEqual(len(found.notes), 3)
 
     def test_one_complaint_for_each_mistake(self) -> None:
         """A key that is noted as wrong is no reason for further complaints."""

@@ -42,6 +42,7 @@ from moxtwisted.server.inbound.handler import Inbound, InboundFactory, InboundSe
 from moxtwisted.server.inbound.provocation import ByLocalpart, Provocation
 from moxtwisted.server.ratelimit import ConnectionLimiter, ConnectionLimits
 from moxtwisted.server.submission.handler import Submission, SubmissionFactory, SubmissionSettings
+from moxtwisted.server.submission.signing import Signing
 from moxtwisted.smtp.protocol import SMTPServerFactory
 from moxtwisted.smtp.settings import Mode, ServerSettings, Timeouts
 from moxtwisted.store.accounts import Account
@@ -174,6 +175,7 @@ class House:
             settings=AuthenticationSettings(costs=CHEAP),
         )
         self.limits = SendingLimits()
+        self.signing: Signing | None = None
 
     def give_passwords(self) -> None:
         """Everybody's is ``SECRET``."""
@@ -231,6 +233,7 @@ class House:
             clock=self.clock,
             connections=self.connections,
             provocation=self.provocation,
+            signing=self.signing,
             seconds=self.clock.seconds,
         )
         line = Line(SMTPServerFactory(settings, SubmissionFactory(shared), self.clock), self.clock, ip)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta, field
 
+from moxtwisted.config.schema.signing import DKIMSelector
 from moxtwisted.config.schema.structure import ConfigStruct, Octets
 
 
@@ -48,6 +49,14 @@ class Domain(ConfigStruct, frozen=True, kw_only=True):
     aliases: Annotated[
         dict[str, Alias],
         Meta(description="By local part.", extra={"example_key": "team"}),
+    ] = field(default_factory=dict)
+    dkim: Annotated[
+        dict[str, DKIMSelector],
+        Meta(
+            description="Keys that sign the mail of its users (DKIM), by selector; `moxmail dkim gen` makes them. Without any, "
+            "its mail is not signed.",
+            extra={"example_key": "2026a"},
+        ),
     ] = field(default_factory=dict)
 
 

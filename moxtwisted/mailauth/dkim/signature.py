@@ -26,6 +26,7 @@ __all__ = [
     "ALGORITHMS",
     "Signature",
     "UnsupportedSignatureError",
+    "is_selector",
     "parse_place",
     "parse_signer",
     "without_signature",
@@ -46,6 +47,8 @@ _NAME: Final = re.compile(
     r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*\Z"
 )
 _MAX_NAME: Final = 253
+#: Room is left for a domain.
+_MAX_SELECTOR: Final = 200
 _CANONICALIZATIONS: Final = {
     b"simple": (Canonicalization.SIMPLE, Canonicalization.SIMPLE),
     # RFC 6376 section 3.5: with one name only, it is for the header, and the body is simple.
@@ -201,6 +204,11 @@ def parse_algorithm(tags: TagList) -> str:
     if algorithm not in ALGORITHMS and algorithm not in OUTDATED:
         raise UnsupportedSignatureError(tags.offsets[b"a"], b"a", "no algorithm that is known")
     return algorithm
+
+
+def is_selector(text: str) -> bool:
+    """Whether a key can be published under this name (RFC 6376 section 3.1), in lower case."""
+    return len(text) <= _MAX_SELECTOR and _NAME.match(text) is not None
 
 
 def parse_name(tags: TagList, tag: bytes) -> str:

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import Factory, field, frozen
 from twisted.internet.interfaces import IReactorTime
@@ -38,6 +38,10 @@ from moxtwisted.smtp.peer import Peer, TLSInfo
 from moxtwisted.smtp.replies import Reply, reply_for_error
 from moxtwisted.store.interfaces import IStagedMessage, IStore
 from moxtwisted.store.queue import Outgoing, Queue, QueuedRecipient, SendingLimits
+
+if TYPE_CHECKING:
+    from moxtwisted.message.headers import Header
+    from moxtwisted.server.submission.signing import MessageSigner, Signing
 
 __all__ = ["Submission", "SubmissionFactory", "SubmissionHandler", "SubmissionSettings"]
 
@@ -67,7 +71,10 @@ class SubmissionSettings:
 
 @frozen(kw_only=True)
 class Submission:
-    """What all connections of a service share."""
+    """What all connections of a service share.
+
+    :ivar signing: None where no domain signs.
+    """
 
     settings: SubmissionSettings
     store: IStore
@@ -78,6 +85,7 @@ class Submission:
     clock: IReactorTime
     connections: ConnectionLimiter
     provocation: Provocation = field(factory=Provocation)
+    signing: Signing | None = None
     seconds: Callable[[], float] = time.time
     trouble: Trouble = Factory(lambda self: Trouble(self.clock.seconds), takes_self=True)
 
@@ -110,6 +118,8 @@ class SubmissionHandler:
         self._account = ""
         self._deliveries: dict[Path, tuple[Delivery, ...]] = {}
         self._transaction: Transaction | None = None
+        # Of the message that is coming in, by its From field.
+        self._authors: list[Address] = []
 
     # -- ISMTPHandler --------------------------------------------------------------------------------------------
 
@@ -179,6 +189,7 @@ class SubmissionHandler:
             Intake(submission.store.stage(transaction.parameters.size or 0), submission.trouble),
             self._check_identities,
             Completion(int(submission.seconds()), submission.settings.hostname, os.urandom),
+            self._begin_signing,
         )
 
     def data_done(self, sink: SubmittedMessage) -> Awaitable[Reply | None]:
@@ -221,9 +232,27 @@ class SubmissionHandler:
             )
         for name in _IDENTITIES:
             for value in values.get(name.lower().encode(), ()):
-                self._check_identity(name, value)
+                found = self._check_identity(name, value)
+                if name == "From":
+                    self._authors = found
 
-    def _check_identity(self, name: str, value: bytes) -> None:
+    def _begin_signing(self, header: Header) -> MessageSigner | None:
+        signing = self._submission.signing
+        if signing is None or not signing.current:
+            return None
+        from moxtwisted.server.submission.signing import Author
+
+        directory = self._submission.directory.current
+        return signing.begin(
+            header,
+            [
+                Author(directory.canonical_login(str(author)).rpartition("@")[0], author.domain.ascii)
+                for author in self._authors
+            ],
+        )
+
+    def _check_identity(self, name: str, value: bytes) -> list[Address]:
+        """The addresses of a field, all of them the user's own."""
         directory = self._submission.directory.current
         found = authors(value)
         if found is None:
@@ -236,6 +265,7 @@ class SubmissionHandler:
             raise RefusedHeaderError(
                 f"{len(found)} in {name}", public_text=f"the {name} field has more than one address"
             )
+        addresses = []
         for local, domain in found:
             try:
                 address = Address.parse(_quoted(local, domain))
@@ -249,6 +279,8 @@ class SubmissionHandler:
                 )
                 error.enhanced_code = "5.7.1"
                 raise error
+            addresses.append(address)
+        return addresses
 
     async def _take(
         self, transaction: Transaction, deliveries: dict[Path, tuple[Delivery, ...]], sink: SubmittedMessage
@@ -272,20 +304,23 @@ class SubmissionHandler:
     ) -> Reply | None:
         submission = self._submission
         now = submission.seconds()
-        received = self._session.trace(transaction, now, show_client=False)
+        trace = self._session.trace(transaction, now, show_client=False)
+        if sink.signer is not None:
+            # RFC 6376 section 5.6: above everything else. Nothing below is changed any more, in no copy.
+            trace = await sink.signer.sign(now) + trace
         if _held_until(transaction, now) > now:
             # RFC 4865 section 4.1: nobody gets it before that time, here neither.
             deliveries = {}
         elsewhere = [r for r in transaction.recipients if r.path not in deliveries]
         queued = await submission.queue.submit(
-            self._outgoing(transaction, elsewhere, staged, received, sink.identifier, now),
+            self._outgoing(transaction, elsewhere, staged, trace, sink.identifier, now),
             [str(r.path) for r in transaction.recipients],
             submission.settings.limits,
             int(now),
         )
         outcome = await submission.delivery.deliver(
             staged,
-            copies(transaction.reverse_path, deliveries, received),
+            copies(transaction.reverse_path, deliveries, trace),
             int(now),
             # The header was completed with what is random.
             attempt=attempt(transaction, sink.digest()),
@@ -310,7 +345,7 @@ class SubmissionHandler:
         transaction: Transaction,
         recipients: Sequence[Recipient],
         staged: IStagedMessage,
-        received: bytes,
+        trace: bytes,
         identifier: str,
         now: float,
     ) -> Outgoing:
@@ -320,7 +355,7 @@ class SubmissionHandler:
             sender=_text(transaction.reverse_path),
             recipients=[_queued(r) for r in recipients],
             staged=staged,
-            prefix=received,
+            prefix=trace,
             message_id=identifier,
             body=parameters.body,
             smtputf8=parameters.smtputf8,

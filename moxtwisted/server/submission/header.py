@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, field
 from zope.interface import implementer
@@ -26,6 +26,9 @@ from moxtwisted.message.compose import Completion, complete_submission
 from moxtwisted.message.headers import MAX_FIELDS, Header, message_ids
 from moxtwisted.server.intake import Intake
 from moxtwisted.smtp.interfaces import IMessageSink
+
+if TYPE_CHECKING:
+    from moxtwisted.server.submission.signing import MessageSigner
 
 __all__ = ["HEADER_OCTETS", "RefusedHeaderError", "SubmittedMessage"]
 
@@ -49,6 +52,10 @@ class RefusedHeaderError(MailError):
     public_text = "message header refused"
 
 
+def _nobody(_: Header) -> None:
+    return None
+
+
 @implementer(IMessageSink)
 @define(eq=False)
 class SubmittedMessage:
@@ -56,11 +63,15 @@ class SubmittedMessage:
 
     :ivar check: called with the raw values of all fields by lower-case name; raises MailError to refuse the message.
     :ivar completion: what is added when it is missing.
+    :ivar begin_signing: called with the header as it goes out; what it returns is fed the body.
+    :ivar signer: what that was; None before, and when nobody signs.
     """
 
     staging: Intake
     _check: Callable[[Mapping[bytes, list[bytes]]], None]
     _completion: Completion
+    _begin_signing: Callable[[Header], MessageSigner | None] = _nobody
+    signer: MessageSigner | None = field(default=None, init=False)
     _held: list[bytes] = field(factory=list, init=False)
     _held_octets: int = field(default=0, init=False)
     _tail: bytes = field(default=b"", init=False)
@@ -75,7 +86,7 @@ class SubmittedMessage:
         """
         self._sha256.update(octets)
         if self._passing:
-            self.staging.write(octets)
+            self._pass_body(octets)
             return
         self._held.append(octets)
         self._held_octets += len(octets)
@@ -113,7 +124,12 @@ class SubmittedMessage:
         self._held.clear()
         self._passing = True
         self.staging.write(self._put_right(held[:end]))
-        self.staging.write(held[end:])
+        self._pass_body(held[end:])
+
+    def _pass_body(self, octets: bytes) -> None:
+        self.staging.write(octets)
+        if self.signer is not None:
+            self.signer.feed(octets)
 
     def _put_right(self, octets: bytes) -> bytes:
         if octets.count(b"\n") > MAX_FIELDS:
@@ -142,8 +158,10 @@ class SubmittedMessage:
         # RFC 5322 section 3.6: From is one of the two fields that must be there, once.
         self._check(header.values)
         completed = complete_submission(self._without_ours(header), self._completion)
-        identifiers = message_ids(Header.parse(completed).get(b"message-id") or b"")
+        sent = Header.parse(completed)
+        identifiers = message_ids(sent.get(b"message-id") or b"")
         self.identifier = identifiers[0] if identifiers else ""
+        self.signer = self._begin_signing(sent)
         return completed
 
     def _without_ours(self, header: Header) -> bytes:
