@@ -24,6 +24,7 @@ from moxtwisted.message.flags import MessageFlags
 from moxtwisted.message.headers import select_fields
 from moxtwisted.message.structure import LIST_FIELDS
 from moxtwisted.store import hierarchy, mailboxes, messages
+from moxtwisted.store.accountjudgement import AccountJudgement
 from moxtwisted.store.accountsettings import AccountSettings
 from moxtwisted.store.acl import AccessLists
 from moxtwisted.store.changes import ChangeQueue, FlagTable, MailboxState, published
@@ -39,7 +40,9 @@ from moxtwisted.store.interfaces import (
     Mailbox,
     NewMessage,
     SearchTerm,
+    Sender,
 )
+from moxtwisted.store.judgements import Judging
 from moxtwisted.store.keptrows import ROWS_OCTETS, KeptRows
 from moxtwisted.store.ledger import Ledger, RawFlags, Report
 from moxtwisted.store.mailboxes import canonical_name
@@ -60,8 +63,17 @@ _T = TypeVar("_T")
 _KEPT_STATES: Final = 8
 
 
-def prepare(message: NewMessage, targets: Sequence[tuple[int | str, RawFlags]]) -> Prepared:
-    """Make the rows of a message ready."""
+def prepare(
+    message: NewMessage,
+    targets: Sequence[tuple[int | str, RawFlags]],
+    sender: bytes = b"",
+    sent_to: Sequence[tuple[str, str, str]] = (),
+) -> Prepared:
+    """Make the rows of a message ready.
+
+    :param sender: as ``moxtwisted.store.senders`` packs it.
+    :param sent_to: whom the owner of the account wrote it to, as in ``moxtwisted.store.reputation.wrote``.
+    """
     rendered = message.staged.rendered
     fields = rendered.fields
     if message.prefix:
@@ -79,10 +91,12 @@ def prepare(message: NewMessage, targets: Sequence[tuple[int | str, RawFlags]]) 
             rendered.preview,
             rendered.parts,
             message.prefix,
+            sender,
         ),
         internaldate=message.internaldate,
         chunks=message.staged.packed,
         relatives=rendered.relatives,
+        sent_to=sent_to,
     )
 
 
@@ -91,7 +105,7 @@ def _raw(flags: MessageFlags) -> RawFlags:
 
 
 @implementer(IAccount)
-class Account(AccountSettings):
+class Account(AccountSettings, AccountJudgement):
     """See ``IAccount``. Made by the store.
 
     :param clock: for callLater.
@@ -131,6 +145,7 @@ class Account(AccountSettings):
         self._pins: dict[int, int] = {}
         self._released: set[int] = set()
         self._sweeping = Sweeping()
+        self._judging = Judging()
         self._queues: list[ChangeQueue] = []
         #: Who else may do what to its mailboxes.
         self.access = AccessLists(self._reader, self._writing())
@@ -138,6 +153,8 @@ class Account(AccountSettings):
         self.kept_rows = KeptRows(Remembered(ROWS_OCTETS))
         self._finalizer = weakref.finalize(self, _finish, self._lane, self._ledger, database, pool, closed)
         self._sweep(messages.unused_bodies(self._reader))
+        if self._reader.execute("SELECT 1 FROM unjudged LIMIT 1").get is not None:
+            self._judge()
 
     def _writing(self) -> Callable[[Callable[[Ledger], None]], Deferred[None]]:
         """What runs a job in the writer, without holding the account."""
@@ -192,6 +209,8 @@ class Account(AccountSettings):
             self._index.wake()
         if report.released:
             self._sweep(report.released)
+        if report.judgements:
+            self._judge()
 
     def _index_names(self) -> None:
         ordered = sorted(self._mailboxes.values(), key=attrgetter("name"))
@@ -309,15 +328,16 @@ class Account(AccountSettings):
         if len(additions) == 1:
             addition = additions[0]
             message = addition.message
-            prepared = [prepare(message, ((addition.mailbox, _raw(message.flags)),))]
+            prepared = [self._prepared(message, ((addition.mailbox, _raw(message.flags)),))]
             return self._growing(messages.add, prepared, check_quota).addCallback(_first)
         # The same octets with the same prefix are one body, however many mailboxes they are for.
-        places: dict[tuple[int, bytes, int], list[int]] = {}
+        places: dict[tuple[int, bytes, int, Sender | None], list[int]] = {}
         for place, addition in enumerate(additions):
             message = addition.message
-            places.setdefault((id(message.staged), message.prefix, message.internaldate), []).append(place)
+            same = id(message.staged), message.prefix, message.internaldate, message.sender
+            places.setdefault(same, []).append(place)
         prepared = [
-            prepare(
+            self._prepared(
                 additions[group[0]].message,
                 [(additions[place].mailbox, _raw(additions[place].message.flags)) for place in group],
             )
@@ -333,6 +353,15 @@ class Account(AccountSettings):
 
         return self._growing(messages.add, prepared, check_quota).addCallback(in_order)
 
+    def _prepared(self, message: NewMessage, targets: Sequence[tuple[int | str, RawFlags]]) -> Prepared:
+        fields = message.staged.rendered.fields
+        return prepare(
+            message,
+            targets,
+            self._sender(message.sender) if message.sender is not None else b"",
+            self._sent_to([target for target, _ in targets], fields),
+        )
+
     def replace(
         self, mailbox: int, uid: int, addition: Addition, *, check_quota: bool = True
     ) -> Deferred[Added]:
@@ -340,7 +369,7 @@ class Account(AccountSettings):
         message = addition.message
         if not self._fits(message.staged.size):
             return fail(StoreFullError(f"no room for {message.staged.size} octets"))
-        prepared = prepare(message, ((addition.mailbox, _raw(message.flags)),))
+        prepared = self._prepared(message, ((addition.mailbox, _raw(message.flags)),))
         return self._growing(messages.replace, mailbox, uid, prepared, check_quota)
 
     def _fits(self, octets: int) -> bool:

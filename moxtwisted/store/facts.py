@@ -26,7 +26,7 @@ __all__ = ["PACKED_COLUMNS", "Facts", "pack", "picker", "prefix_of", "unpack", "
 
 
 class Facts(NamedTuple):
-    """The parts, in the order in which they are kept; the preview is text."""
+    """The parts, in the order in which they are kept; the preview is text, the sender as in ``moxtwisted.store.senders``."""
 
     envelope: bytes
     bodystructure: bytes
@@ -34,9 +34,10 @@ class Facts(NamedTuple):
     preview: str
     parts: bytes
     prefix: bytes
+    sender: bytes = b""
 
 
-# Where each part ends; they follow in this order.
+# Where each part but the last ends; they follow in this order.
 _ENDS: Final = struct.Struct("<6I")
 _PLACES: Final = {
     Column.ENVELOPE: 0,
@@ -57,7 +58,7 @@ def pack(facts: Facts) -> bytes:
     pieces = [*facts]
     pieces[_PREVIEW] = facts.preview.encode("utf-8", "replace")
     ends, end = [], _ENDS.size
-    for piece in pieces:
+    for piece in pieces[:-1]:
         end += len(piece)
         ends.append(end)
     codec, data = encode(b"".join((_ENDS.pack(*ends), *pieces)))  # type: ignore[arg-type]
@@ -68,7 +69,7 @@ def _opened(kept: bytes) -> tuple[bytes, tuple[int, ...]]:
     octets = decode_all(kept[0], kept[1:]) if kept else b""
     if len(octets) >= _ENDS.size:
         envelope, structure, fields, preview, parts, prefix = ends = _ENDS.unpack_from(octets)
-        if _ENDS.size <= envelope <= structure <= fields <= preview <= parts <= prefix == len(octets):
+        if _ENDS.size <= envelope <= structure <= fields <= preview <= parts <= prefix <= len(octets):
             return octets, ends
     raise ConsistencyError("the facts of a body are damaged")
 
@@ -76,7 +77,9 @@ def _opened(kept: bytes) -> tuple[bytes, tuple[int, ...]]:
 def unpack(kept: bytes) -> Facts:
     """All parts. :raises ConsistencyError: when the value is damaged."""
     octets, ends = _opened(kept)
-    pieces: list[Any] = [octets[start:end] for start, end in zip((_ENDS.size, *ends[:-1]), ends, strict=True)]
+    pieces: list[Any] = [
+        octets[start:end] for start, end in zip((_ENDS.size, *ends), (*ends, len(octets)), strict=True)
+    ]
     pieces[_PREVIEW] = pieces[_PREVIEW].decode("utf-8", "replace")
     return Facts(*pieces)
 
@@ -96,7 +99,7 @@ def unpack_columns(kept: bytes) -> tuple[bytes, bytes, bytes, str, bytes]:
 def prefix_of(kept: bytes) -> bytes:
     """The header fields before the message."""
     octets, ends = _opened(kept)
-    return octets[ends[_PREFIX - 1] :]
+    return octets[ends[_PREFIX - 1] : ends[_PREFIX]]
 
 
 def picker(columns: int) -> Callable[[bytes], tuple[Any, ...]]:

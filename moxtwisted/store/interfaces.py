@@ -69,12 +69,14 @@ class NewMessage:
 
     :ivar prefix: header fields to stand before the staged octets, each ending with CRLF.
     :ivar internaldate: seconds since 1970, UTC.
+    :ivar sender: what is to be remembered of where it came from; None for what did not come in by SMTP.
     """
 
     staged: IStagedMessage
     prefix: bytes
     internaldate: int
     flags: MessageFlags = NO_FLAGS
+    sender: Sender | None = None
 
 
 @frozen

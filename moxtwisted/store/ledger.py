@@ -25,12 +25,11 @@ from attrs import define, field, frozen
 from moxtwisted.errors import LimitError, MailboxMissingError
 from moxtwisted.store.insertion import insert_rows
 from moxtwisted.store.interfaces import ChangeKind, Mailbox
+from moxtwisted.store.junkflags import JunkFlags, RawFlags
+from moxtwisted.store.learner import Learner
 from moxtwisted.store.threads import Threads
 
-__all__ = ["Delta", "Ledger", "MailboxRecord", "Report"]
-
-#: A flag combination as the database has it: bits and keywords separated by spaces.
-RawFlags = tuple[int, str]
+__all__ = ["Delta", "Ledger", "MailboxRecord", "RawFlags", "Report"]
 
 _MAX_NUMBER: Final = 0xFFFF_FFFF
 #: Rows of message and chunk that wait for their common INSERT, at most.
@@ -106,6 +105,7 @@ class Report:
     :ivar mailboxes: those that changed or are new.
     :ivar removed: ids of those that are gone.
     :ivar released: bodies that no message names any more.
+    :ivar judgements: whether anything is to be judged (``moxtwisted.store.judgements``).
     """
 
     deltas: Sequence[Delta]
@@ -114,6 +114,7 @@ class Report:
     subscriptions: frozenset[str] | None
     released: Sequence[int]
     new_bodies: bool
+    judgements: bool = False
 
 
 class Ledger:
@@ -123,12 +124,18 @@ class Ledger:
     :ivar message_quota: messages, or None; set by the reactor's thread.
     :ivar mailboxes: by id.
     :ivar threads: which messages belong together.
+    :ivar junk_flags: what mailboxes make of messages that come into them; set by the reactor's thread.
+    :ivar learner: learns from what is junk or not; None: nothing does.
+    :ivar learned_by: version of the learner by which all was learned that was; 0: nothing was.
+    :ivar judgements_due: whether this transaction notes something to be judged.
     """
 
     def __init__(self, connection: Any, told: Callable[[Report], None], seconds: Callable[[], float]) -> None:
         self.connection = connection
         self.quota: int | None = None
         self.message_quota: int | None = None
+        self.learner: Learner | None = None
+        self.junk_flags: JunkFlags | None = None
         self.seconds = seconds
         self.committed = told
         self.threads = Threads(connection)
@@ -139,10 +146,11 @@ class Ledger:
         execute = self.connection.execute
         settings = dict(
             execute(
-                "SELECT key, value FROM setting WHERE key IN ('modseq', 'last_body', 'uidvalidity_next')"
+                "SELECT key, value FROM setting WHERE key IN ('modseq', 'last_body', 'uidvalidity_next', 'learned_by')"
             ).fetchall()
         )
         self.uidvalidity_next: int = settings.get("uidvalidity_next", 1)
+        self.learned_by: int = settings.get("learned_by", 0)
         self.mailboxes: dict[int, MailboxRecord] = {
             row[0]: MailboxRecord(*row)
             for row in execute(
@@ -178,6 +186,7 @@ class Ledger:
         self._chunk_rows: list[Any] = []
         self._pending_octets = 0
         self._marks = 0
+        self.judgements_due = False
 
     # -- transaction -------------------------------------------------------------------------------------------
 
@@ -218,7 +227,13 @@ class Ledger:
             self.threads.write(self.last_body)
         execute("COMMIT")
         report = None
-        if self._deltas or self._dirty or self._released or self.last_body != self._first_body:
+        if (
+            self._deltas
+            or self._dirty
+            or self._released
+            or self.judgements_due
+            or self.last_body != self._first_body
+        ):
             report = Report(
                 self._deltas,
                 [record.snapshot() for record in self._dirty.values()],
@@ -226,6 +241,7 @@ class Ledger:
                 frozenset(self.subscriptions) if self._subscriptions_changed else None,
                 self._released,
                 self.last_body != self._first_body,
+                self.judgements_due,
             )
         self._clear()
         return report

@@ -21,7 +21,7 @@ from moxtwisted.message.structure import LIST_FIELDS
 from moxtwisted.store.accounts import Account
 from moxtwisted.store.bodies import decode
 from moxtwisted.store.consistency import check
-from moxtwisted.store.facts import Facts, pack, prefix_of
+from moxtwisted.store.facts import Facts, pack, unpack
 from moxtwisted.store.ledger import Ledger
 from moxtwisted.store.store import Store
 
@@ -102,9 +102,18 @@ def _store_rendered(ledger: Ledger, rendered: Sequence[tuple[int, Rendered]]) ->
         kept = ledger.connection.execute("SELECT facts FROM body WHERE id = ?", (body,)).get
         if kept is None:
             continue  # swept meanwhile
-        prefix = prefix_of(kept)
+        before = unpack(kept)
+        prefix = before.prefix
         fields = (select_fields(prefix, LIST_FIELDS)[:-2] if prefix else b"") + product.fields
-        facts = Facts(product.envelope, product.bodystructure, fields, product.preview, product.parts, prefix)
+        facts = Facts(
+            product.envelope,
+            product.bodystructure,
+            fields,
+            product.preview,
+            product.parts,
+            prefix,
+            before.sender,
+        )
         ledger.connection.execute(
             "UPDATE body SET facts = ?, header_size = ? WHERE id = ?",
             (pack(facts), product.header_size, body),

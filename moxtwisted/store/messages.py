@@ -22,8 +22,11 @@ from moxtwisted.message.products import Relatives
 from moxtwisted.store.bodies import CHUNK_BITS
 from moxtwisted.store.facts import Facts, pack
 from moxtwisted.store.interfaces import Added, Copied, FlagsStored
+from moxtwisted.store.judgements import note, note_alike, note_rows, note_uids, settle, verdict
+from moxtwisted.store.junkflags import JunkFlags
 from moxtwisted.store.ledger import Delta, Ledger, MailboxRecord, RawFlags
 from moxtwisted.store.mailboxes import canonical_name, make_mailbox
+from moxtwisted.store.reputation import wrote
 
 __all__ = ["Prepared", "add", "copy", "expunge", "move", "replace", "store_flags", "sweep"]
 
@@ -37,6 +40,7 @@ class Prepared:
     :ivar targets: mailboxes by id or name, with flags; all share the body.
     :ivar chunks: makes (codec, data) of its chunks; called in the writer's thread.
     :ivar relatives: what says which thread it belongs to.
+    :ivar sent_to: whom the owner of the account wrote it to: (local part, domain, organizational domain).
     """
 
     targets: Sequence[tuple[int | str, RawFlags]]
@@ -47,6 +51,7 @@ class Prepared:
     internaldate: int
     chunks: Callable[[], Iterable[tuple[int, bytes]]]
     relatives: Relatives
+    sent_to: Sequence[tuple[str, str, str]] = ()
 
 
 def add(ledger: Ledger, messages: Sequence[Prepared], check_quota: bool) -> list[list[Added]]:
@@ -96,8 +101,12 @@ def _add_one(ledger: Ledger, message: Prepared, modseq: int, now: int) -> list[A
         ledger.insert_chunk((body << CHUNK_BITS) + number, codec, data)
     size = message.size + message.prefix_size
     added = []
-    for target, flags in message.targets:
+    if message.sent_to:
+        wrote(ledger.connection, message.sent_to, min(message.internaldate, now))
+    rules = ledger.junk_flags
+    for target, wanted in message.targets:
         record = _target(ledger, target, modseq)
+        flags = wanted if rules is None else rules.applied(record.name, record.special_use, wanted)
         uid = ledger.take_uids(record, 1)
         ledger.insert_message(
             (record.id, uid, modseq, modseq, flags[0], flags[1], size, message.internaldate, now, body)
@@ -105,6 +114,8 @@ def _add_one(ledger: Ledger, message: Prepared, modseq: int, now: int) -> list[A
         ledger.count(record, flags[0], size, 1)
         ledger.touch(record, modseq)
         ledger.added(record, uid, modseq, flags)
+        if (flags[0] or flags[1]) and verdict(*flags) is not None:
+            note(ledger, [body])
         added.append(Added(record.id, record.uidvalidity, uid, modseq, body, thread))
     return added
 
@@ -164,6 +175,8 @@ def store_flags(
     if not changed:
         return FlagsStored((), tuple(refused), 0)
     modseq = ledger.next_modseq()
+    if any(verdict(*old) is not verdict(*new) for old, new in known.items()):
+        note_uids(ledger, mailbox, changed)
     for (bits, keywords), group in groups.items():
         where, which = _these(group)
         ledger.connection.execute(
@@ -240,6 +253,9 @@ def _store_dense(
         (new, there if len(combinations) == 1 else _alike(ledger, span, row)) for row, new in wanted
     ]
     modseq = ledger.next_modseq()
+    for (bits, keywords, *_), new in wanted:
+        if verdict(bits, keywords) is not verdict(*new):
+            note_alike(ledger, span, (bits, keywords))
     for (bits, keywords, count, size, _), new in wanted:
         # What another of these statements has changed has the new modseq already.
         execute(
@@ -297,12 +313,25 @@ def _enter(ledger: Ledger, rows: Sequence[tuple[Any, ...]], record: MailboxRecor
     """Put these rows (as ``_rows`` gives them) into a mailbox; their UIDs there."""
     now = int(ledger.seconds())
     first = ledger.take_uids(record, len(rows))
+    if ledger.junk_flags is not None:
+        rows = _with_junk_flags(ledger.junk_flags, rows, record)
     for uid, (_, bits, keywords, size, internaldate, body) in enumerate(rows, first):
         ledger.insert_message((record.id, uid, modseq, modseq, bits, keywords, size, internaldate, now, body))
         ledger.count(record, bits, size, 1)
         ledger.added(record, uid, modseq, (bits, keywords))
+    note_rows(ledger, rows)
     ledger.touch(record, modseq)
     return range(first, first + len(rows))
+
+
+def _with_junk_flags(
+    rules: JunkFlags, rows: Sequence[tuple[Any, ...]], record: MailboxRecord
+) -> list[tuple[Any, ...]]:
+    """These rows with the flags that the mailbox gives them."""
+    return [
+        (uid, *rules.applied(record.name, record.special_use, (bits, keywords)), *rest)
+        for uid, bits, keywords, *rest in rows
+    ]
 
 
 def copy(ledger: Ledger, mailbox: int, uids: Sequence[int], target: int) -> Copied:
@@ -348,6 +377,7 @@ def _leave(ledger: Ledger, rows: Sequence[tuple[Any, ...]], record: MailboxRecor
         )
     for _, bits, _, size, _, _ in rows:
         ledger.count(record, bits, size, -1)
+    note_rows(ledger, rows)
     ledger.touch(record, modseq)
     ledger.tell(Delta("messages", record.id, record.name, modseq, expunged=gone))
 
@@ -410,6 +440,7 @@ def remove_all(ledger: Ledger, record: MailboxRecord) -> None:
     ledger.connection.execute("DELETE FROM expunged WHERE mailbox = ?", (record.id,))
     for _, bits, _, size, _, _ in rows:
         ledger.count(record, bits, size, -1)
+    note_rows(ledger, rows)
     _refer(ledger, [row[5] for row in rows], -1)
 
 
@@ -438,6 +469,10 @@ def _delete_bodies(ledger: Ledger, bodies: list[int]) -> bool:
     indexed = ledger.connection.execute("SELECT value FROM setting WHERE key = 'indexed_body'").get or 0
     for _ in range(min(_SWEEP_BODIES, len(bodies))):
         body = bodies[-1]
+        if not settle(ledger, body):
+            # It stays until the account is opened by a program that can unlearn it.
+            bodies.pop()
+            continue
         first, last = body << CHUNK_BITS, ((body + 1) << CHUNK_BITS) - 1
         ledger.connection.execute(
             "DELETE FROM chunk WHERE id IN (SELECT id FROM chunk WHERE id BETWEEN ? AND ? ORDER BY id DESC LIMIT ?)",

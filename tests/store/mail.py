@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from moxtwisted import store
 from moxtwisted.message.flags import NO_FLAGS, MessageFlags
 from moxtwisted.store.bodies import decode
 from moxtwisted.store.consistency import check
@@ -68,6 +70,15 @@ class StoreTestCase(SynchronousTestCase):
         whole: bytes = reader.read(0, reader.size)
         reader.close()
         return whole
+
+
+def go_back(connection: Any, version: int) -> None:
+    """Make the database of an account one of an earlier version: without the tables that came later."""
+    for path in sorted((Path(store.__file__).parent / "schema").glob("account-*.sql"), reverse=True):
+        if int(path.stem.rpartition("-")[2]) > version:
+            for table in re.findall(r"^CREATE (?:VIRTUAL )?TABLE (\w+)", path.read_text(), re.MULTILINE):
+                connection.execute(f"DROP TABLE {table}").fetchall()
+    connection.pragma("user_version", version)
 
 
 def small_disk(test: SynchronousTestCase, path: Path, octets: int) -> None:

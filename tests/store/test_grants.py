@@ -22,7 +22,7 @@ from moxtwisted.store import acl
 from moxtwisted.store.consistency import check
 from moxtwisted.store.database import connect, newest_version
 from moxtwisted.store.store import Store
-from tests.store.mail import KEY, StoreTestCase
+from tests.store.mail import KEY, StoreTestCase, go_back
 
 
 def names(store: Store, owner: str) -> frozenset[str]:
@@ -132,17 +132,7 @@ class ListTests(GrantCase):
         self.successResultOf(self.store.close())
         path = self.directory / "accounts" / "ann.db"
         connection = connect(path, KEY.derive("accounts/ann"))
-        for table in (
-            "acl",
-            *(
-                t
-                for (t,) in connection.execute(
-                    "SELECT name FROM sqlite_schema WHERE name LIKE 'foreign_%' AND type = 'table'"
-                ).fetchall()
-            ),
-        ):
-            connection.execute(f"DROP TABLE {table}").fetchall()
-        connection.pragma("user_version", 1)
+        go_back(connection, 1)
         connection.close()
         self.store = self.open()
         self.ann = self.store.account("ann")

@@ -23,6 +23,7 @@ from moxtwisted.store.database import connect
 from moxtwisted.store.interfaces import Addition, NewMessage, SearchTerm
 from moxtwisted.store.store import Store
 from moxtwisted.store.vocabulary import MAX_BEHIND, Vocabulary
+from tests.store.mail import go_back
 
 
 def folded(text: str) -> str:
@@ -388,7 +389,7 @@ class WorkTests(SearchCase):
         path = self.store._directory
         self.successResultOf(self.store.close())
         connection = connect(path / "accounts" / "me.db", None)
-        connection.pragma("user_version", 3)
+        go_back(connection, 3)
         connection.close()
         self.store = Store.open(None, path, None, threads=0)
         self.clock = self.store._clock

@@ -1,0 +1,116 @@
+"""What an account knows of senders and of junk. A part of ``moxtwisted.store.accounts.Account``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any, Final
+
+from twisted.internet.defer import Deferred
+
+from moxtwisted.identifiers import Domain, DomainError
+from moxtwisted.message.addresslist import mailboxes
+from moxtwisted.message.headers import Header
+from moxtwisted.store import judgements, reputation
+from moxtwisted.store.interfaces import Mailbox, Sender
+from moxtwisted.store.judgements import Judging
+from moxtwisted.store.junkflags import JunkFlags
+from moxtwisted.store.learner import Learner
+from moxtwisted.store.ledger import Ledger
+from moxtwisted.store.reputation import MOST_RECIPIENTS, Reputation
+from moxtwisted.store.senders import pack_sender
+from moxtwisted.store.writer import Lane
+
+__all__ = ["AccountJudgement"]
+
+_RECIPIENT_FIELDS: Final = (b"to", b"cc", b"bcc")
+
+
+class AccountJudgement:
+    """See ``IAccount``."""
+
+    _ledger: Ledger
+    _lane: Lane
+    _judging: Judging
+    _open: Callable[[], Any]
+    _job: Callable[..., Deferred[Any]]
+    mailbox: Callable[[str], Mailbox | None]
+    mailbox_by_id: Callable[[int], Mailbox | None]
+
+    #: The organizational domain of a domain, both A-labels in lower case.
+    organization: Callable[[str], str] = staticmethod(lambda domain: domain)
+
+    @property
+    def reputation(self) -> Reputation:
+        """What it knows of senders."""
+        return Reputation(self._open, self.mailbox)
+
+    @property
+    def junk_flags(self) -> JunkFlags | None:
+        """What its mailboxes make of messages."""
+        return self._ledger.junk_flags
+
+    def set_junk_flags(self, rules: JunkFlags | None) -> None:
+        """From now on its mailboxes make this of messages; None: nothing."""
+        self._ledger.junk_flags = rules
+
+    def use_learner(self, learner: Learner) -> Deferred[None]:
+        """Have this one learn what is junk."""
+        return self._job(judgements.use_learner, learner)
+
+    def relearn(self) -> Deferred[None]:
+        """Have the learner forget everything and learn it anew, behind the replies."""
+        return self._job(judgements.relearn)
+
+    def wrote(self, addresses: Iterable[tuple[str, str]], at: int) -> Deferred[None]:
+        """Remember that the account wrote to these.
+
+        :param addresses: (local part, domain).
+        :param at: seconds since 1970.
+        """
+        return self._job(_wrote, self._organized(addresses), at)
+
+    def _organized(self, addresses: Iterable[tuple[str, str]]) -> list[tuple[str, str, str]]:
+        found: dict[tuple[str, str, str], None] = {}
+        for localpart, text in addresses:
+            try:
+                domain = Domain.parse(text).ascii
+            except DomainError:
+                continue
+            found[localpart.lower(), domain, self.organization(domain)] = None
+            if len(found) == MOST_RECIPIENTS:
+                break
+        return list(found)
+
+    def _sent_to(self, targets: Iterable[int | str], fields: bytes) -> Sequence[tuple[str, str, str]]:
+        """Whom a message went to that is put into these mailboxes; nobody, unless one of them is for what was sent.
+
+        :param fields: of its header, those of the recipients among them.
+        """
+        for target in targets:
+            mailbox = self.mailbox(target) if isinstance(target, str) else self.mailbox_by_id(target)
+            if mailbox is not None and "\\Sent" in mailbox.special_use:
+                values = Header.parse(fields).values
+                return self._organized(
+                    (address.local.decode("utf-8", "replace"), address.domain.decode("utf-8", "replace"))
+                    for name in _RECIPIENT_FIELDS
+                    for value in values.get(name, ())
+                    for address in mailboxes(value)
+                )
+        return ()
+
+    def _judge(self) -> None:
+        """Something is to be judged."""
+        if self._judging.begin():
+            self._lane.idle(partial(self._judging.slice, self._ledger))
+
+    def _sender(self, sender: Sender | None) -> bytes:
+        """What is kept of a sender."""
+        if sender is None:
+            return b""
+        mailbox = self.mailbox(sender.origin)
+        return pack_sender(sender, sender.origin if mailbox is None else mailbox.id)
+
+
+def _wrote(ledger: Ledger, addresses: Sequence[tuple[str, str, str]], at: int) -> None:
+    reputation.wrote(ledger.connection, addresses, at)
