@@ -19,6 +19,7 @@ from moxtwisted.compose.translation import (
     message_quota,
     quota,
 )
+from moxtwisted.compose.verification import Verification
 from moxtwisted.config.atomic import replace_file
 from moxtwisted.config.load import LoadedConfig
 from moxtwisted.config.machine import store_key
@@ -101,6 +102,7 @@ class Parts:
         self.hashes = HashPool(reactor)
         self.provocation = ByLocalpart(reactor) if localserve else Provocation()
         self.signers = Signers(loaded.directory, loaded.domains, reactor)
+        self.verification = Verification(loaded, reactor)
         self.started = time.time()
         self.opened = False
         self.failures = FailureCounter()
@@ -129,6 +131,7 @@ class Parts:
             settings=AuthenticationSettings(decoy_secret=self._decoy_secret()),
         )
         self.hashes.start()
+        self.verification.start()
         self.signers.start()
         globalLogPublisher.addObserver(self.failures)
         self.opened = True
@@ -168,6 +171,7 @@ class Parts:
         self.opened = False
         globalLogPublisher.removeObserver(self.failures)
         self.hashes.stop()
+        self.verification.stop()
         self.signers.stop()
         await self.queue.close()
         await self.store.close()
@@ -198,6 +202,7 @@ class Parts:
             clock=self.reactor,
             connections=self.connections,
             provocation=self.provocation,
+            checks=self.verification.checks_for(settings.mode),
         )
         return SMTPServerFactory(settings, InboundFactory(shared), self.reactor, tls())
 

@@ -14,7 +14,15 @@ from typing import Any, TypeVar
 
 from moxtwisted.address import Address, canonical_localpart
 from moxtwisted.config.reading import Path, Problems, key_text, quoted
-from moxtwisted.config.schema import Account, Domain, DomainsConfig, InitialMailboxes, Listener, StaticConfig
+from moxtwisted.config.schema import (
+    Account,
+    Domain,
+    DomainsConfig,
+    InitialMailboxes,
+    Listener,
+    StaticConfig,
+    Verification,
+)
 from moxtwisted.dns.servers import ServerAddress
 from moxtwisted.identifiers import (
     Domain as DomainName,
@@ -41,6 +49,8 @@ _FIELD_NAME = re.compile(r"[!-9<-~]+")
 _CHANGING_FIELDS = frozenset(
     ("return-path", "received", "delivered-to", "authentication-results", "received-spf", "dkim-signature")
 )
+# RFC 8601 section 2.2: a token; hosts and domains have no other characters.
+_AUTHSERV_ID = re.compile(r"[A-Za-z0-9._-]{1,255}")
 _SERVICES = ("smtp", "submission", "submissions", "imap", "imaps", "lmtp")
 
 
@@ -75,6 +85,7 @@ def check_static(config: StaticConfig, problems: Problems) -> None:
     for i, server in enumerate(config.resolver.servers):
         at = ("resolver", "servers", i)
         _parsed(ServerAddress.parse, server, at, "an IP address as 127.0.0.1 or 127.0.0.1:5353", problems)
+    _check_verification(config.verification, problems)
     _check_sockets(config, problems)
     _parsed(parse_mailbox_name, config.postmaster.mailbox, ("postmaster", "mailbox"), "a mailbox", problems)
     _check_initial_mailboxes(config.initial_mailboxes, problems)
@@ -93,6 +104,15 @@ def check_static(config: StaticConfig, problems: Problems) -> None:
             ("limits", "imap", "literal_octets"),
             f"{imap.literal_octets} found, at most command_octets ({imap.command_octets}) expected",
         )
+
+
+def _check_verification(verification: Verification, problems: Problems) -> None:
+    name = verification.authserv_id
+    if name and not _AUTHSERV_ID.fullmatch(name):
+        problems.add(("verification", "authserv_id"), f"{quoted(name)} found, a name without spaces expected")
+    for i, sealer in enumerate(verification.trusted_arc_sealers):
+        at = ("verification", "trusted_arc_sealers", i)
+        _parsed(DomainName.parse, sealer, at, "a domain name", problems)
 
 
 def _check_listener(listener: Listener, path: Path, problems: Problems) -> None:

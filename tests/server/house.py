@@ -167,6 +167,7 @@ class House:
         self.delivery = LocalDelivery(self.store, self.clock.seconds)
         self.connections = ConnectionLimiter(ConnectionLimits(exempt=()), self.clock)
         self.provocation = ByLocalpart(self.clock) if everything else Provocation()
+        self.checks: Any = None
         self.authenticator = Authenticator(
             DirectoryCredentials(self.holder, self.store),
             WorkAtOnce(),
@@ -211,6 +212,7 @@ class House:
             clock=self.clock,
             connections=self.connections,
             provocation=self.provocation,
+            checks=None if lmtp else self.checks,
             seconds=self.clock.seconds,
         )
         line = Line(SMTPServerFactory(settings, InboundFactory(shared), self.clock), self.clock, ip)

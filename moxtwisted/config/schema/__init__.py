@@ -39,6 +39,7 @@ from moxtwisted.config.schema.static import (
     SubmissionService,
     SubmissionsService,
 )
+from moxtwisted.config.schema.verification import Verification
 
 __all__ = [
     "Account",
@@ -67,4 +68,5 @@ __all__ = [
     "Store",
     "SubmissionService",
     "SubmissionsService",
+    "Verification",
 ]

@@ -15,6 +15,7 @@ from moxtwisted.config.schema.structure import (
     Port,
     Seconds,
 )
+from moxtwisted.config.schema.verification import Verification
 
 #: Strongest first: clients take the first that they know (RFC 4422 section 3.3 leaves the order to us).
 MECHANISMS: Final = (
@@ -500,5 +501,6 @@ class StaticConfig(ConfigStruct, frozen=True, kw_only=True):
     initial_mailboxes: InitialMailboxes = InitialMailboxes()
     authentication: Authentication = Authentication()
     resolver: Resolver = Resolver()
+    verification: Verification = Verification()
     store: Store = Store()
     limits: Limits = Limits()

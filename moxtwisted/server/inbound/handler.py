@@ -21,8 +21,10 @@ from zope.interface import implementer
 from moxtwisted.address import Path
 from moxtwisted.errors import MailError, StoreUnavailableError
 from moxtwisted.server.delivery import LocalDelivery
-from moxtwisted.server.directory import Delivery, DirectoryHolder, Refused
+from moxtwisted.server.directory import Delivery, DirectoryHolder, Recipients, Refused
 from moxtwisted.server.inbound.arrival import Arrival
+from moxtwisted.server.inbound.lease import Lease
+from moxtwisted.server.inbound.presence import Presence
 from moxtwisted.server.inbound.provocation import Provocation
 from moxtwisted.server.intake import Intake, Trouble, admission
 from moxtwisted.server.ratelimit import ConnectionLimiter
@@ -34,6 +36,7 @@ from moxtwisted.smtp.replies import Reply, reply_for_error
 from moxtwisted.store.interfaces import IStagedMessage, IStore
 
 if TYPE_CHECKING:
+    from moxtwisted.server.inbound.outcome import Outcome
     from moxtwisted.server.verification.checks import Checks
     from moxtwisted.server.verification.interfaces import ISenderRules, Verified
 
@@ -74,6 +77,7 @@ class Inbound:
     """What all connections of a service share.
 
     :ivar checks: gives what finds out where messages come from; None: nothing does, as for mail that another server hands over.
+    :ivar outcome: gives what decides what becomes of those messages; None: all are taken.
     """
 
     settings: InboundSettings
@@ -84,6 +88,7 @@ class Inbound:
     connections: ConnectionLimiter
     provocation: Provocation = field(factory=Provocation)
     checks: Callable[[], Checks] | None = None
+    outcome: Callable[[], Outcome] | None = None
     seconds: Callable[[], float] = time.time
     trouble: Trouble = Factory(lambda self: Trouble(self.clock.seconds), takes_self=True)
 
@@ -114,7 +119,8 @@ class InboundHandler:
         self._session = TracedSession(settings.hostname, peer, settings.lmtp)
         self._reverse_path = Path(None)
         self._transaction: Transaction | None = None
-        self._deliveries: dict[Path, tuple[Delivery, ...]] = {}
+        self._deliveries: dict[Path, Recipients] = {}
+        self._presence = Presence()
         self._declared_octets = 0
         self._checks: Checks | None = None
         self._begun: Any = None
@@ -144,7 +150,8 @@ class InboundHandler:
         self._reverse_path = reverse_path
         self._declared_octets = parameters.size or 0
         provoked = self._inbound.provocation.at_mail(reverse_path)
-        if provoked is not None or self._inbound.checks is None:
+        if provoked is not None or self._inbound.checks is None or self._session.peer.ip is None:
+            # Who comes by a unix socket is on this machine, and no sender.
             return provoked
         self._checks = checks = self._inbound.checks()
         self._begun = checks.verifier.begin(self._session.peer.ip, self._session.name, reverse_path)
@@ -171,8 +178,8 @@ class InboundHandler:
             return full[0]
         rules = self._checks.sender_rules if self._checks is not None else None
         if rules is not None and self._deliveries and forward_path not in self._deliveries:
-            return _at_once(self._another(rules, forward_path, found.deliveries))
-        self._deliveries[forward_path] = found.deliveries
+            return _at_once(self._another(rules, forward_path, found))
+        self._deliveries[forward_path] = found
         return None
 
     def data_started(self, transaction: Transaction) -> Arrival:
@@ -198,8 +205,9 @@ class InboundHandler:
 
     def disconnected(self, reason: str) -> None:
         """The client is gone."""
+        self._presence.leave()
         if self._session.peer.ip is not None:
-            self._inbound.connections.release(str(self._session.peer.ip))
+            self._inbound.connections.release(str(self._session.peer.ip), errors=reason == "errors")
 
     # -- decisions -----------------------------------------------------------------------------------------------
 
@@ -225,16 +233,14 @@ class InboundHandler:
             return Reply(452, "4.2.2", "mailbox is over its quota")
         return None
 
-    async def _another(
-        self, rules: ISenderRules, forward_path: Path, deliveries: tuple[Delivery, ...]
-    ) -> Reply | None:
+    async def _another(self, rules: ISenderRules, forward_path: Path, found: Recipients) -> Reply | None:
         if not await rules.may_have_recipients(self._begun):
             return _ONE_RECIPIENT
-        self._deliveries[forward_path] = deliveries
+        self._deliveries[forward_path] = found
         return None
 
     async def _deliver(
-        self, transaction: Transaction, deliveries: dict[Path, tuple[Delivery, ...]], sink: Arrival
+        self, transaction: Transaction, deliveries: dict[Path, Recipients], sink: Arrival
     ) -> Reply | Sequence[Reply | None] | None:
         provoked = self._inbound.provocation.at_data([r.path for r in transaction.recipients])
         if provoked is not None:
@@ -243,6 +249,7 @@ class InboundHandler:
             if reply is not None:
                 return reply
         staged = sink.finish()
+        lease = Lease(staged)
         try:
             if staged.scanned.received_count > self._inbound.settings.received_fields:
                 # RFC 5321 section 6.3: many trace fields are a loop; at least 100 are to be borne.
@@ -252,9 +259,11 @@ class InboundHandler:
                 # header that begins in the middle of a field differs: no octet of it could be trusted.
                 return _BEGINS_FOLDED
             verified = await self._verify(transaction, sink, staged)
+            if verified is not None and self._inbound.outcome is not None:
+                return await self._judged(transaction, deliveries, lease, verified)
             return await self._into_accounts(transaction, deliveries, staged, verified)
         finally:
-            staged.close()
+            lease.release()
 
     async def _verify(
         self, transaction: Transaction, sink: Arrival, staged: IStagedMessage
@@ -277,10 +286,49 @@ class InboundHandler:
         )
         return await checks.verifier.verify(message)
 
+    async def _judged(
+        self,
+        transaction: Transaction,
+        deliveries: dict[Path, Recipients],
+        lease: Lease,
+        verified: Verified,
+    ) -> Reply | Sequence[Reply | None] | None:
+        """Let the accounts decide."""
+        from moxtwisted.server.inbound.outcome import Complete
+        from moxtwisted.server.judgement.interfaces import Incoming
+
+        if self._inbound.outcome is None:
+            raise StoreUnavailableError("nobody to decide")
+        now, staged = self._inbound.seconds(), lease.staged
+        incoming = Incoming(
+            reverse_path=transaction.reverse_path,
+            recipients=tuple(r.path for r in transaction.recipients),
+            verified=verified,
+            header=staged.scanned.header,
+            staged=staged,
+            hello=self._session.name,
+            tls=self._session.tls is not None,
+            seconds=now,
+            session=self._session.id,
+        )
+        message = Complete(
+            transaction=transaction,
+            found=deliveries,
+            incoming=incoming,
+            lease=lease,
+            received=self._session.trace(transaction, now),
+            presence=self._presence,
+            lmtp=self._inbound.settings.lmtp,
+        )
+        answer = await self._inbound.outcome().take_in(message)
+        answers = answer if isinstance(answer, Sequence) else [answer] * len(transaction.recipients)
+        self._log_message(transaction, staged, sum(a is not None for a in answers), verified)
+        return answer
+
     async def _into_accounts(
         self,
         transaction: Transaction,
-        deliveries: dict[Path, tuple[Delivery, ...]],
+        deliveries: dict[Path, Recipients],
         staged: IStagedMessage,
         verified: Verified | None,
     ) -> Reply | Sequence[Reply | None] | None:
@@ -290,11 +338,24 @@ class InboundHandler:
             trace = verified.trace + trace
         outcome = await self._inbound.delivery.deliver(
             staged,
-            copies(transaction.reverse_path, deliveries, trace),
+            copies(
+                transaction.reverse_path,
+                {path: found.deliveries for path, found in deliveries.items()},
+                trace,
+            ),
             int(now),
             attempt=None if self._inbound.settings.lmtp else attempt(transaction),
         )
-        answers = [_worst(outcome, deliveries[r.path]) for r in transaction.recipients]
+        answers = [_worst(outcome, deliveries[r.path].deliveries) for r in transaction.recipients]
+        self._log_message(transaction, staged, sum(a is not None for a in answers), verified)
+        if self._inbound.settings.lmtp:
+            return answers
+        # One answer for all: when one account failed, the sender tries again, and those that have it get no second.
+        return next((a for a in answers if a is not None), None)
+
+    def _log_message(
+        self, transaction: Transaction, staged: IStagedMessage, failed: int, verified: Verified | None
+    ) -> None:
         _log.info(
             "message from {sender} for {count} recipients {recipients}: {octets} octets, {failed} failed",
             session=self._session.id,
@@ -303,13 +364,9 @@ class InboundHandler:
             recipients=first_recipients(transaction),
             count=len(transaction.recipients),
             octets=staged.size,
-            failed=sum(a is not None for a in answers),
+            failed=failed,
             **_verdicts(verified),
         )
-        if self._inbound.settings.lmtp:
-            return answers
-        # One answer for all: when one account failed, the sender tries again, and those that have it get no second.
-        return next((a for a in answers if a is not None), None)
 
 
 def _worst(outcome: Any, deliveries: Sequence[Delivery]) -> Reply | None:

@@ -1,0 +1,123 @@
+"""The resolver of the process and what verifies with it, made when somebody first needs them.
+
+::
+
+    verification = Verification(loaded, reactor)
+    verification.checks              # for listeners of mail from others; called at the first MAIL FROM
+    verification.warm_up()           # or some time before, so that the first message does not wait for imports
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+
+from moxtwisted.config.load import LoadedConfig
+from moxtwisted.smtp.settings import Mode
+
+if TYPE_CHECKING:
+    from moxtwisted.dns.agent import DNSResolver
+    from moxtwisted.server.verification.checks import Checks
+    from moxtwisted.server.verification.verifier import Verifier
+
+__all__ = ["Verification"]
+
+_log = Logger()
+
+#: After the start, seconds: the ports are open, and IMAP was imported (see Listeners).
+_WARM_UP_SECONDS: Final = 0.3
+
+
+class Verification:
+    """The parts of it, one of each in a process."""
+
+    def __init__(self, loaded: LoadedConfig, reactor: Any) -> None:
+        self._loaded = loaded
+        self._settings = loaded.static.verification
+        self._reactor = reactor
+        self._resolver: DNSResolver | None = None
+        self._checks: Checks | None = None
+        self._warming: Any = None
+
+    def checks_for(self, mode: Mode) -> Callable[[], Checks] | None:
+        """What a listener is given; None: nothing is checked there."""
+        wanted = self._settings.enabled and (mode is not Mode.LMTP or self._settings.lmtp)
+        return self.checks if wanted else None
+
+    def checks(self) -> Checks:
+        """What finds out where messages come from."""
+        if self._checks is None:
+            self._checks = self._make()
+        return self._checks
+
+    @property
+    def resolver(self) -> DNSResolver:
+        """The one resolver, with its cache."""
+        if self._resolver is None:
+            from moxtwisted.config.resolver import resolver_settings
+            from moxtwisted.dns.agent import DNSResolver
+
+            settings = resolver_settings(self._loaded.static.resolver)
+            self._resolver = DNSResolver(self._reactor, settings, entropy=os.urandom)
+        return self._resolver
+
+    def start(self) -> None:
+        """Import and read soon what the first message would have to wait for."""
+        if self._settings.enabled:
+            self._warming = self._reactor.callLater(_WARM_UP_SECONDS, self.warm_up)
+
+    def stop(self) -> None:
+        """End."""
+        if self._warming is not None and self._warming.active():
+            self._warming.cancel()
+
+    def warm_up(self) -> None:
+        """Make the parts, and have a thread read the list of public suffixes, which takes a tenth of a second."""
+        self.checks()
+        from moxtwisted.mailauth.publicsuffix import organizational_domain
+
+        done = deferToThreadPool(
+            self._reactor, self._reactor.getThreadPool(), organizational_domain, "example.org"
+        )
+        done.addErrback(lambda failure: _log.failure("the list of public suffixes cannot be read", failure))
+
+    def _make(self) -> Checks:
+        from moxtwisted.server.verification.checks import Checks
+        from moxtwisted.server.verification.senders import SenderRules
+
+        static, settings = self._loaded.static, self._settings
+        authserv_id = settings.authserv_id or static.hostname
+        hostnames = [listener.hostname for listener in static.listeners.values()]
+        return Checks(
+            verifier=self._verifier(authserv_id),
+            own_names=frozenset(filter(None, [authserv_id, static.hostname, *hostnames])),
+            sender_rules=SenderRules(
+                self.resolver,
+                self._reactor,
+                settings.method_seconds,
+                settings.sender_must_receive,
+                settings.several_recipients_need_spf,
+            ),
+        )
+
+    def _verifier(self, authserv_id: str) -> Verifier:
+        from moxtwisted.dns.names import normalise
+        from moxtwisted.server.verification.verifier import Verifier, VerifierSettings
+
+        settings = self._settings
+        return Verifier(
+            self.resolver,
+            self._reactor,
+            VerifierSettings(
+                authserv_id=authserv_id,
+                method_seconds=settings.method_seconds,
+                total_seconds=settings.total_seconds,
+                trusted_sealers=frozenset(map(normalise, settings.trusted_arc_sealers)),
+                tree_walk=settings.dmarc_tree_walk,
+            ),
+            os.urandom,
+        )
