@@ -9,7 +9,8 @@
 When some accounts took the message and others could not, the sender is told to try again for all. So that those who have it
 get no second copy, a note is kept in each of their databases: a digest of the whole attempt (the octets as the client sent
 them, the sender, all recipients). The very same attempt takes the note away (on disk) and leaves that account out; whatever
-differs in anything is another message. So a message is never answered 250 without being stored; what goes wrong with the
+differs in anything is another message. The same holds when some recipients' judges refuse the message and others do not
+(``moxtwisted.server.inbound.outcome``). So a message is never answered 250 without being stored; what goes wrong with the
 notes, such as a crash between the message's commit and the note's, makes a second copy at most.
 """
 
@@ -26,7 +27,8 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 
 from moxtwisted.errors import MailError, StoreUnavailableError
-from moxtwisted.store.interfaces import Addition, IStagedMessage, IStore, NewMessage
+from moxtwisted.message.flags import NO_FLAGS, MessageFlags
+from moxtwisted.store.interfaces import Addition, IStagedMessage, IStore, NewMessage, Sender
 
 __all__ = ["Attempt", "Copy", "LocalDelivery"]
 
@@ -43,11 +45,17 @@ _NOTE: Final = struct.Struct(">Q32s")  # when, seconds since 1970; digest of the
 
 @frozen
 class Copy:
-    """One copy of the message: into a mailbox of an account, with these header fields before it (each ends with CRLF)."""
+    """One copy of the message: into a mailbox of an account, with these header fields before it (each ends with CRLF).
+
+    :ivar flags: it gets.
+    :ivar sender: what is remembered of where it came from; None: nothing.
+    """
 
     account: str
     mailbox: str
     prefix: bytes
+    flags: MessageFlags = NO_FLAGS
+    sender: Sender | None = None
 
 
 @frozen
@@ -57,11 +65,13 @@ class Attempt:
     :ivar sender: the reverse-path as on the wire.
     :ivar recipients: all forward-paths that were accepted, as on the wire.
     :ivar digest: SHA-256 of the octets as the client sent them; None: the staged octets are those.
+    :ivar split: whether it is not all of the recipients that come this time.
     """
 
     sender: bytes
     recipients: frozenset[bytes]
     digest: bytes | None = None
+    split: bool = False
 
     def key(self, staged: IStagedMessage) -> bytes:
         """32 octets; reads the whole message when there is no digest of it yet."""
@@ -87,18 +97,20 @@ class LocalDelivery:
         internaldate: int,
         *,
         attempt: Attempt | None = None,
+        incomplete: bool = False,
     ) -> Mapping[str, MailError | None]:
         """Add the copies, one commit per account.
 
         :param internaldate: seconds since 1970, UTC.
         :param attempt: when the sender gets one answer for all and so tries again for all; None in LMTP, where each has
             its own.
+        :param incomplete: the sender will be told to try again even if all of these succeed: there are recipients without a copy.
         :returns: by account, None or why it has nothing of it.
         """
         by_account: dict[str, list[Copy]] = {}
         for copy in copies:
             by_account.setdefault(copy.account, []).append(copy)
-        if len(by_account) < 2:
+        if len(by_account) < 2 and not (incomplete or (attempt is not None and attempt.split)):
             attempt = None  # one commit: all or nothing
         outcome: dict[str, MailError | None] = {}
         if attempt is not None:
@@ -112,9 +124,17 @@ class LocalDelivery:
             outcome[account] = await deferred
         if attempt is not None:
             have = [account for account, error in outcome.items() if error is None]
-            if have and len(have) < len(outcome):
+            if have and (incomplete or len(have) < len(outcome)):
                 await self._leave_notes(have, attempt.key(staged))
         return outcome
+
+    def noted(self, names: Iterable[str], attempt: Attempt, staged: IStagedMessage) -> frozenset[str]:
+        """Those accounts that have the message from an earlier attempt; their notes stay."""
+        notes = {name: found for name in names if (found := self._notes(name))}
+        if not notes:
+            return frozenset()
+        key = attempt.key(staged)
+        return frozenset(name for name, found in notes.items() if any(known == key for _, known in found))
 
     async def _add(
         self, name: str, copies: Sequence[Copy], staged: IStagedMessage, internaldate: int
@@ -122,7 +142,10 @@ class LocalDelivery:
         try:
             account = self._store.account(name)
             await account.add(
-                [Addition(c.mailbox, NewMessage(staged, c.prefix, internaldate)) for c in copies]
+                [
+                    Addition(c.mailbox, NewMessage(staged, c.prefix, internaldate, c.flags, c.sender))
+                    for c in copies
+                ]
             )
         except MailError as e:
             _log.warn("delivery to {account} failed: {error}", account=name, error=e.detail or e.public_text)

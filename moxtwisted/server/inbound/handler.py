@@ -121,6 +121,7 @@ class InboundHandler:
         self._transaction: Transaction | None = None
         self._deliveries: dict[Path, Recipients] = {}
         self._presence = Presence()
+        self._prdr = False
         self._declared_octets = 0
         self._checks: Checks | None = None
         self._begun: Any = None
@@ -149,6 +150,7 @@ class InboundHandler:
         self.reset()
         self._reverse_path = reverse_path
         self._declared_octets = parameters.size or 0
+        self._prdr = parameters.prdr
         provoked = self._inbound.provocation.at_mail(reverse_path)
         if provoked is not None or self._inbound.checks is None or self._session.peer.ip is None:
             # Who comes by a unix socket is on this machine, and no sender.
@@ -176,6 +178,9 @@ class InboundHandler:
         full = [self._quota_refusal(delivery.account) for delivery in found.deliveries]
         if all(full):
             return full[0]
+        apart = self._apart(forward_path)
+        if apart is not None:
+            return apart
         rules = self._checks.sender_rules if self._checks is not None else None
         if rules is not None and self._deliveries and forward_path not in self._deliveries:
             return _at_once(self._another(rules, forward_path, found))
@@ -232,6 +237,17 @@ class InboundHandler:
             # RFC 3463 section 3.3: X.2.2, mailbox full.
             return Reply(452, "4.2.2", "mailbox is over its quota")
         return None
+
+    def _apart(self, forward_path: Path) -> Reply | None:
+        """The refusal of a recipient who is to come in a transaction of his own."""
+        inbound = self._inbound
+        if not self._deliveries or self._checks is None or inbound.outcome is None:
+            return None
+        if self._prdr or inbound.settings.lmtp:
+            return None  # each has an answer of his own
+        return inbound.outcome().apart(
+            self._reverse_path, list(self._deliveries), forward_path, inbound.seconds()
+        )
 
     async def _another(self, rules: ISenderRules, forward_path: Path, found: Recipients) -> Reply | None:
         if not await rules.may_have_recipients(self._begun):

@@ -140,6 +140,7 @@ class Opinion:
     :ivar junk: whether it is to be treated as junk (and not refused for it).
     :ivar fields: header fields to add, each ended by CRLF.
     :ivar explanation: in words.
+    :ivar keep_in_rejects: whether a copy of a refused message is kept for the recipients to see.
     :ivar values: figures, for the log.
     """
 
@@ -148,6 +149,7 @@ class Opinion:
     junk: bool = False
     fields: bytes = b""
     explanation: str = ""
+    keep_in_rejects: bool = False
     values: Mapping[str, object] = field(factory=dict)
 
 

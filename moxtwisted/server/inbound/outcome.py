@@ -1,0 +1,328 @@
+"""What becomes of a message after it is complete: decisions, copies, and an answer that is true for everybody.
+
+::
+
+    answer = await outcome.take_in(Complete(transaction=..., found=..., incoming=..., lease=..., received=..., presence=...))
+
+Each account decides by itself (``moxtwisted.server.inbound.decisions``). Then
+
+* all take it: a copy for each mailbox, and the positive answer after the commit;
+* all refuse it: their answer. It is temporary when one of them is, since a later attempt may then reach that one;
+* they differ, and each recipient has an answer of its own (LMTP; SMTP with PRDR): each gets it;
+* they differ, and there is one answer for all: those that take it get it, and the client comes again, in parts that agree
+  (``moxtwisted.server.inbound.splitting``).
+
+No report is ever sent for what could have been refused, and nothing that was refused disappears: the client knows. Refused messages can
+be looked at (``moxtwisted.server.inbound.rejects``).
+
+An alias has one answer: it is taken when one member takes it; to the others it is as if they had refused it, and their copies are
+among their rejects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from attrs import define, evolve, field, frozen
+
+from moxtwisted.address import Path
+from moxtwisted.errors import MailError
+from moxtwisted.message.compose import encode_words
+from moxtwisted.message.compose import field as header_field
+from moxtwisted.server.delivery import Attempt, Copy, LocalDelivery
+from moxtwisted.server.directory import Delivery, Recipients
+from moxtwisted.server.inbound.decisions import Bench
+from moxtwisted.server.inbound.lease import Lease
+from moxtwisted.server.inbound.presence import Presence, WaitingRoom
+from moxtwisted.server.inbound.rejects import IRejects, Refusal
+from moxtwisted.server.inbound.splitting import Splitting
+from moxtwisted.server.judgement.interfaces import Decision, Incoming, Opinion, Recipient
+from moxtwisted.smtp.envelope import Transaction
+from moxtwisted.smtp.replies import Reply, reply_for_error
+
+__all__ = ["Complete", "Outcome", "reason_field"]
+
+#: The answer to a message: one for all, None for the standard positive one; or one for each recipient.
+Answer = Reply | Sequence[Reply | None] | None
+
+_TAKEN: Final = "taken"
+_LATER: Final = "later"
+_REFUSED: Final = "refused"
+#: Why an account that has the message from an earlier attempt takes it.
+_KNOWN: Final = "already-delivered"
+
+# RFC 3463 section 3.6: X.5.3, more recipients than could be delivered to at once, which "may be resolved by segmenting the message".
+_DECIDED_APART: Final = Reply(
+    451,
+    "4.5.3",
+    "not all recipients take this message: try again, some will be asked for in another transaction",
+)
+# RFC 5321 section 4.5.3.1.10: 452, and the client sends to the others in another transaction.
+_ANOTHER_TRANSACTION: Final = Reply(452, "4.5.3", "this recipient in another transaction, please")
+# RFC 3463 section 3.5: X.4.2, bad connection. Nobody reads it.
+_GONE: Final = Reply(451, "4.4.2", "you were not there any more")
+# RFC 3463 section 3.8: X.7.1, not authorized.
+_REFUSED_REPLY: Final = Reply(451, "4.7.1", "not taken")
+
+_Place = tuple[str, str, str]  # account, mailbox, destination
+
+
+@frozen(kw_only=True)
+class Complete:
+    """A message that is complete.
+
+    :ivar found: where each accepted recipient leads.
+    :ivar lease: its octets, as they are delivered.
+    :ivar received: our trace field.
+    :ivar presence: of the client.
+    :ivar lmtp: whether each recipient has an answer of its own.
+    """
+
+    transaction: Transaction
+    found: Mapping[Path, Recipients]
+    incoming: Incoming
+    lease: Lease
+    received: bytes
+    presence: Presence = field(factory=Presence)
+    lmtp: bool = False
+
+    @property
+    def separate(self) -> bool:
+        """Whether recipients have answers of their own."""
+        return self.lmtp or (self.transaction.parameters.prdr and len(self.transaction.recipients) > 1)
+
+
+def reason_field(decision: Decision) -> bytes:
+    """``X-Moxtwisted-Reason``: why a message was taken or refused, in a word and in sentences; nothing when there is no word."""
+    if not decision.reason:
+        return b""
+    text = f"{decision.reason}; {decision.explanation}" if decision.explanation else decision.reason
+    printable = "".join([c if c.isprintable() else " " for c in text])
+    return header_field("X-Moxtwisted-Reason", encode_words(printable))
+
+
+@define(eq=False)
+class Outcome:
+    """Shared by all connections of a service."""
+
+    _delivery: LocalDelivery
+    _bench: Bench
+    _rejects: IRejects
+    _splitting: Splitting
+    _room: WaitingRoom
+
+    def apart(self, reverse_path: Path, others: Sequence[Path], path: Path, now: float) -> Reply | None:
+        """The refusal, at RCPT, of a recipient who is to come in another transaction than those before."""
+        if not len(self._splitting):
+            return None
+        sender, recipient = _wire(reverse_path), _wire(path)
+        if any(self._splitting.apart(sender, recipient, _wire(other), now) for other in others):
+            return _ANOTHER_TRANSACTION
+        return None
+
+    async def take_in(self, message: Complete) -> Answer:
+        """Decide, deliver, and say what the answer is."""
+        recipients = _recipients(message)
+        attempt = self._attempt(message)
+        places = list(recipients)
+        staged = message.lease.staged
+        known = (
+            self._delivery.noted({account for account, _, _ in places}, attempt, staged)
+            if attempt is not None
+            else frozenset()
+        )
+        asked = [place for place in places if place[0] not in known]
+        decisions = {
+            place: Decision(accept=True, reason=_KNOWN, explanation="", mailbox=place[1])
+            for place in places
+            if place[0] in known
+        }
+        made, opinions = await self._bench.decide(message.incoming, [recipients[p] for p in asked])
+        decisions.update(zip(asked, made, strict=True))
+        if not await self._still_here(message, decisions):
+            return _GONE
+        return await self._settle(message, decisions, opinions, attempt)
+
+    async def _still_here(self, message: Complete, decisions: Mapping[_Place, Decision]) -> bool:
+        delay = max((d.delay_seconds for d in decisions.values() if d.accept), default=0.0)
+        if message.lmtp or delay <= 0:
+            # Nothing was promised to who is gone; it comes again. LMTP clients are programs of ours.
+            return message.presence.here
+        return await self._room.wait(delay, message.presence)
+
+    def _attempt(self, message: Complete) -> Attempt | None:
+        """What tells the client's attempts apart, when it may have to try again for recipients that have the message."""
+        if message.separate:
+            return None
+        sender = _wire(message.transaction.reverse_path)
+        these = frozenset(_wire(r.path) for r in message.transaction.recipients)
+        everybody = self._splitting.all_of(sender, these, message.incoming.seconds)
+        accounts = {d.account for found in message.found.values() for d in found.deliveries}
+        if len(accounts) < 2 and not everybody:
+            return None  # one commit: all or nothing
+        return Attempt(sender, everybody | these, split=bool(everybody))
+
+    async def _settle(
+        self,
+        message: Complete,
+        decisions: Mapping[_Place, Decision],
+        opinions: Sequence[Opinion],
+        attempt: Attempt | None,
+    ) -> Answer:
+        paths = [r.path for r in message.transaction.recipients]
+        by_path = {p: [decisions[_place(d)] for d in message.found[p].deliveries] for p in paths}
+        labels = {path: _label(found) for path, found in by_path.items()}
+        differ = not message.separate and len(set(labels.values())) > 1
+        copies = _copies(message, decisions, b"".join(o.fields for o in opinions))
+        stored: Mapping[str, MailError | None] = {}
+        if copies:
+            stored = await self._delivery.deliver(
+                message.lease.staged,
+                copies,
+                int(message.incoming.seconds),
+                attempt=attempt,
+                incomplete=differ,
+            )
+        self._look_after_rejects(message, decisions, stored)
+        answers = [
+            _answer(by_path[path], message.found[path].deliveries, decisions, stored) for path in paths
+        ]
+        if message.separate:
+            return answers
+        return self._one_answer(message, answers, labels, differ=differ)
+
+    def _one_answer(
+        self,
+        message: Complete,
+        answers: Sequence[Reply | None],
+        labels: Mapping[Path, str],
+        *,
+        differ: bool,
+    ) -> Reply | None:
+        sender = _wire(message.transaction.reverse_path)
+        negative = [a for a in answers if a is not None]
+        temporary = next((a for a in negative if a.temporary), None)
+        if differ:
+            self._splitting.remember(
+                sender, {_wire(path): label for path, label in labels.items()}, message.incoming.seconds
+            )
+            return evolve(temporary, slow=False) if temporary is not None else _DECIDED_APART
+        if temporary is None and len(self._splitting):
+            self._splitting.forget(sender, [_wire(path) for path in labels])
+        # One answer for all: when one account failed, the sender tries again, and those that have it get no second.
+        return temporary or (negative[0] if negative else None)
+
+    def _look_after_rejects(
+        self,
+        message: Complete,
+        decisions: Mapping[_Place, Decision],
+        stored: Mapping[str, MailError | None],
+    ) -> None:
+        """Keep what was refused for its recipients to see; take away what was taken after all."""
+        taken = {place[0] for place, d in decisions.items() if d.accept and stored.get(place[0]) is None}
+        for account in sorted(taken):
+            self._rejects.accepted(account, message.lease)
+        for account in sorted({p[0] for p, d in decisions.items() if not d.accept} - taken):
+            refused = [(p, d) for p, d in decisions.items() if p[0] == account and d.keep_in_rejects]
+            if refused:
+                place, decision = refused[0]
+                prefix = _prefix(message, decision, _addresses(message, place), b"")
+                self._rejects.keep(Refusal(account, message.lease, prefix, decision.sender))
+
+
+# -- parts -------------------------------------------------------------------------------------------------------------
+
+
+def _wire(path: Path) -> bytes:
+    return path.wire(smtputf8=True)
+
+
+def _place(delivery: Delivery) -> _Place:
+    return delivery.account, delivery.mailbox, delivery.destination
+
+
+def _recipients(message: Complete) -> dict[_Place, Recipient]:
+    """Whom to ask for: each account once for each mailbox and address of it. An address stands for itself before it is a member."""
+    found: dict[_Place, Recipient] = {}
+    for path, recipients in sorted(message.found.items(), key=lambda item: item[1].alias):
+        for d in recipients.deliveries:
+            found.setdefault(
+                _place(d),
+                Recipient(
+                    path=path,
+                    account=d.account,
+                    mailbox=d.mailbox,
+                    destination=d.destination,
+                    alias=recipients.alias,
+                ),
+            )
+    return found
+
+
+def _label(decisions: Sequence[Decision]) -> str:
+    if any(d.accept for d in decisions):
+        return _TAKEN
+    return _LATER if any(d.reply is None or d.reply.temporary for d in decisions) else _REFUSED
+
+
+def _answer(
+    decided: Sequence[Decision],
+    deliveries: Sequence[Delivery],
+    decisions: Mapping[_Place, Decision],
+    stored: Mapping[str, MailError | None],
+) -> Reply | None:
+    """The answer to one recipient; None is the positive one."""
+    if any(d.accept for d in decided):
+        # Members of an alias that refused it do not count; one that could not take it does: it gets it next time.
+        errors = [stored[d.account] for d in deliveries if decisions[_place(d)].accept]
+        return next((reply_for_error(e) for e in errors if e is not None), None)
+    replies = [d.reply or _REFUSED_REPLY for d in decided]
+    reply = next((r for r in replies if r.temporary), replies[0])
+    return evolve(reply, slow=True) if any(d.keep_in_rejects for d in decided) else reply
+
+
+def _addresses(message: Complete, place: _Place) -> list[Path]:
+    """The recipients that lead to a mailbox of an account."""
+    return [
+        path
+        for path, recipients in message.found.items()
+        if any((d.account, d.mailbox) == place[:2] for d in recipients.deliveries)
+    ]
+
+
+def _copies(message: Complete, decisions: Mapping[_Place, Decision], fields: bytes) -> list[Copy]:
+    """One for each mailbox that a decision names, saying for which addresses."""
+    targets: dict[tuple[str, str], tuple[Decision, dict[Path, None]]] = {}
+    for place, decision in decisions.items():
+        if not decision.accept:
+            continue
+        _, paths = targets.setdefault((place[0], decision.mailbox or place[1]), (decision, {}))
+        for path, recipients in message.found.items():
+            if any(_place(d) == place for d in recipients.deliveries):
+                paths[path] = None
+    return [
+        Copy(
+            account, mailbox, _prefix(message, decision, list(paths), fields), decision.flags, decision.sender
+        )
+        for (account, mailbox), (decision, paths) in targets.items()
+    ]
+
+
+def _prefix(message: Complete, decision: Decision, paths: Sequence[Path], fields: bytes) -> bytes:
+    """The fields above the message: Return-Path stands first (RFC 5321 section 4.4), Delivered-To (RFC 9228) names the
+    recipients; Authentication-Results stands above our Received (RFC 8601 section 4.1)."""
+    return b"".join(
+        (
+            b"Return-Path: " + _wire(message.transaction.reverse_path) + b"\r\n",
+            *(b"Delivered-To: " + _bare(p) + b"\r\n" for p in paths),
+            reason_field(decision),
+            fields,
+            message.incoming.verified.trace,
+            message.received,
+        )
+    )
+
+
+def _bare(path: Path) -> bytes:
+    return path.address.wire(smtputf8=True) if path.address else b"postmaster"

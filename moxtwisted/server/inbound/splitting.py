@@ -1,0 +1,91 @@
+"""Recipients whose judges do not agree, of senders that take one answer for all.
+
+A message for several recipients has one answer in SMTP (RFC 5321 section 4.1.1.4). When one account takes it and another refuses it,
+neither "yes" (the sender would not know, or a report would go to a forged one) nor "no" (those that take it would lose it) is
+true. So those who take it get it, the client is told to try again, and then it may not come for all at once::
+
+    splitting.remember(sender, {b"<a@x>": "taken", b"<b@x>": "refused"}, now)
+    splitting.apart(sender, b"<a@x>", b"<b@x>", now)       # True: 452 at RCPT, "in another transaction"
+    splitting.all_of(sender, [b"<a@x>"], now)               # all recipients of the first attempt
+
+RFC 5321 section 4.5.3.1.10 has clients send the other recipients in another transaction after a 452. Each of these is uniform, and its
+one answer is true for all in it; those who have the message are known by their note (``moxtwisted.server.delivery``) and get no second
+copy. Who never comes again has delivered what could be delivered.
+
+All this is kept in memory: forgotten at a restart, it is found out once more, for the price of another attempt.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from attrs import define, field, frozen
+
+__all__ = ["Splitting"]
+
+#: Recipients that are remembered, of all senders; those that were not asked about for longest go.
+_MOST: Final = 10_000
+# RFC 5321 section 4.5.4.1: senders give up after 4 to 5 days.
+_SECONDS: Final = 5 * 86400.0
+
+
+@frozen
+class _Part:
+    label: str
+    everybody: frozenset[bytes]
+    until: float
+
+
+@define(eq=False)
+class Splitting:
+    """What is remembered of attempts."""
+
+    _most: int = _MOST
+    _parts: OrderedDict[tuple[bytes, bytes], _Part] = field(factory=OrderedDict, init=False)
+
+    def remember(self, sender: bytes, labels: Mapping[bytes, str], now: float) -> None:
+        """An attempt was answered with "try again" because its recipients differ.
+
+        :param sender: the reverse-path as on the wire.
+        :param labels: what became of each recipient (as on the wire); those with the same label may come together.
+        :param now: seconds.
+        """
+        everybody = self.all_of(sender, labels, now) | frozenset(labels)
+        for recipient, label in labels.items():
+            self._parts[sender, recipient] = _Part(label, everybody, now + _SECONDS)
+            self._parts.move_to_end((sender, recipient))
+        while len(self._parts) > self._most:
+            self._parts.popitem(last=False)
+
+    def apart(self, sender: bytes, recipient: bytes, other: bytes, now: float) -> bool:
+        """Whether these two may not come together."""
+        if not self._parts:
+            return False
+        one, two = self._part(sender, recipient, now), self._part(sender, other, now)
+        return one is not None and two is not None and one.label != two.label
+
+    def all_of(self, sender: bytes, recipients: Iterable[bytes], now: float) -> frozenset[bytes]:
+        """Everybody who was a recipient in the first attempt for one of these; nobody when there was none."""
+        if not self._parts:
+            return frozenset()
+        found = [part.everybody for r in recipients if (part := self._part(sender, r, now)) is not None]
+        return frozenset[bytes]().union(*found)
+
+    def forget(self, sender: bytes, recipients: Iterable[bytes]) -> None:
+        """These were answered for good."""
+        for recipient in recipients:
+            self._parts.pop((sender, recipient), None)
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def _part(self, sender: bytes, recipient: bytes, now: float) -> _Part | None:
+        part = self._parts.get((sender, recipient))
+        if part is None:
+            return None
+        if part.until < now:
+            del self._parts[sender, recipient]
+            return None
+        return part
