@@ -22,6 +22,7 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from moxtwisted.compose.junkflags import remember_with
 from moxtwisted.compose.listeners import Listeners
 from moxtwisted.compose.parts import Parts, master_key, open_queue, ready_accounts
 from moxtwisted.compose.signing import SigningWatch
@@ -131,6 +132,7 @@ async def offline(static_path: Path, reactor: Any) -> Administration:
     static = loaded.static
     store.quota_of = partial(quota, loaded.domains, static)
     store.message_quota_of = partial(message_quota, loaded.domains, static)
+    remember_with(store, loaded.domains)
     queue = open_queue(loaded, store)
     await ready_accounts(store, loaded.domains, static)
     return Administration(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger, globalLogPublisher
 
+from moxtwisted.compose.junkflags import remember_with
 from moxtwisted.compose.signing import Signers
 from moxtwisted.compose.translation import (
     build_directory,
@@ -117,6 +118,7 @@ class Parts:
         self.store = Store.open(self.reactor, self.loaded.data_directory, self.key)
         self.store.quota_of = partial(quota, self.loaded.domains, self.static)
         self.store.message_quota_of = partial(message_quota, self.loaded.domains, self.static)
+        remember_with(self.store, self.loaded.domains)
         self.queue = open_queue(self.loaded, self.store)
         self.delivery = LocalDelivery(self.store)
         limits = self.static.limits
@@ -155,6 +157,7 @@ class Parts:
         self.store.quota_of = partial(quota, domains, self.static)
         self.store.message_quota_of = partial(message_quota, domains, self.static)
         self.store.refresh_quotas()
+        remember_with(self.store, domains)
         made = Deferred.fromCoroutine(ready_accounts(self.store, domains, self.static))
         made.addErrback(lambda failure: _log.failure("new accounts could not be made", failure))
 

@@ -307,6 +307,7 @@ def _check_account(name: str, account: Account, domains: _Domains, problems: Pro
             (*path, "domain"), f"{quoted(account.domain)} found, a domain of this file expected{near}"
         )
     _check_capabilities(account, path, problems)
+    _check_junk_flags(account, path, problems)
     for fingerprint in account.tls_public_keys:
         at = (*path, "tls_public_keys", fingerprint)
         if _FINGERPRINT.fullmatch(fingerprint) is None:
@@ -328,6 +329,19 @@ def _check_account(name: str, account: Account, domains: _Domains, problems: Pro
             _check_domain_of(address.domain.ascii, at, domains, problems)
             domains.claim(domains.canonical(address), at, problems)
     _check_key_logins(account, path, domains, problems)
+
+
+def _check_junk_flags(account: Account, path: Path, problems: Problems) -> None:
+    flags = account.automatic_junk_flags
+    for key in ("junk_mailboxes", "neutral_mailboxes", "not_junk_mailboxes"):
+        text = getattr(flags, key)
+        try:
+            re.compile(text)
+        except (re.error, OverflowError, RecursionError) as e:
+            problems.add(
+                (*path, "automatic_junk_flags", key),
+                f"{quoted(text)} found, a regular expression expected: {e}",
+            )
 
 
 def _check_capabilities(account: Account, path: Path, problems: Problems) -> None:

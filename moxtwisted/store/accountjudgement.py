@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 
 from moxtwisted.identifiers import Domain, DomainError
 from moxtwisted.message.addresslist import mailboxes
@@ -23,6 +24,8 @@ from moxtwisted.store.writer import Lane
 
 __all__ = ["AccountJudgement"]
 
+_log = Logger()
+
 _RECIPIENT_FIELDS: Final = (b"to", b"cc", b"bcc")
 
 
@@ -38,7 +41,7 @@ class AccountJudgement:
     mailbox_by_id: Callable[[int], Mailbox | None]
 
     #: The organizational domain of a domain, both A-labels in lower case.
-    organization: Callable[[str], str] = staticmethod(lambda domain: domain)
+    organization: Callable[[str], str]
 
     @property
     def reputation(self) -> Reputation:
@@ -53,6 +56,17 @@ class AccountJudgement:
     def set_junk_flags(self, rules: JunkFlags | None) -> None:
         """From now on its mailboxes make this of messages; None: nothing."""
         self._ledger.junk_flags = rules
+
+    def set_judgement(
+        self, rules: JunkFlags | None, learner: Learner | None, organization: Callable[[str], str]
+    ) -> None:
+        """What the account was opened with, as ``Store`` has it."""
+        self.set_junk_flags(rules)
+        self.organization = organization
+        if learner is not None:
+            self.use_learner(learner).addErrback(
+                lambda failure: _log.failure("what was learned cannot be looked after", failure)
+            )
 
     def use_learner(self, learner: Learner) -> Deferred[None]:
         """Have this one learn what is junk."""

@@ -146,6 +146,7 @@ class Account(AccountSettings, AccountJudgement):
         self._released: set[int] = set()
         self._sweeping = Sweeping()
         self._judging = Judging()
+        self.organization = str
         self._queues: list[ChangeQueue] = []
         #: Who else may do what to its mailboxes.
         self.access = AccessLists(self._reader, self._writing())
@@ -505,7 +506,7 @@ class Account(AccountSettings, AccountJudgement):
     @property
     def busy(self) -> bool:
         """Whether it has work of its own to do and should not be let go of yet."""
-        return self._index.busy
+        return self._index.busy or self._judging.busy
 
 
 def _finish(

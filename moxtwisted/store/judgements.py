@@ -136,6 +136,11 @@ class Judging:
             begun, self._begun, self._more = self._begun, True, True
         return not begun
 
+    @property
+    def busy(self) -> bool:
+        """Whether there is something to be done."""
+        return self._begun
+
     def slice(self, ledger: Ledger) -> bool:
         """In the writer, in a transaction of its own: do some; whether to call it again."""
         with self._lock:

@@ -3,9 +3,11 @@
 ::
 
     rules = JunkFlags(junk="^(junk|spam)", neutral="^(inbox|postmaster)")
-    rules.applied("Junk", "\\\\Junk", (SEEN, ""))            # (SEEN, "$Junk")
-    rules.applied("INBOX", "", (SEEN, "$Junk"))            # (SEEN, "")
-    rules.applied("Archive/2024", "", (SEEN, "$Junk"))     # (SEEN, "$NotJunk"): what is not the one nor the other is the third
+    rules.rule(("Spam", ""))                                    # "junk"
+    rules.rule(("INBOX", ""))                                   # "neutral"
+    rules.rule(("Archive/2024", ""))                            # "not_junk": what is not the one nor the other is the third
+    rules.rule_from(("Spam", ""), ("INBOX", ""))                # "not_junk"
+    rules.applied("junk", (SEEN, "$NotJunk"))                   # (SEEN, "$Junk")
 
 This happens whenever a message comes into a mailbox: delivered, appended, copied or moved. The flags can be changed afterwards as all
 flags.
@@ -30,6 +32,8 @@ DEFAULT_JUNK: Final = "^(junk|spam)"
 DEFAULT_NEUTRAL: Final = "^(inbox|introbox|neutral|postmaster|dmarc|tlsrpt|rejects)"
 
 Rule = Literal["junk", "neutral", "not_junk"]
+#: Name and special uses of a mailbox, these separated by spaces.
+Place = tuple[str, str]
 
 #: All words for it, in lower case; with the rule that has this one written.
 _WORDS: Final = frozenset(("$junk", "junk", "$notjunk", "notjunk", "nonjunk"))
@@ -55,7 +59,7 @@ class JunkFlags:
     not_junk: str = ""
     _rules: tuple[tuple[Rule, re.Pattern[str] | None], ...] = field(init=False)
     _otherwise: Rule | None = field(init=False)
-    _by_mailbox: dict[tuple[str, str], Rule | None] = field(factory=dict, init=False)
+    _by_mailbox: dict[Place, Rule | None] = field(factory=dict, init=False)
     _flags: dict[tuple[Rule, RawFlags], RawFlags] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -67,18 +71,14 @@ class JunkFlags:
         unset = [rule for rule, pattern in self._rules if pattern is None]
         self._otherwise = unset[0] if len(unset) == 1 else None
 
-    def rule(self, name: str, special_use: str) -> Rule | None:
-        """What a mailbox makes of messages; None: nothing.
-
-        :param special_use: its special uses, separated by spaces.
-        """
-        key = (name, special_use)
+    def rule(self, mailbox: Place) -> Rule | None:
+        """What a mailbox makes of messages that come from outside; None: nothing."""
         try:
-            return self._by_mailbox[key]
+            return self._by_mailbox[mailbox]
         except KeyError:
             if len(self._by_mailbox) >= _MOST_REMEMBERED:
                 self._by_mailbox.clear()
-            found = self._by_mailbox[key] = self._rule(name.lower(), special_use.lower().split())
+            found = self._by_mailbox[mailbox] = self._rule(mailbox[0].lower(), mailbox[1].lower().split())
             return found
 
     def _rule(self, name: str, uses: list[str]) -> Rule | None:
@@ -91,9 +91,20 @@ class JunkFlags:
         # We leave what goes into the trash as it was, unless a pattern says something else: people delete junk, too.
         return None if "\\trash" in uses else self._otherwise
 
-    def applied(self, name: str, special_use: str, flags: RawFlags) -> RawFlags:
-        """The flags of a message that comes into a mailbox with these."""
-        rule = self.rule(name, special_use)
+    def rule_from(self, source: Place, target: Place) -> Rule | None:
+        """What a mailbox makes of messages that somebody puts there out of another."""
+        rule = self.rule(target)
+        if (
+            rule == "neutral"
+            and target[0] == "INBOX" != source[0]
+            and self.rule(source) in {"junk", "neutral"}
+        ):
+            # Out of the junk, the rejects, or where strangers' mail waits: somebody was looking for it.
+            return "not_junk"
+        return rule
+
+    def applied(self, rule: Rule | None, flags: RawFlags) -> RawFlags:
+        """The flags of a message that comes with these into a mailbox with this rule."""
         if rule is None:
             return flags
         known = self._flags.get((rule, flags))

@@ -54,6 +54,11 @@ class MailboxRecord:
     size: int = 0
     deleted_size: int = 0
 
+    @property
+    def place(self) -> tuple[str, str]:
+        """Its name and special uses, as ``moxtwisted.store.junkflags`` has them."""
+        return self.name, self.special_use
+
     def snapshot(self) -> Mailbox:
         """For readers."""
         return Mailbox(

@@ -23,7 +23,6 @@ from moxtwisted.store.bodies import CHUNK_BITS
 from moxtwisted.store.facts import Facts, pack
 from moxtwisted.store.interfaces import Added, Copied, FlagsStored
 from moxtwisted.store.judgements import note, note_alike, note_rows, note_uids, settle, verdict
-from moxtwisted.store.junkflags import JunkFlags
 from moxtwisted.store.ledger import Delta, Ledger, MailboxRecord, RawFlags
 from moxtwisted.store.mailboxes import canonical_name, make_mailbox
 from moxtwisted.store.reputation import wrote
@@ -106,7 +105,7 @@ def _add_one(ledger: Ledger, message: Prepared, modseq: int, now: int) -> list[A
     rules = ledger.junk_flags
     for target, wanted in message.targets:
         record = _target(ledger, target, modseq)
-        flags = wanted if rules is None else rules.applied(record.name, record.special_use, wanted)
+        flags = wanted if rules is None else rules.applied(rules.rule(record.place), wanted)
         uid = ledger.take_uids(record, 1)
         ledger.insert_message(
             (record.id, uid, modseq, modseq, flags[0], flags[1], size, message.internaldate, now, body)
@@ -309,12 +308,20 @@ def _rows(ledger: Ledger, mailbox: int, uids: Sequence[int] | None, where: str =
     return _found(ledger, _COLUMNS, mailbox, uids, where) if uids else []
 
 
-def _enter(ledger: Ledger, rows: Sequence[tuple[Any, ...]], record: MailboxRecord, modseq: int) -> range:
-    """Put these rows (as ``_rows`` gives them) into a mailbox; their UIDs there."""
+def _enter(
+    ledger: Ledger,
+    rows: Sequence[tuple[Any, ...]],
+    source: MailboxRecord,
+    record: MailboxRecord,
+    modseq: int,
+) -> range:
+    """Put these rows (as ``_rows`` gives them, out of the source) into a mailbox; their UIDs there."""
     now = int(ledger.seconds())
     first = ledger.take_uids(record, len(rows))
-    if ledger.junk_flags is not None:
-        rows = _with_junk_flags(ledger.junk_flags, rows, record)
+    rules = ledger.junk_flags
+    if rules is not None:
+        rule = rules.rule_from(source.place, record.place)
+        rows = [(row[0], *rules.applied(rule, (row[1], row[2])), *row[3:]) for row in rows]
     for uid, (_, bits, keywords, size, internaldate, body) in enumerate(rows, first):
         ledger.insert_message((record.id, uid, modseq, modseq, bits, keywords, size, internaldate, now, body))
         ledger.count(record, bits, size, 1)
@@ -324,19 +331,9 @@ def _enter(ledger: Ledger, rows: Sequence[tuple[Any, ...]], record: MailboxRecor
     return range(first, first + len(rows))
 
 
-def _with_junk_flags(
-    rules: JunkFlags, rows: Sequence[tuple[Any, ...]], record: MailboxRecord
-) -> list[tuple[Any, ...]]:
-    """These rows with the flags that the mailbox gives them."""
-    return [
-        (uid, *rules.applied(record.name, record.special_use, (bits, keywords)), *rest)
-        for uid, bits, keywords, *rest in rows
-    ]
-
-
 def copy(ledger: Ledger, mailbox: int, uids: Sequence[int], target: int) -> Copied:
     """Copy messages; bodies are shared. :raises OverQuotaError: , MailboxMissingError."""
-    ledger.mailbox(mailbox)
+    source = ledger.mailbox(mailbox)
     record = ledger.mailbox(target)
     rows = _rows(ledger, mailbox, uids)
     if not rows:
@@ -344,7 +341,7 @@ def copy(ledger: Ledger, mailbox: int, uids: Sequence[int], target: int) -> Copi
     _check_quota(ledger, sum(row[3] for row in rows), len(rows))
     modseq = ledger.next_modseq()
     _refer(ledger, [row[5] for row in rows], 1)
-    new = _enter(ledger, rows, record, modseq)
+    new = _enter(ledger, rows, source, record, modseq)
     return Copied(target, record.uidvalidity, tuple([row[0] for row in rows]), tuple(new), modseq)
 
 
@@ -357,7 +354,7 @@ def move(ledger: Ledger, mailbox: int, uids: Sequence[int] | None, target: int) 
         return Copied(target, record.uidvalidity, (), (), 0)
     modseq = ledger.next_modseq()
     _leave(ledger, rows, source, modseq)
-    new = _enter(ledger, rows, record, modseq)
+    new = _enter(ledger, rows, source, record, modseq)
     return Copied(target, record.uidvalidity, tuple([row[0] for row in rows]), tuple(new), modseq)
 
 

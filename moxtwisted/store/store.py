@@ -48,8 +48,10 @@ from moxtwisted.store.database import (
 )
 from moxtwisted.store.grants import Grants
 from moxtwisted.store.interfaces import IStore
+from moxtwisted.store.junkflags import JunkFlags
 from moxtwisted.store.keptrows import ROWS_OCTETS
 from moxtwisted.store.keys import MasterKey, check_key_value, write_key_check
+from moxtwisted.store.learner import Learner
 from moxtwisted.store.readahead import AHEAD_CACHE_KIB, ReadAhead
 from moxtwisted.store.remembered import SEARCH_OCTETS, Remembered
 from moxtwisted.store.room import Room
@@ -115,6 +117,12 @@ class Store:
         self.quota_of: Callable[[str], int | None] = lambda name: None
         #: The same of its quota in messages.
         self.message_quota_of: Callable[[str], int | None] = lambda name: None
+        #: What the mailboxes of an account make of messages; None is nothing. Asked when it is opened.
+        self.junk_flags_of: Callable[[str], JunkFlags | None] = lambda name: None
+        #: Learns what is junk, in all accounts that are opened from now on.
+        self.learner: Learner | None = None
+        #: The organizational domain of a domain, both A-labels in lower case.
+        self.organization: Callable[[str], str] = lambda domain: domain
 
     @classmethod
     def open(
@@ -213,6 +221,7 @@ class Store:
                 name, database, self.pool, self._clock, self._seconds, closed
             )
             account.set_quota(self.quota_of(name), self.message_quota_of(name))
+            account.set_judgement(self.junk_flags_of(name), self.learner, self.organization)
             account.index.share(self._searches)
             account.kept_rows.share(self._rows)
             self.grants.opened(account)
@@ -234,6 +243,11 @@ class Store:
         """Ask ``quota_of`` and ``message_quota_of`` again for the accounts that are open."""
         for name, account in list(self._open.items()):
             account.set_quota(self.quota_of(name), self.message_quota_of(name))
+
+    def refresh_junk_flags(self) -> None:
+        """Ask ``junk_flags_of`` again for the accounts that are open."""
+        for name, account in list(self._open.items()):
+            account.set_junk_flags(self.junk_flags_of(name))
 
     def create_account(self, name: str, mailboxes: Sequence[tuple[str, str]] = ()) -> Deferred[Account]:
         """Make it."""

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta, field
 
+from moxtwisted.config.schema.junkflags import AutomaticJunkFlags
 from moxtwisted.config.schema.signing import DKIMSelector
 from moxtwisted.config.schema.structure import ConfigStruct, Octets
 
@@ -116,6 +117,7 @@ class Account(ConfigStruct, frozen=True, kw_only=True):
             description="How many messages it may have; 0 is no limit. Without it, that of the store in mox.conf."
         ),
     ] = None
+    automatic_junk_flags: AutomaticJunkFlags = AutomaticJunkFlags()
     imap_capabilities_disabled: Annotated[
         tuple[str, ...],
         Meta(
