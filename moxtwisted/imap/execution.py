@@ -42,6 +42,7 @@ class Execution:
     """The state of a connection between its commands.
 
     :ivar connection: what the commands share.
+    :ivar misbehaved: whether we said BYE because the client made too many errors.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Execution:
         self._reader = parser.CommandReader(_reader_limits(settings.limits, logged_in=False))
         self.connection = Connection(settings, authenticator, clock, entropy, transport)
         self.connection.reader = self._reader
+        self.misbehaved = False
         self._busy = False
         self._bad = 0
         self._before_login = 0
@@ -98,8 +100,9 @@ class Execution:
             self._greet("PREAUTH", f"logged in as {identity}")
         return None
 
-    def _bye(self, text: str, code: str = "") -> Work:
+    def _bye(self, text: str, code: str = "", *, misbehaved: bool = False) -> Work:
         connection = self.connection
+        self.misbehaved = self.misbehaved or misbehaved
         if connection.state is not State.LOGOUT:
             bracket = f"[{code}] " if code else ""
             connection.out.append(f"* BYE {bracket}{text}\r\n".encode("ascii"))
@@ -214,13 +217,13 @@ class Execution:
         if answer.startswith(b"BAD"):
             self._bad += 1
             if self._bad > connection.settings.limits.bad_commands:
-                return self._bye("too many bad commands")
+                return self._bye("too many bad commands", misbehaved=True)
         else:
             self._bad = 0
         if connection.session is None:
             self._before_login += 1
             if self._before_login > connection.settings.limits.commands_before_login:
-                return self._bye("log in first")
+                return self._bye("log in first", misbehaved=True)
         if connection.starting_compression:
             connection.starting_compression = False
             self._busy = True

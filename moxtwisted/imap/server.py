@@ -316,7 +316,7 @@ class Server(Execution):
                 tag, step = cancelled(self.connection)
                 return self._run(Command(tag), step)
             case parser.TooMuch(text):
-                return self._bye(text)
+                return self._bye(text, misbehaved=True)
         return None
 
     def _command(self, command: Command) -> Work | None:
@@ -405,6 +405,6 @@ class Server(Execution):
         if self._first and event.condition == "BAD":
             # As mox does: what begins so is no IMAP client.
             self._say(event.tag, answer)
-            return self._bye("this is an IMAP server")
+            return self._bye("this is an IMAP server", misbehaved=True)
         self._first = False
         return self._answered(Command(event.tag or b"*"), answer)

@@ -10,7 +10,7 @@ the ``ISASLBackend`` of its exchanges::
 A password check is made slow on purpose (argon2id, about 20 ms). It runs in a small thread pool with a bounded
 queue, a right answer is remembered for a quarter of an hour (as a keyed digest, never as the password), and
 equal questions that come at the same time are answered together. Who fails too often from one network is
-refused before any work is done (``moxtwisted.server.ratelimit``). An exchange that was left after a salt was shown is
+refused before any work is done (``moxtwisted.server.loginlimits``). An exchange that was left after a salt was shown is
 such a failure too, so that salts are not handed out without limit; one that came to a good end is none.
 
 Whoever changes a password, disables or removes an account calls ``Authenticator.forget``.
@@ -38,7 +38,8 @@ from moxtwisted.sasl.decoys import Decoys
 from moxtwisted.sasl.exchange import ChannelBindings, ServerContext
 from moxtwisted.sasl.interfaces import ISASLBackend
 from moxtwisted.sasl.outcome import Accepted, Failure, Outcome, Reason
-from moxtwisted.server.ratelimit import AuthenticationLimits, Networks, SlidingWindowLimiter
+from moxtwisted.server.loginlimits import LoginLimits
+from moxtwisted.server.ratelimit import AuthenticationLimits, IBans
 
 __all__ = [
     "Attempt",
@@ -252,6 +253,8 @@ class Authenticator:
     :param entropy: ``entropy(n)`` gives n unpredictable octets.
     :param limits: failures that are borne.
     :param settings: see there.
+    :param bans: who goes on after too many failures is banned there.
+    :ivar limits: who failed too often.
     :ivar counts: attempts by (protocol, mechanism, result).
     :ivar observers: functions that get every ``Attempt``; they must be quick and not raise.
     """
@@ -265,12 +268,11 @@ class Authenticator:
         *,
         limits: AuthenticationLimits | None = None,
         settings: AuthenticationSettings | None = None,
-    ) -> None:
-        limits = limits or AuthenticationLimits()
+        bans: IBans | None = None,
+    ) -> None:  # budget: what it is made of; nothing of it belongs together
         self.settings = settings or AuthenticationSettings()
         self.source = source
-        self.limiter = SlidingWindowLimiter(limits.windows(), clock)
-        self.exempt = Networks(limits.exempt)
+        self.limits = LoginLimits(limits or AuthenticationLimits(), clock, entropy, bans)
         self.clock = clock
         self.counts: Counter[tuple[str, str, str]] = Counter()
         self.observers: list[Callable[[Attempt], None]] = []
@@ -296,12 +298,14 @@ class Authenticator:
     def forget(self, account: str) -> None:
         """Forget the remembered passwords of an account, also those whose check is still running."""
         self._epoch += 1
+        self.limits.forget_wrong()
         for login in [name for name, entry in self._cache.items() if entry.accepted.account == account]:
             del self._cache[login]
 
     def forget_all(self) -> None:
         """Forget all remembered passwords, for instance after ``domains.conf`` was read again."""
         self._epoch += 1
+        self.limits.forget_wrong()
         self._cache.clear()
 
     def digest(self, login: str, password: str) -> bytes:
@@ -376,22 +380,24 @@ class Authenticator:
             self._decoy = made.argon2id
         return self._decoy
 
-    def blame(self, origin: Origin) -> None:
-        """Count a failure against the peer's network."""
-        if origin.ip not in self.exempt:
-            self.limiter.add(origin.ip)
+    def report(
+        self, origin: Origin, mechanism: str, username: str, outcome: Outcome, mark: bytes = b""
+    ) -> None:
+        """Count an attempt, log it, tell the observers, and count a failure against the peer's network.
 
-    def report(self, origin: Origin, mechanism: str, username: str, outcome: Outcome) -> None:
-        """Count an attempt, log it, tell the observers, and count a failure against the peer's network."""
+        :param mark: of the password, from ``LoginLimits.mark``.
+        """
         if isinstance(outcome, Accepted):
             login, account, result = outcome.login, outcome.account, "ok"
-            self.limiter.forgive(origin.ip)
+            self.limits.succeeded(origin.ip)
         else:
             # lone surrogates, from octets that were no UTF-8, would stop observers that write text
             login = username[:320].encode("utf-8", "backslashreplace").decode()
             account, result = "", outcome.reason.value
             if outcome.reason in _BLAMED:
-                self.blame(origin)
+                self.limits.failed(origin.ip, username, mark)
+            elif outcome.reason is Reason.LIMITED:
+                self.limits.refused(origin.ip, username, mark)
         self.counts[origin.protocol, mechanism, result] += 1
         log.info(
             "login {result} for {login} by {mechanism} over {protocol} from {peer}",
@@ -465,30 +471,32 @@ class Session:
         )
 
     def _limited(self) -> bool:
-        ip = self.origin.ip
-        return not self._authenticator.limiter.allows(ip) and ip not in self._authenticator.exempt
+        return self._authenticator.limits.refuses(self.origin.ip)
 
-    def _end(self, mechanism: str, username: str, outcome: Outcome) -> Outcome:
+    def _end(self, mechanism: str, username: str, outcome: Outcome, mark: bytes = b"") -> Outcome:
         if isinstance(outcome, Failure):
             self.failures += 1
             outcome = evolve(outcome, authcid=username)
-        self._authenticator.report(self.origin, mechanism, username, outcome)
+        self._authenticator.report(self.origin, mechanism, username, outcome, mark)
         return outcome
 
     async def check_password(self, username: str, password: str, mechanism: str) -> Outcome:
         """See ``ISASLBackend.check_password``."""
-        if self._limited():
-            return self._end(mechanism, username, Failure(Reason.LIMITED))
         authenticator = self._authenticator
         try:
             login = normalise_login(username)
         except prep.PreparationError:
             login = ""
-        digest = authenticator.digest(login, password)
+        digest = authenticator.digest(login or username, password)
+        mark = authenticator.limits.mark(digest)
+        if self._limited():
+            return self._end(mechanism, username, Failure(Reason.LIMITED), mark)
         outcome: Outcome | None = authenticator.remembered(login, digest)
+        if outcome is None and authenticator.limits.known_wrong(self.origin.ip, username, mark):
+            outcome = Failure(Reason.BAD_CREDENTIALS, detail="the same wrong password again")
         if outcome is None:
             outcome = await authenticator.verify(login, password, digest)
-        return self._end(mechanism, username, outcome)
+        return self._end(mechanism, username, outcome, mark)
 
     async def verifiers(self, username: str, mechanism: str) -> PasswordVerifiers | Failure | None:
         """See ``ISASLBackend.verifiers``."""
@@ -517,7 +525,7 @@ class Session:
         record, self._record = self._record, None
         shown, self._shown = self._shown, False
         if shown and refusal is Reason.ABORTED:
-            self._authenticator.blame(self.origin)
+            self._authenticator.limits.failed(self.origin.ip, username)
         outcome: Outcome
         if refusal is not None:
             outcome = Failure(refusal)

@@ -104,6 +104,12 @@ class Commands(Transfer):
         self._bad_commands = 0
         self._bad_transactions = 0
 
+    @property
+    def misbehaved(self) -> bool:
+        """Whether the client made more errors than are borne: we hang up, or would at its next command."""
+        limits = self.settings.limits
+        return self._bad_commands > limits.bad_commands or self._bad_transactions > limits.bad_transactions
+
     def _command(self, line: bytes) -> Step:
         self._commands += 1
         if self._bad_commands > self.settings.limits.bad_commands:

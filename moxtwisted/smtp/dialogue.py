@@ -178,7 +178,8 @@ class Dialogue:
         self._drop_exchange()
         handler, self.handler = self.handler, None
         if handler is not None:
-            self._tell(lambda: handler.disconnected(why))
+            word = "errors" if self.machine.misbehaved else why
+            self._tell(lambda: handler.disconnected(word))
 
     def failed(self, error: BaseException) -> Reply:
         """The reply for what the host raised; called while the exception is handled."""

@@ -125,7 +125,8 @@ class ISMTPHandler(Interface):
 
     def disconnected(reason: str) -> None:
         """The connection is gone; called once, last. ``reason`` is one word for the log: ``"quit"``, ``"lost"``,
-        ``"timeout"``, ``"refused"``, ``"shutdown"``, ``"tls"``, ``"error"``."""
+        ``"timeout"``, ``"refused"``, ``"shutdown"``, ``"tls"``, ``"error"``, and ``"errors"`` when the client made more of them
+        than are borne."""
 
 
 class ISMTPInterceptor(Interface):

@@ -207,7 +207,7 @@ class PasswordTests(AuthenticatorCase):
         self.assertEqual(self.check().reason, Reason.UNAVAILABLE)
         self.work.busy = True
         self.assertEqual(self.check("m@example.org").reason, Reason.UNAVAILABLE)
-        self.assertTrue(self.authenticator.limiter.allows("192.0.2.1", 10))
+        self.assertTrue(self.authenticator.limits.limiter.allows("192.0.2.1", 10))
         self.assertEqual(self.authenticator.counts["imap", "PLAIN", "error"], 4)
 
 
@@ -307,8 +307,8 @@ class LimitTests(AuthenticatorCase):
 
     def test_limited(self) -> None:
         """After ten failures in a minute nothing is checked any more, for the whole network in the end."""
-        for _ in range(10):
-            self.assertEqual(self.check(password="wrong").reason, Reason.BAD_CREDENTIALS)
+        for number in range(10):
+            self.assertEqual(self.check(password=f"wrong{number}").reason, Reason.BAD_CREDENTIALS)
         done = self.work.done
         self.assertEqual(self.check().reason, Reason.LIMITED)
         self.assertEqual(self.run_now(self.session.external("")).reason, Reason.LIMITED)
@@ -323,10 +323,62 @@ class LimitTests(AuthenticatorCase):
     def test_success_resets(self) -> None:
         """A success forgets the failures of the address."""
         for _ in range(3):
-            for _ in range(9):
-                self.check(password="wrong")
+            for number in range(9):
+                self.check(password=f"wrong{number}")
             self.assertIsInstance(self.check(), Accepted)
         self.assertEqual(self.session.failures, 27)
+
+    def test_the_same_again(self) -> None:
+        """The same wrong password again counts a hundredth and costs work once a minute; another one counts whole."""
+        for _ in range(400):
+            self.assertEqual(self.check(password="old one").reason, Reason.BAD_CREDENTIALS)
+        self.assertLessEqual(self.work.done, 2)  # one more for the unknown user's hash
+        self.clock.advance(61)
+        done = self.work.done
+        self.check(password="old one")
+        self.check(password="old one")
+        self.assertEqual(self.work.done, done + 1)
+        for number in range(9):
+            self.check(password=f"wrong{number}")
+        self.check(password="wrong10")
+        self.assertEqual(self.check().reason, Reason.LIMITED)
+
+    def test_the_same_from_elsewhere(self) -> None:
+        """What one network knows as wrong is looked at again for another one, and counts whole there."""
+        self.check(password="old one")
+        done = self.work.done
+        other = self.authenticator.session(Origin("198.51.100.1", "imap"))
+        self.check(password="old one", session=other)
+        self.assertEqual(self.work.done, done + 1)
+
+    def test_changed_password(self) -> None:
+        """When a password changes, none is known as wrong any more, neither one that was just being looked at."""
+        self.work.hold = []
+        first = Deferred.fromCoroutine(self.session.check_password("mjl@example.org", "new one", "PLAIN"))
+        self.authenticator.forget("mjl")
+        self.work.release()
+        self.assertEqual(self.successResultOf(first).reason, Reason.BAD_CREDENTIALS)
+        verifiers = derive("new one", CountingEntropy(), costs=CHEAP).to_bytes()
+        self.source.records["mjl@example.org"] = evolve(
+            self.source.records["mjl@example.org"], verifiers=verifiers
+        )
+        self.assertIsInstance(self.check(password="new one"), Accepted)
+
+    def test_three_are_known(self) -> None:
+        """Of one login name three wrong passwords are known; a guesser's list is longer."""
+        for _ in range(2):
+            for number in range(5):
+                self.check(password=f"wrong{number}")
+        self.assertEqual(self.check().reason, Reason.LIMITED)
+
+    def test_bounded(self) -> None:
+        """A hundred thousand addresses and names do not make it grow without end."""
+        limits = self.authenticator.limits
+        for number in range(100_000):
+            ip = f"20.{number >> 16}.{number >> 8 & 255}.{number & 255}"
+            limits.failed(ip, f"user{number}", limits.mark(number.to_bytes(32)))
+        self.assertLessEqual(len(limits._wrong), 20_000)
+        self.assertLessEqual(len(limits.limiter), 200_000)
 
     def test_exempt(self) -> None:
         """Exempt networks and peers without address are not limited."""
@@ -456,7 +508,7 @@ class AbandonedTests(AuthenticatorCase):
             server, step = self._show()
             self.assertEqual(step.reason, Reason.UNAVAILABLE)
             self.run_now(server.abort())
-        self.assertTrue(self.authenticator.limiter.allows("192.0.2.1", 10))
+        self.assertTrue(self.authenticator.limits.limiter.allows("192.0.2.1", 10))
 
     def test_finished(self) -> None:
         """An exchange that came to its end counts as what it was: success not at all, also when the connection then goes;
@@ -469,8 +521,8 @@ class AbandonedTests(AuthenticatorCase):
             step = self.run_now(server.respond(client.start()))
             self.run_now(server.respond(client.step(step.data)))
             self.run_now(server.abort())
-            self.assertTrue(self.authenticator.limiter.allows("192.0.2.1", 10 - failed))
-            self.assertEqual(self.authenticator.limiter.allows("192.0.2.1", 10), not failed)
+            self.assertTrue(self.authenticator.limits.limiter.allows("192.0.2.1", 10 - failed))
+            self.assertEqual(self.authenticator.limits.limiter.allows("192.0.2.1", 10), not failed)
 
     def test_exempt(self) -> None:
         """Exempt networks may take as many salts as they like."""

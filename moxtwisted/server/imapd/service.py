@@ -140,11 +140,11 @@ class ConnectionAuthenticator(URLKeys):
             return own
         return SharingSession(own, StoreShares(entry.name, mail.store, mail.directory, session_of))
 
-    def release(self) -> None:
-        """The connection is gone."""
+    def release(self, *, errors: bool) -> None:
+        """The connection is gone; ``errors``: because the client made too many."""
         if not self._released:
             self._released = True
-            self._mail.connections.release(self._ip)
+            self._mail.connections.release(self._ip, errors=errors)
 
 
 class IMAPService(IMAPServerFactory):
@@ -187,4 +187,4 @@ class IMAPService(IMAPServerFactory):
         if connection.server is not None:
             authenticator = connection.server.connection.authenticator
             if isinstance(authenticator, ConnectionAuthenticator):
-                authenticator.release()
+                authenticator.release(errors=connection.server.misbehaved)

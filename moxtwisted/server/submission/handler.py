@@ -208,7 +208,7 @@ class SubmissionHandler:
     def disconnected(self, reason: str) -> None:
         """The client is gone."""
         if self._session.peer.ip is not None:
-            self._submission.connections.release(str(self._session.peer.ip))
+            self._submission.connections.release(str(self._session.peer.ip), errors=reason == "errors")
 
     # -- decisions -----------------------------------------------------------------------------------------------
 
