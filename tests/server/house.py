@@ -168,6 +168,8 @@ class House:
         self.connections = ConnectionLimiter(ConnectionLimits(exempt=()), self.clock)
         self.provocation = ByLocalpart(self.clock) if everything else Provocation()
         self.checks: Any = None
+        self.outcome: Any = None
+        self.rejects: Any = None
         self.authenticator = Authenticator(
             DirectoryCredentials(self.holder, self.store),
             WorkAtOnce(),
@@ -199,10 +201,15 @@ class House:
             Delivery("alice", "INBOX") if everything else None,
         )
 
-    def inbound(self, ip: str = "198.51.100.7", *, lmtp: bool = False, delay: float = 5.0) -> Line:
+    def inbound(
+        self, ip: str = "198.51.100.7", *, lmtp: bool = False, delay: float = 5.0, prdr: bool = False
+    ) -> Line:
         """A connection to the MX, or LMTP."""
         settings = ServerSettings(
-            hostname=HOST, mode=Mode.LMTP if lmtp else Mode.MX, timeouts=Timeouts(handler=7200)
+            hostname=HOST,
+            mode=Mode.LMTP if lmtp else Mode.MX,
+            timeouts=Timeouts(handler=7200, slow_read=0.0, slow_write=0.0),
+            prdr=prdr,
         )
         shared = Inbound(
             settings=InboundSettings(hostname=HOST, lmtp=lmtp, unknown_recipients_delay_seconds=delay),
@@ -212,7 +219,8 @@ class House:
             clock=self.clock,
             connections=self.connections,
             provocation=self.provocation,
-            checks=None if lmtp else self.checks,
+            checks=self.checks if not lmtp or self.outcome is not None else None,
+            outcome=self.outcome,
             seconds=self.clock.seconds,
         )
         line = Line(SMTPServerFactory(settings, InboundFactory(shared), self.clock), self.clock, ip)

@@ -241,7 +241,7 @@ class InboundHandler:
     def _apart(self, forward_path: Path) -> Reply | None:
         """The refusal of a recipient who is to come in a transaction of his own."""
         inbound = self._inbound
-        if not self._deliveries or self._checks is None or inbound.outcome is None:
+        if self._checks is None or inbound.outcome is None:
             return None
         if self._prdr or inbound.settings.lmtp:
             return None  # each has an answer of his own

@@ -36,7 +36,7 @@ from moxtwisted.server.inbound.decisions import Bench
 from moxtwisted.server.inbound.lease import Lease
 from moxtwisted.server.inbound.presence import Presence, WaitingRoom
 from moxtwisted.server.inbound.rejects import IRejects, Refusal
-from moxtwisted.server.inbound.splitting import Splitting
+from moxtwisted.server.inbound.splitting import Label, Splitting
 from moxtwisted.server.judgement.interfaces import Decision, Incoming, Opinion, Recipient
 from moxtwisted.smtp.envelope import Transaction
 from moxtwisted.smtp.replies import Reply, reply_for_error
@@ -46,9 +46,6 @@ __all__ = ["Complete", "Outcome", "reason_field"]
 #: The answer to a message: one for all, None for the standard positive one; or one for each recipient.
 Answer = Reply | Sequence[Reply | None] | None
 
-_TAKEN: Final = "taken"
-_LATER: Final = "later"
-_REFUSED: Final = "refused"
 #: Why an account that has the message from an earlier attempt takes it.
 _KNOWN: Final = "already-delivered"
 
@@ -113,13 +110,13 @@ class Outcome:
     _room: WaitingRoom
 
     def apart(self, reverse_path: Path, others: Sequence[Path], path: Path, now: float) -> Reply | None:
-        """The refusal, at RCPT, of a recipient who is to come in another transaction than those before."""
+        """The refusal, at RCPT, of a recipient who is to come in another transaction than those before, or than others
+        who are to come first."""
         if not len(self._splitting):
             return None
         sender, recipient = _wire(reverse_path), _wire(path)
-        if any(self._splitting.apart(sender, recipient, _wire(other), now) for other in others):
-            return _ANOTHER_TRANSACTION
-        return None
+        apart = self._splitting.apart(sender, recipient, [_wire(other) for other in others], now)
+        return _ANOTHER_TRANSACTION if apart else None
 
     async def take_in(self, message: Complete) -> Answer:
         """Decide, deliver, and say what the answer is."""
@@ -196,7 +193,7 @@ class Outcome:
         self,
         message: Complete,
         answers: Sequence[Reply | None],
-        labels: Mapping[Path, str],
+        labels: Mapping[Path, Label],
         *,
         differ: bool,
     ) -> Reply | None:
@@ -260,10 +257,11 @@ def _recipients(message: Complete) -> dict[_Place, Recipient]:
     return found
 
 
-def _label(decisions: Sequence[Decision]) -> str:
+def _label(decisions: Sequence[Decision]) -> Label:
     if any(d.accept for d in decisions):
-        return _TAKEN
-    return _LATER if any(d.reply is None or d.reply.temporary for d in decisions) else _REFUSED
+        return Label.TAKEN
+    later = any(d.reply is None or d.reply.temporary for d in decisions)
+    return Label.LATER if later else Label.REFUSED
 
 
 def _answer(

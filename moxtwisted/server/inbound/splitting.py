@@ -4,13 +4,16 @@ A message for several recipients has one answer in SMTP (RFC 5321 section 4.1.1.
 neither "yes" (the sender would not know, or a report would go to a forged one) nor "no" (those that take it would lose it) is
 true. So those who take it get it, the client is told to try again, and then it may not come for all at once::
 
-    splitting.remember(sender, {b"<a@x>": "taken", b"<b@x>": "refused"}, now)
-    splitting.apart(sender, b"<a@x>", b"<b@x>", now)       # True: 452 at RCPT, "in another transaction"
+    splitting.remember(sender, {b"<a@x>": Label.TAKEN, b"<b@x>": Label.REFUSED}, now)
+    splitting.apart(sender, b"<b@x>", [b"<a@x>"], now)     # True: 452 at RCPT, "in another transaction"
     splitting.all_of(sender, [b"<a@x>"], now)               # all recipients of the first attempt
 
 RFC 5321 section 4.5.3.1.10 has clients send the other recipients in another transaction after a 452. Each of these is uniform, and its
 one answer is true for all in it; those who have the message are known by their note (``moxtwisted.server.delivery``) and get no second
 copy. Who never comes again has delivered what could be delivered.
+
+Clients list their recipients in the same order each time. Were those who may take it later the first, the others would never have
+their turn; so these are the last, for some attempts.
 
 All this is kept in memory: forgotten at a restart, it is found out once more, for the price of another attempt.
 """
@@ -19,11 +22,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from enum import Enum
 from typing import Final
 
-from attrs import define, field, frozen
+from attrs import define, field
 
-__all__ = ["Splitting"]
+__all__ = ["Label", "Splitting"]
 
 #: Recipients that are remembered, of all senders; those that were not asked about for longest go.
 _MOST: Final = 10_000
@@ -31,11 +35,24 @@ _MOST: Final = 10_000
 _SECONDS: Final = 5 * 86400.0
 
 
-@frozen
+#: How often those who may take it later let others go first.
+_YIELDS: Final = 3
+
+
+class Label(Enum):
+    """What became of a message for one recipient."""
+
+    TAKEN = "taken"
+    LATER = "later"
+    REFUSED = "refused"
+
+
+@define
 class _Part:
-    label: str
+    label: Label
     everybody: frozenset[bytes]
     until: float
+    yielded: int = 0
 
 
 @define(eq=False)
@@ -45,26 +62,40 @@ class Splitting:
     _most: int = _MOST
     _parts: OrderedDict[tuple[bytes, bytes], _Part] = field(factory=OrderedDict, init=False)
 
-    def remember(self, sender: bytes, labels: Mapping[bytes, str], now: float) -> None:
+    def remember(self, sender: bytes, labels: Mapping[bytes, Label], now: float) -> None:
         """An attempt was answered with "try again" because its recipients differ.
 
         :param sender: the reverse-path as on the wire.
-        :param labels: what became of each recipient (as on the wire); those with the same label may come together.
+        :param labels: of each recipient (as on the wire); those with the same one may come together.
         :param now: seconds.
         """
         everybody = self.all_of(sender, labels, now) | frozenset(labels)
         for recipient, label in labels.items():
-            self._parts[sender, recipient] = _Part(label, everybody, now + _SECONDS)
+            before = self._parts.get((sender, recipient))
+            yielded = before.yielded if before is not None else 0
+            self._parts[sender, recipient] = _Part(label, everybody, now + _SECONDS, yielded)
             self._parts.move_to_end((sender, recipient))
         while len(self._parts) > self._most:
             self._parts.popitem(last=False)
 
-    def apart(self, sender: bytes, recipient: bytes, other: bytes, now: float) -> bool:
-        """Whether these two may not come together."""
-        if not self._parts:
+    def apart(self, sender: bytes, recipient: bytes, others: Iterable[bytes], now: float) -> bool:
+        """Whether a recipient has to come in another transaction.
+
+        :param others: those that were accepted in this one.
+        """
+        mine = self._part(sender, recipient, now) if self._parts else None
+        if mine is None:
             return False
-        one, two = self._part(sender, recipient, now), self._part(sender, other, now)
-        return one is not None and two is not None and one.label != two.label
+        found = [part for other in others if (part := self._part(sender, other, now)) is not None]
+        if found:
+            return any(part.label is not mine.label for part in found)
+        if mine.label is not Label.LATER or mine.yielded >= _YIELDS:
+            return False
+        parts = [self._part(sender, other, now) for other in mine.everybody]
+        if all(part is None or part.label is Label.LATER for part in parts):
+            return False
+        mine.yielded += 1
+        return True
 
     def all_of(self, sender: bytes, recipients: Iterable[bytes], now: float) -> frozenset[bytes]:
         """Everybody who was a recipient in the first attempt for one of these; nobody when there was none."""

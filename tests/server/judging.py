@@ -1,0 +1,101 @@
+"""Judges for tests: everything verified at once, and decisions as the test says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from attrs import define, evolve, field
+from zope.interface import implementer
+
+from moxtwisted.mailauth.dmarc.author import Author
+from moxtwisted.server.inbound.decisions import Bench
+from moxtwisted.server.inbound.outcome import Outcome
+from moxtwisted.server.inbound.presence import WaitingRoom
+from moxtwisted.server.inbound.rejects import Rejects, RejectsPolicy
+from moxtwisted.server.inbound.splitting import Splitting
+from moxtwisted.server.judgement.interfaces import Decision, IJudge, Incoming, Recipient
+from moxtwisted.server.verification.checks import Checks
+from moxtwisted.server.verification.interfaces import IVerifier, Unverified, Verified
+from moxtwisted.smtp.replies import Reply
+from tests.server.house import House
+
+__all__ = ["LATER", "NEVER", "Judging", "Verifying", "verified_by"]
+
+NEVER = Reply(550, "5.7.1", "never")
+LATER = Reply(451, "4.7.1", "later")
+
+
+@implementer(IVerifier)
+class Verifying:
+    """Finds nothing, at once."""
+
+    def begin(self, ip: Any, hello: str, reverse_path: Any) -> None:
+        """Nothing to begin."""
+
+    def header_came(self, hashed: Any) -> None:
+        """Nothing to ask."""
+
+    async def verify(self, message: Unverified) -> Verified:
+        """Where it came from is the client's address."""
+        return Verified(
+            ip=message.ip,
+            author=Author("client.example"),
+            organizational_domain="client.example",
+            trace=b"Authentication-Results: mx.example.org; none\r\n",
+        )
+
+
+@implementer(IJudge)
+@define
+class Judging:
+    """Decides by account.
+
+    :ivar says: what for whom: a Decision (its mailbox is the recipient's when it is empty), an exception, or None to accept.
+    :ivar asked: who was asked for.
+    """
+
+    says: dict[str, Any] = field(factory=dict)
+    asked: list[Recipient] = field(factory=list)
+
+    async def judge(self, incoming: Incoming, recipient: Recipient) -> Decision:
+        """As the test says."""
+        self.asked.append(recipient)
+        said = self.says.get(recipient.account)
+        if isinstance(said, Exception):
+            raise said
+        if said is None:
+            said = Decision(accept=True, reason="no-bad-signals", explanation="nothing bad", mailbox="")
+        return evolve(said, mailbox=said.mailbox or recipient.mailbox)
+
+    def refuse(self, account: str, reply: Reply = NEVER, *, keep: bool = False) -> None:
+        """An account refuses."""
+        self.says[account] = Decision(
+            accept=False,
+            reason="junk-content",
+            explanation="it looks bad",
+            mailbox="",
+            reply=reply,
+            keep_in_rejects=keep,
+        )
+
+    def accept(self, account: str, **decision: Any) -> None:
+        """An account accepts."""
+        self.says[account] = Decision(
+            **{"accept": True, "reason": "no-bad-signals", "explanation": "fine", "mailbox": "", **decision}
+        )
+
+
+def verified_by(house: House, judge: Any, **bench: Any) -> Outcome:
+    """Have a house's listeners verify and judge; gives what decides."""
+    house.checks = lambda: Checks(verifier=Verifying(), own_names=frozenset())
+    rejects = Rejects(house.store, house.clock.seconds, lambda _: RejectsPolicy())
+    outcome = Outcome(
+        delivery=house.delivery,
+        bench=Bench(judge, **bench),
+        rejects=rejects,
+        splitting=Splitting(),
+        room=WaitingRoom(house.clock),
+    )
+    house.outcome = lambda: outcome
+    house.rejects = rejects
+    return outcome
