@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from moxtwisted import __version__
+from moxtwisted.cli.bans import add_bans
 from moxtwisted.cli.consent import add_yes
 
 __all__ = ["NO_DELIVERY", "build_parser"]
@@ -43,6 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     _domains(commands)
     _mail(commands)
     _upkeep(commands)
+    add_bans(commands, _json)
     _names(commands)
     _senders(commands)
     _signatures(commands)

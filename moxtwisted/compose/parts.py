@@ -13,6 +13,7 @@ from twisted.logger import Logger, globalLogPublisher
 
 from moxtwisted.compose.junkflags import remember_with
 from moxtwisted.compose.signing import Signers
+from moxtwisted.compose.bans import end_connections, open_bans
 from moxtwisted.compose.translation import (
     build_directory,
     imap_settings,
@@ -38,6 +39,7 @@ from moxtwisted.server.directory import (
 from moxtwisted.server.inbound.handler import Inbound, InboundFactory, InboundSettings
 from moxtwisted.server.inbound.provocation import ByLocalpart, Provocation
 from moxtwisted.server.logging import FailureCounter
+from moxtwisted.server.loginlimits import LoginLimits
 from moxtwisted.server.ratelimit import AuthenticationLimits, ConnectionLimiter, ConnectionLimits
 from moxtwisted.server.submission.handler import Submission, SubmissionFactory, SubmissionSettings
 from moxtwisted.smtp.protocol import ServerTLS as SMTPServerTLS
@@ -108,6 +110,7 @@ class Parts:
         self.opened = False
         self.failures = FailureCounter()
         self._imap: list[IMAPService] = []
+        self.factories: list[Any] = []
         self._shared_mail: Mail | None = None
 
     def open(self) -> None:
@@ -121,14 +124,21 @@ class Parts:
         remember_with(self.store, self.loaded.domains)
         self.queue = open_queue(self.loaded, self.store)
         self.delivery = LocalDelivery(self.store)
+        self.bans = self.connections.bans = open_bans(self.loaded, self.store, self.reactor)
+        self.bans.observers.append(partial(end_connections, self.bans, self.factories, self.reactor))
         limits = self.static.limits
         self.authenticator = Authenticator(
             DirectoryCredentials(self.directory, self.store),
             self.hashes,
             self.reactor,
             os.urandom,
-            limits=AuthenticationLimits(
-                limits.authentication_failures_per_minute, limits.authentication_failures_per_day
+            limits=LoginLimits(
+                AuthenticationLimits(
+                    limits.authentication_failures_per_minute, limits.authentication_failures_per_day
+                ),
+                self.reactor,
+                os.urandom,
+                self.bans,
             ),
             settings=AuthenticationSettings(decoy_secret=self._decoy_secret()),
         )
@@ -176,6 +186,7 @@ class Parts:
         self.hashes.stop()
         self.verification.stop()
         self.signers.stop()
+        await self.bans.close()
         await self.queue.close()
         await self.store.close()
 
@@ -207,7 +218,7 @@ class Parts:
             provocation=self.provocation,
             checks=self.verification.checks_for(settings.mode),
         )
-        return SMTPServerFactory(settings, InboundFactory(shared), self.reactor, tls())
+        return self._noted(SMTPServerFactory(settings, InboundFactory(shared), self.reactor, tls()))
 
     def submission(
         self, hostname: str, settings: SMTPSettings, tls: Callable[[], SMTPServerTLS | None]
@@ -233,7 +244,12 @@ class Parts:
             provocation=self.provocation,
             signing=self.signers.signing,
         )
-        return SMTPServerFactory(settings, SubmissionFactory(shared), self.reactor, tls())
+        return self._noted(SMTPServerFactory(settings, SubmissionFactory(shared), self.reactor, tls()))
+
+    def _noted(self, factory: SMTPServerFactory) -> SMTPServerFactory:
+        """Remember whose connections are ended when a network is banned."""
+        self.factories.append(factory)
+        return factory
 
     def imap(self, settings: IMAPSettings, tls: Callable[[], IMAPServerTLS | None]) -> IMAPService:
         """An IMAP listener's factory."""
@@ -241,6 +257,7 @@ class Parts:
 
         service = IMAPService(settings, self._mail(), self.reactor, tls(), decoys=self.authenticator.decoys)
         self._imap.append(service)
+        self.factories.append(service)
         return service
 
     def local_imap(self) -> LocalIMAP:

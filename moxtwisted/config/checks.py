@@ -87,6 +87,8 @@ def check_static(config: StaticConfig, problems: Problems) -> None:
         _parsed(ServerAddress.parse, server, at, "an IP address as 127.0.0.1 or 127.0.0.1:5353", problems)
     _check_verification(config.verification, problems)
     _check_sockets(config, problems)
+    for i, network in enumerate(config.bans.never):
+        _parsed(ip_network, network, ("bans", "never", i), "a network as 192.0.2.0/24", problems)
     _parsed(parse_mailbox_name, config.postmaster.mailbox, ("postmaster", "mailbox"), "a mailbox", problems)
     _check_initial_mailboxes(config.initial_mailboxes, problems)
     mechanisms = config.authentication.mechanisms

@@ -199,6 +199,12 @@ class IMAPServerProtocol(Connected, Protocol):
         self._progress_due = 0.0
 
     # -- the connection ----------------------------------------------------------------------------------------
+    @property
+    def client_ip(self) -> str:
+        """The client's address; empty: there is none, or no connection."""
+        transport = self.transport
+        return str(getattr(transport.getPeer(), "host", "")) if transport is not None else ""
+
     def connectionMade(self) -> None:
         """Greet, or start TLS first."""
         factory, transport = self.factory, self._transport

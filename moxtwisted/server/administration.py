@@ -21,11 +21,14 @@ from zope.interface import implementer
 from moxtwisted.errors import MailError
 from moxtwisted.sasl.credentials import MIN_PASSWORD_OCTETS, derive
 from moxtwisted.sasl.prep import PreparationError
+from moxtwisted.server.bans import Bans
+from moxtwisted.server.control.bans import BanOperations
 from moxtwisted.server.control.delegation import ConfigurationOperations
 from moxtwisted.server.control.interfaces import (
     JSON,
     IAdministration,
     IConfigurationEditor,
+    NotRunningError,
     Progress,
     Report,
 )
@@ -53,6 +56,7 @@ class Administered:
     :ivar facts: about the running server; empty when it is down.
     :ivar stop: begins to shut the running server down.
     :ivar log_levels: of the running server.
+    :ivar bans: of the running server.
     """
 
     reactor: Any
@@ -65,16 +69,11 @@ class Administered:
     facts: Mapping[str, JSON] = field(factory=dict)
     stop: Callable[[], None] | None = None
     log_levels: Any = None
-
-
-class NotRunningError(MailError):
-    """The operation is about a running server."""
-
-    public_text = "the server does not run"
+    bans: Bans | None = None
 
 
 @implementer(IAdministration)
-class Administration(SharingOperations, ConfigurationOperations):
+class Administration(SharingOperations, BanOperations, ConfigurationOperations):
     """See ``IAdministration``."""
 
     def __init__(
@@ -231,6 +230,12 @@ class Administration(SharingOperations, ConfigurationOperations):
     @property
     def _grants(self) -> Grants:
         return self._on.store.grants
+
+    @property
+    def _bans(self) -> Bans:
+        if self._on.bans is None:
+            raise NotRunningError
+        return self._on.bans
 
     def _existing(self, name: str) -> Account:
         if name not in self._on.store.accounts():

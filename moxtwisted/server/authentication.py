@@ -39,7 +39,7 @@ from moxtwisted.sasl.exchange import ChannelBindings, ServerContext
 from moxtwisted.sasl.interfaces import ISASLBackend
 from moxtwisted.sasl.outcome import Accepted, Failure, Outcome, Reason
 from moxtwisted.server.loginlimits import LoginLimits
-from moxtwisted.server.ratelimit import AuthenticationLimits, IBans
+from moxtwisted.server.ratelimit import AuthenticationLimits
 
 __all__ = [
     "Attempt",
@@ -253,7 +253,6 @@ class Authenticator:
     :param entropy: ``entropy(n)`` gives n unpredictable octets.
     :param limits: failures that are borne.
     :param settings: see there.
-    :param bans: who goes on after too many failures is banned there.
     :ivar limits: who failed too often.
     :ivar counts: attempts by (protocol, mechanism, result).
     :ivar observers: functions that get every ``Attempt``; they must be quick and not raise.
@@ -266,13 +265,12 @@ class Authenticator:
         clock: IReactorTime,
         entropy: Callable[[int], bytes],
         *,
-        limits: AuthenticationLimits | None = None,
+        limits: LoginLimits | None = None,
         settings: AuthenticationSettings | None = None,
-        bans: IBans | None = None,
-    ) -> None:  # budget: what it is made of; nothing of it belongs together
+    ) -> None:
         self.settings = settings or AuthenticationSettings()
         self.source = source
-        self.limits = LoginLimits(limits or AuthenticationLimits(), clock, entropy, bans)
+        self.limits = limits or LoginLimits(AuthenticationLimits(), clock, entropy)
         self.clock = clock
         self.counts: Counter[tuple[str, str, str]] = Counter()
         self.observers: list[Callable[[Attempt], None]] = []

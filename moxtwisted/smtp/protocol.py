@@ -294,6 +294,12 @@ class SMTPServerProtocol(Protocol):
     # -- the dialogue's link ---------------------------------------------------------------------------------------------
 
     @property
+    def client_ip(self) -> str:
+        """The client's address, also behind a proxy; empty: a unix socket, or not known yet."""
+        peer = self._peer
+        return str(peer.ip) if peer is not None and peer.ip is not None else ""
+
+    @property
     def halted(self) -> bool:
         """Whether no further event is to be taken."""
         return self._blocked or self._ending != ""

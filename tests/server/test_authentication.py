@@ -37,6 +37,7 @@ from moxtwisted.server.authentication import (
     Session,
     normalise_login,
 )
+from moxtwisted.server.loginlimits import LoginLimits
 from moxtwisted.server.ratelimit import AuthenticationLimits
 from moxtwisted.server.submission.handler import Submission, SubmissionFactory, SubmissionSettings
 from moxtwisted.smtp.protocol import SMTPServerFactory
@@ -137,7 +138,9 @@ class AuthenticatorCase(SynchronousTestCase):
             self.work,
             self.clock,
             CountingEntropy(),
-            limits=settings.pop("limits", None),
+            limits=LoginLimits(
+                settings.pop("limits", None) or AuthenticationLimits(), self.clock, CountingEntropy()
+            ),
             settings=AuthenticationSettings(costs=CHEAP, **settings),
         )
 
@@ -357,7 +360,7 @@ class LimitTests(AuthenticatorCase):
         first = Deferred.fromCoroutine(self.session.check_password("mjl@example.org", "new one", "PLAIN"))
         self.authenticator.forget("mjl")
         self.work.release()
-        self.assertEqual(self.successResultOf(first).reason, Reason.BAD_CREDENTIALS)
+        self.assertIsInstance(self.successResultOf(first), Failure)
         verifiers = derive("new one", CountingEntropy(), costs=CHEAP).to_bytes()
         self.source.records["mjl@example.org"] = evolve(
             self.source.records["mjl@example.org"], verifiers=verifiers

@@ -15,6 +15,7 @@ IPv4 /32, /26, /21, for IPv6 /64, /48, /32.
 
 from __future__ import annotations
 
+from moxtwisted.config.schema.bans import Bans
 from moxtwisted.config.schema.domains import Account, Alias, Destination, Domain, DomainsConfig
 from moxtwisted.config.schema.junkflags import AutomaticJunkFlags
 from moxtwisted.config.schema.signing import DKIMSelector
@@ -46,6 +47,7 @@ __all__ = [
     "Account",
     "Alias",
     "Authentication",
+    "Bans",
     "AutomaticJunkFlags",
     "Certificate",
     "DKIMSelector",

@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, field
 
+from moxtwisted.config.schema.bans import Bans
 from moxtwisted.config.schema.structure import (
     ConfigStruct,
     Count,
@@ -504,3 +505,4 @@ class StaticConfig(ConfigStruct, frozen=True, kw_only=True):
     verification: Verification = Verification()
     store: Store = Store()
     limits: Limits = Limits()
+    bans: Bans = Bans()

@@ -20,6 +20,8 @@ from typing import Any, Protocol
 
 from zope.interface import Interface
 
+from moxtwisted.errors import MailError
+
 __all__ = [
     "JSON",
     "IAdministration",
@@ -27,6 +29,7 @@ __all__ = [
     "IConfigurationOperations",
     "IMailAdministration",
     "IOfflineAdministration",
+    "NotRunningError",
     "Progress",
     "Report",
 ]
@@ -35,6 +38,12 @@ __all__ = [
 JSON = Any
 #: A table for people and for --json: one dictionary for each row.
 Report = list[dict[str, JSON]]
+
+
+class NotRunningError(MailError):
+    """The operation is about a running server."""
+
+    public_text = "the server does not run"
 
 
 class Progress(Protocol):
@@ -133,6 +142,21 @@ class IMailAdministration(Interface):
 
     async def stop() -> None:
         """Begin to shut down; the answer comes before that."""
+
+    async def bans_list() -> Report:
+        """``network``, ``cause``, ``why``, ``begun``, ``ends`` (None: until it is lifted), ``times``; the latest first."""
+
+    async def bans_add(network: str, why: str, seconds: float) -> list[str]:
+        """Keep a network out, 0 seconds: until it is lifted; connections from there are ended. What was done, in sentences.
+
+        :raises MailError: when it is no network, or one that is never banned.
+        """
+
+    async def bans_lift(network: str) -> list[str]:
+        """Let a network in again or, when it is empty, all. What was done, in sentences.
+
+        :raises MailError: when it is not banned.
+        """
 
 
 class IConfigurationOperations(Interface):
