@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 
@@ -76,14 +78,15 @@ class Verification:
             self._warming.cancel()
 
     def warm_up(self) -> None:
-        """Make the parts, and have a thread read the list of public suffixes, which takes a tenth of a second."""
+        """Make the parts, and have a thread read and import what takes a tenth of a second each."""
         self.checks()
-        from moxtwisted.mailauth.publicsuffix import organizational_domain
-
-        done = deferToThreadPool(
-            self._reactor, self._reactor.getThreadPool(), organizational_domain, "example.org"
+        self._in_thread(partial(_prepare, self._settings.second_opinion)).addErrback(
+            lambda failure: _log.failure("the checks of senders are not complete", failure)
         )
-        done.addErrback(lambda failure: _log.failure("the list of public suffixes cannot be read", failure))
+
+    def _in_thread(self, function: Callable[[], Any]) -> Deferred[Any]:
+        done: Deferred[Any] = deferToThreadPool(self._reactor, self._reactor.getThreadPool(), function)
+        return done
 
     def _make(self) -> Checks:
         from moxtwisted.server.verification.checks import Checks
@@ -120,4 +123,14 @@ class Verification:
                 tree_walk=settings.dmarc_tree_walk,
             ),
             os.urandom,
+            self._in_thread if settings.second_opinion else None,
         )
+
+
+def _prepare(second_opinion: bool) -> None:
+    from moxtwisted.mailauth.publicsuffix import organizational_domain
+
+    organizational_domain("example.org")
+    if second_opinion:
+        import dkim  # noqa: F401
+        import spf  # noqa: F401

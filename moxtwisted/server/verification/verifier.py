@@ -17,6 +17,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Any, Final
 
 from attrs import evolve, field, frozen
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -45,6 +46,7 @@ from moxtwisted.mailauth.spf.evaluation import Identity, Limits, SPFResult
 from moxtwisted.mailauth.spf.evaluation import Verdict as SPFVerdict
 from moxtwisted.server.verification.fields import trace_fields
 from moxtwisted.server.verification.interfaces import IVerifier, Unverified, Verified
+from moxtwisted.server.verification.opinion import SecondOpinion
 from moxtwisted.server.verification.waiting import Pending
 
 __all__ = ["Begun", "Verifier", "VerifierSettings"]
@@ -102,21 +104,34 @@ class Verifier:
     :param resolver: with a cache: most answers are needed more than once.
     :param clock: seconds since 1970.
     :param entropy: draws the samples of DMARC's ``pct``.
+    :param in_thread: runs a function in a thread, for the second opinion; None: there is none.
     """
 
     resolver: IResolver
     clock: IReactorTime
     settings: VerifierSettings
     entropy: Callable[[int], bytes]
+    in_thread: Callable[[Callable[[], Any]], Deferred[Any]] | None = None
     rules: VerifyRules = field(factory=lambda: VerifyRules(is_public_suffix=_is_public_suffix))
     _spf: SPFEvaluator = field(init=False)
     _dmarc: DMARCEvaluator = field(init=False)
     _discovery: Discovery = field(init=False)
 
+    _opinion: SecondOpinion | None = field(init=False)
+
+    def _evaluator(self, resolver: IResolver) -> SPFEvaluator:
+        limits = Limits(seconds=self.settings.method_seconds)
+        return SPFEvaluator(resolver, self.clock, self.settings.authserv_id, limits)
+
     @_spf.default
     def _make_spf(self) -> SPFEvaluator:
-        limits = Limits(seconds=self.settings.method_seconds)
-        return SPFEvaluator(self.resolver, self.clock, self.settings.authserv_id, limits)
+        return self._evaluator(self.resolver)
+
+    @_opinion.default
+    def _make_opinion(self) -> SecondOpinion | None:
+        if self.in_thread is None:
+            return None
+        return SecondOpinion(self.resolver, self._evaluator, self.clock, self.in_thread)
 
     @_discovery.default
     def _make_discovery(self) -> Discovery:
@@ -237,6 +252,8 @@ class Verifier:
                 min(self.settings.method_seconds, deadline - self.clock.seconds()),
             )
             verified = await judged.result()
+        elif self._opinion is not None:
+            verified = await self._opinion.review(verified, message, Authenticated(), self._dmarc.evaluate)
         trace = trace_fields(verified, self.settings.authserv_id, smtputf8=message.smtputf8)
         return evolve(verified, trace=trace)
 
@@ -268,13 +285,16 @@ class Verifier:
             # Without a policy, what passed counts when it is of the same organization.
             passed = [*authenticated.dkim_domains, authenticated.spf_domain]
             validated = any([name and await self._related(name, domain) for name in passed])
-        return evolve(
+        verified = evolve(
             verified,
             dmarc=dmarc,
             sealed=sealed,
             organizational_domain=organizational,
             from_validated=validated,
         )
+        if self._opinion is None:
+            return verified
+        return await self._opinion.review(verified, message, authenticated, self._dmarc.evaluate)
 
     async def _authenticated(self, verified: Verified, domain: str) -> Authenticated:
         """What DMARC is told: RFC 7489 section 6.6.2, step 4 and 5."""

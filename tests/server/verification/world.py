@@ -114,7 +114,7 @@ class World:
 
     def verifier(self) -> Verifier:
         """One with these settings."""
-        return Verifier(self.resolver, self.clock, self.settings, lambda n: bytes(n))
+        return Verifier(self.resolver, self.clock, self.settings, bytes)
 
     def checks(self, *, rules: bool = True) -> Checks:
         """What a listener gets."""
