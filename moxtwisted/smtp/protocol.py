@@ -9,7 +9,8 @@ With TLS: ``ServerTLS(context_factory)`` adds STARTTLS, ``ServerTLS(context_fact
 on plain TCP all the same: the protocol starts TLS by itself, after the PROXY header if there is one).
 
 All decisions are in ``moxtwisted.smtp.server.ServerMachine`` and in the host's handler. Commands that arrive together are
-answered in one write. While an awaitable of the host is pending nothing is read.
+answered in one write. While an awaitable of the host is pending nothing is read, but for the end of the connection while a complete message
+waits for its answer.
 """
 
 from __future__ import annotations
@@ -273,6 +274,8 @@ class SMTPServerProtocol(Protocol):
             self.machine.receive(data)
             if self._pending is None and not self._blocked:
                 self._run()
+            elif self._pending is not None:
+                self._transport.pauseProducing()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone, whoever ended it."""
@@ -316,7 +319,9 @@ class SMTPServerProtocol(Protocol):
             self._transport.pauseProducing()
             self._turn = self._clock.callLater(0, self._next_turn)
         elif dialogue.waiting:
-            self._transport.pauseProducing()
+            # Who only listens while a complete message is decided on can be heard leaving, and is then not delivered for.
+            if not dialogue.committing or self.machine.buffered:
+                self._transport.pauseProducing()
         elif progress:
             self._wait_for_peer()
 

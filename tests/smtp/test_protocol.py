@@ -193,6 +193,26 @@ class WaitingTests(ProtocolTestCase):
         )
         self.assertEqual(self.transport.producerState, "producing")
 
+    def test_leaving_is_noticed(self) -> None:
+        """While a complete message waits for its answer a client is heard leaving; of what it says instead, one read is kept."""
+        answer: Deferred[Reply | None] = Deferred()
+        for pipelined in (b"", b"NOOP\r\n"):
+            answer = Deferred()
+            protocol = self.serve(MemoryHandlers(data_done=lambda _, answer=answer: answer))
+            self.say(protocol, HELLO + ENVELOPE + b"DATA\r\n")
+            self.say(protocol, b"x\r\n.\r\n" + pipelined)
+            self.assertEqual(self.transport.producerState, "paused" if pipelined else "producing")
+            protocol.dataReceived(b"RSET\r\n")
+            self.assertEqual(self.transport.producerState, "paused")
+            answer.callback(None)
+            self.assertEqual(self.transport.producerState, "producing")
+            self.assertEqual(self.transport.taken().count(b"250 2.0.0 ok\r\n"), 2 if pipelined else 1)
+            self.assertIn("disconnected", self.leave(protocol))
+
+    def leave(self, protocol: SMTPServerProtocol) -> list[str]:
+        protocol.connectionLost()
+        return [call[0] for call in self.handlers.handlers[-1].calls]
+
     def test_coroutines(self) -> None:
         """Coroutines are awaited, and one that is done at once costs no pause."""
 
