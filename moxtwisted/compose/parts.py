@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger, globalLogPublisher
 
+from moxtwisted.compose.bans import end_connections, open_bans
 from moxtwisted.compose.junkflags import remember_with
 from moxtwisted.compose.signing import Signers
-from moxtwisted.compose.bans import end_connections, open_bans
 from moxtwisted.compose.translation import (
     build_directory,
     imap_settings,
