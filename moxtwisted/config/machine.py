@@ -50,6 +50,14 @@ def check_start(loaded: LoadedConfig, problems: Problems, notes: Problems) -> No
         except UnknownUserError as e:
             problems.add(("user",), f"{quoted(static.user)} found, a user of this machine expected: {e}")
     _check_data_directory(loaded.data_directory, problems)
+    rspamd = static.scanners.rspamd
+    if rspamd is not None and rspamd.password_file:
+        try:
+            loaded.resolve(rspamd.password_file).read_text("utf-8")
+        except (OSError, UnicodeDecodeError) as e:
+            problems.add(
+                ("scanners", "rspamd", "password_file"), f"{rspamd.password_file} cannot be read: {e}"
+            )
     if problems.spoiled_below(("store",)) or problems.spoiled(("data_directory",)):
         return
     try:

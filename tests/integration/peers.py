@@ -34,6 +34,7 @@ class Peer(NamedTuple):
 PEERS = {
     peer.program: peer
     for peer in (
+        Peer("clamd", "clamav-daemon"),
         Peer("curl", "curl"),
         Peer("dovecot", "dovecot-imapd"),
         Peer("fetchmail", "fetchmail"),
@@ -43,8 +44,10 @@ PEERS = {
         Peer("named", "bind9"),
         Peer("neomutt", "neomutt"),
         Peer("offlineimap", "offlineimap3"),
+        Peer("opendkim", "opendkim"),
         Peer("openssl", "openssl"),
         Peer("postfix", "postfix", root_only=True),
+        Peer("rspamd", "rspamd"),
         Peer("swaks", "swaks"),
         Peer("unbound", "unbound"),
     )

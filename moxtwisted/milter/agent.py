@@ -1,0 +1,98 @@
+"""Asks a filter over Twisted.
+
+::
+
+    verdict = await ask(endpoint, message, clock, seconds=30.0)         # MilterVerdict; MilterUnavailableError
+
+A connection serves one message. The time limit is for all of it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.python.failure import Failure
+
+from moxtwisted.errors import MailError
+from moxtwisted.milter.client import MilterClient, MilterMessage, MilterVerdict
+
+__all__ = ["MilterUnavailableError", "ask"]
+
+
+class MilterUnavailableError(MailError):
+    """A filter does not answer, or not as it should; ``detail`` says how."""
+
+
+class _Conversation(Protocol):
+    """One message with one filter."""
+
+    def __init__(self, machine: MilterClient, done: Deferred[MilterVerdict]) -> None:
+        self._machine = machine
+        self._done: Deferred[MilterVerdict] | None = done
+
+    def connectionMade(self) -> None:
+        """Begin."""
+        self.transport.write(self._machine.start())  # type: ignore[union-attr]  # there is one now
+
+    def dataReceived(self, data: bytes) -> None:
+        """Go on with what it says."""
+        try:
+            for octets in self._machine.receive(data):
+                self.transport.write(octets)  # type: ignore[union-attr]
+        except MailError as e:
+            self._finish(Failure(MilterUnavailableError(e.detail)))
+        else:
+            if self._machine.verdict is not None:
+                self._finish(self._machine.verdict)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """It ended."""
+        self._finish(Failure(MilterUnavailableError("the filter closed the connection before it decided")))
+
+    def stop(self) -> None:
+        """Nobody waits any more."""
+        self._done = None
+        self.transport.abortConnection()  # type: ignore[union-attr]
+
+    def _finish(self, result: MilterVerdict | Failure) -> None:
+        done, self._done = self._done, None
+        if done is not None:
+            self.transport.loseConnection()  # type: ignore[union-attr]
+            done.callback(result)
+
+
+async def ask(
+    endpoint: IStreamClientEndpoint, message: MilterMessage, clock: IReactorTime, seconds: float
+) -> MilterVerdict:
+    """Show it a message and wait for its verdict.
+
+    :raises MilterUnavailableError: when it cannot be reached, breaks the protocol or takes longer.
+    """
+    done: Deferred[MilterVerdict] = Deferred()
+    conversation = _Conversation(MilterClient(message), done)
+    connecting: Deferred[Any] = endpoint.connect(Factory.forProtocol(lambda: conversation))
+    decided = False
+
+    def too_late() -> None:
+        (done if connecting.called else connecting).cancel()
+
+    late = clock.callLater(seconds, too_late)
+    try:
+        await connecting
+        verdict = await done
+        decided = True
+    except CancelledError:
+        raise MilterUnavailableError(f"no verdict within {seconds:g} s") from None
+    except MailError:
+        raise
+    except Exception as e:
+        raise MilterUnavailableError(f"it cannot be reached: {e}") from e
+    finally:
+        if late.active():
+            late.cancel()
+        if not decided and conversation.transport is not None:
+            conversation.stop()
+    return verdict
