@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import Any
 
 from moxtwisted.cli.consent import agreed
 from moxtwisted.cli.output import print_report
 from moxtwisted.cli.passwords import ask_password, generate_password, read_password
 from moxtwisted.cli.session import administer, call
+from moxtwisted.cli.signingkeys import KINDS, record_line
 
 
 def account_add(arguments: argparse.Namespace) -> int:
@@ -91,13 +93,20 @@ def address_rm(arguments: argparse.Namespace) -> int:
 
 
 def domain_add(arguments: argparse.Namespace) -> int:
-    """``domain add``."""
-    return administer(
-        arguments,
-        lambda administration, _: administration.domain_add(
-            arguments.domain, arguments.description, arguments.disabled
-        ),
-    )
+    """``domain add``: with keys to sign its mail, and the records to be published."""
+
+    async def work(administration: Any, _: Any) -> Any:
+        await administration.domain_add(arguments.domain, arguments.description, arguments.disabled)
+        if arguments.no_dkim:
+            return []
+        return await administration.dkim_generate(arguments.domain, list(KINDS), "active")
+
+    rows = call(arguments, work)
+    if rows:
+        print("Its mail is signed from now on; put these records into the DNS:")
+        for row in rows:
+            print(record_line(row))
+    return 0
 
 
 def domain_list(arguments: argparse.Namespace) -> int:

@@ -9,8 +9,9 @@ from typing import Any
 from moxtwisted import __version__
 from moxtwisted.cli.bans import add_bans
 from moxtwisted.cli.consent import add_yes
+from moxtwisted.cli.signingarguments import add_arc, add_dkim
 
-__all__ = ["NO_DELIVERY", "build_parser"]
+__all__ = ["NO_DELIVERY", "Commands", "build_parser"]
 
 #: What this version does not do, said wherever it matters.
 NO_DELIVERY = "This version keeps mail to other servers in the queue and does not deliver it yet"
@@ -37,7 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--version", action="version", version=f"moxmail {__version__}", help="print the version"
     )
-    commands = _Commands(parser, ())
+    commands = Commands(parser, ())
     _starting(commands)
     _configuration(commands)
     _accounts(commands)
@@ -72,7 +73,7 @@ def _everywhere(parser: argparse.ArgumentParser, default: str | None) -> None:
     )
 
 
-class _Commands:
+class Commands:
     """A parser to which commands are added."""
 
     def __init__(self, parser: argparse.ArgumentParser, path: Sequence[str]) -> None:
@@ -80,11 +81,11 @@ class _Commands:
         self._path = tuple(path)
         self._actions = parser.add_subparsers(title="commands", metavar="COMMAND", prog=parser.prog)
 
-    def group(self, name: str, text: str) -> _Commands:
+    def group(self, name: str, text: str) -> Commands:
         """Commands below a word, as ``account``."""
         parser = self._actions.add_parser(name, help=text, description=text[:1].upper() + text[1:] + ".")
         _everywhere(parser, argparse.SUPPRESS)
-        return _Commands(parser, (*self._path, name))
+        return Commands(parser, (*self._path, name))
 
     def command(self, name: str, run: str, text: str, example: str = "") -> Callable[..., Any]:
         """A command; returns ``add_argument`` of it.
@@ -109,7 +110,7 @@ def _json(add: Callable[..., Any]) -> None:
     add("--json", action="store_true", help="print JSON, for programs")
 
 
-def _starting(commands: _Commands) -> None:
+def _starting(commands: Commands) -> None:
     add = commands.command(
         "quickstart",
         "quickstart:quickstart",
@@ -149,7 +150,7 @@ def _starting(commands: _Commands) -> None:
     commands.command("version", "running:version", "print the version")
 
 
-def _configuration(commands: _Commands) -> None:
+def _configuration(commands: Commands) -> None:
     config = commands.group("config", "check and explain the configuration")
     config.command("test", "configuration:test", "say everything that is wrong with the configuration")
     config.command(
@@ -181,7 +182,7 @@ def _configuration(commands: _Commands) -> None:
     add_yes(key.command("off", "upkeep:key_off", "decrypt everything; the server must be down", "\n--yes"))
 
 
-def _tls_keys(config: _Commands) -> None:
+def _tls_keys(config: Commands) -> None:
     keys = config.group("tlspubkey", "keys of TLS client certificates that log in to accounts")
     add = keys.command("list", "tlskeys:tlspubkey_list", "list keys, and whose they are", "\nalice")
     add("account", metavar="ACCOUNT", nargs="?", default="", help="only those of this one")
@@ -214,7 +215,7 @@ def _tls_keys(config: _Commands) -> None:
     add("stem", metavar="STEM", help="beginning of the names of the three files that are written")
 
 
-def _accounts(commands: _Commands) -> None:
+def _accounts(commands: Commands) -> None:
     account = commands.group("account", "people who get mail")
     add = account.command(
         "add", "accounts:account_add", "add an account", "alice alice@example.org --full-name 'Alice Example'"
@@ -267,12 +268,13 @@ def _accounts(commands: _Commands) -> None:
     add("address", metavar="ADDRESS")
 
 
-def _domains(commands: _Commands) -> None:
+def _domains(commands: Commands) -> None:
     domain = commands.group("domain", "domains that mail is taken for")
     add = domain.command("add", "accounts:domain_add", "take mail for one more domain", "example.net")
     add("domain", metavar="DOMAIN")
     add("--description", metavar="TEXT", default="", help="a note for yourself")
     add("--disabled", action="store_true", help="refuse its mail for now")
+    add("--no-dkim", action="store_true", help="make no keys: its mail is not signed")
     _json(domain.command("list", "accounts:domain_list", "list domains"))
     for name, text in (
         ("rm", "remove a domain that no account uses"),
@@ -304,7 +306,7 @@ def _domains(commands: _Commands) -> None:
         add("member", metavar="MEMBER", nargs="+")
 
 
-def _mail(commands: _Commands) -> None:
+def _mail(commands: Commands) -> None:
     importing = commands.group("import", "bring mail in from files or another server")
     for form, source in (("mbox", "an mbox file"), ("maildir", "a Maildir")):
         example = "alice Archive /home/alice/" + ("old.mbox" if form == "mbox" else "Maildir")
@@ -342,7 +344,7 @@ def _mail(commands: _Commands) -> None:
     add_yes(add)
 
 
-def _sharing(commands: _Commands) -> None:
+def _sharing(commands: Commands) -> None:
     acl = commands.group("acl", "who else may see and change an account's mailboxes, over IMAP")
     add = acl.command(
         "list", "sharing:acl_list", "list what an account shares, and with whom", "alice\nalice Projects"
@@ -368,7 +370,7 @@ def _sharing(commands: _Commands) -> None:
             )
 
 
-def _import_imap(importing: _Commands) -> None:
+def _import_imap(importing: Commands) -> None:
     add = importing.command(
         "imap",
         "importing:import_imap",
@@ -405,7 +407,7 @@ def _import_imap(importing: _Commands) -> None:
     _json(add)
 
 
-def _upkeep(commands: _Commands) -> None:
+def _upkeep(commands: Commands) -> None:
     for name, function, text in (
         ("verifydata", "verify_data", "check everything that is kept; exit status 1 when something is wrong"),
         ("reparse", "reparse", "render all messages again, after a change of the program"),
@@ -425,7 +427,7 @@ def _resolver(add: Callable[..., Any]) -> None:
     )
 
 
-def _names(commands: _Commands) -> None:
+def _names(commands: Commands) -> None:
     dns = commands.group("dns", "ask the domain name system")
     add = dns.command(
         "lookup",
@@ -439,67 +441,12 @@ def _names(commands: _Commands) -> None:
     _json(add)
 
 
-def _signatures(commands: _Commands) -> None:
-    dkim = commands.group("dkim", "keys and signatures of DKIM")
-    for kind in ("rsa", "ed25519"):
-        add = dkim.command(
-            f"gen{kind}",
-            f"signatures:dkim_gen{kind}",
-            f"make a private key ({'RSA' if kind == 'rsa' else 'Ed25519'})",
-            f"2026a._domainkey.example.org.{kind}.pem\n- > key.pem",
-        )
-        add("file", metavar="FILE", help="where it is written, readable by you alone; - is standard output")
-        if kind == "rsa":
-            add("--bits", type=int, choices=(2048, 3072, 4096), default=2048, help="size (default: 2048)")
-    add = dkim.command(
-        "txt",
-        "signatures:dkim_txt",
-        "print the TXT record that belongs to a private key",
-        "key.pem\n- < key.pem",
-    )
-    add("key", metavar="KEY", help="private key in PEM; - is standard input")
-    add = dkim.command(
-        "sign",
-        "signatures:dkim_sign",
-        "print the signature for a message, to be put in front of it",
-        "message.eml --domain example.org --selector 2026a --key key.pem",
-    )
-    add("message", metavar="FILE", help="the message; - is standard input")
-    add("--domain", metavar="DOMAIN", required=True, help="the domain that signs")
-    add("--selector", metavar="SELECTOR", required=True, help="the name of its key")
-    add("--key", metavar="KEY", required=True, help="private key in PEM")
-    add("--simple", action="store_true", help="let nothing change on the way (default: relaxed)")
-    add("--no-seal", action="store_true", help="do not sign that fields are missing")
-    add("--expires-hours", metavar="HOURS", type=int, default=0, help="how long it holds (default: for ever)")
-    add = dkim.command(
-        "verify",
-        "signatures:dkim_verify",
-        "verify the signatures of a message",
-        "message.eml\n- < message.eml",
-    )
-    add("message", metavar="FILE", help="the message; - is standard input")
-    _resolver(add)
-    _json(add)
-    add = dkim.command(
-        "lookup",
-        "signatures:dkim_lookup",
-        "look a key up, and say whether it can be used",
-        "2026a example.org",
-    )
-    add("selector", metavar="SELECTOR")
-    add("domain", metavar="DOMAIN")
-    _resolver(add)
-    _json(add)
-    arc = commands.group("arc", "who passed a message on")
-    add = arc.command(
-        "verify", "signatures:arc_verify", "verify the ARC chain of a message", "message.eml\n- < message.eml"
-    )
-    add("message", metavar="FILE", help="the message; - is standard input")
-    _resolver(add)
-    _json(add)
+def _signatures(commands: Commands) -> None:
+    add_dkim(commands.group("dkim", "keys and signatures of DKIM"), _json, _resolver)
+    add_arc(commands.group("arc", "who passed a message on"), _json, _resolver)
 
 
-def _senders(commands: _Commands) -> None:
+def _senders(commands: Commands) -> None:
     spf = commands.group("spf", "who may send mail for a domain")
     check = spf.command(
         "check",
@@ -560,7 +507,7 @@ def _senders(commands: _Commands) -> None:
     _json(parse)
 
 
-def _administration(commands: _Commands) -> None:
+def _administration(commands: Commands) -> None:
     admin = commands.group("admin", "for programs of the operator")
     add = admin.command(
         "imapserve",

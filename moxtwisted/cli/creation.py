@@ -120,6 +120,24 @@ class Creation:
         self.file(f"tls/{stem}.crt", certificate)
         self.file(f"tls/{stem}.key", key, 0o600)
 
+    def signing_keys(self, domain: str) -> list[tuple[str, str, str]]:
+        """Make the keys that a domain signs with.
+
+        :return: selector, path of the key from the directory on, and text of the DNS record of each.
+        """
+        from moxtwisted.config.editsigning import key_file_name, selector_names
+        from moxtwisted.mailauth.dkim.keys import SigningKey, new_private_key
+
+        keys = []
+        # RFC 8463 section 3: RSA for those who know no Ed25519.
+        for kind, selector in zip(("rsa", "ed25519"), selector_names(time.gmtime().tm_year), strict=False):
+            pem = new_private_key(kind)
+            name = key_file_name(domain, selector)
+            self.file(name, pem, 0o600)
+            record = SigningKey.from_pem(domain, selector, pem, primes_checked=False).record_text()
+            keys.append((selector, name, record))
+        return keys
+
     def give_to(self, uid: int, gid: int) -> None:
         """Let a user own the directory, everything that was made, and what is in the data directory."""
         paths = [self.directory, *self._made]
@@ -130,8 +148,19 @@ class Creation:
             os.chown(path, uid, gid, follow_symlinks=False)
 
 
-def domains_text(domain: str, account: str, address: str, notes: str) -> str:
-    """A ``domains.conf`` with one account."""
+def domains_text(
+    domain: str, account: str, address: str, notes: str, keys: Sequence[tuple[str, str, str]] = ()
+) -> str:
+    """A ``domains.conf`` with one account.
+
+    :param keys: as ``Creation.signing_keys`` returns them.
+    """
+    dkim = "".join(
+        f'{selector} = {{private_key_file = {toml_value(path)}, state = "active"}}\n'
+        for selector, path, _ in keys
+    )
+    if dkim:
+        dkim = f"\n# Keys that sign its mail. Their DNS records: moxmail dkim records {domain}\n[domains.{toml_value(domain)}.dkim]\n{dkim}"
     quoted = (
         toml_value(account)
         if not account.replace("-", "").replace("_", "").isalnum() or not account.isascii()
@@ -141,7 +170,7 @@ def domains_text(domain: str, account: str, address: str, notes: str) -> str:
 # Every key explained: moxmail config describe-domains
 {notes}
 [domains.{toml_value(domain)}]
-
+{dkim}
 [accounts.{quoted}]
 domain = {toml_value(domain)}
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from moxtwisted.dns.answers import Answer
     from moxtwisted.dns.servers import ResolverSettings
 
-__all__ = ["lookup", "settings_for", "with_resolver"]
+__all__ = ["lookup", "own_resolver", "settings_for", "with_resolver"]
 
 
 class ResolverAddressError(MailError):
@@ -65,6 +65,15 @@ def with_resolver(arguments: argparse.Namespace, work: Callable[[DNSResolver], A
 
     settings = settings_for(arguments)
     return run_reactor(run)
+
+
+def own_resolver(arguments: argparse.Namespace) -> DNSResolver:
+    """Somebody to ask where a reactor runs already."""
+    from twisted.internet import reactor
+
+    from moxtwisted.dns.agent import DNSResolver
+
+    return DNSResolver(reactor, settings_for(arguments), entropy=os.urandom)
 
 
 def lookup(arguments: argparse.Namespace) -> int:

@@ -21,6 +21,7 @@ from moxtwisted.cli.arguments import NO_DELIVERY
 from moxtwisted.cli.creation import Creation, domains_text
 from moxtwisted.cli.passwords import generate_password
 from moxtwisted.cli.session import run_reactor
+from moxtwisted.cli.signingkeys import txt_strings
 from moxtwisted.config.describe import toml_value
 from moxtwisted.config.load import DOMAINS_NAME, load
 from moxtwisted.config.machine import can_listen
@@ -28,6 +29,8 @@ from moxtwisted.config.privileges import Identity, UnknownUserError, find_identi
 from moxtwisted.config.reading import quoted
 from moxtwisted.errors import ConfigurationError, MailError
 from moxtwisted.identifiers import Domain, IdentifierError, parse_account_name
+
+_Keys = list[tuple[str, str, str]]
 
 __all__ = ["create_account", "quickstart", "unit_text"]
 
@@ -55,11 +58,11 @@ def quickstart(arguments: argparse.Namespace) -> int:
     plan = _plan(arguments)
     password = generate_password()
     with Creation(plan.directory) as made:
-        recovery = _make_files(plan, made)
+        recovery, keys = _make_files(plan, made)
         create_account(made.directory / "mox.conf", plan.account, password)
         if plan.identity is not None:
             made.give_to(plan.identity.uid, plan.identity.gid)
-    _report(plan, password, recovery)
+    _report(plan, password, recovery, keys)
     return 0
 
 
@@ -140,13 +143,14 @@ def _own_name(domain: str) -> str:
     return f"mail.{domain}"
 
 
-def _make_files(plan: Plan, made: Creation) -> str:
+def _make_files(plan: Plan, made: Creation) -> tuple[str, _Keys]:
     """All but the account.
 
-    :return: the recovery key.
+    :return: the recovery key, and the keys for signing as ``Creation.signing_keys`` returns them.
     """
     made.file("mox.conf", _static_text(plan))
-    made.file(DOMAINS_NAME, domains_text(plan.domain, plan.account, str(plan.address), ""))
+    keys = made.signing_keys(plan.domain)
+    made.file(DOMAINS_NAME, domains_text(plan.domain, plan.account, str(plan.address), "", keys))
     recovery = made.key()
     made.certificate(plan.hostname, (plan.hostname,))
     made.data_directory()
@@ -155,7 +159,7 @@ def _make_files(plan: Plan, made: Creation) -> str:
         load(made.directory / "mox.conf")
     except ConfigurationError as e:
         raise MailError("what was made is not valid:\n" + "\n".join(e.problems)) from e
-    return recovery
+    return recovery, keys
 
 
 def _static_text(plan: Plan) -> str:
@@ -275,8 +279,12 @@ async def set_password_offline(reactor: Any, static_path: Path, account: str, pa
         await administration.close()
 
 
-def _report(plan: Plan, password: str, recovery: str) -> None:
+def _report(plan: Plan, password: str, recovery: str, keys: _Keys) -> None:
     directory, host = plan.directory, plan.hostname
+    records = "\n".join(
+        f"       {selector}._domainkey.{plan.domain}.  TXT  {txt_strings(record)}"
+        for selector, _, record in keys
+    )
     print(f"""The files of the server are in {directory}.
 
 Settings for mail programs
@@ -294,6 +302,7 @@ Next
   1. In the DNS of {plan.domain}:
        {host}.  A/AAAA  the addresses of this machine
        {plan.domain}.  MX  10 {host}.
+{records}
      and the reverse names of the addresses should be {host}.
   2. A real certificate for {host}: name its files in {directory / "mox.conf"}, listeners.public.tls.
      Until then mail programs warn about the self-signed one.

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from moxtwisted.cli import lookup
+from moxtwisted.cli.signingkeys import txt_strings
 from moxtwisted.errors import MailError
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def _key(arguments: argparse.Namespace, path: str) -> SigningKey:
 def dkim_txt(arguments: argparse.Namespace) -> int:
     """``dkim txt``: the strings of the record as a zone file has them, at most 255 octets each (RFC 1035 section 3.3)."""
     text = _key(arguments, arguments.key).record_text()
-    print(" ".join(f'"{text[i : i + 255]}"' for i in range(0, len(text), 255)))
+    print(txt_strings(text))
     return 0
 
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.task import LoopingCall
+from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
 from moxtwisted import __version__
@@ -45,7 +46,7 @@ class Control(Service):
         """Listen."""
         Service.startService(self)
         server = self._server
-        editor = ConfigurationEditor(server.loaded.static_path, self._watcher.check)
+        editor = ConfigurationEditor(server.loaded.static_path, self._watcher.check, deferToThread)
         administered = Administered(
             reactor=server.reactor,
             store=server.store,

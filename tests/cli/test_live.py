@@ -278,8 +278,16 @@ class QuickstartTests(LiveTestCase):
         self.assertIn("does not deliver it yet", output)
         self.assertEqual(
             sorted(path.name for path in self.home.iterdir()),
-            ["data", "domains.conf", "mox.conf", "moxmail.service", "store.key", "tls"],
+            ["data", "dkim", "domains.conf", "mox.conf", "moxmail.service", "store.key", "tls"],
         )
+        rows = json.loads(self.moxmail("dkim", "list", "--json"))
+        self.assertEqual(
+            [(row["algorithm"], row["state"], row["problem"]) for row in rows],
+            [("rsa", "active", ""), ("ed25519", "active", "")],
+        )
+        for row in rows:
+            self.assertIn(row["name"], output)
+            self.assertIn(row["record"][-40:], output)
         self.assertIn("are good", self.moxmail("config", "test"))
         key = self.moxmail("key", "show").strip()
         self.assertIn(key, output)
@@ -287,7 +295,11 @@ class QuickstartTests(LiveTestCase):
         self.assertEqual((account["name"], account["addresses"]), ("you.too", ["You.Too@example.org"]))
         password = next(line.split()[1] for line in output.splitlines() if line.split()[:1] == ["password"])
         self.assertGreaterEqual(len(password), 12)
-        for path in (self.home / "store.key", self.home / "tls" / "mail.example.org.key"):
+        for path in (
+            self.home / "store.key",
+            self.home / "tls" / "mail.example.org.key",
+            *(self.home / "dkim").iterdir(),
+        ):
             self.assertEqual(stat.S_IMODE(path.stat().st_mode), 0o600)
         if os.geteuid() == 0:
             self.assertEqual({path.owner() for path in [self.home, *self.home.rglob("*")]}, {self.user})

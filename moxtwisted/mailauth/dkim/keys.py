@@ -152,6 +152,11 @@ class SigningKey:
         return "rsa" if isinstance(self.private, rsa.RSAPrivateKey) else "ed25519"
 
     @property
+    def bits(self) -> int:
+        """The size of the key."""
+        return self.private.key_size if isinstance(self.private, rsa.RSAPrivateKey) else 256
+
+    @property
     def algorithm(self) -> str:
         """What ``a=`` says."""
         return f"{self.kind}-sha256"

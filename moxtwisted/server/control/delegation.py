@@ -77,6 +77,26 @@ class ConfigurationOperations:
         """See ``IConfigurationOperations``."""
         await self._editor.domain_enable(name)
 
+    async def dkim_list(self, domain: str) -> Report:
+        """See ``IConfigurationOperations``."""
+        return await self._editor.dkim_list(domain)
+
+    async def dkim_generate(self, domain: str, kinds: Sequence[str], state: str) -> Report:
+        """See ``IConfigurationOperations``."""
+        return await self._editor.dkim_generate(domain, kinds, state)
+
+    async def dkim_state(self, domain: str, selector: str, state: str) -> None:
+        """See ``IConfigurationOperations``."""
+        await self._editor.dkim_state(domain, selector, state)
+
+    async def dkim_rotate(self, domain: str) -> list[str]:
+        """See ``IConfigurationOperations``."""
+        return await self._editor.dkim_rotate(domain)
+
+    async def dkim_remove(self, domain: str, selector: str) -> list[str]:
+        """See ``IConfigurationOperations``."""
+        return await self._editor.dkim_remove(domain, selector)
+
     async def alias_list(self, domain: str) -> Report:
         """See ``IConfigurationOperations``."""
         return await self._editor.alias_list(domain)

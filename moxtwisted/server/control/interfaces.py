@@ -204,6 +204,23 @@ class IConfigurationOperations(Interface):
     async def domain_enable(name: str) -> None:
         """Take its mail again."""
 
+    async def dkim_list(domain: str) -> Report:
+        """``domain``, ``selector``, ``state``, ``algorithm`` (``rsa``, ``ed25519``), ``bits``, ``file``, ``name`` and ``record`` (in
+        the DNS), ``problem`` (why the key cannot be read, or empty); of one domain or, when it is empty, all."""
+
+    async def dkim_generate(domain: str, kinds: Sequence[str], state: str) -> Report:
+        """Make a key of each kind. ``state``: ``active``, ``standby``, or empty: standby when others sign already. As `dkim_list`, the new
+        ones."""
+
+    async def dkim_state(domain: str, selector: str, state: str) -> None:
+        """Put a key into a state: ``active``, ``standby``, ``retired``."""
+
+    async def dkim_rotate(domain: str) -> list[str]:
+        """Keys in standby sign from now on, those of their kinds that did are retired. What to do next, in sentences."""
+
+    async def dkim_remove(domain: str, selector: str) -> list[str]:
+        """Take a key away; its file stays. Where that is, in a sentence."""
+
     async def alias_list(domain: str) -> Report:
         """``address``, ``members``, ``post_public``, ``allow_message_from``; of one domain or, when it is empty, all."""
 
