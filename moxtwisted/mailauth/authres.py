@@ -156,7 +156,9 @@ def _encoded(text: str, *, utf8: bool) -> bytes:
 
 def _written(value: str, *, utf8: bool) -> str:
     """A value as token, address or quoted string."""
-    value = "".join(c if c.isprintable() else "?" for c in value)[:1000]
+    if not value.isprintable():
+        value = "".join(c if c.isprintable() else "?" for c in value)
+    value = value[:1000]
     if not utf8 and not value.isascii():
         # RFC 8601 section 1.5.2: outside of internationalised mail, names are A-labels; a local part has no such form.
         _, at, domain = value.rpartition("@")
@@ -170,8 +172,9 @@ def _written(value: str, *, utf8: bool) -> str:
 
 
 def _comment(text: str, *, utf8: bool) -> bytes:
-    plain = "".join(c if c.isprintable() and c not in "()\\" else " " for c in text)[:200]
-    return b"(" + _encoded(plain, utf8=utf8) + b")"
+    if not text.isprintable() or "(" in text or ")" in text or "\\" in text:
+        text = "".join(c if c.isprintable() and c not in "()\\" else " " for c in text)
+    return b"(" + _encoded(text[:200], utf8=utf8) + b")"
 
 
 def _words(result: MethodResult, *, utf8: bool) -> list[bytes]:

@@ -12,6 +12,8 @@ suffixes that take part), or a walk up the tree as the successor of RFC 7489 (dr
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from attrs import define, frozen
 
 from moxtwisted.dns.answers import Answer, IResolver, Security
@@ -22,6 +24,9 @@ __all__ = ["Discovery", "Found"]
 
 # draft-ietf-dmarc-dmarcbis, DNS Tree Walk: a name of eight labels or more is asked itself, and then at seven labels and fewer.
 _MAX_WALKED_LABELS = 7
+# Records up to this size are remembered once they were read.
+_REMEMBERED_CHARACTERS = 1024
+_remembered = lru_cache(1024)(parse_record)
 
 
 @frozen
@@ -61,7 +66,8 @@ class _Looking:
             self.problem = f"{domain} has {len(texts)} DMARC records"
             return None
         try:
-            return parse_record(texts[0].decode("utf-8", "replace"))
+            text = texts[0].decode("utf-8", "replace")
+            return _remembered(text) if len(text) <= _REMEMBERED_CHARACTERS else parse_record(text)
         except DMARCSyntaxError as e:
             self.problem = f"{domain}: {e.detail}"
             return None

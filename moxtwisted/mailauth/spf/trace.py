@@ -38,7 +38,8 @@ _SAYS = {
 
 def _plain(text: str) -> str:
     """Printable characters alone, not too many of them."""
-    return "".join(c if c.isprintable() else "?" for c in text[:_MAX_VALUE_CHARACTERS])
+    text = text[:_MAX_VALUE_CHARACTERS]
+    return text if text.isprintable() else "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _value(text: str) -> str:
@@ -80,5 +81,4 @@ def received_spf(result: SPFResult, receiver: str, *, smtputf8: bool = False) ->
         if word and len(lines[-1]) + 1 + len(word) > _LINE:
             lines.append("")
         lines[-1] += f" {word}"
-    octets = "\r\n".join(lines).encode("utf-8", "replace") + b"\r\n"
-    return octets if smtputf8 else octets.decode("utf-8").encode("ascii", "replace")
+    return "\r\n".join([*lines, ""]).encode("utf-8" if smtputf8 else "ascii", "replace")

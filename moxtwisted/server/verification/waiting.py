@@ -11,7 +11,8 @@ What does not wait for anything, since all answers are kept, costs neither a tim
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -25,6 +26,27 @@ __all__ = ["Pending"]
 T = TypeVar("T")
 
 _log = Logger()
+
+
+def _rest(
+    work: Coroutine[Deferred[Any], Any, T], waits_for: Deferred[Any]
+) -> Generator[Deferred[Any], Any, T]:
+    """The rest of a coroutine that was begun and waits for something."""
+    while True:
+        try:
+            sent = yield waits_for
+        except GeneratorExit:
+            work.close()
+            raise
+        except BaseException as error:  # noqa: BLE001 - it is passed on
+            step = partial(work.throw, error)
+        else:
+            step = partial(work.send, sent)
+        try:
+            waits_for = step()
+        except StopIteration as e:
+            result: T = e.value
+            return result
 
 
 class Pending(Generic[T]):
@@ -48,10 +70,17 @@ class Pending(Generic[T]):
         self.known: T | None = None
         self._otherwise = otherwise
         self._waiting: list[Deferred[T]] = []
-        self._work: Deferred[Any] | None = Deferred.fromCoroutine(work)
-        if not self._work.called:
+        self._work: Deferred[Any] | None = None
+        try:
+            first = work.send(None)
+        except StopIteration as e:
+            self.known = e.value
+        except Exception:  # noqa: BLE001 - a boundary, as below
+            self._failed(Failure(), seconds)
+        else:
+            self._work = Deferred.fromCoroutine(_rest(work, first))
             self._work.addTimeout(max(0.0, seconds), clock)
-        self._work.addCallbacks(self._arrived, self._failed, errbackArgs=(seconds,))
+            self._work.addCallbacks(self._arrived, self._failed, errbackArgs=(seconds,))
 
     def _arrived(self, result: T) -> None:
         self.known = result
