@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from moxtwisted.address import Address, canonical_localpart
 from moxtwisted.config.reading import Path, Problems, key_text, quoted
+from moxtwisted.config.rulechecks import check_account_rules, check_destination_rules, check_judgement
 from moxtwisted.config.schema import (
     Account,
     Domain,
@@ -86,6 +87,7 @@ def check_static(config: StaticConfig, problems: Problems) -> None:
         at = ("resolver", "servers", i)
         _parsed(ServerAddress.parse, server, at, "an IP address as 127.0.0.1 or 127.0.0.1:5353", problems)
     _check_verification(config.verification, problems)
+    check_judgement(config.judgement, problems)
     _check_sockets(config, problems)
     for i, network in enumerate(config.bans.never):
         _parsed(ip_network, network, ("bans", "never", i), "a network as 192.0.2.0/24", problems)
@@ -310,6 +312,7 @@ def _check_account(name: str, account: Account, domains: _Domains, problems: Pro
         )
     _check_capabilities(account, path, problems)
     _check_junk_flags(account, path, problems)
+    check_account_rules(account, path, problems)
     for fingerprint in account.tls_public_keys:
         at = (*path, "tls_public_keys", fingerprint)
         if _FINGERPRINT.fullmatch(fingerprint) is None:
@@ -317,6 +320,7 @@ def _check_account(name: str, account: Account, domains: _Domains, problems: Pro
         domains.claim(("TLS key", fingerprint), at, problems)
     for text, destination in account.addresses.items():
         at = (*path, "addresses", text)
+        check_destination_rules(destination, at, problems)
         if destination.mailbox != "Inbox":
             _parsed(parse_mailbox_name, destination.mailbox, (*at, "mailbox"), "a mailbox", problems)
         if text.startswith("@"):

@@ -130,15 +130,18 @@ def _default_text(info: FieldInfo) -> str:
 
 #: Examples that would change how an unconfigured server works; they are told in words, the default is shown.
 _QUIET = frozenset(
-    {"user", "proxy_protocol_from", "key_environment", "key_credential", "imap_capabilities_disabled"}
-)
+    {
+        "user", "proxy_protocol_from", "key_environment", "key_credential", "imap_capabilities_disabled", "rulesets",
+        "smtp_error", "message_auth_required_smtp_error", "introbox", "dns_block_lists", "dns_allow_lists", "contact",
+    }
+)  # fmt: skip
 
 
 def _shown(info: FieldInfo) -> Any:
     """What the example has for the key."""
     item = _list_item(info)
-    if item is not None:
-        return [{f.name: f.examples[0] for f in fields_of(item)}]
+    if item is not None and info.name not in _QUIET:
+        return [{f.name: f.examples[0] for f in fields_of(item) if f.examples}]
     if info.examples and info.name not in _QUIET:
         return info.examples[0]
     if info.default is None:

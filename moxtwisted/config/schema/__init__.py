@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from moxtwisted.config.schema.bans import Bans
 from moxtwisted.config.schema.domains import Account, Alias, Destination, Domain, DomainsConfig
+from moxtwisted.config.schema.judgement import Judgement, JunkFilter, Ruleset
 from moxtwisted.config.schema.junkflags import AutomaticJunkFlags
 from moxtwisted.config.schema.signing import DKIMSelector
 from moxtwisted.config.schema.static import (
@@ -47,8 +48,8 @@ __all__ = [
     "Account",
     "Alias",
     "Authentication",
-    "Bans",
     "AutomaticJunkFlags",
+    "Bans",
     "Certificate",
     "DKIMSelector",
     "Destination",
@@ -58,6 +59,8 @@ __all__ = [
     "IMAPSService",
     "IMAPService",
     "InitialMailboxes",
+    "Judgement",
+    "JunkFilter",
     "LMTPService",
     "Limits",
     "Listener",
@@ -65,6 +68,7 @@ __all__ = [
     "Log",
     "Postmaster",
     "Resolver",
+    "Ruleset",
     "SMTPLimits",
     "SMTPService",
     "SpecialUse",

@@ -6,9 +6,18 @@ from typing import Annotated
 
 from msgspec import Meta, field
 
+from moxtwisted.config.schema.judgement import (
+    DMARC_DESCRIPTION,
+    GREYLISTING_DESCRIPTION,
+    SPF_DESCRIPTION,
+    DMARCStrictness,
+    JunkFilter,
+    Ruleset,
+    SPFStrictness,
+)
 from moxtwisted.config.schema.junkflags import AutomaticJunkFlags
 from moxtwisted.config.schema.signing import DKIMSelector
-from moxtwisted.config.schema.structure import ConfigStruct, Octets
+from moxtwisted.config.schema.structure import ConfigStruct, Octets, Seconds
 
 
 class Alias(ConfigStruct, frozen=True, kw_only=True):
@@ -47,6 +56,9 @@ class Domain(ConfigStruct, frozen=True, kw_only=True):
     case_sensitive: Annotated[
         bool, Meta(description="Whether Alice and alice are different people. They never are in practice.")
     ] = False
+    dmarc: Annotated[DMARCStrictness, Meta(description=DMARC_DESCRIPTION)] = "enforce"
+    spf: Annotated[SPFStrictness, Meta(description=SPF_DESCRIPTION)] = "strangers"
+    greylisting: Annotated[bool, Meta(description=GREYLISTING_DESCRIPTION)] = False
     aliases: Annotated[
         dict[str, Alias],
         Meta(description="By local part.", extra={"example_key": "team"}),
@@ -67,6 +79,28 @@ class Destination(ConfigStruct, frozen=True, kw_only=True):
     mailbox: Annotated[str, Meta(min_length=1, description="Where it goes; made when it is not there.")] = (
         "INBOX"
     )
+    rulesets: Annotated[
+        tuple[Ruleset, ...],
+        Meta(max_length=200, description="Something special for some of it. The first that matches counts."),
+    ] = ()
+    smtp_error: Annotated[
+        str,
+        Meta(
+            pattern=r"^((421|550) [ -~]{1,200})?$",
+            description="When not empty, no mail is taken for the address: 421 or 550 and a text (ASCII), as the answer to RCPT.",
+            examples=["550 I am not here any more"],
+        ),
+    ] = ""
+    message_auth_required_smtp_error: Annotated[
+        str,
+        Meta(
+            pattern=r"^[ -~]*$",
+            max_length=200,
+            description="When not empty, only mail whose From is proved (by DMARC, DKIM or SPF) is taken; other mail is refused "
+            "with this text (ASCII).",
+            examples=["sign your mail with DKIM"],
+        ),
+    ] = ""
 
 
 class ClientKey(ConfigStruct, frozen=True, kw_only=True):
@@ -118,6 +152,51 @@ class Account(ConfigStruct, frozen=True, kw_only=True):
         ),
     ] = None
     automatic_junk_flags: AutomaticJunkFlags = AutomaticJunkFlags()
+    junk_filter: JunkFilter = JunkFilter()
+    rejects_mailbox: Annotated[
+        str,
+        Meta(
+            description="Where copies of refused mail can be looked at, made when there are any. Empty: none are kept."
+        ),
+    ] = "Rejects"
+    keep_rejects: Annotated[
+        bool,
+        Meta(description="Keep all of them. Otherwise they go after 14 days, and beyond 1,000 of them."),
+    ] = False
+    introbox: Annotated[
+        str,
+        Meta(
+            description="A mailbox for mail that would go into INBOX from authors whose mail the account neither knows nor "
+            "answered. Empty: none.",
+            examples=["Introbox"],
+        ),
+    ] = ""
+    subject_pass_seconds: Annotated[
+        Seconds,
+        Meta(
+            ge=0,
+            le=10**7,
+            description="Unknown senders whose mail looks like junk, and whose From is proved, are told a text that gets them "
+            "through when they put it "
+            "into the subject; so long it is good. 0: this is not done.",
+        ),
+    ] = 43200.0
+    first_time_sender_delay: Annotated[
+        bool,
+        Meta(description="Whether strangers wait before their mail is taken, see [judgement] of mox.conf."),
+    ] = True
+    dmarc: Annotated[
+        DMARCStrictness | None,
+        Meta(description=DMARC_DESCRIPTION + " Without it, as the domain of the address says."),
+    ] = None
+    spf: Annotated[
+        SPFStrictness | None,
+        Meta(description=SPF_DESCRIPTION + " Without it, as the domain of the address says."),
+    ] = None
+    greylisting: Annotated[
+        bool | None,
+        Meta(description=GREYLISTING_DESCRIPTION + " Without it, as the domain of the address says."),
+    ] = None
     imap_capabilities_disabled: Annotated[
         tuple[str, ...],
         Meta(

@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal
 from msgspec import Meta, field
 
 from moxtwisted.config.schema.bans import Bans
+from moxtwisted.config.schema.judgement import Judgement
 from moxtwisted.config.schema.scanners import Scanners
 from moxtwisted.config.schema.structure import (
     ConfigStruct,
@@ -504,6 +505,7 @@ class StaticConfig(ConfigStruct, frozen=True, kw_only=True):
     authentication: Authentication = Authentication()
     resolver: Resolver = Resolver()
     verification: Verification = Verification()
+    judgement: Judgement = Judgement()
     scanners: Scanners = Scanners()
     store: Store = Store()
     limits: Limits = Limits()

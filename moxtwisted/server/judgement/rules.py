@@ -29,12 +29,12 @@ __all__ = [
     "Strictness",
 ]
 
-DMARCStrictness = Literal["refuse-both", "enforce", "reject-only", "ignore"]
+DMARCStrictness = Literal["strict", "enforce", "reject-only", "ignore"]
 """What becomes of mail that fails DMARC. ``enforce``: what its owner wants (reject: refused, quarantine: into the junk mailbox);
-``refuse-both``: quarantine is refused as well; ``reject-only``: quarantine is taken for none; ``ignore``: nothing."""
+``strict``: quarantine is refused as well; ``reject-only``: quarantine is taken for none; ``ignore``: nothing."""
 
-SPFStrictness = Literal["refuse", "strangers", "ignore"]
-"""What becomes of mail that fails SPF. ``strangers``: refused when the author is not known by From; ``refuse``: whoever the author
+SPFStrictness = Literal["strict", "strangers", "ignore"]
+"""What becomes of mail that fails SPF. ``strangers``: refused when the author is not known by From; ``strict``: whoever the author
 is; ``ignore``: nothing."""
 
 

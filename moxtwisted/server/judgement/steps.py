@@ -112,7 +112,7 @@ def dmarc(case: Case) -> Decision | None:
         case.overridden = overridden
         case.say(why)
         return None
-    if asks.disposition is Policy.REJECT or case.strictness.dmarc == "refuse-both":
+    if asks.disposition is Policy.REJECT or case.strictness.dmarc == "strict":
         # RFC 7372 section 3.4: X.7.26, several ways to prove the origin failed.
         return case.refuse(
             Reason.DMARC_POLICY, Reply(550, "5.7.26", f"refused by the DMARC policy of {asks.record_domain}")
@@ -128,7 +128,7 @@ def dmarc(case: Case) -> Decision | None:
 def spf_for_all(case: Case) -> Decision | None:
     """5. For recipients who want it: SPF holds whoever the author is."""
     spf = case.incoming.verified.spf
-    if case.strictness.spf != "refuse" or spf is None or case.forwarded:
+    if case.strictness.spf != "strict" or spf is None or case.forwarded:
         return None
     if spf.verdict is not SPFVerdict.FAIL or "spf" in case.incoming.verified.unconfirmed:
         return None

@@ -159,7 +159,7 @@ class Reasons(SynchronousTestCase):
 
     def test_dmarc_strictness(self) -> None:
         """How strictly policies are applied is up to the recipient."""
-        self.refused(decision(QUARANTINED, strictness=Strictness("refuse-both")), Reason.DMARC_POLICY, 550)
+        self.refused(decision(QUARANTINED, strictness=Strictness("strict")), Reason.DMARC_POLICY, 550)
         found = decision(QUARANTINED, strictness=Strictness("reject-only"))
         self.accepted(found, Reason.NO_BAD_SIGNALS)
         self.assertEqual(found.overridden, "local_policy")
@@ -183,7 +183,7 @@ class Reasons(SynchronousTestCase):
         self.accepted(found, Reason.NO_BAD_SIGNALS)
         self.assertEqual(found.overridden, "local_policy")
         failed = evolve(PLAIN, spf=spf(SPFVerdict.FAIL), unconfirmed=frozenset({"spf"}))
-        for strictness in (Strictness(), Strictness(spf="refuse")):
+        for strictness in (Strictness(), Strictness(spf="strict")):
             self.accepted(decision(failed, strictness=strictness), Reason.NO_BAD_SIGNALS)
 
     def test_sampled_out(self) -> None:
@@ -199,7 +199,7 @@ class Reasons(SynchronousTestCase):
         """For who wants it SPF holds for friends, too."""
         verified = evolve(GOOD, spf=spf(SPFVerdict.FAIL))
         friend = knows(Remembered(FRIEND, junk=False))
-        self.refused(decision(verified, friend, strictness=Strictness(spf="refuse")), Reason.SPF_POLICY, 550)
+        self.refused(decision(verified, friend, strictness=Strictness(spf="strict")), Reason.SPF_POLICY, 550)
         self.accepted(decision(verified, friend), Reason.MSGFROMFULL)
 
     def test_authentication_required(self) -> None:
@@ -463,7 +463,7 @@ class Order(SynchronousTestCase):
         known = FakeReputation([Remembered(Sender(ip="192.0.2.1"), junk=True)])
         sources = FakeSources(rates=False, memory=SourceError(""), junk=junk, blocked=LISTED)
         wanted = []
-        strictness = Strictness(spf="refuse")
+        strictness = Strictness(spf="strict")
         changes: list[dict[str, Any]] = [
             {}, {"rates": True}, {"dmarc": None}, {"spf_strict": False}, {"rules": False}, {"memory": known},
             {"spf": None}, {"memory": FakeReputation()}, {"junk": JunkScore(0.0, True)}, {"blocked": None},
@@ -545,8 +545,8 @@ class Whatever(SynchronousTestCase):
     @settings(max_examples=200, deadline=None)
     @given(
         verdicts, facts, rulesets, headers, st.sampled_from(["", "mary@a.example"]), st.booleans(),
-        st.builds(Strictness, st.sampled_from(["refuse-both", "enforce", "reject-only", "ignore"]),
-                  st.sampled_from(["refuse", "strangers", "ignore"])),
+        st.builds(Strictness, st.sampled_from(["strict", "enforce", "reject-only", "ignore"]),
+                  st.sampled_from(["strict", "strangers", "ignore"])),
     )  # fmt: skip
     def test_always_a_decision(
         self, verified: Verified, sources: FakeSources, ruleset: Ruleset, header: bytes, sender: str, tls: bool,
