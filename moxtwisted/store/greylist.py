@@ -1,0 +1,102 @@
+"""The file of those who were asked to come again later: ``greylist.db`` in the data directory, encrypted as the others.
+
+::
+
+    records = GreylistRecords(path, key, pool)
+    records.find(digest)                        # (first, last), or None
+    await records.put([(digest, first, last)])  # on disk
+
+Who is asked, and what counts as coming again, is decided in ``moxtwisted.server.inbound.greylisting``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, cast
+
+from attrs import define, field
+from twisted.internet.defer import Deferred, fail, succeed
+
+from moxtwisted.errors import MailError
+from moxtwisted.store.database import Database, create_database
+from moxtwisted.store.writer import Lane, SingleConnection, WriterPool
+
+__all__ = ["GreylistRecords"]
+
+#: Rows; 100 octets each with their index.
+MOST: Final = 500_000
+#: Writes between two looks for what is to go.
+_TIDY_EVERY: Final = 1000
+
+
+@define(eq=False)
+class GreylistRecords:
+    """The file; it is made at the first use.
+
+    :param most: rows that are kept.
+    """
+
+    _path: Path
+    _key: bytes | None
+    _pool: WriterPool
+    _most: int = MOST
+    _database: Database | None = field(default=None, init=False)
+    _lane: Lane | None = field(default=None, init=False)
+    _writes: int = field(default=0, init=False)
+
+    def find(self, key: bytes) -> tuple[int, int] | None:
+        """When it was there first and last, seconds since 1970.
+
+        :raises MailError: the file cannot be read.
+        """
+        if self._database is None and not self._path.exists():
+            return None
+        database, _ = self._attach()
+        row = database.reader.execute("SELECT first, last FROM known WHERE key = ?", (key,)).fetchone()
+        return cast("tuple[int, int] | None", row)
+
+    def put(self, rows: Sequence[tuple[bytes, int, int]], forget_before: int = 0) -> Deferred[None]:
+        """Write these; fires when they are on disk.
+
+        :param rows: (key, first, last).
+        :param forget_before: now and then, those whose last time is before this go.
+        """
+        try:
+            database, lane = self._attach()
+        except MailError as e:
+            return fail(e)
+        execute = database.writer.execute
+        self._writes += 1
+        tidy = self._writes % _TIDY_EVERY == 1
+
+        def write() -> None:
+            for row in rows:
+                execute("INSERT OR REPLACE INTO known VALUES (?, ?, ?)", row)
+            if tidy:
+                execute("DELETE FROM known WHERE last < ?", (forget_before,))
+                ((count,),) = execute("SELECT count(*) FROM known").fetchall()
+                if count > self._most:
+                    execute(
+                        "DELETE FROM known WHERE key IN (SELECT key FROM known ORDER BY last LIMIT ?)",
+                        (count - self._most,),
+                    )
+
+        return lane.submit(write, grows=True)
+
+    def close(self) -> Deferred[None]:
+        """After what was handed in."""
+        if self._database is None or self._lane is None:
+            return succeed(None)
+        closed = self._lane.close(self._database.close)
+        self._pool.release(self._lane)
+        return closed
+
+    def _attach(self) -> tuple[Database, Lane]:
+        if self._database is None or self._lane is None:
+            if not self._path.exists():
+                create_database(self._path, self._key, "greylist", room=self._pool.room)
+            database = Database.open(self._path, self._key, "greylist", self._pool.room)
+            lane = self._pool.lane(SingleConnection(database.writer), database.tidy, database.make_room)
+            self._database, self._lane = database, lane
+        return self._database, self._lane
