@@ -96,7 +96,7 @@ class AccountJudgement:
                 break
         return list(found)
 
-    def _sent_to(self, targets: Iterable[int | str], fields: bytes) -> Sequence[tuple[str, str, str]]:
+    def sent_to(self, targets: Iterable[int | str], fields: bytes) -> Sequence[tuple[str, str, str]]:
         """Whom a message went to that is put into these mailboxes; nobody, unless one of them is for what was sent.
 
         :param fields: of its header, those of the recipients among them.
@@ -118,7 +118,7 @@ class AccountJudgement:
         if self._judging.begin():
             self._lane.idle(partial(self._judging.slice, self._ledger))
 
-    def _sender(self, sender: Sender | None) -> bytes:
+    def packed_sender(self, sender: Sender | None) -> bytes:
         """What is kept of a sender."""
         if sender is None:
             return b""

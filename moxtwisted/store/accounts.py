@@ -64,16 +64,9 @@ _KEPT_STATES: Final = 8
 
 
 def prepare(
-    message: NewMessage,
-    targets: Sequence[tuple[int | str, RawFlags]],
-    sender: bytes = b"",
-    sent_to: Sequence[tuple[str, str, str]] = (),
+    account: AccountJudgement, message: NewMessage, targets: Sequence[tuple[int | str, RawFlags]]
 ) -> Prepared:
-    """Make the rows of a message ready.
-
-    :param sender: as ``moxtwisted.store.senders`` packs it.
-    :param sent_to: whom the owner of the account wrote it to, as in ``moxtwisted.store.reputation.wrote``.
-    """
+    """Make the rows of a message ready that goes into this account."""
     rendered = message.staged.rendered
     fields = rendered.fields
     if message.prefix:
@@ -91,12 +84,12 @@ def prepare(
             rendered.preview,
             rendered.parts,
             message.prefix,
-            sender,
+            account.packed_sender(message.sender),
         ),
         internaldate=message.internaldate,
         chunks=message.staged.packed,
         relatives=rendered.relatives,
-        sent_to=sent_to,
+        sent_to=account.sent_to([target for target, _ in targets], rendered.fields),
     )
 
 
@@ -329,7 +322,7 @@ class Account(AccountSettings, AccountJudgement):
         if len(additions) == 1:
             addition = additions[0]
             message = addition.message
-            prepared = [self._prepared(message, ((addition.mailbox, _raw(message.flags)),))]
+            prepared = [prepare(self, message, ((addition.mailbox, _raw(message.flags)),))]
             return self._growing(messages.add, prepared, check_quota).addCallback(_first)
         # The same octets with the same prefix are one body, however many mailboxes they are for.
         places: dict[tuple[int, bytes, int, Sender | None], list[int]] = {}
@@ -338,7 +331,8 @@ class Account(AccountSettings, AccountJudgement):
             same = id(message.staged), message.prefix, message.internaldate, message.sender
             places.setdefault(same, []).append(place)
         prepared = [
-            self._prepared(
+            prepare(
+                self,
                 additions[group[0]].message,
                 [(additions[place].mailbox, _raw(additions[place].message.flags)) for place in group],
             )
@@ -354,15 +348,6 @@ class Account(AccountSettings, AccountJudgement):
 
         return self._growing(messages.add, prepared, check_quota).addCallback(in_order)
 
-    def _prepared(self, message: NewMessage, targets: Sequence[tuple[int | str, RawFlags]]) -> Prepared:
-        fields = message.staged.rendered.fields
-        return prepare(
-            message,
-            targets,
-            self._sender(message.sender) if message.sender is not None else b"",
-            self._sent_to([target for target, _ in targets], fields),
-        )
-
     def replace(
         self, mailbox: int, uid: int, addition: Addition, *, check_quota: bool = True
     ) -> Deferred[Added]:
@@ -370,7 +355,7 @@ class Account(AccountSettings, AccountJudgement):
         message = addition.message
         if not self._fits(message.staged.size):
             return fail(StoreFullError(f"no room for {message.staged.size} octets"))
-        prepared = self._prepared(message, ((addition.mailbox, _raw(message.flags)),))
+        prepared = prepare(self, message, ((addition.mailbox, _raw(message.flags)),))
         return self._growing(messages.replace, mailbox, uid, prepared, check_quota)
 
     def _fits(self, octets: int) -> bool:

@@ -15,7 +15,10 @@ from typing import Any, Final
 
 import apsw
 
+from moxtwisted.errors import ConsistencyError
 from moxtwisted.store.facts import unpack
+from moxtwisted.store.judgements import combined, history_rows, verdict
+from moxtwisted.store.senders import unpack_sender
 
 __all__ = ["CHUNK_OCTETS", "check"]
 
@@ -101,6 +104,24 @@ _QUESTIONS: Final = (
         "mailbox {0} is shared with {1}, who may do nothing: {2}",
         "SELECT mailbox, identifier, rights FROM acl WHERE rights = '' OR identifier IN ('', '-') OR rights GLOB '*[^a-z0-9]*'",
     ),
+    (
+        "body {0} is judged or to be judged, and is not there",
+        "SELECT body FROM (SELECT body FROM judged UNION SELECT body FROM unjudged) WHERE body NOT IN (SELECT id FROM body)",
+    ),
+    (
+        "body {0} was learned by version {1} of a learner, all others by {2}",
+        """
+        SELECT body, learned, coalesce((SELECT value FROM setting WHERE key = 'learned_by'), 0) AS version FROM judged
+        WHERE learned NOT IN (0, version)
+        """,
+    ),
+    (
+        "the history has a row for body {0}, which says junk {1} at {2}; judged is {3}",
+        """
+        SELECT h.body, h.junk, h.at, coalesce(j.junk || ' at ' || j.at, 'nothing') FROM history h LEFT JOIN judged j ON j.body = h.body
+        WHERE j.body IS NULL OR j.junk <> h.junk OR j.at <> h.at
+        """,
+    ),
     ("there is no INBOX", "SELECT 1 WHERE NOT EXISTS (SELECT 1 FROM mailbox WHERE name = 'INBOX')"),
     (
         "body {0} belongs to thread {1}",
@@ -137,9 +158,11 @@ def check(
     try:
         for sentence, question in _QUESTIONS:
             _collect(problems, _answers(connection, sentence, question))
+        _collect(problems, _misjudged(connection))
         if deep:
             _collect(problems, _pages(connection))
             _collect(problems, _unreadable_facts(connection))
+            _collect(problems, _wrong_history(connection))
             if decode is not None:
                 _collect(problems, _undecodable(connection, decode))
     except apsw.Error as e:
@@ -167,6 +190,59 @@ def _pages(connection: Any) -> Iterator[str]:
     for row in connection.execute("PRAGMA integrity_check"):
         if row[0] != "ok":
             yield row[0]
+
+
+def _misjudged(connection: Any) -> Iterator[str]:
+    """What the flags say of the messages, compared with what was made of it; but for what is to be judged yet."""
+    due = {row[0] for row in connection.execute("SELECT body FROM unjudged")}
+    judged = dict(connection.execute("SELECT body, junk FROM judged").fetchall())
+    said: dict[int, list[bool | None]] = {}
+    for body, flags, keywords in connection.execute(
+        "SELECT body, flags, keywords FROM message WHERE flags & 2 OR keywords <> ''"
+    ):
+        opinion = verdict(flags, keywords)
+        if opinion is not None:
+            said.setdefault(body, []).append(opinion)
+    for body in sorted((said.keys() | judged.keys()) - due):
+        flags_say, known = combined(said.get(body, ())), judged.get(body)
+        if flags_say is not (None if known is None else bool(known)):
+            yield f"body {body} is judged {_words(known)}, its messages' flags say {_words(flags_say)}"
+
+
+def _words(junk: object) -> str:
+    return "neither" if junk is None else "junk" if junk else "not junk"
+
+
+def _wrong_history(connection: Any) -> Iterator[str]:
+    """Recount: the rows that the history has to have, and no others."""
+    count = 0
+    for body, junk, at, origin, facts in connection.execute(
+        "SELECT j.body, j.junk, j.at, j.origin, b.facts FROM judged j JOIN body b ON b.id = j.body ORDER BY j.body"
+    ):
+        try:
+            sender = unpack_sender(unpack(facts).sender)
+        except ConsistencyError as e:
+            yield f"the sender of body {body} cannot be read: {e}"
+            continue
+        if (sender is None) is not (origin == 0):
+            yield f"body {body} is judged as destined for {origin}, which does not fit what is known of its sender"
+        rows = (
+            set(history_rows(sender[0], body, at, origin, junk)) if sender is not None and origin else set()
+        )
+        count += len(rows)
+        known = {
+            row
+            for key, *_ in rows
+            for row in connection.execute(
+                "SELECT key, at, body, junk, localpart FROM history WHERE key = ? AND at = ? AND body = ?",
+                (key, at, body),
+            )
+        }
+        if rows != known:
+            yield f"the history lacks {len(rows - known)} of {len(rows)} rows for body {body}"
+    has = connection.execute("SELECT count(*) FROM history").get
+    if has > count:
+        yield f"the history has {has} rows, {count} are right"
 
 
 def _unreadable_facts(connection: Any) -> Iterator[str]:

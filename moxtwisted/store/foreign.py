@@ -176,7 +176,7 @@ def add(account: Account, origin: Origin, fetched: Sequence[Fetched]) -> Deferre
     :raise OverQuotaError: , StoreFullError, MailboxMissingError.
     """
     ready = [
-        (one, prepare(NewMessage(one.staged, b"", one.date), [(origin.mailbox, _raw(one.flags))]))
+        (one, prepare(account, NewMessage(one.staged, b"", one.date), [(origin.mailbox, _raw(one.flags))]))
         for one in fetched
     ]
     return account.submit(_add, origin, ready, grows=True)

@@ -219,7 +219,11 @@ class PastMessage:
 
 
 class IReputation(Interface):
-    """What an account knows of senders. Each question costs the same however large the account is."""
+    """What an account knows of senders. Each question costs the same however large the account is.
+
+    What is junk is known shortly after the flags say so: milliseconds when the account is quiet, some seconds when it never is, minutes
+    after an import of 100,000 messages with such flags. Whom it wrote to is known to a day.
+    """
 
     def past(
         origin: str, kind: ReputationKind, key: str, validated: bool | None, since: int, limit: int
@@ -375,6 +379,7 @@ class IAccount(Interface):
 
     name = Attribute("str: the account's name")
     access = Attribute("IAccessLists")
+    reputation = Attribute("IReputation: what it knows of senders")
     closed = Attribute("bool: it was removed, or the store was closed")
 
     # -- mailboxes ---------------------------------------------------------------------------------------------
@@ -497,6 +502,13 @@ class IAccount(Interface):
 
     def set_secret(name: str, value: bytes | None) -> Awaitable[None]:
         """Keep or remove it."""
+
+    def wrote(addresses: Sequence[tuple[str, str]], at: int) -> Awaitable[None]:
+        """Remember that the owner wrote to these: (local part, domain). Messages that are put into the mailbox with the special use
+        ``\\Sent`` say so themselves.
+
+        :param at: seconds since 1970.
+        """
 
     def watch(limit: int = 1000, changed: Callable[[], None] | None = None) -> IChangeQueue:
         """All changes of the account from now on.

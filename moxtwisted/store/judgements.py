@@ -38,6 +38,7 @@ from moxtwisted.store.senders import history_keys, name_origin, number, unpack_s
 __all__ = [
     "Judging",
     "combined",
+    "history_rows",
     "note",
     "note_alike",
     "note_rows",

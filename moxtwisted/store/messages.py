@@ -7,6 +7,7 @@ anything, and tells the ``Ledger`` what happened. Many UIDs are handled by few s
 
 from __future__ import annotations
 
+import time
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -444,6 +445,8 @@ def remove_all(ledger: Ledger, record: MailboxRecord) -> None:
 #: Chunks that one slice of L{sweep} deletes: 4 MB of them at most.
 _SWEEP_CHUNKS: Final = 16
 _SWEEP_BODIES: Final = 50
+#: Something may have to be unlearned from each. But one is done in any case.
+_SWEEP_SECONDS: Final = 0.02
 
 
 def sweep(ledger: Ledger, bodies: list[int]) -> bool:
@@ -464,7 +467,10 @@ def _delete_bodies(ledger: Ledger, bodies: list[int]) -> bool:
         ledger.set_setting("last_body", ledger.last_body)
         ledger.threads.write(ledger.last_body)
     indexed = ledger.connection.execute("SELECT value FROM setting WHERE key = 'indexed_body'").get or 0
+    ends = time.perf_counter() + _SWEEP_SECONDS
     for _ in range(min(_SWEEP_BODIES, len(bodies))):
+        if time.perf_counter() > ends:
+            return True
         body = bodies[-1]
         if not settle(ledger, body):
             # It stays until the account is opened by a program that can unlearn it.

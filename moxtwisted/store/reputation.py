@@ -90,7 +90,7 @@ def correspondent_hash(kind: _CorrespondentKind, key: str) -> int:
 
 
 def wrote(connection: Any, addresses: Sequence[tuple[str, str, str]], at: int) -> None:
-    """A job: the account wrote to these.
+    """A job: the account wrote to these. What is known to a day writes nothing.
 
     :param addresses: (local part, domain, organizational domain), domains as A-labels.
     :param at: seconds since 1970.
@@ -101,6 +101,6 @@ def wrote(connection: Any, addresses: Sequence[tuple[str, str, str]], at: int) -
         hashes.add(correspondent_hash("domain", domain))
         hashes.add(correspondent_hash("organization", organization))
     connection.executemany(
-        "INSERT INTO correspondent VALUES (?, ?) ON CONFLICT DO UPDATE SET at = max(at, excluded.at)",
+        "INSERT INTO correspondent VALUES (?, ?) ON CONFLICT DO UPDATE SET at = excluded.at WHERE excluded.at > at + 86400",
         [(each, at) for each in sorted(hashes)],
     )

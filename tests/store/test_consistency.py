@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from moxtwisted.message.flags import DELETED, SEEN, MessageFlags
 from moxtwisted.store import consistency, maintenance
 from moxtwisted.store.accounts import Account
-from moxtwisted.store.interfaces import Addition, NewMessage
+from moxtwisted.store.interfaces import Addition, NewMessage, Sender
 from moxtwisted.store.ledger import Ledger
 from moxtwisted.store.store import Store
 
@@ -55,10 +55,35 @@ DAMAGES = (
     ("UPDATE mailbox SET name = 'inbox-is-gone' WHERE id = 1", "there is no INBOX"),
     ("UPDATE body SET thread = 4000 WHERE id = 1", "body 1 belongs to thread 4000"),
     ("INSERT OR REPLACE INTO setting VALUES ('indexed_body', 4000)", "the search index goes up to body 4000"),
+    ("INSERT INTO unjudged VALUES (4000)", "body 4000 is judged or to be judged, and is not there"),
+    ("UPDATE judged SET learned = 7", "body 3 was learned by version 7 of a learner, all others by 0"),
+    ("UPDATE judged SET junk = 0", "body 3 is judged not junk, its messages' flags say junk"),
+    (
+        "UPDATE judged SET junk = 0",
+        "the history has a row for body 3, which says junk 1 at 1700000000; judged is 0",
+    ),
+    ("DELETE FROM judged", "body 3 is judged neither, its messages' flags say junk"),
+    ("DELETE FROM judged", "judged is nothing"),
+    (
+        "INSERT INTO judged VALUES (1, 1, 1700000000, 0, 0)",
+        "body 1 is judged junk, its messages' flags say neither",
+    ),
+    (
+        "UPDATE message SET keywords = '' WHERE uid = 1 AND mailbox = 2",
+        "body 3 is judged junk, its messages' flags say neither",
+    ),
 )
 #: Those that only reading every octet finds.
 DEEP_DAMAGES = (
     ("UPDATE chunk SET data = 'text' WHERE id = 2 << 16", "chunk 0 of body 2 cannot be decoded"),
+    (
+        "DELETE FROM history WHERE key = (SELECT min(key) FROM history)",
+        "the history lacks 1 of 2 rows for body 3",
+    ),
+    ("INSERT INTO history VALUES (1, 1700000000, 3, 1, 0)", "the history has 3 rows, 2 are right"),
+    ("UPDATE history SET localpart = localpart + 1", "the history lacks 2 of 2 rows for body 3"),
+    ("UPDATE judged SET origin = 0", "body 3 is judged as destined for 0, which does not fit"),
+    ("UPDATE body SET facts = x'0041' WHERE id = 3", "the sender of body 3 cannot be read"),
     ("UPDATE body SET facts = x'0041' WHERE id = 1", "the facts of body 1 cannot be unpacked"),
     ("UPDATE chunk SET data = CAST(x'00' || data AS BLOB) WHERE id = 2 << 16", "chunk 0 of body 2"),
     ("UPDATE chunk SET codec = 9 WHERE id = 2 << 16", "chunk 0 of body 2 cannot be decoded"),
@@ -79,13 +104,17 @@ class ConsistencyTests(SynchronousTestCase):
             b"Subject: large\r\n\r\n" + b"".join(b"line %d\r\n" % n for n in range(50_000)),
             MessageFlags.of(DELETED),
         )
+        sender = Sender(localpart="mary", domain="a.example")
+        self.add(b"Subject: junk\r\n\r\nx\r\n", MessageFlags.of(SEEN, ["$Junk"]), "Sent", sender)
 
-    def add(self, octets: bytes, flags: MessageFlags) -> None:
+    def add(
+        self, octets: bytes, flags: MessageFlags, mailbox: str = "INBOX", sender: Sender | None = None
+    ) -> None:
         staging = self.store.stage()
         staging.write(octets)
         staged = staging.finish()
-        message = NewMessage(staged, b"Return-Path: <>\r\n", 1_700_000_000, flags)
-        self.successResultOf(self.account.add([Addition("INBOX", message)]))
+        message = NewMessage(staged, b"Return-Path: <>\r\n", 1_700_000_000, flags, sender)
+        self.successResultOf(self.account.add([Addition(mailbox, message)]))
         staged.close()
 
     def run_sql(self, statement: str) -> None:

@@ -13,6 +13,7 @@ from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import Factory, field, frozen
+from twisted.internet.defer import ensureDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -30,6 +31,7 @@ from moxtwisted.server.inbound.provocation import Provocation
 from moxtwisted.server.intake import Intake, Trouble, admission
 from moxtwisted.server.ratelimit import ConnectionLimiter
 from moxtwisted.server.submission.authors import authors
+from moxtwisted.server.submission.correspondents import remember
 from moxtwisted.server.submission.header import RefusedHeaderError, SubmittedMessage
 from moxtwisted.server.trace import TracedSession, attempt, copies
 from moxtwisted.smtp.envelope import MailParameters, RcptParameters, Recipient, Transaction
@@ -326,6 +328,9 @@ class SubmissionHandler:
             attempt=attempt(transaction, sink.digest()),
         )
         failed = [error for error in outcome.values() if error is not None]
+        if not failed:
+            recipients = [recipient.path for recipient in transaction.recipients]
+            ensureDeferred(remember(submission.store, self._account, recipients, int(now)))
         if failed and queued:
             # The client will send all of it again; those elsewhere must not get it twice.
             await submission.queue.withdraw(queued)
