@@ -138,6 +138,9 @@ def _starting(commands: Commands) -> None:
     commands.command("stop", "running:stop", "shut the running server down")
     add = commands.command("status", "running:status", "say whether the server runs, and some facts about it")
     _json(add)
+    commands.command(
+        "metrics", "running:metrics", "print what the running server counted since its start, for Prometheus"
+    )
     add = commands.command(
         "loglevel",
         "running:loglevel",

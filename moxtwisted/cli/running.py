@@ -1,4 +1,4 @@
-"""Commands to the running server: stop, status, levels of the log; and the version."""
+"""Commands to the running server: stop, status, metrics, levels of the log; and the version."""
 
 from __future__ import annotations
 
@@ -27,6 +27,12 @@ def status(arguments: argparse.Namespace) -> int:
     else:
         print_report([{"fact": name, "value": value} for name, value in facts.items()], as_json=False)
     return 0 if facts["running"] else 1
+
+
+def metrics(arguments: argparse.Namespace) -> int:
+    """``metrics``."""
+    print(call(arguments, lambda administration, _: administration.metrics(), running=True), end="")
+    return 0
 
 
 def loglevel(arguments: argparse.Namespace) -> int:

@@ -40,6 +40,7 @@ from moxtwisted.server.inbound.handler import Inbound, InboundFactory, InboundSe
 from moxtwisted.server.inbound.provocation import ByLocalpart, Provocation
 from moxtwisted.server.logging import FailureCounter
 from moxtwisted.server.loginlimits import LoginLimits
+from moxtwisted.server.metrics import Metrics
 from moxtwisted.server.ratelimit import AuthenticationLimits, ConnectionLimiter, ConnectionLimits
 from moxtwisted.server.submission.handler import Submission, SubmissionFactory, SubmissionSettings
 from moxtwisted.smtp.protocol import ServerTLS as SMTPServerTLS
@@ -109,6 +110,7 @@ class Parts:
         self.started = time.time()
         self.opened = False
         self.failures = FailureCounter()
+        self.metrics = Metrics()
         self._imap: list[IMAPService] = []
         self.factories: list[Any] = []
         self._shared_mail: Mail | None = None
@@ -146,6 +148,7 @@ class Parts:
         self.verification.start()
         self.signers.start()
         globalLogPublisher.addObserver(self.failures)
+        globalLogPublisher.addObserver(self.metrics)
         self.opened = True
 
     def _decoy_secret(self) -> bytes:
@@ -183,6 +186,7 @@ class Parts:
             return
         self.opened = False
         globalLogPublisher.removeObserver(self.failures)
+        globalLogPublisher.removeObserver(self.metrics)
         self.hashes.stop()
         self.verification.stop()
         self.signers.stop()

@@ -62,6 +62,7 @@ class Control(Service):
                 "started": time_text(int(server.started)),
                 "failures": server.failures.counts,
             },
+            metrics=lambda: server.metrics.text(server.failures.counts),
             stop=lambda: server.reactor.callLater(0.05, server.reactor.stop),
             log_levels=self._log_levels,
             bans=server.bans,

@@ -57,6 +57,7 @@ class Administered:
     :ivar stop: begins to shut the running server down.
     :ivar log_levels: of the running server.
     :ivar bans: of the running server.
+    :ivar metrics: those of the running server, as text.
     """
 
     reactor: Any
@@ -70,6 +71,7 @@ class Administered:
     stop: Callable[[], None] | None = None
     log_levels: Any = None
     bans: Bans | None = None
+    metrics: Callable[[], bytes] | None = None
 
 
 @implementer(IAdministration)
@@ -291,6 +293,12 @@ class Administration(SharingOperations, BanOperations, ConfigurationOperations):
     async def status(self) -> dict[str, JSON]:
         """See ``IAdministration``."""
         return {"running": self._on.stop is not None, **self._on.facts}
+
+    async def metrics(self) -> str:
+        """See ``IAdministration``."""
+        if self._on.metrics is None:
+            raise NotRunningError
+        return self._on.metrics().decode()
 
     async def log_levels(self) -> dict[str, str]:
         """See ``IAdministration``."""

@@ -134,6 +134,9 @@ class IMailAdministration(Interface):
     async def status() -> dict[str, JSON]:
         """``running``, ``version``, ``hostname``, ``pid``, ``started`` and the like."""
 
+    async def metrics() -> str:
+        """Counters in the text format of Prometheus."""
+
     async def log_levels() -> dict[str, str]:
         """Level by package; the default has the empty name."""
 
