@@ -50,13 +50,17 @@ class AliasEntry:
 
 @frozen
 class DomainEntry:
-    """A domain that mail is taken for; ``aliases`` by local part."""
+    """A domain that mail is taken for; ``aliases`` by local part.
+
+    :ivar traps: local parts that nobody has who should be written to.
+    """
 
     name: str
     disabled: bool = False
     separators: tuple[str, ...] = ("+",)
     case_sensitive: bool = False
     aliases: Mapping[str, AliasEntry] = field(factory=dict)
+    traps: frozenset[str] = frozenset()
 
 
 @frozen
@@ -79,6 +83,7 @@ class AccountEntry:
     :ivar quota_octets: room for messages; None is no limit.
     :ivar tls_public_keys: keys of TLS clients by the SHA-256 of their SubjectPublicKeyInfo, in hexadecimal.
     :ivar addresses: mailbox by address; ``@domain`` takes what nobody else has there.
+    :ivar refusals: by those addresses that take no mail, the answer to RCPT: 421 or 550, a space and a text.
     """
 
     name: str
@@ -87,6 +92,7 @@ class AccountEntry:
     imap_capabilities_disabled: frozenset[str] = frozenset()
     tls_public_keys: Mapping[str, KeyEntry] = field(factory=dict)
     addresses: Mapping[str, str] = field(factory=dict)
+    refusals: Mapping[str, str] = field(factory=dict)
 
 
 @frozen
@@ -159,6 +165,7 @@ class Directory:
     _postmaster: Postmaster | None
     _hostname: str
     _everything: Delivery | None
+    _traps: frozenset[_Key] = frozenset()
 
     @staticmethod
     def build(
@@ -184,7 +191,22 @@ class Directory:
             for localpart, alias in domain.aliases.items()
         }
         keys = {fp: account.name for account in by_account.values() for fp in account.tls_public_keys}
-        return Directory(by_name, by_account, destinations, aliases, keys, postmaster, hostname, everything)
+        traps = frozenset(
+            _key(f"{localpart}@{name}", by_name)
+            for name, domain in by_name.items()
+            for localpart in domain.traps
+        )
+        return Directory(
+            by_name,
+            by_account,
+            destinations,
+            aliases,
+            keys,
+            postmaster,
+            hostname,
+            everything,
+            traps - destinations.keys() - aliases.keys(),
+        )
 
     @property
     def postmaster(self) -> str:
@@ -253,6 +275,20 @@ class Directory:
             and any(d.account == account for d in self._members(alias))
         )
 
+    def may_post(self, path: Path, author: str) -> bool | None:
+        """Whether an author may write to an address that is for members only; None when everybody may.
+
+        :param author: an address, proved to be the author's. All addresses of a member's account are the member's.
+        """
+        alias = self._alias(path.address) if path.address is not None else None
+        if alias is None or alias.post_public:
+            return None
+        try:
+            delivery = self._destination(Address.parse(author), catch_all=True)
+        except ValueError:
+            return False
+        return delivery is not None and any(d.account == delivery.account for d in self._members(alias))
+
     def sender_domain_disabled(self, address: Address) -> bool:
         """Whether the operator switched the domain of a sender off."""
         domain = self.domains.get(address.domain.ascii)
@@ -266,14 +302,24 @@ class Directory:
             return self._otherwise(UNKNOWN_USER)
         return Recipients((Delivery(self._postmaster.account, self._postmaster.mailbox),))
 
-    def _find(self, address: Address, domain: DomainEntry) -> Recipients | None:
+    def is_trap(self, path: Path) -> bool:
+        """Whether it is an address that only those write to who got it by no good way; one that somebody has is none."""
+        address = path.address
+        if address is None or not isinstance(address.domain, Domain):
+            return False
+        return bool(self._traps) and self._canonical(address) in self._traps
+
+    def _find(self, address: Address, domain: DomainEntry) -> Recipients | Refused | None:
         alias = self._alias(address)
         members = self._members(alias) if alias is not None else ()
         # An alias whose members are all gone is no address: its mail would go nowhere.
         if alias is not None and members:
             return Recipients(members, alias.post_public, alias=True)
         delivery = self._destination(address, catch_all=True)
-        return Recipients((delivery,)) if delivery else None
+        if delivery is None:
+            return None
+        refusal = self.accounts[delivery.account].refusals.get(delivery.destination)
+        return _refused(refusal) if refusal else Recipients((delivery,))
 
     def _canonical(self, address: Address) -> _Key | None:
         domain = self.domains.get(address.domain.ascii)
@@ -302,6 +348,13 @@ class Directory:
             if delivery is not None:
                 found.setdefault(delivery.account, delivery)
         return tuple(found.values())
+
+
+def _refused(words: str) -> Refused:
+    """The operator's own answer to RCPT."""
+    code, _, text = words.partition(" ")
+    # RFC 3463 section 3.3: X.2.1, mailbox disabled.
+    return Refused(int(code), f"{code[0]}.2.1", text, True)
 
 
 def _key(address: str, domains: Mapping[str, DomainEntry]) -> _Key:

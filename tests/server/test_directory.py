@@ -133,3 +133,36 @@ class IdentityTests(SynchronousTestCase):
             ("bob", "bob@example.com", False),
         ):
             self.assertEqual(found.may_send_as(account, Address.parse(address)), allowed, address)
+
+
+class RefusalTests(SynchronousTestCase):
+    def test_destination(self) -> None:
+        """An address may be refused in its owner's words; the account's others are not."""
+        accounts = [
+            AccountEntry(
+                "alice",
+                addresses={"alice@example.org": "INBOX", "gone@example.org": "INBOX", "away@example.org": "INBOX"},
+                refusals={"gone@example.org": "550 I am not here any more", "away@example.org": "421 later"},
+            )
+        ]
+        found = Directory.build([DomainEntry("example.org")], accounts, None, "mx.example.org")
+        gone = found.resolve(Path(Address.parse("Gone+x@example.org")))
+        self.assertEqual(gone, Refused(550, "5.2.1", "I am not here any more", True))
+        away = found.resolve(Path(Address.parse("away@example.org")))
+        self.assertEqual(away, Refused(421, "4.2.1", "later", True))
+        self.assertIsInstance(found.resolve(Path(Address.parse("alice@example.org"))), Recipients)
+
+    def test_traps(self) -> None:
+        """A trap is an address that nobody has, in any spelling that would get mail there."""
+        domains = [DomainEntry("example.org", traps=frozenset({"trap", "alice"})), DomainEntry("other.example")]
+        accounts = [AccountEntry("alice", addresses={"alice@example.org": "INBOX"})]
+        found = Directory.build(domains, accounts, None, "mx.example.org")
+        for address, trap in (
+            ("trap@example.org", True),
+            ("TRAP+x@Example.ORG", True),
+            ("alice@example.org", False),
+            ("trap@other.example", False),
+            ("trap@elsewhere.example", False),
+        ):
+            self.assertEqual(found.is_trap(Path(Address.parse(address))), trap, address)
+        self.assertFalse(found.is_trap(Path(None)))
