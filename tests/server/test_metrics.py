@@ -33,9 +33,7 @@ class MetricsTests(SynchronousTestCase):
     def test_decisions(self) -> None:
         """Decisions count with their reason."""
         self.log.info("message", decision="refused", reason="dmarc-policy")
-        self.assertIn(
-            'moxmail_decisions_total{decision="refused",reason="dmarc-policy"} 1.0\n', self.text()
-        )
+        self.assertIn('moxmail_decisions_total{decision="refused",reason="dmarc-policy"} 1.0\n', self.text())
 
     def test_failures(self) -> None:
         """Failures are shown by package."""
