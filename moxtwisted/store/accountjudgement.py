@@ -18,7 +18,7 @@ from moxtwisted.store.judgements import Judging
 from moxtwisted.store.junkflags import JunkFlags
 from moxtwisted.store.learner import Learner
 from moxtwisted.store.ledger import Ledger
-from moxtwisted.store.reputation import MOST_RECIPIENTS, Reputation
+from moxtwisted.store.reputation import MOST_RECIPIENTS, Reputation, destination
 from moxtwisted.store.senders import pack_sender
 from moxtwisted.store.writer import Lane
 
@@ -123,7 +123,7 @@ class AccountJudgement:
         if sender is None:
             return b""
         mailbox = self.mailbox(sender.origin)
-        return pack_sender(sender, sender.origin if mailbox is None else mailbox.id)
+        return pack_sender(sender, destination(sender.origin) if mailbox is None else mailbox.id)
 
 
 def _wrote(ledger: Ledger, addresses: Sequence[tuple[str, str, str]], at: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from moxtwisted.errors import MailboxExistsError
+from moxtwisted.store.judgements import note_arrival
 from moxtwisted.store.ledger import Delta, Ledger, MailboxRecord
 from moxtwisted.store.mailboxes import (
     MailboxRefusedError,
@@ -65,6 +66,7 @@ def _rename_one(ledger: Ledger, record: MailboxRecord, name: str, modseq: int) -
     ledger.by_name[name] = record
     ledger.touch(record, modseq)
     ledger.tell(Delta("renamed", record.id, name, modseq, old_name=old))
+    note_arrival(ledger, name)
     if remove_subscription(ledger, old):
         add_subscription(ledger, name)
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from attrs import frozen
 from zope.interface import Attribute, Interface
@@ -205,8 +205,7 @@ ReputationKind = Literal[
 the envelope, its domain, the name in EHLO, and the client's address with its two networks."""
 
 
-@frozen
-class PastMessage:
+class PastMessage(NamedTuple):
     """One message that somebody called junk or not.
 
     :ivar at: when it came, seconds since 1970.

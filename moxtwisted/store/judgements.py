@@ -96,6 +96,15 @@ def note(ledger: Ledger, bodies: Sequence[int]) -> None:
     ledger.judgements_due = True
 
 
+def note_arrival(ledger: Ledger, mailbox: str) -> None:
+    """There is a mailbox of this name now: what was destined for it when there was none is its own."""
+    ledger.connection.execute(
+        "INSERT OR IGNORE INTO unjudged SELECT body FROM judged WHERE origin = ? AND origin < 0",
+        (name_origin(mailbox),),
+    )
+    ledger.judgements_due |= bool(ledger.connection.changes())
+
+
 def note_uids(ledger: Ledger, mailbox: int, uids: Sequence[int]) -> None:
     """What these messages of a mailbox are may have changed."""
     ledger.connection.execute(
@@ -200,18 +209,23 @@ def _judge(ledger: Ledger, body: int) -> None:
     messages = execute("SELECT flags, keywords, internaldate FROM message WHERE body = ?", (body,)).fetchall()
     junk = combined([verdict(flags, keywords) for flags, keywords, _ in messages])
     version = ledger.learner.version if ledger.learner is not None else 0
-    if (junk is None and was is None) or (was is not None and was == junk and learned == version):
+    if (junk is None and was is None) or (
+        was is not None and was == junk and learned == version and origin >= 0
+    ):
         return
     found = execute("SELECT size, facts FROM body WHERE id = ?", (body,)).fetchall()
     if not found:
         raise ConsistencyError(f"body {body} is not there")
     ((size, facts),) = found
-    if was != junk:
+    if was != junk or origin < 0:
         sender = unpack_sender(unpack(facts).sender)
         if was is None:
             at = min(row[2] for row in messages)
-            origin = 0 if sender is None else _origin(ledger, *sender)
         if sender is not None:
+            if origin < 0:
+                _remember(ledger, sender[0], (body, at, origin), None)
+            if origin <= 0:
+                origin = _origin(ledger, *sender)
             _remember(ledger, sender[0], (body, at, origin), junk)
     if learned and was != junk:
         learned = _learned(ledger, (body, size), bool(was), -1)

@@ -14,6 +14,7 @@ from typing import Final
 
 from moxtwisted.errors import LimitError, MailboxExistsError, MailboxMissingError, MailError
 from moxtwisted.store.acl import inherit
+from moxtwisted.store.judgements import note_arrival
 from moxtwisted.store.ledger import Delta, Ledger, MailboxRecord
 
 __all__ = ["MailboxRefusedError", "canonical_name", "make_mailbox", "parents"]
@@ -117,6 +118,7 @@ def make_one(ledger: Ledger, name: str, modseq: int) -> MailboxRecord:
     ledger.created(record)
     ledger.tell(Delta("created", record.id, name, modseq, acl=inherit(ledger, record.id, name)))
     add_subscription(ledger, name)
+    note_arrival(ledger, name)
     return record
 
 

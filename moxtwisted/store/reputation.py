@@ -11,21 +11,24 @@ some two seconds a slice of 50 messages when it never is. So an answer may not k
 100,000 flagged messages it knows all of them some minutes later.
 
 A mailbox is known by its id, so that it keeps its history when it is renamed, and loses it when it is deleted: another of the same name
-begins anew. What was destined for a mailbox that was not there is found by that name.
+begins anew. What was destined for a mailbox that was not there is found by that name, and by the mailbox when it comes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Final, Literal
 
 from attrs import frozen
 from zope.interface import implementer
 
+from moxtwisted.errors import MailError
 from moxtwisted.store.interfaces import IReputation, Mailbox, PastMessage, ReputationKind
-from moxtwisted.store.senders import history_key, name_origin, number
+from moxtwisted.store.mailboxes import canonical_name
+from moxtwisted.store.senders import KINDS_OF_FROM, history_key, name_origin, number
 
-__all__ = ["Reputation", "correspondent_hash", "wrote"]
+__all__ = ["Reputation", "correspondent_hash", "destination", "wrote"]
 
 _PAST: Final = "SELECT junk, at, localpart FROM history WHERE key = ? AND at >= ? ORDER BY at DESC LIMIT ?"
 #: Addresses of one message that count as written to, at most; the rest are a mailing.
@@ -58,14 +61,15 @@ class Reputation:
         """Messages with this key that are junk or not junk, the newest first."""
         execute, key = self._connection().execute, key.lower()
         mailbox = self._mailbox(origin)
-        places = [name_origin(origin)] if mailbox is None else [mailbox.id, name_origin(mailbox.name)]
-        found: list[tuple[int, int, int]] = []
-        for place in places:
-            for state in (True, False) if validated is None else (validated,):
-                found += execute(_PAST, (history_key(place, kind, state, key), since, limit)).fetchall()
-        if len(places) > 1 or validated is None:
-            found.sort(key=_newest)
-        return [PastMessage(bool(junk), at, localpart) for junk, at, localpart in found[:limit]]
+        place = name_origin(destination(origin)) if mailbox is None else mailbox.id
+        if validated is not None or kind not in KINDS_OF_FROM:
+            wanted = history_key(place, kind, bool(validated), key)
+            found: list[tuple[int, int, int]] = execute(_PAST, (wanted, since, limit)).fetchall()
+        else:
+            both = [history_key(place, kind, state, key) for state in (True, False)]
+            found = [row for each in both for row in execute(_PAST, (each, since, limit)).fetchall()]
+            found = sorted(found, key=_newest)[:limit]
+        return [PastMessage(junk == 1, at, localpart) for junk, at, localpart in found]
 
     def wrote_to(self, kind: _CorrespondentKind, key: str, since: int) -> bool:
         """Whether the account sent mail there."""
@@ -75,6 +79,13 @@ class Reputation:
             .get
         )
         return at is not None and at >= since
+
+
+def destination(name: str) -> str:
+    """The canonical name of a mailbox that mail was destined for, if it is one that a mailbox can have."""
+    with suppress(MailError):
+        name = canonical_name(name)
+    return name
 
 
 def _newest(row: tuple[int, int, int]) -> int:

@@ -15,16 +15,15 @@ who writes to INBOX.
 from __future__ import annotations
 
 import hashlib
-from contextlib import suppress
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 from typing import Final
 
-from moxtwisted.errors import ConsistencyError, MailError
+from moxtwisted.errors import ConsistencyError
 from moxtwisted.store.interfaces import ReputationKind, Sender
-from moxtwisted.store.mailboxes import canonical_name
 
 __all__ = [
+    "KINDS_OF_FROM",
     "history_key",
     "history_keys",
     "name_origin",
@@ -42,7 +41,7 @@ _FIELDS: Final = 9
 #: Prefix lengths of the client's networks.
 _IPV4: Final = (32, 26, 21)
 _IPV6: Final = (64, 48, 32)
-_KINDS_OF_FROM: Final = frozenset(("address", "domain", "organization"))
+KINDS_OF_FROM: Final = frozenset(("address", "domain", "organization"))
 _KINDS_OF_IP: Final[dict[str, int]] = {"ip1": 0, "ip2": 1, "ip3": 2}
 
 
@@ -52,11 +51,8 @@ def number(text: str) -> int:
     return int.from_bytes(digest, "little") >> 1
 
 
-@lru_cache(1024)
 def name_origin(name: str) -> int:
-    """What stands for a mailbox that is not there: a negative number made of its name."""
-    with suppress(MailError):
-        name = canonical_name(name)
+    """What stands for a mailbox that is not there: a negative number made of its canonical name."""
     return -1 - number(name)
 
 
@@ -71,7 +67,7 @@ def _text(text: str) -> str:
 def pack_sender(sender: Sender | None, origin: int | str) -> bytes:
     """The octets to keep.
 
-    :param origin: id of the mailbox that the message was destined for, or its name when it is not there.
+    :param origin: id of the mailbox that the message was destined for, or its canonical name when it is not there.
     """
     if sender is None:
         return b""
@@ -159,7 +155,7 @@ def history_key(origin: int, kind: ReputationKind, validated: bool, key: str) ->
     if place is not None:
         found = networks(key)
         key = found[place] if found is not None else key
-    return number(f"{origin} {kind} {validated and kind in _KINDS_OF_FROM:d} {key}")
+    return number(f"{origin} {kind} {validated and kind in KINDS_OF_FROM:d} {key}")
 
 
 def history_keys(sender: Sender, origin: int) -> list[int]:

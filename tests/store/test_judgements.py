@@ -274,6 +274,17 @@ class HistoryTests(JudgementCase):
         self.clock.advance(1)
         self.deliver(NOT_JUNK, sender)
         self.assertEqual(self.past(origin="Lists"), [False, True])
+        self.assertEqual(self.past(origin="lists"), [])
+        self.assertEqual(self.problems(), [])
+
+    def test_mailbox_renamed_to_it(self) -> None:
+        """The same when another is renamed to that name."""
+        self.deliver(JUNK, evolve(MARY, origin="Lists/é"))
+        self.successResultOf(self.account.create_mailbox("Work"))
+        self.successResultOf(self.account.rename_mailbox("Work", "Lists/e\u0301"))
+        self.assertEqual(self.past(origin="Lists/é"), [True])
+        self.successResultOf(self.account.rename_mailbox("Lists", "Old"))
+        self.assertEqual(self.past(origin="Old/é"), [True])
 
     def test_copies(self) -> None:
         """A message counts once, however often it is copied; when its copies contradict each other it counts not at all."""

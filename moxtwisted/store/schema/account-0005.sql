@@ -13,6 +13,9 @@ CREATE TABLE judged (                   -- bodies that are junk or not junk by t
     learned INTEGER NOT NULL            -- version of the learner that learned its words as that; 0: none has
 );
 
+-- Those destined for mailboxes that are not there: when one of that name comes, they are judged again.
+CREATE INDEX judged_elsewhere ON judged (origin) WHERE origin < 0;
+
 CREATE TABLE history (                  -- the same by what is known of the senders
     key INTEGER NOT NULL,               -- hash of (origin, kind, whether From was validated, what it is)
     at INTEGER NOT NULL,
