@@ -88,6 +88,9 @@ def build_directory(static: StaticConfig, domains: DomainsConfig, *, localserve:
                     for fingerprint, key in account.tls_public_keys.items()
                 },
                 addresses={address: to.mailbox for address, to in account.addresses.items()},
+                refusals={
+                    address: to.smtp_error for address, to in account.addresses.items() if to.smtp_error
+                },
             )
             for name, account in domains.accounts.items()
         ],

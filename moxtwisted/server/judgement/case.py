@@ -41,6 +41,8 @@ __all__ = ["INBOX", "Case", "Content", "SourceError", "Sources"]
 
 INBOX: Final = "INBOX"
 _SEEN: Final = MessageFlags.of(SEEN)
+#: Of an explanation: with the field's name and its folding it stays below a kilobyte.
+_MOST_CHARACTERS: Final = 900
 _ORDINARY: Final = DestinationRules()
 #: RFC 3463 section 3.4: X.3.0, other or undefined mail system status: nothing that the sender could do anything about is said.
 NOT_NOW: Final = Reply(451, "4.3.0", "error processing")
@@ -55,6 +57,9 @@ class Sources(Protocol):
 
     def within_rates(self) -> bool:
         """Whether the client's networks may send this account one more message of this size."""
+
+    def may_post(self, author: str) -> bool | None:
+        """Whether that author, once proved, may write to the address; None: everybody may."""
 
     def reputation(self) -> IReputation | None:
         """The account's memory; None when it has none."""
@@ -174,8 +179,9 @@ class Case:
         self.said.append(sentence)
 
     def explanation(self, reason: Reason) -> str:
-        """All that was said, the reason's own sentence first."""
-        return " ".join((SENTENCES[reason], *self.said))
+        """All that was said, the reason's own sentence first, cut where it is too long."""
+        text = " ".join((SENTENCES[reason], *self.said))
+        return text if len(text) <= _MOST_CHARACTERS else text[:_MOST_CHARACTERS] + "…"
 
     # -- how it may end ------------------------------------------------------------------------------------------
 

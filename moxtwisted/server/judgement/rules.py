@@ -93,6 +93,7 @@ class AccountRules:
     :ivar keep_rejects: whether it stays there; otherwise it goes by age and number.
     :ivar introbox: where mail of strangers goes instead of INBOX; or empty.
     :ivar junk_mailbox: where mail goes that is to be set aside.
+    :ivar junk_filter: whether the content filter is asked.
     :ivar junk_threshold: probability of junk, 0 to 1, above which a message is refused.
     :ivar strict_threshold: the same for those that come in a suspicious way.
     :ivar first_time_delay: whether mail of strangers waits before it is taken.
@@ -107,6 +108,7 @@ class AccountRules:
     keep_rejects: bool = False
     introbox: str = ""
     junk_mailbox: str = "Junk"
+    junk_filter: bool = True
     junk_threshold: float = 0.95
     strict_threshold: float = 0.25
     first_time_delay: bool = True

@@ -43,6 +43,7 @@ _BY_FROM: Final = frozenset(
 )  # fmt: skip
 #: A sender is told a pass when its mail was so much better than the limit.
 _NEARLY: Final = 0.2
+_MEMBERS_ONLY: Final = "only members may write to this address"
 _WORDS_SHOWN: Final = 10
 _MAX_RECIPIENTS: Final = 1000
 
@@ -55,8 +56,22 @@ def rate(case: Case) -> Decision | None:
     return case.turn_away(Reason.HIGH_RATE, Reply(452, "4.2.2", "too much mail from your network"))
 
 
+def membership(case: Case) -> Decision | None:
+    """2. To some lists only members may write."""
+    may = case.sources.may_post(case.author.address)
+    if may is None:
+        return None
+    if may and case.incoming.verified.from_validated:
+        return None
+    if may and _not_checked(case):
+        case.say("Whether From is the sender's could not be checked now.")
+        return case.turn_away(Reason.MEMBERS_ONLY, Reply(451, "4.7.2", _MEMBERS_ONLY))
+    # RFC 3463 section 3.8: X.7.2, mailing list expansion prohibited.
+    return case.turn_away(Reason.MEMBERS_ONLY, Reply(550, "5.7.2", _MEMBERS_ONLY))
+
+
 def mailing_list(case: Case) -> Decision | None:
-    """2. A rule of the recipient lets a list in: it did its own filtering, and breaks DMARC by what lists do."""
+    """3. A rule of the recipient lets a list in: it did its own filtering, and breaks DMARC by what lists do."""
     wanted = case.ruleset.list_allow_domain if case.ruleset is not None else ""
     if not wanted or wanted not in (case.domains.sender, *case.domains.dkim):
         return None
@@ -67,7 +82,7 @@ def mailing_list(case: Case) -> Decision | None:
 
 
 def forwarder(case: Case) -> None:
-    """3. What was forwarded here is not judged by who forwarded it."""
+    """4. What was forwarded here is not judged by who forwarded it."""
     if case.forwarded:
         case.sender = case.without_forwarder()
         case.say("It was forwarded.")
@@ -98,7 +113,7 @@ def _dmarc_override(case: Case) -> tuple[str, str]:
 
 
 def dmarc(case: Case) -> Decision | None:
-    """4. What the owner of the domain in From wants done with mail that is not provably from there."""
+    """5. What the owner of the domain in From wants done with mail that is not provably from there."""
     result = case.incoming.verified.dmarc
     if result is not None and result.sampled_out:
         # RFC 7489 section 6.6.4: what is not in the sample gets the next milder policy.
@@ -126,7 +141,7 @@ def dmarc(case: Case) -> Decision | None:
 
 
 def spf_for_all(case: Case) -> Decision | None:
-    """5. For recipients who want it: SPF holds whoever the author is."""
+    """6. For recipients who want it: SPF holds whoever the author is."""
     spf = case.incoming.verified.spf
     if case.strictness.spf != "strict" or spf is None or case.forwarded:
         return None
@@ -138,7 +153,7 @@ def spf_for_all(case: Case) -> Decision | None:
 
 
 def required_authentication(case: Case) -> Decision | None:
-    """6. An address may take only mail whose From is proved."""
+    """7. An address may take only mail whose From is proved."""
     text = case.destination.authentication_required
     verified = case.incoming.verified
     if not text or verified.from_validated:
@@ -160,7 +175,7 @@ def _not_checked(case: Case) -> bool:
 
 
 def standing(case: Case) -> Decision | None:
-    """7. What the account knows of the sender."""
+    """8. What the account knows of the sender."""
     try:
         known = case.sources.reputation()
         if known is not None:
@@ -174,7 +189,7 @@ def standing(case: Case) -> Decision | None:
 
 
 def introduction(case: Case) -> None:
-    """8. Mail of strangers goes into a mailbox of its own, for those who want that."""
+    """9. Mail of strangers goes into a mailbox of its own, for those who want that."""
     known = case.standing.method in (Reason.MSGFROMFULL, Reason.MSGTOFULL)
     if case.rules.introbox and case.mailbox == INBOX and not known and not case.forwarded:
         case.mailbox = case.rules.introbox
@@ -182,7 +197,7 @@ def introduction(case: Case) -> None:
 
 
 def known_sender(case: Case) -> Decision | None:
-    """9. A past that is clear decides."""
+    """10. A past that is clear decides."""
     found = case.standing
     if not found.conclusive or found.junk is None:
         return None
@@ -190,7 +205,7 @@ def known_sender(case: Case) -> Decision | None:
 
 
 def spf_for_strangers(case: Case) -> Decision | None:
-    """10. Who is not known by From needs the consent of the domain in MAIL FROM."""
+    """11. Who is not known by From needs the consent of the domain in MAIL FROM."""
     verified = case.incoming.verified
     spf = verified.spf
     if case.standing.method in _BY_FROM or case.strictness.spf == "ignore" or case.forwarded:
@@ -208,7 +223,7 @@ def spf_for_strangers(case: Case) -> Decision | None:
 
 
 def reverse_name(case: Case) -> Decision | None:
-    """11. A client without a name is suspicious, and with a mild sign of junk that is enough."""
+    """12. A client without a name is suspicious, and with a mild sign of junk that is enough."""
     iprev = case.incoming.verified.iprev
     if case.standing.method in _BY_FROM or iprev is None or case.forwarded or case.local_client:
         return None
@@ -224,7 +239,7 @@ def reverse_name(case: Case) -> Decision | None:
 
 
 async def subject_pass(case: Case) -> Decision | None:
-    """12. A sender who was told a pass may use it."""
+    """13. A sender who was told a pass may use it."""
     if not case.rules.subject_pass_seconds or not case.author.address:
         return None
     subject = case.incoming.header.text(b"subject")
@@ -246,7 +261,7 @@ async def subject_pass(case: Case) -> Decision | None:
 
 
 async def content(case: Case) -> Decision | None:
-    """13. What the content filter thinks, by a limit that depends on how the mail came."""
+    """14. What the content filter thinks, by a limit that depends on how the mail came."""
     try:
         score = await case.sources.score()
     except SourceError as e:
@@ -319,7 +334,7 @@ def _say_score(case: Case, score: JunkScore, limit: float, strict: str) -> None:
 
 
 async def block_lists(case: Case) -> None:
-    """14. If nothing else speaks against it, the lists of clients to block are asked."""
+    """15. If nothing else speaks against it, the lists of clients to block are asked."""
     if not case.content.good:
         return
     listing = await case.sources.block_list()
@@ -330,7 +345,7 @@ async def block_lists(case: Case) -> None:
 
 
 def no_bad_signals(case: Case) -> Decision | None:
-    """15. Nothing speaks against it. Strangers wait a moment: who sends to millions does not like that."""
+    """16. Nothing speaks against it. Strangers wait a moment: who sends to millions does not like that."""
     if not case.content.good or case.blocked is not None:
         return None
     waits = case.rules.first_time_delay and not case.forwarded and not case.local_client
@@ -338,7 +353,7 @@ def no_bad_signals(case: Case) -> Decision | None:
 
 
 async def tell_pass(case: Case) -> Decision | None:
-    """16. An author whom we could answer is told how to get through."""
+    """17. An author whom we could answer is told how to get through."""
     result = case.incoming.verified.dmarc
     if (
         not case.rules.subject_pass_seconds
@@ -360,7 +375,7 @@ async def tell_pass(case: Case) -> Decision | None:
 
 
 def refused(case: Case) -> Decision:
-    """17. Something speaks against it."""
+    """18. Something speaks against it."""
     if case.blocked is None:
         return case.refuse(case.content.reason)
     zone, ip = case.blocked.zone, case.incoming.verified.ip
@@ -373,6 +388,7 @@ def refused(case: Case) -> Decision:
 #: In this order; the last always decides.
 STEPS: Final[tuple[Step, ...]] = (
     rate,
+    membership,
     mailing_list,
     forwarder,
     dmarc,

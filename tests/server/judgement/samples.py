@@ -196,6 +196,7 @@ class FakeSources:
     """What a case asks; an exception in the place of a value is raised."""
 
     rates: bool = True
+    member: bool | None = None
     memory: Any = field(factory=FakeReputation)
     key: Any = b"k" * 32
     junk: Any = None
@@ -213,6 +214,10 @@ class FakeSources:
     def within_rates(self) -> bool:
         """See ``Sources``."""
         return bool(self._answer("rates", self.rates))
+
+    def may_post(self, author: str) -> bool | None:
+        """See ``Sources``."""
+        return self.member
 
     def reputation(self) -> Any:
         """See ``Sources``."""

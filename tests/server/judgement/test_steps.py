@@ -109,6 +109,15 @@ class Reasons(SynchronousTestCase):
         """Too much from one network has to wait, and leaves no copy."""
         self.refused(decision(sources=FakeSources(rates=False)), Reason.HIGH_RATE, 452, kept=False)
 
+    def test_members_only(self) -> None:
+        """To a list for members only proved members may write."""
+        self.accepted(decision(sources=FakeSources(member=True)), Reason.NO_BAD_SIGNALS)
+        self.refused(decision(sources=FakeSources(member=False)), Reason.MEMBERS_ONLY, 550, kept=False)
+        self.refused(decision(PLAIN, FakeSources(member=True)), Reason.MEMBERS_ONLY, 550, kept=False)
+        unsure = evolve(PLAIN, dmarc=dmarc(DMARCVerdict.TEMPERROR))
+        self.refused(decision(unsure, FakeSources(member=True)), Reason.MEMBERS_ONLY, 451, kept=False)
+        self.refused(decision(unsure, FakeSources(member=False)), Reason.MEMBERS_ONLY, 550, kept=False)
+
     def test_list_allow(self) -> None:
         """A list that a rule lets in needs no DMARC and no filter."""
         verified = evolve(FAILS, dkim=(dkim("list.example"),))

@@ -1,0 +1,167 @@
+"""The judge and its rules, from the configuration.
+
+::
+
+    judging = Judging(loaded, reactor, verification, directory)
+    judge = judging.judge(store, content)       # IJudge; made when the first message comes
+    judging.use(domains)                        # a new domains.conf is in force
+"""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from moxtwisted.compose.verification import Verification
+from moxtwisted.config.load import LoadedConfig
+from moxtwisted.config.patterns import CompiledPattern, compile_pattern
+from moxtwisted.config.schema import Account, Destination, DomainsConfig, Ruleset, StaticConfig
+from moxtwisted.identifiers import Domain
+from moxtwisted.server.directory import DirectoryHolder
+from moxtwisted.server.judgement.rules import (
+    AccountRules,
+    DestinationRules,
+    DomainRules,
+    Rules,
+    RulesHolder,
+    ServerRules,
+)
+from moxtwisted.server.judgement.rules import Ruleset as RulesetRules
+from moxtwisted.store.interfaces import IStore
+
+if TYPE_CHECKING:
+    from moxtwisted.mailauth.dnsbl import Lists
+    from moxtwisted.server.judgement.interfaces import IContentFilter
+    from moxtwisted.server.judgement.judge import Judge
+
+__all__ = ["Judging", "build_rules"]
+
+
+def build_rules(static: StaticConfig, domains: DomainsConfig) -> Rules:
+    """What accounts, domains and the server want of the judge."""
+    junk = static.initial_mailboxes.special_use.junk or "Junk"
+    settings = static.judgement
+    return Rules(
+        accounts={name: _account(account, junk) for name, account in domains.accounts.items()},
+        domains={
+            Domain.parse(name).ascii: DomainRules(
+                dmarc=domain.dmarc, spf=domain.spf, greylisting=domain.greylisting
+            )
+            for name, domain in domains.domains.items()
+        },
+        server=ServerRules(
+            first_time_delay_seconds=settings.first_time_sender_delay_seconds, contact=settings.contact
+        ),
+    )
+
+
+def _account(account: Account, junk_mailbox: str) -> AccountRules:
+    return AccountRules(
+        destinations={
+            address: _destination(destination)
+            for address, destination in account.addresses.items()
+            if destination.rulesets or destination.message_auth_required_smtp_error
+        },
+        dmarc=account.dmarc,
+        spf=account.spf,
+        subject_pass_seconds=account.subject_pass_seconds,
+        rejects_mailbox=account.rejects_mailbox,
+        keep_rejects=account.keep_rejects,
+        introbox=account.introbox,
+        junk_mailbox=junk_mailbox,
+        junk_filter=account.junk_filter.enabled,
+        junk_threshold=account.junk_filter.threshold,
+        strict_threshold=account.junk_filter.strict_threshold,
+        first_time_delay=account.first_time_sender_delay,
+        greylisting=account.greylisting,
+    )
+
+
+def _destination(destination: Destination) -> DestinationRules:
+    return DestinationRules(
+        rulesets=tuple(_ruleset(ruleset) for ruleset in destination.rulesets),
+        authentication_required=destination.message_auth_required_smtp_error,
+    )
+
+
+def _pattern(text: str) -> CompiledPattern | None:
+    return compile_pattern(text) if text else None
+
+
+def _domain(text: str) -> str:
+    return Domain.parse(text).ascii if text else ""
+
+
+def _ruleset(ruleset: Ruleset) -> RulesetRules:
+    return RulesetRules(
+        smtp_mail_from=_pattern(ruleset.smtp_mail_from_regexp),
+        message_from=_pattern(ruleset.msg_from_regexp),
+        verified_domain=_domain(ruleset.verified_domain),
+        headers=tuple(
+            (compile_pattern(name), compile_pattern(value)) for name, value in ruleset.headers_regexp.items()
+        ),
+        forward=ruleset.is_forward,
+        list_allow_domain=_domain(ruleset.list_allow_domain),
+        accept_rejects_to=ruleset.accept_rejects_to_mailbox,
+        mailbox=ruleset.mailbox,
+    )
+
+
+class Judging:
+    """One of it in a process.
+
+    :ivar rules: those in force, also for who looks after rejects and greylisting.
+    """
+
+    def __init__(
+        self, loaded: LoadedConfig, reactor: Any, verification: Verification, directory: DirectoryHolder
+    ) -> None:
+        self._static = loaded.static
+        self._reactor = reactor
+        self._verification = verification
+        self._directory = directory
+        self.rules = RulesHolder(build_rules(loaded.static, loaded.domains))
+
+    @property
+    def enabled(self) -> bool:
+        """Whether mail is judged."""
+        return self._static.judgement.enabled and self._static.verification.enabled
+
+    def use(self, domains: DomainsConfig) -> None:
+        """A new ``domains.conf`` is in force."""
+        self.rules.current = build_rules(self._static, domains)
+
+    def judge(self, store: IStore, content: IContentFilter | None = None) -> Judge:
+        """A judge.
+
+        :param content: the junk filter of the accounts.
+        """
+        from moxtwisted.server.judgement.judge import Judge, JudgeParts
+        from moxtwisted.server.ratelimit import DeliveryLimiter, DeliveryLimits
+
+        settings = self._static.judgement
+        parts = JudgeParts(
+            limiter=DeliveryLimiter(DeliveryLimits(), self._reactor),
+            entropy=os.urandom,
+            directory=self._directory,
+            content=content,
+            block_lists=self._lists(settings.dns_block_lists),
+            allow_lists=self._lists(settings.dns_allow_lists),
+        )
+        return Judge(store, self.rules, parts)
+
+    def _lists(self, zones: tuple[str, ...]) -> Any:
+        if not zones:
+            return None
+        made: list[Lists] = []
+
+        def lists(names: tuple[str, ...]) -> Lists:
+            if not made:
+                from moxtwisted.mailauth.dnsbl import Lists
+
+                seconds = self._static.judgement.dns_list_seconds
+                made.append(Lists(self._verification.resolver, self._reactor, names, seconds))
+            return made[0]
+
+        return partial(lists, tuple(Domain.parse(zone).ascii for zone in zones))

@@ -1,0 +1,260 @@
+"""The judge of all accounts: gathers what the steps ask for, when they ask for it.
+
+::
+
+    judge = Judge(store, rules, JudgeParts(limiter=DeliveryLimiter(DeliveryLimits(), reactor), entropy=os.urandom))
+    decision = await judge.judge(incoming, recipient)
+    decision.accept, decision.reason, decision.explanation
+
+The procedure is in ``moxtwisted.server.judgement.steps``. What cannot answer makes a temporary refusal. Deliveries are counted, for the
+limits by network, when a message is taken; the counts are in memory and begin anew at a restart.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, Literal
+
+from attrs import define, field, frozen
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from moxtwisted.errors import MailError
+from moxtwisted.mailauth.dnsbl import Listing, Lists
+from moxtwisted.server.directory import DirectoryHolder
+from moxtwisted.server.judgement.case import NOT_NOW, Case, SourceError
+from moxtwisted.server.judgement.interfaces import (
+    Decision,
+    IContentFilter,
+    IJudge,
+    Incoming,
+    JunkScore,
+    Recipient,
+)
+from moxtwisted.server.judgement.reasons import SENTENCES, Reason
+from moxtwisted.server.judgement.rules import AccountRules, RulesHolder
+from moxtwisted.server.judgement.steps import decide
+from moxtwisted.server.judgement.subjectpass import KEY_OCTETS
+from moxtwisted.server.ratelimit import DeliveryLimiter
+from moxtwisted.store.interfaces import IReputation, IStore, PastMessage, ReputationKind
+
+__all__ = ["Judge", "JudgeParts"]
+
+_log = Logger()
+
+#: Name of the secret in the account.
+_KEY_NAME: Final = "subjectpass"
+_MOST_KEYS: Final = 1000
+_JITTER: Final = 0.05
+
+
+@frozen(kw_only=True)
+class JudgeParts:
+    """Whom a judge asks.
+
+    :ivar limiter: counts deliveries by account and network.
+    :ivar entropy: gives that many random octets.
+    :ivar directory: knows the lists to which only members may write.
+    :ivar content: the junk filter of the accounts.
+    :ivar block_lists: gives the lists of clients to block; asked for when it is first needed.
+    :ivar allow_lists: gives those of clients to let in.
+    """
+
+    limiter: DeliveryLimiter
+    entropy: Callable[[int], bytes]
+    directory: DirectoryHolder | None = None
+    content: IContentFilter | None = None
+    block_lists: Callable[[], Lists] | None = None
+    allow_lists: Callable[[], Lists] | None = None
+
+
+@implementer(IJudge)
+@define(eq=False)
+class Judge:
+    """See ``IJudge``."""
+
+    _store: IStore
+    _rules: RulesHolder
+    _parts: JudgeParts
+    _keys: OrderedDict[str, bytes] = field(factory=OrderedDict, init=False)
+
+    async def judge(self, incoming: Incoming, recipient: Recipient) -> Decision:
+        """Whether to take it; never raises."""
+        try:
+            return await self._judge(incoming, recipient)
+        except Exception:  # noqa: BLE001  a boundary: what goes wrong here must cost nobody a message
+            _log.failure(
+                "no judgement of a message for {account}", account=recipient.account, session=incoming.session
+            )
+            reason = Reason.JUDGEMENT_ERROR
+            return Decision(
+                accept=False,
+                reason=reason,
+                explanation=SENTENCES[reason],
+                mailbox=recipient.mailbox,
+                reply=NOT_NOW,
+            )
+
+    async def _judge(self, incoming: Incoming, recipient: Recipient) -> Decision:
+        rules = self._rules.current
+        account = recipient.account
+        address = recipient.path.address
+        domain = address.domain.ascii if address is not None else ""
+        wanted = rules.of(account)
+        asking = _Asking(self, incoming, recipient, wanted)
+        case = Case(
+            incoming=incoming,
+            recipient=recipient,
+            rules=wanted,
+            strictness=rules.strictness(account, domain),
+            server=rules.server,
+            sources=asking,
+        )
+        decision = await decide(case)
+        if decision.accept and asking.ip:
+            self._parts.limiter.add(account, asking.ip, incoming.staged.size)
+        return decision
+
+    # -- what cases ask -------------------------------------------------------------------------------------------
+
+    def account(self, name: str) -> Any:
+        """The account. :raises SourceError:"""
+        try:
+            return self._store.account(name)
+        except MailError as e:
+            raise SourceError(e.explanation) from e
+
+    @property
+    def parts(self) -> JudgeParts:
+        """Whom it asks."""
+        return self._parts
+
+    async def subject_key(self, name: str) -> bytes:
+        """The account's key; made when there is none. :raises SourceError:"""
+        key = self._keys.get(name)
+        if key is not None:
+            return key
+        account = self.account(name)
+        try:
+            kept: bytes | None = account.secret(_KEY_NAME)
+            if kept is None:
+                kept = self._parts.entropy(KEY_OCTETS)
+                await account.set_secret(_KEY_NAME, kept)
+                # Whoever made one at the same time: what is kept in the end counts.
+                kept = account.secret(_KEY_NAME) or kept
+        except MailError as e:
+            raise SourceError(e.explanation) from e
+        self._keys[name] = kept
+        if len(self._keys) > _MOST_KEYS:
+            self._keys.popitem(last=False)
+        return kept
+
+
+@define
+class _Asking:
+    """The ``Sources`` of one case."""
+
+    _judge: Judge
+    _incoming: Incoming
+    _recipient: Recipient
+    _rules: AccountRules
+    _account: str = field(init=False)
+    ip: str = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._account = self._recipient.account
+        ip = self._incoming.verified.ip
+        self.ip = str(ip) if ip is not None else ""
+
+    def within_rates(self) -> bool:
+        size = self._incoming.staged.size
+        return not self.ip or self._judge.parts.limiter.allows(self._account, self.ip, size)
+
+    def may_post(self, author: str) -> bool | None:
+        directory = self._judge.parts.directory
+        if directory is None or not self._recipient.alias:
+            return None
+        return directory.current.may_post(self._recipient.path, author)
+
+    def reputation(self) -> IReputation | None:
+        account = self._judge.account(self._account)
+        try:
+            return _Memory(account.reputation)
+        except MailError as e:
+            raise SourceError(e.explanation) from e
+
+    def subject_key(self) -> Awaitable[bytes]:
+        return self._judge.subject_key(self._account)
+
+    async def score(self) -> JunkScore | None:
+        content = self._judge.parts.content
+        if content is None or not self._rules.junk_filter:
+            return None
+        try:
+            return await content.score(self._account, self._incoming.staged, self._incoming.header)
+        except Exception as e:
+            _log.failure("the content filter of {account} fails", account=self._account)
+            raise SourceError(e.explanation if isinstance(e, MailError) else type(e).__name__) from e
+
+    def jitter(self) -> float:
+        share = int.from_bytes(self._judge.parts.entropy(2)) / 0xFFFF
+        return (2 * share - 1) * _JITTER
+
+    def block_list(self) -> Awaitable[Listing | None]:
+        return self._listed(self._judge.parts.block_lists)
+
+    def allow_list(self) -> Awaitable[Listing | None]:
+        return self._listed(self._judge.parts.allow_lists)
+
+    def _listed(self, lists: Callable[[], Lists] | None) -> Awaitable[Listing | None]:
+        if lists is None:
+            return _nobody()
+        return self._ask(lists())
+
+    async def _ask(self, lists: Lists) -> Listing | None:
+        ip = self._incoming.verified.ip
+        if ip is None or ip.is_loopback:
+            return None
+        outcome = await lists.check(ip)
+        for zone, problem in outcome.skipped:
+            _log.debug("list {zone} was not asked: {problem}", zone=zone, problem=problem)
+        return outcome.listed
+
+
+async def _nobody() -> None:
+    return None
+
+
+@implementer(IReputation)
+@frozen
+class _Memory:
+    """An account's, whose errors are ``SourceError``."""
+
+    _known: IReputation
+
+    def past(
+        self,
+        origin: str,
+        kind: ReputationKind,
+        key: str,
+        validated: bool | None,
+        since: int,
+        limit: int,
+    ) -> Sequence[PastMessage]:
+        try:
+            found: Sequence[PastMessage] = self._known.past(origin, kind, key, validated, since, limit)
+        except Exception as e:
+            raise _unreadable(e) from e
+        return found
+
+    def wrote_to(self, kind: Literal["address", "domain", "organization"], key: str, since: int) -> bool:
+        try:
+            return bool(self._known.wrote_to(kind, key, since))
+        except Exception as e:
+            raise _unreadable(e) from e
+
+
+def _unreadable(error: Exception) -> SourceError:
+    _log.failure("what an account knows of senders cannot be read")
+    return SourceError(error.explanation if isinstance(error, MailError) else type(error).__name__)
