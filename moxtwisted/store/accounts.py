@@ -156,14 +156,14 @@ class Account(AccountSettings, AccountJudgement):
         return lambda job: lane.submit(partial(job, ledger))
 
     def _make_index(self, clock: Any) -> SearchIndex:
-        weakly, lane, connection = weakref.ref(self), self._lane, self._ledger.connection
+        weakly, lane, ledger = weakref.ref(self), self._lane, self._ledger
 
         def open_by_id(body: int) -> BodyReader | None:
             account = weakly()
             return None if account is None else account.open_by_id(body)
 
         def submit(job: Callable[[Any], None]) -> Deferred[None]:
-            return lane.submit(partial(job, connection), grows=True)
+            return lane.submit(lambda: job(ledger.connection), grows=True)
 
         index = SearchIndex(self._reader, open_by_id, submit, clock)
         if index.indexed() < self._ledger.last_body:

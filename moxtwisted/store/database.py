@@ -323,20 +323,36 @@ class _Log:
     def __init__(self, path: Path) -> None:
         self._path = path.with_name(path.name + "-wal")
         self._allocated = 0
+        self._written = 0
         self._patience = _LOG_PATIENCE
         self.pages = 0
         #: Whether room is so short that none is taken before it is needed.
         self.frugal = False
 
-    def committed(self, connection: Any, name: str, pages: int) -> int:
-        """SQLite's WAL hook: a commit was done, the log has this many pages."""
-        self.pages = pages
-        end = pages * (PAGE_SIZE + _FRAME_HEADER)
-        if end + _LOG_STEP // 4 > self._allocated and end > 0:
+    def committed(self, connection: Any) -> None:
+        """A transaction is over: count what it wrote, and see that there is room for the next ones.
+
+        The pages that the connection wrote are counted, which costs nothing; SQLite's own hook would want the interpreter in the
+        middle of every commit. Where the log begins anew only SQLite knows: it is asked when the count says that something is to be done.
+        """
+        written = connection.status(apsw.SQLITE_DBSTATUS_CACHE_WRITE)[0]
+        if written == self._written:
+            return
+        self.pages += written - self._written
+        self._written = written
+        if self._short():
             self._patience -= 1
             if self._patience < 0 and not self.frugal:
-                self._grow(end)
-        return apsw.SQLITE_OK
+                self.measure(connection)
+                if self._short():
+                    self._grow(self.pages * (PAGE_SIZE + _FRAME_HEADER))
+
+    def _short(self) -> bool:
+        return self.pages * (PAGE_SIZE + _FRAME_HEADER) + _LOG_STEP // 4 > self._allocated
+
+    def measure(self, connection: Any) -> None:
+        """Ask SQLite how many pages the log has."""
+        self.pages = max(0, connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)[0])
 
     def size(self) -> int:
         """Octets of its file."""
@@ -405,7 +421,7 @@ class Database:
 
     def __attrs_post_init__(self) -> None:
         self._log = _Log(self.path)
-        self.writer.set_wal_hook(self._log.committed)
+        self._log.committed(self.writer)
 
     @classmethod
     def open(cls, path: Path, key: bytes | None, schema: str, room: Room | None = None) -> Database:
@@ -447,10 +463,13 @@ class Database:
 
     def tidy(self) -> None:
         """In the writer's thread, after the answers went out: write a full log back into the file."""
+        self._log.committed(self.writer)
         if self._room is not None and self._room.low:
             self._give_back(self._room)
         elif self._log.pages >= self._look_at:
-            self._look()
+            self._log.measure(self.writer)
+            if self._log.pages >= self._look_at:
+                self._look()
 
     def _look(self) -> None:
         """The log got longer: write it back if it is long, or if there soon may be no room to write it back."""

@@ -42,7 +42,6 @@ __all__ = [
     "note",
     "note_alike",
     "note_rows",
-    "note_uids",
     "relearn",
     "settle",
     "use_learner",
@@ -88,7 +87,7 @@ def note(ledger: Ledger, bodies: Sequence[int]) -> None:
     if not bodies:
         return
     if len(bodies) == 1:
-        ledger.connection.execute("INSERT OR IGNORE INTO unjudged VALUES (?)", (bodies[0],))
+        ledger.unjudge(bodies[0])
     else:
         ledger.connection.execute(
             "INSERT OR IGNORE INTO unjudged SELECT value FROM carray(?)", (apsw.carray(array("q", bodies)),)
@@ -103,16 +102,6 @@ def note_arrival(ledger: Ledger, mailbox: str) -> None:
         (name_origin(mailbox),),
     )
     ledger.judgements_due |= bool(ledger.connection.changes())
-
-
-def note_uids(ledger: Ledger, mailbox: int, uids: Sequence[int]) -> None:
-    """What these messages of a mailbox are may have changed."""
-    ledger.connection.execute(
-        "INSERT OR IGNORE INTO unjudged SELECT body FROM message"
-        " WHERE mailbox = ? AND uid IN (SELECT value FROM carray(?))",
-        (mailbox, apsw.carray(array("q", uids))),
-    )
-    ledger.judgements_due = True
 
 
 def note_alike(ledger: Ledger, span: tuple[int, int, int], flags: tuple[int, str]) -> None:

@@ -11,8 +11,10 @@ All of it runs in the account's writer thread (but ``Ledger.committed``). Jobs a
         ledger.touch(record, modseq)
         ledger.expunged(record, modseq, uids)
 
-At the end of a transaction the changed records are written once, however many jobs changed them, and what happened
-goes to the reactor, a ``Delta`` each. After a rollback the ledger is read again from the database.
+What is changed waits until somebody takes the ``connection``, by which it is written, or the transaction ends; the transaction of the
+database begins then, so that a small one is a single step (``moxtwisted.store.pending``). At the end the changed records are written once,
+however many jobs changed them, and what happened goes to the reactor, a ``Delta`` each. After a rollback the ledger is read again from
+the database.
 """
 
 from __future__ import annotations
@@ -23,18 +25,15 @@ from typing import Any, Final
 from attrs import define, field, frozen
 
 from moxtwisted.errors import LimitError, MailboxMissingError
-from moxtwisted.store.insertion import insert_rows
 from moxtwisted.store.interfaces import ChangeKind, Mailbox
 from moxtwisted.store.junkflags import JunkFlags, RawFlags
 from moxtwisted.store.learner import Learner
+from moxtwisted.store.pending import Pending, set_mailboxes
 from moxtwisted.store.threads import Threads
 
 __all__ = ["Delta", "Ledger", "MailboxRecord", "RawFlags", "Report"]
 
 _MAX_NUMBER: Final = 0xFFFF_FFFF
-#: Rows of message and chunk that wait for their common INSERT, at most.
-_PENDING_ROWS: Final = 64
-_PENDING_OCTETS: Final = 1 << 20
 
 
 @define(eq=False)
@@ -58,6 +57,20 @@ class MailboxRecord:
     def place(self) -> tuple[str, str]:
         """Its name and special uses, as ``moxtwisted.store.junkflags`` has them."""
         return self.name, self.special_use
+
+    def counts(self) -> tuple[Any, ...]:
+        """What changes with messages, and the id behind it."""
+        return (
+            self.uidnext,
+            self.special_use,
+            self.modseq,
+            self.messages,
+            self.unseen,
+            self.deleted,
+            self.size,
+            self.deleted_size,
+            self.id,
+        )
 
     def snapshot(self) -> Mailbox:
         """For readers."""
@@ -136,19 +149,21 @@ class Ledger:
     """
 
     def __init__(self, connection: Any, told: Callable[[Report], None], seconds: Callable[[], float]) -> None:
-        self.connection = connection
+        self._connection = connection
+        self._pending = Pending()
+        self._open = False
         self.quota: int | None = None
         self.message_quota: int | None = None
         self.learner: Learner | None = None
         self.junk_flags: JunkFlags | None = None
         self.seconds = seconds
         self.committed = told
-        self.threads = Threads(connection)
+        self.threads = Threads(connection, lambda: self.connection)
         self.load()
 
     def load(self) -> None:
         """Read everything from the database."""
-        execute = self.connection.execute
+        execute = self._connection.execute
         settings = dict(
             execute(
                 "SELECT key, value FROM setting WHERE key IN ('modseq', 'last_body', 'uidvalidity_next', 'learned_by')"
@@ -187,50 +202,57 @@ class Ledger:
         self._saved_uidvalidity = self.uidvalidity_next
         self._first_body = self.last_body
         self._subscriptions_changed = False
-        self._message_rows: list[Any] = []
-        self._chunk_rows: list[Any] = []
-        self._pending_octets = 0
+        self._pending.clear()
         self._marks = 0
         self.judgements_due = False
 
     # -- transaction -------------------------------------------------------------------------------------------
 
+    @property
+    def connection(self) -> Any:
+        """For reading and writing, inside the transaction; what waits is written before."""
+        connection = self._connection
+        if self._open and not connection.in_transaction:
+            connection.execute("BEGIN IMMEDIATE")
+        if self._pending:
+            before = connection.total_changes()
+            self._pending.write(connection)
+            # They were counted when they came: who only reads has changed nothing.
+            self._marks -= connection.total_changes() - before
+        return connection
+
+    def reading(self, mailbox: int, uid: int) -> Any:
+        """For reading what is known of this message alone: begins no transaction without need."""
+        return self.connection if self._pending.touches(mailbox, uid) else self._connection
+
+    @property
+    def waiting(self) -> bool:
+        """Whether anything waits to be written."""
+        return bool(self._pending)
+
     def begin(self) -> None:
-        """Start one."""
-        self.connection.execute("BEGIN IMMEDIATE")
+        """Start one; the database's begins with the first statement that needs it."""
+        self._open = True
 
     def mark(self) -> int:
         """Grows with every change."""
-        changes: int = self.connection.total_changes()
+        changes: int = self._connection.total_changes()
         return self._marks + changes
 
     def commit(self) -> Report | None:
         """Write counters and pending rows, COMMIT."""
-        self.flush()
-        execute = self.connection.execute
-        for record in self._dirty.values():
-            execute(
-                "UPDATE mailbox SET uidnext = ?, special_use = ?, modseq = ?, messages = ?, unseen = ?,"
-                " deleted = ?, size = ?, deleted_size = ? WHERE id = ?",
-                (
-                    record.uidnext,
-                    record.special_use,
-                    record.modseq,
-                    record.messages,
-                    record.unseen,
-                    record.deleted,
-                    record.size,
-                    record.deleted_size,
-                    record.id,
-                ),
-            )
         if self.modseq > max([self._saved_modseq, *(record.modseq for record in self._dirty.values())]):
             self.set_setting("modseq", self.modseq)
         if self.uidvalidity_next != self._saved_uidvalidity:
             self.set_setting("uidvalidity_next", self.uidvalidity_next)
         if self.threads.due:
             self.threads.write(self.last_body)
-        execute("COMMIT")
+        mailboxes = [record.counts() for record in self._dirty.values()]
+        if self._connection.in_transaction or not self._pending.write_alone(self._connection, mailboxes):
+            connection = self.connection
+            set_mailboxes(connection, mailboxes)
+            connection.execute("COMMIT")
+        self._open = False
         report = None
         if (
             self._deltas
@@ -253,15 +275,18 @@ class Ledger:
 
     def rollback(self) -> None:
         """Forget the transaction."""
-        if self.connection.in_transaction:
-            self.connection.execute("ROLLBACK")
+        self._open = False
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
         self.load()
 
     def settle(self) -> None:
         """Before the end: write what may wait, in a transaction of its own."""
         self.begin()
         self.threads.write(self.last_body)
-        self.connection.execute("COMMIT")
+        if self._connection.in_transaction:
+            self._connection.execute("COMMIT")
+        self._open = False
 
     # -- numbers -----------------------------------------------------------------------------------------------
 
@@ -368,25 +393,47 @@ class Ledger:
 
     # -- pending rows ------------------------------------------------------------------------------------------
 
-    def insert_message(self, row: tuple[Any, ...]) -> None:
-        """Have a row of ``message`` written, with its neighbours."""
-        self._message_rows.append(row)
-        if len(self._message_rows) >= _PENDING_ROWS:
-            self.flush()
+    def insert_body(self, row: tuple[Any, ...]) -> None:
+        """Have a row of ``body`` written."""
+        self._pending.insert_body(row)
+        self._waits()
 
     def insert_chunk(self, identifier: int, codec: int, data: bytes) -> None:
-        """Have a row of ``chunk`` written, with its neighbours."""
-        self._chunk_rows.append((identifier, codec, data))
-        self._pending_octets += len(data)
-        if self._pending_octets > _PENDING_OCTETS or len(self._chunk_rows) >= _PENDING_ROWS:
+        """Have a row of ``chunk`` written."""
+        self._pending.insert_chunk((identifier, codec, data))
+        self._waits()
+
+    def insert_message(self, row: tuple[Any, ...]) -> None:
+        """Have a row of ``message`` written."""
+        self._pending.insert_message(row)
+        self._waits()
+
+    def set_flags(self, mailbox: int, uid: int, modseq: int, flags: RawFlags) -> None:
+        """Have the flags of one message changed."""
+        self._pending.set_flags((*flags, modseq, mailbox, uid))
+        self._waits()
+
+    def expunge(self, mailbox: int, uid: int, modseq: int) -> None:
+        """Have one message taken out of its mailbox."""
+        self._pending.expunge(mailbox, modseq, uid)
+        self._waits()
+
+    def refer(self, body: int, count: int) -> None:
+        """Have it noted that so many messages more, or fewer, name a body."""
+        self._pending.refer(count, body)
+        self._waits()
+
+    def unjudge(self, body: int) -> None:
+        """Have it noted that what a body is may have changed."""
+        self._pending.unjudge(body)
+        self._waits()
+
+    def _waits(self) -> None:
+        self._marks += 1
+        if self._pending.full:
             self.flush()
 
     def flush(self) -> None:
-        """Write the pending rows: before anything reads the tables."""
-        if self._chunk_rows:
-            rows, self._chunk_rows = self._chunk_rows, []
-            self._pending_octets = 0
-            insert_rows(self.connection, "INSERT INTO chunk VALUES (?, ?, ?)", rows)
-        if self._message_rows:
-            rows, self._message_rows = self._message_rows, []
-            insert_rows(self.connection, "INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+        """Write what waits."""
+        if self._pending:
+            self.connection  # noqa: B018 - taking it writes

@@ -23,14 +23,12 @@ from moxtwisted.message.products import Relatives
 from moxtwisted.store.bodies import CHUNK_BITS
 from moxtwisted.store.facts import Facts, pack
 from moxtwisted.store.interfaces import Added, Copied, FlagsStored
-from moxtwisted.store.judgements import note, note_alike, note_rows, note_uids, settle, verdict
+from moxtwisted.store.judgements import note, note_alike, note_rows, settle, verdict
 from moxtwisted.store.ledger import Delta, Ledger, MailboxRecord, RawFlags
 from moxtwisted.store.mailboxes import canonical_name, make_mailbox
 from moxtwisted.store.reputation import wrote
 
 __all__ = ["Prepared", "add", "copy", "expunge", "move", "replace", "store_flags", "sweep"]
-
-_INSERT_BODY: Final = "INSERT INTO body VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 
 @frozen
@@ -85,8 +83,7 @@ def _check_quota(ledger: Ledger, octets: int, messages: int) -> None:
 def _add_one(ledger: Ledger, message: Prepared, modseq: int, now: int) -> list[Added]:
     body = ledger.next_body()
     thread = ledger.threads.assign(body, message.relatives, message.internaldate)
-    ledger.connection.execute(
-        _INSERT_BODY,
+    ledger.insert_body(
         (
             body,
             len(message.targets),
@@ -95,7 +92,7 @@ def _add_one(ledger: Ledger, message: Prepared, modseq: int, now: int) -> list[A
             message.header_size,
             thread,
             pack(message.facts),
-        ),
+        )
     )
     for number, (codec, data) in enumerate(message.chunks()):
         ledger.insert_chunk((body << CHUNK_BITS) + number, codec, data)
@@ -143,7 +140,6 @@ def store_flags(
     record = ledger.mailbox(mailbox)
     if not uids:
         return FlagsStored((), (), 0)
-    ledger.flush()
     if len(uids) >= _DENSE_UIDS:
         stored = _store_dense(
             ledger, record, uids, partial(_changed, mode=mode, flags=flags), unchanged_since
@@ -154,8 +150,9 @@ def store_flags(
     known: dict[RawFlags, RawFlags] = {}
     groups: dict[RawFlags, list[int]] = {}
     changed: list[int] = []
+    bodies: list[int] = []
     unseen = deleted = deleted_size = 0
-    for uid, modseq, bits, keywords, size in _found(ledger, _FLAGS, mailbox, uids):
+    for uid, modseq, bits, keywords, size, body in _found(ledger, _FLAGS, mailbox, uids):
         if unchanged_since is not None and modseq > unchanged_since:
             refused.append(uid)
             continue
@@ -167,6 +164,7 @@ def store_flags(
             continue
         groups.setdefault(new, []).append(uid)
         changed.append(uid)
+        bodies.append(body)
         unseen += (bits & 1) - (new[0] & 1)
         if (bits ^ new[0]) & DELETED:
             sign = 1 if new[0] & DELETED else -1
@@ -176,8 +174,11 @@ def store_flags(
         return FlagsStored((), tuple(refused), 0)
     modseq = ledger.next_modseq()
     if any(verdict(*old) is not verdict(*new) for old, new in known.items()):
-        note_uids(ledger, mailbox, changed)
+        note(ledger, bodies)
     for (bits, keywords), group in groups.items():
+        if len(group) == 1:
+            ledger.set_flags(mailbox, group[0], modseq, (bits, keywords))
+            continue
         where, which = _these(group)
         ledger.connection.execute(
             f"UPDATE message SET flags = ?, keywords = ?, modseq = ? WHERE mailbox = ? AND uid {where}",
@@ -191,7 +192,7 @@ def store_flags(
     return FlagsStored(tuple(changed), tuple(refused), modseq)
 
 
-_FLAGS: Final = "m.uid, m.modseq, m.flags, m.keywords, m.size"
+_FLAGS: Final = "m.uid, m.modseq, m.flags, m.keywords, m.size, m.body"
 
 
 def _these(numbers: Sequence[int]) -> tuple[str, Any]:
@@ -207,11 +208,14 @@ def _found(
     """These columns of those of these messages that exist, in the order of the UIDs."""
     if len(uids) == 1:
         statement = f"SELECT {columns} FROM message m WHERE m.mailbox = ? AND m.uid = ? {where}"
-        rows = ledger.connection.execute(statement, (mailbox, uids[0]))
-    else:
-        statement = f"SELECT {columns} FROM carray(?) k CROSS JOIN message m ON m.mailbox = ? AND m.uid = k.value {where}"
-        rows = ledger.connection.execute(statement, (apsw.carray(array("q", uids)), mailbox))
-    found: list[tuple[Any, ...]] = rows.fetchall()
+        row = ledger.reading(mailbox, uids[0]).execute(statement, (mailbox, uids[0])).fetchone()
+        return [] if row is None else [row]
+    statement = (
+        f"SELECT {columns} FROM carray(?) k CROSS JOIN message m ON m.mailbox = ? AND m.uid = k.value {where}"
+    )
+    found: list[tuple[Any, ...]] = ledger.connection.execute(
+        statement, (apsw.carray(array("q", uids)), mailbox)
+    ).fetchall()
     return found
 
 
@@ -301,7 +305,6 @@ _COLUMNS: Final = "m.uid, m.flags, m.keywords, m.size, m.internaldate, m.body"
 
 def _rows(ledger: Ledger, mailbox: int, uids: Sequence[int] | None, where: str = "") -> list[tuple[Any, ...]]:
     """(uid, flags, keywords, size, internaldate, body) of these messages, or of all."""
-    ledger.flush()
     if uids is None:
         statement = f"SELECT {_COLUMNS} FROM message m WHERE m.mailbox = ? {where}"
         found: list[tuple[Any, ...]] = ledger.connection.execute(statement, (mailbox,)).fetchall()
@@ -362,13 +365,14 @@ def move(ledger: Ledger, mailbox: int, uids: Sequence[int] | None, target: int) 
 def _leave(ledger: Ledger, rows: Sequence[tuple[Any, ...]], record: MailboxRecord, modseq: int) -> None:
     """Take these rows out of a mailbox, and keep that they were there."""
     gone = [row[0] for row in rows]
-    where, which = _these(gone)
-    execute = ledger.connection.execute
-    execute(f"DELETE FROM message WHERE mailbox = ? AND uid {where}", (record.id, which))
     if len(gone) == 1:
-        execute("INSERT INTO expunged (mailbox, modseq, uid) VALUES (?, ?, ?)", (record.id, modseq, which))
+        ledger.expunge(record.id, gone[0], modseq)
     else:
-        uids = apsw.carray(array("q", gone))
+        execute, uids = ledger.connection.execute, apsw.carray(array("q", gone))
+        execute(
+            "DELETE FROM message WHERE mailbox = ? AND uid IN (SELECT value FROM carray(?))",
+            (record.id, uids),
+        )
         execute(
             "INSERT INTO expunged (mailbox, modseq, uid) SELECT ?, ?, value FROM carray(?)",
             (record.id, modseq, uids),
@@ -382,6 +386,9 @@ def _leave(ledger: Ledger, rows: Sequence[tuple[Any, ...]], record: MailboxRecor
 
 def _refer(ledger: Ledger, bodies: Sequence[int], sign: int) -> None:
     """So many messages more, or fewer, name these bodies."""
+    if sign > 0 and len(bodies) == 1:
+        ledger.refer(bodies[0], 1)
+        return
     times: dict[int, list[int]] = {}
     for body, count in Counter(bodies).items():
         times.setdefault(count, []).append(body)
@@ -423,12 +430,35 @@ def replace(ledger: Ledger, mailbox: int, uid: int, message: Prepared, check_quo
 def expunge(ledger: Ledger, mailbox: int, uids: Sequence[int] | None, only_deleted: bool) -> tuple[int, ...]:
     """Remove messages; their UIDs. :raises MailboxMissingError:"""
     record = ledger.mailbox(mailbox)
-    rows = _rows(ledger, mailbox, uids, f"AND m.flags & {DELETED}" if only_deleted else "")
+    where = f"AND m.flags & {DELETED}" if only_deleted else ""
+    if uids is not None and len(uids) == 1 and not ledger.waiting:
+        return _expunge_one(ledger, record, uids[0], where)
+    rows = _rows(ledger, mailbox, uids, where)
     if not rows:
         return ()
     _leave(ledger, rows, record, ledger.next_modseq())
     _refer(ledger, [row[5] for row in rows], -1)
     return tuple([row[0] for row in rows])
+
+
+def _expunge_one(ledger: Ledger, record: MailboxRecord, uid: int, where: str) -> tuple[int, ...]:
+    """One message, while nothing waits that could be about its body."""
+    row = (
+        ledger.reading(record.id, uid)
+        .execute(
+            f"SELECT {_COLUMNS}, b.refs FROM message m JOIN body b ON b.id = m.body WHERE m.mailbox = ? AND m.uid = ? {where}",
+            (record.id, uid),
+        )
+        .fetchone()
+    )
+    if row is None:
+        return ()
+    *known, refs = row
+    _leave(ledger, [tuple(known)], record, ledger.next_modseq())
+    ledger.refer(known[-1], -1)
+    if refs <= 1:
+        ledger.released([known[-1]])
+    return (uid,)
 
 
 def remove_all(ledger: Ledger, record: MailboxRecord) -> None:

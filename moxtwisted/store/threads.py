@@ -17,7 +17,7 @@ they are made again from what is kept of the bodies beyond it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from moxtwisted.errors import ConsistencyError
@@ -40,11 +40,13 @@ _PENDING_LINKS: Final = 512
 class Threads:
     """The writer's view of an account's threads; what writes does so inside a transaction.
 
-    :param connection: an apsw connection that writes; ``load`` comes first.
+    :param connection: an apsw connection; ``load`` comes first.
+    :param writing: gives the connection to write with, in a transaction; by default there is one already.
     """
 
-    def __init__(self, connection: Any) -> None:
+    def __init__(self, connection: Any, writing: Callable[[], Any] | None = None) -> None:
         self._connection = connection
+        self._writing = writing or (lambda: connection)
         self._links: dict[int, int] = {}
         self._subjects: dict[int, tuple[int, int]] = {}
 
@@ -72,19 +74,20 @@ class Threads:
         """Write what waits; all bodies up to this one are then in the tables."""
         if not self._links and not self._subjects:
             return
+        connection = self._writing()
         # In the order of the table: neighbours share a page.
         insert_rows(
-            self._connection,
+            connection,
             "INSERT INTO thread_link (hash, thread) VALUES (?, ?) ON CONFLICT DO NOTHING",
             sorted(self._links.items()),
         )
         insert_rows(
-            self._connection,
+            connection,
             "INSERT INTO thread_subject (hash, thread, at) VALUES (?, ?, ?) ON CONFLICT DO UPDATE"
             " SET thread = excluded.thread, at = excluded.at WHERE at <= excluded.at",
             [(subject, thread, at) for subject, (thread, at) in sorted(self._subjects.items())],
         )
-        self._connection.execute(
+        connection.execute(
             "INSERT INTO setting (key, value) VALUES ('linked_body', ?)"
             " ON CONFLICT DO UPDATE SET value = excluded.value",
             (last_body,),
@@ -148,13 +151,14 @@ class Threads:
 
     def _join(self, thread: int, other: int) -> None:
         """Make one thread of two; its id is the first's."""
-        self._connection.execute(
+        connection = self._writing()
+        connection.execute(
             # The index has the bodies whose thread is another's; so name the first one by its id.
             "UPDATE body SET thread = ?1 WHERE (thread = ?2 AND thread <> id) OR (id = ?2 AND thread = ?2)",
             (thread, other),
         )
         for table in ("thread_link", "thread_subject"):
-            self._connection.execute(f"UPDATE {table} SET thread = ? WHERE thread = ?", (thread, other))
+            connection.execute(f"UPDATE {table} SET thread = ? WHERE thread = ?", (thread, other))
         self._links.update([(link, thread) for link, named in self._links.items() if named == other])
         self._subjects.update(
             [(subject, (thread, at)) for subject, (named, at) in self._subjects.items() if named == other]
