@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from twisted.internet.defer import Deferred
@@ -32,6 +33,12 @@ _log = Logger()
 
 #: After the start, seconds: the ports are open, and IMAP was imported (see Listeners).
 _WARM_UP_SECONDS: Final = 0.3
+_IMPORTED: Final = (
+    "moxtwisted.config.resolver",
+    "moxtwisted.dns.agent",
+    "moxtwisted.server.verification.checks",
+    "moxtwisted.server.verification.senders",
+)
 
 
 class Verification:
@@ -78,8 +85,7 @@ class Verification:
             self._warming.cancel()
 
     def warm_up(self) -> None:
-        """Make the parts, and have a thread read and import what takes a tenth of a second each."""
-        self.checks()
+        """Have a thread read and import what takes a tenth of a second each; mail is taken in meanwhile."""
         self._in_thread(partial(_prepare, self._settings.second_opinion)).addErrback(
             lambda failure: _log.failure("the checks of senders are not complete", failure)
         )
@@ -128,9 +134,8 @@ class Verification:
 
 
 def _prepare(second_opinion: bool) -> None:
+    for name in _IMPORTED + (("dkim", "spf") if second_opinion else ()):
+        import_module(name)
     from moxtwisted.mailauth.publicsuffix import organizational_domain
 
     organizational_domain("example.org")
-    if second_opinion:
-        import dkim  # noqa: F401
-        import spf  # noqa: F401

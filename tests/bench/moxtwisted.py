@@ -26,6 +26,9 @@ account = "u0"
 [authentication]
 allow_plain_without_tls = true
 
+[resolver]
+validate = false
+
 [listeners.local]
 ips = ["{ip}"]
 
