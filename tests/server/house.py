@@ -97,9 +97,11 @@ class Line:
 
     :ivar transport: what the server writes to.
     :ivar login_answer: to AUTH.
+    :ivar greeting: of an MX.
     """
 
     login_answer = ""
+    greeting = ""
 
     def __init__(self, factory: Any, clock: Clock, ip: str) -> None:
         peer = IPv4Address("TCP", ip, 40000)
@@ -169,6 +171,7 @@ class House:
         self.provocation = ByLocalpart(self.clock) if everything else Provocation()
         self.checks: Any = None
         self.outcome: Any = None
+        self.turn_away: Any = None
         self.rejects: Any = None
         self.authenticator = Authenticator(
             DirectoryCredentials(self.holder, self.store),
@@ -221,10 +224,11 @@ class House:
             provocation=self.provocation,
             checks=self.checks if not lmtp or self.outcome is not None else None,
             outcome=self.outcome,
+            turn_away=self.turn_away,
             seconds=self.clock.seconds,
         )
         line = Line(SMTPServerFactory(settings, InboundFactory(shared), self.clock), self.clock, ip)
-        line.heard()
+        line.greeting = line.heard()
         line.say("LHLO client.example" if lmtp else "EHLO client.example")
         return line
 

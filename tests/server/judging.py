@@ -26,8 +26,11 @@ LATER = Reply(451, "4.7.1", "later")
 
 
 @implementer(IVerifier)
+@define
 class Verifying:
-    """Finds nothing, at once."""
+    """Finds nothing but what the test says, at once."""
+
+    found: dict[str, Any] = field(factory=dict)
 
     def begin(self, ip: Any, hello: str, reverse_path: Any) -> None:
         """Nothing to begin."""
@@ -37,12 +40,15 @@ class Verifying:
 
     async def verify(self, message: Unverified) -> Verified:
         """Where it came from is the client's address."""
-        return Verified(
-            ip=message.ip,
-            author=Author("client.example"),
-            organizational_domain="client.example",
-            trace=b"Authentication-Results: mx.example.org; none\r\n",
-        )
+        domain = message.hashed.fields.header.unfolded(b"from").decode().strip("<>").rpartition("@")[2]
+        found = {
+            "ip": message.ip,
+            "author": Author(domain),
+            "organizational_domain": domain,
+            "trace": b"Authentication-Results: mx.example.org; none\r\n",
+            **self.found,
+        }
+        return Verified(**found)
 
 
 @implementer(IJudge)
@@ -85,9 +91,19 @@ class Judging:
         )
 
 
-def verified_by(house: House, judge: Any, **bench: Any) -> Outcome:
-    """Have a house's listeners verify and judge; gives what decides."""
-    house.checks = lambda: Checks(verifier=Verifying(), own_names=frozenset())
+def verified_by(
+    house: House,
+    judge: Any,
+    verified: dict[str, Any] | None = None,
+    more: dict[str, Any] | None = None,
+    **bench: Any,
+) -> Outcome:
+    """Have a house's listeners verify and judge; gives what decides.
+
+    :param verified: what is found of messages, beside the client's address.
+    :param more: for the outcome.
+    """
+    house.checks = lambda: Checks(verifier=Verifying(verified or {}), own_names=frozenset())
     rejects = Rejects(house.store, house.clock.seconds, lambda _: RejectsPolicy())
     outcome = Outcome(
         delivery=house.delivery,
@@ -95,6 +111,7 @@ def verified_by(house: House, judge: Any, **bench: Any) -> Outcome:
         rejects=rejects,
         splitting=Splitting(),
         room=WaitingRoom(house.clock),
+        **(more or {}),
     )
     house.outcome = lambda: outcome
     house.rejects = rejects

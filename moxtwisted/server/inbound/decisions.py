@@ -92,6 +92,11 @@ class Bench:
             self._note(incoming, recipient, decision)
         return decisions, opinions
 
+    def note(self, incoming: Incoming, recipients: Sequence[Recipient], decision: Decision) -> None:
+        """Log and count a decision that was made without anybody here."""
+        for recipient in recipients:
+            self._note(incoming, recipient, decision)
+
     async def _look(self, incoming: Incoming) -> list[Opinion]:
         looking = [Deferred.fromCoroutine(_opinion(external, incoming)) for external in self._externals]
         found = [await one for one in looking]

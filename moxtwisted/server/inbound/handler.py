@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from attrs import Factory, field, frozen
@@ -77,6 +78,7 @@ class Inbound:
     """What all connections of a service share.
 
     :ivar checks: gives what finds out where messages come from; None: nothing does, as for mail that another server hands over.
+    :ivar turn_away: gives the refusal of a client by its address; None: it may come.
     :ivar outcome: gives what decides what becomes of those messages; None: all are taken.
     """
 
@@ -89,6 +91,7 @@ class Inbound:
     provocation: Provocation = field(factory=Provocation)
     checks: Callable[[], Checks] | None = None
     outcome: Callable[[], Outcome] | None = None
+    turn_away: Callable[[IPv4Address | IPv6Address | None], Reply | None] | None = None
     seconds: Callable[[], float] = time.time
     trouble: Trouble = Factory(lambda self: Trouble(self.clock.seconds), takes_self=True)
 
@@ -102,7 +105,9 @@ class InboundFactory:
 
     def connected(self, peer: Peer) -> ISMTPHandler | Reply:
         """See ``ISMTPHandlerFactory``: refuse who connects too often."""
-        turned_away = admission(self._inbound.connections, peer)
+        inbound = self._inbound
+        turned_away = inbound.turn_away(peer.ip) if inbound.turn_away is not None else None
+        turned_away = turned_away or admission(inbound.connections, peer)
         if turned_away is not None:
             return turned_away
         handler: ISMTPHandler = InboundHandler(self._inbound, peer)
@@ -120,6 +125,7 @@ class InboundHandler:
         self._reverse_path = Path(None)
         self._transaction: Transaction | None = None
         self._deliveries: dict[Path, Recipients] = {}
+        self._trapped: list[Path] = []
         self._presence = Presence()
         self._prdr = False
         self._declared_octets = 0
@@ -155,6 +161,10 @@ class InboundHandler:
         if provoked is not None or self._inbound.checks is None or self._session.peer.ip is None:
             # Who comes by a unix socket is on this machine, and no sender.
             return provoked
+        policy = self._inbound.outcome().policy if self._inbound.outcome is not None else None
+        blocked = policy.at_mail(self._session.peer.ip, reverse_path) if policy is not None else None
+        if blocked is not None:
+            return blocked
         self._checks = checks = self._inbound.checks()
         self._begun = checks.verifier.begin(self._session.peer.ip, self._session.name, reverse_path)
         if checks.sender_rules is None or reverse_path.address is None:
@@ -169,18 +179,22 @@ class InboundHandler:
         provoked = inbound.provocation.at_rcpt(forward_path)
         if provoked is not None:
             return provoked
+        if self._is_trap(forward_path):
+            self._trapped.append(forward_path)
+            return None
         found = inbound.directory.current.resolve(forward_path)
         if isinstance(found, Refused):
             return self._refuse(found)
-        if not found.public:
+        if not found.public and (self._checks is None or inbound.outcome is None):
+            # Nobody will look whether From is a member's.
             return _MEMBERS_ONLY
         # One full member must not keep an alias from the others; the commit asks again.
         full = [self._quota_refusal(delivery.account) for delivery in found.deliveries]
         if all(full):
             return full[0]
-        apart = self._apart(forward_path)
-        if apart is not None:
-            return apart
+        refusal = self._kept_out(found) or self._apart(forward_path)
+        if refusal is not None:
+            return refusal
         rules = self._checks.sender_rules if self._checks is not None else None
         if rules is not None and self._deliveries and forward_path not in self._deliveries:
             return _at_once(self._another(rules, forward_path, found))
@@ -196,16 +210,18 @@ class InboundHandler:
     def data_done(self, sink: Arrival) -> Awaitable[Reply | Sequence[Reply | None] | None]:
         """Deliver; the answer comes after the commit."""
         transaction, self._transaction = self._transaction, None
+        trapped, self._trapped = tuple(self._trapped), []
         deliveries, self._deliveries = self._deliveries, {}
         if transaction is None:
             raise StoreUnavailableError("a message ended that never began")
-        return self._deliver(transaction, deliveries, sink)
+        return self._deliver(transaction, deliveries, trapped, sink)
 
     def reset(self) -> None:
         """The transaction is void."""
         self._reverse_path = Path(None)
         self._transaction = None
         self._deliveries = {}
+        self._trapped = []
         self._checks = self._begun = None
 
     def disconnected(self, reason: str) -> None:
@@ -238,6 +254,26 @@ class InboundHandler:
             return Reply(452, "4.2.2", "mailbox is over its quota")
         return None
 
+    def _is_trap(self, forward_path: Path) -> bool:
+        inbound = self._inbound
+        if (
+            self._checks is None
+            or inbound.outcome is None
+            or not inbound.directory.current.is_trap(forward_path)
+        ):
+            return False
+        return inbound.outcome().has_traps
+
+    def _kept_out(self, found: Recipients) -> Reply | None:
+        """The refusal of a sender by the accounts themselves."""
+        if self._checks is None or self._inbound.outcome is None:
+            return None
+        policy = self._inbound.outcome().policy
+        if policy is None:
+            return None
+        accounts = [d.account for d in found.deliveries]
+        return policy.at_rcpt(accounts, self._session.peer.ip, self._reverse_path)
+
     def _apart(self, forward_path: Path) -> Reply | None:
         """The refusal of a recipient who is to come in a transaction of his own."""
         inbound = self._inbound
@@ -256,7 +292,11 @@ class InboundHandler:
         return None
 
     async def _deliver(
-        self, transaction: Transaction, deliveries: dict[Path, Recipients], sink: Arrival
+        self,
+        transaction: Transaction,
+        deliveries: dict[Path, Recipients],
+        trapped: tuple[Path, ...],
+        sink: Arrival,
     ) -> Reply | Sequence[Reply | None] | None:
         provoked = self._inbound.provocation.at_data([r.path for r in transaction.recipients])
         if provoked is not None:
@@ -276,7 +316,7 @@ class InboundHandler:
                 return _BEGINS_FOLDED
             verified = await self._verify(transaction, sink, staged)
             if verified is not None and self._inbound.outcome is not None:
-                return await self._judged(transaction, deliveries, lease, verified)
+                return await self._judged(transaction, deliveries, trapped, lease, verified)
             return await self._into_accounts(transaction, deliveries, staged, verified)
         finally:
             lease.release()
@@ -306,6 +346,7 @@ class InboundHandler:
         self,
         transaction: Transaction,
         deliveries: dict[Path, Recipients],
+        trapped: tuple[Path, ...],
         lease: Lease,
         verified: Verified,
     ) -> Reply | Sequence[Reply | None] | None:
@@ -335,6 +376,7 @@ class InboundHandler:
             received=self._session.trace(transaction, now),
             presence=self._presence,
             lmtp=self._inbound.settings.lmtp,
+            trapped=trapped,
         )
         answer = await self._inbound.outcome().take_in(message)
         answers = answer if isinstance(answer, Sequence) else [answer] * len(transaction.recipients)

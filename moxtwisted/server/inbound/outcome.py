@@ -36,7 +36,9 @@ from moxtwisted.server.inbound.decisions import Bench
 from moxtwisted.server.inbound.lease import Lease
 from moxtwisted.server.inbound.presence import Presence, WaitingRoom
 from moxtwisted.server.inbound.rejects import IRejects, Refusal
+from moxtwisted.server.inbound.senderpolicy import SenderPolicy
 from moxtwisted.server.inbound.splitting import Label, Splitting
+from moxtwisted.server.inbound.traps import Traps
 from moxtwisted.server.judgement.interfaces import Decision, Incoming, Opinion, Recipient
 from moxtwisted.smtp.envelope import Transaction
 from moxtwisted.smtp.replies import Reply, reply_for_error
@@ -74,6 +76,7 @@ class Complete:
     :ivar received: our trace field.
     :ivar presence: of the client.
     :ivar lmtp: whether each recipient has an answer of its own.
+    :ivar trapped: recipients that are traps; they lead nowhere.
     """
 
     transaction: Transaction
@@ -83,6 +86,7 @@ class Complete:
     received: bytes
     presence: Presence = field(factory=Presence)
     lmtp: bool = False
+    trapped: tuple[Path, ...] = ()
 
     @property
     def separate(self) -> bool:
@@ -108,6 +112,23 @@ class Outcome:
     _rejects: IRejects
     _splitting: Splitting
     _room: WaitingRoom
+    _traps: Traps | None = None
+    _policy: SenderPolicy | None = None
+
+    @property
+    def policy(self) -> SenderPolicy | None:
+        """The lists of senders to let in and keep out."""
+        return self._policy
+
+    @property
+    def rejects(self) -> IRejects:
+        """Where refused mail can be looked at."""
+        return self._rejects
+
+    @property
+    def has_traps(self) -> bool:
+        """Whether mail for traps may come."""
+        return self._traps is not None
 
     def apart(self, reverse_path: Path, others: Sequence[Path], path: Path, now: float) -> Reply | None:
         """The refusal, at RCPT, of a recipient who is to come in another transaction than those before, or than others
@@ -120,6 +141,8 @@ class Outcome:
 
     async def take_in(self, message: Complete) -> Answer:
         """Decide, deliver, and say what the answer is."""
+        if message.trapped and self._traps is not None:
+            return await self._trapped(message, self._traps)
         recipients = _recipients(message)
         attempt = self._attempt(message)
         places = list(recipients)
@@ -140,6 +163,17 @@ class Outcome:
         if not await self._still_here(message, decisions):
             return _GONE
         return await self._settle(message, decisions, opinions, attempt)
+
+    async def _trapped(self, message: Complete, traps: Traps) -> Reply:
+        """One answer for all, who can see it among their rejects."""
+        decision = traps.decision(message)
+        recipients = list(_recipients(message).values())
+        self._bench.note(message.incoming, recipients, decision)
+        await traps.caught(message, _prefix(message, decision, message.trapped, b""))
+        for account in sorted({r.account for r in recipients}):
+            paths = [r.path for r in recipients if r.account == account]
+            self._rejects.keep(Refusal(account, message.lease, _prefix(message, decision, paths, b"")))
+        return evolve(decision.reply or _REFUSED_REPLY, slow=True)
 
     async def _still_here(self, message: Complete, decisions: Mapping[_Place, Decision]) -> bool:
         delay = max((d.delay_seconds for d in decisions.values() if d.accept), default=0.0)

@@ -1,0 +1,183 @@
+"""What lists of senders mean for a message: at the connection, at MAIL, at RCPT, and after it.
+
+::
+
+    policy = SenderPolicy(allow=Together((ListFile(...),)), block=Together(...), accounts=lambda name: AccountLists())
+    policy.at_connect(ip), policy.at_mail(ip, reverse_path)          # a refusal, or None
+    Bench(judge, adjustments=(policy.adjust, ...))
+
+Who is in both is let in; what an account says goes before what the operator says, but for those that were refused before anybody knew for
+whom they came. A listed client is let in as it is. A listed sender is let in when it is it: its envelope unless SPF fails, its From when
+that is proved; otherwise everybody could write a friend's name. With the word ``dmarc`` an entry holds without that proof.
+
+Being let in overrides what is known of the sender, its networks and names, lists in the DNS, the content and greylisting. Not: DMARC (but
+with that word), rates, what an address asks for by its rules, our own trouble.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Final, Protocol
+
+from attrs import define, evolve, field, frozen
+
+from moxtwisted.address import Path
+from moxtwisted.identifiers import Domain
+from moxtwisted.mailauth.spf.evaluation import Verdict
+from moxtwisted.server.inbound.decisions import refusal
+from moxtwisted.server.inbound.senderlists import Entry, IPAddress, SenderList, Together
+from moxtwisted.server.judgement.interfaces import Decision, Incoming, Recipient
+from moxtwisted.server.judgement.reasons import Reason
+from moxtwisted.server.judgement.rulesets import find_author
+from moxtwisted.smtp.replies import Reply
+
+__all__ = ["ALLOW_LISTED", "BLOCK_LISTED", "AccountLists", "SenderPolicy"]
+
+ALLOW_LISTED: Final = "allow-listed"
+BLOCK_LISTED: Final = "block-listed"
+
+# RFC 5321 section 3.1: 554 instead of the greeting. RFC 3463 section 3.8: X.7.1, not authorized.
+_BLOCKED_CLIENT: Final = Reply(554, "5.7.1", "mail from your address is not taken here", close=True)
+_BLOCKED_SENDER: Final = Reply(550, "5.7.1", "mail from this sender is not taken here")
+
+_DMARC: Final = frozenset({Reason.DMARC_POLICY, Reason.DMARC_QUARANTINE})
+#: Reasons to refuse that being listed does not override.
+_FIRM: Final = frozenset(
+    {
+        Reason.HIGH_RATE,
+        Reason.MSG_AUTH_REQUIRED,
+        Reason.MEMBERS_ONLY,
+        Reason.REPUTATION_ERROR,
+        Reason.JUDGEMENT_ERROR,
+        BLOCK_LISTED,
+    }
+)
+
+
+class _Lookup(Protocol):
+    def of_client(self, ip: IPAddress | None) -> Entry | None:
+        """By the client."""
+
+    def of_name(self, localpart: str, domain: str) -> Entry | None:
+        """By address or domain."""
+
+
+_NONE: Final = SenderList()
+
+
+@frozen
+class AccountLists:
+    """Whom an account lets in and keeps out itself."""
+
+    allow: SenderList = _NONE
+    block: SenderList = _NONE
+
+
+@define(eq=False)
+class SenderPolicy:
+    """The lists, applied.
+
+    :ivar counts: by where and what: ``("connect", "blocked")``, ``("mail", "blocked")``, ``("message", "allowed")`` …
+    """
+
+    _allow: Together
+    _block: Together
+    _accounts: Callable[[str], AccountLists]
+    counts: Counter[tuple[str, str]] = field(factory=Counter, init=False)
+
+    def at_connect(self, ip: IPAddress | None) -> Reply | None:
+        """What a client hears instead of the greeting."""
+        if self._block.of_client(ip) is None or self._allow.of_client(ip) is not None:
+            return None
+        self.counts["connect", "blocked"] += 1
+        return _BLOCKED_CLIENT
+
+    def at_mail(self, ip: IPAddress | None, reverse_path: Path) -> Reply | None:
+        """What a sender hears at MAIL."""
+        if _by_path(self._block, reverse_path) is None:
+            return None
+        if self._allow.of_client(ip) is not None or _by_path(self._allow, reverse_path) is not None:
+            return None
+        self.counts["mail", "blocked"] += 1
+        return _BLOCKED_SENDER
+
+    def at_rcpt(self, accounts: Iterable[str], ip: IPAddress | None, reverse_path: Path) -> Reply | None:
+        """What a sender hears at RCPT, when all accounts that the recipient stands for keep it out."""
+        for account in accounts:
+            lists = self._accounts(account)
+            blocked = lists.block.of_client(ip) or _by_path(lists.block, reverse_path)
+            allowed = lists.allow.of_client(ip) or _by_path(lists.allow, reverse_path)
+            if blocked is None or allowed is not None:
+                return None
+        self.counts["rcpt", "blocked"] += 1
+        return _BLOCKED_SENDER
+
+    def allowed(self, incoming: Incoming) -> bool:
+        """Whether the operator's lists let the client or sender of a message in."""
+        return self._entry(self._allow, incoming, proof=True) is not None
+
+    def adjust(self, incoming: Incoming, recipient: Recipient, decision: Decision) -> Decision:
+        """The decision with the lists; see ``decisions.Adjustment``."""
+        mine = self._accounts(recipient.account)
+        for allow, block, whose in (
+            (mine.allow, mine.block, f"a list of {recipient.account}"),
+            (self._allow, self._block, "a list of the operator"),
+        ):
+            entry = self._entry(allow, incoming, proof=True)
+            if entry is not None:
+                return self._let_in(entry, whose, recipient, decision)
+            entry = self._entry(block, incoming, proof=False)
+            if entry is not None and decision.accept:
+                self.counts["message", "blocked"] += 1
+                return refusal(
+                    _BLOCKED_SENDER, BLOCK_LISTED, f"{whose} keeps out {entry.text} ({entry.where})"
+                )
+        return decision
+
+    def _let_in(self, entry: Entry, whose: str, recipient: Recipient, decision: Decision) -> Decision:
+        reason = decision.reason
+        if decision.accept and reason not in {Reason.NO_BAD_SIGNALS, Reason.DMARC_QUARANTINE}:
+            return decision
+        if reason in _FIRM or (reason in _DMARC and not entry.dmarc):
+            return decision
+        self.counts["message", "allowed"] += 1
+        said = f"{whose} lets in {entry.text} ({entry.where})"
+        return evolve(
+            decision,
+            accept=True,
+            reason=ALLOW_LISTED,
+            explanation=f"{said}; otherwise {reason}: {decision.explanation}",
+            mailbox=recipient.mailbox if reason in _DMARC else decision.mailbox or recipient.mailbox,
+            reply=None,
+            keep_in_rejects=False,
+            delay_seconds=0.0,
+            overridden="local_policy" if reason in _DMARC else decision.overridden,
+        )
+
+    @staticmethod
+    def _entry(lists: _Lookup, incoming: Incoming, *, proof: bool) -> Entry | None:
+        """The entry that a message is meant by.
+
+        :param proof: whether names have to be the sender's own.
+        """
+        verified = incoming.verified
+        entry = lists.of_client(verified.ip)
+        if entry is not None:
+            return entry
+        entry = _by_path(lists, incoming.reverse_path)
+        failed = verified.spf is not None and verified.spf.verdict in {Verdict.FAIL, Verdict.SOFTFAIL}
+        if entry is not None and (entry.dmarc or not (proof and failed)):
+            return entry
+        author = find_author(incoming.header, verified.author.domain)
+        entry = lists.of_name(author.localpart, author.domain) if author.domain else None
+        if entry is not None and (entry.dmarc or verified.from_validated or not proof):
+            return entry
+        return None
+
+
+def _by_path(lists: _Lookup, path: Path) -> Entry | None:
+    address = path.address
+    if address is None or not isinstance(address.domain, Domain):
+        return None
+    return lists.of_name(address.localpart, address.domain.ascii)
