@@ -19,27 +19,23 @@ from moxtwisted.config.patterns import CompiledPattern, compile_pattern
 from moxtwisted.config.schema import Account, Destination, DomainsConfig, Ruleset, StaticConfig
 from moxtwisted.identifiers import Domain
 from moxtwisted.server.directory import DirectoryHolder
-from moxtwisted.server.judgement.rules import (
-    AccountRules,
-    DestinationRules,
-    DomainRules,
-    Rules,
-    RulesHolder,
-    ServerRules,
-)
-from moxtwisted.server.judgement.rules import Ruleset as RulesetRules
 from moxtwisted.store.interfaces import IStore
 
 if TYPE_CHECKING:
+    # They are imported with the first message, or in the warming up before.
     from moxtwisted.mailauth.dnsbl import Lists
     from moxtwisted.server.judgement.interfaces import IContentFilter
     from moxtwisted.server.judgement.judge import Judge
+    from moxtwisted.server.judgement.rules import AccountRules, DestinationRules, Rules, RulesHolder
+    from moxtwisted.server.judgement.rules import Ruleset as RulesetRules
 
 __all__ = ["Judging", "build_rules"]
 
 
 def build_rules(static: StaticConfig, domains: DomainsConfig) -> Rules:
     """What accounts, domains and the server want of the judge."""
+    from moxtwisted.server.judgement.rules import DomainRules, Rules, ServerRules
+
     junk = static.initial_mailboxes.special_use.junk or "Junk"
     settings = static.judgement
     return Rules(
@@ -57,6 +53,8 @@ def build_rules(static: StaticConfig, domains: DomainsConfig) -> Rules:
 
 
 def _account(account: Account, junk_mailbox: str) -> AccountRules:
+    from moxtwisted.server.judgement.rules import AccountRules
+
     return AccountRules(
         destinations={
             address: _destination(destination)
@@ -79,6 +77,8 @@ def _account(account: Account, junk_mailbox: str) -> AccountRules:
 
 
 def _destination(destination: Destination) -> DestinationRules:
+    from moxtwisted.server.judgement.rules import DestinationRules
+
     return DestinationRules(
         rulesets=tuple(_ruleset(ruleset) for ruleset in destination.rulesets),
         authentication_required=destination.message_auth_required_smtp_error,
@@ -94,6 +94,8 @@ def _domain(text: str) -> str:
 
 
 def _ruleset(ruleset: Ruleset) -> RulesetRules:
+    from moxtwisted.server.judgement.rules import Ruleset as RulesetRules
+
     return RulesetRules(
         smtp_mail_from=_pattern(ruleset.smtp_mail_from_regexp),
         message_from=_pattern(ruleset.msg_from_regexp),
@@ -109,19 +111,26 @@ def _ruleset(ruleset: Ruleset) -> RulesetRules:
 
 
 class Judging:
-    """One of it in a process.
-
-    :ivar rules: those in force, also for who looks after rejects and greylisting.
-    """
+    """One of it in a process."""
 
     def __init__(
         self, loaded: LoadedConfig, reactor: Any, verification: Verification, directory: DirectoryHolder
     ) -> None:
         self._static = loaded.static
+        self._domains = loaded.domains
         self._reactor = reactor
         self._verification = verification
         self._directory = directory
-        self.rules = RulesHolder(build_rules(loaded.static, loaded.domains))
+        self._rules: RulesHolder | None = None
+
+    @property
+    def rules(self) -> RulesHolder:
+        """Those in force, also for who looks after rejects and greylisting."""
+        if self._rules is None:
+            from moxtwisted.server.judgement.rules import RulesHolder
+
+            self._rules = RulesHolder(build_rules(self._static, self._domains))
+        return self._rules
 
     @property
     def enabled(self) -> bool:
@@ -130,7 +139,9 @@ class Judging:
 
     def use(self, domains: DomainsConfig) -> None:
         """A new ``domains.conf`` is in force."""
-        self.rules.current = build_rules(self._static, domains)
+        self._domains = domains
+        if self._rules is not None:
+            self._rules.current = build_rules(self._static, domains)
 
     def judge(self, store: IStore, content: IContentFilter | None = None) -> Judge:
         """A judge.

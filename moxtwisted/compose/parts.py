@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger, globalLogPublisher
 
 from moxtwisted.compose.bans import end_connections, open_bans
+from moxtwisted.compose.judgement import Judging
 from moxtwisted.compose.junkflags import remember_with
 from moxtwisted.compose.signing import Signers
 from moxtwisted.compose.translation import (
@@ -107,6 +108,7 @@ class Parts:
         self.provocation = ByLocalpart(reactor) if localserve else Provocation()
         self.signers = Signers(loaded.directory, loaded.domains, reactor)
         self.verification = Verification(loaded, reactor)
+        self.judging = Judging(loaded, reactor, self.verification, self.directory)
         self.started = time.time()
         self.opened = False
         self.failures = FailureCounter()
@@ -165,6 +167,7 @@ class Parts:
         self.directory.current = build_directory(self.static, domains, localserve=self.localserve)
         self.authenticator.forget_all()
         self.signers.use(domains)
+        self.judging.use(domains)
         for service in self._imap:
             service.review()
         self.store.quota_of = partial(quota, domains, self.static)
