@@ -56,6 +56,8 @@ NOT_JUNK_WORDS: Final = frozenset(("$notjunk", "notjunk", "nonjunk"))
 #: Bodies that one slice looks at, and how long it works at most (but for the one that it is at), seconds.
 _SLICE_BODIES: Final = 50
 _SLICE_SECONDS: Final = 0.004
+_REMEMBER: Final = "INSERT OR REPLACE INTO history VALUES (?, ?, ?, ?, ?)"
+_FORGET: Final = "DELETE FROM history WHERE key = ? AND at = ? AND body = ?"
 
 
 @lru_cache(4096)
@@ -240,11 +242,11 @@ def history_rows(sender: Sender, body: int, at: int, origin: int, junk: int) -> 
 
 
 def _remember(ledger: Ledger, sender: Sender, place: tuple[int, int, int], junk: bool | None) -> None:
-    for row in history_rows(sender, *place, bool(junk)):
-        if junk is None:
-            ledger.connection.execute("DELETE FROM history WHERE key = ? AND at = ? AND body = ?", row[:3])
-        else:
-            ledger.connection.execute("INSERT OR REPLACE INTO history VALUES (?, ?, ?, ?, ?)", row)
+    rows = history_rows(sender, *place, bool(junk))
+    if junk is None:
+        ledger.connection.executemany(_FORGET, [row[:3] for row in rows])
+    else:
+        ledger.connection.executemany(_REMEMBER, rows)
 
 
 def _learned(ledger: Ledger, message: tuple[int, int], junk: bool, sign: int) -> int:

@@ -20,14 +20,15 @@ from pathlib import Path
 from typing import Any
 
 from moxtwisted.message.flags import MessageFlags
-from moxtwisted.store.interfaces import Addition, NewMessage
+from moxtwisted.store.interfaces import Addition, NewMessage, Sender
 from moxtwisted.store.keys import MasterKey
 from moxtwisted.store.store import Store
 
 KEY = MasterKey(b"d" * 32)
 ACCOUNTS = ("ann", "bob", "cleo")
 MAILBOXES = ("INBOX", "Work")
-FLAGS = ("\\Seen", "\\Answered", "\\Flagged", "todo")
+FLAGS = ("\\Seen", "\\Answered", "\\Flagged", "todo", "$Junk", "$NotJunk")
+SENDER = Sender(localpart="mary", domain="a.example", helo_domain="mx.a.example", ip="192.0.2.1")
 WORKERS = 9
 
 
@@ -65,7 +66,9 @@ async def work(store: Any, worker: int, number: str) -> None:
             sink.write(octets(key))
             staged = sink.finish()
             say(f"> {key} add {name} {','.join(flags.names)}")
-            [added] = await account.add([Addition(name, NewMessage(staged, b"X-Prefix: 1\r\n", 1, flags))])
+            [added] = await account.add(
+                [Addition(name, NewMessage(staged, b"X-Prefix: 1\r\n", 1, flags, SENDER))]
+            )
             staged.close()
             mine.append((key, name, added.uid))
         else:
