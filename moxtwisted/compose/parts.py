@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger, globalLogPublisher
 
+from moxtwisted.compose.authority import make_elsewhere, offered_mechanisms
 from moxtwisted.compose.bans import end_connections, open_bans
 from moxtwisted.compose.judgement import Judging
 from moxtwisted.compose.junkflags import remember_with
@@ -146,6 +147,7 @@ class Parts:
             ),
             settings=AuthenticationSettings(decoy_secret=self._decoy_secret()),
         )
+        self.authenticator.elsewhere = make_elsewhere(self.loaded, self.reactor)
         self.hashes.start()
         self.verification.start()
         self.signers.start()
@@ -201,8 +203,7 @@ class Parts:
 
     def mechanisms(self) -> tuple[str, ...]:
         """SASL mechanisms on offer."""
-        authentication = self.static.authentication
-        return authentication.mechanisms + (("CRAM-MD5",) if authentication.cram_md5 else ())
+        return offered_mechanisms(self.static.authentication)
 
     def inbound(
         self, hostname: str, settings: SMTPSettings, tls: Callable[[], SMTPServerTLS | None]

@@ -11,12 +11,14 @@ from difflib import get_close_matches
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from itertools import islice
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from moxtwisted.address import Address, canonical_localpart
 from moxtwisted.config.reading import Path, Problems, key_text, quoted
 from moxtwisted.config.rulechecks import check_account_rules, check_destination_rules, check_judgement
 from moxtwisted.config.schema import (
     Account,
+    Authentication,
     Domain,
     DomainsConfig,
     InitialMailboxes,
@@ -96,6 +98,7 @@ def check_static(config: StaticConfig, problems: Problems) -> None:
     mechanisms = config.authentication.mechanisms
     if len(set(mechanisms)) < len(mechanisms):
         problems.add(("authentication", "mechanisms"), "a mechanism found twice, each once expected")
+    _check_authority(config.authentication, problems)
     store = config.store
     if store.key_environment and store.key_credential:
         problems.add(("store", "key_credential"), "key_environment found as well, one of them expected")
@@ -108,6 +111,39 @@ def check_static(config: StaticConfig, problems: Problems) -> None:
             ("limits", "imap", "literal_octets"),
             f"{imap.literal_octets} found, at most command_octets ({imap.command_octets}) expected",
         )
+
+
+def _check_authority(authentication: Authentication, problems: Problems) -> None:
+    if authentication.authority is None:
+        return
+    if not {"PLAIN", "LOGIN"} & set(authentication.mechanisms):
+        problems.add(
+            ("authentication", "mechanisms"),
+            "no PLAIN and no LOGIN found, one expected: the authority needs them",
+        )
+    url = authentication.authority.url
+    at = ("authentication", "authority", "url")
+    if problems.spoiled(at):
+        return
+    try:
+        parts = urlsplit(url)
+        host, path = parts.hostname or "", parts.path.strip("/") + parts.query + parts.fragment
+        _ = parts.port
+    except ValueError:
+        host = path = ""
+    if not host or path:
+        problems.add(at, f"{quoted(url)} found, https://host:port expected")
+    elif parts.username is not None:
+        problems.add(at, "a user name found, none expected: it belongs into credentials_file")
+    elif parts.scheme == "http" and host != "localhost" and not _is_loopback(host):
+        problems.add(at, f"{quoted(url)} found, https:// expected: passwords go there")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _check_verification(verification: Verification, problems: Problems) -> None:

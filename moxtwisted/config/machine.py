@@ -6,6 +6,7 @@ A start looks at a part of it (`check_start`), so that both say the same; the re
 from __future__ import annotations
 
 import os
+import re
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from pathlib import Path
@@ -18,6 +19,9 @@ from moxtwisted.config.schema import Certificate
 from moxtwisted.config.storekey import read_key
 from moxtwisted.errors import KeyRefusedError
 from moxtwisted.store.keys import MasterKey, check_key_value
+
+_CREDENTIALS = re.compile(r"\s*[!-~]+\s*")
+_CERTIFICATE = re.compile(r"-----BEGIN CERTIFICATE-----[\s\S]+-----END CERTIFICATE-----")
 
 __all__ = ["can_listen", "check_machine", "check_start", "store_key"]
 
@@ -58,6 +62,7 @@ def check_start(loaded: LoadedConfig, problems: Problems, notes: Problems) -> No
             problems.add(
                 ("scanners", "rspamd", "password_file"), f"{rspamd.password_file} cannot be read: {e}"
             )
+    _check_authority(loaded, problems)
     if problems.spoiled_below(("store",)) or problems.spoiled(("data_directory",)):
         return
     try:
@@ -66,6 +71,24 @@ def check_start(loaded: LoadedConfig, problems: Problems, notes: Problems) -> No
         problems.add(("store",), e.detail)
     if static.store.encryption and not (static.store.key_environment or static.store.key_credential):
         _check_key_mode(loaded.resolve(static.store.key_file), notes)
+
+
+def _check_authority(loaded: LoadedConfig, problems: Problems) -> None:
+    authority = loaded.static.authentication.authority
+    if authority is None:
+        return
+    for name, expected, is_good in (
+        ("credentials_file", "name:password or a token, in one line", _CREDENTIALS.fullmatch),
+        ("ca_file", "certificates in PEM", _CERTIFICATE.search),
+    ):
+        file = getattr(authority, name)
+        try:
+            found = loaded.resolve(file).read_text("utf-8") if file else None
+        except (OSError, UnicodeDecodeError) as e:
+            problems.add(("authentication", "authority", name), f"{file} cannot be read: {e}")
+            continue
+        if found is not None and not is_good(found):
+            problems.add(("authentication", "authority", name), f"{file}: {expected} expected")
 
 
 def store_key(loaded: LoadedConfig) -> bytes | None:

@@ -22,11 +22,11 @@ import hmac
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from attrs import evolve, field, frozen
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IReactorFromThreads, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import Interface, implementer
 
@@ -38,7 +38,9 @@ from moxtwisted.sasl.decoys import Decoys
 from moxtwisted.sasl.exchange import ChannelBindings, ServerContext
 from moxtwisted.sasl.interfaces import ISASLBackend
 from moxtwisted.sasl.outcome import Accepted, Failure, Outcome, Reason
+from moxtwisted.server.authority import Elsewhere, LoginAttempt
 from moxtwisted.server.loginlimits import LoginLimits
+from moxtwisted.server.passwordwork import BusyError, HashPool, IPasswordWork
 from moxtwisted.server.ratelimit import AuthenticationLimits
 
 __all__ = [
@@ -56,8 +58,6 @@ __all__ = [
 ]
 
 log = Logger()
-
-T = TypeVar("T")
 
 
 @frozen
@@ -103,70 +103,6 @@ class ICredentialSource(Interface):
 
         :param fingerprint: SHA-256 of the SubjectPublicKeyInfo, 64 hexadecimal digits in lower case.
         """
-
-
-class IPasswordWork(Interface):
-    """A place for slow functions."""
-
-    def run(function: Callable[..., Any], *arguments: Any) -> Awaitable[Any]:
-        """Call it there.
-
-        :raise BusyError: when too much is waiting already.
-        """
-
-
-class BusyError(MailError):
-    """More password checks are waiting than the queue holds."""
-
-    reply_code = 454
-    enhanced_code = "4.7.0"
-    imap_code = "UNAVAILABLE"
-    public_text = "too many log-ins at once, try later"
-
-
-@implementer(IPasswordWork)
-class HashPool:
-    """A few threads for password hashes; argon2 and hashlib let go of the interpreter lock.
-
-    :param reactor: results come back on its thread.
-    :param threads: checks at once; each takes the memory of one argon2id hash (19 MiB).
-    :param max_pending: checks waiting or running; at 20 ms each, 64 on two threads are two thirds of a second.
-    """
-
-    def __init__(self, reactor: IReactorFromThreads, *, threads: int = 2, max_pending: int = 64) -> None:
-        from twisted.python.threadpool import ThreadPool
-
-        self._reactor = reactor
-        self._pool = ThreadPool(0, threads, "passwords")
-        self._max_pending = max_pending
-        self._pending = 0
-        self._running = False
-
-    def start(self) -> None:
-        """Allow work; threads are made when they are needed."""
-        if not self._running:
-            self._running = True
-            self._pool.start()
-
-    def stop(self) -> None:
-        """Wait for the checks that run and end the threads."""
-        if self._running:
-            self._running = False
-            self._pool.stop()
-
-    async def run(self, function: Callable[..., T], *arguments: Any) -> T:
-        """See ``IPasswordWork``."""
-        from twisted.internet.threads import deferToThreadPool
-
-        if not self._running or self._pending >= self._max_pending:
-            raise BusyError(f"{self._pending} password checks are waiting")
-        self._pending += 1
-        try:
-            # the reactor's types in Twisted do not say that it can call from threads
-            result: T = await deferToThreadPool(self._reactor, self._pool, function, *arguments)
-        finally:
-            self._pending -= 1
-        return result
 
 
 @frozen
@@ -255,6 +191,7 @@ class Authenticator:
     :param settings: see there.
     :ivar limits: who failed too often.
     :ivar counts: attempts by (protocol, mechanism, result).
+    :ivar elsewhere: who decides on passwords beside us; None: nobody.
     :ivar observers: functions that get every ``Attempt``; they must be quick and not raise.
     """
 
@@ -274,6 +211,7 @@ class Authenticator:
         self.clock = clock
         self.counts: Counter[tuple[str, str, str]] = Counter()
         self.observers: list[Callable[[Attempt], None]] = []
+        self.elsewhere: Elsewhere | None = None
         self._work = work
         self.entropy = entropy
         self._key = entropy(32)
@@ -489,12 +427,32 @@ class Session:
         mark = authenticator.limits.mark(digest)
         if self._limited():
             return self._end(mechanism, username, Failure(Reason.LIMITED), mark)
-        outcome: Outcome | None = authenticator.remembered(login, digest)
-        if outcome is None and authenticator.limits.known_wrong(self.origin.ip, username, mark):
-            outcome = Failure(Reason.BAD_CREDENTIALS, detail="the same wrong password again")
-        if outcome is None:
-            outcome = await authenticator.verify(login, password, digest)
+        if authenticator.limits.known_wrong(self.origin.ip, username, mark):
+            failure = Failure(Reason.BAD_CREDENTIALS, detail="the same wrong password again")
+            return self._end(mechanism, username, failure, mark)
+
+        async def here() -> Outcome:
+            return authenticator.remembered(login, digest) or await authenticator.verify(
+                login, password, digest
+            )
+
+        if authenticator.elsewhere is None:
+            return self._end(mechanism, username, await here(), mark)
+        number = self.failures + 1
+        attempt = LoginAttempt(
+            username=username, password=password, mechanism=mechanism, origin=self.origin, number=number
+        )
+        try:
+            outcome = await authenticator.elsewhere.check(attempt, here, self._find)
+        except Exception as e:  # noqa: BLE001 a boundary, as in Authenticator
+            outcome = unavailable(login, e)
         return self._end(mechanism, username, outcome, mark)
+
+    async def _find(self, username: str) -> LoginRecord | None:
+        try:
+            return await self._authenticator.source.lookup(normalise_login(username))
+        except prep.PreparationError:
+            return None
 
     async def verifiers(self, username: str, mechanism: str) -> PasswordVerifiers | Failure | None:
         """See ``ISASLBackend.verifiers``."""

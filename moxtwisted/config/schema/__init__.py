@@ -15,6 +15,7 @@ IPv4 /32, /26, /21, for IPv6 /64, /48, /32.
 
 from __future__ import annotations
 
+from moxtwisted.config.schema.authority import Authority
 from moxtwisted.config.schema.bans import Bans
 from moxtwisted.config.schema.domains import Account, Alias, Destination, Domain, DomainsConfig
 from moxtwisted.config.schema.judgement import Judgement, JunkFilter, Ruleset
@@ -48,6 +49,7 @@ __all__ = [
     "Account",
     "Alias",
     "Authentication",
+    "Authority",
     "AutomaticJunkFlags",
     "Bans",
     "Certificate",

@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta, field
 
+from moxtwisted.config.schema.authority import Authority
 from moxtwisted.config.schema.bans import Bans
 from moxtwisted.config.schema.judgement import Judgement
 from moxtwisted.config.schema.scanners import Scanners
@@ -438,6 +439,7 @@ class Authentication(ConfigStruct, frozen=True, kw_only=True):
             description="Let passwords pass unencrypted where a listener does not require STARTTLS. For tests only."
         ),
     ] = False
+    authority: Authority | None = None
 
 
 class Resolver(ConfigStruct, frozen=True, kw_only=True):
