@@ -93,11 +93,15 @@ class UnjudgingJudge:
 
 @frozen
 class TTLLimits:
-    """Seconds; what servers say is brought between these."""
+    """Seconds; what servers say is brought between these.
+
+    :ivar without_soa: of a negative answer that says nothing of it.
+    """
 
     minimum: int = 0
     maximum: int = 86_400
     maximum_negative: int = 3_600
+    without_soa: int = 5
 
 
 @frozen
@@ -181,8 +185,10 @@ class Resolution:
             if not message.flags & _RECURSION_AVAILABLE and any(r.code == _NS for r in message.authority):
                 raise self._error(question, "the server does not look for others (a referral)")
         verdict = await self.judge.negative(message, course.at, question.code)
-        # RFC 2308 section 5: as long as the SOA record and its minimum say; not at all without one.
-        ttl = min(soa[0].ttl, soa[1].minimum, self.limits.maximum_negative) if soa else 0
+        # RFC 2308 section 5: as long as the SOA record and its minimum say; without one it should not be kept, lest servers that
+        # ask each other keep it alive for ever. We ask and nobody asks us, and a message makes us ask twice for many names.
+        negative = min(soa[0].ttl, soa[1].minimum) if soa else self.limits.without_soa
+        ttl = min(negative, self.limits.maximum_negative)
         course.add(verdict, ttl)
         return self._found(question, course, (), exists=exists)
 

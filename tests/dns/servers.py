@@ -47,10 +47,14 @@ def reply_to(
 
 
 class Zone:
-    """Answers from a dictionary of (name, type) to lines; SOA in the authority section for what is not there."""
+    """Answers from a dictionary of (name, type) to lines; SOA in the authority section for what is not there.
+
+    :ivar soa: that.
+    """
 
     def __init__(self, records: dict[tuple[str, str], list[str]]) -> None:
         self.records = records
+        self.soa = ["example. 900 SOA ns.example. h.example. 1 2 3 4 60"]
         self.asked: list[tuple[str, str, bool]] = []
 
     def __call__(self, query: dns.message.Message, octets: bytes, stream: bool) -> Iterable[bytes]:
@@ -62,8 +66,7 @@ class Zone:
         if found is not None:
             return [reply_to(query, octets, found)]
         exists = any(key[0] == name for key in self.records)
-        soa = ["example. 900 SOA ns.example. h.example. 1 2 3 4 60"]
-        return [reply_to(query, octets, authority=soa, rcode=0 if exists else 3)]
+        return [reply_to(query, octets, authority=self.soa, rcode=0 if exists else 3)]
 
 
 class FakeServer:

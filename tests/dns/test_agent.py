@@ -66,6 +66,15 @@ class LookupTests(AgentTestCase):
             self.assertLessEqual(missing.ttl_seconds, 60)
         self.assertEqual(len(zone.asked), 2)
 
+    async def test_absence_without_soa(self) -> None:
+        """Without an SOA record that something is not there is believed for a few seconds."""
+        zone = Zone({("example", "A"): ["example. 300 A 192.0.2.1"]})
+        zone.soa = []
+        resolver = self.resolver(self.serve(zone))
+        for _ in range(2):
+            self.assertIn((await resolver.lookup("no.example", "A")).ttl_seconds, (4, 5))
+        self.assertEqual(len(zone.asked), 1)
+
     async def test_chain(self) -> None:
         """CNAMEs are followed within an answer and beyond it, and the TTL is the least."""
         zone = Zone(
