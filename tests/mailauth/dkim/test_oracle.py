@@ -10,30 +10,16 @@ from unittest.mock import patch
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
-from moxtwisted.dns.testing import ZoneResolver
-from moxtwisted.mailauth.dkim.canonical import BodyForm, BodyHasher, Canonicalization
-from moxtwisted.mailauth.dkim.keys import SigningKey, new_private_key
-from moxtwisted.mailauth.dkim.sign import SigningRules, Unsigned, sign
-from moxtwisted.mailauth.dkim.verify import Reason, Status, Verification, VerifyRules, verify
+from moxtwisted.mailauth.dkim.canonical import BodyForm, Canonicalization
+from moxtwisted.mailauth.dkim.sign import SigningRules, sign
+from moxtwisted.mailauth.dkim.verify import Status
 from moxtwisted.mailauth.inflow import MessageHasher
-
-try:
-    import dkim
-except ImportError:
-    dkim = None
+from tests.mailauth.dkim.beside import KEYS, NOW, PEM, dkim, explanation, handmade, ours, theirs
 
 #: How many times the usual number of examples; 12 makes 10,000.
 TIMES = int(os.environ.get("MOXTWISTED_EXAMPLES", "1"))
-NOW = 1_700_000_000
-PEM = {"rsa": new_private_key("rsa"), "ed25519": new_private_key("ed25519")}
-KEYS = {kind: SigningKey.from_pem("example.org", kind, pem) for kind, pem in PEM.items()}
-RECORDS = {key.name: key.record_text().encode() for key in KEYS.values()}
-#: dkimpy's way of judging is that of the standard alone.
-LENIENT = VerifyRules(partial_body=True, required_headers=frozenset(), slack_seconds=36000)
-
 _SPACES = st.sampled_from([b" ", b"  ", b"\t", b" \t ", b"\r\n ", b" \r\n\t"])
 _WORDS = st.lists(
     st.binary(min_size=1, max_size=6).map(lambda b: re.sub(rb"[^!-9;-~]", b"x", b)), min_size=1, max_size=4
@@ -61,72 +47,6 @@ BODIES = st.lists(
     st.sampled_from([b"a", b"line", b" ", b"  ", b"\t", b"\r\n", b"\r\n\r\n", b".", b" \r\n", b"\xc3\xa9"]),
     max_size=20,
 ).map(b"".join)
-
-
-def ours(
-    message: bytes, rules: VerifyRules = LENIENT, records: dict[str, bytes] | None = None
-) -> Verification:
-    """What we make of the first signature."""
-    resolver = ZoneResolver({(name, "TXT"): [text] for name, text in (records or RECORDS).items()})
-    hasher = MessageHasher()
-    hasher.feed(message)
-    found: list[Any] = []
-    Deferred.fromCoroutine(verify(hasher.finish(), resolver, now=NOW, rules=rules)).addBoth(found.append)
-    if not isinstance(found[0], tuple):
-        found[0].raiseException()
-    first: Verification = (
-        found[0][0] if found[0] else Verification(Status.NEUTRAL, Reason.SYNTAX, "no signature")
-    )
-    return first
-
-
-def theirs(message: bytes, records: dict[str, bytes] | None = None) -> bool:
-    """What dkimpy makes of it."""
-
-    def text(name: bytes, timeout: int = 5) -> bytes | None:
-        return (records or RECORDS).get(name.decode().rstrip(".").lower())
-
-    try:
-        with patch("time.time", lambda: NOW):
-            verdict: bool = dkim.DKIM(message, minkey=1024).verify(dnsfunc=text)
-    except (dkim.DKIMException, ValueError):
-        # The second is PyNaCl's, for signatures of another length.
-        return False
-    return verdict
-
-
-def explanation(message: bytes, verification: Verification, accepted: bool) -> str:
-    """The section of a standard by which we differ from dkimpy, or nothing."""
-    reason, detail, signature = verification.reason, verification.detail, verification.signature
-    differences = {
-        "RFC 8301 section 3.1: rsa-sha1 must not be used to verify": accepted and reason is Reason.OUTDATED,
-        "RFC 6376 section 3.5: l= must not be larger than the body": accepted and reason is Reason.LENGTH,
-        "RFC 6376 section 6.1.1: a signature that does not cover From is none": accepted
-        and detail.endswith("From is not signed"),
-        "RFC 6376 section 3.6.1: v= must be the first tag": accepted and detail.endswith("not the first tag"),
-        "RFC 6376 section 3.6.1: h= of the record lists the hashes that may be used": accepted
-        and reason is Reason.KEY_MISMATCH
-        and detail.startswith("h="),
-        "RFC 6376 section 3.5: q= is a list, and its words have no case": not accepted
-        and re.search(rb"q=(dns/txt:|DNS)", message) is not None,
-        "RFC 6376 section 3.6.1: s= is a list, of which one service must match": not accepted
-        and verification.record is not None
-        and len(verification.record.services) > 1,
-        "RFC 6376 section 3.7: a signature does not cover itself, also if h= has its name": not accepted
-        and signature is not None
-        and b"dkim-signature" in signature.signed_headers,
-        "RFC 6376 section 2.8: white space is space and tab; dkimpy takes CR and LF alone for it": re.search(
-            rb"\r(?!\n)|(?<!\r)\n|[\x0b\x0c]", message
-        )
-        is not None,
-        "RFC 6376 section 3.8: of a line in the header that is no field nothing is said; dkimpy gives up": not accepted
-        and re.search(rb"(?m)^(?![!-9;-~]+[ \t]*:|[ \t]|\r?$)", message.partition(b"\r\n\r\n")[0])
-        is not None,
-        "RFC 6376 section 3.4.4: white space at the end of the last line goes, also where there is no line end": message.endswith(
-            (b" ", b"\t")
-        ),
-    }
-    return next((section for section, differs in differences.items() if differs), "")
 
 
 _TAGS = {
@@ -167,29 +87,6 @@ def varied(tags: dict[bytes, list[bytes]], *, chance: int) -> Any:
     return st.fixed_dictionaries(
         {}, optional={name: st.sampled_from(values) for name, values in tags.items()}
     ).map(lambda chosen: dict(list(chosen.items())[:chance]))
-
-
-def handmade(tags: dict[bytes, bytes], message: bytes) -> bytes:
-    """A signature with just these tags, right in its arithmetic whatever they say."""
-    hasher = MessageHasher()
-    hasher.feed(message)
-    fields = hasher.finish().fields
-    forms = (tags[b"c"].decode().lower() + "/simple").split("/")[:2]
-    header_form, body_form = (
-        Canonicalization.RELAXED if form == "relaxed" else Canonicalization.SIMPLE for form in forms
-    )
-    length = int(tags[b"l"]) if tags.get(b"l", b"x").isdigit() else None
-    body = BodyHasher([BodyForm(body_form, length)])
-    body.feed(message.partition(b"\r\n\r\n")[2])
-    digest = body.finish().digest(BodyForm(body_form, length)) or b""
-    every = {**tags, b"bh": base64.b64encode(digest)}
-    start = (
-        b"DKIM-Signature:" + b";".join(b" " + name + b"=" + value for name, value in every.items()) + b"; b="
-    )
-    names = [name.strip().lower() for name in tags[b"h"].split(b":")]
-    octets = fields.octets(names, header_form) + Unsigned(start, b"").octets(header_form)
-    key = KEYS["ed25519" if tags[b"a"].startswith(b"ed") else "rsa"]
-    return Unsigned(start, b"").signed(key.sign_octets(octets)) + message
 
 
 class OracleTests(SynchronousTestCase):

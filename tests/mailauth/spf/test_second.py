@@ -7,24 +7,14 @@ another keeps it and leaves out the terms where they count differently.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from ipaddress import ip_address
-from typing import Any
-from unittest.mock import patch
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.internet.defer import Deferred
-from twisted.internet.task import Clock
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from moxtwisted.dns.answers import NoAnswerError
 from moxtwisted.dns.records import MX
-from moxtwisted.dns.testing import ZoneResolver
-from moxtwisted.mailauth.spf.evaluation import Evaluator, Limits, SPFResult, Verdict
-
-Zone = dict[tuple[str, str], list[Any] | Exception]
+from tests.mailauth.spf.beside import BesideCase, Zone
 
 DOMAINS = ("a.example", "b.example", "c.example", "d.example")
 HOSTS = ("h1.a.example", "h2.b.example", "h3.nowhere.example")
@@ -100,70 +90,14 @@ def zones(draw: st.DrawFn, *kinds: str, errors: bool) -> Zone:
     return {key: value for key, value in found.items() if value}
 
 
-class SecondTests(SynchronousTestCase):
-    def setUp(self) -> None:
-        try:
-            import spf
-        except ImportError as e:
-            raise SkipTest("needs pyspf (in the extra [dev])") from e
-        self.spf = spf
-
-    @contextmanager
-    def answering(self, zone: Zone, void_lookups: int) -> Iterator[None]:
-        """Give pyspf the zone, and a limit."""
-
-        def lookup(name: str, rrtype: str, tcp: object = None, timeout: object = None) -> list[Any]:
-            found = zone.get((name.lower(), rrtype), [])
-            if isinstance(found, Exception):
-                self.failed.append((name.lower(), rrtype))
-                raise self.spf.TempError("time-out")
-            as_theirs = {"TXT": lambda text: (text,), "MX": lambda mx: (mx.preference, mx.exchange)}
-            return [((name, rrtype), as_theirs.get(rrtype, lambda value: value)(value)) for value in found]
-
-        with (
-            patch.object(self.spf, "DNSLookup", lookup),
-            patch.object(self.spf, "MAX_VOID_LOOKUPS", void_lookups),
-        ):
-            yield
-
-    def both(self, zone: Zone, client: str, void_lookups: int) -> tuple[SPFResult, str, str]:
-        """Our result, their verdict and their reason."""
-        self.resolver = ZoneResolver(zone)
-        self.failed: list[tuple[str, str]] = []
-        evaluator = Evaluator(self.resolver, Clock(), limits=Limits(void_lookups=void_lookups))
-        ours = self.successResultOf(
-            Deferred.fromCoroutine(
-                evaluator.check_mail_from(ip_address(client), "joe.user@a.example", "h1.a.example")
-            )
-        )
-        with self.answering(zone, void_lookups):
-            query = self.spf.query(i=client, s="joe.user@a.example", h="h1.a.example")
-            theirs, _, reason = query.check()
-        return ours, theirs, reason
-
-    def compare(self, zone: Zone, client: str, void_lookups: int) -> None:
-        """They agree, or the standard explains it."""
-        ours, theirs, reason = self.both(zone, client, void_lookups)
-        if ours.verdict.value == theirs:
-            return
-        if theirs == "temperror" and self.failed:
-            # They gave up at a question that ours may do without; then an empty answer must make them agree.
-            key = self.failed[-1]
-            if not irrelevant(zone, key, self.resolver.asked):
-                self.fail(f"{key}: {ours}\n{theirs}: {reason}\n{zone}")
-            self.compare(
-                {other: value for other, value in zone.items() if other != key}, client, void_lookups
-            )
-        elif not explained(zone, ours, reason):
-            self.fail(f"{ours}\n{theirs}: {reason}\n{zone}")
-
+class SecondTests(BesideCase):
     def test_verdicts(self) -> None:
         """Over all mechanisms, errors of records and of the DNS, the verdicts are the same or the difference is the standard's."""
 
         @given(zones("a", "mx", "ptr", "exists", "include", errors=True), st.sampled_from(CLIENTS))
         @settings(max_examples=200, deadline=None, derandomize=True, database=None)
         def holds(zone: Zone, client: str) -> None:
-            self.compare(zone, client, 1000)
+            self.difference(zone, client, 1000)
 
         holds()
 
@@ -173,40 +107,6 @@ class SecondTests(SynchronousTestCase):
         @given(zones("a", "exists", "include", errors=False), st.sampled_from(CLIENTS))
         @settings(max_examples=200, deadline=None, derandomize=True, database=None)
         def holds(zone: Zone, client: str) -> None:
-            self.compare(zone, client, 2)
+            self.difference(zone, client, 2)
 
         holds()
-
-
-def irrelevant(zone: Zone, key: tuple[str, str], asked: list[tuple[str, str]]) -> str:
-    """The section of the RFC after which an error at a question does not matter; empty when it does."""
-    name, rrtype = key
-    if key not in asked:
-        # They ask for the hosts of an mx, and for names in macros, before they know whether they need them.
-        return "RFC 7208 sections 4.6.2 and 5.4: terms, and the hosts of one, are looked at in order until one matches"
-    names = {
-        found
-        for (_, kind), value in zone.items()
-        if kind == "PTR" and isinstance(value, list)
-        for found in value
-    }
-    if rrtype == "PTR" or (rrtype in {"A", "AAAA"} and name in names):
-        return "RFC 7208 section 5.5: an error on the way to the client's names makes ptr not match"
-    return ""
-
-
-def explained(zone: Zone, ours: SPFResult, reason: str) -> str:
-    """The section of the RFC after which ours differs from theirs; empty when none is known."""
-    texts = b" ".join(
-        text
-        for (_, kind), value in zone.items()
-        if kind == "TXT" and isinstance(value, list)
-        for text in value
-    )
-    if "Too many DNS lookups" in reason and b"redirect=" in texts and ours.verdict is not Verdict.PERMERROR:
-        # They count a redirection before they know whether a mechanism matches.
-        return "RFC 7208 section 6.1: a redirection is looked at when no mechanism matches"
-    if "trivial recursion" in reason:
-        # They refuse the record; we evaluate it, and run into the limit only when the term is reached.
-        return "RFC 7208 section 4.6.2: terms are evaluated in order, and an include of the domain itself is no error of syntax"
-    return ""
