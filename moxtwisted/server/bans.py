@@ -74,7 +74,7 @@ PROTOCOL_ERRORS: Final = "protocol-errors"
 CAUSES: Final = (FAILED_LOGINS, SPRAYING, SPAM_TRAP, PROTOCOL_ERRORS)
 
 _LOOPBACK: Final = ("127.0.0.0/8", "::1/128")
-#: RFC 1918 section 3, RFC 4193 section 3, RFC 4291 section 2.5.6: where a router or a container's proxy may stand for everybody.
+#: Private and link-local: where a router or a container's proxy may stand for everybody.
 PRIVATE_NETWORKS: Final = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10")
 
 #: How long a ban that ended, and a log-in, are remembered, and how long an automatic ban lasts at most, seconds.
