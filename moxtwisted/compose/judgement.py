@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -161,6 +162,11 @@ class Judging:
             allow_lists=self._lists(settings.dns_allow_lists),
         )
         return Judge(store, self.rules, parts)
+
+    def allow_lists(self) -> Callable[[], Lists] | None:
+        """Lists in the DNS of clients to let in; None: there are none."""
+        lists: Callable[[], Lists] | None = self._lists(self._static.judgement.dns_allow_lists)
+        return lists
 
     def _lists(self, zones: tuple[str, ...]) -> Any:
         if not zones:

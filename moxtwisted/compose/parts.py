@@ -13,6 +13,7 @@ from twisted.logger import Logger, globalLogPublisher
 
 from moxtwisted.compose.authority import make_elsewhere, offered_mechanisms
 from moxtwisted.compose.bans import end_connections, open_bans
+from moxtwisted.compose.effects import Effects
 from moxtwisted.compose.judgement import Judging
 from moxtwisted.compose.junkflags import remember_with
 from moxtwisted.compose.signing import Signers
@@ -33,6 +34,7 @@ from moxtwisted.config.schema import (
 )
 from moxtwisted.imap.settings import ServerSettings as IMAPSettings
 from moxtwisted.server.authentication import AuthenticationSettings, Authenticator, HashPool
+from moxtwisted.server.bans import SPAM_TRAP
 from moxtwisted.server.credentials import DirectoryCredentials
 from moxtwisted.server.delivery import LocalDelivery
 from moxtwisted.server.directory import (
@@ -110,6 +112,7 @@ class Parts:
         self.signers = Signers(loaded.directory, loaded.domains, reactor)
         self.verification = Verification(loaded, reactor)
         self.judging = Judging(loaded, reactor, self.verification, self.directory)
+        self.effects = Effects(loaded, reactor, self.verification, self.judging)
         self.started = time.time()
         self.opened = False
         self.failures = FailureCounter()
@@ -130,6 +133,7 @@ class Parts:
         self.queue = open_queue(self.loaded, self.store)
         self.delivery = LocalDelivery(self.store)
         self.bans = self.connections.bans = open_bans(self.loaded, self.store, self.reactor)
+        self.effects.open(self.store, self.delivery, lambda ip, why: self.bans.report(ip, SPAM_TRAP, why))
         self.bans.observers.append(partial(end_connections, self.bans, self.factories, self.reactor))
         limits = self.static.limits
         self.authenticator = Authenticator(
@@ -170,6 +174,7 @@ class Parts:
         self.authenticator.forget_all()
         self.signers.use(domains)
         self.judging.use(domains)
+        self.effects.use(domains)
         for service in self._imap:
             service.review()
         self.store.quota_of = partial(quota, domains, self.static)
@@ -195,6 +200,7 @@ class Parts:
         self.hashes.stop()
         self.verification.stop()
         self.signers.stop()
+        await self.effects.close()
         await self.bans.close()
         await self.queue.close()
         await self.store.close()
@@ -225,6 +231,8 @@ class Parts:
             connections=self.connections,
             provocation=self.provocation,
             checks=self.verification.checks_for(settings.mode),
+            outcome=self.effects.outcome_for(settings.mode),
+            turn_away=self.effects.turn_away_for(settings.mode),
         )
         return self._noted(SMTPServerFactory(settings, InboundFactory(shared), self.reactor, tls()))
 

@@ -75,6 +75,7 @@ def build_directory(static: StaticConfig, domains: DomainsConfig, *, localserve:
                     localpart: AliasEntry(alias.addresses, alias.post_public, alias.allow_message_from)
                     for localpart, alias in domain.aliases.items()
                 },
+                traps=frozenset(domain.spam_traps),
             )
             for name, domain in domains.domains.items()
         ],
@@ -150,7 +151,10 @@ class SMTPListenerSettings:
     def inbound(self, smtp: SMTPService) -> SMTPSettings:
         """For port 25."""
         return SMTPSettings(
-            requiretls=smtp.requiretls, require_starttls=smtp.starttls == "required", **self._common
+            prdr=True,
+            requiretls=smtp.requiretls,
+            require_starttls=smtp.starttls == "required",
+            **self._common,
         )
 
     def submission(self, submission: SubmissionService | SubmissionsService) -> SMTPSettings:

@@ -19,14 +19,14 @@ from __future__ import annotations
 import hashlib
 import struct
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Final
 
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 
-from moxtwisted.errors import MailError, StoreUnavailableError
+from moxtwisted.errors import MailError, OverQuotaError, StoreUnavailableError
 from moxtwisted.message.flags import NO_FLAGS, MessageFlags
 from moxtwisted.store.interfaces import Addition, IStagedMessage, IStore, NewMessage, Sender
 
@@ -87,6 +87,8 @@ class LocalDelivery:
 
     _store: IStore
     _seconds: Callable[[], float] = time.time
+    #: (account, octets): makes room in an account over its quota; says whether it did.
+    make_room: Callable[[str, int], Awaitable[bool]] | None = field(default=None, init=False)
     # Notes are read, changed and written back: one at a time.
     _notes_lock: DeferredLock = field(factory=DeferredLock, init=False)
 
@@ -139,14 +141,18 @@ class LocalDelivery:
     async def _add(
         self, name: str, copies: Sequence[Copy], staged: IStagedMessage, internaldate: int
     ) -> MailError | None:
+        additions = [
+            Addition(c.mailbox, NewMessage(staged, c.prefix, internaldate, c.flags, c.sender)) for c in copies
+        ]
         try:
             account = self._store.account(name)
-            await account.add(
-                [
-                    Addition(c.mailbox, NewMessage(staged, c.prefix, internaldate, c.flags, c.sender))
-                    for c in copies
-                ]
-            )
+            try:
+                await account.add(additions)
+            except OverQuotaError:
+                wanted = sum(staged.size + len(c.prefix) for c in copies)
+                if self.make_room is None or not await self.make_room(name, wanted):
+                    raise
+                await account.add(additions)
         except MailError as e:
             _log.warn("delivery to {account} failed: {error}", account=name, error=e.detail or e.public_text)
             return e

@@ -20,6 +20,7 @@ from moxtwisted.config.schema.bans import Bans
 from moxtwisted.config.schema.domains import Account, Alias, Destination, Domain, DomainsConfig
 from moxtwisted.config.schema.judgement import Judgement, JunkFilter, Ruleset
 from moxtwisted.config.schema.junkflags import AutomaticJunkFlags
+from moxtwisted.config.schema.senders import Senders
 from moxtwisted.config.schema.signing import DKIMSelector
 from moxtwisted.config.schema.static import (
     Authentication,
@@ -73,6 +74,7 @@ __all__ = [
     "Ruleset",
     "SMTPLimits",
     "SMTPService",
+    "Senders",
     "SpecialUse",
     "StaticConfig",
     "Store",

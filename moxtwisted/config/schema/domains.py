@@ -16,6 +16,7 @@ from moxtwisted.config.schema.judgement import (
     SPFStrictness,
 )
 from moxtwisted.config.schema.junkflags import AutomaticJunkFlags
+from moxtwisted.config.schema.senders import ALLOW_DESCRIPTION, BLOCK_DESCRIPTION, SenderEntries
 from moxtwisted.config.schema.signing import DKIMSelector
 from moxtwisted.config.schema.structure import ConfigStruct, Octets, Seconds
 
@@ -59,6 +60,15 @@ class Domain(ConfigStruct, frozen=True, kw_only=True):
     dmarc: Annotated[DMARCStrictness, Meta(description=DMARC_DESCRIPTION)] = "enforce"
     spf: Annotated[SPFStrictness, Meta(description=SPF_DESCRIPTION)] = "strangers"
     greylisting: Annotated[bool, Meta(description=GREYLISTING_DESCRIPTION)] = False
+    spam_traps: Annotated[
+        tuple[str, ...],
+        Meta(
+            max_length=1000,
+            description="Local parts of addresses that nobody has and nobody was ever given. Mail to them is refused for all of its "
+            "recipients, and a client that writes to them again and again is banned.",
+            examples=[["info-2019"]],
+        ),
+    ] = ()
     aliases: Annotated[
         dict[str, Alias],
         Meta(description="By local part.", extra={"example_key": "team"}),
@@ -197,6 +207,15 @@ class Account(ConfigStruct, frozen=True, kw_only=True):
         bool | None,
         Meta(description=GREYLISTING_DESCRIPTION + " Without it, as the domain of the address says."),
     ] = None
+    allow_senders: Annotated[
+        SenderEntries,
+        Meta(
+            max_length=10000, description=ALLOW_DESCRIPTION, examples=[["friend@example.net", ".example.com"]]
+        ),
+    ] = ()
+    block_senders: Annotated[
+        SenderEntries, Meta(max_length=10000, description=BLOCK_DESCRIPTION, examples=[["192.0.2.0/24"]])
+    ] = ()
     imap_capabilities_disabled: Annotated[
         tuple[str, ...],
         Meta(

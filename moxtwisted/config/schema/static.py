@@ -10,6 +10,7 @@ from moxtwisted.config.schema.authority import Authority
 from moxtwisted.config.schema.bans import Bans
 from moxtwisted.config.schema.judgement import Judgement
 from moxtwisted.config.schema.scanners import Scanners
+from moxtwisted.config.schema.senders import Senders
 from moxtwisted.config.schema.structure import (
     ConfigStruct,
     Count,
@@ -508,6 +509,7 @@ class StaticConfig(ConfigStruct, frozen=True, kw_only=True):
     resolver: Resolver = Resolver()
     verification: Verification = Verification()
     judgement: Judgement = Judgement()
+    senders: Senders = Senders()
     scanners: Scanners = Scanners()
     store: Store = Store()
     limits: Limits = Limits()

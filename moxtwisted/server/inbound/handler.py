@@ -248,6 +248,10 @@ class InboundHandler:
         except MailError as e:
             self._inbound.trouble.report(e)
             return reply_for_error(e)
+        if self._checks is not None and self._inbound.outcome is not None:
+            # What can be looked at after it was refused takes no room from what is taken.
+            octets, copies_there = self._inbound.outcome().rejects.room(kept)
+            used, messages = used - octets, messages - copies_there
         full = kept.message_quota is not None and messages >= kept.message_quota
         if full or (quota is not None and used + max(self._declared_octets, 1) > quota):
             # RFC 3463 section 3.3: X.2.2, mailbox full.

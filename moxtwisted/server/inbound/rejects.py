@@ -97,7 +97,7 @@ class IRejects(Interface):
         """Octets and messages that ``make_room`` would set free."""
 
     def make_room(account: str, octets: int) -> Any:
-        """Remove the oldest copies until so many octets, and one message, are free; an awaitable."""
+        """Remove the oldest copies until so many octets, and one message, are free; an awaitable of whether there were any."""
 
 
 @implementer(IRejects)
@@ -114,8 +114,9 @@ class NoRejects:
         """Nothing."""
         return 0, 0
 
-    async def make_room(self, account: str, octets: int) -> None:
+    async def make_room(self, account: str, octets: int) -> bool:
         """Nothing to remove."""
+        return False
 
 
 @define(eq=False)
@@ -168,14 +169,14 @@ class Rejects:
         mailbox = account.mailbox(policy.mailbox) if policy.mailbox and not policy.keep else None
         return (mailbox.size, mailbox.messages) if mailbox is not None else (0, 0)
 
-    async def make_room(self, account: str, octets: int) -> None:
+    async def make_room(self, account: str, octets: int) -> bool:
         """See ``IRejects``."""
         try:
             mine = self._store.account(account)
             policy = self._policy(account)
             mailbox = mine.mailbox(policy.mailbox) if policy.mailbox and not policy.keep else None
             if mailbox is None or not mailbox.messages:
-                return
+                return False
             uids, freed = [], 0
             for uid, size in mine.rows(
                 mailbox.id, list(mine.state(mailbox.id).uids[: self._most]), Column.SIZE
@@ -184,10 +185,12 @@ class Rejects:
                 freed += size
                 if freed >= octets:
                     break
-            await mine.expunge(mailbox.id, uids, only_deleted=False)
-            _log.info("{count} rejects of {account} went for want of room", count=len(uids), account=account)
+            gone = await mine.expunge(mailbox.id, uids, only_deleted=False)
+            _log.info("{count} rejects of {account} went for want of room", count=len(gone), account=account)
+            return bool(gone)
         except Exception:  # noqa: BLE001  a boundary: the mail that wants the room is answered by itself
             _log.failure("rejects of {account} could not be removed", account=account)
+            return False
 
     def close(self) -> Deferred[Any]:
         """Fires when what is under way is done."""

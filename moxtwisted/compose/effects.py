@@ -1,0 +1,198 @@
+"""What decides what becomes of mail from strangers, made when the first message comes (or some time before).
+
+::
+
+    effects = Effects(loaded, reactor, verification, judging)
+    effects.open(store, delivery, report)          # report: tells who wrote to a trap
+    effects.outcome_for(Mode.MX)                   # for the listener; None: all mail is taken
+    effects.use(domains)                           # a new domains.conf is in force
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from moxtwisted.compose.judgement import Judging
+from moxtwisted.compose.scanners import make_scanners
+from moxtwisted.compose.verification import Verification
+from moxtwisted.config.load import LoadedConfig
+from moxtwisted.config.schema import DomainsConfig
+from moxtwisted.server.delivery import LocalDelivery
+from moxtwisted.smtp.settings import Mode
+from moxtwisted.store.store import Store
+
+if TYPE_CHECKING:
+    from moxtwisted.server.inbound.greylisting import Greylisting
+    from moxtwisted.server.inbound.outcome import Outcome
+    from moxtwisted.server.inbound.rejects import Rejects
+    from moxtwisted.server.inbound.senderlists import SenderList, Together
+    from moxtwisted.server.inbound.senderpolicy import AccountLists, SenderPolicy
+    from moxtwisted.server.judgement.interfaces import IContentFilter, Incoming
+    from moxtwisted.store.greylist import GreylistRecords
+
+__all__ = ["Effects"]
+
+#: In the data directory.
+GREYLIST_NAME: Final = "greylist"
+
+
+class Effects:
+    """One of it in a process.
+
+    :ivar content: gives the junk filter of the accounts; set before the first message.
+    """
+
+    def __init__(
+        self, loaded: LoadedConfig, reactor: Any, verification: Verification, judging: Judging
+    ) -> None:
+        self._loaded = loaded
+        self._domains = loaded.domains
+        self._reactor = reactor
+        self._verification = verification
+        self._judging = judging
+        self._outcome: Outcome | None = None
+        self._records: GreylistRecords | None = None
+        self._rejects: Rejects | None = None
+        self._accounts: dict[str, AccountLists] | None = None
+        self.content: Callable[[], IContentFilter | None] = lambda: None
+
+    def open(self, store: Store, delivery: LocalDelivery, report: Callable[[str, str], None]) -> None:
+        """The store is there.
+
+        :param report: (client's address, why): who wrote to a spam trap.
+        """
+        self._store = store
+        self._delivery = delivery
+        self._report = report
+
+    def use(self, domains: DomainsConfig) -> None:
+        """A new ``domains.conf`` is in force."""
+        self._domains = domains
+        self._accounts = None
+
+    async def close(self) -> None:
+        """What is under way is done, and files are closed."""
+        if self._rejects is not None:
+            await self._rejects.close()
+        if self._records is not None:
+            await self._records.close()
+
+    def outcome_for(self, mode: Mode) -> Callable[[], Outcome] | None:
+        """What a listener is given. Who hands over mail by LMTP took it before: a refusal would only make it send reports."""
+        return self.outcome if self._judging.enabled and mode is Mode.MX else None
+
+    def turn_away_for(self, mode: Mode) -> Callable[[Any], Any] | None:
+        """What refuses clients by their address; None: nothing does."""
+        if self.outcome_for(mode) is None or not self._loaded.static.senders.block_files:
+            return None
+
+        def turn_away(ip: Any) -> Any:
+            policy = self.outcome().policy
+            return policy.at_connect(ip) if policy is not None else None
+
+        return turn_away
+
+    def outcome(self) -> Outcome:
+        """What decides."""
+        if self._outcome is None:
+            self._outcome = self._make()
+        return self._outcome
+
+    def _make(self) -> Outcome:
+        from moxtwisted.server.inbound.decisions import Bench
+        from moxtwisted.server.inbound.outcome import Outcome
+        from moxtwisted.server.inbound.presence import WaitingRoom
+        from moxtwisted.server.inbound.rejects import Rejects, RejectsPolicy
+        from moxtwisted.server.inbound.splitting import Splitting
+        from moxtwisted.server.inbound.traps import Traps
+
+        rules = self._judging.rules
+
+        def rejects_policy(account: str) -> RejectsPolicy:
+            wanted = rules.current.of(account)
+            return RejectsPolicy(wanted.rejects_mailbox, wanted.keep_rejects)
+
+        self._rejects = Rejects(self._store, time.time, rejects_policy)
+        self._delivery.make_room = self._rejects.make_room
+        policy, greylisting = self._make_policy(), self._make_greylisting()
+        return Outcome(
+            delivery=self._delivery,
+            bench=Bench(
+                self._judging.judge(self._store, self.content()),
+                externals=make_scanners(self._loaded, self._reactor),
+                adjustments=(policy.adjust, greylisting.adjust),
+            ),
+            rejects=self._rejects,
+            splitting=Splitting(),
+            room=WaitingRoom(self._reactor),
+            traps=Traps(self._report, policy.allowed, self._delivery, self._trap_learner),
+            policy=policy,
+        )
+
+    def _make_policy(self) -> SenderPolicy:
+        from moxtwisted.server.inbound.senderlists import ListFile, Together
+        from moxtwisted.server.inbound.senderpolicy import AccountLists, SenderPolicy
+
+        def together(names: tuple[str, ...]) -> Together:
+            return Together(
+                tuple(ListFile(self._loaded.resolve(name), self._reactor.seconds) for name in names)
+            )
+
+        nobody = AccountLists()
+        senders = self._loaded.static.senders
+        return SenderPolicy(
+            together(senders.allow_files),
+            together(senders.block_files),
+            lambda name: self._account_lists().get(name, nobody),
+        )
+
+    def _account_lists(self) -> dict[str, AccountLists]:
+        if self._accounts is None:
+            from moxtwisted.server.inbound.senderpolicy import AccountLists
+
+            self._accounts = {
+                name: AccountLists(
+                    _sender_list(account.allow_senders, "allow_senders"),
+                    _sender_list(account.block_senders, "block_senders"),
+                )
+                for name, account in self._domains.accounts.items()
+                if account.allow_senders or account.block_senders
+            }
+        return self._accounts
+
+    def _make_greylisting(self) -> Greylisting:
+        from moxtwisted.server.inbound.greylisting import Greylisting
+        from moxtwisted.store.greylist import GreylistRecords
+
+        path = self._loaded.data_directory / f"{GREYLIST_NAME}.db"
+        self._records = GreylistRecords(path, self._store.database_key(GREYLIST_NAME), self._store.pool)
+        rules = self._judging.rules
+
+        def wanted(recipient: Any) -> bool:
+            address = recipient.path.address
+            domain = address.domain.ascii if address is not None else ""
+            return rules.current.strictness(recipient.account, domain).greylisting
+
+        lists = self._judging.allow_lists()
+
+        async def listed(incoming: Incoming) -> bool:
+            ip = incoming.verified.ip
+            if ip is None or lists is None:
+                return False
+            return (await lists().check(ip)).listed is not None
+
+        return Greylisting(self._records, wanted, listed if lists is not None else None)
+
+    def _trap_learner(self) -> tuple[str, str]:
+        account = self._loaded.static.senders.spam_trap_account
+        if account not in self._domains.accounts:
+            return "", ""
+        return account, self._judging.rules.current.of(account).junk_mailbox
+
+
+def _sender_list(entries: tuple[str, ...], where: str) -> SenderList:
+    from moxtwisted.server.inbound.senderlists import SenderList, parse_entry
+
+    return SenderList([parse_entry(entry.split(), where) for entry in entries])
