@@ -13,9 +13,11 @@ __all__ = ["junk_flags", "remember_with"]
 
 
 @lru_cache(1024)
-def _rules(settings: AutomaticJunkFlags) -> JunkFlags:
+def _rules(settings: AutomaticJunkFlags, waiting: frozenset[str]) -> JunkFlags:
     # The accounts that have the same share what it remembers.
-    return JunkFlags(settings.junk_mailboxes, settings.neutral_mailboxes, settings.not_junk_mailboxes)
+    return JunkFlags(
+        settings.junk_mailboxes, settings.neutral_mailboxes, settings.not_junk_mailboxes, waiting
+    )
 
 
 def junk_flags(domains: DomainsConfig, name: str) -> JunkFlags | None:
@@ -23,7 +25,8 @@ def junk_flags(domains: DomainsConfig, name: str) -> JunkFlags | None:
     account = domains.accounts.get(name)
     if account is None or not account.automatic_junk_flags.enabled:
         return None
-    return _rules(account.automatic_junk_flags)
+    waiting = frozenset(name.lower() for name in (account.rejects_mailbox, account.introbox) if name)
+    return _rules(account.automatic_junk_flags, waiting)
 
 
 def remember_with(store: Store, domains: DomainsConfig) -> None:

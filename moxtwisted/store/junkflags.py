@@ -51,12 +51,14 @@ class JunkFlags:
 
     :ivar junk: regular expression, searched for in the mailbox's name in lower case; empty: not set. The others likewise, in the order of
         their going. When two of the three are set, the third matches what neither does.
+    :ivar waiting: names in lower case of mailboxes that are neutral unless a pattern matches them: where refused mail lies, or mail waits.
     :raises re.error: for what is no regular expression.
     """
 
     junk: str = DEFAULT_JUNK
     neutral: str = DEFAULT_NEUTRAL
     not_junk: str = ""
+    waiting: frozenset[str] = frozenset()
     _rules: tuple[tuple[Rule, re.Pattern[str] | None], ...] = field(init=False)
     _otherwise: Rule | None = field(init=False)
     _by_mailbox: dict[Place, Rule | None] = field(factory=dict, init=False)
@@ -88,6 +90,8 @@ class JunkFlags:
         for rule, pattern in self._rules:
             if pattern is not None and pattern.search(name):
                 return rule
+        if name in self.waiting:
+            return "neutral"
         # We leave what goes into the trash as it was, unless a pattern says something else: people delete junk, too.
         return None if "\\trash" in uses else self._otherwise
 

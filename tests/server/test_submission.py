@@ -232,6 +232,33 @@ class IdentityTests(SubmissionCase):
         self.assertIn("with UTF8SMTPA", self.house.messages("bob")[0].decode())
 
 
+class CorrespondentTests(SubmissionCase):
+    def wrote_to(self, address: str) -> bool:
+        """Whether alice's account knows that she wrote there."""
+        found: bool = self.house.store.account("alice").reputation.wrote_to("address", address, int(NOW))
+        return found
+
+    def test_remembered(self) -> None:
+        """Whom a user writes to is remembered, here and elsewhere, for the user's account alone."""
+        self.send(letter(), "bob@example.org", "Mary@Client.example")
+        self.assertTrue(self.wrote_to("mary@client.example"))
+        self.assertTrue(self.wrote_to("bob@example.org"))
+        self.assertFalse(self.wrote_to(ALICE))
+        other = self.house.store.account("bob").reputation
+        self.assertFalse(other.wrote_to("address", "mary@client.example", 0))
+
+    def test_refused(self) -> None:
+        """Whom a message was refused for is not."""
+        self.assertTrue(self.send(letter("bob@example.org"), "mary@client.example").startswith("5"))
+        self.assertFalse(self.wrote_to("mary@client.example"))
+
+    def test_trouble(self) -> None:
+        """When it cannot be remembered the message is sent all the same, and the log says so."""
+        with patch.object(Account, "wrote", lambda *_: fail(StoreFullError("full"))):
+            self.assertTrue(self.send(letter(), "mary@client.example").startswith("250"))
+        self.assertEqual(len(self.flushLoggedErrors(StoreFullError)), 1)
+
+
 class HeaderTests(SubmissionCase):
     def test_put_right(self) -> None:
         """Message-ID and Date are added when they are missing, and left alone when not."""

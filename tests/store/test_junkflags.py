@@ -58,6 +58,12 @@ class RuleTests(SynchronousTestCase):
         self.assertIsNone(rules.rule(("Bin", "\\Trash")))
         self.assertEqual(JunkFlags(not_junk="^bin").rule(("Bin", "\\Trash")), "not_junk")
 
+    def test_waiting(self) -> None:
+        """Where refused mail lies is neutral whatever its name, unless a pattern says something else."""
+        rules = JunkFlags(not_junk="^no", neutral="", waiting=frozenset(("no entry", "refused")))
+        self.assertEqual(rules.rule(("Refused", "")), "neutral")
+        self.assertEqual(rules.rule(("No entry", "")), "not_junk")
+
     def test_back(self) -> None:
         """What is taken out of the junk or another neutral mailbox into INBOX is no junk; into other neutral ones it is neither."""
         rules = JunkFlags()

@@ -16,9 +16,9 @@ class AutomaticJunkFlags(ConfigStruct, frozen=True, kw_only=True):
 
     When a message comes into a mailbox (delivered, appended, copied, moved), the keywords $Junk and $NotJunk are set and cleared by the
     first pattern found in the mailbox's name in lower case, in the order junk, neutral, not junk. When two of the three are set, the
-    third is for all mailboxes that the two do not match. The mailbox with the special use \\Junk is for junk whatever its name; in that
-    with \\Trash, unless a pattern matches it, messages stay what they were. Who takes a message out of a mailbox for junk, or a neutral
-    one, back into INBOX says that it is not junk.
+    third is for all mailboxes that the two do not match. The mailbox with the special use \\Junk is for junk whatever its name. Unless a
+    pattern matches them, rejects_mailbox and introbox are neutral, and in the mailbox with the special use \\Trash messages stay what
+    they were. Who takes a message out of a mailbox for junk, or a neutral one, back into INBOX says that it is not junk.
     """
 
     enabled: Annotated[bool, Meta(description="Whether this is done.")] = True
