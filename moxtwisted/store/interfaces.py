@@ -237,6 +237,17 @@ class IReputation(Interface):
     def wrote_to(kind: Literal["address", "domain", "organization"], key: str, since: int) -> bool:
         """Whether the account sent mail there."""
 
+    def glance(
+        origin: str,
+        asked: Sequence[tuple[ReputationKind, str, bool]],
+        written: Sequence[tuple[Literal["address", "domain", "organization"], str]],
+    ) -> tuple[Sequence[bool], Sequence[bool]]:
+        """Which of these questions have an answer at all, of any time: in one go, for who would ask many.
+
+        :param asked: kind, key and whether From was validated, as for ``past``; False where that does not matter.
+        :param written: as for ``wrote_to``.
+        """
+
 
 class IStaging(Interface):
     """Takes a message's octets in; lines end with CRLF. Memory use is bounded, the rest goes to a sealed file."""

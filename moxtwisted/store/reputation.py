@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from typing import Any, Final, Literal
 
 from attrs import frozen
@@ -79,6 +80,31 @@ class Reputation:
             .get
         )
         return at is not None and at >= since
+
+    def glance(
+        self,
+        origin: str,
+        asked: Sequence[tuple[ReputationKind, str, bool]],
+        written: Sequence[tuple[_CorrespondentKind, str]],
+    ) -> tuple[Sequence[bool], Sequence[bool]]:
+        """Which of these questions have an answer at all."""
+        mailbox = self._mailbox(origin)
+        place = name_origin(destination(origin)) if mailbox is None else mailbox.id
+        numbers = [history_key(place, kind, validated, key.lower()) for kind, key, validated in asked]
+        numbers += [correspondent_hash(kind, key) for kind, key in written]
+        if not numbers:
+            return (), ()
+        found = self._connection().execute(_glance(len(asked), len(written)), numbers).fetchone()
+        answers = [answer == 1 for answer in found]
+        return answers[: len(asked)], answers[len(asked) :]
+
+
+@lru_cache(256)
+def _glance(asked: int, written: int) -> str:
+    """A statement with one row: whether there is anything of each."""
+    past = ["EXISTS(SELECT 1 FROM history WHERE key = ?)"] * asked
+    correspondence = ["EXISTS(SELECT 1 FROM correspondent WHERE hash = ?)"] * written
+    return "SELECT " + ", ".join(past + correspondence)
 
 
 def destination(name: str) -> str:

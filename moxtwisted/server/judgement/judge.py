@@ -254,6 +254,18 @@ class _Memory:
         except Exception as e:
             raise _unreadable(e) from e
 
+    def glance(
+        self,
+        origin: str,
+        asked: Sequence[tuple[ReputationKind, str, bool]],
+        written: Sequence[tuple[Literal["address", "domain", "organization"], str]],
+    ) -> tuple[Sequence[bool], Sequence[bool]]:
+        try:
+            found: tuple[Sequence[bool], Sequence[bool]] = self._known.glance(origin, asked, written)
+        except Exception as e:
+            raise _unreadable(e) from e
+        return found
+
 
 def _unreadable(error: Exception) -> SourceError:
     _log.failure("what an account knows of senders cannot be read")

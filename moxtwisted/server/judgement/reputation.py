@@ -14,20 +14,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from ipaddress import IPv4Address, ip_address, ip_network
+from itertools import compress
 from typing import Final, Literal
 
-from attrs import frozen
+from attrs import define, field, frozen
 
 from moxtwisted.server.judgement.reasons import Reason
 from moxtwisted.store.interfaces import IReputation, PastMessage, ReputationKind, Sender
+from moxtwisted.store.senders import networks
 
-__all__ = ["ROWS", "UNKNOWN", "Question", "Row", "Standing", "networks", "reputation"]
+__all__ = ["ROWS", "UNKNOWN", "Question", "Row", "Standing", "reputation"]
 
 _DAY: Final = 86400
 _YEAR: Final = 365 * _DAY
 
 _Written = Literal["address", "domain", "organization"]
+_Asked = tuple[ReputationKind, str, bool]
+_WRITTEN: Final[tuple[_Written, ...]] = ("address", "domain", "organization")
+#: All but the first, which is asked about at once.
+KINDS: Final[tuple[ReputationKind, ...]] = (
+    "domain", "organization", "dkim", "spf-address", "spf-domain", "helo", "ip1", "ip2", "ip3",
+)  # fmt: skip
 
 
 @frozen
@@ -49,7 +56,7 @@ class Standing:
 UNKNOWN: Final = Standing(Reason.NONE, why="nothing is known of the sender")
 
 
-@frozen
+@define
 class Question:
     """Who is asked about.
 
@@ -60,47 +67,64 @@ class Question:
     origin: str
     sender: Sender
     now: float
+    _past: frozenset[_Asked] | None = field(default=None, init=False)
+    _written: frozenset[tuple[_Written, str]] = field(default=frozenset(), init=False)
 
-    def key(self, kind: ReputationKind) -> str:
-        """What is looked for; empty when the sender has no such property."""
+    def keys(self, kind: ReputationKind) -> tuple[str, ...]:
+        """What is looked for; nothing when the sender has no such property."""
         sender = self.sender
         match kind:
             case "address":
                 return _address(sender.localpart, sender.domain)
             case "domain":
-                return sender.domain
+                found = sender.domain
             case "organization":
-                return sender.organizational_domain
+                found = sender.organizational_domain
+            case "dkim":
+                return sender.dkim_domains
             case "spf-address":
                 return _address(sender.spf_localpart, sender.spf_domain)
             case "spf-domain":
-                return sender.spf_domain
+                found = sender.spf_domain
             case "helo":
-                return sender.helo_domain
-            case "ip1" | "ip2" | "ip3":
-                return networks(sender.ip)[int(kind[2]) - 1]
+                found = sender.helo_domain
             case _:
-                return ""
+                around = networks(sender.ip)
+                found = around[int(kind[2]) - 1] if around is not None else ""
+        return (found,) if found else ()
+
+    def has_past(self, known: IReputation, kind: ReputationKind, key: str, validated: bool) -> bool:
+        """Whether it is worth asking for."""
+        # Most mail comes from people who wrote before.
+        if kind == "address":
+            return True
+        past = self._past if self._past is not None else self._glance(known)
+        return (kind, key, validated) in past
+
+    def wrote(self, known: IReputation, kind: _Written, key: str) -> bool:
+        """Whether the account ever wrote there."""
+        if self._past is None:
+            self._glance(known)
+        return (kind, key) in self._written
+
+    def _glance(self, known: IReputation) -> frozenset[_Asked]:
+        """Find out in one go what there is anything of, since mostly it is little or nothing."""
+        asked: list[_Asked] = []
+        for kind in KINDS:
+            from_ = kind in _WRITTEN
+            for key in self.keys(kind):
+                asked.append((kind, key, from_ and self.sender.validated))
+                if from_ and not self.sender.validated:
+                    asked.append((kind, key, True))
+        written = [(kind, key) for kind in _WRITTEN for key in self.keys(kind)]
+        past, correspondence = known.glance(self.origin, asked, written)
+        self._past = frozenset(compress(asked, past))
+        self._written = frozenset(compress(written, correspondence))
+        return self._past
 
 
-def _address(localpart: str, domain: str) -> str:
-    return f"{localpart}@{domain}" if localpart and domain else ""
-
-
-def networks(ip: str) -> tuple[str, str, str]:
-    """The client's address and its two networks: /32, /26, /21 of IPv4; /64, /48, /32 of IPv6. Empty when it is none."""
-    try:
-        address = ip_address(ip)
-    except ValueError:
-        return "", "", ""
-    if isinstance(address, IPv4Address):
-        lengths: tuple[int, int, int] = (32, 26, 21)
-    elif address.ipv4_mapped is not None:
-        return networks(str(address.ipv4_mapped))
-    else:
-        lengths = (64, 48, 32)
-    one, two, three = (str(ip_network((address, length), strict=False)) for length in lengths)
-    return one, two, three
+def _address(localpart: str, domain: str) -> tuple[str, ...]:
+    return (f"{localpart}@{domain}",) if localpart and domain else ()
 
 
 Weigh = Callable[[IReputation, Question, "Row"], Standing | None]
@@ -128,19 +152,27 @@ class Row:
         known: IReputation,
         question: Question,
         *,
-        validated: bool | None = None,
+        validated: bool = False,
         limit: int = 0,
         key: str = "",
         kind: ReputationKind | None = None,
     ) -> Sequence[PastMessage]:
-        """The messages of this row; none when the sender has no such property."""
+        """The messages of this row; none when the sender has no such property.
+
+        :param validated: whether From was; counts for kinds of From only.
+        """
         kind = kind or self.kind
-        key = key or question.key(kind)
         if not key:
+            keys = question.keys(kind)
+            if not keys:
+                return ()
+            key = keys[0]
+        if not question.has_past(known, kind, key, validated):
             return ()
         since = int(question.now) - self.seconds
+        state = validated if kind in _WRITTEN else None
         found: Sequence[PastMessage] = known.past(
-            question.origin, kind, key, validated, since, limit or self.limit
+            question.origin, kind, key, state, since, limit or self.limit
         )
         return found
 
@@ -161,7 +193,7 @@ def _by_author(known: IReputation, question: Question, row: Row) -> Standing | N
         return _by_impersonated(known, question, row)
     junk = _last_are_junk(past)
     what = "were junk" if junk else "were not all junk" if any(m.junk for m in past) else "were not junk"
-    why = f"{_many(len(past))} from {question.key(row.kind)} {what}" + _proof(validated)
+    why = f"{_many(len(past))} from {question.keys(row.kind)[0]} {what}" + _proof(validated)
     return Standing(row.method, junk, validated, why)
 
 
@@ -172,7 +204,7 @@ def _by_impersonated(known: IReputation, question: Question, row: Row) -> Standi
     past = row.past(known, question, validated=True, limit=2)
     if not past:
         return None
-    why = f"From is not proved, as it was for {_many(len(past))} from {question.key(row.kind)}"
+    why = f"From is not proved, as it was for {_many(len(past))} from {question.keys(row.kind)[0]}"
     return Standing(row.method, True, _last_are_junk(past), why)
 
 
@@ -182,10 +214,11 @@ def _proof(validated: bool) -> str:
 
 def _by_correspondence(known: IReputation, question: Question, row: Row) -> Standing | None:
     kind: _Written = row.kind  # type: ignore[assignment]  # rows of this weight have one of the three
-    key = question.key(kind)
-    if not key or not known.wrote_to(kind, key, int(question.now) - row.seconds):
-        return None
-    return Standing(row.method, False, True, f"the account wrote to {key}")
+    since = int(question.now) - row.seconds
+    for key in question.keys(kind):
+        if question.wrote(known, kind, key) and known.wrote_to(kind, key, since):
+            return Standing(row.method, False, True, f"the account wrote to {key}")
+    return None
 
 
 def _by_domain(known: IReputation, question: Question, row: Row) -> Standing | None:
@@ -194,7 +227,7 @@ def _by_domain(known: IReputation, question: Question, row: Row) -> Standing | N
     if not past:
         return _by_impersonated(known, question, row)
     good = sum(not m.junk for m in past)
-    why = f"{good} of {_many(len(past))} from {question.key(row.kind)} not junk" + _proof(validated)
+    why = f"{good} of {_many(len(past))} from {question.keys(row.kind)[0]} not junk" + _proof(validated)
     if 100 * good > 80 * len(past):
         return Standing(row.method, False, True, why)
     if good == 0:
@@ -232,7 +265,7 @@ def _identities(
     for kind in spf:
         past = row.past(known, question, kind=kind)
         if past:
-            yield f"SPF {question.key(kind)}", past
+            yield f"SPF {question.keys(kind)[0]}", past
             return
 
 
@@ -243,7 +276,7 @@ def _by_network(known: IReputation, question: Question, row: Row, *, enough: int
     share = sum(m.junk for m in past) / len(past)
     junk = False if share < 0.25 else True if share > 0.75 else None
     conclusive = len(past) >= enough and (share <= 0.1 or share >= 0.9)
-    why = f"{share:.0%} of {_many(len(past))} from {question.key(row.kind)} junk"
+    why = f"{share:.0%} of {_many(len(past))} from {question.keys(row.kind)[0]} junk"
     return Standing(row.method, junk, conclusive, why)
 
 

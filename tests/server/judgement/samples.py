@@ -25,15 +25,16 @@ from moxtwisted.mailauth.spf.evaluation import Verdict as SPFVerdict
 from moxtwisted.message.headers import Header
 from moxtwisted.server.judgement.case import Case
 from moxtwisted.server.judgement.interfaces import Incoming, JunkScore, Recipient
-from moxtwisted.server.judgement.reputation import networks
 from moxtwisted.server.judgement.rules import AccountRules, ServerRules, Strictness
 from moxtwisted.server.verification.interfaces import Verified
 from moxtwisted.store.interfaces import IReputation, PastMessage, ReputationKind, Sender
+from moxtwisted.store.senders import networks
 
 DAY = 86400
 YEAR = 365 * DAY
 NOW = 1_800_000_000
 IP = "192.0.2.1"
+FROM = ("address", "domain", "organization")
 
 _T = TypeVar("_T")
 
@@ -142,6 +143,7 @@ class FakeReputation:
     messages: list[Remembered] = field(factory=list)
     written: list[tuple[str, str, str, int]] = field(factory=list)
     asked: int = 0
+    glanced: int = 0
 
     def past(
         self,
@@ -154,6 +156,17 @@ class FakeReputation:
     ) -> Sequence[PastMessage]:
         """See ``IReputation``."""
         self.asked += 1
+        return self._past(origin, kind, key, validated, since, limit)
+
+    def _past(
+        self,
+        origin: str,
+        kind: ReputationKind,
+        key: str,
+        validated: bool | None,
+        since: int,
+        limit: int,
+    ) -> Sequence[PastMessage]:
         found = [
             PastMessage(m.junk, m.at, hash(m.sender.localpart))
             for m in self.messages
@@ -169,6 +182,20 @@ class FakeReputation:
         """See ``IReputation``."""
         place = ("address", "domain", "organization").index(kind)
         return any(w[place] == key and w[3] >= since for w in self.written)
+
+    def glance(
+        self,
+        origin: str,
+        asked: Sequence[tuple[ReputationKind, str, bool]],
+        written: Sequence[tuple[Literal["address", "domain", "organization"], str]],
+    ) -> tuple[Sequence[bool], Sequence[bool]]:
+        """See ``IReputation``."""
+        self.glanced += 1
+        past = [
+            bool(self._past(origin, kind, key, validated if kind in FROM else None, 0, 1))
+            for kind, key, validated in asked
+        ]
+        return past, [self.wrote_to(kind, key, 0) for kind, key in written]
 
 
 def _keys(sender: Sender, kind: ReputationKind) -> tuple[str, ...]:
@@ -188,7 +215,8 @@ def _keys(sender: Sender, kind: ReputationKind) -> tuple[str, ...]:
         case "helo":
             return (sender.helo_domain,)
         case _:
-            return (networks(sender.ip)[int(kind[2]) - 1],)
+            found = networks(sender.ip)
+            return (found[int(kind[2]) - 1],) if found is not None else ()
 
 
 @define
