@@ -29,6 +29,7 @@ PURE = (
     "sieve",
     "tlspolicy",
     "mailauth",
+    "junk",
     "smtp",
     "imap",
     "pop3",
