@@ -58,14 +58,22 @@ class Effects:
         self._accounts: dict[str, AccountLists] | None = None
         self.content: Callable[[], IContentFilter | None] = lambda: None
 
-    def open(self, store: Store, delivery: LocalDelivery, report: Callable[[str, str], None]) -> None:
+    def open(
+        self,
+        store: Store,
+        delivery: LocalDelivery,
+        report: Callable[[str, str], None],
+        welcome: Callable[[str], None],
+    ) -> None:
         """The store is there.
 
         :param report: (client's address, why): who wrote to a spam trap.
+        :param welcome: (client's address): who brought mail from a sender that is known as good.
         """
         self._store = store
         self._delivery = delivery
         self._report = report
+        self._welcome = welcome
 
     def use(self, domains: DomainsConfig) -> None:
         """A new ``domains.conf`` is in force."""
@@ -102,6 +110,7 @@ class Effects:
 
     def _make(self) -> Outcome:
         from moxtwisted.server.inbound.decisions import Bench
+        from moxtwisted.server.inbound.goodsenders import GoodSenders
         from moxtwisted.server.inbound.outcome import Outcome
         from moxtwisted.server.inbound.presence import WaitingRoom
         from moxtwisted.server.inbound.rejects import Rejects, RejectsPolicy
@@ -122,7 +131,7 @@ class Effects:
             bench=Bench(
                 self._judging.judge(self._store, self.content()),
                 externals=make_scanners(self._loaded, self._reactor),
-                adjustments=(policy.adjust, greylisting.adjust),
+                adjustments=(policy.adjust, greylisting.adjust, GoodSenders(self._welcome)),
             ),
             rejects=self._rejects,
             splitting=Splitting(),

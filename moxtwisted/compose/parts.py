@@ -133,7 +133,12 @@ class Parts:
         self.queue = open_queue(self.loaded, self.store)
         self.delivery = LocalDelivery(self.store)
         self.bans = self.connections.bans = open_bans(self.loaded, self.store, self.reactor)
-        self.effects.open(self.store, self.delivery, lambda ip, why: self.bans.report(ip, SPAM_TRAP, why))
+        self.effects.open(
+            self.store,
+            self.delivery,
+            lambda ip, why: self.bans.report(ip, SPAM_TRAP, why),
+            partial(self.bans.welcome, by_mail=True),
+        )
         self.bans.observers.append(partial(end_connections, self.bans, self.factories, self.reactor))
         limits = self.static.limits
         self.authenticator = Authenticator(

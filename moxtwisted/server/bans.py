@@ -28,7 +28,8 @@ Who is not
 ----------
 Never this machine, and never what the operator listed. Not a network from which somebody logged in within a week
 (``welcome``): behind one address there may be an office, in which one has a wrong password in the telephone; the limits on failed
-log-ins still hold for it. Neither are its wider networks.
+log-ins still hold for it. Neither are its wider networks. A server that brought mail from senders who are known as good is not banned for
+spam traps and errors.
 
 Everything is bounded: bans by ``max_bans`` (those of the operator stay, the others that end first go), counters as in the limiter.
 """
@@ -72,6 +73,7 @@ SPAM_TRAP: Final = "spam-trap"
 PROTOCOL_ERRORS: Final = "protocol-errors"
 #: The rules.
 CAUSES: Final = (FAILED_LOGINS, SPRAYING, SPAM_TRAP, PROTOCOL_ERRORS)
+_ABOUT_LOGINS: Final = frozenset({FAILED_LOGINS, SPRAYING})
 
 _LOOPBACK: Final = ("127.0.0.0/8", "::1/128")
 #: Private and link-local: where a router or a container's proxy may stand for everybody.
@@ -177,6 +179,7 @@ class Bans:
         self._lengths: dict[tuple[int, int], dict[int, Ban]] = {}
         self._names: OrderedDict[tuple[Key, str], float] = OrderedDict()
         self._welcome: OrderedDict[Key, float] = OrderedDict()
+        self._senders: OrderedDict[Key, float] = OrderedDict()
         self.observers: list[Callable[[Ban], None]] = []
         self.refused = 0
         for ban in records.all() if records is not None else ():
@@ -283,7 +286,7 @@ class Bans:
             return
         counter.add(ip, amount)
         number = counter.over(ip)
-        if number is None or self._is_welcome(keys[number]) or self.ban_of(ip) is not None:
+        if number is None or self._is_welcome(keys[number], cause) or self.ban_of(ip) is not None:
             return
         rule = self._settings.rules[cause]
         text = f"more than {rule.events[number]} within {_duration(rule.within_seconds)}"
@@ -309,18 +312,23 @@ class Bans:
         if seen is None or now - seen > self._settings.rules[SPRAYING].within_seconds:
             self.report(ip, SPRAYING)
 
-    def welcome(self, ip: str) -> None:
-        """Somebody there is one of ours: the rules do not ban the network for a week."""
-        now = self._clock.seconds()
-        for key in classes(ip) or ():
-            self._welcome[key] = now
-            self._welcome.move_to_end(key)
-        while len(self._welcome) > _MAX_REMEMBERED:
-            self._welcome.popitem(last=False)
+    def welcome(self, ip: str, *, by_mail: bool = False) -> None:
+        """Somebody there is one of ours: the rules do not ban the network for a week.
 
-    def _is_welcome(self, key: Key) -> bool:
-        at = self._welcome.get(key)
-        return at is not None and self._clock.seconds() - at < WEEK_SECONDS
+        :param by_mail: somebody who is known as a good sender brought mail; that is no reason to let anybody guess passwords.
+        """
+        now = self._clock.seconds()
+        welcome = self._senders if by_mail else self._welcome
+        for key in classes(ip) or ():
+            welcome[key] = now
+            welcome.move_to_end(key)
+        while len(welcome) > _MAX_REMEMBERED:
+            welcome.popitem(last=False)
+
+    def _is_welcome(self, key: Key, cause: str) -> bool:
+        known = (self._welcome,) if cause in _ABOUT_LOGINS else (self._welcome, self._senders)
+        now = self._clock.seconds()
+        return any(now - welcome.get(key, -WEEK_SECONDS) < WEEK_SECONDS for welcome in known)
 
     def _ban(self, network: str, cause: str, why: str, seconds: float) -> None:
         if len(self._bans) >= self._settings.max_bans and not self._make_room():

@@ -337,7 +337,7 @@ class IBans(Interface):
     def failed_login(ip: str, name: str, amount: float = 1) -> None:
         """Somebody there failed to log in, or was not allowed to try any more."""
 
-    def welcome(ip: str) -> None:
+    def welcome(ip: str, *, by_mail: bool = False) -> None:
         """Somebody there is one of ours."""
 
 

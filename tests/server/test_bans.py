@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from hypothesis import given, settings
@@ -15,6 +16,9 @@ from zope.interface.verify import verifyObject
 
 from moxtwisted.errors import LimitError, MailError, StoreFullError
 from moxtwisted.server.bans import CAUSES, Bans, BanSettings, Rule
+from moxtwisted.server.inbound.goodsenders import GoodSenders
+from moxtwisted.server.judgement.interfaces import Decision
+from moxtwisted.server.judgement.reasons import Reason
 from moxtwisted.server.ratelimit import ConnectionLimiter, ConnectionLimits, IBans, Refusal
 from moxtwisted.store.bans import Ban, BanRecords
 from moxtwisted.store.room import Room
@@ -233,6 +237,35 @@ class RuleTests(BansCase):
         for _ in range(4):
             self.bans.failed_login("192.0.2.1", "x")
         self.assertEqual(len(self.bans.all()), 1)
+
+    def test_good_sender(self) -> None:
+        """A server that brings mail of good senders is not banned for spam traps, but for guessing passwords."""
+        self.bans = self.make()
+        self.bans.welcome("192.0.2.1", by_mail=True)
+        for _ in range(30):
+            self.bans.report("192.0.2.1", "spam-trap", "")
+            self.bans.report("192.0.2.1", "protocol-errors", "")
+        self.assertEqual(self.bans.all(), [])
+        for number in range(30):
+            self.bans.failed_login("192.0.2.1", str(number))
+        self.assertEqual([ban.cause for ban in self.bans.all()], ["spraying"])
+
+    def test_who_is_good(self) -> None:
+        """A sender is good by what the recipient knows of it, not because nothing spoke against it."""
+        seen: list[str] = []
+        adjust = GoodSenders(seen.append)
+        nobody: Any = None
+        for ip, reason, accept in (
+            ("192.0.2.1", Reason.MSGFROMFULL, True),
+            ("192.0.2.2", Reason.MSGFROMFULL, False),
+            ("192.0.2.3", Reason.NO_BAD_SIGNALS, True),
+            ("192.0.2.4", Reason.DKIMSPF, True),
+            ("192.0.2.5", Reason.IP3, True),
+        ):
+            incoming: Any = SimpleNamespace(verified=SimpleNamespace(ip=IPv4Address(ip)))
+            decision = Decision(accept=accept, reason=str(reason), explanation="", mailbox="INBOX")
+            self.assertIs(adjust(incoming, nobody, decision), decision)
+        self.assertEqual(seen, ["192.0.2.1", "192.0.2.4"])
 
     def test_never(self) -> None:
         """This machine, private networks and those of the operator are never banned by a rule."""
