@@ -25,6 +25,7 @@ from moxtwisted.server.directory import KeyEntry
 from moxtwisted.store import search
 from moxtwisted.store.accounts import Account
 from moxtwisted.store.interfaces import Addition, NewMessage
+from moxtwisted.store.junkflags import JunkFlags
 from tests.server.house import ACCOUNTS, SECRET, HouseCase, Line
 
 ALICE = "alice@example.org"
@@ -104,6 +105,32 @@ class MailTests(IMAPCase):
         self.assertIn("* 1 EXPUNGE", self.ask(line, "EXPUNGE"))
         line.drop()
         self.assertEqual(self.house.leaks(), [])
+
+    def test_junk_flags(self) -> None:
+        """What mailboxes make of messages is what all sessions are told."""
+        account = self.house.store.account("alice")
+        account.set_junk_flags(JunkFlags())
+        for _ in range(3):
+            self.add()
+        line, other = self.log_in(), self.log_in()
+        for name in ("Junk", "Archive"):
+            self.ask(line, f"CREATE {name}")
+        self.ask(other, "SELECT Junk")
+        self.ask(line, "SELECT INBOX")
+        self.ask(line, "MOVE 1 Junk")
+        self.assertIn("* 1 EXISTS", self.ask(other, "NOOP"))
+        self.assertIn("* 1 FETCH (FLAGS ($Junk))", self.ask(other, "FETCH 1 FLAGS"))
+        self.assertIn("* SEARCH 1", self.ask(other, "SEARCH KEYWORD $Junk"))
+        self.ask(line, "COPY 1 Archive")
+        self.append(line, "Archive", LETTER)
+        self.ask(other, "SELECT Archive")
+        self.assertEqual(self.ask(other, "FETCH 1:* FLAGS").count("($NotJunk)"), 2)
+        self.ask(other, "SELECT Junk")
+        self.ask(other, "MOVE 1 INBOX")
+        self.assertIn("* 3 EXISTS", self.ask(line, "NOOP"))
+        self.assertIn("* 3 FETCH (FLAGS ($NotJunk))", self.ask(line, "FETCH 3 FLAGS"))
+        judged = account.reader.execute("SELECT junk, count(*) FROM judged GROUP BY junk").fetchall()
+        self.assertEqual(judged, [(0, 3)])
 
     def test_missing_target(self) -> None:
         """APPEND, COPY and MOVE to a mailbox that is not there say TRYCREATE; other commands say NONEXISTENT."""
