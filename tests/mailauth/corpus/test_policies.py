@@ -21,3 +21,8 @@ class PolicyTests(BesideCase):
                 raise self.failureException(f"case {number}: {e}") from e
             sections[section] += 1
         self.assertGreater(sections[""], 0.95 * sections.total(), sections)
+
+    def test_same_everywhere(self) -> None:
+        """A number makes one case, whenever it is asked for."""
+        for number in range(100):
+            self.assertEqual(str(policy(number)), str(policy(number)))

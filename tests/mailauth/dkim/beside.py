@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import re
 from typing import Any
 from unittest.mock import patch
 
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from twisted.internet.defer import Deferred
 
 from moxtwisted.dns.testing import ZoneResolver
 from moxtwisted.mailauth.dkim.canonical import BodyForm, BodyHasher, Canonicalization
-from moxtwisted.mailauth.dkim.keys import SigningKey, new_private_key
+from moxtwisted.mailauth.dkim.keys import SigningKey
 from moxtwisted.mailauth.dkim.sign import Unsigned
-from moxtwisted.mailauth.dkim.verify import Reason, Status, Verification, VerifyRules, verify
+from moxtwisted.mailauth.dkim.verify import Reason, Risk, Status, Verification, VerifyRules, verify
 from moxtwisted.mailauth.inflow import MessageHasher
 
 try:
@@ -24,7 +28,31 @@ except ImportError:
 __all__ = ["KEYS", "LENIENT", "NOW", "PEM", "RECORDS", "dkim", "explanation", "handmade", "ours", "theirs"]
 
 NOW = 1_700_000_000
-PEM = {"rsa": new_private_key("rsa"), "ed25519": new_private_key("ed25519")}
+
+
+def _pem(key: Any) -> bytes:
+    pem: bytes = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return pem
+
+
+def _rsa_key() -> bytes:
+    """The same key of 2048 bits in every run, so that a case of the corpus is the same octets everywhere."""
+
+    def prime(name: bytes, distance: int) -> int:
+        return (int.from_bytes(hashlib.shake_256(name).digest(128), "big") | 3 << 1022 | 1) + distance
+
+    p, q, e = prime(b"p", 816), prime(b"q", 114), 65537
+    d = pow(e, -1, (p - 1) * (q - 1))
+    numbers = rsa.RSAPrivateNumbers(
+        p, q, d, d % (p - 1), d % (q - 1), pow(q, -1, p), rsa.RSAPublicNumbers(e, p * q)
+    )
+    return _pem(numbers.private_key())
+
+
+PEM = {
+    "rsa": _rsa_key(),
+    "ed25519": _pem(Ed25519PrivateKey.from_private_bytes(hashlib.sha256(b"d").digest())),
+}
 KEYS = {kind: SigningKey.from_pem("example.org", kind, pem) for kind, pem in PEM.items()}
 RECORDS = {key.name: key.record_text().encode() for key in KEYS.values()}
 #: dkimpy's way of judging is that of the standard alone.
@@ -57,13 +85,15 @@ def theirs(message: bytes, records: dict[str, bytes] | None = None) -> bool:
     try:
         with patch("time.time", lambda: NOW):
             verdict: bool = dkim.DKIM(message, minkey=1024).verify(dnsfunc=text)
-    except (dkim.DKIMException, ValueError):
-        # The second is PyNaCl's, for signatures of another length.
+    except (dkim.DKIMException, ValueError, IndexError):
+        # ValueError is PyNaCl's, for signatures of another length; IndexError dkimpy's, for a header that begins folded.
         return False
     return verdict
 
 
-def explanation(message: bytes, verification: Verification, accepted: bool) -> str:
+def explanation(
+    message: bytes, verification: Verification, accepted: bool, records: dict[str, bytes] | None = None
+) -> str:
     """The section of a standard by which we differ from dkimpy, or nothing."""
     reason, detail, signature = verification.reason, verification.detail, verification.signature
     differences = {
@@ -75,6 +105,9 @@ def explanation(message: bytes, verification: Verification, accepted: bool) -> s
         "RFC 6376 section 3.6.1: h= of the record lists the hashes that may be used": accepted
         and reason is Reason.KEY_MISMATCH
         and detail.startswith("h="),
+        "RFC 6376 section 3.6.1: with t=s, i= must be in the domain of d= itself": accepted
+        and reason is Reason.KEY_MISMATCH
+        and detail.startswith("t=s"),
         "RFC 6376 section 3.5: q= is a list, and its words have no case": not accepted
         and re.search(rb"q=(dns/txt:|DNS)", message) is not None,
         "RFC 6376 section 3.6.1: s= is a list, of which one service must match": not accepted
@@ -90,9 +123,16 @@ def explanation(message: bytes, verification: Verification, accepted: bool) -> s
         "RFC 6376 section 3.8: of a line in the header that is no field nothing is said; dkimpy gives up": not accepted
         and re.search(rb"(?m)^(?![!-9;-~]+[ \t]*:|[ \t]|\r?$)", message.partition(b"\r\n\r\n")[0])
         is not None,
+        "RFC 5322 section 4.5: white space may stand before the colon; dkimpy takes that line for no field": not accepted
+        and re.search(rb"(?m)^[!-9;-~]+[ \t]+:", message.partition(b"\r\n\r\n")[0]) is not None,
+        # They then judge the message with that line end as we do the one without.
         "RFC 6376 section 3.4.4: white space at the end of the last line goes, also where there is no line end": message.endswith(
             (b" ", b"\t")
-        ),
+        )
+        and theirs(message + b"\r\n", records) is not accepted,
+        "RFC 6376 section 5.4.2: h= says how many fields of a name are signed; dkimpy takes one From more": not accepted
+        and Risk.FROM_NOT_SEALED in verification.risks
+        and len(re.findall(rb"(?im)^from[ \t]*:", message.partition(b"\r\n\r\n")[0])) > 1,
     }
     return next((section for section, differs in differences.items() if differs), "")
 

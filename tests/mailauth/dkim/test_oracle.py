@@ -101,7 +101,7 @@ class OracleTests(SynchronousTestCase):
         verification, accepted = ours(message, records=records), theirs(message, records)
         if (verification.status is Status.PASS) is not accepted:
             self.assertNotEqual(
-                explanation(message, verification, accepted),
+                explanation(message, verification, accepted, records),
                 "",
                 f"{accepted} {verification.reason} {verification.detail} {message!r}",
             )
