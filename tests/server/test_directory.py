@@ -141,7 +141,11 @@ class RefusalTests(SynchronousTestCase):
         accounts = [
             AccountEntry(
                 "alice",
-                addresses={"alice@example.org": "INBOX", "gone@example.org": "INBOX", "away@example.org": "INBOX"},
+                addresses={
+                    "alice@example.org": "INBOX",
+                    "gone@example.org": "INBOX",
+                    "away@example.org": "INBOX",
+                },
                 refusals={"gone@example.org": "550 I am not here any more", "away@example.org": "421 later"},
             )
         ]
@@ -154,7 +158,10 @@ class RefusalTests(SynchronousTestCase):
 
     def test_traps(self) -> None:
         """A trap is an address that nobody has, in any spelling that would get mail there."""
-        domains = [DomainEntry("example.org", traps=frozenset({"trap", "alice"})), DomainEntry("other.example")]
+        domains = [
+            DomainEntry("example.org", traps=frozenset({"trap", "alice"})),
+            DomainEntry("other.example"),
+        ]
         accounts = [AccountEntry("alice", addresses={"alice@example.org": "INBOX"})]
         found = Directory.build(domains, accounts, None, "mx.example.org")
         for address, trap in (
