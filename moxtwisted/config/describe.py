@@ -103,13 +103,23 @@ def _table(struct: type[Struct], path: tuple[str, ...]) -> Iterator[str]:
             continue
         yield ""
         inner_path = (*path, info.name)
+        if info.name in _OFF:
+            yield from _comment(f"{info.description} Off: take # away from the lines below.")
+            for line in (f"[{key_text(_example_path(info, inner_path))}]", *_table(inner, inner_path)):
+                yield f"#{line}" if line and not line.startswith("#") else line
+            continue
         yield from _comment(info.description)
         if struct_of(info.type) is None:
-            inner_path = (*inner_path, info.example_key)
+            inner_path = _example_path(info, inner_path)
             if (own := (inner.__doc__ or "").split("\n\n")[0]) != info.description:
                 yield from _comment(f"Each: {own}")
         yield f"[{key_text(inner_path)}]"
         yield from _table(inner, inner_path)
+
+
+def _example_path(info: FieldInfo, path: tuple[str, ...]) -> tuple[str, ...]:
+    """Where the table stands; one of a table of tables has an example of a name."""
+    return path if struct_of(info.type) is not None else (*path, info.example_key)
 
 
 def _key(info: FieldInfo) -> Iterator[str]:
@@ -128,6 +138,8 @@ def _default_text(info: FieldInfo) -> str:
     return "; default: " + ("none" if info.default is None else _readable(info.name, info.default))
 
 
+#: Tables of programs beside us, which are asked once they stand there: shown, and not in force.
+_OFF = frozenset({"authority", "rspamd", "clamd", "milters"})
 #: Examples that would change how an unconfigured server works; they are told in words, the default is shown.
 _QUIET = frozenset(
     {

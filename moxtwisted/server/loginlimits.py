@@ -98,7 +98,8 @@ class LoginLimits:
     def refused(self, ip: str, login: str, mark: bytes = b"") -> None:
         """Somebody tried all the same."""
         if self._bans is not None and ip not in self._exempt:
-            self._bans.failed_login(ip, self._name(login).hex(), self._share(ip, login, mark))
+            name = self._name(login).hex() if login else ""
+            self._bans.failed_login(ip, name, self._share(ip, login, mark))
 
     def failed(self, ip: str, login: str = "", mark: bytes = b"") -> None:
         """A log-in failed.

@@ -16,6 +16,11 @@ from moxtwisted.config.reading import Problems, fields_of, read, struct_of
 from moxtwisted.config.schema import DomainsConfig, StaticConfig
 
 
+def all_of(struct: Any) -> str:
+    """The example with the tables that are not in force."""
+    return re.sub(r"(?m)^#(?=\[|[a-z0-9_]+ = (?!…$))", "", annotated_example(struct))
+
+
 class ExampleTests(SynchronousTestCase):
     def test_static_example_is_valid(self) -> None:
         """The described mox.conf is a mox.conf."""
@@ -36,9 +41,19 @@ class ExampleTests(SynchronousTestCase):
             if inner is not None:
                 self.check_complete(inner, value, f"{path}.{info.name}")
 
+    def test_programs_beside_us(self) -> None:
+        """Tables of programs beside us are shown and not in force; without the signs before them they are valid."""
+        static = parse_static(annotated_example(StaticConfig).encode())
+        self.assertIsNone(static.authentication.authority)
+        self.assertEqual((static.scanners.rspamd, static.scanners.clamd), (None, None))
+        self.assertFalse(static.scanners.milters)
+        static = parse_static(all_of(StaticConfig).encode())
+        self.assertIsNotNone(static.authentication.authority)
+        self.assertTrue(static.scanners.rspamd and static.scanners.clamd and static.scanners.milters)
+
     def test_complete(self) -> None:
         """Every key stands in the example."""
-        table = tomllib.loads(annotated_example(StaticConfig))
+        table = tomllib.loads(all_of(StaticConfig))
         self.check_complete(StaticConfig, table, "")
         for listener in table["listeners"].values():
             for service in ("tls", "smtp", "submission", "submissions", "imap", "imaps", "lmtp"):
@@ -55,6 +70,7 @@ class ExampleTests(SynchronousTestCase):
         problems = Problems("f")
         self.assertEqual(read(type(smallest.limits), table["limits"], problems), smallest.limits)
         self.assertEqual(read(type(smallest.store), table["store"], problems), smallest.store)
+        self.assertEqual(read(type(smallest.bans), table["bans"], problems), smallest.bans)
 
     def test_readable(self) -> None:
         """Octets and seconds have units where those give the same number; no number is hard to read."""

@@ -23,7 +23,6 @@ class Bans(ConfigStruct, frozen=True, kw_only=True):
         Meta(
             max_length=1000,
             description="Networks that are never banned, beside this machine. Those of proxy_protocol_from are not banned either.",
-            examples=[["192.0.2.0/24", "10.0.0.0/8"]],
         ),
     ] = ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10")
     failed_logins_per_day: Annotated[
