@@ -48,6 +48,8 @@ __all__ = ["Complete", "Outcome", "reason_field"]
 #: The answer to a message: one for all, None for the standard positive one; or one for each recipient.
 Answer = Reply | Sequence[Reply | None] | None
 
+#: What is said in a header field; with its name and folding it is less than a kilobyte.
+_REASON_OCTETS: Final = 940
 #: Why an account that has the message from an earlier attempt takes it.
 _KNOWN: Final = "already-delivered"
 
@@ -100,7 +102,16 @@ def reason_field(decision: Decision) -> bytes:
         return b""
     text = f"{decision.reason}; {decision.explanation}" if decision.explanation else decision.reason
     printable = "".join([c if c.isprintable() else " " for c in text])
-    return header_field("X-Moxtwisted-Reason", encode_words(printable))
+    words: list[str] = []
+    left = _REASON_OCTETS
+    # Words beyond ASCII are encoded one by one, so that the rest can be read as it is.
+    for word in map(encode_words, printable.split()):
+        left -= len(word) + 1
+        if left < 0:
+            words.append("...")
+            break
+        words.append(word)
+    return header_field("X-Moxtwisted-Reason", " ".join(words))
 
 
 @define(eq=False)
