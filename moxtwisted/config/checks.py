@@ -26,6 +26,7 @@ from moxtwisted.config.schema import (
     StaticConfig,
     Verification,
 )
+from moxtwisted.config.senderchecks import check_account_senders, check_traps
 from moxtwisted.dns.servers import ServerAddress
 from moxtwisted.identifiers import (
     Domain as DomainName,
@@ -308,6 +309,7 @@ def check_domains(config: DomainsConfig, problems: Problems) -> None:
             problems.add(path, "a domain found that is there already in another spelling")
         elif parsed is not None:
             domains.by_name[parsed.ascii] = domain
+            check_traps(parsed.ascii, domain, path, problems)
         for i, separator in enumerate(domain.localpart_separators):
             if not separator or "@" in separator or not separator.isprintable() or " " in separator:
                 problems.add(
@@ -349,6 +351,7 @@ def _check_account(name: str, account: Account, domains: _Domains, problems: Pro
     _check_capabilities(account, path, problems)
     _check_junk_flags(account, path, problems)
     check_account_rules(account, path, problems)
+    check_account_senders(account, path, problems)
     for fingerprint in account.tls_public_keys:
         at = (*path, "tls_public_keys", fingerprint)
         if _FINGERPRINT.fullmatch(fingerprint) is None:
@@ -447,7 +450,14 @@ def _check_aliases(name: str, domain: Domain, domains: _Domains, problems: Probl
 
 
 def check_postmaster(static: StaticConfig, domains: DomainsConfig, problems: Problems) -> None:
-    """Note when the postmaster is nobody."""
+    """Note when the postmaster, or the account that learns from spam traps, is nobody."""
+    learner = static.senders.spam_trap_account
+    if learner and learner not in domains.accounts:
+        near = _nearest(learner, domains.accounts, problems)
+        problems.add(
+            ("senders", "spam_trap_account"),
+            f"{quoted(learner)} found, an account of domains.conf expected{near}",
+        )
     account = static.postmaster.account
     if account not in domains.accounts:
         near = _nearest(account, domains.accounts, problems)

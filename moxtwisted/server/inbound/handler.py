@@ -398,6 +398,8 @@ class InboundHandler:
         trace = self._session.trace(transaction, now)
         if verified is not None:
             trace = verified.trace + trace
+        several = len(transaction.recipients) > 1
+        separate = self._inbound.settings.lmtp or (transaction.parameters.prdr and several)
         outcome = await self._inbound.delivery.deliver(
             staged,
             copies(
@@ -406,11 +408,11 @@ class InboundHandler:
                 trace,
             ),
             int(now),
-            attempt=None if self._inbound.settings.lmtp else attempt(transaction),
+            attempt=None if separate else attempt(transaction),
         )
         answers = [_worst(outcome, deliveries[r.path].deliveries) for r in transaction.recipients]
         self._log_message(transaction, staged, sum(a is not None for a in answers), verified)
-        if self._inbound.settings.lmtp:
+        if separate:
             return answers
         # One answer for all: when one account failed, the sender tries again, and those that have it get no second.
         return next((a for a in answers if a is not None), None)
