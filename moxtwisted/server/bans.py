@@ -85,7 +85,7 @@ WEEK_SECONDS: Final = 7 * 86400
 _SHORTEST_PREFIX: Final = {4: 8, 6: 16}
 _WHY_CHARACTERS: Final = 500
 #: Different login names, and networks where somebody logged in, that are remembered.
-_MAX_REMEMBERED: Final = 100_000
+_MAX_REMEMBERED: Final = 30_000
 
 
 @frozen
@@ -168,7 +168,7 @@ class Bans:
         self._never = Networks((*_LOOPBACK, *self._settings.never))
         self._counters = {
             cause: SlidingWindowLimiter(
-                (Window(rule.within_seconds, rule.events),), clock, max_networks=30_000
+                (Window(rule.within_seconds, rule.events),), clock, max_networks=_MAX_REMEMBERED
             )
             for cause, rule in self._settings.rules.items()
             if rule.ban_seconds > 0

@@ -335,8 +335,8 @@ class BoundTests(BansCase):
             self.bans.welcome(ip)
         kept = sum(len(counter) for counter in self.bans._counters.values())
         self.assertLessEqual(kept, 4 * 30_000)
-        self.assertLessEqual(len(self.bans._names), 100_000)
-        self.assertLessEqual(len(self.bans._welcome), 100_000)
+        self.assertLessEqual(len(self.bans._names), 30_000)
+        self.assertLessEqual(len(self.bans._welcome), 30_000)
         self.assertLessEqual(len(self.bans), 10_000)
 
     @given(
