@@ -32,6 +32,8 @@ Progress = Callable[[int, int, str], None]
 #: Messages that are written in one transaction.
 _BATCH: Final = 50
 _READ_OCTETS: Final = 262_144
+#: Whom the account wrote to is forgotten after four years: nobody asks for more than three.
+_CORRESPONDENT_SECONDS: Final = 4 * 366 * 86400
 
 
 async def verify_named(store: Store, name: str) -> list[str]:
@@ -157,7 +159,7 @@ def _recount(ledger: Ledger) -> tuple[int, int]:
 
 
 async def retire(account: Account, older_than_seconds: float, now: int) -> int:
-    """Forget messages that were expunged longer ago than this; how many.
+    """Forget messages that were expunged longer ago than this; how many. Also whom the account wrote to years ago.
 
     When a message was expunged is not written for each: every run notes the time and the account's modseq, and what has a
     modseq up to the newest note that is old enough goes. So a run a day is right to a day. A client that comes back later
@@ -172,6 +174,7 @@ async def retire(account: Account, older_than_seconds: float, now: int) -> int:
 
 def _retire(ledger: Ledger, before: int, now: int) -> int:
     connection = ledger.connection
+    connection.execute("DELETE FROM correspondent WHERE at < ?", (now - _CORRESPONDENT_SECONDS,))
     # No note when the clock went back: it would date changes of today to then.
     connection.execute(
         "INSERT INTO modseq_note (at, modseq) SELECT ?1, ?2 WHERE NOT EXISTS (SELECT 1 FROM modseq_note WHERE at >= ?1)",

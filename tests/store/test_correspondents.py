@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.defer import Deferred
+
 from moxtwisted.store.interfaces import Addition, NewMessage
+from moxtwisted.store.maintenance import retire
 from tests.store.mail import StoreTestCase
 
 DAY = 86400
@@ -77,6 +80,14 @@ class CorrespondentTests(StoreTestCase):
         self.put("Sent", b"To: mary@a.example\r\n", self.now + 999 * DAY)
         self.assertTrue(self.wrote_to("address", "mary@a.example", self.now))
         self.assertFalse(self.wrote_to("address", "mary@a.example", self.now + 1))
+
+    def test_retired(self) -> None:
+        """Whom the account wrote to more than four years ago is forgotten with the other things of the past."""
+        self.successResultOf(self.account.wrote([("old", "a.example")], self.now - 1500 * DAY))
+        self.successResultOf(self.account.wrote([("new", "b.example")], self.now - 1000 * DAY))
+        self.successResultOf(Deferred.fromCoroutine(retire(self.account, 86400, self.now)))
+        self.assertFalse(self.wrote_to("address", "old@a.example"))
+        self.assertTrue(self.wrote_to("address", "new@b.example"))
 
     def test_many(self) -> None:
         """Of a mailing to thousands some are known, not all."""

@@ -10,6 +10,7 @@ from unittest.mock import patch
 from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted.errors import ConsistencyError
@@ -17,12 +18,14 @@ from moxtwisted.message.flags import ANSWERED, NO_FLAGS, SEEN, MessageFlags
 from moxtwisted.store import judgements
 from moxtwisted.store.bodies import decode
 from moxtwisted.store.consistency import check
+from moxtwisted.store.database import connect
 from moxtwisted.store.interfaces import Addition, NewMessage, PastMessage, Sender
 from moxtwisted.store.judgements import combined, verdict
 from moxtwisted.store.junkflags import JunkFlags
+from moxtwisted.store.maintenance import reparse
 from moxtwisted.store.senders import history_keys, networks, pack_sender, unpack_sender
 from moxtwisted.store.writer import Lane
-from tests.store.mail import StoreTestCase
+from tests.store.mail import KEY, StoreTestCase, go_back
 
 JUNK = MessageFlags.of(0, ["$Junk"])
 NOT_JUNK = MessageFlags.of(0, ["$NotJunk"])
@@ -323,6 +326,16 @@ class HistoryTests(JudgementCase):
         self.assertEqual(self.account.reader.execute("SELECT count(*) FROM judged WHERE junk").get, 30)
         self.assertEqual(self.problems(), [])
 
+    def test_rendered_again(self) -> None:
+        """Messages that are rendered again keep their senders."""
+        uid = self.deliver(JUNK)
+        done = Deferred.fromCoroutine(reparse(self.account, self.clock, lambda *_: None))
+        self.clock.pump([0.1] * 10)
+        self.assertEqual(self.successResultOf(done), 1)
+        self.assertEqual(self.problems(), [])
+        self.flag(uid, NOT_JUNK)
+        self.assertEqual(self.past(), [False])
+
     def test_without_sender(self) -> None:
         """What did not come in by SMTP has no history, and is judged all the same."""
         self.deliver(JUNK, None)
@@ -359,6 +372,22 @@ class InterruptedTests(JudgementCase):
         self.successResultOf(self.account.use_learner(Words()))
         self.assertEqual(sorted(self.past()), [False, True])
         self.assertEqual(self.words(), {("word1", False): 1, ("word2", True): 1})
+
+    def test_account_of_before(self) -> None:
+        """The messages of an account from before are judged by the flags that they have."""
+        self.deliver(JUNK)
+        self.deliver()
+        self.deliver(MessageFlags.of(ANSWERED))
+        self.deliver(MessageFlags.of(0, ["NonJunk"]))
+        self.successResultOf(self.store.close())
+        connection = connect(self.directory / "accounts" / "bob.db", KEY.derive("accounts/bob"))
+        go_back(connection, 4)
+        connection.close()
+        self.store = self.open()
+        self.account = self.store.account("bob")
+        judged = self.account.reader.execute("SELECT body, junk FROM judged").fetchall()
+        self.assertEqual(judged, [(1, 1), (3, 0), (4, 0)])
+        self.assertEqual(sorted(self.past()), [False, False, True])
 
     def test_slices(self) -> None:
         """Many messages are judged in slices, each a transaction, and what comes meanwhile is not forgotten."""
