@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, fail, inlineCallbacks, succeed
 from twisted.internet.error import ConnectionLost
+from twisted.internet.ssl import DefaultOpenSSLContextFactory
 from twisted.internet.task import Clock
 from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure as TwistedFailure
@@ -16,11 +20,12 @@ from twisted.web.server import Site
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from moxtwisted.compose.authority import offered_mechanisms
+from moxtwisted.compose.authority import make_elsewhere, offered_mechanisms
 from moxtwisted.config.schema import Authentication, Authority
 from moxtwisted.sasl.outcome import Accepted, Failure, Reason
 from moxtwisted.server.authentication import Authenticator, LoginRecord, Origin
 from moxtwisted.server.authority import Answer, Elsewhere, ILoginAuthority, LoginAttempt, Verdict
+from moxtwisted.server.certificates.selfsigned import self_signed
 from moxtwisted.server.fuse import Fuse
 from moxtwisted.server.nauthilus import PATH, Nauthilus, NauthilusSettings, authorization
 from tests.sasl.backends import CountingEntropy
@@ -414,6 +419,54 @@ class NauthilusTests(TestCase):
         outcome = yield Deferred.fromCoroutine(session.check_password(USER, "wrong horse", "LOGIN"))
         self.assertEqual(outcome.reason, Reason.BAD_CREDENTIALS)
         self.assertIn("refused by the authority: Invalid login or password", self.log.text)
+
+
+class TLSTests(TestCase):
+    """Over HTTPS, as the configuration makes it."""
+
+    timeout = 20
+
+    @inlineCallbacks
+    def test_ca_file(self) -> Any:
+        """Its certificate must be signed by one of ca_file; another is trouble, and the password stays here."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        certificate, key = write_certificate(folder, "localhost")
+        other, _ = write_certificate(folder, "other")
+        site = FakeNauthilus({USER: OTHER})
+        clock: Any = reactor
+        context = DefaultOpenSSLContextFactory(str(key), str(certificate))
+        port = clock.listenSSL(0, Site(site), context, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        (folder / "credentials").write_text("t0ken\n")
+        found = []
+        for ca_file in (certificate, other):
+            authority = Authority(
+                url=f"https://localhost:{port.getHost().port}",
+                credentials_file="credentials",
+                ca_file=str(ca_file),
+            )
+            authentication = Authentication(authority=authority)
+            static = SimpleNamespace(authentication=authentication)
+            loaded: Any = SimpleNamespace(static=static, resolve=folder.absolute().__truediv__)
+            elsewhere: Any = make_elsewhere(loaded, reactor)
+            nauthilus = elsewhere.authority
+            attempt = LoginAttempt(
+                username=USER, password=OTHER, mechanism="PLAIN", origin=Origin("192.0.2.1", "imap")
+            )
+            found.append((yield Deferred.fromCoroutine(nauthilus.decide(attempt))))
+            yield nauthilus.agent._pool.closeCachedConnections()
+        self.assertEqual([answer.verdict for answer in found], [Verdict.ALLOW, Verdict.UNSURE])
+        self.assertIn("cannot be reached", found[1].detail)
+        self.assertEqual(len(site.questions), 1)
+
+
+def write_certificate(folder: Path, name: str) -> tuple[Path, Path]:
+    """A certificate that signs itself, and its key."""
+    paths = (folder / f"{name}.pem").absolute(), (folder / f"{name}.key").absolute()
+    for path, octets in zip(paths, self_signed((name,), now=time.time()), strict=True):
+        path.write_bytes(octets)
+    return paths
 
 
 def _no_work() -> Any:
