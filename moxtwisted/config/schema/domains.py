@@ -31,7 +31,8 @@ class Alias(ConfigStruct, frozen=True, kw_only=True):
     post_public: Annotated[
         bool,
         Meta(
-            description="Whether everybody may write to it. When false, only members who log in to send may.",
+            description="Whether everybody may write to it. When false, only members may: by logging in to send, or from elsewhere "
+            "when From is provably theirs.",
         ),
     ] = True
     allow_message_from: Annotated[

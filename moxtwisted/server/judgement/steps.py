@@ -106,9 +106,9 @@ def _dmarc_override(case: Case) -> tuple[str, str]:
     if verified.sealed is not None and verified.sealed.dmarc_pass:
         # RFC 8617 section 7.2.1: a receiver may take a trusted sealer's word.
         return "trusted_forwarder", f"{verified.sealed.sealer} saw it pass DMARC, and is believed."
-    if verified.unconfirmed:
-        methods = " and ".join(sorted(verified.unconfirmed)).upper()
-        return "local_policy", f"The second opinion does not find that {methods} failed."
+    if "dkim" in verified.unconfirmed:
+        # SPF by itself is another matter: where it would have made DMARC pass, there is no disposition any more.
+        return "local_policy", "The second opinion does not find that DKIM failed."
     return "", ""
 
 
@@ -143,7 +143,7 @@ def dmarc(case: Case) -> Decision | None:
 def spf_for_all(case: Case) -> Decision | None:
     """6. For recipients who want it: SPF holds whoever the author is."""
     spf = case.incoming.verified.spf
-    if case.strictness.spf != "strict" or spf is None or case.forwarded:
+    if case.strictness.spf != "strict" or spf is None or case.forwarded or case.local_client:
         return None
     if spf.verdict is not SPFVerdict.FAIL or "spf" in case.incoming.verified.unconfirmed:
         return None
@@ -208,7 +208,10 @@ def spf_for_strangers(case: Case) -> Decision | None:
     """11. Who is not known by From needs the consent of the domain in MAIL FROM."""
     verified = case.incoming.verified
     spf = verified.spf
-    if case.standing.method in _BY_FROM or case.strictness.spf == "ignore" or case.forwarded:
+    if case.standing.method in _BY_FROM or case.strictness.spf == "ignore":
+        return None
+    # The address of a forwarder is not the sender's, and 127.0.0.1 is in nobody's record.
+    if case.forwarded or case.local_client:
         return None
     # The name in EHLO, which is what is checked of a null sender, proves too little either way.
     if spf is None or spf.identity is not Identity.MAIL_FROM or "spf" in verified.unconfirmed:
