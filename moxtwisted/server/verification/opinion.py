@@ -3,13 +3,14 @@
 ::
 
     opinion = SecondOpinion(resolver, spf_evaluator_for, clock, in_thread)
-    verified = await opinion.review(verified, message, evaluate)
+    verified = await opinion.review(verified, message, DMARCQuestion(facts, evaluate, related))
     verified.unconfirmed                  # {"dkim"}: dkimpy finds the signature of the author's domain right
     verified.dmarc.disposition            # Policy.NONE: nothing is to be done for DMARC
 
-pyspf and dkimpy are slow, so they are asked only where a refusal could rest on the answer: SPF that says fail or softfail, and all of a
-message that fails DMARC with a policy. They are given the answers of the DNS that we had. When they say nothing (a message over a
-megabyte, records that make them fail), our own verdict stands: else anybody could get around a policy by being too much for them.
+pyspf and dkimpy are slow, so they are asked only where a refusal could rest on the answer: SPF that says fail or softfail, and what
+could have proved the domain in From when nothing did. They are given the answers of the DNS that we had. When they say nothing (a
+message over a megabyte, records that make them fail), our own verdict stands: else anybody could get around a policy by being too
+much for them.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from moxtwisted.server.verification.interfaces import Unverified, Verified
 from moxtwisted.server.verification.waiting import Pending
 from moxtwisted.store.interfaces import IStagedMessage
 
-__all__ = ["SecondOpinion", "as_it_came"]
+__all__ = ["DMARCQuestion", "SecondOpinion", "as_it_came"]
 
 T = TypeVar("T")
 
@@ -91,6 +92,20 @@ def _to_its_end(work: Coroutine[Any, Any, T]) -> T | None:
     return None
 
 
+@frozen
+class DMARCQuestion:
+    """What DMARC was asked about a message.
+
+    :ivar facts: what it was told.
+    :ivar evaluate: asks it with other facts.
+    :ivar related: whether a domain is of the organization in From.
+    """
+
+    facts: Authenticated
+    evaluate: Callable[[Authenticated], Awaitable[DMARCResult]]
+    related: Callable[[str], Awaitable[bool]]
+
+
 @define(eq=False)
 class SecondOpinion:
     """Asks.
@@ -105,46 +120,50 @@ class SecondOpinion:
     _in_thread: Callable[[Callable[[], Any]], Deferred[Any]]
     _lock: DeferredLock = field(factory=DeferredLock, init=False)
 
-    async def review(
-        self,
-        verified: Verified,
-        message: Unverified,
-        authenticated: Authenticated,
-        evaluate: Callable[[str, Authenticated], Awaitable[DMARCResult]],
-    ) -> Verified:
+    async def review(self, verified: Verified, message: Unverified, dmarc: DMARCQuestion) -> Verified:
         """Look again at what a refusal could rest on.
 
-        :param authenticated: what DMARC was told.
-        :param evaluate: tells DMARC something else.
+        :param dmarc: what was asked, to be asked again with other facts.
         """
-        dmarc, spf = verified.dmarc, verified.spf
-        refusable = dmarc is not None and dmarc.disposition is not Policy.NONE
-        theirs: Verdict | None = None
-        if spf is not None and (
-            spf.verdict in _BAD or (refusable and spf.verdict not in (Verdict.PASS, Verdict.TEMPERROR))
-        ):
+        refusable = verified.dmarc is not None and verified.dmarc.disposition is not Policy.NONE
+        spf, theirs = verified.spf, None
+        if spf is not None and await self._spf_matters(spf, verified, dmarc, refusable=refusable):
             theirs = await self._limited(self._pyspf(spf, message))
         domains: frozenset[str] = frozenset()
-        if refusable:
-            domains = await self._limited(self._dkimpy(message, verified.dkim)) or frozenset()
+        if not verified.from_validated and verified.author.domain:
+            domains = await self._limited(self._dkimpy(message, verified.dkim, dmarc)) or frozenset()
         unconfirmed = set()
-        if spf is not None and spf.verdict in _BAD and theirs is not None and theirs not in _BAD:
-            unconfirmed.add("spf")
-        if dmarc is None or not refusable or not (domains or theirs is Verdict.PASS):
-            return evolve(verified, unconfirmed=frozenset(unconfirmed)) if unconfirmed else verified
-        again = await evaluate(
-            dmarc.domain,
-            Authenticated(
-                spf.domain if theirs is Verdict.PASS and spf is not None else authenticated.spf_domain,
-                (*authenticated.dkim_domains, *sorted(domains)),
-                authenticated.temporary,
-            ),
-        )
-        # A signature of somebody else that is right after all changes nothing for the domain in From.
-        if again.verdict is not DMARCVerdict.FAIL:
-            unconfirmed |= {"dkim"} if again.dkim_aligned else {"spf"}
-            dmarc = evolve(dmarc, disposition=Policy.NONE, why=f"{dmarc.why}; a second opinion differs")
-        return evolve(verified, dmarc=dmarc, unconfirmed=frozenset(unconfirmed))
+        if spf is not None and theirs is not None:
+            excused = spf.verdict in _BAD and theirs not in _BAD
+            unconfirmed |= {"spf"} if excused or theirs is Verdict.PASS else set()
+        if not refusable or verified.dmarc is None:
+            unconfirmed |= {"dkim"} if domains else set()
+        elif domains or theirs is Verdict.PASS:
+            again = await dmarc.evaluate(
+                Authenticated(
+                    spf.domain if spf is not None and theirs is Verdict.PASS else dmarc.facts.spf_domain,
+                    (*dmarc.facts.dkim_domains, *sorted(domains)),
+                    dmarc.facts.temporary,
+                )
+            )
+            if again.verdict is not DMARCVerdict.FAIL:
+                unconfirmed |= {"dkim"} if again.dkim_aligned else set()
+                why = f"{verified.dmarc.why}; a second opinion differs"
+                verified = evolve(verified, dmarc=evolve(verified.dmarc, disposition=Policy.NONE, why=why))
+        return evolve(verified, unconfirmed=frozenset(unconfirmed)) if unconfirmed else verified
+
+    @staticmethod
+    async def _spf_matters(
+        spf: SPFResult, verified: Verified, dmarc: DMARCQuestion, *, refusable: bool
+    ) -> bool:
+        if spf.verdict in _BAD:
+            return True
+        if spf.verdict in (Verdict.PASS, Verdict.TEMPERROR):
+            return False
+        if refusable:
+            return True
+        unproved = verified.author.domain and not verified.from_validated
+        return bool(unproved) and spf.verdict is not Verdict.NONE and await dmarc.related(spf.domain)
 
     async def _limited(self, work: Coroutine[Any, Any, T | None]) -> T | None:
         """What somebody thinks, if he says it in time."""
@@ -183,10 +202,17 @@ class SecondOpinion:
     # -- DKIM ------------------------------------------------------------------------------------------------------
 
     async def _dkimpy(
-        self, message: Unverified, verifications: tuple[Verification, ...]
+        self, message: Unverified, verifications: tuple[Verification, ...], dmarc: DMARCQuestion
     ) -> frozenset[str] | None:
-        """The domains whose signatures dkimpy finds right and we do not."""
-        doubtful = [found for found in verifications if found.reason in ARITHMETIC and found.signature]
+        """Of the organization in From, the domains whose signatures dkimpy finds right and we do not."""
+        # A signature of somebody else, right or wrong, proves nothing of From.
+        ours = [
+            found
+            if found.reason in ARITHMETIC and found.signature and await dmarc.related(found.signature.domain)
+            else evolve(found, reason=None)
+            for found in verifications
+        ]
+        doubtful = [found for found in ours if found.reason is not None]
         if not doubtful or message.staged.size > MAX_OCTETS:
             return None
         names = [found.signature.query_name for found in doubtful if found.signature is not None]
@@ -194,7 +220,7 @@ class SecondOpinion:
         octets = as_it_came(message.hashed, message.staged)
 
         def ask() -> frozenset[str] | None:
-            return _to_its_end(ask_dkimpy(octets, verifications, _Kept(answers)))
+            return _to_its_end(ask_dkimpy(octets, ours, _Kept(answers)))
 
         domains: frozenset[str] | None = None
         if len(octets) <= _AT_ONCE_OCTETS:

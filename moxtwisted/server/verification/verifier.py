@@ -46,7 +46,7 @@ from moxtwisted.mailauth.spf.evaluation import Identity, Limits, SPFResult
 from moxtwisted.mailauth.spf.evaluation import Verdict as SPFVerdict
 from moxtwisted.server.verification.fields import trace_fields
 from moxtwisted.server.verification.interfaces import IVerifier, Unverified, Verified
-from moxtwisted.server.verification.opinion import SecondOpinion
+from moxtwisted.server.verification.opinion import DMARCQuestion, SecondOpinion
 from moxtwisted.server.verification.waiting import Pending
 
 __all__ = ["Begun", "Verifier", "VerifierSettings"]
@@ -253,7 +253,7 @@ class Verifier:
             )
             verified = await judged.result()
         elif self._opinion is not None:
-            verified = await self._opinion.review(verified, message, Authenticated(), self._dmarc.evaluate)
+            verified = await self._opinion.review(verified, message, self._question("", Authenticated()))
         trace = trace_fields(verified, self.settings.authserv_id, smtputf8=message.smtputf8)
         return evolve(verified, trace=trace)
 
@@ -294,7 +294,12 @@ class Verifier:
         )
         if self._opinion is None:
             return verified
-        return await self._opinion.review(verified, message, authenticated, self._dmarc.evaluate)
+        return await self._opinion.review(verified, message, self._question(domain, authenticated))
+
+    def _question(self, domain: str, facts: Authenticated) -> DMARCQuestion:
+        return DMARCQuestion(
+            facts, lambda other: self._dmarc.evaluate(domain, other), lambda name: self._related(name, domain)
+        )
 
     async def _authenticated(self, verified: Verified, domain: str) -> Authenticated:
         """What DMARC is told: RFC 7489 section 6.6.2, step 4 and 5."""

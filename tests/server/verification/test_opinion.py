@@ -131,14 +131,29 @@ class DKIMTests(OpinionCase):
         with patch.object(PublicKey, "verify", lambda *_: False):
             found = self.verified(signed(LETTER, EVIL))
         self.assertEqual((self.dmarc(found), found.unconfirmed), (REJECTED, frozenset()))
-        self.assertEqual(len(self.events), 1)
 
     def test_not_asked(self) -> None:
-        """Without a policy to be applied nobody is asked."""
+        """Where From is proved otherwise, nobody is asked."""
         self.world.zones.set("_dmarc.sender.example", "TXT", [b"v=DMARC1; p=none"])
         with patch.object(opinion, "ask_dkimpy", side_effect=AssertionError):
-            self.verified(signed(LETTER).replace(b"It works", b"It does not"))
-            self.verified(signed(LETTER), ip=IP)
+            self.verified(signed(LETTER).replace(b"It works", b"It does not"), ip=IP)
+            self.verified(signed(LETTER))
+
+    def test_without_policy(self) -> None:
+        """Without a policy a recipient may still want proof of From, so it is said that there is a doubt."""
+        self.world.zones.remove("_dmarc.sender.example", "TXT")
+        with patch.object(PublicKey, "verify", lambda *_: False):
+            found = self.verified(signed(LETTER))
+        self.assertEqual((found.from_validated, found.unconfirmed), (False, {"dkim"}))
+
+    def test_strict(self) -> None:
+        """A signature of a neighbour does not count where the owner wants its own."""
+        self.world.zones.set("_dmarc.sender.example", "TXT", [b"v=DMARC1; p=reject; adkim=s"])
+        key = SigningKey.from_pem("news.sender.example", "s", new_private_key("ed25519"))
+        self.world.zones.set(key.name, "TXT", [key.record_text().encode()])
+        with patch.object(PublicKey, "verify", lambda *_: False):
+            found = self.verified(signed(LETTER, key))
+        self.assertEqual((self.dmarc(found), found.unconfirmed), (REJECTED, frozenset()))
 
     def test_removed_fields(self) -> None:
         """Dkimpy is given the message as it came, also when fields were taken out of what is stored."""
