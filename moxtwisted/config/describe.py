@@ -145,6 +145,7 @@ _QUIET = frozenset(
     {
         "user", "proxy_protocol_from", "key_environment", "key_credential", "imap_capabilities_disabled", "rulesets",
         "smtp_error", "message_auth_required_smtp_error", "introbox", "dns_block_lists", "dns_allow_lists", "contact",
+        "spam_trap_account",
     }
 )  # fmt: skip
 

@@ -44,7 +44,7 @@ class _Known(ConnectionAuthenticator):
             raise NoAccountError(self.account)
         return entry.name
 
-    def release(self) -> None:
+    def release(self, *, errors: bool) -> None:
         """It was not counted."""
 
 
