@@ -38,6 +38,8 @@ _IMPORTED: Final = (
     "moxtwisted.dns.agent",
     "moxtwisted.server.verification.checks",
     "moxtwisted.server.verification.senders",
+    "moxtwisted.server.judgement.judge",
+    "moxtwisted.server.inbound.outcome",
 )
 
 

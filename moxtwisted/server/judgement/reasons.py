@@ -4,7 +4,8 @@ The word stands in ``X-Moxtwisted-Reason``, in the log and in metrics; the sente
 
     Reason.SPF_POLICY, SENTENCES[Reason.SPF_POLICY]       # "spf-policy", "The sender is not known here, and …"
 
-Those from ``msgfromfull`` to ``none`` are what a reputation was found by (``judgement.reputation``).
+Those from ``msgfromfull`` to ``none`` are what a reputation was found by (``judgement.reputation``). Lists of senders, greylisting, traps
+and scanners have words of their own, where they are.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ __all__ = ["SENTENCES", "Reason"]
 
 
 class Reason(StrEnum):
-    """All of them."""
+    """All of the judge's."""
 
     HIGH_RATE = "high-rate"
     LIST_ALLOW = "list-allow"

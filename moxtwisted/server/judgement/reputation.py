@@ -67,31 +67,30 @@ class Question:
     origin: str
     sender: Sender
     now: float
+    _keys: dict[ReputationKind, tuple[str, ...]] = field(init=False)
     _past: frozenset[_Asked] | None = field(default=None, init=False)
     _written: frozenset[tuple[_Written, str]] = field(default=frozenset(), init=False)
 
+    def __attrs_post_init__(self) -> None:
+        sender = self.sender
+        around = networks(sender.ip) or ("", "", "")
+        one: dict[ReputationKind, str] = {
+            "address": _address(sender.localpart, sender.domain),
+            "domain": sender.domain,
+            "organization": sender.organizational_domain,
+            "spf-address": _address(sender.spf_localpart, sender.spf_domain),
+            "spf-domain": sender.spf_domain,
+            "helo": sender.helo_domain,
+            "ip1": around[0],
+            "ip2": around[1],
+            "ip3": around[2],
+        }
+        self._keys = {kind: (key,) for kind, key in one.items() if key}
+        self._keys["dkim"] = sender.dkim_domains
+
     def keys(self, kind: ReputationKind) -> tuple[str, ...]:
         """What is looked for; nothing when the sender has no such property."""
-        sender = self.sender
-        match kind:
-            case "address":
-                return _address(sender.localpart, sender.domain)
-            case "domain":
-                found = sender.domain
-            case "organization":
-                found = sender.organizational_domain
-            case "dkim":
-                return sender.dkim_domains
-            case "spf-address":
-                return _address(sender.spf_localpart, sender.spf_domain)
-            case "spf-domain":
-                found = sender.spf_domain
-            case "helo":
-                found = sender.helo_domain
-            case _:
-                around = networks(sender.ip)
-                found = around[int(kind[2]) - 1] if around is not None else ""
-        return (found,) if found else ()
+        return self._keys.get(kind, ())
 
     def has_past(self, known: IReputation, kind: ReputationKind, key: str, validated: bool) -> bool:
         """Whether it is worth asking for."""
@@ -123,8 +122,8 @@ class Question:
         return self._past
 
 
-def _address(localpart: str, domain: str) -> tuple[str, ...]:
-    return (f"{localpart}@{domain}",) if localpart and domain else ()
+def _address(localpart: str, domain: str) -> str:
+    return f"{localpart}@{domain}" if localpart and domain else ""
 
 
 Weigh = Callable[[IReputation, Question, "Row"], Standing | None]
