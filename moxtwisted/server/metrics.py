@@ -48,6 +48,9 @@ _DIFFERS: Final = Counter(
 _DECISIONS: Final = Counter(
     "decisions", "What became of messages from others, for each recipient.", ("decision", "reason")
 )
+_EFFECTS: Final = Counter(
+    "effects", "What was done about messages from others, beside decisions.", ("effect", "what")
+)
 _FAILURES: Final = Counter("failures", "Exceptions that ended a session, a task or a callback.", ("package",))
 
 
@@ -70,6 +73,8 @@ class Metrics:
                     self._count(_VERIFIED, (method, str(result)))
         if "decision" in event:
             self._count(_DECISIONS, (str(event["decision"]), str(event.get("reason", ""))))
+        if "effect" in event:
+            self._count(_EFFECTS, (str(event["effect"]), str(event.get("what", ""))))
         if "second_opinion" in event:
             self._count(_DIFFERS, (str(event["second_opinion"]),))
 
@@ -90,7 +95,7 @@ class Metrics:
         registry = CollectorRegistry(auto_describe=False)
         counts: dict[Counter, dict[tuple[str, ...], int]] = {**self.counts}
         counts[_FAILURES] = {(package,): n for package, n in failures.items()}
-        for counter in (_VERIFIED, _DIFFERS, _DECISIONS):
+        for counter in (_VERIFIED, _DIFFERS, _DECISIONS, _EFFECTS):
             counts.setdefault(counter, {})
         registry.register(_Collected(counts))
         octets: bytes = generate_latest(registry)

@@ -114,5 +114,6 @@ def verified_by(
         **(more or {}),
     )
     house.outcome = lambda: outcome
+    house.delivery.make_room = rejects.make_room
     house.rejects = rejects
     return outcome

@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 
 from moxtwisted.errors import StoreUnavailableError
 from moxtwisted.message.flags import MessageFlags
+from moxtwisted.server.inbound.rejects import RejectsPolicy
 from moxtwisted.server.judgement.interfaces import Opinion
 from moxtwisted.smtp.replies import Reply
 from moxtwisted.store.accounts import Account
@@ -465,6 +466,40 @@ class RejectsTests(OutcomeCase):
         self.assertEqual(self.send(), "550 5.7.1")
         self.assertEqual(self.rejects(), 0)
         self.assertEqual(self.house.rejects.counts["full"], 1)
+
+    def test_gives_way(self) -> None:
+        """Copies give way to mail: at RCPT their room counts as free, and at delivery the oldest go."""
+        for number in range(4):
+            self.send(LETTER.replace(b"<1@", b"<%d@" % number))
+        self.assertEqual(self.rejects(), 4)
+        used, _, _ = self.house.store.account("alice").usage()
+        self.house.quotas["alice"] = used + 10
+        self.house.store.refresh_quotas()
+        self.judge.accept("alice")
+        self.assertEqual(self.send(LETTER.replace(b"<1@", b"<9@")), "250 2.6.0")
+        self.assertEqual(self.count()[0], 1)
+        self.assertLess(self.rejects(), 4)
+        self.house.quotas["alice"] = 10
+        self.house.store.refresh_quotas()
+        line = self.house.inbound()
+        self.assertIn("452 4.2.2", line.begin(SENDER, "alice@example.org"))
+        line.drop()
+
+    def test_keep(self) -> None:
+        """An account that wants to keep them keeps them, whatever else wants the room."""
+        self.policy = RejectsPolicy(keep=True)
+        self.house.rejects._policy = lambda _: self.policy
+        self.send()
+        self.house.clock.advance(30 * 86400)
+        self.send(LETTER.replace(b"<1@", b"<2@"))
+        self.judge.accept("alice")
+        self.assertEqual(self.send(), "250 2.6.0")
+        self.assertEqual(self.rejects(), 2)
+        self.assertEqual(self.house.rejects.room(self.house.store.account("alice")), (0, 0))
+        self.policy = RejectsPolicy("")
+        self.judge.refuse("alice", keep=True)
+        self.send(LETTER.replace(b"<1@", b"<3@"))
+        self.assertEqual(self.rejects(), 2)
 
     def test_trouble(self) -> None:
         """What goes wrong there changes no answer, and is logged."""

@@ -127,6 +127,9 @@ class Greylisting:
         if now - before[0] < times.soonest:
             return self._again("early", f"{who} came again too early", decision)
         self.counts["came-again"] += 1
+        _log.info(
+            "{who} came again", who=who, session=incoming.session, effect="greylisting", what="came-again"
+        )
         await self._records.put([(known, now, now), (asked, before[0], now)], oldest)
         # It has waited already.
         return evolve(decision, delay_seconds=0.0)

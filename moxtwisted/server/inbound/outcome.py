@@ -25,6 +25,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from attrs import define, evolve, field, frozen
+from twisted.logger import Logger
 
 from moxtwisted.address import Path
 from moxtwisted.errors import MailError
@@ -44,6 +45,8 @@ from moxtwisted.smtp.envelope import Transaction
 from moxtwisted.smtp.replies import Reply, reply_for_error
 
 __all__ = ["Complete", "Outcome", "reason_field"]
+
+_log = Logger()
 
 #: The answer to a message: one for all, None for the standard positive one; or one for each recipient.
 Answer = Reply | Sequence[Reply | None] | None
@@ -246,6 +249,13 @@ class Outcome:
         negative = [a for a in answers if a is not None]
         temporary = next((a for a in negative if a.temporary), None)
         if differ:
+            _log.info(
+                "recipients of a message from {sender} do not agree: it is to come again in parts",
+                session=message.incoming.session,
+                sender=str(message.transaction.reverse_path),
+                effect="split",
+                what="asked",
+            )
             self._splitting.remember(
                 sender, {_wire(path): label for path, label in labels.items()}, message.incoming.seconds
             )

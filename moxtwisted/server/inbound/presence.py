@@ -72,7 +72,12 @@ class WaitingRoom:
         if not presence.here or seconds <= 0:
             return presence.here
         if self.waiting >= self._places:
-            _log.info("{count} messages wait already: this one is taken at once", count=self.waiting)
+            _log.info(
+                "{count} messages wait already: this one is taken at once",
+                count=self.waiting,
+                effect="delay",
+                what="no-place",
+            )
             return True
         over: Deferred[None] = Deferred()
 
@@ -90,4 +95,6 @@ class WaitingRoom:
             presence.forget(end)
             if call.active():
                 call.cancel()
+        what = "waited" if presence.here else "left"
+        _log.debug("a client that had to wait {what}", effect="delay", what=what)
         return presence.here

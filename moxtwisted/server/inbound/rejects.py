@@ -200,7 +200,7 @@ class Rejects:
 
     def _behind(self, work: Coroutine[Deferred[Any], Any, None], account: str, lease: Lease) -> None:
         if len(self._under_way) >= _AT_ONCE:
-            self.counts["busy"] += 1
+            self._count("busy", account)
             work.close()
             return
         lease.keep()
@@ -225,19 +225,14 @@ class Rejects:
             mine, policy = self._store.account(account), self._policy(account)
             mailbox = mine.mailbox(policy.mailbox)
             if mailbox is not None and self._find(mine, mailbox, known_by) is not None:
-                self.counts["known"] += 1
+                self._count("known", account)
                 return
             if not _fits(mine, staged.size + len(refusal.prefix)):
-                self.counts["full"] += 1
-                _log.info(
-                    "no room for a refused message in {mailbox} of {account}",
-                    mailbox=policy.mailbox,
-                    account=account,
-                )
+                self._count("full", account)
                 return
             message = NewMessage(staged, refusal.prefix, int(self._seconds()), _SEEN, refusal.sender)
             (added,) = await mine.add([Addition(policy.mailbox, message)])
-            self.counts["kept"] += 1
+            self._count("kept", account)
             index = self._indexes.get(account)
             if index is not None and index.uidvalidity == added.uidvalidity:
                 index.uids[known_by] = added.uid
@@ -252,7 +247,11 @@ class Rejects:
         uid = self._find(mine, mailbox, identity(staged)) if mailbox is not None else None
         if mailbox is not None and uid is not None:
             await mine.expunge(mailbox.id, [uid], only_deleted=False)
-            self.counts["removed"] += 1
+            self._count("removed", account)
+
+    def _count(self, what: str, account: str) -> None:
+        self.counts[what] += 1
+        _log.info("rejects of {account}: {what}", account=account, effect="rejects", what=what)
 
     async def _tidy(self, account: IAccount, policy: RejectsPolicy) -> None:
         """Too many, and too old."""

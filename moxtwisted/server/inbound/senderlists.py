@@ -161,7 +161,7 @@ def parse_entry(words: Sequence[str], where: str) -> _Parsed:
             address = Address.parse(text)
         except AddressError as e:
             raise ValueError(f"not an address: {text[:80]}") from e
-        if not isinstance(address.domain, Domain):
+        if not isinstance(address.domain, Domain) or not address.localpart:
             raise ValueError(f"not an address with a domain: {text[:80]}")
         return _Parsed("address", f"{address.localpart.lower()}@{address.domain.ascii}", entry)
     if ":" in text or text.replace(".", "").replace("/", "").isdigit():

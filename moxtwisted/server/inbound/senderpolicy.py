@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 from attrs import define, evolve, field, frozen
+from twisted.logger import Logger
 
 from moxtwisted.address import Path
 from moxtwisted.identifiers import Domain
@@ -33,6 +34,8 @@ from moxtwisted.server.judgement.rulesets import find_author
 from moxtwisted.smtp.replies import Reply
 
 __all__ = ["ALLOW_LISTED", "BLOCK_LISTED", "AccountLists", "SenderPolicy"]
+
+_log = Logger()
 
 ALLOW_LISTED: Final = "allow-listed"
 BLOCK_LISTED: Final = "block-listed"
@@ -90,7 +93,7 @@ class SenderPolicy:
         """What a client hears instead of the greeting."""
         if self._block.of_client(ip) is None or self._allow.of_client(ip) is not None:
             return None
-        self.counts["connect", "blocked"] += 1
+        self._note("connect", ip, "")
         return _BLOCKED_CLIENT
 
     def at_mail(self, ip: IPAddress | None, reverse_path: Path) -> Reply | None:
@@ -99,7 +102,7 @@ class SenderPolicy:
             return None
         if self._allow.of_client(ip) is not None or _by_path(self._allow, reverse_path) is not None:
             return None
-        self.counts["mail", "blocked"] += 1
+        self._note("mail", ip, str(reverse_path))
         return _BLOCKED_SENDER
 
     def at_rcpt(self, accounts: Iterable[str], ip: IPAddress | None, reverse_path: Path) -> Reply | None:
@@ -110,8 +113,18 @@ class SenderPolicy:
             allowed = lists.allow.of_client(ip) or _by_path(lists.allow, reverse_path)
             if blocked is None or allowed is not None:
                 return None
-        self.counts["rcpt", "blocked"] += 1
+        self._note("rcpt", ip, str(reverse_path))
         return _BLOCKED_SENDER
+
+    def _note(self, where: str, ip: IPAddress | None, sender: str) -> None:
+        self.counts[where, "blocked"] += 1
+        _log.info(
+            "{peer} {sender} is kept out by a list, at {what}",
+            peer=str(ip),
+            sender=sender,
+            effect="block-list",
+            what=where,
+        )
 
     def allowed(self, incoming: Incoming) -> bool:
         """Whether the operator's lists let the client or sender of a message in."""

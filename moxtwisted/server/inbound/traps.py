@@ -79,6 +79,8 @@ class Traps:
             trap=traps,
             peer=str(ip),
             reported=reported,
+            effect="spam-trap",
+            what="reported" if reported else "not-reported",
         )
         if reported:
             self.counts["reported"] += 1
