@@ -15,7 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from moxtwisted.compose.judgement import Judging
-from moxtwisted.compose.scanners import make_scanners
+from moxtwisted.compose.scanners import make_scanners, make_teacher
 from moxtwisted.compose.verification import Verification
 from moxtwisted.config.load import LoadedConfig
 from moxtwisted.config.schema import DomainsConfig
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from moxtwisted.server.inbound.senderlists import SenderList, Together
     from moxtwisted.server.inbound.senderpolicy import AccountLists, SenderPolicy
     from moxtwisted.server.judgement.interfaces import IContentFilter, Incoming
+    from moxtwisted.server.scanners.teaching import Teacher
     from moxtwisted.store.greylist import GreylistRecords
 
 __all__ = ["Effects"]
@@ -55,6 +56,7 @@ class Effects:
         self._outcome: Outcome | None = None
         self._records: GreylistRecords | None = None
         self._rejects: Rejects | None = None
+        self._teacher: Teacher | None = None
         self._accounts: dict[str, AccountLists] | None = None
         self.content: Callable[[], IContentFilter | None] = lambda: None
 
@@ -74,6 +76,9 @@ class Effects:
         self._delivery = delivery
         self._report = report
         self._welcome = welcome
+        self._teacher = make_teacher(self._loaded, self._reactor, store)
+        if self._teacher is not None:
+            store.decided = self._teacher.put
 
     def use(self, domains: DomainsConfig) -> None:
         """A new ``domains.conf`` is in force."""
@@ -82,6 +87,8 @@ class Effects:
 
     async def close(self) -> None:
         """What is under way is done, and files are closed."""
+        if self._teacher is not None:
+            self._teacher.stop()
         if self._rejects is not None:
             await self._rejects.close()
         if self._records is not None:

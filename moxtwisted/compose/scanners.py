@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from moxtwisted.config.load import LoadedConfig
 from moxtwisted.config.schema.scanners import RspamdScanner
 from moxtwisted.server.judgement.interfaces import IExternalJudge
+from moxtwisted.store.interfaces import IStore
 
-__all__ = ["make_rspamd", "make_scanners"]
+if TYPE_CHECKING:
+    from moxtwisted.server.scanners.rspamd import Rspamd
+    from moxtwisted.server.scanners.teaching import Teacher
+
+__all__ = ["make_scanners", "make_teacher"]
 
 
 def make_scanners(loaded: LoadedConfig, reactor: Any) -> tuple[IExternalJudge, ...]:
@@ -36,13 +41,22 @@ def make_scanners(loaded: LoadedConfig, reactor: Any) -> tuple[IExternalJudge, .
         )
         made.append(Scanner(milter.name, milter.examine, reactor, settings.when_unavailable))
     if scanners.rspamd is not None:
-        rspamd = make_rspamd(loaded, scanners.rspamd, reactor)
+        rspamd = _make_rspamd(loaded, scanners.rspamd, reactor)
         made.append(Scanner("rspamd", rspamd.examine, reactor, scanners.rspamd.when_unavailable))
     return tuple(made)
 
 
-def make_rspamd(loaded: LoadedConfig, scanner: RspamdScanner, reactor: Any) -> Any:
-    """The rspamd of this table, which can be taught, too."""
+def make_teacher(loaded: LoadedConfig, reactor: Any, store: IStore) -> Teacher | None:
+    """What tells rspamd what people decide; None when it is not to be taught."""
+    scanner = loaded.static.scanners.rspamd
+    if scanner is None or not scanner.controller_url:
+        return None
+    from moxtwisted.server.scanners.teaching import Teacher
+
+    return Teacher(store, _make_rspamd(loaded, scanner, reactor).learn)
+
+
+def _make_rspamd(loaded: LoadedConfig, scanner: RspamdScanner, reactor: Any) -> Rspamd:
     from twisted.web.client import Agent, HTTPConnectionPool
 
     from moxtwisted.server.scanners.rspamd import Rspamd, RspamdSettings

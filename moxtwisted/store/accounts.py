@@ -44,6 +44,7 @@ from moxtwisted.store.interfaces import (
 )
 from moxtwisted.store.judgements import Judging
 from moxtwisted.store.keptrows import ROWS_OCTETS, KeptRows
+from moxtwisted.store.learner import Decided
 from moxtwisted.store.ledger import Ledger, RawFlags, Report
 from moxtwisted.store.mailboxes import canonical_name
 from moxtwisted.store.messages import Prepared
@@ -140,6 +141,7 @@ class Account(AccountSettings, AccountJudgement):
         self._sweeping = Sweeping()
         self._judging = Judging()
         self.organization = str
+        self.decided: Decided | None = None
         self._queues: list[ChangeQueue] = []
         #: Who else may do what to its mailboxes.
         self.access = AccessLists(self._reader, self._writing())
@@ -205,6 +207,8 @@ class Account(AccountSettings, AccountJudgement):
             self._sweep(report.released)
         if report.judgements:
             self._judge()
+        if report.decided and self.decided is not None:
+            self.decided(self.name, report.decided)
 
     def _index_names(self) -> None:
         ordered = sorted(self._mailboxes.values(), key=attrgetter("name"))

@@ -480,6 +480,9 @@ class IAccount(Interface):
     def open_body(mailbox: int, uid: int) -> IBodyReader | None:
         """None when there is no such message."""
 
+    def open_by_id(body: int) -> IBodyReader | None:
+        """The same by the id of the body, whatever mailboxes it is in; None when it is gone."""
+
     def bodies(mailbox: int, uids: Sequence[int], limit_octets: int) -> list[tuple[int, bytes]]:
         """(uid, all octets) of small messages in one go: as many of the first UIDs as fit the limit, at least one
         unless the first is larger by itself (then an empty list: use open_body)."""

@@ -58,6 +58,10 @@ _SLICE_BODIES: Final = 50
 _SLICE_SECONDS: Final = 0.004
 _REMEMBER: Final = "INSERT OR REPLACE INTO history VALUES (?, ?, ?, ?, ?)"
 _FORGET: Final = "DELETE FROM history WHERE key = ? AND at = ? AND body = ?"
+#: A message that is moved so soon after it came is taken for delivered there: nobody reads so fast.
+_AT_ONCE_SECONDS: Final = 60
+#: The messages of a body, and whether somebody did something to them since they were delivered.
+_MESSAGES: Final = "SELECT flags, keywords, internaldate, modseq > createseq OR savedate > internaldate + ?2 FROM message WHERE body = ?1"
 
 
 @lru_cache(4096)
@@ -197,8 +201,8 @@ def _judge(ledger: Ledger, body: int) -> None:
     execute = ledger.connection.execute
     known = execute("SELECT junk, at, origin, learned FROM judged WHERE body = ?", (body,)).fetchall()
     was, at, origin, learned = known[0] if known else (None, 0, 0, 0)
-    messages = execute("SELECT flags, keywords, internaldate FROM message WHERE body = ?", (body,)).fetchall()
-    junk = combined([verdict(flags, keywords) for flags, keywords, _ in messages])
+    messages = execute(_MESSAGES, (body, _AT_ONCE_SECONDS)).fetchall()
+    junk = combined([verdict(flags, keywords) for flags, keywords, _, _ in messages])
     version = ledger.learner.version if ledger.learner is not None else 0
     if (junk is None and was is None) or (
         was is not None and was == junk and learned == version and origin >= 0
@@ -226,6 +230,8 @@ def _judge(ledger: Ledger, body: int) -> None:
     if learned != version:
         learned = _learned(ledger, (body, size), junk, 1)
     execute("INSERT OR REPLACE INTO judged VALUES (?, ?, ?, ?, ?)", (body, junk, at, origin, learned))
+    if was != junk and any(row[3] for row in messages):
+        ledger.decided.append((body, junk))
 
 
 def _origin(ledger: Ledger, sender: Sender, mailbox: int | None) -> int:

@@ -17,11 +17,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from moxtwisted.store.interfaces import IBodyReader
 
-__all__ = ["Learner"]
+__all__ = ["Decided", "Learner"]
 
 
 class Learner(Protocol):
@@ -44,3 +45,11 @@ class Learner(Protocol):
 
     def forget(self, connection: Any) -> None:
         """All that was ever learned is to be forgotten."""
+
+
+class Decided(Protocol):
+    """Is told, in the reactor's thread, what people decided: for programs outside that learn, too."""
+
+    def __call__(self, account: str, messages: Sequence[tuple[int, bool]], /) -> None:
+        """These messages (the ids of their bodies) are junk or not, and somebody said so after they had come. It may be told again after a
+        crash."""

@@ -124,6 +124,7 @@ class Report:
     :ivar removed: ids of those that are gone.
     :ivar released: bodies that no message names any more.
     :ivar judgements: whether anything is to be judged (``moxtwisted.store.judgements``).
+    :ivar decided: (body, whether it is junk) of messages about which somebody changed his mind, or made it up.
     """
 
     deltas: Sequence[Delta]
@@ -133,6 +134,7 @@ class Report:
     released: Sequence[int]
     new_bodies: bool
     judgements: bool = False
+    decided: Sequence[tuple[int, bool]] = ()
 
 
 class Ledger:
@@ -146,6 +148,7 @@ class Ledger:
     :ivar learner: learns from what is junk or not; None: nothing does.
     :ivar learned_by: version of the learner by which all was learned that was; 0: nothing was.
     :ivar judgements_due: whether this transaction notes something to be judged.
+    :ivar decided: see L{Report}.
     """
 
     def __init__(self, connection: Any, told: Callable[[Report], None], seconds: Callable[[], float]) -> None:
@@ -205,6 +208,7 @@ class Ledger:
         self._pending.clear()
         self._marks = 0
         self.judgements_due = False
+        self.decided: list[tuple[int, bool]] = []
 
     # -- transaction -------------------------------------------------------------------------------------------
 
@@ -259,6 +263,7 @@ class Ledger:
             or self._dirty
             or self._released
             or self.judgements_due
+            or self.decided
             or self.last_body != self._first_body
         ):
             report = Report(
@@ -269,6 +274,7 @@ class Ledger:
                 self._released,
                 self.last_body != self._first_body,
                 self.judgements_due,
+                self.decided,
             )
         self._clear()
         return report

@@ -51,7 +51,7 @@ from moxtwisted.store.interfaces import IStore
 from moxtwisted.store.junkflags import JunkFlags
 from moxtwisted.store.keptrows import ROWS_OCTETS
 from moxtwisted.store.keys import MasterKey, check_key_value, write_key_check
-from moxtwisted.store.learner import Learner
+from moxtwisted.store.learner import Decided, Learner
 from moxtwisted.store.readahead import AHEAD_CACHE_KIB, ReadAhead
 from moxtwisted.store.remembered import SEARCH_OCTETS, Remembered
 from moxtwisted.store.room import Room
@@ -121,6 +121,8 @@ class Store:
         self.junk_flags_of: Callable[[str], JunkFlags | None] = lambda name: None
         #: Learns what is junk, in all accounts that are opened from now on.
         self.learner: Learner | None = None
+        #: Called with an account's name and (body, whether it is junk) of messages about which its users decided.
+        self.decided: Decided | None = None
         #: The organizational domain of a domain, both A-labels in lower case.
         self.organization: Callable[[str], str] = lambda domain: domain
 
@@ -222,6 +224,7 @@ class Store:
             )
             account.set_quota(self.quota_of(name), self.message_quota_of(name))
             account.set_judgement(self.junk_flags_of(name), self.learner, self.organization)
+            account.decided = self.decided
             account.index.share(self._searches)
             account.kept_rows.share(self._rows)
             self.grants.opened(account)

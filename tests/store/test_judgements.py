@@ -646,3 +646,41 @@ class RandomTests(JudgementCase):
     def test_recount_with_rules(self, steps: list[Any]) -> None:
         """The same where mailboxes change flags."""
         self.example(steps, JunkFlags())
+
+
+class DecidedTests(JudgementCase):
+    """Who teaches others is told what people decided, and not what came with the message."""
+
+    def setUp(self) -> None:
+        """An account that tells."""
+        super().setUp()
+        self.told: list[tuple[str, int, bool]] = []
+        self.account.decided = lambda name, messages: self.told.extend((name, *one) for one in messages)
+
+    def test_flags(self) -> None:
+        """A flag set, and set otherwise, is told each time; other flags are not, and no decision is not."""
+        uid = self.deliver()
+        self.flag(uid, MessageFlags.of(SEEN, []))
+        self.assertEqual(self.told, [])
+        self.flag(uid, JUNK)
+        self.flag(uid, NOT_JUNK)
+        self.flag(uid, NO_FLAGS)
+        body = self.told[0][1]
+        self.assertEqual(self.told, [("bob", body, True), ("bob", body, False)])
+
+    def test_delivered_as_junk(self) -> None:
+        """A message that was junk when it came is nobody's decision; that it is not junk after all is."""
+        uid = self.deliver(JUNK)
+        self.assertEqual(self.told, [])
+        self.flag(uid, NOT_JUNK)
+        self.assertEqual([junk for _, _, junk in self.told], [False])
+
+    def test_moved(self) -> None:
+        """Moving a message into the mailbox for junk is a decision."""
+        self.account.set_junk_flags(JunkFlags())
+        self.successResultOf(self.account.create_mailbox("Junk"))
+        uid = self.deliver()
+        self.clock.advance(3600)
+        inbox, junk = (self.account.mailbox(name).id for name in ("INBOX", "Junk"))
+        self.successResultOf(self.account.move(inbox, [uid], junk))
+        self.assertEqual([junk for _, _, junk in self.told], [True])

@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from moxtwisted.errors import StoreUnavailableError
 from moxtwisted.message.headers import Header
 from moxtwisted.milter.client import Decision, MilterVerdict
 from moxtwisted.milter.packets import encode
@@ -27,6 +28,7 @@ from moxtwisted.server.scanners.clamd import Clamd, judge_answer
 from moxtwisted.server.scanners.milters import Milter, opinion_of
 from moxtwisted.server.scanners.rspamd import Verdict
 from moxtwisted.server.scanners.rspamd import opinion_of as rspamd_opinion
+from moxtwisted.server.scanners.teaching import Teacher
 from tests.server.scanners.samples import incoming
 
 
@@ -240,3 +242,70 @@ class AnswerTests(SynchronousTestCase):
             self.assertNotIn(b"\n\r\n", octets)
             for line in octets[:-2].split(b"\r\n")[1:]:
                 self.assertTrue(line.startswith(b"\t") and line.strip(), octets)
+
+
+class TeacherTests(ScannerTestCase):
+    """What people decide is handed on, one message after the other."""
+
+    def setUp(self) -> None:
+        """A store of two messages, and somebody who learns when he is told to."""
+        super().setUp()
+        self.learned: list[tuple[bytes, str]] = []
+        self.answers: list[Deferred[None]] = []
+        store: Any = self
+        self.teacher = Teacher(store, self.learn, message_octets=100)
+
+    def account(self, name: str) -> Any:
+        """See IStore."""
+        if name == "gone":
+            raise StoreUnavailableError("gone")
+        return self
+
+    def open_by_id(self, body: int) -> Any:
+        """See IAccount: the octets are the number; the body 3 is large, 4 is gone."""
+        return None if body == 4 else _Reader(b"x" * 101 if body == 3 else b"%d" % body)
+
+    async def learn(self, octets: bytes, kind: str) -> None:
+        """Take a message."""
+        self.learned.append((octets, kind))
+        answer: Deferred[None] = Deferred()
+        self.answers.append(answer)
+        await answer
+
+    def test_one_by_one(self) -> None:
+        """The next is taught when one was taken, or was not; what is gone or large is left out."""
+        self.teacher.put("u", [(1, True), (3, True), (4, False)])
+        self.teacher.put("gone", [(9, True)])
+        self.teacher.put("u", [(2, False), (5, True)])
+        self.assertEqual(self.learned, [(b"1", "spam")])
+        self.answers[0].errback(ScannerUnavailableError("down"))
+        self.assertEqual(self.learned[1:], [(b"2", "ham")])
+        self.answers[1].callback(None)
+        self.answers[2].callback(None)
+        self.assertEqual(self.learned[2:], [(b"5", "spam")])
+        self.teacher.put("u", [(6, True)])
+        self.assertEqual(self.learned[3:], [(b"6", "spam")])
+
+    def test_bounded(self) -> None:
+        """More than a thousand do not wait, and after the end none."""
+        self.teacher.put("u", [(1, True)] * 5000)
+        for answer in self.answers:
+            answer.callback(None)
+        self.assertEqual(len(self.learned), 1000)
+        self.teacher.put("u", [(1, True)] * 3)
+        self.teacher.stop()
+        self.answers[-1].callback(None)
+        self.assertEqual(len(self.learned), 1001)
+
+
+class _Reader:
+    def __init__(self, octets: bytes) -> None:
+        self.octets = octets
+        self.size = len(octets)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """See IBodyReader."""
+        return self.octets[offset : offset + length]
+
+    def close(self) -> None:
+        """See IBodyReader."""
