@@ -167,9 +167,10 @@ class InboundHandler:
             return blocked
         self._checks = checks = self._inbound.checks()
         self._begun = checks.verifier.begin(self._session.peer.ip, self._session.name, reverse_path)
-        if checks.sender_rules is None or reverse_path.address is None:
+        rules = self._sender_rules()
+        if rules is None or reverse_path.address is None:
             return None
-        return _at_once(_sender_refusal(checks.sender_rules, reverse_path))
+        return _at_once(_sender_refusal(rules, reverse_path))
 
     def rcpt(self, forward_path: Path, parameters: RcptParameters) -> Answer:
         """Take a recipient that exists and has room."""
@@ -195,7 +196,7 @@ class InboundHandler:
         refusal = self._kept_out(found) or self._apart(forward_path)
         if refusal is not None:
             return refusal
-        rules = self._checks.sender_rules if self._checks is not None else None
+        rules = self._sender_rules()
         if rules is not None and self._deliveries and forward_path not in self._deliveries:
             return _at_once(self._another(rules, forward_path, found))
         self._deliveries[forward_path] = found
@@ -212,6 +213,7 @@ class InboundHandler:
         transaction, self._transaction = self._transaction, None
         trapped, self._trapped = tuple(self._trapped), []
         deliveries, self._deliveries = self._deliveries, {}
+        self._begun = None
         if transaction is None:
             raise StoreUnavailableError("a message ended that never began")
         return self._deliver(transaction, deliveries, trapped, sink)
@@ -222,15 +224,29 @@ class InboundHandler:
         self._transaction = None
         self._deliveries = {}
         self._trapped = []
-        self._checks = self._begun = None
+        self._checks = None
+        self._ask_no_more()
 
     def disconnected(self, reason: str) -> None:
         """The client is gone."""
         self._presence.leave()
+        self._ask_no_more()
         if self._session.peer.ip is not None:
             self._inbound.connections.release(str(self._session.peer.ip), errors=reason == "errors")
 
     # -- decisions -----------------------------------------------------------------------------------------------
+
+    def _ask_no_more(self) -> None:
+        begun, self._begun = self._begun, None
+        if begun is not None:
+            begun.cancel()
+
+    def _sender_rules(self) -> ISenderRules | None:
+        ip = self._session.peer.ip
+        if self._checks is None or ip is None or ip.is_loopback:
+            # A program on this machine may write from a name that nobody else knows.
+            return None
+        return self._checks.sender_rules
 
     def _refuse(self, refused: Refused) -> Answer:
         reply = Reply(refused.reply_code, refused.enhanced_code, refused.text)

@@ -106,7 +106,7 @@ class IVerifier(Interface):
     def begin(ip: IPv4Address | IPv6Address | None, hello: str, reverse_path: Path) -> Any:
         """MAIL FROM came: start what can be asked already, so that the answers are there when the message is.
 
-        :returns: for ``Unverified.begun``, and for ``ISenderRules``.
+        :returns: for ``Unverified.begun``, and for ``ISenderRules``. It has a method ``cancel``: nobody wants to know any more.
         """
 
     def header_came(hashed: Any) -> None:

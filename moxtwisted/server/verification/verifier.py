@@ -91,6 +91,12 @@ class Begun:
     spf: Pending[SPFResult] | None = None
     helo_spf: Pending[SPFResult] | None = None
 
+    def cancel(self) -> None:
+        """Ask no more: there will be no message."""
+        for pending in (self.iprev, self.spf, self.helo_spf):
+            if pending is not None:
+                pending.cancel()
+
 
 def _is_public_suffix(domain: str) -> bool:
     return public_suffix(domain) == domain
@@ -194,7 +200,9 @@ class Verifier:
         for found in hashed.found[:_MAX_EARLY_KEYS]:
             if isinstance(found.signature, Signature):
                 self._ask_early(found.signature.query_name)
-        self._ask_early(f"_dmarc.{find_author(fields.header).domain}")
+        author = find_author(fields.header)
+        if author.domain:
+            self._ask_early(f"_dmarc.{author.domain}")
 
     def _ask_early(self, name: str) -> None:
         """Have an answer in the cache when it is needed."""

@@ -114,6 +114,26 @@ class SenderTests(CheckedCase):
         self.house.clock.advance(21)
         self.assertIn("451 4.4.3", line.heard())
 
+    def test_no_more_questions(self) -> None:
+        """Who drops a transaction, or the connection, leaves no questions behind."""
+        self.world.resolver = slow = SlowResolver(self.world.zones, "sender.example")
+        for end in ("RSET", ""):
+            line = self.house.inbound()
+            line.say("MAIL FROM:<a@sender.example>")
+            of_spf, of_mx = slow.waiting.pop("sender.example")
+            if end:
+                of_mx.callback(None)
+                self.assertIn("250", line.say(end))
+            else:
+                line.drop()
+            self.assertTrue(of_spf.called, end)
+
+    def test_local_program(self) -> None:
+        """A program on this machine may send from any name, to several."""
+        line = self.house.inbound("127.0.0.1")
+        self.assertIn("250", line.begin("root@nowhere.example", "alice@example.org"))
+        self.assertIn("250", line.say("RCPT TO:<bob@example.org>"))
+
     def test_several(self) -> None:
         """A second recipient is for those who pass SPF."""
         self.assertIn("250", self.mail("a@sender.example", 2))
