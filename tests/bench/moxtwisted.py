@@ -1,6 +1,8 @@
 """The driver for the benchmark against real peers: a server with real accounts, as an operator would run it.
 
 Run: BENCH_DRIVERS=tests/bench python3 ../shared/bench/bench.py run W1 --servers postfix_dovecot,moxtwisted
+
+The variant ``moxtwisted:nochecks`` neither verifies nor judges mail from strangers, as Postfix and Dovecot do not there.
 """
 
 from __future__ import annotations
@@ -28,6 +30,13 @@ allow_plain_without_tls = true
 
 [resolver]
 validate = false
+
+[verification]
+enabled = {checks}
+
+[judgement]
+enabled = {checks}
+first_time_sender_delay_seconds = 0
 
 [listeners.local]
 ips = ["{ip}"]
@@ -79,12 +88,20 @@ class Server(Base):  # type: ignore[misc]
     """moxtwisted under twistd."""
 
     ip = "127.0.0.4"
-    notes = "twistd moxmail, encrypted store, search index, log level info"
+    notes = "twistd moxmail, encrypted store, search index, all checks, junk filter, log level info"
+    checks = "true"
+
+    def use_variant(self, variant: str) -> None:
+        """``nochecks``."""
+        if variant != "nochecks":
+            super().use_variant(variant)
+        self.checks = "false"
+        self.notes = "twistd moxmail, encrypted store, search index, no checks, log level info"
 
     def install(self) -> None:
         """Write the configuration, the key and the accounts."""
         directory = Path(self.dir)
-        (directory / "mox.conf").write_text(MOX_CONF.format(domain=DOMAIN, ip=self.ip))
+        (directory / "mox.conf").write_text(MOX_CONF.format(domain=DOMAIN, ip=self.ip, checks=self.checks))
         accounts = "".join(ACCOUNT.format(i=i, domain=DOMAIN) for i in range(self.accounts))
         (directory / "domains.conf").write_text(f'[domains."{DOMAIN}"]\n{accounts}')
         self._python(
