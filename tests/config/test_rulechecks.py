@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+from textwrap import dedent
+
 from twisted.trial.unittest import SynchronousTestCase
 
-from moxtwisted.config.load import parse_domains
+from moxtwisted.config.load import parse_domains, parse_static
 from moxtwisted.config.patterns import PatternError, compile_pattern
 from moxtwisted.errors import ConfigurationError
 
+STATIC = """hostname = "mx.example.org"
+listeners.public.ips = ["127.0.0.1"]
+listeners.public.smtp.port = 0
+postmaster.account = "alice"
+"""
 HEAD = '[domains."example.org"]\n[accounts.alice]\ndomain = "example.org"\n'
 ADDRESS = '[accounts.alice.addresses."alice@example.org"]\n'
 AT = 'domains.conf: accounts.alice.addresses."alice@example.org".rulesets[0]'
@@ -103,3 +112,21 @@ class Patterns(SynchronousTestCase):
         for text in ("(x{500}){500}", "\ud800"):
             with self.assertRaises(PatternError):
                 compile_pattern(text)
+
+
+class Manual(SynchronousTestCase):
+    """What the manual shows."""
+
+    def test_examples(self) -> None:
+        """Each piece of a configuration on the page about refused mail is one."""
+        page = (Path(__file__).parents[2] / "docs" / "howto" / "refused.rst").read_text()
+        pieces = re.findall(r"code-block:: toml\n\n((?: +\S.*\n|\n)+)", page)
+        self.assertEqual(len(pieces), 4)
+        for piece in pieces:
+            text = dedent(piece)
+            if "[judgement]" in text:
+                parse_static(f"{STATIC}{text}".encode())
+            elif "[accounts.alice]" in text:
+                self.assertEqual(problems(text + 'domain = "example.org"\n'), [])
+            else:
+                self.assertEqual(problems(HEAD + text), [])
