@@ -88,7 +88,7 @@ class Decision:
     :ivar delay_seconds: to wait before it is taken.
     :ivar sender: what is remembered of the sender (``store.interfaces.Sender``); None: nothing.
     :ivar overridden: why a DMARC policy was not applied, in the words of RFC 7489 appendix C (``mailing_list``,
-        ``trusted_forwarder``, ``local_policy``, ``sampled_out``); empty when it was or there was none.
+        ``forwarded``, ``trusted_forwarder``, ``local_policy``, ``sampled_out``); empty when it was or there was none.
     """
 
     accept: bool
