@@ -325,6 +325,8 @@ class _Log:
         self._allocated = 0
         self._written = 0
         self._patience = _LOG_PATIENCE
+        #: Whether it may have begun anew since its pages were counted.
+        self._doubtful = True
         self.pages = 0
         #: Whether room is so short that none is taken before it is needed.
         self.frugal = False
@@ -333,7 +335,7 @@ class _Log:
         """A transaction is over: count what it wrote, and see that there is room for the next ones.
 
         The pages that the connection wrote are counted, which costs nothing; SQLite's own hook would want the interpreter in the
-        middle of every commit. Where the log begins anew only SQLite knows: it is asked when the count says that something is to be done.
+        middle of every commit. That the log began anew only SQLite knows: it is asked when the count says that something is to be done.
         """
         written = connection.status(apsw.SQLITE_DBSTATUS_CACHE_WRITE)[0]
         if written == self._written:
@@ -343,7 +345,8 @@ class _Log:
         if self._short():
             self._patience -= 1
             if self._patience < 0 and not self.frugal:
-                self.measure(connection)
+                if self._doubtful:
+                    self.measure(connection)
                 if self._short():
                     self._grow(self.pages * (PAGE_SIZE + _FRAME_HEADER))
 
@@ -352,7 +355,14 @@ class _Log:
 
     def measure(self, connection: Any) -> None:
         """Ask SQLite how many pages the log has."""
-        self.pages = max(0, connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)[0])
+        pages = max(0, connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)[0])
+        self._doubtful &= pages >= self.pages
+        self.pages = pages
+
+    def written_back(self) -> None:
+        """It is in the file; the next commit begins it anew, unless somebody reads it."""
+        self.pages = 0
+        self._doubtful = True
 
     def size(self) -> int:
         """Octets of its file."""
@@ -363,7 +373,8 @@ class _Log:
 
     def emptied(self) -> None:
         """It was written back and is empty."""
-        self.pages = self._allocated = 0
+        self.written_back()
+        self._allocated = 0
 
     def _grow(self, end: int) -> None:
         try:
@@ -483,7 +494,7 @@ class Database:
             # What is left to do after a checkpoint beside us is little; then the log begins anew.
             self._settle()
             self._look_at = _LOOK_PAGES
-            self._log.pages = 0
+            self._log.written_back()
             self.writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
         else:
             self._look_at = pages + _LOOK_PAGES

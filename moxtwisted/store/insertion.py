@@ -20,7 +20,7 @@ def insert_rows(connection: Any, statement: str, rows: Sequence[tuple[Any, ...]]
     :param statement: with ``VALUES (?, …)`` for one row.
     """
     start, end = 0, len(rows)
-    for length in (16, 4, 1):
+    for length in (16, 4, 2, 1):
         if end - start < length:
             continue
         many = _multiplied(statement, length)

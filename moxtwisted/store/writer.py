@@ -158,15 +158,46 @@ class Lane:
         return answer
 
 
-class _Writer:
-    """One thread and its queue."""
+class _Reports:
+    """What all threads have done, on its way to the reactor: one call for whatever comes before the reactor takes it.
+
+    :param reactor: for callFromThread; None: somebody calls ``deliver``.
+    """
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
+        self._done: deque[tuple[Lane, Any, list[tuple[Deferred[Any], Any]]]] = deque()
+        self._called = False
+
+    def put(self, lane: Lane, report: Any, answers: list[tuple[Deferred[Any], Any]]) -> None:
+        """In any thread."""
+        self._done.append((lane, report, answers))
+        if not self._called and self._reactor is not None:
+            self._called = True
+            self._reactor.callFromThread(self.deliver)
+
+    def deliver(self) -> None:
+        """In the reactor's thread: tell of the commits, then give the jobs their answers."""
+        # Before taking: a report that comes after the last one was taken calls again.
+        self._called = False
+        while self._done:
+            lane, report, answers = self._done.popleft()
+            if report is not None:
+                try:
+                    lane.unit.committed(report)
+                except Exception:  # noqa: BLE001 - the answers must go out
+                    log.failure("telling of a commit failed")
+            for answer, result in answers:
+                answer.callback(result)
+
+
+class _Writer:
+    """One thread and its queue."""
+
+    def __init__(self, reports: _Reports) -> None:
+        self._reports = reports
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._idle: deque[tuple[Lane, Callable[[], bool]]] = deque()
-        self._done: deque[tuple[Lane, Any, list[tuple[Deferred[Any], Any]]]] = deque()
-        self._reporting = False
         self._last_idle = 0.0
         self._thread: threading.Thread | None = None
 
@@ -180,7 +211,7 @@ class _Writer:
             self._jobs.put(None)
             self._thread.join()
             self._thread = None
-        self._deliver()
+        self._reports.deliver()
 
     def put(self, job: _Job) -> None:
         self._jobs.put(job)
@@ -253,7 +284,7 @@ class _Writer:
             if jobs:
                 self._transact(lane, jobs)
             if last is not None:
-                self._report(lane, None, [(last.answer, self._alone(last))])
+                self._reports.put(lane, None, [(last.answer, self._alone(last))])
 
     @staticmethod
     def _alone(job: _Job) -> Any:
@@ -293,7 +324,7 @@ class _Writer:
                     self._transact(lane, [job], min(tries, 1))
                 return
             report, answers = None, [(jobs[0].answer, Failure(translated(e)))]
-        self._report(lane, report, answers)
+        self._reports.put(lane, report, answers)
         if lane.after is not None:
             try:
                 lane.after()
@@ -305,7 +336,7 @@ class _Writer:
         refused = [job for job in jobs if job.grows]
         if refused:
             error = StoreFullError("the disk is full, what is left is for deleting")
-            self._report(lane, None, [(job.answer, Failure(error)) for job in refused])
+            self._reports.put(lane, None, [(job.answer, Failure(error)) for job in refused])
         return [job for job in jobs if not job.grows]
 
     @staticmethod
@@ -321,34 +352,12 @@ class _Writer:
             log.failure("making room failed")
             return False
 
-    def _report(self, lane: Lane, report: Any, answers: list[tuple[Deferred[Any], Any]]) -> None:
-        self._done.append((lane, report, answers))
-        if not self._reporting:
-            self._reporting = True
-            if self._thread is not None:
-                self._reactor.callFromThread(self._deliver)
-
-    # -- in the reactor's thread ---------------------------------------------------------------------------------
-
-    def _deliver(self) -> None:
-        # Before taking: a report that comes after the last one was taken calls again.
-        self._reporting = False
-        while self._done:
-            lane, report, answers = self._done.popleft()
-            if report is not None:
-                try:
-                    lane.unit.committed(report)
-                except Exception:  # noqa: BLE001 - the answers must go out
-                    log.failure("telling of a commit failed")
-            for answer, result in answers:
-                answer.callback(result)
-
 
 class _Inline(_Writer):
     """Works in the caller's thread, each job at once."""
 
     def __init__(self) -> None:
-        super().__init__(None)
+        super().__init__(_Reports(None))
         self._busy = False
 
     def start(self, name: str) -> None:
@@ -378,7 +387,7 @@ class _Inline(_Writer):
                         self.work([job])
                 else:
                     self._idle_slice()
-                self._deliver()
+                self._reports.deliver()
         finally:
             self._busy = False
 
@@ -398,7 +407,7 @@ class _Nothing:
     def committed(self, report: Any) -> None: ...
 
 
-_WAKE: Final = _Job(Lane(_Nothing(), _Writer(None)), lambda: None, Deferred())
+_WAKE: Final = _Job(Lane(_Nothing(), _Writer(_Reports(None))), lambda: None, Deferred())
 
 
 class WriterPool:
@@ -411,7 +420,8 @@ class WriterPool:
 
     def __init__(self, reactor: Any, threads: int = 3, room: Room | None = None) -> None:
         self.room = room
-        self._writers: list[_Writer] = [_Writer(reactor) for _ in range(threads)] or [_Inline()]
+        reports = _Reports(reactor)
+        self._writers: list[_Writer] = [_Writer(reports) for _ in range(threads)] or [_Inline()]
         self._lanes = dict.fromkeys(self._writers, 0)
         for number, writer in enumerate(self._writers):
             writer.start(f"store-writer-{number}")

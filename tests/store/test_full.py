@@ -150,7 +150,7 @@ class LimitTests(FillingTestCase):
             self.add(octets).addBoth(results.append)
         thread.work([thread._jobs.get() for _ in range(3)])
         thread._busy = False
-        thread._deliver()
+        thread._reports.deliver()
         self.assertEqual([isinstance(result, Failure) for result in results], [False, True, False])
         results[1].trap(StoreFullError)
         self.still_there({1: message(1), 2: message(3)})
