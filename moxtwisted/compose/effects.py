@@ -139,6 +139,7 @@ class Effects:
                 self._judging.judge(self._store, self.content()),
                 externals=make_scanners(self._loaded, self._reactor),
                 adjustments=(policy.adjust, greylisting.adjust, GoodSenders(self._welcome)),
+                junk_mailbox=lambda account: rules.current.of(account).junk_mailbox,
             ),
             rejects=self._rejects,
             splitting=Splitting(),

@@ -327,6 +327,18 @@ class ExternalTests(HouseCase):
         self.assertIn(b"X-Spam: yes\r\n", octets)
         self.assertIn(b"rspamd: score 12", octets)
 
+    def test_junk_mailbox(self) -> None:
+        """Where the account wants junk it goes there, unless it is wanted whatever its content is."""
+        junk = Looking(Opinion(source="rspamd", junk=True))
+        verified_by(self.house, self.judge, externals=[junk], junk_mailbox=lambda _: "Spam")
+        line = self.house.inbound()
+        for reason in ("no-bad-signals", "msgtofull"):
+            self.judge.accept("alice", reason=reason)
+            line.begin(SENDER, "alice@example.org")
+            self.assertIn("250 2.6.0", line.send(LETTER))
+        self.assertEqual(len(self.house.messages("alice", "Spam")), 1)
+        self.assertEqual(len(self.house.messages("alice")), 1)
+
     def test_failing(self) -> None:
         """One that breaks is as if it were not there."""
         self.assertEqual(self.send(Looking(RuntimeError("bug")), Looking(None)), "250 2.6.0")

@@ -29,6 +29,7 @@ from moxtwisted.server.judgement.interfaces import (
     Opinion,
     Recipient,
 )
+from moxtwisted.server.judgement.reasons import Reason
 from moxtwisted.smtp.replies import Reply, reply_for_error
 
 __all__ = ["Adjustment", "Bench", "refusal"]
@@ -41,6 +42,20 @@ Adjustment = Callable[[Incoming, Recipient, Decision], "Decision | Awaitable[Dec
 # RFC 3463 section 3.4: X.3.0, other mail system status.
 _CANNOT_JUDGE: Final = Reply(451, "4.3.0", "error in processing")
 _JUNK: Final = "$Junk"
+#: Why mail was taken whatever its content is: what others think of that does not set it aside.
+_WANTED: Final = frozenset(
+    {
+        "allow-listed",
+        Reason.LIST_ALLOW,
+        Reason.SUBJECTPASS,
+        Reason.MSGFROMFULL,
+        Reason.MSGTOFULL,
+        Reason.MSGFROMDOMAIN,
+        Reason.MSGTODOMAIN,
+        Reason.MSGFROMORGDOMAIN,
+        Reason.MSGTOORGDOMAIN,
+    }
+)
 #: What an explanation may say in the header and in the log.
 _MOST_CHARACTERS: Final = 2000
 
@@ -67,6 +82,8 @@ class Bench:
     _judge: IJudge | None = None
     _externals: Sequence[IExternalJudge] = ()
     _adjustments: Sequence[Adjustment] = ()
+    #: Where an account wants mail that is set aside; empty: where it goes otherwise.
+    _junk_mailbox: Callable[[str], str] = field(default=lambda _: "")
     counts: Counter[tuple[str, str]] = field(factory=Counter, init=False)
 
     async def decide(
@@ -87,7 +104,12 @@ class Bench:
             decisions = [await one for one in asked]
         junk = next((o for o in opinions if o.junk), None)
         if junk is not None:
-            decisions = [_as_junk(d, junk) if d.accept else d for d in decisions]
+            decisions = [
+                _as_junk(d, junk, self._junk_mailbox(r.account))
+                if d.accept and d.reason not in _WANTED
+                else d
+                for r, d in zip(recipients, decisions, strict=True)
+            ]
         for recipient, decision in zip(recipients, decisions, strict=True):
             self._note(incoming, recipient, decision)
         return decisions, opinions
@@ -148,8 +170,14 @@ async def _opinion(external: IExternalJudge, incoming: Incoming) -> Opinion | No
         return None
 
 
-def _as_junk(decision: Decision, opinion: Opinion) -> Decision:
-    """Taken, and marked as junk."""
+def _as_junk(decision: Decision, opinion: Opinion, mailbox: str) -> Decision:
+    """Taken, and set aside as junk."""
     flags = MessageFlags.of(decision.flags.system, (*decision.flags.keywords, _JUNK))
     explanation = f"{opinion.source}: {opinion.explanation}; {decision.explanation}"
-    return evolve(decision, flags=flags, explanation=explanation[:_MOST_CHARACTERS], delay_seconds=0.0)
+    return evolve(
+        decision,
+        mailbox=mailbox or decision.mailbox,
+        flags=flags,
+        explanation=explanation[:_MOST_CHARACTERS],
+        delay_seconds=0.0,
+    )
