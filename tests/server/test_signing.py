@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from random import Random
 from typing import Any
 from unittest.mock import patch
 
+from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
@@ -21,9 +23,14 @@ from moxtwisted.mailauth.dkim.keys import SigningKey, new_private_key
 from moxtwisted.mailauth.dkim.sign import SigningRules
 from moxtwisted.mailauth.dkim.verify import Risk, Status, Verification, verify
 from moxtwisted.mailauth.inflow import MessageHasher
+from moxtwisted.message.compose import Completion
 from moxtwisted.server.directory import AccountEntry, DomainEntry
-from moxtwisted.server.submission.signing import ISigningWork, Selector, Signing, SigningPool
+from moxtwisted.server.intake import Intake, Trouble
+from moxtwisted.server.submission.header import SubmittedMessage
+from moxtwisted.server.submission.signing import Author, ISigningWork, Selector, Signing, SigningPool
 from moxtwisted.store.bodies import decode
+from moxtwisted.store.interfaces import IStaging
+from tests.mailauth.corpus.messages import plain_message
 from tests.server.house import ACCOUNTS, DOMAINS, NOW
 from tests.server.test_submission import ALICE, SubmissionCase, letter
 
@@ -146,7 +153,14 @@ class SubmittedTests(SigningCase):
             if line[:1] not in b" \t"
         ]
         self.assertEqual(
-            names[:5], [b"Return-Path", b"Delivered-To", b"DKIM-Signature", b"DKIM-Signature", b"Received"]
+            names[:5],
+            [
+                b"Return-Path",
+                b"Delivered-To",
+                b"DKIM-Signature",
+                b"DKIM-Signature",
+                b"Authentication-Results",
+            ],
         )
 
     def test_what_is_added_and_removed(self) -> None:
@@ -154,10 +168,10 @@ class SubmittedTests(SigningCase):
         stored, _ = self.received(message=letter(more="Bcc: x@y.example\r\nReturn-Path: <a@b.example>\r\n"))
         self.assertNotIn(b"x@y.example", stored)
         self.assertEqual([one.status for one in ours(stored)], [Status.PASS] * 2)
-        for field in (b"Bcc: x@y.example\r\n", b"From: eve@far.example\r\n"):
+        for added in (b"Bcc: x@y.example\r\n", b"From: eve@far.example\r\n"):
             at = stored.index(b"From: ")
-            forged = stored[:at] + field + stored[at:]
-            self.assertEqual([one.status for one in ours(forged)], [Status.FAIL] * 2, field)
+            forged = stored[:at] + added + stored[at:]
+            self.assertEqual([one.status for one in ours(forged)], [Status.FAIL] * 2, added)
 
     def test_bodies(self) -> None:
         """Bodies of all kinds verify: empty, without a line end, with empty lines and white space at the end, long lines, 8 bits."""
@@ -285,6 +299,59 @@ class SimpleTests(SigningCase):
             assert found.signature is not None
             self.assertEqual(found.signature.expires_at, int(NOW) + 3600)
             self.assertIs(found.signature.header_form, Canonicalization.SIMPLE)
+
+
+class AnyMessageTests(SynchronousTestCase):
+    def test_any_message(self) -> None:
+        """Whatever a header and a body are made of, and however they are cut, what goes out verifies, for dkimpy too."""
+        for number in range(400):
+            random = Random(number)
+            rules = SigningRules(
+                seal=random.random() < 0.8,
+                header_form=random.choice(tuple(Canonicalization)),
+                body_form=BodyForm(random.choice(tuple(Canonicalization))),
+            )
+            selectors = [Selector(key(kind), rules) for kind in ("rsa", "ed25519")]
+            signing = Signing({"example.org": selectors}, WorkAtOnce())
+            sent = Sent()
+            sink = SubmittedMessage(
+                Intake(sent, Trouble(Clock().seconds)),
+                lambda values: None,
+                Completion(int(NOW), "example.org", os.urandom),
+                lambda header, signing=signing: signing.begin(header, [Author("alice", "example.org")]),  # type: ignore[misc]
+            )
+            octets = plain_message(random)
+            while octets:
+                size = random.randrange(1, 200)
+                sink.write(octets[:size])
+                octets = octets[size:]
+            sink.finish()
+            fields: list[bytes] = []
+            assert sink.signer is not None
+            Deferred.fromCoroutine(sink.signer.sign(NOW)).addCallback(fields.append)
+            message = fields[0] + b"Received: by us\r\n" + b"".join(sent.pieces)
+            with self.subTest(number):
+                self.assertEqual([one.status for one in ours(message)], [Status.PASS] * 2, message)
+                # dkimpy keeps white space at the end of a last line without a line end (RFC 6376 section 3.4.4).
+                if message.endswith(b"\n"):
+                    self.assertTrue(theirs(message, 0) and theirs(message, 1), message)
+
+
+@implementer(IStaging)
+@define
+class Sent:
+    """Keeps what comes."""
+
+    pieces: list[bytes] = field(factory=list)
+
+    def write(self, octets: bytes) -> None:
+        self.pieces.append(octets)
+
+    def finish(self) -> Any:
+        return None
+
+    def abort(self) -> None:
+        pass
 
 
 class PoolTests(TestCase):

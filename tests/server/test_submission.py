@@ -299,6 +299,14 @@ class HeaderTests(SubmissionCase):
         self.assertTrue(octets.endswith(letter(more=kept)), octets)
         self.assertNotIn(b"boss", octets)
 
+    def test_logged_in(self) -> None:
+        """That the client logged in is said, with the sender of the envelope and not with the account."""
+        for sender, said in ((ALICE, b"; auth=pass smtp.mailfrom=alice@example.org"), ("", b"; auth=pass")):
+            self.assertTrue(self.send(letter(), sender=sender).startswith("250"))
+            octets = self.house.messages("bob")[-1]
+            field = octets[octets.index(b"Authentication-Results:") :].partition(b"\r\nReceived:")[0]
+            self.assertEqual(b" ".join(field.split()), b"Authentication-Results: mx.example.org" + said)
+
     def test_no_whereabouts(self) -> None:
         """Received says neither the address nor the name of the client."""
         self.send(letter())

@@ -21,6 +21,7 @@ from zope.interface import implementer
 from moxtwisted.address import Address, AddressError, Path, quote_localpart
 from moxtwisted.errors import LimitError, StoreUnavailableError
 from moxtwisted.identifiers import Domain
+from moxtwisted.mailauth.authres import AuthenticationResults, MethodResult, Property
 from moxtwisted.message.compose import Completion
 from moxtwisted.sasl.outcome import Success
 from moxtwisted.sasl.server import begin
@@ -306,7 +307,7 @@ class SubmissionHandler:
     ) -> Reply | None:
         submission = self._submission
         now = submission.seconds()
-        trace = self._session.trace(transaction, now, show_client=False)
+        trace = self._results(transaction) + self._session.trace(transaction, now, show_client=False)
         if sink.signer is not None:
             # RFC 6376 section 5.6: above everything else. Nothing below is changed any more, in no copy.
             trace = await sink.signer.sign(now) + trace
@@ -344,6 +345,15 @@ class SubmissionHandler:
             failed=len(failed),
         )
         return reply_for_error(failed[0]) if failed else None
+
+    def _results(self, transaction: Transaction) -> bytes:
+        """That the client logged in (RFC 8601 section 2.7.4); who it is says the sender that it may use, not the account."""
+        sender = _text(transaction.reverse_path)
+        properties = (Property("smtp", "mailfrom", sender),) if sender else ()
+        results = AuthenticationResults(
+            self._submission.settings.hostname, (MethodResult("auth", "pass", properties=properties),)
+        )
+        return results.field(utf8=transaction.parameters.smtputf8)
 
     def _outgoing(
         self,

@@ -21,7 +21,7 @@ from moxtwisted.mailauth.dkim.sign import SigningRules, sign
 from moxtwisted.mailauth.inflow import MessageHasher
 from tests.mailauth.dkim.beside import KEYS, NOW, PEM, RECORDS, dkim, handmade
 
-__all__ = ["MessageCase", "message"]
+__all__ = ["MessageCase", "message", "plain_message"]
 
 _SPACES: Final = (b" ", b" ", b"  ", b"\t", b" \t ", b"\r\n ", b" \r\n\t", b"\r\n  ")
 _WORDS: Final = (
@@ -86,8 +86,8 @@ class MessageCase(NamedTuple):
 
 
 class _Maker:
-    def __init__(self, number: int) -> None:
-        self.random = Random(number)
+    def __init__(self, random: Random) -> None:
+        self.random = random
 
     # -- a message ---------------------------------------------------------------------------------------------------
 
@@ -311,6 +311,11 @@ def _dkimpy_key(kind: str) -> bytes:
 
 def message(number: int) -> MessageCase:
     """A case."""
-    maker = _Maker(number)
+    maker = _Maker(Random(number))
     octets = maker.changed(maker.signed())
     return MessageCase(octets, maker.records())
+
+
+def plain_message(random: Random) -> bytes:
+    """A message without a signature."""
+    return _Maker(random).plain()
