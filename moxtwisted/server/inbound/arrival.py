@@ -49,12 +49,14 @@ class Arrival:
 
     :ivar checks: None when nothing is verified: then other servers' results stay as they are.
     :ivar begun: what the verifier was told at MAIL FROM.
+    :ivar removed_octets: of the header, which are not staged.
     :ivar hashed: what the verification needs, once it is whole; None without checks.
     """
 
     _intake: Intake
     checks: Checks | None = None
     begun: Any = None
+    removed_octets: int = field(default=0, init=False)
     hashed: HashedMessage | None = field(default=None, init=False)
     _hasher: MessageHasher | None = field(default=None, init=False)
     # None: the header is through.
@@ -127,13 +129,17 @@ class Arrival:
 
     def _cleaned(self, octets: bytes, end: int) -> bytes:
         """The octets without header fields that only we may write."""
-        fields = self._hasher.fields if self._hasher is not None else None
-        if fields is None and b"\nx-moxtwisted-" not in b"\n" + octets[:end].lower():
+        if self.checks is None and b"\nx-moxtwisted-" not in b"\n" + octets[:end].lower():
             return octets
+        fields = self._hasher.fields if self._hasher is not None else None
+        # A header that nothing follows is known to the hasher as one at the end only.
         header = Header.parse(octets[:end]) if fields is None else fields.header
         if len(header.fields) >= MAX_FIELDS:
             raise HeaderRefusedError(f"{MAX_FIELDS} header fields or more")
         from moxtwisted.server.verification.fields import cleaned
 
         kept = cleaned(header, self.checks.own_names if self.checks is not None else ())
-        return octets if kept is header.octets else kept + octets[len(header.octets) :]
+        if kept is header.octets:
+            return octets
+        self.removed_octets = len(header.octets) - len(kept)
+        return kept + octets[len(header.octets) :]

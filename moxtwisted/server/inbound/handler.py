@@ -356,6 +356,7 @@ class InboundHandler:
             reverse_path=transaction.reverse_path,
             hashed=hashed,
             staged=staged,
+            removed_octets=sink.removed_octets,
             smtputf8=transaction.parameters.smtputf8,
             begun=sink.begun,
             session=self._session.id,

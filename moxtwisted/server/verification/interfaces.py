@@ -42,6 +42,7 @@ class Unverified:
     :ivar reverse_path: the sender of the envelope.
     :ivar hashed: header, signatures and hashes of the body.
     :ivar staged: its octets, for the second opinion.
+    :ivar removed_octets: how many of its header are not in these.
     :ivar smtputf8: whether fields may be written in UTF-8.
     :ivar begun: what ``IVerifier.begin`` returned at MAIL FROM; None: it was not asked.
     :ivar session: for the log.
@@ -52,6 +53,7 @@ class Unverified:
     reverse_path: Path
     hashed: HashedMessage
     staged: IStagedMessage
+    removed_octets: int = 0
     smtputf8: bool = False
     begun: Any = field(default=None, eq=False, repr=False)
     session: str = ""

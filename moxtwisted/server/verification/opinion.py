@@ -55,16 +55,10 @@ _SECONDS: Final = 10.0
 _EVIDENCE_OCTETS: Final = 1800
 
 
-def as_it_came(hashed: HashedMessage, staged: IStagedMessage) -> bytes:
+def as_it_came(hashed: HashedMessage, staged: IStagedMessage, removed_octets: int) -> bytes:
     """The octets of a message before fields were taken out of its header."""
-    octets = staged.read(0, staged.size)
     header = hashed.header.octets
-    if header == b"\r\n":
-        return octets
-    body = octets.find(b"\r\n\r\n") + 2 if not octets.startswith(b"\r\n") else 0
-    if body == 1:
-        body = len(octets)
-    return header + octets[body:]
+    return header + staged.read(len(header) - removed_octets, staged.size)
 
 
 @implementer(IResolver)
@@ -217,7 +211,7 @@ class SecondOpinion:
             return None
         names = [found.signature.query_name for found in doubtful if found.signature is not None]
         answers = await finish_lookups(start_lookups(self._resolver, names))
-        octets = as_it_came(message.hashed, message.staged)
+        octets = as_it_came(message.hashed, message.staged, message.removed_octets)
 
         def ask() -> frozenset[str] | None:
             return _to_its_end(ask_dkimpy(octets, ours, _Kept(answers)))

@@ -75,6 +75,10 @@ class ForgeryTests(CheckedCase):
         found = self.delivered(b"Subject: first\r\n" + FORGED + others + ours + LETTER)
         self.assertTrue(found.endswith(b"\r\nSubject: first\r\n" + others + LETTER), found)
 
+    def test_header_alone(self) -> None:
+        """They are removed also when nothing stands behind the header."""
+        self.assertTrue(self.delivered(FORGED + b"Subject: x\r\n").endswith(b"\r\nSubject: x\r\n"))
+
     def test_verified_as_it_came(self) -> None:
         """A signature that covers a removed field was verified before."""
         message = LETTER.replace(b"Subject: ", b"X-Moxtwisted-Reason: good\r\nSubject: ")
