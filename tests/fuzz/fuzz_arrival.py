@@ -48,8 +48,6 @@ def one(data: bytes) -> None:
     if not data:
         return
     step = 1 + data[0] % 50
-    # As SMTP hands it over: every line end is CRLF.
-    data = data.replace(b"\r\n", b"\n").replace(b"\r", b"").replace(b"\n", b"\r\n")
     whole, pieces = arrived(data, len(data) + 1), arrived(data, step)
     if whole is None or pieces is None:
         if whole is not pieces:

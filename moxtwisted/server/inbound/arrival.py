@@ -141,5 +141,8 @@ class Arrival:
         kept = cleaned(header, self.checks.own_names if self.checks is not None else ())
         if kept is header.octets:
             return octets
+        if kept and not kept.endswith(b"\r\n"):
+            # With BINARYMIME a line may end with LF alone; before the empty line it must not, or else not everybody sees that it is one.
+            kept = kept.removesuffix(b"\n") + b"\r\n"
         self.removed_octets = len(header.octets) - len(kept)
         return kept + octets[len(header.octets) :]

@@ -170,6 +170,11 @@ class ArrivalTests(CheckedCase):
             self.assertEqual(sink.hashed.bodies, hashed(message).bodies, step)
             self.assertEqual(self.staged.read(0, 10000), signed(LETTER), step)
 
+    def test_line_feeds(self) -> None:
+        """What stands behind the empty line never becomes a part of the header, also with lines that end with LF alone."""
+        self.arrive(b"Subject: x\nX-Moxtwisted-Reason: y\r\n\r\n" + FORGED, 1000)
+        self.assertEqual(self.staged.read(0, 1000), b"Subject: x\r\n\r\n" + FORGED)
+
     def test_shapes(self) -> None:
         """Messages without header, without body and without octets come through."""
         for message in (
