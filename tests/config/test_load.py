@@ -254,6 +254,16 @@ class StaticChecksTests(ConfigTestCase):
         self.told(problems, "initial_mailboxes.regular[1]", "made anyway")
         self.told(problems, "special_use.junk", "sent is that already")
 
+    def test_verification(self) -> None:
+        """Our name in header fields is a word, sealers are domains, and times have bounds."""
+        problems = self.static_problems(
+            STATIC + '[verification]\nauthserv_id = "my server"\ntrusted_arc_sealers = ["a..b"]\n'
+        )
+        self.told(problems, "verification.authserv_id", "a name without spaces expected")
+        self.told(problems, "verification.trusted_arc_sealers[0]", "a domain name expected")
+        problems = self.static_problems(STATIC + "[verification]\nmethod_seconds = 0\n")
+        self.told(problems, "verification.method_seconds")
+
     def test_proxy_networks(self) -> None:
         """A network with host bits is no network."""
         problems = self.static_problems(
