@@ -22,6 +22,7 @@ from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from moxtwisted.compose.junk import learn_junk
 from moxtwisted.compose.junkflags import remember_with
 from moxtwisted.compose.listeners import Listeners
 from moxtwisted.compose.parts import Parts, master_key, open_queue, ready_accounts
@@ -133,6 +134,7 @@ async def offline(static_path: Path, reactor: Any) -> Administration:
     store.quota_of = partial(quota, loaded.domains, static)
     store.message_quota_of = partial(message_quota, loaded.domains, static)
     remember_with(store, loaded.domains)
+    learn_junk(store)
     queue = open_queue(loaded, store)
     await ready_accounts(store, loaded.domains, static)
     return Administration(

@@ -15,6 +15,7 @@ from moxtwisted.compose.authority import make_elsewhere, offered_mechanisms
 from moxtwisted.compose.bans import end_connections, open_bans
 from moxtwisted.compose.effects import Effects
 from moxtwisted.compose.judgement import Judging
+from moxtwisted.compose.junk import filter_content, learn_junk
 from moxtwisted.compose.junkflags import remember_with
 from moxtwisted.compose.signing import Signers
 from moxtwisted.compose.translation import (
@@ -130,6 +131,8 @@ class Parts:
         self.store.quota_of = partial(quota, self.loaded.domains, self.static)
         self.store.message_quota_of = partial(message_quota, self.loaded.domains, self.static)
         remember_with(self.store, self.loaded.domains)
+        learn_junk(self.store)
+        self.effects.content = filter_content(self.store, self.reactor)
         self.queue = open_queue(self.loaded, self.store)
         self.delivery = LocalDelivery(self.store)
         self.bans = self.connections.bans = open_bans(self.loaded, self.store, self.reactor)
@@ -263,7 +266,7 @@ class Parts:
             clock=self.reactor,
             connections=self.connections,
             provocation=self.provocation,
-            signing=self.signers.signing,
+            signing=self.signers.current,
         )
         return self._noted(SMTPServerFactory(settings, SubmissionFactory(shared), self.reactor, tls()))
 

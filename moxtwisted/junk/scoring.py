@@ -4,16 +4,16 @@
 
     learned = Totals(ham=200, junk=150, html_ham=40, html_junk=120)
     rows = [(number, ham, junk, html_ham, html_junk), …]            # of those of its tokens that were ever seen
-    verdict = weigh(found, worths(found, rows, learned), learned)
+    verdict = weigh(found, worths(rows, learned, html=found.html), learned)
     verdict.probability, verdict.significant
     verdict.words                                                  # (("subject:offer", 0.98, 3.9), …): what weighed most
 
 A token that stands in the share *j* of all junk and *h* of all wanted mail is worth ``d = (j - h) / (j + h) * n / (n + RARE)``, between -1
 and 1: seen *n* times only, it is pulled towards 0 (Robinson). The shares are those among messages of the same form, with HTML or without,
 as far as there are enough of them, and among all otherwise: that a newsletter and junk are both made of HTML must not count with each of
-their words. From each view (see ``moxtwisted.junk.tokens``) those few that are worth most add ``log((1 + d) / (1 - d))``, the logarithm of
-the odds (Graham). A curve makes a probability of the sum; its middle lies where wanted mail ends, not where junk begins. How all this was
-chosen, and against what, is in docs/design/junk.rst.
+their words. From each view (see ``moxtwisted.junk.tokens``) those few that are worth most add ``log((1 + d) / (1 - d))``, the logarithm
+of the odds (Graham), at most ``STRONGEST``; what speaks for a message counts twice, because a good message that is refused costs more than
+junk that is not. A curve makes a probability of the sum. How all this was chosen, and against what, is in docs/design/junk.rst.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import Final
 
 from attrs import frozen
 
-from moxtwisted.junk.tokens import TOKENIZER, Features
+from moxtwisted.junk.tokens import TOKENIZER, VIEWS, Features
 
 __all__ = ["MIN_HAM", "MIN_JUNK", "VERSION", "Totals", "Verdict", "Weight", "weigh", "worths"]
 
@@ -43,31 +43,20 @@ VERSION: Final = (TOKENIZER * 1000 + _UNICODE[0]) * 10 + _UNICODE[1]
 """Of what is learned from a message. Another Unicode, which comes with another Python, cuts some words in another way."""
 
 
-@frozen
-class _View:
-    """How the tokens of one view are weighed.
-
-    :ivar most: so many of them count, those that are worth most.
-    :ivar rare: a token that was seen so many times is worth half of what it says.
-    """
-
-    most: int
-    rare: float
-
-
-_VIEWS: Final = (
-    _View(4, 0.15),  # subject
-    _View(8, 0.15),  # header
-    _View(4, 0.15),  # link
-    _View(4, 0.4),  # word
-    _View(8, 0.4),  # pair
-)
+#: Tokens of each view that count, those that are worth most.
+_MOST: Final = dict(zip(VIEWS, (4, 8, 4, 4, 8), strict=True))
+#: A token that was seen so many times is worth half of what it says.
+_RARE: Final = 0.4
 #: So many messages of the same form count as much as all that is known.
-_FORM: Final = 40.0
+_FORM: Final = 30.0
 #: What is worth less than this says nothing.
 _LEAST: Final = 0.2
+#: The most that a token adds: odds of 20 to 1.
+_STRONGEST: Final = 3.0
+#: So many times what speaks for a message counts.
+_FAVOUR: Final = 2.0
 #: The sum at which the probability is one half, and by how much it grows with it.
-_MIDDLE: Final = 20.0
+_MIDDLE: Final = -4.9
 _STEEPNESS: Final = 0.4
 
 
@@ -126,35 +115,35 @@ def weigh(found: Features, worth: Mapping[int, float], learned: Totals, explain:
         return Verdict(0.5, 0.0, significant=False)
     get = worth.get
     chosen: list[tuple[float, float, int]] = []
-    for numbers, view in zip(found.views, _VIEWS, strict=True):
+    for numbers, most in zip(found.views, _MOST.values(), strict=True):
         # The number decides between equals: the same message gets the same words every time.
         chosen += sorted([(abs(w), w, number) for number in numbers if (w := get(number))], reverse=True)[
-            : view.most
+            :most
         ]
-    total = sum([math.log((1.0 + w) / (1.0 - w)) for _, w, _ in chosen])
+    total = sum([_weight(w) for _, w, _ in chosen])
     named = sorted(chosen, reverse=True)[:explain]
     return Verdict(_probability(total), total, learned.significant, tuple(_explained(found, named)))
+
+
+def _weight(worth: float) -> float:
+    weight = math.log((1.0 + worth) / (1.0 - worth))
+    return min(weight, _STRONGEST) if weight > 0 else _FAVOUR * max(weight, -_STRONGEST)
 
 
 def _explained(found: Features, chosen: Sequence[tuple[float, float, int]]) -> Iterator[Weight]:
     texts = found.texts([number for _, _, number in chosen])
     for _, worth, number in chosen:
-        yield Weight(texts.get(number, ""), (1.0 + worth) / 2, math.log((1.0 + worth) / (1.0 - worth)))
+        yield Weight(texts.get(number, ""), (1.0 + worth) / 2, _weight(worth))
 
 
-def worths(found: Features, rows: Iterable[Row], learned: Totals) -> dict[int, float]:
-    """What the tokens of a message are worth, those that are worth anything: -1 to 1 by number. It is the same in every message that has
-    HTML, and in every one that has none."""
+def worths(rows: Iterable[Row], learned: Totals, *, html: bool) -> dict[int, float]:
+    """What tokens are worth in messages with HTML, or in those without: -1 to 1 by number, those that are worth anything."""
     if not learned.ham or not learned.junk:
         return {}
-    html = found.html
     ham_of_form = learned.html_ham if html else learned.ham - learned.html_ham
     junk_of_form = learned.html_junk if html else learned.junk - learned.html_junk
     ham_share, junk_share = 1 / (ham_of_form + _FORM), 1 / (junk_of_form + _FORM)
     ham_all, junk_all = _FORM / learned.ham, _FORM / learned.junk
-    rare_of: dict[int, float] = {}
-    for numbers, view in zip(found.views, _VIEWS, strict=True):
-        rare_of.update(dict.fromkeys(numbers, view.rare))
     worth_of = {}
     for number, ham, junk, html_ham, html_junk in rows:
         h = ((html_ham if html else ham - html_ham) + ham_all * ham) * ham_share
@@ -162,7 +151,7 @@ def worths(found: Features, rows: Iterable[Row], learned: Totals) -> dict[int, f
         seen = ham + junk
         if not seen:
             continue
-        worth = seen * (j - h) / ((seen + rare_of[number]) * (j + h))
+        worth = seen * (j - h) / ((seen + _RARE) * (j + h))
         if worth > _LEAST or worth < -_LEAST:
             worth_of[number] = worth
     return worth_of

@@ -1,0 +1,137 @@
+"""What the junk filter of an account says of a message that comes in.
+
+::
+
+    content = ContentFilter(store.account, reactor)              # IContentFilter
+    score = await content.score("alice", staged, staged.scanned.header)
+    score.probability, score.significant, score.words
+
+What words are worth is remembered for a while: looking them up costs more than all else, and most words of a message stood in others
+before. What was learned meanwhile counts after ``STALE_SECONDS`` at the latest, and at once where nothing is remembered.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from attrs import define, field
+from twisted.internet.interfaces import IReactorTime
+from zope.interface import implementer
+
+from moxtwisted.junk.scoring import Totals, Verdict, weigh, worths
+from moxtwisted.junk.tokens import Features, features
+from moxtwisted.message.headers import Header
+from moxtwisted.server.judgement.interfaces import IContentFilter, JunkScore
+from moxtwisted.store.interfaces import IStagedMessage
+from moxtwisted.store.junkwords import Learned, counts
+
+__all__ = ["STALE_SECONDS", "ContentFilter", "judge_features"]
+
+STALE_SECONDS: Final = 10.0
+"""So long what was remembered is used though something else was learned."""
+#: Words that are remembered in all, of all accounts: 100 octets each.
+_MOST_WORDS: Final = 400_000
+#: And of one account.
+_ACCOUNT_WORDS: Final = 40_000
+#: Words that a score names.
+_NAMED_WORDS: Final = 12
+
+
+def _totals(learned: Learned) -> Totals:
+    return Totals(learned.ham, learned.junk, learned.html_ham, learned.html_junk)
+
+
+def judge_features(connection: Any, found: Features, explain: int = _NAMED_WORDS) -> Verdict:
+    """What is thought of a message, everything looked up now.
+
+    :param connection: for reading the account's database.
+    :param explain: how many words are named.
+    """
+    learned, rows = counts(connection, found.numbers())
+    totals = _totals(learned)
+    return weigh(found, worths(rows, totals, html=found.html), totals, explain)
+
+
+@define(eq=False)
+class _Remembered:
+    """What words are worth in one account: without HTML, and with it; 0 for those that are worth nothing.
+
+    :ivar changes: see ``Learned.changes``; -1: nothing is remembered yet.
+    :ivar since: when the first was looked up, seconds.
+    """
+
+    changes: int = -1
+    since: float = 0.0
+    worth: tuple[dict[int, float], dict[int, float]] = field(factory=lambda: ({}, {}))
+
+    def __len__(self) -> int:
+        return len(self.worth[0]) + len(self.worth[1])
+
+
+@implementer(IContentFilter)
+class ContentFilter:
+    """See the module.
+
+    :param account: gives an open account by its name.
+    :param clock: tells how old what is remembered is.
+    """
+
+    def __init__(self, account: Callable[[str], Any], clock: IReactorTime) -> None:
+        self._account = account
+        self._clock = clock
+        self._remembered: OrderedDict[str, _Remembered] = OrderedDict()
+        self._words = 0
+
+    async def score(self, account: str, message: IStagedMessage, header: Header) -> JunkScore | None:
+        """See ``IContentFilter``."""
+        connection = self._account(account).reader
+        if account not in self._remembered:
+            learned, _ = counts(connection, ())
+            if not learned.ham or not learned.junk:
+                # Who knows one kind only cannot tell the kinds apart.
+                return JunkScore(0.5, significant=False)
+        verdict = self._verdict(account, connection, features(message.scanned, message.read))
+        words = tuple([(word.token, word.probability, word.weight) for word in verdict.words])
+        return JunkScore(verdict.probability, verdict.significant, words)
+
+    def _verdict(self, account: str, connection: Any, found: Features) -> Verdict:
+        numbers = found.numbers()
+        remembered = self._take(account)
+        known = remembered.worth[found.html]
+        missing = numbers.difference(known)
+        learned, rows = counts(connection, missing)
+        now = self._clock.seconds()
+        if remembered.changes < 0:
+            remembered.changes, remembered.since = learned.changes, now
+        elif remembered.changes != learned.changes and now - remembered.since > STALE_SECONDS:
+            remembered = _Remembered(learned.changes, now)
+            known, missing = remembered.worth[found.html], numbers
+            learned, rows = counts(connection, missing)
+        totals = _totals(learned)
+        known.update(dict.fromkeys(missing, 0.0))
+        known.update(worths(rows, totals, html=found.html))
+        self._remember(account, remembered)
+        return weigh(found, known, totals, _NAMED_WORDS)
+
+    def _take(self, account: str) -> _Remembered:
+        """What is remembered of an account; nothing if that is too much."""
+        remembered = self._remembered.pop(account, None)
+        if remembered is None:
+            return _Remembered()
+        self._words -= len(remembered)
+        return remembered if len(remembered) < _ACCOUNT_WORDS else _Remembered()
+
+    def _remember(self, account: str, remembered: _Remembered) -> None:
+        self._remembered[account] = remembered
+        self._words += len(remembered)
+        while self._words > _MOST_WORDS and len(self._remembered) > 1:
+            _, forgotten = self._remembered.popitem(last=False)
+            self._words -= len(forgotten)
+
+    def forget(self, accounts: Iterable[str]) -> None:
+        """Look everything up anew in these accounts: what was just learned there shall count at once."""
+        for account in accounts:
+            forgotten = self._remembered.pop(account, None)
+            self._words -= 0 if forgotten is None else len(forgotten)

@@ -1,0 +1,1 @@
+"""Tests of the junk filter of accounts."""
