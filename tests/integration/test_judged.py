@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import smtplib
+import socket
 import time
 
 from tests.integration.test_verification import NameServer
@@ -113,6 +115,30 @@ class JudgedTests(ComposeCase):
         finally:
             connection.close()
         return int(count)
+
+    def test_smtplib(self) -> None:
+        """Python's client, as it sends to several: the recipients that did not agree are known to it after three attempts."""
+
+        class Balanced(smtplib.SMTP):
+            def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+                there = socket.create_connection((host, port), timeout)
+                there.sendall(f"PROXY TCP4 {GOOD} {IP} 4711 25\r\n".encode())
+                return there
+
+        text = letter(1, "x@unwanted.example").removesuffix(".")
+
+        def attempt(*recipients: str) -> dict[str, tuple[int, bytes]]:
+            with Balanced(IP, 1025, "out.sender.example", timeout=30) as client:
+                return client.sendmail(SENDER, [f"{name}@localhost" for name in recipients], text)
+
+        with self.assertRaises(smtplib.SMTPDataError) as first:
+            attempt("mox", "bob")
+        self.assertEqual(first.exception.smtp_code, 451)
+        self.assertEqual({r: code for r, (code, _) in attempt("mox", "bob").items()}, {"bob@localhost": 452})
+        with self.assertRaises(smtplib.SMTPDataError) as last:
+            attempt("bob")
+        self.assertEqual(last.exception.smtp_code, 550)
+        self.assertEqual(self.messages("mox"), 1)
 
     def test_others(self) -> None:
         """A forged message is among the rejects; strangers come again; traps, blocked clients and addresses out of use refuse."""

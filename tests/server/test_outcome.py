@@ -465,6 +465,16 @@ class RejectsTests(OutcomeCase):
         self.send()
         self.assertEqual(self.rejects(), 1)
 
+    def test_too_old_without_new_ones(self) -> None:
+        """Those that are too old go also when no message is refused any more, when others get in."""
+        self.send()
+        self.judge.accept("alice")
+        self.send(LETTER.replace(b"<1@", b"<2@"))
+        self.assertEqual(self.rejects(), 1)
+        self.house.clock.advance(14 * 86400 + 1)
+        self.send(LETTER.replace(b"<1@", b"<3@"))
+        self.assertEqual(self.rejects(), 0)
+
     def test_not_kept(self) -> None:
         """What is not to be kept is not."""
         self.judge.refuse("alice", keep=False)

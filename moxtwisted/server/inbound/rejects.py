@@ -53,6 +53,9 @@ _INDEXES: Final = 200
 _DIGESTED_OCTETS: Final = 256 * 1024
 #: Messages without a Message-ID whose beginning is read when a mailbox is learned.
 _READ: Final = 100
+#: How many of the oldest are looked at for their age when one is added.
+_LOOKED_AT: Final = 50
+_DAY: Final = 86400.0
 _SEEN: Final = MessageFlags.of(SEEN)
 _MESSAGE_ID: Final = re.compile(rb"^message-id[ \t]*:((?:[^\n]|\n[ \t])*)", re.IGNORECASE | re.MULTILINE)
 
@@ -143,6 +146,8 @@ class Rejects:
     _indexes: OrderedDict[str, _Index] = field(factory=OrderedDict, init=False)
     _under_way: set[Deferred[None]] = field(factory=set, init=False)
     _being_kept: set[tuple[str, bytes]] = field(factory=set, init=False)
+    # When all of an account's are looked at next, though none is added; seconds.
+    _due: dict[str, float] = field(factory=dict, init=False)
 
     # -- IRejects ------------------------------------------------------------------------------------------------
 
@@ -237,7 +242,7 @@ class Rejects:
             if index is not None and index.uidvalidity == added.uidvalidity:
                 index.uids[known_by] = added.uid
             if not policy.keep:
-                await self._tidy(mine, policy)
+                await self._tidy(mine, policy, _LOOKED_AT)
         finally:
             self._being_kept.discard((account, known_by))
 
@@ -248,22 +253,26 @@ class Rejects:
         if mailbox is not None and uid is not None:
             await mine.expunge(mailbox.id, [uid], only_deleted=False)
             self._count("removed", account)
+        now = self._seconds()
+        if now >= self._due.get(account, 0.0):
+            self._due[account] = now + _DAY
+            await self._tidy(mine, self._policy(account), self._most)
 
     def _count(self, what: str, account: str) -> None:
         self.counts[what] += 1
         _log.info("rejects of {account}: {what}", account=account, effect="rejects", what=what)
 
-    async def _tidy(self, account: IAccount, policy: RejectsPolicy) -> None:
-        """Too many, and too old."""
+    async def _tidy(self, account: IAccount, policy: RejectsPolicy, looked_at: int) -> None:
+        """Remove those that are too many, and of the oldest so many those that are too old."""
         mailbox = account.mailbox(policy.mailbox)
         if mailbox is None:
             return
         uids = account.state(mailbox.id).uids
         extra = max(0, len(uids) - self._most)
         old = list(uids[:extra])
-        # Those that came first have the lowest UIDs: some are looked at each time.
+        # Those that came first have the lowest UIDs.
         oldest = self._seconds() - SECONDS
-        rest = list(uids[extra : extra + 50])
+        rest = list(uids[extra : extra + looked_at])
         old += [uid for uid, date in account.rows(mailbox.id, rest, Column.INTERNALDATE) if date < oldest]
         if old:
             await account.expunge(mailbox.id, old, only_deleted=False)
