@@ -75,9 +75,13 @@ class Signers:
         for note in notes.lines:
             _log.warn("{note}", note=note)
 
+    def current(self) -> Signing | None:
+        """For the submission service: None, and nothing imported, while no domain has a key."""
+        return self.signing if self._keys else None
+
     @property
     def signing(self) -> Signing:
-        """For the submission service; the same object as long as the server runs."""
+        """What domains sign with; the same object as long as the server runs."""
         if self._signing is None:
             from moxtwisted.server.submission.signing import Signing, SigningPool
 

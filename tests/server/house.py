@@ -247,7 +247,7 @@ class House:
             clock=self.clock,
             connections=self.connections,
             provocation=self.provocation,
-            signing=self.signing,
+            signing=lambda: self.signing,
             seconds=self.clock.seconds,
         )
         line = Line(SMTPServerFactory(settings, SubmissionFactory(shared), self.clock), self.clock, ip)

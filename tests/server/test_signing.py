@@ -473,3 +473,13 @@ class SignersTests(SynchronousTestCase):
         signers.use(parse_domains(text.encode()))
         self.assertEqual(signing.current, {})
         self.assertIs(signers.signing, signing)
+
+    def test_without_keys(self) -> None:
+        """A server whose domains have no keys asks nobody to sign; with the first key it does, without a restart."""
+        signers = self.signers('[domains."a.example"]\n')
+        signers.load()
+        self.assertIsNone(signers.current())
+        signers.use(parse_domains(b'[domains."a.example".dkim]\na = {private_key_file = "rsa"}\n'))
+        signing = signers.current()
+        assert signing is not None
+        self.assertEqual(list(signing.current), ["a.example"])

@@ -76,7 +76,7 @@ class SubmissionSettings:
 class Submission:
     """What all connections of a service share.
 
-    :ivar signing: None where no domain signs.
+    :ivar signing: what domains sign with, asked for with each message; None where no domain does.
     """
 
     settings: SubmissionSettings
@@ -88,7 +88,7 @@ class Submission:
     clock: IReactorTime
     connections: ConnectionLimiter
     provocation: Provocation = field(factory=Provocation)
-    signing: Signing | None = None
+    signing: Callable[[], Signing | None] = lambda: None
     seconds: Callable[[], float] = time.time
     trouble: Trouble = Factory(lambda self: Trouble(self.clock.seconds), takes_self=True)
 
@@ -240,8 +240,8 @@ class SubmissionHandler:
                     self._authors = found
 
     def _begin_signing(self, header: Header) -> MessageSigner | None:
-        signing = self._submission.signing
-        if signing is None or not signing.current:
+        signing = self._submission.signing()
+        if signing is None:
             return None
         from moxtwisted.server.submission.signing import Author
 
