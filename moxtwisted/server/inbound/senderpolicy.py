@@ -44,7 +44,7 @@ BLOCK_LISTED: Final = "block-listed"
 _BLOCKED_CLIENT: Final = Reply(554, "5.7.1", "mail from your address is not taken here", close=True)
 _BLOCKED_SENDER: Final = Reply(550, "5.7.1", "mail from this sender is not taken here")
 
-_DMARC: Final = frozenset({Reason.DMARC_POLICY, Reason.DMARC_QUARANTINE})
+_DMARC: Final = frozenset({Reason.DMARC_POLICY, Reason.DMARC_QUARANTINE, Reason.NO_AUTHOR})
 #: Reasons to refuse that being listed does not override.
 _FIRM: Final = frozenset(
     {

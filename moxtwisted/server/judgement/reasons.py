@@ -22,6 +22,7 @@ class Reason(StrEnum):
 
     HIGH_RATE = "high-rate"
     LIST_ALLOW = "list-allow"
+    NO_AUTHOR = "no-author"
     DMARC_POLICY = "dmarc-policy"
     DMARC_QUARANTINE = "dmarc-quarantine"
     MSG_AUTH_REQUIRED = "msg-auth-required"
@@ -55,6 +56,7 @@ class Reason(StrEnum):
 SENTENCES: Final[Mapping[Reason, str]] = {
     Reason.HIGH_RATE: "The client's network sends more to this account than it may.",
     Reason.LIST_ALLOW: "A rule of the recipient lets this mailing list in.",
+    Reason.NO_AUTHOR: "From is there twice, or names several domains or none that can be one: any program may show any of them.",
     Reason.DMARC_POLICY: "The owner of the domain in From wants mail refused that is not provably from there.",
     Reason.DMARC_QUARANTINE: "The owner of the domain in From wants mail set aside that is not provably from there.",
     Reason.MSG_AUTH_REQUIRED: "This address takes mail only from senders whose From is proved.",

@@ -23,6 +23,7 @@ from moxtwisted.mailauth.iprev import Verdict as IPRevVerdict
 from moxtwisted.mailauth.spf.evaluation import Identity
 from moxtwisted.mailauth.spf.evaluation import Verdict as SPFVerdict
 from moxtwisted.message.addresslist import mailboxes
+from moxtwisted.message.headers import unfold
 from moxtwisted.server.judgement.case import INBOX, Case, Content, SourceError
 from moxtwisted.server.judgement.interfaces import Decision, JunkScore
 from moxtwisted.server.judgement.reasons import Reason
@@ -88,6 +89,20 @@ def forwarder(case: Case) -> None:
         case.say("It was forwarded.")
 
 
+def one_author(case: Case) -> Decision | None:
+    """5. Whoever names two authors could show people one, and prove the other."""
+    # RFC 7489 section 6.6.1: what has no single author is mostly refused. Without any address in From nobody is named.
+    problem = case.incoming.verified.author.problem
+    if not problem or case.forwarded or case.strictness.dmarc == "ignore":
+        return None
+    fields = case.incoming.header.values.get(b"from", ())
+    if not any(one.domain for value in fields for one in mailboxes(unfold(value))):
+        return None
+    case.say(f"{problem[:1].upper()}{problem[1:]}.")
+    # RFC 3463 section 3.7: X.6.0, an error in the message itself.
+    return case.refuse(Reason.NO_AUTHOR, Reply(550, "5.6.0", "From must be one field with one author"))
+
+
 def _dmarc_asks(case: Case) -> DMARCResult | None:
     """The result, when DMARC failed and its owner wants something done."""
     result = case.incoming.verified.dmarc
@@ -113,7 +128,7 @@ def _dmarc_override(case: Case) -> tuple[str, str]:
 
 
 def dmarc(case: Case) -> Decision | None:
-    """5. What the owner of the domain in From wants done with mail that is not provably from there."""
+    """6. What the owner of the domain in From wants done with mail that is not provably from there."""
     result = case.incoming.verified.dmarc
     if result is not None and result.sampled_out:
         # RFC 7489 section 6.6.4: what is not in the sample gets the next milder policy.
@@ -141,7 +156,7 @@ def dmarc(case: Case) -> Decision | None:
 
 
 def spf_for_all(case: Case) -> Decision | None:
-    """6. For recipients who want it: SPF holds whoever the author is."""
+    """7. For recipients who want it: SPF holds whoever the author is."""
     spf = case.incoming.verified.spf
     if case.strictness.spf != "strict" or spf is None or case.forwarded or case.local_client:
         return None
@@ -153,7 +168,7 @@ def spf_for_all(case: Case) -> Decision | None:
 
 
 def required_authentication(case: Case) -> Decision | None:
-    """7. An address may take only mail whose From is proved."""
+    """8. An address may take only mail whose From is proved."""
     text = case.destination.authentication_required
     verified = case.incoming.verified
     if not text or verified.from_validated:
@@ -175,7 +190,7 @@ def _not_checked(case: Case) -> bool:
 
 
 def standing(case: Case) -> Decision | None:
-    """8. What the account knows of the sender."""
+    """9. What the account knows of the sender."""
     try:
         known = case.sources.reputation()
         if known is not None:
@@ -189,7 +204,7 @@ def standing(case: Case) -> Decision | None:
 
 
 def introduction(case: Case) -> None:
-    """9. Mail of strangers goes into a mailbox of its own, for those who want that."""
+    """10. Mail of strangers goes into a mailbox of its own, for those who want that."""
     known = case.standing.method in (Reason.MSGFROMFULL, Reason.MSGTOFULL)
     if case.rules.introbox and case.mailbox == INBOX and not known and not case.forwarded:
         case.mailbox = case.rules.introbox
@@ -197,7 +212,7 @@ def introduction(case: Case) -> None:
 
 
 def known_sender(case: Case) -> Decision | None:
-    """10. A past that is clear decides."""
+    """11. A past that is clear decides."""
     found = case.standing
     if not found.conclusive or found.junk is None:
         return None
@@ -205,7 +220,7 @@ def known_sender(case: Case) -> Decision | None:
 
 
 def spf_for_strangers(case: Case) -> Decision | None:
-    """11. Who is not known by From needs the consent of the domain in MAIL FROM."""
+    """12. Who is not known by From needs the consent of the domain in MAIL FROM."""
     verified = case.incoming.verified
     spf = verified.spf
     if case.standing.method in _BY_FROM or case.strictness.spf == "ignore":
@@ -226,7 +241,7 @@ def spf_for_strangers(case: Case) -> Decision | None:
 
 
 def reverse_name(case: Case) -> Decision | None:
-    """12. A client without a name is suspicious, and with a mild sign of junk that is enough."""
+    """13. A client without a name is suspicious, and with a mild sign of junk that is enough."""
     iprev = case.incoming.verified.iprev
     if case.standing.method in _BY_FROM or iprev is None or case.forwarded or case.local_client:
         return None
@@ -242,7 +257,7 @@ def reverse_name(case: Case) -> Decision | None:
 
 
 async def subject_pass(case: Case) -> Decision | None:
-    """13. A sender who was told a pass may use it."""
+    """14. A sender who was told a pass may use it."""
     if not case.rules.subject_pass_seconds or not case.author.address:
         return None
     subject = case.incoming.header.text(b"subject")
@@ -264,7 +279,7 @@ async def subject_pass(case: Case) -> Decision | None:
 
 
 async def content(case: Case) -> Decision | None:
-    """14. What the content filter thinks, by a limit that depends on how the mail came."""
+    """15. What the content filter thinks, by a limit that depends on how the mail came."""
     try:
         score = await case.sources.score()
     except SourceError as e:
@@ -337,7 +352,7 @@ def _say_score(case: Case, score: JunkScore, limit: float, strict: str) -> None:
 
 
 async def block_lists(case: Case) -> None:
-    """15. If nothing else speaks against it, the lists of clients to block are asked."""
+    """16. If nothing else speaks against it, the lists of clients to block are asked."""
     if not case.content.good:
         return
     listing = await case.sources.block_list()
@@ -348,7 +363,7 @@ async def block_lists(case: Case) -> None:
 
 
 def no_bad_signals(case: Case) -> Decision | None:
-    """16. Nothing speaks against it. Strangers wait a moment: who sends to millions does not like that."""
+    """17. Nothing speaks against it. Strangers wait a moment: who sends to millions does not like that."""
     if not case.content.good or case.blocked is not None:
         return None
     waits = case.rules.first_time_delay and not case.forwarded and not case.local_client
@@ -356,7 +371,7 @@ def no_bad_signals(case: Case) -> Decision | None:
 
 
 async def tell_pass(case: Case) -> Decision | None:
-    """17. An author whom we could answer is told how to get through."""
+    """18. An author whom we could answer is told how to get through."""
     result = case.incoming.verified.dmarc
     if (
         not case.rules.subject_pass_seconds
@@ -378,7 +393,7 @@ async def tell_pass(case: Case) -> Decision | None:
 
 
 def refused(case: Case) -> Decision:
-    """18. Something speaks against it."""
+    """19. Something speaks against it."""
     if case.blocked is None:
         return case.refuse(case.content.reason)
     zone, ip = case.blocked.zone, case.incoming.verified.ip
@@ -394,6 +409,7 @@ STEPS: Final[tuple[Step, ...]] = (
     membership,
     mailing_list,
     forwarder,
+    one_author,
     dmarc,
     spf_for_all,
     required_authentication,

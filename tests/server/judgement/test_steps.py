@@ -161,6 +161,22 @@ class Reasons(SynchronousTestCase):
         assert found.reply is not None
         self.assertEqual(found.reply.enhanced, "5.7.26")
 
+    def test_no_author(self) -> None:
+        """Who names two authors is refused, unless the recipient wants no DMARC; who names none is not."""
+        for problem, header in (
+            ("the message has 2 From fields", b"From: a@bank.example\r\nFrom: b@a.example\r\n\r\n"),
+            ("From has addresses of several domains", b"From: a@bank.example, nobody\r\n\r\n"),
+        ):
+            verified = evolve(GOOD, author=Author("", problem), dmarc=None, from_validated=False)
+            message = incoming(verified, header=header)
+            found = decision(message=message)
+            self.refused(found, Reason.NO_AUTHOR, 550)
+            self.assertIn(problem[1:], found.explanation)
+            self.accepted(decision(message=message, strictness=Strictness("ignore")), Reason.NO_BAD_SIGNALS)
+        for header in (b"From: nobody\r\n\r\n", b"Subject: x\r\n\r\n"):
+            verified = evolve(GOOD, author=Author("", "none"), dmarc=None, from_validated=False)
+            self.accepted(decision(message=incoming(verified, header=header)), Reason.NO_BAD_SIGNALS)
+
     def test_dmarc_quarantine(self) -> None:
         """What fails a policy of quarantine is set aside, and may still be refused."""
         self.accepted(decision(QUARANTINED), Reason.DMARC_QUARANTINE, "Junk")
