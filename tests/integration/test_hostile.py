@@ -23,8 +23,10 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from tests.dns.servers import FakeServer, reply_to
-from tests.integration.live import SMTP, end_with_parent, own_address
+from tests.integration.live import SMTP, end_with_parent
 
+#: A loopback address that no other test process has: 127.130.0.1 to 127.190.255.254.
+IP = f"127.{130 + os.getpid() // 64516 % 60}.{os.getpid() // 254 % 254}.{os.getpid() % 254 + 1}"
 ROOT = Path(__file__).resolve().parent.parent.parent
 #: What the checks of a message may take, as the configuration below has it, and how long a client waits for all else.
 TOTAL_SECONDS, PATIENCE_SECONDS = 4.0, 30.0
@@ -169,7 +171,7 @@ class HostileTests(TestCase):
         self.dns = FakeServer(HostileDNS())
         self.addCleanup(lambda: Deferred.fromCoroutine(self.dns.stop()))
         self.folder = Path(self.mktemp()).absolute()
-        self.ip = own_address(os.getpid() + 7)
+        self.ip = IP
         return deferToThread(self._prepare)
 
     def _moxmail(self, *arguments: str) -> list[str]:
