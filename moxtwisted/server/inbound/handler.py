@@ -6,6 +6,7 @@ have room, whether the message goes round in circles, and that the positive answ
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from ipaddress import IPv4Address, IPv6Address
@@ -50,6 +51,8 @@ _RELAYED_IN_CIRCLES: Final = Reply(550, "5.4.6", "loop detected, too many Receiv
 _NULL_SENDER_RECIPIENTS: Final = Reply(452, "4.5.3", "too many recipients for a message from <>")
 # RFC 3463 section 3.7: X.6.0, an error in the message itself.
 _BEGINS_FOLDED: Final = Reply(554, "5.6.0", "the message must not begin with white space")
+_ODD_HEADER: Final = Reply(554, "5.6.0", "a lone carriage return or NUL in the header")
+_ODD: Final = re.compile(rb"\0|\r(?![\r\n])")
 # We say 4.5.3 where the reference says 5.5.3: the classes of both codes are the same (RFC 3463 section 2).
 _ONE_RECIPIENT: Final = Reply(452, "4.5.3", "one recipient at a time unless SPF passes for the sender")
 _MEMBERS_ONLY: Final = Reply(550, "5.7.2", "only members may write to this address")
@@ -334,6 +337,10 @@ class InboundHandler:
                 # RFC 5322 section 2.2.3: behind our Received it would be a part of that, and what programs make of a
                 # header that begins in the middle of a field differs: no octet of it could be trusted.
                 return _BEGINS_FOLDED
+            if sink.checks is not None and _is_odd(staged.scanned.header.octets):
+                # RFC 5322 section 2.2: neither may be there. Some programs begin a line behind it, or end at it, and so find
+                # another From than the one that is judged.
+                return _ODD_HEADER
             verified = await self._verify(transaction, sink, staged)
             if verified is not None and self._inbound.outcome is not None:
                 return await self._judged(transaction, deliveries, trapped, lease, verified)
@@ -448,6 +455,13 @@ class InboundHandler:
             failed=failed,
             **_verdicts(verified),
         )
+
+
+def _is_odd(header: bytes) -> bool:
+    """Whether it has NUL, or CR that stands before no CRLF."""
+    if b"\0" not in header and header.count(b"\r") == header.count(b"\r\n"):
+        return False
+    return _ODD.search(header) is not None
 
 
 def _worst(outcome: Any, deliveries: Sequence[Delivery]) -> Reply | None:

@@ -86,6 +86,16 @@ class ForgeryTests(CheckedCase):
         self.assertIn(b"dkim=pass", found)
         self.assertNotIn(b"X-Moxtwisted", found)
 
+    def test_hidden_lines(self) -> None:
+        """What some programs take for the end of a line is not taken in a header; in a body it is, and so is a doubled one."""
+        for header in (b"X: a\rFrom: b@bank.example\r\n", b"From\0: b@bank.example\r\n", b"X: a\r\r b\r\n"):
+            line = self.house.inbound()
+            line.begin("a@sender.example", "alice@example.org")
+            self.assertIn("554 5.6.0", line.send(header + LETTER))
+            line.drop()
+        self.delivered(LETTER + b"a\rb\0c\r\n")
+        self.delivered(b"X: a\r\r\n" + LETTER)
+
     def test_without_checks(self) -> None:
         """Our own fields are removed also where nothing is checked."""
         self.house.checks = None
