@@ -82,7 +82,9 @@ class CompositionTests(SynchronousTestCase):
         """All listeners share one verifier and one resolver, which asks whom the configuration names."""
         parts = self.parts()
         self.assertIs(parts.checks(), parts.checks())
-        self.assertIs(self.verifier(parts).resolver, parts.resolver)
+        self.assertIs(self.verifier(parts).resolver, parts.tolerant_resolver)
+        plain = self.parts("validate = false\n")
+        self.assertIs(self.verifier(plain).resolver, plain.resolver)
         self.assertEqual([str(server) for server in parts.resolver.settings.servers], ["127.0.0.1:5353"])
 
     def test_defaults(self) -> None:

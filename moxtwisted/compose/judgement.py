@@ -178,7 +178,7 @@ class Judging:
                 from moxtwisted.mailauth.dnsbl import Lists
 
                 seconds = self._static.judgement.dns_list_seconds
-                made.append(Lists(self._verification.resolver, self._reactor, names, seconds))
+                made.append(Lists(self._verification.tolerant_resolver, self._reactor, names, seconds))
             return made[0]
 
         return partial(lists, tuple(Domain.parse(zone).ascii for zone in zones))

@@ -15,6 +15,7 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -24,6 +25,7 @@ from moxtwisted.smtp.settings import Mode
 
 if TYPE_CHECKING:
     from moxtwisted.dns.agent import DNSResolver
+    from moxtwisted.dns.answers import IResolver
     from moxtwisted.server.verification.checks import Checks
     from moxtwisted.server.verification.verifier import Verifier
 
@@ -51,6 +53,7 @@ class Verification:
         self._settings = loaded.static.verification
         self._reactor = reactor
         self._resolver: DNSResolver | None = None
+        self._tolerant: IResolver | None = None
         self._checks: Checks | None = None
         self._warming: Any = None
 
@@ -75,6 +78,19 @@ class Verification:
             settings = resolver_settings(self._loaded.static.resolver)
             self._resolver = DNSResolver(self._reactor, settings, entropy=os.urandom)
         return self._resolver
+
+    @property
+    def tolerant_resolver(self) -> IResolver:
+        """The same for questions about senders, which have answers also where nothing can be validated."""
+        resolver = self.resolver
+        if self._tolerant is None:
+            from moxtwisted.server.verification.tolerance import TolerantResolver
+
+            plain = evolve(resolver.settings, validate=False)
+            self._tolerant = TolerantResolver(
+                resolver, partial(type(resolver), self._reactor, plain, entropy=os.urandom), self._reactor
+            )
+        return self._tolerant if resolver.settings.validate else resolver
 
     def start(self) -> None:
         """Import and read soon what the first message would have to wait for."""
@@ -107,7 +123,7 @@ class Verification:
             verifier=self._verifier(authserv_id),
             own_names=frozenset(filter(None, [authserv_id, static.hostname, *hostnames])),
             sender_rules=SenderRules(
-                self.resolver,
+                self.tolerant_resolver,
                 self._reactor,
                 settings.method_seconds,
                 settings.sender_must_receive,
@@ -121,7 +137,7 @@ class Verification:
 
         settings = self._settings
         return Verifier(
-            self.resolver,
+            self.tolerant_resolver,
             self._reactor,
             VerifierSettings(
                 authserv_id=authserv_id,
