@@ -155,7 +155,12 @@ class LocalDelivery:
                 await account.add(additions)
         except MailError as e:
             _log.warn("delivery to {account} failed: {error}", account=name, error=e.detail or e.public_text)
-            return e
+            # A name that no mailbox can have, or too many of them: nothing that the sender could do anything about for good.
+            return (
+                e
+                if e.temporary
+                else StoreUnavailableError(f"delivery to {name}: {e.detail or e.public_text}")
+            )
         except Exception:  # noqa: BLE001  a boundary: one account's trouble must not take the others' answer away
             _log.failure("delivery to {account} failed", account=name)
             return StoreUnavailableError(f"delivery to {name} failed")

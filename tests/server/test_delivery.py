@@ -8,7 +8,7 @@ from unittest.mock import patch
 from twisted.internet.defer import Deferred, fail
 
 from moxtwisted.errors import StoreFullError
-from moxtwisted.server.delivery import Attempt, LocalDelivery
+from moxtwisted.server.delivery import Attempt, Copy, LocalDelivery
 from moxtwisted.store.accounts import Account
 from moxtwisted.store.queue import Queue
 from moxtwisted.store.store import Store
@@ -48,6 +48,24 @@ class PartlyCase(HouseCase):
         with patch("moxtwisted.server.inbound.handler.InboundHandler._quota_refusal", return_value=None):
             self.assertEqual(self.send(**more), "452 4.2.2")
         self.assertEqual(self.count(), (before[0] + 1, before[1]))
+
+
+class NamesTests(HouseCase):
+    def test_never_for_good(self) -> None:
+        """What is wrong with a mailbox of ours is no reason to refuse mail for good."""
+        copy = Copy("alice", "a//b" * 1000, b"")
+        outcome = self.successResultOf(
+            Deferred.fromCoroutine(self.house.delivery.deliver(self.staged(), [copy], 1))
+        )
+        error = outcome["alice"]
+        assert error is not None
+        self.assertEqual(error.reply_code, 451)
+
+    def staged(self) -> Any:
+        """A message."""
+        staging = self.house.store.stage()
+        staging.write(ALARM)
+        return staging.finish()
 
 
 class AnotherMessageTests(PartlyCase):
