@@ -14,7 +14,7 @@ is left is what would be there had it never been learned. ``recount`` proves it.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import Any, Final
 
 import apsw
@@ -27,6 +27,8 @@ __all__ = ["JunkWords", "Learned", "counts", "recount"]
 
 _ALL: Final = -1
 _CHANGES: Final = -2
+_TOTALS_FACTOR: Final = (1 << 62) + 12345
+_COLUMNS: Final = "id, ham, junk, html_ham, html_junk"
 
 TakeApart = Callable[[IBodyReader], tuple[Collection[int], bool]]
 #: number of a word, messages with it: ham, junk, ham with HTML, junk with HTML
@@ -121,26 +123,46 @@ class JunkWords:
 def recount(connection: Any, words: JunkWords) -> Iterator[str]:
     """The checker: take all messages that were learned apart again, and compare. Each problem is a sentence.
 
-    It holds the counts of all words in memory: 100 octets for each.
+    First sums are compared, which takes no memory; only when they differ, word by word.
     """
-    real: dict[int, list[int]] = {}
     learned = connection.execute(
         "SELECT j.body, j.junk, b.size FROM judged j JOIN body b ON b.id = j.body WHERE j.learned = ?",
         (words.version,),
     ).fetchall()
+    real = [0, 0, 0, 0]
+    for numbers, junk, html in _taken_apart(connection, words, learned):
+        # Another factor for the totals than 0, which would hide them.
+        total = sum(numbers) + _TOTALS_FACTOR
+        real[junk] += total
+        real[2 + junk] += html * total
+    kept = [0, 0, 0, 0]
+    for number, *row in connection.execute(f"SELECT {_COLUMNS} FROM junk_word WHERE id <> {_CHANGES}"):
+        factor = number if number >= 0 else _TOTALS_FACTOR
+        kept = [total + factor * count for total, count in zip(kept, row, strict=True)]
+    if kept != real:
+        yield from _compare(connection, _taken_apart(connection, words, learned))
+
+
+def _taken_apart(
+    connection: Any, words: JunkWords, learned: Iterable[tuple[int, int, int]]
+) -> Iterator[tuple[Collection[int], int, bool]]:
     for body, junk, size in learned:
         reader = BodyReader(size, connection, body, b"", lambda _: None)
         try:
             numbers, html = words.take_apart(reader)
         finally:
             reader.close()
+        yield numbers, junk, html
+
+
+def _compare(connection: Any, messages: Iterable[tuple[Collection[int], int, bool]]) -> Iterator[str]:
+    real: dict[int, list[int]] = {}
+    for numbers, junk, html in messages:
         for number in (_ALL, *numbers):
             row = real.setdefault(number, [0, 0, 0, 0])
             row[junk] += 1
             row[2 + junk] += html
-    for number, *kept in connection.execute(
-        "SELECT id, ham, junk, html_ham, html_junk FROM junk_word WHERE id <> -2"
-    ):
+    for number, *kept in connection.execute(f"SELECT {_COLUMNS} FROM junk_word WHERE id <> {_CHANGES}"):
         row = real.pop(number, [0, 0, 0, 0])
         if row != kept:
             yield f"junk word {number} has the counts {kept}, a recount gives {row}"

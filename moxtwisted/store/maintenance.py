@@ -7,6 +7,7 @@ stopped at any moment: what it has done stays done, the rest is done by the next
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any, Final
 
 import apsw
@@ -22,6 +23,8 @@ from moxtwisted.store.accounts import Account
 from moxtwisted.store.bodies import decode
 from moxtwisted.store.consistency import check
 from moxtwisted.store.facts import Facts, pack, unpack
+from moxtwisted.store.junkwords import JunkWords
+from moxtwisted.store.junkwords import recount as recount_words
 from moxtwisted.store.ledger import Ledger
 from moxtwisted.store.store import Store
 
@@ -32,6 +35,8 @@ Progress = Callable[[int, int, str], None]
 #: Messages that are written in one transaction.
 _BATCH: Final = 50
 _READ_OCTETS: Final = 262_144
+#: Of what was learned of junk, as many are told.
+_MOST_PROBLEMS: Final = 100
 #: Whom the account wrote to is forgotten after four years: nobody asks for more than three.
 _CORRESPONDENT_SECONDS: Final = 4 * 366 * 86400
 
@@ -51,7 +56,11 @@ async def verify(account: Account) -> list[str]:
 
 def _verify(ledger: Ledger) -> list[str]:
     ledger.flush()
-    return check(ledger.connection, deep=True, decode=decode)
+    problems = check(ledger.connection, deep=True, decode=decode)
+    learner = ledger.learner
+    if isinstance(learner, JunkWords) and ledger.learned_by == learner.version:
+        problems += islice(recount_words(ledger.connection, learner), _MOST_PROBLEMS)
+    return problems
 
 
 # -- rendering again ---------------------------------------------------------------------------------------------------
