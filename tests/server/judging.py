@@ -58,15 +58,17 @@ class Judging:
 
     :ivar says: what for whom: a Decision (its mailbox is the recipient's when it is empty), an exception, or None to accept.
     :ivar asked: who was asked for.
+    :ivar by_address: what for an address, before all else.
     """
 
     says: dict[str, Any] = field(factory=dict)
     asked: list[Recipient] = field(factory=list)
+    by_address: dict[str, Decision] = field(factory=dict)
 
     async def judge(self, incoming: Incoming, recipient: Recipient) -> Decision:
         """As the test says."""
         self.asked.append(recipient)
-        said = self.says.get(recipient.account)
+        said = self.by_address.get(str(recipient.path)) or self.says.get(recipient.account)
         if isinstance(said, Exception):
             raise said
         if said is None:
@@ -83,6 +85,12 @@ class Judging:
             reply=reply,
             keep_in_rejects=keep,
         )
+
+    @staticmethod
+    def decision(word: str) -> Decision:
+        """For ``yes``, ``later`` or ``never``."""
+        reply = {"later": LATER, "never": NEVER}.get(word)
+        return Decision(accept=reply is None, reason="r", explanation="e", mailbox="", reply=reply)
 
     def accept(self, account: str, **decision: Any) -> None:
         """An account accepts."""

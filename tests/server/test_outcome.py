@@ -84,6 +84,31 @@ class OneAnswerTests(OutcomeCase):
                 self.assertEqual(list(self.count()), sent, says)
             self.house.clock.advance(6 * 86400)
 
+    def test_matrix_of_one_account(self) -> None:
+        """The same when two of three addresses are of one account, each with rules of its own, in any order."""
+        expected = {"yes": "250 2.6.0", "later": "451 4.7.1", "never": "550 5.7.1"}
+        places = (("bob", "INBOX"), ("bob", "Lists"), ("alice", "INBOX"))
+        names = ("bob", "list", "alice")
+        count = 0
+        with patch.dict(ADDRESSES, {"list": "bob.list@example.org"}):
+            for words in itertools.product(expected, repeat=3):
+                for order in itertools.permutations(names):
+                    count += 1
+                    says = dict(zip(names, words, strict=True))
+                    self.judge.by_address = {
+                        ADDRESSES[name]: Judging.decision(word) for name, word in says.items()
+                    }
+                    letter = LETTER.replace(b"<1@", b"<%d@" % count)
+                    wanted = b"<%d@" % count
+                    with self.subTest(says=says, order=order):
+                        final = self.deliver(list(order), letter)
+                        self.assertEqual(final, {name: expected[word] for name, word in says.items()})
+                        there = [
+                            sum(wanted in message for message in self.house.messages(*place))
+                            for place in places
+                        ]
+                        self.assertEqual(there, [int(word == "yes") for word in words])
+
     def test_first_attempt(self) -> None:
         """Those who take it have it at once, though the client is told to come again; the second attempt comes in parts."""
         self.decide(bob="never")

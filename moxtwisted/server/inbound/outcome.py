@@ -166,17 +166,19 @@ class Outcome:
             if attempt is not None
             else frozenset()
         )
-        asked = [place for place in places if place[0] not in known]
+        # An account may have it for one of its addresses, and have refused it for another.
+        sender, now = _wire(message.transaction.reverse_path), message.incoming.seconds
         decisions = {
             place: Decision(accept=True, reason=_KNOWN, explanation="", mailbox=place[1])
-            for place in places
-            if place[0] in known
+            for place, r in recipients.items()
+            if place[0] in known and self._splitting.label(sender, _wire(r.path), now) in (None, Label.TAKEN)
         }
+        asked = [place for place in places if place not in decisions]
         made, opinions = await self._bench.decide(message.incoming, [recipients[p] for p in asked])
         decisions.update(zip(asked, made, strict=True))
         if not await self._still_here(message, decisions):
             return _GONE
-        return await self._settle(message, decisions, opinions, attempt)
+        return await self._settle(message, decisions, opinions, attempt, known)
 
     async def _trapped(self, message: Complete, traps: Traps) -> Reply:
         """One answer for all, who can see it among their rejects."""
@@ -204,7 +206,7 @@ class Outcome:
         these = frozenset(_wire(r.path) for r in message.transaction.recipients)
         everybody = self._splitting.all_of(sender, these, message.incoming.seconds)
         accounts = {d.account for found in message.found.values() for d in found.deliveries}
-        if len(accounts) < 2 and not everybody:
+        if len(accounts) < 2 and len(_recipients(message)) < 2 and not everybody:
             return None  # one commit: all or nothing
         return Attempt(sender, everybody | these, split=bool(everybody))
 
@@ -214,21 +216,30 @@ class Outcome:
         decisions: Mapping[_Place, Decision],
         opinions: Sequence[Opinion],
         attempt: Attempt | None,
+        known: frozenset[str],
     ) -> Answer:
         paths = [r.path for r in message.transaction.recipients]
         by_path = {p: [decisions[_place(d)] for d in message.found[p].deliveries] for p in paths}
         labels = {path: _label(found) for path, found in by_path.items()}
         differ = not message.separate and len(set(labels.values())) > 1
-        copies = _copies(message, decisions, b"".join(o.fields for o in opinions))
-        stored: Mapping[str, MailError | None] = {}
-        if copies:
-            stored = await self._delivery.deliver(
-                message.lease.staged,
-                copies,
-                int(message.incoming.seconds),
-                attempt=attempt,
-                incomplete=differ,
-            )
+        fields = b"".join(o.fields for o in opinions)
+        # What an account that has it takes for another address now is a copy of its own; its note is about the first.
+        more = {p: d for p, d in decisions.items() if p[0] in known and d.reason != _KNOWN}
+        stored: dict[str, MailError | None] = {}
+        for some, tried in (
+            (more, None),
+            ({p: d for p, d in decisions.items() if p not in more}, attempt),
+        ):
+            copies = _copies(message, some, fields)
+            if copies:
+                found = await self._delivery.deliver(
+                    message.lease.staged,
+                    copies,
+                    int(message.incoming.seconds),
+                    attempt=tried,
+                    incomplete=differ and tried is not None,
+                )
+                stored |= {account: error or stored.get(account) for account, error in found.items()}
         self._look_after_rejects(message, decisions, stored)
         answers = [
             _answer(by_path[path], message.found[path].deliveries, decisions, stored) for path in paths

@@ -35,7 +35,7 @@ _MOST: Final = 10_000
 _SECONDS: Final = 5 * 86400.0
 
 
-#: How often those who may take it later let others go first.
+#: How often in a row those who may take it later let others go first.
 _YIELDS: Final = 3
 
 
@@ -89,13 +89,22 @@ class Splitting:
         found = [part for other in others if (part := self._part(sender, other, now)) is not None]
         if found:
             return any(part.label is not mine.label for part in found)
-        if mine.label is not Label.LATER or mine.yielded >= _YIELDS:
+        if mine.label is not Label.LATER:
+            return False
+        if mine.yielded >= _YIELDS:
+            # Their turn, and then that of the others again: the next message finds the same memory.
+            mine.yielded = 0
             return False
         parts = [self._part(sender, other, now) for other in mine.everybody]
         if all(part is None or part.label is Label.LATER for part in parts):
             return False
         mine.yielded += 1
         return True
+
+    def label(self, sender: bytes, recipient: bytes, now: float) -> Label | None:
+        """What became of it for a recipient in the last attempt."""
+        part = self._part(sender, recipient, now) if self._parts else None
+        return part.label if part is not None else None
 
     def all_of(self, sender: bytes, recipients: Iterable[bytes], now: float) -> frozenset[bytes]:
         """Everybody who was a recipient in the first attempt for one of these; nobody when there was none."""
