@@ -9,6 +9,7 @@ from typing import Any
 from moxtwisted import __version__
 from moxtwisted.cli.bans import add_bans
 from moxtwisted.cli.consent import add_yes
+from moxtwisted.cli.junkarguments import add_junk
 from moxtwisted.cli.signingarguments import add_arc, add_dkim
 
 __all__ = ["NO_DELIVERY", "Commands", "build_parser"]
@@ -46,6 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     _mail(commands)
     _upkeep(commands)
     add_bans(commands, _json)
+    add_junk(commands, _json)
     _names(commands)
     _senders(commands)
     _signatures(commands)

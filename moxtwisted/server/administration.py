@@ -32,6 +32,7 @@ from moxtwisted.server.control.interfaces import (
     Progress,
     Report,
 )
+from moxtwisted.server.control.junk import JunkOperations
 from moxtwisted.server.control.sharing import SharingOperations
 from moxtwisted.server.credentials import PASSWORD
 from moxtwisted.store import maintenance, transfer
@@ -75,7 +76,7 @@ class Administered:
 
 
 @implementer(IAdministration)
-class Administration(SharingOperations, BanOperations, ConfigurationOperations):
+class Administration(SharingOperations, BanOperations, JunkOperations, ConfigurationOperations):
     """See ``IAdministration``."""
 
     def __init__(

@@ -130,6 +130,24 @@ class IMailAdministration(Interface):
     async def retire(account: str, progress: Progress) -> dict[str, int]:
         """Forget expunged messages that are older than the configuration says. ``{"messages": n}``."""
 
+    # -- junk filters ------------------------------------------------------------------------------------------
+    async def junk_status(account: str) -> Report:
+        """``account``, ``ham`` and ``junk`` (messages learned), ``words``, ``waiting`` (to be learned), ``judges`` (whether that is
+        enough), of one account or, when it is empty, all."""
+
+    async def junk_check(account: str, message: str) -> dict[str, JSON]:
+        """What the filter of an account thinks of a message, in base64: ``probability``, ``sum``, ``significant``, ``words`` (a table),
+        ``learned`` (a row of `junk_status`). Nothing is kept."""
+
+    async def junk_train(
+        account: str, path: str, junk: bool, mailbox: str, progress: Progress
+    ) -> dict[str, JSON]:
+        """Put the messages of a directory, a Maildir or an mbox file that the server can read into a mailbox, labelled, and learn them:
+        ``messages``, ``known`` (there already), ``left_out`` (sentences), ``learned`` (a row of `junk_status`)."""
+
+    async def junk_retrain(account: str, progress: Progress) -> Report:
+        """Forget all and learn it again from the flags of the messages, of one account or, when it is empty, all. As `junk_status`."""
+
     # -- the running server ------------------------------------------------------------------------------------
     async def status() -> dict[str, JSON]:
         """``running``, ``version``, ``hostname``, ``pid``, ``started`` and the like."""
