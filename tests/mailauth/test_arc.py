@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from typing import Any
+from unittest.mock import patch
 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
@@ -61,6 +62,12 @@ class ChainTests(ChainTestCase):
         self.assertEqual((chain.status, chain.oldest_pass, chain.highest), (ChainStatus.PASS, 0, 3))
         self.assertEqual([found.seal.domain for found in chain.sets], list(DOMAINS))
         self.assertEqual([found.seal.chain_status for found in chain.sets], ["none", "pass", "pass"])
+
+    def test_too_much(self) -> None:
+        """How far down nothing was changed is not found out of what takes too much work; whether the chain passes is."""
+        with patch("moxtwisted.mailauth.arc._OLDEST_OCTETS", 1000):
+            chain = self.judged(self.through(*KEYS))
+        self.assertEqual((chain.status, chain.oldest_pass), (ChainStatus.PASS, 3))
 
     def test_told(self) -> None:
         """Authentication-Results says how far down nothing was changed, or why the chain failed."""
