@@ -7,10 +7,12 @@ from unittest.mock import patch
 
 from attrs import evolve
 from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted.errors import StoreUnavailableError
 from moxtwisted.message.flags import MessageFlags
 from moxtwisted.server.inbound.rejects import RejectsPolicy
+from moxtwisted.server.inbound.splitting import Label, Splitting
 from moxtwisted.server.judgement.interfaces import Opinion
 from moxtwisted.smtp.replies import Reply
 from moxtwisted.store.accounts import Account
@@ -203,6 +205,19 @@ class OneAnswerTests(OutcomeCase):
         self.assertEqual(octets.count(b"Delivered-To: "), 3)
         self.assertEqual(len(self.house.messages("bob")), 1)
         self.assertEqual(len(self.house.messages("bob", "Lists")), 1)
+
+
+class SplittingTests(SynchronousTestCase):
+    def test_bounded(self) -> None:
+        """Attempts that overlap without end do not grow into one."""
+        splitting = Splitting()
+        for n in range(1000):
+            splitting.remember(
+                b"s",
+                {b"<common>": Label.LATER, b"<%d>" % n: Label.TAKEN, b"<%d>" % (n + 1): Label.TAKEN},
+                0.0,
+            )
+        self.assertLess(len(splitting.all_of(b"s", [b"<common>"], 0.0)), 210)
 
 
 class SeparateAnswersTests(OutcomeCase):

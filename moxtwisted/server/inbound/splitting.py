@@ -33,8 +33,8 @@ __all__ = ["Label", "Splitting"]
 _MOST: Final = 10_000
 # RFC 5321 section 4.5.4.1: senders give up after 4 to 5 days.
 _SECONDS: Final = 5 * 86400.0
-
-
+#: Recipients that are taken for those of one message, if no attempt had more.
+_MOST_TOGETHER: Final = 200
 #: How often in a row those who may take it later let others go first.
 _YIELDS: Final = 3
 
@@ -70,6 +70,9 @@ class Splitting:
         :param now: seconds.
         """
         everybody = self.all_of(sender, labels, now) | frozenset(labels)
+        if len(everybody) > max(len(labels), _MOST_TOGETHER):
+            # Those of many messages: what they have in common is an enemy who makes them overlap.
+            everybody = frozenset(labels)
         for recipient, label in labels.items():
             before = self._parts.get((sender, recipient))
             yielded = before.yielded if before is not None else 0
