@@ -66,6 +66,8 @@ _log = Logger()
 #: Accounts kept open though nobody uses them, and for how long, seconds.
 KEPT_OPEN: Final = 256
 KEPT_SECONDS: Final = 300.0
+#: Threads that write. On two processors a third one only takes the interpreter from the others.
+WRITERS: Final = 2 if (os.cpu_count() or 1) <= 2 else 3
 _SUFFIX: Final = ".db"
 _SAFE: Final = "@+=,"
 #: How long closing an account may take before opening it again gives up, seconds.
@@ -133,7 +135,7 @@ class Store:
         directory: Path,
         key: MasterKey | None,
         *,
-        threads: int = 3,
+        threads: int = WRITERS,
         seconds: Callable[[], float] = time.time,
     ) -> Store:
         """Open a data directory; an empty one is made ready.
@@ -141,6 +143,7 @@ class Store:
         :param reactor: for callFromThread and callLater; may be None with ``threads=0``, where all that is changed is
             changed in the caller at once, and nothing is put into the search index.
         :param key: None: without encryption.
+        :param threads: that write.
         :param seconds: the time of day.
         :raises KeyRefusedError: when it is written with another key; nothing was touched.
         :raises StoreUnavailableError: when another process uses it.
