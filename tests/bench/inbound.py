@@ -125,7 +125,7 @@ class World:
         account = self.house.store.account("bob")
         flags = MessageFlags.of(0, ["$NotJunk"])
         for i in range(20):
-            account.add([Addition("INBOX", NewMessage(staged, b"", 1_600_000_000 + i, flags, AUTHOR))])
+            account.add([Addition("INBOX", NewMessage(staged, b"", 1_690_000_000 + i, flags, AUTHOR))])
         staged.close()
 
     def inbound(self, *, checked: bool) -> InboundFactory:
