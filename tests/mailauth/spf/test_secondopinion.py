@@ -43,6 +43,14 @@ class SecondOpinionTests(AskingTestCase):
         self.assertEqual((result.verdict, self.opinion(result)), (Verdict.FAIL, Verdict.FAIL))
         self.assertEqual(self.resolver.lookups, asked)
 
+    def test_too_much(self) -> None:
+        """Records that take too long to go through again and again have no second opinion."""
+        terms = b"ip4:198.51.100.1 " * 1500 + b" ".join(b"a:%d.a.example" % n for n in range(9))
+        zone = {("a.example", "TXT"): [b"v=spf1 " + terms + b" -all"]}
+        zone |= {(f"{n}.a.example", "A"): ["198.51.100.7"] for n in range(9)}
+        result = self.check(zone)
+        self.assertIsNone(self.opinion(evolve(result, verdict=Verdict.FAIL)))
+
     def test_our_mistake(self) -> None:
         """When ours were wrong it would be seen."""
         result = self.check({("a.example", "TXT"): [b"v=spf1 ip4:192.0.2.1 -all"]})

@@ -14,6 +14,7 @@ from zope.interface import implementer
 
 from moxtwisted.mailauth.dkim import canonical
 from moxtwisted.mailauth.dkim.keys import PublicKey, SigningKey, new_private_key
+from moxtwisted.mailauth.dkim.secondopinion import second_opinion
 from moxtwisted.mailauth.dmarc.evaluation import Verdict as DMARCVerdict
 from moxtwisted.mailauth.dmarc.record import Policy
 from moxtwisted.mailauth.spf.evaluation import Evaluator, SPFResult
@@ -118,6 +119,14 @@ class DKIMTests(OpinionCase):
         self.assertNoResult(work)
         world.clock.advance(11)
         self.assertEqual(self.dmarc(self.successResultOf(work)), REJECTED)
+
+    def test_many_signatures(self) -> None:
+        """Of many wrong signatures dkimpy is given two."""
+        message = signed(LETTER).replace(b"It works", b"It does not")
+        signature = message[: message.index(b"From: ")]
+        with patch.object(opinion, "ask_dkimpy", wraps=second_opinion) as asked:
+            self.verified(signature * 8 + message)
+        self.assertEqual(sum(found.reason is not None for found in asked.call_args[0][1]), 2)
 
     def test_agreement(self) -> None:
         """What both find wrong is refused, without a word in the log."""
