@@ -46,7 +46,7 @@ class SecondOpinionTests(AskingTestCase):
     def test_too_much(self) -> None:
         """Records that take too long to go through again and again have no second opinion."""
         terms = b"ip4:198.51.100.1 " * 1500 + b" ".join(b"a:%d.a.example" % n for n in range(9))
-        zone = {("a.example", "TXT"): [b"v=spf1 " + terms + b" -all"]}
+        zone: dict[tuple[str, str], Any] = {("a.example", "TXT"): [b"v=spf1 " + terms + b" -all"]}
         zone |= {(f"{n}.a.example", "A"): ["198.51.100.7"] for n in range(9)}
         result = self.check(zone)
         self.assertIsNone(self.opinion(evolve(result, verdict=Verdict.FAIL)))
