@@ -42,6 +42,8 @@ _WORD_OCTETS = (
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~ -]+\Z")
 _BARE_LF = re.compile(rb"\r\n|\r|\n")
 _NOT_SEVEN_BIT = re.compile(r"[^\t\n -~]")
+# As many words as fit behind the space that a folded line begins with; one that is longer has a line of its own.
+_FOLDED_LINE = re.compile(rf"(\S.{{0,{_LINE - 2}}}|\S+)(?: |\Z)")
 
 Entropy = Callable[[int], bytes]
 Fields = Sequence[tuple[str, str]]
@@ -101,6 +103,8 @@ def field(name: str, value: str) -> bytes:
     :param value: text; in ``Subject`` and other unstructured fields put through ``encode_words`` first when it is beyond
         ASCII, else it goes out as UTF-8 (RFC 6532). Line ends in it become spaces.
     """
+    if value.isascii() and value.isprintable() and "  " not in value and value == value.strip():
+        return _folded(f"{name}:", value).encode("ascii", "replace")
     lines: list[str] = []
     line = name + ":"
     for word in " ".join(value.splitlines()).split(" "):
@@ -110,6 +114,20 @@ def field(name: str, value: str) -> bytes:
         line += " " + word
     lines.append(line)
     return ("\r\n".join(lines) + "\r\n").encode("utf-8", "replace")
+
+
+def _folded(start: str, value: str) -> str:
+    """A field of words with one space between them."""
+    if len(start) + 1 + len(value) <= _LINE:
+        return f"{start} {value}\r\n"
+    cut = value.rfind(" ", 0, max(_LINE - len(start), 0))
+    if cut < 0:
+        # The first word stands in the first line, however long it is.
+        cut = value.find(" ")
+    if cut < 0:
+        return f"{start} {value}\r\n"
+    lines = "\r\n ".join(_FOLDED_LINE.findall(value, cut + 1))
+    return f"{start} {value[:cut]}\r\n {lines}\r\n"
 
 
 _ADDRESS_FIELDS = frozenset(("from", "sender", "reply-to", "to", "cc", "bcc"))

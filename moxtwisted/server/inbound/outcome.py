@@ -104,6 +104,12 @@ def reason_field(decision: Decision) -> bytes:
     if not decision.reason:
         return b""
     text = f"{decision.reason}; {decision.explanation}" if decision.explanation else decision.reason
+    if text.isascii() and text.isprintable() and "  " not in text and "=?" not in text:
+        # Nearly all of them: nothing is to be encoded.
+        text = text.strip()
+        if len(text) >= _REASON_OCTETS:
+            text = f"{text[: max(text.rfind(' ', 0, _REASON_OCTETS), 0)]} ..."
+        return header_field("X-Moxtwisted-Reason", text)
     printable = "".join([c if c.isprintable() else " " for c in text])
     words: list[str] = []
     left = _REASON_OCTETS
