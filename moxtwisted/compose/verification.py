@@ -35,6 +35,8 @@ _log = Logger()
 
 #: After the start, seconds: the ports are open, and IMAP was imported (see Listeners).
 _WARM_UP_SECONDS: Final = 0.3
+#: A mail server under load asks some hundred times a second: half of what a query costs is its socket (docs/design/performance.rst).
+_QUERIES_PER_PORT: Final = 50
 _IMPORTED: Final = (
     "moxtwisted.config.resolver",
     "moxtwisted.dns.agent",
@@ -54,6 +56,7 @@ class Verification:
         self._reactor = reactor
         self._resolver: DNSResolver | None = None
         self._tolerant: IResolver | None = None
+        self._plain: list[DNSResolver] = []
         self._checks: Checks | None = None
         self._warming: Any = None
 
@@ -76,6 +79,7 @@ class Verification:
             from moxtwisted.dns.agent import DNSResolver
 
             settings = resolver_settings(self._loaded.static.resolver)
+            settings = evolve(settings, queries_per_port=_QUERIES_PER_PORT)
             self._resolver = DNSResolver(self._reactor, settings, entropy=os.urandom)
         return self._resolver
 
@@ -86,11 +90,15 @@ class Verification:
         if self._tolerant is None:
             from moxtwisted.server.verification.tolerance import TolerantResolver
 
-            plain = evolve(resolver.settings, validate=False)
-            self._tolerant = TolerantResolver(
-                resolver, partial(type(resolver), self._reactor, plain, entropy=os.urandom), self._reactor
-            )
+            self._tolerant = TolerantResolver(resolver, self._make_plain, self._reactor)
         return self._tolerant if resolver.settings.validate else resolver
+
+    def _make_plain(self) -> DNSResolver:
+        """A resolver that does not look at signatures."""
+        resolver = self.resolver
+        plain = type(resolver)(self._reactor, evolve(resolver.settings, validate=False), entropy=os.urandom)
+        self._plain.append(plain)
+        return plain
 
     def start(self) -> None:
         """Import and read soon what the first message would have to wait for."""
@@ -101,6 +109,8 @@ class Verification:
         """End."""
         if self._warming is not None and self._warming.active():
             self._warming.cancel()
+        for resolver in filter(None, [self._resolver, *self._plain]):
+            resolver.close()
 
     def warm_up(self) -> None:
         """Have a thread read and import what takes a tenth of a second each; mail is taken in meanwhile."""

@@ -6,15 +6,15 @@
     resolver = DNSResolver(reactor, settings, entropy=os.urandom)
     answer = await resolver.lookup("example.org", "MX")
 
-Answers are kept as long as they may be; a lookup of what is kept costs a few microseconds and no task switch. Each query by UDP has a
-socket of its own, whose port the operating system chooses at random (RFC 5452 section 9.2), and is connected, so that only the
-server that was asked is heard.
+Answers are kept as long as they may be; a lookup of what is kept costs a few microseconds and no task switch. While a query by UDP is
+under way it has a socket of its own, whose port the operating system chooses at random (RFC 5452 section 9.2), and which is connected,
+so that only the server that was asked is heard. ``settings.queries_per_port`` says how many queries may have it, one after the other;
+then ``close`` it at the end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Generator, Hashable
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Hashable
 from typing import Any, Final, Generic, TypeVar, cast
 
 from attrs import frozen
@@ -36,7 +36,7 @@ from moxtwisted.dns.message import Message, Question
 from moxtwisted.dns.names import ROOT, BadNameError, normalise
 from moxtwisted.dns.records import type_code, type_name
 from moxtwisted.dns.resolution import BelievingJudge, Found, Judge, Resolution, TTLLimits, UnjudgingJudge
-from moxtwisted.dns.servers import ResolverSettings
+from moxtwisted.dns.servers import ResolverSettings, ServerAddress
 from moxtwisted.dns.validation import TrustChain, Validator
 
 __all__ = ["DNSResolver"]
@@ -50,6 +50,10 @@ _MAX_EXCHANGES: Final = 256
 # RFC 7766 section 8: two octets of length, then the message.
 _MAX_STREAM_OCTETS: Final = 2 + 65535
 _DATAGRAM_OCTETS: Final = 4096
+# A socket is open no longer than it may be for one query that nobody answers, so who looks for open ports finds none that he would not find
+# where every query has another; and so many wait for their next query.
+_LINE_SECONDS: Final = 2.0
+_MAX_IDLE_LINES: Final = 32
 # How long it is believed that the servers validate, or do not.
 _PROBE_SECONDS: Final = 3600.0
 _SOA: Final = 6
@@ -117,8 +121,6 @@ class DNSResolver:
     :param anchors: where trust begins, when signatures are checked here.
     """
 
-    log = Logger()
-
     def __init__(
         self,
         reactor: Any,
@@ -136,6 +138,7 @@ class DNSResolver:
         self._judging = (False, 0.0)
         self._chain = TrustChain(anchors)
         self._exchanges = DeferredSemaphore(_MAX_EXCHANGES)
+        self._lines = _Lines(reactor, settings.queries_per_port)
         self._limits = TTLLimits(
             settings.minimum_ttl_seconds, settings.maximum_ttl_seconds, settings.maximum_negative_ttl_seconds
         )
@@ -173,6 +176,10 @@ class DNSResolver:
         self._cache.clear()
         self._chain.steps.clear()
         self._judging = (False, 0.0)
+
+    def close(self) -> None:
+        """Close the sockets that wait for further queries; others can still be asked."""
+        self._lines.close()
 
     async def _fresh(self, key: tuple[str, int]) -> Answer:
         """Find the answer, and keep it, or keep that there is none."""
@@ -263,21 +270,18 @@ class DNSResolver:
 
     async def _by_datagram(self, send: Send, exchange: Exchange) -> Step:
         answered: Deferred[Step] = Deferred()
-        protocol = _Datagram(send, exchange, answered)
         try:
-            port = self._reactor.listenUDP(
-                0,
-                protocol,
-                interface="::" if ":" in send.upstream.address.address else "",
-                maxPacketSize=_DATAGRAM_OCTETS,
-            )
+            line = self._lines.take(send.upstream.address)
         except (CannotListenError, OSError) as e:
             return exchange.broken(f"no socket: {e}")
+        timer = self._timer(send, exchange, answered)
         try:
-            with self._patience(send, exchange, answered):
-                return await answered
+            line.ask(send.octets, exchange, answered)
+            return await answered
         finally:
-            port.stopListening()
+            if timer.active():
+                timer.cancel()
+            self._lines.give_back(line)
 
     async def _by_stream(self, send: Send, exchange: Exchange) -> Step:
         answered: Deferred[Step] = Deferred()
@@ -287,53 +291,128 @@ class DNSResolver:
         protocol = _Stream(send, exchange, answered)
         connecting = connectProtocol(endpoint, protocol)
         connecting.addErrback(protocol.unreachable)
+        timer = self._timer(send, exchange, answered)
         try:
-            with self._patience(send, exchange, answered):
-                return await answered
+            return await answered
         finally:
+            if timer.active():
+                timer.cancel()
             connecting.cancel()
             protocol.abandon()
 
-    @contextmanager
-    def _patience(
-        self, send: Send, exchange: Exchange, answered: Deferred[Step]
-    ) -> Generator[None, None, None]:
+    def _timer(self, send: Send, exchange: Exchange, answered: Deferred[Step]) -> Any:
         """The time that a server has."""
 
         def give_up() -> None:
             if not answered.called:
                 answered.callback(exchange.timed_out())
 
-        timer = self._reactor.callLater(send.wait_seconds, give_up)
-        try:
-            yield
-        finally:
-            if timer.active():
-                timer.cancel()
+        return self._reactor.callLater(send.wait_seconds, give_up)
 
 
-class _Datagram(DatagramProtocol):
-    """A socket for one query."""
+class _Line(DatagramProtocol):
+    """A socket, connected to a server; one query at a time.
 
-    def __init__(self, send: Send, exchange: Exchange, answered: Deferred[Step]) -> None:
-        self._send, self._exchange, self._answered = send, exchange, answered
+    :ivar until: when it is too old for another.
+    :ivar left: how many more queries it may have.
+    """
+
+    port: Any
+
+    def __init__(self, address: ServerAddress, until: float, left: int) -> None:
+        self.address, self.until, self.left = address, until, left
+        self._exchange: Exchange | None = None
+        self._answered: Deferred[Step] | None = None
 
     def startProtocol(self) -> None:
         """Twisted has the socket."""
-        address = self._send.upstream.address
-        transport = cast("Any", self.transport)
-        transport.connect(address.address, address.port)
-        transport.write(self._send.octets)
+        cast("Any", self.transport).connect(self.address.address, self.address.port)
+
+    def ask(self, octets: bytes, exchange: Exchange, answered: Deferred[Step]) -> None:
+        """Put a query."""
+        self._exchange, self._answered = exchange, answered
+        self.left -= 1
+        cast("Any", self.transport).write(octets)
+
+    def done(self) -> None:
+        """Nothing is waited for any longer; a socket whose query was not answered is not used again, since the answer may come late."""
+        if self._exchange is not None:
+            self.left = 0
+        self._exchange = self._answered = None
 
     def datagramReceived(self, datagram: bytes, addr: object) -> None:
         """Something came from the server's address and port."""
-        if not self._answered.called and (step := self._exchange.receive(datagram)) is not None:
+        if self._exchange is None or self._answered is None or self._answered.called:
+            # Two answers, or a forged one.
+            self.left = 0
+        elif (step := self._exchange.receive(datagram)) is None:
+            self.left = 0
+        else:
+            self._exchange = None
             self._answered.callback(step)
 
     def connectionRefused(self) -> None:
         """Nobody listens there."""
-        if not self._answered.called:
+        self.left = 0
+        if self._exchange is not None and self._answered is not None and not self._answered.called:
             self._answered.callback(self._exchange.broken("connection refused"))
+
+
+class _Lines:
+    """Sockets that had an answer and may have another query, for a moment."""
+
+    def __init__(self, reactor: Any, queries: int) -> None:
+        self._reactor, self._queries = reactor, queries
+        self._idle: list[_Line] = []
+        self._sweep: Any = None
+
+    def take(self, address: ServerAddress) -> _Line:
+        """One for a query."""
+        now = self._reactor.seconds()
+        idle = self._idle
+        while idle:
+            line = idle.pop()
+            if line.left > 0 and line.until > now and line.address == address:
+                return line
+            line.port.stopListening()
+        line = _Line(address, now + _LINE_SECONDS, self._queries)
+        interface = "::" if ":" in address.address else ""
+        line.port = self._reactor.listenUDP(0, line, interface=interface, maxPacketSize=_DATAGRAM_OCTETS)
+        return line
+
+    def give_back(self, line: _Line) -> None:
+        """Its query is over."""
+        line.done()
+        spent = line.left <= 0 or line.until <= self._reactor.seconds()
+        if spent or self._queries == 1 or len(self._idle) >= _MAX_IDLE_LINES:
+            line.port.stopListening()
+            return
+        self._idle.append(line)
+        if self._sweep is None:
+            self._sweep = self._reactor.callLater(_LINE_SECONDS, self._swept)
+
+    def _swept(self) -> None:
+        """Close what is too old."""
+        self._sweep = None
+        now, idle = self._reactor.seconds(), self._idle
+        self._idle = []
+        for line in idle:
+            if line.left > 0 and line.until > now:
+                self._idle.append(line)
+            else:
+                line.port.stopListening()
+        if self._idle:
+            wait = max(line.until for line in self._idle) - now
+            self._sweep = self._reactor.callLater(wait, self._swept)
+
+    def close(self) -> None:
+        """Close all that wait, and let none wait from now on."""
+        self._queries = 1
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
+        while self._idle:
+            self._idle.pop().port.stopListening()
 
 
 class _Stream(StreamProtocol):

@@ -76,6 +76,8 @@ class ResolverSettings:
     :ivar rounds: how often each server is asked.
     :ivar total_seconds: the time for one lookup with all that belongs to it.
     :ivar failure_seconds: how long it is remembered that no answer could be had (RFC 2308 section 7 allows 5 minutes).
+    :ivar queries_per_port: how many queries by UDP may have the same port, one after the other and within two seconds. With more than one
+        the resolver has to be closed.
     """
 
     servers: tuple[ServerAddress, ...] = (ServerAddress("127.0.0.1"),)
@@ -91,6 +93,7 @@ class ResolverSettings:
     # RFC 2308 section 5: one to three hours work well, more than a day is a problem.
     maximum_negative_ttl_seconds: int = 3_600
     failure_seconds: int = 5
+    queries_per_port: int = 1
 
     @property
     def believes_ad(self) -> bool:

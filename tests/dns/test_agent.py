@@ -9,6 +9,7 @@ from typing import Any
 import dns.flags
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
@@ -239,6 +240,76 @@ class HostileTests(AgentTestCase):
             await resolver.lookup(f"n{number}.example", "A")
         self.assertGreater(len({port for _, port in server.sources}), 15)
         self.assertGreater(len({query[:2] for query in server.queries}), 15)
+
+    async def test_ports_that_are_kept(self) -> None:
+        """Where several queries may have a port they share it one after the other, so many and no more, each with another id."""
+        server = self.serve(Zone({}))
+        resolver = self.resolver(server, queries_per_port=5)
+        self.addCleanup(resolver.close)
+        for number in range(20):
+            await resolver.lookup(f"n{number}.example", "A")
+        ports = [port for _, port in server.sources]
+        self.assertEqual([len(set(ports[i : i + 5])) for i in (0, 5, 10, 15)], [1, 1, 1, 1])
+        self.assertGreater(len(set(ports)), 2)
+        self.assertGreater(len({query[:2] for query in server.queries}), 15)
+
+    async def test_no_port_for_two(self) -> None:
+        """Two queries at once do not have the same port, and one whose query was not answered is not used again."""
+        silent: list[bool] = [False]
+
+        def behave(query: Any, octets: bytes, stream: bool) -> Iterable[bytes]:
+            return [] if silent[0] else [reply_to(query, octets)]
+
+        server = self.serve(behave)
+        resolver = self.resolver(server, queries_per_port=50, rounds=1, try_seconds=0.05)
+        self.addCleanup(resolver.close)
+        await gatherResults([Deferred.fromCoroutine(resolver.lookup(f"n{i}.example", "A")) for i in range(5)])
+        self.assertEqual(len(set(server.sources)), 5)
+        silent[0] = True
+        for i in range(5):
+            with self.assertRaises(NoAnswerError):
+                await resolver.lookup(f"s{i}.example", "A")
+        silent[0] = False
+        known = set(server.sources)
+        await resolver.lookup("last.example", "A")
+        self.assertNotIn(server.sources[-1], known)
+
+    async def test_ports_are_closed(self) -> None:
+        """A port that was had for two seconds is not used again, and those that wait are closed then."""
+        clock = Clock()
+        opened: list[Any] = []
+
+        class Reactor:
+            seconds, callLater = clock.seconds, clock.callLater
+
+            def listenUDP(self, *args: Any, **options: Any) -> Any:
+                opened.append(reactor.listenUDP(*args, **options))  # type: ignore[attr-defined]
+                return opened[-1]
+
+        server = self.serve(lambda query, octets, stream: [reply_to(query, octets)])
+        settings = ResolverSettings((server.address,), trust_ad=True, validate=False, queries_per_port=50)
+        resolver = DNSResolver(Reactor(), settings, entropy=os.urandom)
+        await resolver.lookup("a.example", "A")
+        await resolver.lookup("b.example", "A")
+        readers: Any = reactor.getReaders  # type: ignore[attr-defined]
+        self.assertEqual([port in readers() for port in opened], [True])
+        clock.advance(2)
+        self.assertNotIn(opened[0], readers())
+        self.assertEqual(clock.getDelayedCalls(), [])
+        await resolver.lookup("c.example", "A")
+        self.assertEqual(len(opened), 2)
+        resolver.close()
+        self.assertEqual(clock.getDelayedCalls(), [])
+
+    async def test_duplicates_spoil_a_port(self) -> None:
+        """A port where more came than was asked for is not used again."""
+        server = self.serve(lambda query, octets, stream: 2 * [reply_to(query, octets)])
+        resolver = self.resolver(server, queries_per_port=50)
+        self.addCleanup(resolver.close)
+        for i in range(4):
+            await resolver.lookup(f"n{i}.example", "A")
+            await deferLater(reactor, 0.01)  # type: ignore[arg-type]
+        self.assertEqual(len(set(server.sources)), 4)
 
     async def test_endless_stream(self) -> None:
         """A server that hangs up, or stays silent by TCP, is a failure in time."""
