@@ -106,7 +106,7 @@ def quote_localpart(localpart: str) -> str:
     return '"' + localpart.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-@frozen
+@frozen(cache_hash=True)
 class Address:
     """A mailbox in the sense of RFC 5321: a local part at a domain.
 
@@ -149,7 +149,7 @@ class Address:
         return f"{quote_localpart(self.localpart)}@{self.domain.unicode}"
 
 
-@frozen
+@frozen(cache_hash=True)
 class Path:
     """A reverse-path or forward-path.
 

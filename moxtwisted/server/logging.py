@@ -239,6 +239,8 @@ def _printable(text: str) -> str:
 
 def _plain(value: Any) -> Any:
     """A field's value as JSON has it: numbers, truth, nothing and bounded text."""
+    if type(value) is str and len(value) <= MAX_VALUE_CHARACTERS and value.isascii():
+        return value
     if value is None or isinstance(value, (bool, int, float)):
         return value
     if isinstance(value, bytes):
@@ -271,6 +273,7 @@ class LineObserver:
         self._line = forms[form]
         self._secret: dict[str, bool] = {}
         self._named: dict[str, frozenset[str]] = {}
+        self._shown: dict[tuple[str, ...], tuple[tuple[str, bool], ...]] = {}
         self._second = -1
         self._second_text = ""
 
@@ -294,11 +297,20 @@ class LineObserver:
         return secret
 
     def _fields(self, event: LogEvent) -> dict[str, Any]:
-        return {
-            name: REDACTED if self._is_secret(name) else _plain(value)
-            for name, value in event.items()
-            if not name.startswith("log_") and name not in _TWISTED
-        }
+        """What is written, by name; events of one place in the program have the same names."""
+        names = tuple(event)
+        shown = self._shown.get(names)
+        if shown is None:
+            if len(self._shown) >= _MAX_CACHED:
+                self._shown.clear()
+            shown = self._shown[names] = tuple(
+                [
+                    (name, self._is_secret(name))
+                    for name in names
+                    if not name.startswith("log_") and name not in _TWISTED
+                ]
+            )
+        return {name: REDACTED if secret else _plain(event[name]) for name, secret in shown}
 
     def _message(self, event: LogEvent, fields: Mapping[str, Any]) -> str:
         text = event.get("log_format")
@@ -346,9 +358,13 @@ class LineObserver:
         parts.append(_printable(self._message(event, fields)))
         shown = self._in_message(event.get("log_format"))
         for name, value in fields.items():
-            if name in shown or value is None or value == "":
+            if value is None or value == "" or name in shown:
                 continue
-            text = _printable(str(value))
+            text = str(value)
+            if text.isalnum():
+                parts.append(f"{name}={text}")
+                continue
+            text = _printable(text)
             if " " in text or '"' in text or "=" in text:
                 text = '"' + text.replace('"', "\\x22") + '"'
             parts.append(f"{name}={text}")
