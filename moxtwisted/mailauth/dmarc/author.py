@@ -11,13 +11,18 @@ any program may show any of the names.
 
 from __future__ import annotations
 
+from typing import Final
+
 from attrs import frozen
 
 from moxtwisted.dns.names import BadNameError, normalise
 from moxtwisted.message.addresslist import mailboxes
 from moxtwisted.message.headers import Header, unfold
 
-__all__ = ["Author", "find_author"]
+__all__ = ["MAX_OCTETS", "Author", "find_author"]
+
+#: Of From: a longer one takes too long to look at, again for each recipient; nobody has so many authors.
+MAX_OCTETS: Final = 16 * 1024
 
 
 @frozen
@@ -37,6 +42,8 @@ def find_author(header: Header) -> Author:
     fields = header.values.get(b"from", [])
     if len(fields) != 1:
         return Author("", f"the message has {len(fields) or 'no'} From fields")
+    if len(fields[0]) > MAX_OCTETS:
+        return Author("", "From is too long")
     found = mailboxes(unfold(fields[0]))
     if not found:
         return Author("", "From has no address")

@@ -16,6 +16,7 @@ from typing import Final
 
 from moxtwisted.dns.names import BadNameError, normalise
 from moxtwisted.mailauth.dkim.verify import Status as DKIMStatus
+from moxtwisted.mailauth.dmarc.author import MAX_OCTETS
 from moxtwisted.mailauth.dmarc.evaluation import DMARCResult
 from moxtwisted.mailauth.dmarc.evaluation import Verdict as DMARCVerdict
 from moxtwisted.mailauth.dmarc.record import Policy
@@ -47,6 +48,7 @@ _NEARLY: Final = 0.2
 _MEMBERS_ONLY: Final = "only members may write to this address"
 _WORDS_SHOWN: Final = 10
 _MAX_RECIPIENTS: Final = 1000
+_MAX_TO_OCTETS: Final = 32 * 1024
 
 
 def rate(case: Case) -> Decision | None:
@@ -96,7 +98,7 @@ def one_author(case: Case) -> Decision | None:
     if not problem or case.forwarded or case.strictness.dmarc == "ignore":
         return None
     fields = case.incoming.header.values.get(b"from", ())
-    if not any(one.domain for value in fields for one in mailboxes(unfold(value))):
+    if not any(len(v) > MAX_OCTETS or any(one.domain for one in mailboxes(unfold(v))) for v in fields):
         return None
     case.say(f"{problem[:1].upper()}{problem[1:]}.")
     # RFC 3463 section 3.7: X.6.0, an error in the message itself.
@@ -322,8 +324,13 @@ def _addressed(case: Case) -> bool:
     localpart, domain = address.localpart.lower(), address.domain.ascii
     header = case.incoming.header
     left = _MAX_RECIPIENTS
-    for value in (*header.values.get(b"to", ()), *header.values.get(b"cc", ())):
-        found = mailboxes(value)[:left]
+    values = (*header.values.get(b"to", ()), *header.values.get(b"cc", ()))
+    # Mostly it stands there as it is; each recipient has its own look.
+    plain = f"{localpart}@{domain}".encode("utf-8", "replace")
+    if any(plain in value.lower() for value in values):
+        return True
+    for value in values:
+        found = mailboxes(value[:_MAX_TO_OCTETS])[:left]
         left -= len(found)
         for one in found:
             if one.local.decode("utf-8", "replace").lower() == localpart and _same_domain(one.domain, domain):

@@ -131,6 +131,11 @@ class AuthorTests(SynchronousTestCase):
             self.assertEqual(self.author(field), ("news.example.com", False))
         self.assertEqual(self.author("joe@bücher.example"), ("xn--bcher-kva.example", False))
 
+    def test_endless(self) -> None:
+        """A From that takes long to look at has nobody in it."""
+        self.assertEqual(self.author("(" * 20_000 + " joe@news.example.com"), ("", True))
+        self.assertEqual(self.author("(x) " * 3000 + " joe@news.example.com"), ("news.example.com", False))
+
     def test_no_domain(self) -> None:
         """Several fields, several domains, none at all: each is a problem."""
         for fields in (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from ipaddress import ip_address
 from typing import Any
+from unittest.mock import patch
 
 from attrs import evolve
 from hypothesis import given, settings
@@ -21,6 +22,7 @@ from moxtwisted.mailauth.dnsbl import Listing
 from moxtwisted.mailauth.iprev import Verdict as IPRevVerdict
 from moxtwisted.mailauth.spf.evaluation import Identity
 from moxtwisted.mailauth.spf.evaluation import Verdict as SPFVerdict
+from moxtwisted.message.addresslist import mailboxes
 from moxtwisted.message.flags import SEEN
 from moxtwisted.server.judgement.case import SourceError
 from moxtwisted.server.judgement.interfaces import Decision, JunkScore
@@ -166,6 +168,7 @@ class Reasons(SynchronousTestCase):
         for problem, header in (
             ("the message has 2 From fields", b"From: a@bank.example\r\nFrom: b@a.example\r\n\r\n"),
             ("From has addresses of several domains", b"From: a@bank.example, nobody\r\n\r\n"),
+            ("From is too long", b"From: " + b"(x)" * 6000 + b"a@bank.example\r\n\r\n"),
         ):
             verified = evolve(GOOD, author=Author("", problem), dmarc=None, from_validated=False)
             message = incoming(verified, header=header)
@@ -363,6 +366,13 @@ class Reasons(SynchronousTestCase):
             b"Subject", b"Cc: Alice <ALICE@Example.ORG>\r\nSubject"
         )
         self.accepted(decision(message=incoming(header=copied), sources=score(0.3)), Reason.NO_BAD_SIGNALS)
+
+    def test_endless_recipients(self) -> None:
+        """A To of a megabyte is not read to its end for each recipient."""
+        header = HEADER.replace(b"To: alice@example.org", b"To: " + b"(a) b@c.d;" * 90_000)
+        with patch("moxtwisted.server.judgement.steps.mailboxes", wraps=mailboxes) as reads:
+            decision(message=incoming(header=header), sources=score(0.3))
+        self.assertLess(sum(len(call[0][0]) for call in reads.call_args_list), 40_000)
 
     def test_suspicious_and_ignorant(self) -> None:
         """For clients without a name even a filter that learned little counts."""
