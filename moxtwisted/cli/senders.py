@@ -191,7 +191,8 @@ def dmarc_lookup(arguments: argparse.Namespace) -> int:
         "security": found.security.value,
     }
     if record is None:
-        lines = [found.problem or f"{domain} has no DMARC record, nor has {found.organizational_domain}"]
+        above = found.organizational_domain
+        lines = [found.problem or f"{domain} has no DMARC record" + f", nor has {above}" * (above != domain)]
     else:
         lines = [f"_dmarc.{found.domain}, {found.security.value}: {record.text}"]
         lines += [f"  {tag}= has a value that it cannot have, and is ignored" for tag in record.ignored]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from msgspec import Struct
 
@@ -128,13 +128,40 @@ def _key(info: FieldInfo) -> Iterator[str]:
     necessity = "required" if info.required else "optional"
     yield from _comment(f"({expected}; {necessity}{_default_text(info)})")
     shown = _shown(info)
-    yield f"#{info.name} = …" if shown is None else f"{info.name} = {_readable(info.name, shown)}"
+    yield (
+        f"#{info.name} = {_possible(info)}"
+        if shown is None
+        else f"{info.name} = {_readable(info.name, shown)}"
+    )
+    item = _list_item(info)
+    if item is not None:
+        yield from _item_keys(item)
+
+
+def _possible(info: FieldInfo) -> str:
+    """Something that may stand there, for a key that holds nothing unless it is set."""
+    if get_origin(info.type) is Literal:
+        return toml_value(get_args(info.type)[0])
+    return "true" if info.type is bool else "100000"
+
+
+def _item_keys(item: type[Struct]) -> Iterator[str]:
+    """The keys of the tables in a list, which stand on one line and have no room there for what they mean."""
+    yield "#"
+    yield from _comment(f"Each table: {item.__doc__ or ''}")
+    for info in fields_of(item):
+        example = info.examples[0] if info.examples else True if info.type is bool else "…"
+        yield f"#   {info.name} = {_readable(info.name, example)}"
+        yield from textwrap.wrap(
+            info.description, _WIDTH, initial_indent="#     ", subsequent_indent="#     "
+        )
 
 
 def _default_text(info: FieldInfo) -> str:
-    """The default, when the example shows something else."""
+    """The default, when the example shows something else; an example, when the default is shown."""
     if info.required or _shown(info) == info.default:
-        return ""
+        quiet = info.name in _QUIET and info.examples
+        return f"; as {_readable(info.name, info.examples[0])}" if quiet else ""
     return "; default: " + ("none" if info.default is None else _readable(info.name, info.default))
 
 
@@ -145,7 +172,7 @@ _QUIET = frozenset(
     {
         "user", "proxy_protocol_from", "key_environment", "key_credential", "imap_capabilities_disabled", "rulesets",
         "smtp_error", "message_auth_required_smtp_error", "introbox", "dns_block_lists", "dns_allow_lists", "contact",
-        "spam_trap_account",
+        "spam_trap_account", "servers", "authserv_id", "trusted_arc_sealers",
     }
 )  # fmt: skip
 

@@ -42,6 +42,7 @@ def check_machine(loaded: LoadedConfig, problems: Problems, notes: Problems) -> 
     for name, listener in static.listeners.items():
         for i, pair in enumerate(listener.tls.certificates if listener.tls is not None else ()):
             _check_certificate(loaded, pair, ("listeners", name, "tls", "certificates", i), problems)
+    _check_sender_lists(loaded, notes)
     check_start(loaded, problems, notes)
 
 
@@ -60,7 +61,8 @@ def check_start(loaded: LoadedConfig, problems: Problems, notes: Problems) -> No
             loaded.resolve(rspamd.password_file).read_text("utf-8")
         except (OSError, UnicodeDecodeError) as e:
             problems.add(
-                ("scanners", "rspamd", "password_file"), f"{rspamd.password_file} cannot be read: {e}"
+                ("scanners", "rspamd", "password_file"),
+                f"{loaded.resolve(rspamd.password_file)}: cannot be read: {_why(e)}",
             )
     _check_authority(loaded, problems)
     if problems.spoiled_below(("store",)) or problems.spoiled(("data_directory",)):
@@ -85,10 +87,32 @@ def _check_authority(loaded: LoadedConfig, problems: Problems) -> None:
         try:
             found = loaded.resolve(file).read_text("utf-8") if file else None
         except (OSError, UnicodeDecodeError) as e:
-            problems.add(("authentication", "authority", name), f"{file} cannot be read: {e}")
+            problems.add(
+                ("authentication", "authority", name), f"{loaded.resolve(file)}: cannot be read: {_why(e)}"
+            )
             continue
         if found is not None and not is_good(found):
             problems.add(("authentication", "authority", name), f"{file}: {expected} expected")
+
+
+def _why(error: OSError | UnicodeDecodeError) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
+
+
+def _check_sender_lists(loaded: LoadedConfig, notes: Problems) -> None:
+    """Files that may be written while the server runs: it starts without them, and goes on without a line that is no entry."""
+    from moxtwisted.server.inbound.senderlists import parse_entries
+
+    for key in ("allow_files", "block_files"):
+        for i, file in enumerate(getattr(loaded.static.senders, key)):
+            path = loaded.resolve(file)
+            try:
+                text = path.read_text("utf-8", "replace")
+            except OSError as e:
+                notes.add(("senders", key, i), f"{path}: cannot be read, and counts as empty: {_why(e)}")
+                continue
+            for problem in parse_entries(text, str(path))[1]:
+                notes.add(("senders", key, i), f"{problem.where}: left out: {problem.problem}")
 
 
 def store_key(loaded: LoadedConfig) -> bytes | None:

@@ -195,7 +195,7 @@ def fields_of(struct: type[Struct]) -> Iterator[FieldInfo]:
 
 
 def describe_type(type_: Any, metas: tuple[Meta, ...] = (), name: str = "") -> str:
-    """What is expected, in words: ``a whole number from 1 to 65535``.
+    """What is expected, in words: ``a whole number from 1 to 65535``. A text may say itself what it is, by its ``title``.
 
     :param name: of the key; its end tells the unit.
     """
@@ -213,6 +213,9 @@ def describe_type(type_: Any, metas: tuple[Meta, ...] = (), name: str = "") -> s
     if type_ is bool:
         return "true or false"
     if type_ is str:
+        titles = [meta.title for meta in metas if meta.title]
+        if titles:
+            return titles[0]
         pattern = next((meta.pattern for meta in metas if meta.pattern), None)
         longest = next((meta.max_length for meta in metas if meta.max_length), None)
         return (

@@ -280,7 +280,9 @@ class Validator:
         found = signed_set(message, message.answer, name, _DNSKEY)
         if not found.signatures:
             raise BogusError(
-                name, "DNSKEY", "the servers asked do not pass on signatures (validate = false does without)"
+                name,
+                "DNSKEY",
+                "the servers asked do not pass on signatures (validate = false in [resolver] does without)",
             )
         keys = read_keys(found)
         entry = ZoneKeys(name, matching_keys(name, keys, usable))

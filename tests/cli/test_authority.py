@@ -88,7 +88,7 @@ class AuthorityTests(LiveTestCase):
             ('url = "https://n.example/api"', "https://host:port expected"),
             ('url = "https://me:secret@n.example"', "it belongs into credentials_file"),
             ('url = "ftp://n.example"', "url"),
-            ('url = "https://n.example"\ncredentials_file = "missing"', "missing cannot be read"),
+            ('url = "https://n.example"\ncredentials_file = "missing"', "missing: cannot be read"),
             ('url = "https://n.example"\ncredentials_file = "empty"', "name:password or a token"),
             ('url = "https://n.example"\nca_file = "empty"', "certificates in PEM"),
         ):

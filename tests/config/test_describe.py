@@ -72,6 +72,14 @@ class ExampleTests(SynchronousTestCase):
         self.assertEqual(read(type(smallest.store), table["store"], problems), smallest.store)
         self.assertEqual(read(type(smallest.bans), table["bans"], problems), smallest.bans)
 
+    def test_whole_file_in_force(self) -> None:
+        """Whatever stands behind a # can be put in force, and what has no room for words is told in words."""
+        text = annotated_example(DomainsConfig)
+        self.assertNotIn("= …", text)
+        tomllib.loads(re.sub(r"(?m)^#(?=[a-z0-9_]+ = )", "", text))
+        for word in ("is_forward", "list_allow_domain", "verified_domain"):
+            self.assertIn(f"#   {word} = ", text)
+
     def test_readable(self) -> None:
         """Octets and seconds have units where those give the same number; no number is hard to read."""
         text = annotated_example(StaticConfig) + annotated_example(DomainsConfig)

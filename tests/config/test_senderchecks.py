@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from twisted.trial.unittest import SynchronousTestCase
 
+from moxtwisted.config.load import examine
+from tests.config.test_load import DOMAINS, STATIC
 from tests.config.test_rulechecks import HEAD, problems
 
 
@@ -15,6 +19,21 @@ class SenderTests(SynchronousTestCase):
         found = problems(HEAD + 'block_senders = ["good.example", "not one", ""]\n')
         self.assertEqual(len(found), 2)
         self.assertIn('accounts.alice.block_senders[1]: "not one" found', found[0])
+        self.assertIn("all below it .b.example", problems(HEAD + 'allow_senders = ["*@b.example"]\n')[0])
+
+    def test_files(self) -> None:
+        """The server starts without a file, and without a line that is no entry; the operator is told of both."""
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        (directory / "domains.conf").write_text(DOMAINS)
+        (directory / "block.txt").write_text("bad.example\n192.0.2.0/99\n*.worse.example\n")
+        path = directory / "mox.conf"
+        path.write_text(f'{STATIC}[senders]\nallow_files = ["allow.txt"]\nblock_files = ["block.txt"]\n')
+        notes = [note for note in examine(path).notes if "senders" in note]
+        self.assertEqual(len(notes), 3)
+        self.assertIn("senders.allow_files[0]", notes[0])
+        self.assertIn("block.txt:2: left out", notes[1])
+        self.assertIn("block.txt:3: left out: for a whole domain write worse.example", notes[2])
 
     def test_traps(self) -> None:
         """A trap is a local part, without a suffix."""

@@ -17,6 +17,7 @@ class Authority(ConfigStruct, frozen=True, kw_only=True):
         str,
         Meta(
             pattern=r"^https?://[!-~]+$",
+            title="https://host:port",
             description="Where it is, without a path; http:// only on this machine, as passwords go there.",
             examples=["https://nauthilus.example.org:9443"],
         ),

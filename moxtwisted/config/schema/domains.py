@@ -98,6 +98,7 @@ class Destination(ConfigStruct, frozen=True, kw_only=True):
         str,
         Meta(
             pattern=r"^((421|550) [ -~]{1,200})?$",
+            title="421 or 550 and a text in ASCII of at most 200 characters, or nothing",
             description="When not empty, no mail is taken for the address: 421 or 550 and a text (ASCII), as the answer to RCPT.",
             examples=["550 I am not here any more"],
         ),
@@ -106,6 +107,7 @@ class Destination(ConfigStruct, frozen=True, kw_only=True):
         str,
         Meta(
             pattern=r"^[ -~]*$",
+            title="a text in ASCII of at most 200 characters",
             max_length=200,
             description="When not empty, only mail whose From is proved (by DMARC, DKIM or SPF) is taken; other mail is refused "
             "with this text (ASCII).",
@@ -149,6 +151,7 @@ class Account(ConfigStruct, frozen=True, kw_only=True):
         Meta(
             max_length=256,
             pattern=r"^[ -~]*$",
+            title="a text in ASCII of at most 256 characters",
             description="When not empty, nobody can log in, and is told this (ASCII). Mail is still taken.",
         ),
     ] = ""

@@ -154,6 +154,7 @@ class Judgement(ConfigStruct, frozen=True, kw_only=True):
         Meta(
             max_length=200,
             pattern=r"^[ -~]*$",
+            title="a text in ASCII of at most 200 characters",
             description="Said with every refusal, for people: where to ask (ASCII).",
             examples=["see https://example.org/mail"],
         ),

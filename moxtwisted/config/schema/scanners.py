@@ -14,6 +14,7 @@ _Address = Annotated[
     str,
     Meta(
         pattern=r"^(/.+|[^:/\s]+:[0-9]{1,5}|\[[0-9a-fA-F:.]+\]:[0-9]{1,5})$",
+        title="a path that begins with /, or host:port",
         description="A unix socket (`/run/…`), or `host:port`.",
     ),
 ]
@@ -32,12 +33,13 @@ class RspamdScanner(ConfigStruct, frozen=True, kw_only=True):
 
     url: Annotated[
         str,
-        Meta(pattern=r"^https?://[!-~]+$", description="Its normal worker."),
+        Meta(pattern=r"^https?://[!-~]+$", title="http://host:port", description="Its normal worker."),
     ] = "http://127.0.0.1:11333"
     controller_url: Annotated[
         str,
         Meta(
             pattern=r"^(https?://[!-~]+)?$",
+            title="http://host:port, or nothing",
             description="Its controller: it is taught there what people move to junk and back. Empty: it is not.",
             examples=["http://127.0.0.1:11334"],
         ),
@@ -81,6 +83,7 @@ class MilterScanner(ConfigStruct, frozen=True, kw_only=True):
         str,
         Meta(
             pattern=r"^(/.+|[^:/\s]+:[0-9]{1,5}|\[[0-9a-fA-F:.]+\]:[0-9]{1,5})$",
+            title="a path that begins with /, or host:port",
             description="Where it listens: a unix socket (`/run/…`), or `host:port`.",
             examples=["127.0.0.1:8891"],
         ),

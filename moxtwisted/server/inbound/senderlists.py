@@ -155,6 +155,9 @@ def parse_entry(words: Sequence[str], where: str) -> _Parsed:
     if len(words) > 2 or (len(words) == 2 and words[1].lower() != "dmarc"):
         raise ValueError(f"nothing but the word dmarc may follow an entry: {' '.join(words[1:])[:80]}")
     text = words[0]
+    if "*" in text or text.startswith("@"):
+        name = text.rpartition("@")[2].lstrip("*.")[:80] or "example.org"
+        raise ValueError(f"for a whole domain write {name}, with all below it .{name}: {text[:80]}")
     entry = Entry(text, where, len(words) == 2)
     if "@" in text:
         try:
