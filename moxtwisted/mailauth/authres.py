@@ -41,6 +41,7 @@ __all__ = [
 #: What is looked at in one field.
 MAX_OCTETS: Final = 16 * 1024
 MAX_RESULTS: Final = 100
+_MAX_WORDS: Final = 10
 _MAX_PROPERTIES: Final = 30
 _LINE: Final = 76
 
@@ -299,11 +300,19 @@ def claims(value: bytes, names: Collection[str]) -> bool:
 
     :param names: our own, in any case, A-labels or U-labels.
     """
-    name = authserv_id(value)
-    if name is None:
+    plain = _plain(value)
+    first = (
+        plain.partition(b";")[0].replace(b'"', b" ").decode("utf-8", "replace") if plain is not None else ""
+    )
+    words = first.split()
+    if len(words) > 1 and words[-1].isdigit():
+        del words[-1]
+    if not words or "=?" in first:
         return True
+    # Some programs pass over white space within a name, as it is allowed in addresses, or over what stands before it.
+    said = {*(word.strip(",/") for word in words[:_MAX_WORDS]), words[0].partition("/")[0], "".join(words)}
     ours = {_comparable(own) for own in names}
-    return _comparable(name) in ours or _comparable(name.partition("/")[0]) in ours
+    return not ours.isdisjoint(map(_comparable, said))
 
 
 def _comparable(name: str) -> str:

@@ -174,6 +174,10 @@ class ClaimTests(SynchronousTestCase):
             b"",
             b"(x",
             b"mx.example.org/1; x",
+            b"mx . example.org; x",
+            b"mx(x).example. org 1; x",
+            b"other.example, mx.example.org; x",
+            b"=?utf-8?q?mx.example.org?=; x",
         ):
             self.assertTrue(claims(value, names), value)
         for value in (b"mx.example.net; none", b"xmx.example.org; none", b"example.org (mx.example.org)"):
