@@ -14,7 +14,7 @@ then ``close`` it at the end.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Hashable
+from collections.abc import Callable, Hashable
 from typing import Any, Final, Generic, TypeVar, cast
 
 from attrs import frozen
@@ -81,7 +81,7 @@ class _Flights(Generic[T]):
     def __init__(self) -> None:
         self._waiting: dict[Hashable, list[Deferred[T]]] = {}
 
-    def join(self, key: Hashable, start: Callable[[], Coroutine[Deferred[Any], Any, T]]) -> Deferred[T]:
+    def join(self, key: Hashable, start: Callable[[], Deferred[T]]) -> Deferred[T]:
         """Wait for what is under way, or start it. Who cancels stops waiting; the others still get it."""
         waiters = self._waiting.get(key)
         fresh = waiters is None
@@ -92,7 +92,7 @@ class _Flights(Generic[T]):
         waiter: Deferred[T] = Deferred(waiters.remove)
         waiters.append(waiter)
         if fresh:
-            Deferred.fromCoroutine(start()).addBoth(self._landed, key)
+            start().addBoth(self._landed, key)
         return waiter
 
     def _landed(self, result: T | Failure, key: Hashable) -> None:
@@ -181,22 +181,27 @@ class DNSResolver:
         """Close the sockets that wait for further queries; others can still be asked."""
         self._lines.close()
 
-    async def _fresh(self, key: tuple[str, int]) -> Answer:
+    def _fresh(self, key: tuple[str, int]) -> Deferred[Answer]:
         """Find the answer, and keep it, or keep that there is none."""
-        name, rrtype = key[0], type_name(key[1])
         task = Deferred.fromCoroutine(self._resolve(Question(*key)))
         task.addTimeout(self.settings.total_seconds, self._reactor)
-        try:
-            found = await task
-        except NoAnswerError as e:
+        return task.addCallbacks(self._found, self._not_found, callbackArgs=(key,), errbackArgs=(key,))
+
+    def _found(self, found: Found, key: tuple[str, int]) -> Answer:
+        answer = found.answer
+        self._keep(key, answer, found.octets, answer.ttl_seconds)
+        return answer
+
+    def _not_found(self, why: Failure, key: tuple[str, int]) -> Answer:
+        error = why.value
+        name, rrtype = key[0], type_name(key[1])
+        if isinstance(error, NoAnswerError):
             # A link of a chain may be what failed; the caller knows the name that it asked for.
-            failure = _Failure(type(e), name, rrtype, e.reason)
-        except OutOfTime:
+            failure = _Failure(type(error), name, rrtype, error.reason)
+        elif isinstance(error, OutOfTime):
             failure = _Failure(NoAnswerError, name, rrtype, "no answer in time")
         else:
-            answer = found.answer
-            self._keep(key, answer, found.octets, answer.ttl_seconds)
-            return answer
+            why.raiseException()
         self._keep(key, failure, len(failure.reason), self.settings.failure_seconds)
         raise failure.error()
 
@@ -228,7 +233,7 @@ class DNSResolver:
         judging, until = self._judging
         if self._reactor.seconds() < until:
             return judging
-        return cast("bool", await self._links.join("AD", self._probe))
+        return cast("bool", await self._links.join("AD", lambda: Deferred.fromCoroutine(self._probe())))
 
     async def _probe(self) -> bool:
         """Ask for what is signed everywhere: who validates says so."""
@@ -242,7 +247,9 @@ class DNSResolver:
 
     def _link(self, question: Question, policy: AskPolicy) -> Deferred[Message]:
         """A link of the chain of trust, which many lookups need at once."""
-        return self._links.join(("link", question), lambda: self._ask(question, policy))
+        return self._links.join(
+            ("link", question), lambda: Deferred.fromCoroutine(self._ask(question, policy))
+        )
 
     def _policy(self, *, want_ad: bool = False, validating: bool = False) -> AskPolicy:
         return AskPolicy(
@@ -256,7 +263,9 @@ class DNSResolver:
     async def _ask(self, question: Question, policy: AskPolicy) -> Message:
         """Put one question to the servers until one answers."""
         exchange = Exchange(question, self._upstreams, policy, self._entropy)
-        await self._exchanges.acquire()
+        turn = self._exchanges.acquire()
+        if not turn.called:
+            await turn
         try:
             step = exchange.start()
             while isinstance(step, Send):
