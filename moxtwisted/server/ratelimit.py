@@ -23,6 +23,7 @@ from __future__ import annotations
 import socket
 from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Sequence
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_network
 from typing import Final
 
@@ -77,6 +78,7 @@ def address_bits(ip: str) -> tuple[int, int] | None:
     return (4 if len(octets) == 4 else 6), int.from_bytes(octets)
 
 
+@lru_cache(1024)
 def classes(ip: str) -> tuple[Key, Key, Key] | None:
     """The three networks an address lies in, narrowest first; ``None`` as for ``address_bits``."""
     found = address_bits(ip)
@@ -445,21 +447,17 @@ class DeliveryLimiter:
 
     def __init__(self, limits: DeliveryLimits, clock: IReactorTime, *, max_networks: int = 20_000) -> None:
         self._clock = clock
+        self._max = max_networks
         self._most_octets = min(*limits.octets_per_minute, *limits.octets_per_day)
-        self._messages = SlidingWindowLimiter(
-            (Window(60, limits.messages_per_minute), Window(86400, limits.messages_per_day)),
-            clock,
-            max_networks=max_networks,
+        self._windows: tuple[tuple[float, Triple, Triple], ...] = (
+            (60.0, limits.messages_per_minute, limits.octets_per_minute),
+            (86400.0, limits.messages_per_day, limits.octets_per_day),
         )
-        self._octets = SlidingWindowLimiter(
-            (Window(60, limits.octets_per_minute), Window(86400, limits.octets_per_day)),
-            clock,
-            max_networks=max_networks,
-        )
+        self._delivered: OrderedDict[Hashable, tuple[_Delivered, ...]] = OrderedDict()
 
     def __len__(self) -> int:
         """How many counters are kept."""
-        return len(self._messages) + len(self._octets)
+        return 2 * len(self._windows) * len(self._delivered)
 
     def allows(self, account: str, ip: str, octets: int) -> bool:
         """Whether one more message of this size may be delivered; an address that cannot be read is always allowed.
@@ -467,22 +465,62 @@ class DeliveryLimiter:
         A message that is larger than a limit by itself is allowed to who sent nothing else.
         """
         keys = _account_keys(account, ip)
-        if keys is None:
+        # Who delivered nothing from its widest network did not from those within.
+        if keys is None or keys[-1] not in self._delivered:
             return True
-        now = self._clock.seconds()
-        return self._messages.allow_keys(keys, 1, now) and self._octets.allow_keys(
-            keys, min(octets, self._most_octets), now
-        )
+        now, octets = self._clock.seconds(), min(octets, self._most_octets)
+        for number, key in enumerate(keys):
+            for count, (seconds, messages, most) in zip(
+                self._delivered.get(key, ()), self._windows, strict=False
+            ):
+                index, rest = divmod(now, seconds)
+                count.at(int(index))
+                before = 1.0 - rest / seconds
+                if count.messages + count.messages_before * before + 1 > messages[number]:
+                    return False
+                if count.octets + count.octets_before * before + octets > most[number]:
+                    return False
+        return True
 
     def add(self, account: str, ip: str, octets: int) -> None:
         """A message was delivered."""
-        keys = _account_keys(account, ip)
-        if keys is not None:
-            now = self._clock.seconds()
-            self._messages.add_keys(keys, 1, now)
-            self._octets.add_keys(keys, octets, now)
+        now, delivered = self._clock.seconds(), self._delivered
+        indexes = [int(now // seconds) for seconds, _, _ in self._windows]
+        # The widest network is counted last, so that it goes last.
+        for key in _account_keys(account, ip) or ():
+            counts = delivered.get(key)
+            if counts is None:
+                delivered[key] = counts = tuple([_Delivered(index) for index in indexes])
+                if len(delivered) > self._max:
+                    delivered.popitem(last=False)
+            else:
+                delivered.move_to_end(key)
+            for count, index in zip(counts, indexes, strict=True):
+                count.at(index)
+                count.messages += 1
+                count.octets += octets
+
+
+@define
+class _Delivered:
+    """What came from one network in one window: the number of the running one, messages and octets in it and in the one before."""
+
+    index: int
+    messages: int = 0
+    octets: int = 0
+    messages_before: int = 0
+    octets_before: int = 0
+
+    def at(self, index: int) -> None:
+        if index == self.index:
+            return
+        follows = index == self.index + 1
+        self.messages_before = self.messages if follows else 0
+        self.octets_before = self.octets if follows else 0
+        self.messages = self.octets = 0
+        self.index = index
 
 
 def _account_keys(account: str, ip: str) -> tuple[Hashable, ...] | None:
     keys = classes(ip)
-    return None if keys is None else tuple((account, *key) for key in keys)
+    return None if keys is None else tuple([(account, *key) for key in keys])

@@ -121,6 +121,7 @@ def _newest(row: tuple[int, int, int]) -> int:
 # -- whom the account wrote to -------------------------------------------------------------------------------------------
 
 
+@lru_cache(4096)
 def correspondent_hash(kind: _CorrespondentKind, key: str) -> int:
     """The number that stands for an address or a domain."""
     return number(f"{kind} {key.lower()}")

@@ -152,7 +152,7 @@ class Bench:
         _log.info(
             "message from {sender} for {account}: {decision}, {reason}: {explanation}",
             session=incoming.session,
-            peer=str(incoming.verified.ip) if incoming.verified.ip is not None else "",
+            peer=incoming.ip,
             sender=str(incoming.reverse_path),
             account=recipient.account,
             recipient=str(recipient.path),

@@ -42,5 +42,5 @@ class GoodSenders:
     def __call__(self, incoming: Incoming, recipient: Recipient, decision: Decision) -> Decision:
         """Take note of the client when its sender is known as good."""
         if decision.accept and decision.reason in _GOOD and incoming.verified.ip is not None:
-            self._welcome(str(incoming.verified.ip))
+            self._welcome(incoming.ip)
         return decision

@@ -30,7 +30,6 @@ from moxtwisted.server.inbound.decisions import refusal
 from moxtwisted.server.inbound.senderlists import Entry, IPAddress, SenderList, Together
 from moxtwisted.server.judgement.interfaces import Decision, Incoming, Recipient
 from moxtwisted.server.judgement.reasons import Reason
-from moxtwisted.server.judgement.rulesets import find_author
 from moxtwisted.smtp.replies import Reply
 
 __all__ = ["ALLOW_LISTED", "BLOCK_LISTED", "AccountLists", "SenderPolicy"]
@@ -98,7 +97,7 @@ class SenderPolicy:
 
     def at_mail(self, ip: IPAddress | None, reverse_path: Path) -> Reply | None:
         """What a sender hears at MAIL."""
-        if _by_path(self._block, reverse_path) is None:
+        if not self._block.files or _by_path(self._block, reverse_path) is None:
             return None
         if self._allow.of_client(ip) is not None or _by_path(self._allow, reverse_path) is not None:
             return None
@@ -109,6 +108,8 @@ class SenderPolicy:
         """What a sender hears at RCPT, when all accounts that the recipient stands for keep it out."""
         for account in accounts:
             lists = self._accounts(account)
+            if lists.block is _NONE:
+                return None
             blocked = lists.block.of_client(ip) or _by_path(lists.block, reverse_path)
             allowed = lists.allow.of_client(ip) or _by_path(lists.allow, reverse_path)
             if blocked is None or allowed is not None:
@@ -133,6 +134,8 @@ class SenderPolicy:
     def adjust(self, incoming: Incoming, recipient: Recipient, decision: Decision) -> Decision:
         """The decision with the lists; see ``decisions.Adjustment``."""
         mine = self._accounts(recipient.account)
+        if mine.allow is _NONE and mine.block is _NONE and not (self._allow.files or self._block.files):
+            return decision
         for allow, block, whose in (
             (mine.allow, mine.block, f"a list of {recipient.account}"),
             (self._allow, self._block, "a list of the operator"),
@@ -182,7 +185,7 @@ class SenderPolicy:
         failed = verified.spf is not None and verified.spf.verdict in {Verdict.FAIL, Verdict.SOFTFAIL}
         if entry is not None and (entry.dmarc or not (proof and failed)):
             return entry
-        author = find_author(incoming.header, verified.author.domain)
+        author = incoming.author
         entry = lists.of_name(author.localpart, author.domain) if author.domain else None
         if entry is not None and (entry.dmarc or verified.from_validated or not proof):
             return entry

@@ -17,6 +17,7 @@ from attrs import define, evolve, field, frozen
 from moxtwisted.errors import MailError
 from moxtwisted.mailauth.dnsbl import Listing
 from moxtwisted.message.flags import SEEN, MessageFlags
+from moxtwisted.server.judgement.author import Author
 from moxtwisted.server.judgement.interfaces import Decision, Incoming, JunkScore, Recipient
 from moxtwisted.server.judgement.reasons import SENTENCES, Reason
 from moxtwisted.server.judgement.reputation import UNKNOWN, Standing
@@ -27,13 +28,7 @@ from moxtwisted.server.judgement.rules import (
     ServerRules,
     Strictness,
 )
-from moxtwisted.server.judgement.rulesets import (
-    Author,
-    VerifiedDomains,
-    find_author,
-    find_ruleset,
-    is_below,
-)
+from moxtwisted.server.judgement.rulesets import VerifiedDomains, find_ruleset, is_below
 from moxtwisted.smtp.replies import Reply
 from moxtwisted.store.interfaces import IReputation, Sender
 
@@ -127,7 +122,7 @@ class Case:
 
     def __attrs_post_init__(self) -> None:
         incoming, verified = self.incoming, self.incoming.verified
-        self.author = find_author(incoming.header, verified.author.domain)
+        self.author = incoming.author
         self.domains = VerifiedDomains.of(verified, incoming.reverse_path)
         self.destination = self.rules.destinations.get(self.recipient.destination, _ORDINARY)
         rulesets = self.destination.rulesets
@@ -147,7 +142,7 @@ class Case:
             spf_localpart=domains.sender_localpart,
             spf_domain=domains.sender,
             helo_domain=domains.helo,
-            ip=str(verified.ip) if verified.ip is not None else "",
+            ip=self.incoming.ip,
             origin=self.origin,
         )
 

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping
+from functools import cached_property
 from typing import Any
 
 from attrs import field, frozen
@@ -18,6 +19,7 @@ from zope.interface import Interface
 from moxtwisted.address import Path
 from moxtwisted.message.flags import NO_FLAGS, MessageFlags
 from moxtwisted.message.headers import Header
+from moxtwisted.server.judgement.author import Author, find_author
 from moxtwisted.server.verification.interfaces import Verified
 from moxtwisted.smtp.replies import Reply
 from moxtwisted.store.interfaces import IStagedMessage
@@ -54,6 +56,16 @@ class Incoming:
     tls: bool
     seconds: float
     session: str = ""
+
+    @cached_property
+    def author(self) -> Author:
+        """Who wrote it, as From says."""
+        return find_author(self.header, self.verified.author.domain)
+
+    @cached_property
+    def ip(self) -> str:
+        """The client's address as text; empty when it is on this machine."""
+        return str(self.verified.ip) if self.verified.ip is not None else ""
 
 
 @frozen(kw_only=True)

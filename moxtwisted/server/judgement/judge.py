@@ -164,8 +164,7 @@ class _Asking:
 
     def __attrs_post_init__(self) -> None:
         self._account = self._recipient.account
-        ip = self._incoming.verified.ip
-        self.ip = str(ip) if ip is not None else ""
+        self.ip = self._incoming.ip
 
     def within_rates(self) -> bool:
         size = self._incoming.staged.size

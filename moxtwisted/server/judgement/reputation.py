@@ -106,6 +106,11 @@ class Question:
             self._glance(known)
         return (kind, key) in self._written
 
+    def strange(self, known: IReputation) -> bool:
+        """Whether there is nothing of anything but, perhaps, the address."""
+        past = self._past if self._past is not None else self._glance(known)
+        return not past and not self._written
+
     def _glance(self, known: IReputation) -> frozenset[_Asked]:
         """Find out in one go what there is anything of, since mostly it is little or nothing."""
         asked: list[_Asked] = []
@@ -296,7 +301,13 @@ ROWS: Final[tuple[Row, ...]] = (
 
 def reputation(known: IReputation, question: Question) -> Standing:
     """Go through the rows."""
-    for row in ROWS:
+    first, *others = ROWS
+    standing = first.weigh(known, question, first)
+    if standing is not None:
+        return standing
+    if question.strange(known):
+        return UNKNOWN
+    for row in others:
         standing = row.weigh(known, question, row)
         if standing is not None:
             return standing

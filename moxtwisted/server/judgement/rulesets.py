@@ -16,48 +16,18 @@ from attrs import frozen
 from moxtwisted.address import Address, Path
 from moxtwisted.mailauth.spf.evaluation import Identity
 from moxtwisted.mailauth.spf.evaluation import Verdict as SPFVerdict
-from moxtwisted.message.addresslist import mailboxes
 from moxtwisted.message.headers import Header, decode_words, unfold
+from moxtwisted.server.judgement.author import Author
 from moxtwisted.server.judgement.interfaces import Incoming
 from moxtwisted.server.judgement.rules import Pattern, Ruleset
 from moxtwisted.server.verification.interfaces import Verified
 
-__all__ = ["Author", "VerifiedDomains", "find_author", "find_ruleset", "path_text"]
+__all__ = ["VerifiedDomains", "find_ruleset", "path_text"]
 
 #: What patterns look at: their time is linear, in this.
 _MAX_VALUE_OCTETS: Final = 4096
 _MAX_VALUES: Final = 200
 _MAX_DKIM_DOMAINS: Final = 20
-
-
-@frozen
-class Author:
-    """The one address in From, in lower case; the local part is empty when there are several addresses, both when it names
-    several domains or none.
-
-    :ivar domain: A-labels.
-    """
-
-    localpart: str = ""
-    domain: str = ""
-
-    @property
-    def address(self) -> str:
-        """``local@domain``, or empty."""
-        return f"{self.localpart}@{self.domain}" if self.localpart and self.domain else ""
-
-
-def find_author(header: Header, domain: str) -> Author:
-    """Look for the address.
-
-    :param domain: what was found to be the domain of From.
-    """
-    if not domain:
-        return Author()
-    found = mailboxes(header.unfolded(b"from"))
-    if len(found) != 1:
-        return Author("", domain)
-    return Author(found[0].local.decode("utf-8", "replace").lower(), domain)
 
 
 @frozen

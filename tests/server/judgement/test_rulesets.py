@@ -13,14 +13,9 @@ from moxtwisted.config.patterns import compile_pattern
 from moxtwisted.mailauth.dkim.verify import Status
 from moxtwisted.mailauth.spf.evaluation import Identity, Verdict
 from moxtwisted.message.headers import Header
+from moxtwisted.server.judgement.author import Author, find_author
 from moxtwisted.server.judgement.rules import Ruleset
-from moxtwisted.server.judgement.rulesets import (
-    Author,
-    VerifiedDomains,
-    find_author,
-    find_ruleset,
-    path_text,
-)
+from moxtwisted.server.judgement.rulesets import VerifiedDomains, find_ruleset, path_text
 from tests.server.judgement.samples import GOOD, HEADER, dkim, incoming, path, spf
 
 MARY = Author("mary", "a.example")
