@@ -14,7 +14,7 @@ import io
 from typing import Any, Final, Literal
 
 import msgspec
-from attrs import define, frozen
+from attrs import define, field, frozen
 from msgspec import field as structfield
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectError
@@ -51,7 +51,7 @@ class RspamdSettings:
 
     url: str
     controller_url: str = ""
-    password: str = ""
+    password: str = field(default="", repr=False)
     seconds: float = 20.0
     hostname: str = ""
     greylist: bool = False
