@@ -13,25 +13,8 @@ from moxtwisted.server.junk.learning import LEARNER
 from moxtwisted.store.interfaces import Addition
 from moxtwisted.store.junkwords import recount
 from tests.junk.messages import message
+from tests.server.junk.letters import junk, wanted
 from tests.store.mail import StoreTestCase
-
-NAMES = ("anna", "berta", "carla", "dora", "emma", "frida", "gerda", "hanna", "ida", "jutta")
-
-
-def wanted(number: int) -> bytes:
-    """A letter from somebody."""
-    name = NAMES[number % 10]
-    return message(
-        f"Dear {name}, the meeting of chapter {number} is on Monday, bring the minutes",
-        f"Subject: minutes {name}",
-    )
-
-
-def junk(number: int) -> bytes:
-    """No letter."""
-    return message(
-        f"Buy cheap pills {NAMES[number % 10]}, no prescription, order today", "Subject: CHEAP pills!!!"
-    )
 
 
 class FilterTests(StoreTestCase):
