@@ -136,15 +136,11 @@ class AuthenticationResults:
         :param utf8: the message is internationalised (RFC 8601 section 1.5.2); otherwise domains are written as A-labels and other text
             that is not ASCII is left out.
         """
-        name = _encoded(_written(self.authserv_id, utf8=utf8), utf8=utf8)
-        head = name + (b" %d" % self.version if self.version != 1 else b"")
+        head = _written(self.authserv_id, utf8=utf8) + (f" {self.version}" if self.version != 1 else "")
         if not self.results:
-            return head + b"; none"
-        lines = [head]
-        for result in self.results:
-            lines[-1] += b";"
-            lines.extend(_folded(_words(result, utf8=utf8)))
-        return b"\r\n".join(lines)
+            return _encoded(head + "; none", utf8=utf8)
+        lines = [_words(result, utf8=utf8) for result in self.results]
+        return _encoded(head + ";\r\n" + ";\r\n".join(map(_folded, lines)), utf8=utf8)
 
     def field(self, *, utf8: bool = False, name: bytes = b"Authentication-Results") -> bytes:
         """The whole field with CRLF."""
@@ -172,37 +168,39 @@ def _written(value: str, *, utf8: bool) -> str:
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def _comment(text: str, *, utf8: bool) -> bytes:
+def _comment(text: str) -> str:
     if not text.isprintable() or "(" in text or ")" in text or "\\" in text:
         text = "".join(c if c.isprintable() and c not in "()\\" else " " for c in text)
-    return b"(" + _encoded(text[:200], utf8=utf8) + b")"
+    return f"({text[:200]})"
 
 
-def _words(result: MethodResult, *, utf8: bool) -> list[bytes]:
-    method = result.method + (f"/{result.version}" if result.version != 1 else "")
-    words = [f"{method}={result.result}".encode("ascii", "replace")]
+def _words(result: MethodResult, *, utf8: bool) -> list[str]:
+    version = f"/{result.version}" if result.version != 1 else ""
+    words = [f"{result.method}{version}={result.result}"]
     if result.comment:
-        words += _comment(result.comment, utf8=utf8).split(b" ")
+        words += [word for word in _comment(result.comment).split(" ") if word]
     if result.reason:
-        words.append(b"reason=" + _encoded(_quoted_always(_written(result.reason, utf8=utf8)), utf8=utf8))
+        words.append("reason=" + _quoted_always(_written(result.reason, utf8=utf8)))
     for found in result.properties:
-        value = _encoded(_written(found.value, utf8=utf8), utf8=utf8)
-        words.append(f"{found.kind}.{found.name}=".encode("ascii", "replace") + value)
-    return [word for word in words if word]
+        words.append(f"{found.kind}.{found.name}={_written(found.value, utf8=utf8)}")
+    return words
 
 
 def _quoted_always(written: str) -> str:
     return written if written.startswith('"') else f'"{written}"'
 
 
-def _folded(words: Iterable[bytes]) -> list[bytes]:
-    lines: list[bytes] = []
+def _folded(words: Iterable[str]) -> str:
+    whole = "\t" + " ".join(words)
+    if len(whole) <= _LINE:
+        return whole
+    lines: list[str] = []
     for word in words:
         if lines and len(lines[-1]) + len(word) < _LINE:
-            lines[-1] += b" " + word
+            lines[-1] += f" {word}"
         else:
-            lines.append(b"\t" + word)
-    return lines
+            lines.append(f"\t{word}")
+    return "\r\n".join(lines)
 
 
 # -- reading ------------------------------------------------------------------------------------------------------

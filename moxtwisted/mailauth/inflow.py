@@ -35,6 +35,9 @@ MAX_HEADER_OCTETS: Final = 1024 * 1024
 MAX_SIGNATURES: Final = 10
 
 
+_NO_FIELDS: Final = SignedFields(Header.parse(b""))
+
+
 @frozen
 class FoundSignature:
     """A DKIM-Signature field.
@@ -94,7 +97,7 @@ class MessageHasher:
     _held_octets: int = field(default=0, init=False)
     _tail: bytes = field(default=b"", init=False)
     _body: BodyHasher | None = field(default=None, init=False)
-    _fields: SignedFields = field(factory=lambda: SignedFields(Header.parse(b"")), init=False)
+    _fields: SignedFields = field(default=_NO_FIELDS, init=False)
     _found: tuple[FoundSignature, ...] = field(default=(), init=False)
     _too_long: bool = field(default=False, init=False)
 

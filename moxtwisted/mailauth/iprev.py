@@ -71,7 +71,7 @@ async def check_iprev(resolver: IResolver, ip: IPv4Address | IPv6Address) -> IPR
         except NoAnswerError as e:
             problem = e.detail
             continue
-        if any(ip_address(text) == ip for text in back.records):
+        if str(ip) in back.records or any(ip_address(text) == ip for text in back.records):
             secure = {answer.security, back.security} == {Security.SECURE}
             return IPRevResult(
                 Verdict.PASS, ip, name, names, security=Security.SECURE if secure else Security.INSECURE

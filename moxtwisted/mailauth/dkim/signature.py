@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import binascii
 import re
+from functools import lru_cache
 from typing import Final, Self
 
 from attrs import frozen
@@ -47,6 +48,8 @@ _NAME: Final = re.compile(
     r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*\Z"
 )
 _MAX_NAME: Final = 253
+#: Lists of fields up to this size are remembered once they were read.
+_REMEMBERED_OCTETS: Final = 1024
 #: Room is left for a domain.
 _MAX_SELECTOR: Final = 200
 _CANONICALIZATIONS: Final = {
@@ -243,11 +246,19 @@ def parse_domain(tags: TagList) -> str:
 def _signed_headers(tags: TagList) -> tuple[bytes, ...]:
     if b"h" not in tags.values:
         raise tags.wrong(b"h", "missing")
-    names = [name.strip(b" \t\r\n") for name in tags.values[b"h"].lower().split(b":")]
+    value = tags.values[b"h"]
+    names = _names_in(value) if len(value) <= _REMEMBERED_OCTETS else _names_in.__wrapped__(value)
     # An empty name names no field; signers that join an empty list write it.
-    if _FIELD_NAMES.match(b":".join(names)) is None:
+    if names is None:
         raise tags.wrong(b"h", "no names of fields")
-    return tuple(names)
+    return names
+
+
+@lru_cache(maxsize=1024)
+def _names_in(value: bytes) -> tuple[bytes, ...] | None:
+    """The names of ``h=``, which a signer seldom changes; None when one is none."""
+    names = [name.strip(b" \t\r\n") for name in value.lower().split(b":")]
+    return None if _FIELD_NAMES.match(b":".join(names)) is None else tuple(names)
 
 
 def _check_query(tags: TagList) -> None:

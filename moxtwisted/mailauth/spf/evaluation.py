@@ -13,6 +13,7 @@ limits of the standard, by a time for the whole, and by the size of a record.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -42,8 +43,8 @@ __all__ = ["Evaluator", "IClock", "Identity", "Limits", "SPFResult", "Step", "Ve
 
 IPAddress = IPv4Address | IPv6Address
 
-# What a name of ours may have: printable ASCII.
-_NAME_CHARACTERS = frozenset(map(chr, range(0x20, 0x7F)))
+# RFC 1035 section 2.3.4: labels of 1 to 63 octets, 253 characters with their dots; of printable ASCII, as far as we are concerned.
+_NAME = re.compile(r"(?=.{1,253}\Z)[ -\-/-~]{1,63}(?:\.[ -\-/-~]{1,63})*\Z")
 _MAX_EXPLANATION_CHARACTERS = 500
 
 
@@ -171,12 +172,8 @@ def _to_ascii(domain: str) -> str:
 
 
 def _well_formed(name: str) -> bool:
-    """RFC 1035 section 2.3.4: labels of 1 to 63 octets, 253 characters with their dots."""
-    return (
-        0 < len(name) <= 253
-        and all(0 < len(label) < 64 for label in name.split("."))
-        and _NAME_CHARACTERS.issuperset(name)
-    )
+    """Whether it can be asked for."""
+    return _NAME.match(name) is not None
 
 
 def _can_have_record(domain: str) -> bool:
@@ -186,6 +183,9 @@ def _can_have_record(domain: str) -> bool:
 
 def _contains(addresses: Sequence[str], ip: IPAddress, prefix: int) -> bool:
     shift = ip.max_prefixlen - prefix
+    # Addresses are read when their text alone does not tell.
+    if str(ip) in addresses:
+        return True
     wanted = int(ip) >> shift
     return any(int(ip_address(text)) >> shift == wanted for text in addresses)
 

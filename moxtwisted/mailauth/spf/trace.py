@@ -20,6 +20,7 @@ __all__ = ["received_spf"]
 
 # RFC 5322 section 3.2.3: dot-atom, which needs no quotes.
 _DOT_ATOM = re.compile(r"[0-9A-Za-z!#$%&'*+/=?^_`{|}~-]+(?:\.[0-9A-Za-z!#$%&'*+/=?^_`{|}~-]+)*\Z")
+_QUOTED = re.compile(r"[()\\]")
 # RFC 7208 section 9.1: not excessively long. The longest address has 320 octets.
 _MAX_VALUE_CHARACTERS = 330
 # RFC 5322 section 2.1.1: lines of 78 characters; one word that is longer must still be shorter than 998.
@@ -52,7 +53,7 @@ def _value(text: str) -> str:
 
 def _comment(text: str) -> str:
     # RFC 5322 section 3.2.2: parentheses and backslashes are quoted in comments.
-    return "(" + re.sub(r"([()\\])", r"\\\1", _plain(text)) + ")"
+    return "(" + _QUOTED.sub(r"\\\g<0>", _plain(text)) + ")"
 
 
 def received_spf(result: SPFResult, receiver: str, *, smtputf8: bool = False) -> bytes:
@@ -75,10 +76,12 @@ def received_spf(result: SPFResult, receiver: str, *, smtputf8: bool = False) ->
         pairs.append(("problem", result.problem))
     words = [result.verdict.value, *_comment(about).split(" ")]
     words += [f"{key}={_value(value)};" for key, value in pairs]
-    lines = ["Received-SPF:"]
+    text, left = "Received-SPF:", _LINE - len("Received-SPF:")
     for word in words:
         # A quoted value stays in one piece: folding inside quotes would change it for some readers.
-        if word and len(lines[-1]) + 1 + len(word) > _LINE:
-            lines.append("")
-        lines[-1] += f" {word}"
-    return "\r\n".join([*lines, ""]).encode("utf-8" if smtputf8 else "ascii", "replace")
+        left -= 1 + len(word)
+        if word and left < 0:
+            text += "\r\n"
+            left = _LINE - 1 - len(word)
+        text += f" {word}"
+    return f"{text}\r\n".encode("utf-8" if smtputf8 else "ascii", "replace")
