@@ -35,6 +35,19 @@ def add_junk(commands: Commands, json: Callable[[Any], None]) -> None:
     add("account", metavar="ACCOUNT")
     add("file", metavar="FILE", help="the message; - is standard input")
     json(add)
+    _train(junk, json)
+    _play(junk, json)
+    add = junk.command(
+        "retrain",
+        "junk:junk_retrain",
+        "forget everything and learn it again from the flags of the messages; all accounts, if none is named",
+        "\nalice",
+    )
+    add("account", metavar="ACCOUNT", nargs="?", default="", help="only this one")
+    json(add)
+
+
+def _train(junk: Commands, json: Callable[[Any], None]) -> None:
     add = junk.command(
         "train",
         "junk:junk_train",
@@ -63,6 +76,9 @@ def add_junk(commands: Commands, json: Callable[[Any], None]) -> None:
         help=f"where the other goes (default: {HAM_MAILBOX})",
     )
     json(add)
+
+
+def _play(junk: Commands, json: Callable[[Any], None]) -> None:
     add = junk.command(
         "play",
         "junk:junk_play",
@@ -78,12 +94,4 @@ def add_junk(commands: Commands, json: Callable[[Any], None]) -> None:
         default=2,
         help="so many parts, each judged by what all others teach (default: 2; 10 shows what ten times as much mail would do)",
     )
-    json(add)
-    add = junk.command(
-        "retrain",
-        "junk:junk_retrain",
-        "forget everything and learn it again from the flags of the messages; all accounts, if none is named",
-        "\nalice",
-    )
-    add("account", metavar="ACCOUNT", nargs="?", default="", help="only this one")
     json(add)
