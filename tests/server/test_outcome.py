@@ -505,6 +505,15 @@ class RejectsTests(OutcomeCase):
         self.send()
         self.assertEqual(self.rejects(), 1)
 
+    def test_too_many_octets(self) -> None:
+        """Beyond so many octets the oldest go, and what is very large is not copied."""
+        self.house.rejects._most_octets = 10_000
+        for number in range(8):
+            self.send(LETTER.replace(b"<1@", b"<%d@" % number) + b"x" * 2000 + b"\r\n")
+        self.assertEqual(self.rejects(), 4)
+        self.send(LETTER.replace(b"<1@", b"<9@") + b"x" * 2600 + b"\r\n")
+        self.assertEqual(self.rejects(), 4)
+
     def test_too_old_without_new_ones(self) -> None:
         """Those that are too old go also when no message is refused any more, when others get in."""
         self.send()

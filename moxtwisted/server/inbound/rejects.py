@@ -6,7 +6,7 @@
     rejects.keep(Refusal("alice", lease, prefix))       # at once; the copy is made behind the answer
     rejects.accepted("alice", lease)                    # the same message got in after all: its copy goes
 
-The mailbox is bounded: each message once (by its Message-ID, or a digest of its beginning where it has none), 1,000 of them, none
+The mailbox is bounded: each message once (by its Message-ID, or a digest of its beginning where it has none), 1,000 of them, 256 MB, none
 older than 14 days; it takes no room that mail may need, since copies are made only while a tenth of the quota is free, and go when
 the room is wanted (``make_room``). What goes wrong here changes no answer.
 """
@@ -45,6 +45,8 @@ _log = Logger()
 #: Messages in the mailbox; the oldest go.
 MOST: Final = 1000
 SECONDS: Final = 14 * 86400
+#: Octets of them; a message of more than a quarter is not copied. Accounts without a quota would hold 1,000 of the largest else.
+MOST_OCTETS: Final = 256 * 1024 * 1024
 #: Copies that are being made at once, of all accounts; beyond, none are.
 _AT_ONCE: Final = 100
 #: Accounts whose mailbox is known by heart.
@@ -142,6 +144,7 @@ class Rejects:
     _seconds: Callable[[], float]
     _policy: Callable[[str], RejectsPolicy]
     _most: int = MOST
+    _most_octets: int = MOST_OCTETS
     counts: Counter[str] = field(factory=Counter, init=False)
     _indexes: OrderedDict[str, _Index] = field(factory=OrderedDict, init=False)
     _under_way: set[Deferred[None]] = field(factory=set, init=False)
@@ -232,7 +235,8 @@ class Rejects:
             if mailbox is not None and self._find(mine, mailbox, known_by) is not None:
                 self._count("known", account)
                 return
-            if not _fits(mine, staged.size + len(refusal.prefix)):
+            too_large = not policy.keep and 4 * staged.size > self._most_octets
+            if too_large or not _fits(mine, staged.size + len(refusal.prefix)):
                 self._count("full", account)
                 return
             message = NewMessage(staged, refusal.prefix, int(self._seconds()), _SEEN, refusal.sender)
@@ -274,8 +278,15 @@ class Rejects:
         oldest = self._seconds() - SECONDS
         rest = list(uids[extra : extra + looked_at])
         old += [uid for uid, date in account.rows(mailbox.id, rest, Column.INTERNALDATE) if date < oldest]
+        excess = mailbox.size - self._most_octets
+        if excess > 0:
+            for uid, size in account.rows(mailbox.id, list(uids[: self._most]), Column.SIZE):
+                old.append(uid)
+                excess -= size
+                if excess <= 0:
+                    break
         if old:
-            await account.expunge(mailbox.id, old, only_deleted=False)
+            await account.expunge(mailbox.id, sorted(set(old)), only_deleted=False)
 
     # -- what is there -------------------------------------------------------------------------------------------
 
