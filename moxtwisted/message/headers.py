@@ -127,11 +127,16 @@ def select_fields(header: bytes, names: Collection[bytes], *, exclude: bool = Fa
     :param header: a header block; a missing blank line is added.
     :param names: field names in any case.
     """
-    wanted = {name.lower() for name in names}
+    wanted = _lowered(names) if isinstance(names, frozenset) else {name.lower() for name in names}
     chosen = [raw for raw, name, _ in _find_fields(header) if (name.lower() in wanted) is not exclude]
     if chosen and not chosen[-1].endswith(b"\n"):
         chosen[-1] = chosen[-1].rstrip(b"\r") + b"\r\n"
     return b"".join(chosen) + b"\r\n"
+
+
+@lru_cache(64)
+def _lowered(names: frozenset[bytes]) -> frozenset[bytes]:
+    return frozenset([name.lower() for name in names])
 
 
 def message_ids(value: bytes) -> list[str]:

@@ -117,13 +117,17 @@ class LocalDelivery:
         outcome: dict[str, MailError | None] = {}
         if attempt is not None:
             outcome.update(await self._take_notes(by_account, attempt, staged))
-        pending = [
-            (account, Deferred.fromCoroutine(self._add(account, mine, staged, internaldate)))
+        adding = [
+            (account, self._add(account, mine, staged, internaldate))
             for account, mine in by_account.items()
             if account not in outcome
         ]
-        for account, deferred in pending:
-            outcome[account] = await deferred
+        if len(adding) == 1:
+            outcome[adding[0][0]] = await adding[0][1]
+        else:
+            pending = [(account, Deferred.fromCoroutine(work)) for account, work in adding]
+            for account, deferred in pending:
+                outcome[account] = await deferred
         if attempt is not None:
             have = [account for account, error in outcome.items() if error is None]
             if have and (incomplete or len(have) < len(outcome)):

@@ -50,8 +50,9 @@ from tests.bench.verification import at_once
 from tests.server.house import HOST, House, Line
 from tests.server.verification.world import HELLO, IP, path
 
-TIMES = 100
-ROUNDS = 15
+#: Many short rounds: what others do meanwhile disturbs a few of them.
+TIMES = 20
+ROUNDS = 100
 #: Knows nothing of the sender, and knows the author.
 PEOPLE = {"stranger": "alice@example.org", "known": "bob@example.org"}
 AUTHOR = Sender(

@@ -22,6 +22,7 @@ among their rejects.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Final
 
 from attrs import define, evolve, field, frozen
@@ -92,6 +93,11 @@ class Complete:
     presence: Presence = field(factory=Presence)
     lmtp: bool = False
     trapped: tuple[Path, ...] = ()
+
+    @cached_property
+    def sender(self) -> bytes:
+        """The reverse-path as on the wire."""
+        return _wire(self.transaction.reverse_path)
 
     @property
     def separate(self) -> bool:
@@ -164,27 +170,31 @@ class Outcome:
         if message.trapped and self._traps is not None:
             return await self._trapped(message, self._traps)
         recipients = _recipients(message)
-        attempt = self._attempt(message)
-        places = list(recipients)
-        staged = message.lease.staged
+        attempt = self._attempt(message, recipients)
         known = (
-            self._delivery.noted({account for account, _, _ in places}, attempt, staged)
+            self._delivery.noted({account for account, _, _ in recipients}, attempt, message.lease.staged)
             if attempt is not None
             else frozenset()
         )
-        # An account may have it for one of its addresses, and have refused it for another.
-        sender, now = _wire(message.transaction.reverse_path), message.incoming.seconds
-        decisions = {
-            place: Decision(accept=True, reason=_KNOWN, explanation="", mailbox=place[1])
-            for place, r in recipients.items()
-            if place[0] in known and self._splitting.label(sender, _wire(r.path), now) in (None, Label.TAKEN)
-        }
-        asked = [place for place in places if place not in decisions]
+        decisions = self._taken_before(message, recipients, known) if known else {}
+        asked = [place for place in recipients if place not in decisions]
         made, opinions = await self._bench.decide(message.incoming, [recipients[p] for p in asked])
         decisions.update(zip(asked, made, strict=True))
         if not await self._still_here(message, decisions):
             return _GONE
         return await self._settle(message, decisions, opinions, attempt, known)
+
+    def _taken_before(
+        self, message: Complete, recipients: Mapping[_Place, Recipient], known: frozenset[str]
+    ) -> dict[_Place, Decision]:
+        """For those who have it. An account may have it for one of its addresses, and have refused it for another."""
+        now = message.incoming.seconds
+        return {
+            place: Decision(accept=True, reason=_KNOWN, explanation="", mailbox=place[1])
+            for place, r in recipients.items()
+            if place[0] in known
+            and self._splitting.label(message.sender, _wire(r.path), now) in (None, Label.TAKEN)
+        }
 
     async def _trapped(self, message: Complete, traps: Traps) -> Reply:
         """One answer for all, who can see it among their rejects."""
@@ -204,17 +214,16 @@ class Outcome:
             return message.presence.here
         return await self._room.wait(delay, message.presence)
 
-    def _attempt(self, message: Complete) -> Attempt | None:
+    def _attempt(self, message: Complete, recipients: Mapping[_Place, Recipient]) -> Attempt | None:
         """What tells the client's attempts apart, when it may have to try again for recipients that have the message."""
-        if message.separate:
-            return None
-        sender = _wire(message.transaction.reverse_path)
-        these = frozenset(_wire(r.path) for r in message.transaction.recipients)
-        everybody = self._splitting.all_of(sender, these, message.incoming.seconds)
-        accounts = {d.account for found in message.found.values() for d in found.deliveries}
-        if len(accounts) < 2 and len(_recipients(message)) < 2 and not everybody:
+        alone = len(recipients) < 2
+        if message.separate or (alone and not len(self._splitting)):
             return None  # one commit: all or nothing
-        return Attempt(sender, everybody | these, split=bool(everybody))
+        these = frozenset(_wire(r.path) for r in message.transaction.recipients)
+        everybody = self._splitting.all_of(message.sender, these, message.incoming.seconds)
+        if alone and not everybody:
+            return None
+        return Attempt(message.sender, everybody | these, split=bool(everybody))
 
     async def _settle(
         self,
@@ -230,13 +239,11 @@ class Outcome:
         differ = not message.separate and len(set(labels.values())) > 1
         fields = b"".join(o.fields for o in opinions)
         # What an account that has it takes for another address now is a copy of its own; its note is about the first.
-        more = {p: d for p, d in decisions.items() if p[0] in known and d.reason != _KNOWN}
+        more = {p: d for p, d in decisions.items() if p[0] in known and d.reason != _KNOWN} if known else {}
+        others = {p: d for p, d in decisions.items() if p not in more} if more else decisions
         stored: dict[str, MailError | None] = {}
-        for some, tried in (
-            (more, None),
-            ({p: d for p, d in decisions.items() if p not in more}, attempt),
-        ):
-            copies = _copies(message, some, fields)
+        for some, tried in ((more, None), (others, attempt)):
+            copies = _copies(message, some, fields) if some else ()
             if copies:
                 found = await self._delivery.deliver(
                     message.lease.staged,
@@ -262,7 +269,7 @@ class Outcome:
         *,
         differ: bool,
     ) -> Reply | None:
-        sender = _wire(message.transaction.reverse_path)
+        sender = message.sender
         negative = [a for a in answers if a is not None]
         temporary = next((a for a in negative if a.temporary), None)
         if differ:
@@ -384,7 +391,7 @@ def _prefix(message: Complete, decision: Decision, paths: Sequence[Path], fields
     recipients; Authentication-Results stands above our Received (RFC 8601 section 4.1)."""
     return b"".join(
         (
-            b"Return-Path: " + _wire(message.transaction.reverse_path) + b"\r\n",
+            b"Return-Path: " + message.sender + b"\r\n",
             *(b"Delivered-To: " + _bare(p) + b"\r\n" for p in paths),
             reason_field(decision),
             fields,
