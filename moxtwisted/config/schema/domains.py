@@ -175,7 +175,9 @@ class Account(ConfigStruct, frozen=True, kw_only=True):
     ] = "Rejects"
     keep_rejects: Annotated[
         bool,
-        Meta(description="Keep all of them. Otherwise they go after 14 days, and beyond 1,000 of them."),
+        Meta(
+            description="Keep all of them. Otherwise they go after 14 days, and beyond 1,000 of them or 256 MB."
+        ),
     ] = False
     introbox: Annotated[
         str,
