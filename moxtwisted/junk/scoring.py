@@ -116,8 +116,14 @@ def weigh(found: Features, worth: Mapping[int, float], learned: Totals, explain:
     get = worth.get
     chosen: list[tuple[float, float, int]] = []
     for numbers, most in zip(found.views, _MOST.values(), strict=True):
+        strengths = sorted(map(abs, filter(None, map(get, numbers))), reverse=True)
+        if not strengths:
+            continue
+        # Of a hundred tokens eight are wanted: only they, and those that equal the last, become more than a figure.
+        least = strengths[min(most, len(strengths)) - 1]
+        strong = [number for number in numbers if not -least < get(number, 0.0) < least]
         # The number decides between equals: the same message gets the same words every time.
-        chosen += sorted([(abs(w), w, number) for number in numbers if (w := get(number))], reverse=True)[
+        chosen += sorted([(abs(worth[number]), worth[number], number) for number in strong], reverse=True)[
             :most
         ]
     total = sum([_weight(w) for _, w, _ in chosen])
