@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable
+from functools import lru_cache
 from typing import Final
 
 from attrs import frozen
@@ -44,6 +45,7 @@ MAX_RESULTS: Final = 100
 _MAX_WORDS: Final = 10
 _MAX_PROPERTIES: Final = 30
 _LINE: Final = 76
+_REMEMBERED_CHARACTERS: Final = 128
 
 # RFC 2045 section 5.1: token. A value may also be a mailbox or "@domain" (RFC 8601 section 2.2), whose @ we take as it comes.
 _TOKEN: Final = re.compile(r"[^\s()<>@,;:\\\"/\[\]?=\x00-\x1f\x7f]+\Z")
@@ -153,6 +155,11 @@ def _encoded(text: str, *, utf8: bool) -> bytes:
 
 def _written(value: str, *, utf8: bool) -> str:
     """A value as token, address or quoted string."""
+    # The same few are written again and again: domains, selectors, words.
+    return _remembered(value, utf8) if len(value) <= _REMEMBERED_CHARACTERS else _write(value, utf8)
+
+
+def _write(value: str, utf8: bool) -> str:
     if not value.isprintable():
         value = "".join(c if c.isprintable() else "?" for c in value)
     value = value[:1000]
@@ -166,6 +173,9 @@ def _written(value: str, *, utf8: bool) -> str:
     if _VALUE.match(value) and value.count("@") <= 1 and "=" not in value:
         return value
     return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+_remembered = lru_cache(1024)(_write)
 
 
 def _comment(text: str) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-from attrs import frozen
+from attrs import field, frozen
 
 from moxtwisted.dns.answers import IResolver, NoAnswerError, Security
 
@@ -40,6 +40,7 @@ class IPRevResult:
     :ivar names: all that were looked at.
     :ivar problem: why there is no PASS.
     :ivar security: SECURE if both answers were.
+    :ivar ttl_seconds: how long PASS holds, by the answers of the DNS; 0 for other verdicts.
     """
 
     verdict: Verdict
@@ -48,6 +49,7 @@ class IPRevResult:
     names: tuple[str, ...] = ()
     problem: str = ""
     security: Security = Security.INDETERMINATE
+    ttl_seconds: int = field(default=0, eq=False)
 
 
 async def check_iprev(resolver: IResolver, ip: IPv4Address | IPv6Address) -> IPRevResult:
@@ -73,9 +75,9 @@ async def check_iprev(resolver: IResolver, ip: IPv4Address | IPv6Address) -> IPR
             continue
         if str(ip) in back.records or any(ip_address(text) == ip for text in back.records):
             secure = {answer.security, back.security} == {Security.SECURE}
-            return IPRevResult(
-                Verdict.PASS, ip, name, names, security=Security.SECURE if secure else Security.INSECURE
-            )
+            security = Security.SECURE if secure else Security.INSECURE
+            ttl = min(answer.ttl_seconds, back.ttl_seconds)
+            return IPRevResult(Verdict.PASS, ip, name, names, security=security, ttl_seconds=ttl)
     if problem:
         # RFC 8601 section 2.7.3: as long as a name could still lead back, it has not failed.
         return IPRevResult(Verdict.TEMPERROR, ip, names=names, problem=problem)

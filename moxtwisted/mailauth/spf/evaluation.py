@@ -46,6 +46,9 @@ IPAddress = IPv4Address | IPv6Address
 # RFC 1035 section 2.3.4: labels of 1 to 63 octets, 253 characters with their dots; of printable ASCII, as far as we are concerned.
 _NAME = re.compile(r"(?=.{1,253}\Z)[ -\-/-~]{1,63}(?:\.[ -\-/-~]{1,63})*\Z")
 _MAX_EXPLANATION_CHARACTERS = 500
+_MAX_TTL_SECONDS = 86_400
+# RFC 7208 section 7.2: what these stand for is not the same in the next message of a client.
+_PASSING = frozenset("slt")
 
 
 class IClock(Protocol):
@@ -131,6 +134,8 @@ class SPFResult:
     :ivar terms: how many terms asked the DNS.
     :ivar void_lookups: how many answers had no records.
     :ivar security: SECURE only if every answer was.
+    :ivar ttl_seconds: how long it holds for other messages of this client whose sender has another local part, by the answers of the
+        DNS; 0 where it depends on the local part or on the time, and for TEMPERROR.
     """
 
     verdict: Verdict
@@ -146,6 +151,7 @@ class SPFResult:
     terms: int = 0
     void_lookups: int = 0
     security: Security = Security.INDETERMINATE
+    ttl_seconds: int = field(default=0, eq=False)
 
 
 class _RecordError(Exception):
@@ -207,6 +213,7 @@ class _Run:
     terms: int = 0
     void_lookups: int = 0
     secure: bool = True
+    ttl: int = _MAX_TTL_SECONDS
     reverse_names: tuple[str, ...] | None = None
 
     @property
@@ -217,11 +224,14 @@ class _Run:
         """An answer; ``void`` says whether an empty one counts."""
         if self.clock.seconds() > self.deadline:
             # RFC 7208 section 4.6.4: a limit of time ends in temperror.
+            self.ttl = 0
             raise _LookupError(f"no verdict within {self.limits.seconds:g} seconds")
         try:
             answer = await self.resolver.lookup(name, rrtype)
         except NoAnswerError as e:
+            self.ttl = 0
             raise _LookupError(e.detail) from e
+        self.ttl = min(self.ttl, answer.ttl_seconds)
         self.secure = self.secure and answer.security is Security.SECURE
         if void and not answer.records:
             self.void_lookups += 1
@@ -385,6 +395,8 @@ class _Run:
         """RFC 7208 section 7: the text with its macros replaced."""
         if not spec.letters:
             return spec.expand(str)
+        if spec.letters & _PASSING:
+            self.ttl = 0
         if not self.local_part.isascii() and spec.letters & {"s", "l"}:
             # RFC 8616 section 4: such terms do not match anything.
             raise _NoTargetError
@@ -506,4 +518,5 @@ class Evaluator:
             verdict, identity, domain, f"{local_part}@{domain}", ip, helo, mechanism, explanation, problem,
             tuple(run.stack) if verdict is not Verdict.NONE else (), run.terms, run.void_lookups,
             Security.SECURE if run.secure and run.stack[0].record else Security.INSECURE,
+            run.ttl,
         )  # fmt: skip

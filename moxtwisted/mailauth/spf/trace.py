@@ -13,6 +13,7 @@ Nothing that a sender wrote gets into it but in quotes, without control characte
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from moxtwisted.mailauth.spf.evaluation import Identity, SPFResult, Verdict
 
@@ -23,6 +24,7 @@ _DOT_ATOM = re.compile(r"[0-9A-Za-z!#$%&'*+/=?^_`{|}~-]+(?:\.[0-9A-Za-z!#$%&'*+/
 _QUOTED = re.compile(r"[()\\]")
 # RFC 7208 section 9.1: not excessively long. The longest address has 320 octets.
 _MAX_VALUE_CHARACTERS = 330
+_REMEMBERED_CHARACTERS = 128
 # RFC 5322 section 2.1.1: lines of 78 characters; one word that is longer must still be shorter than 998.
 _LINE = 78
 
@@ -44,11 +46,19 @@ def _plain(text: str) -> str:
 
 
 def _value(text: str) -> str:
+    # The same few are written again and again: names and addresses of clients, our own.
+    return _remembered(text) if len(text) <= _REMEMBERED_CHARACTERS else _write(text)
+
+
+def _write(text: str) -> str:
     text = _plain(text)
     if _DOT_ATOM.match(text):
         return text
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
+
+
+_remembered = lru_cache(1024)(_write)
 
 
 def _comment(text: str) -> str:

@@ -24,6 +24,7 @@ from zope.interface import implementer
 
 from moxtwisted.address import Path
 from moxtwisted.dns.answers import IResolver, NoAnswerError
+from moxtwisted.dns.cache import Cache
 from moxtwisted.dns.names import BadNameError, normalise
 from moxtwisted.mailauth.arc import Chain, ChainReason, ChainStatus, SealedResults, trusted_results
 from moxtwisted.mailauth.arc import validate as validate_arc
@@ -55,6 +56,11 @@ _log = Logger()
 
 IPAddress = IPv4Address | IPv6Address
 
+#: Results of SPF and iprev that are kept for further messages, seconds at most; names of clients are their own to choose, so not too many.
+_MAX_KEPT_SECONDS: Final = 60
+_MAX_KEPT: Final = 2000
+_MAX_KEPT_OCTETS: Final = 4 * 2**20
+_RESULT_OCTETS: Final = 800
 #: Lookups of keys that may be under way before the message is whole.
 _MAX_EARLY_KEYS: Final = 5
 
@@ -122,7 +128,8 @@ class Verifier:
     _spf: SPFEvaluator = field(init=False)
     _dmarc: DMARCEvaluator = field(init=False)
     _discovery: Discovery = field(init=False)
-
+    # A client seldom has one message only.
+    _kept: Cache[Any] = field(init=False, factory=lambda: Cache(_MAX_KEPT, _MAX_KEPT_OCTETS))
     _opinion: SecondOpinion | None = field(init=False)
 
     def _evaluator(self, resolver: IResolver) -> SPFEvaluator:
@@ -180,17 +187,38 @@ class Verifier:
 
         helo_spf = None
         if sender and _is_name(hello):
-            helo_spf = self._timed(
-                self._spf.check_helo(ip, hello), no_spf(Identity.HELO, f"postmaster@{hello}")
+            helo_spf = self._recent(
+                ("helo", ip, hello),
+                lambda: self._spf.check_helo(ip, hello),
+                no_spf(Identity.HELO, f"postmaster@{hello}"),
             )
-        return Begun(
-            ip,
-            hello,
-            sender,
-            self._timed(check_iprev(self.resolver, ip), no_iprev),
-            self._timed(self._spf.check_mail_from(ip, sender, hello), no_spf(Identity.MAIL_FROM, sender)),
-            helo_spf,
+        local, _, domain = sender.rpartition("@")
+        spf: Pending[SPFResult] = self._recent(
+            ("mailfrom", ip, hello, domain),
+            lambda: self._spf.check_mail_from(ip, sender, hello),
+            no_spf(Identity.MAIL_FROM, sender),
         )
+        if local and spf.known is not None and spf.known.sender.rpartition("@")[0] != local:
+            spf = Pending.of(evolve(spf.known, sender=f"{local}@{spf.known.domain}"))
+        iprev = self._recent(("iprev", ip), lambda: check_iprev(self.resolver, ip), no_iprev)
+        return Begun(ip, hello, sender, iprev, spf, helo_spf)
+
+    def _recent(
+        self,
+        key: tuple[Any, ...],
+        work: Callable[[], Coroutine[Any, Any, Any]],
+        otherwise: Callable[[str], Any],
+    ) -> Pending[Any]:
+        """What was found for another message of the client, while it holds, or else now."""
+        kept = self._kept.get(key, self.clock.seconds())
+        return self._timed(self._keep(key, work()), otherwise) if kept is None else Pending.of(kept[0])
+
+    async def _keep(self, key: tuple[Any, ...], work: Coroutine[Any, Any, Any]) -> Any:
+        found = await work
+        ttl = min(found.ttl_seconds, _MAX_KEPT_SECONDS)
+        octets = sum(len(step.record) for step in found.chain) if isinstance(found, SPFResult) else 0
+        self._kept.put(key, found, octets=_RESULT_OCTETS + octets, now=self.clock.seconds(), ttl_seconds=ttl)
+        return found
 
     def header_came(self, hashed: MessageHasher) -> None:
         """See ``IVerifier``."""
@@ -341,7 +369,8 @@ class Verifier:
         except BadNameError:
             return False
         except NoAnswerError:
-            return True
+            # By the public suffixes: a name whose own server does not answer must not become everybody's.
+            return organizational_domain(one) == organizational_domain(other)
 
     def _sealed(self, chain: Chain, domain: str) -> SealedResults | None:
         """RFC 8617 section 7.2.1: what a sealer whom we trust saw, if DMARC passed there for this domain."""

@@ -82,6 +82,13 @@ class Pending(Generic[T]):
             self._work.addTimeout(max(0.0, seconds), clock)
             self._work.addCallbacks(self._arrived, self._failed, errbackArgs=(seconds,))
 
+    @classmethod
+    def of(cls, result: T) -> Pending[T]:
+        """Work that was done before."""
+        pending: Pending[T] = cls.__new__(cls)
+        pending.known, pending._work = result, None
+        return pending
+
     def _arrived(self, result: T) -> None:
         self.known = result
         self._work = None

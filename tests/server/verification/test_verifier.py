@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -41,6 +42,79 @@ class VerifierCase(SynchronousTestCase):
         """What became of DMARC."""
         assert found.dmarc is not None
         return found.dmarc.verdict, found.dmarc.disposition
+
+
+class KeptTests(VerifierCase):
+    def begin(self, sender: str = "a@sender.example", **changes: Any) -> Any:
+        """What is known at MAIL FROM, all answers being there."""
+        given = {"ip": IP, "hello": "out.sender.example", **changes}
+        return self.one.begin(given["ip"], given["hello"], path(sender))
+
+    def setUp(self) -> None:
+        """One verifier for several messages."""
+        super().setUp()
+        self.one = self.world.verifier()
+
+    def test_next_message(self) -> None:
+        """For the next message of a client nothing is asked again, whoever writes it, and the result names him."""
+        first = self.begin()
+        asked = self.world.zones.lookups
+        second = self.begin("b@sender.example")
+        self.assertEqual(self.world.zones.lookups, asked)
+        self.assertEqual(second.spf.known, evolve(first.spf.known, sender="b@sender.example"))
+        self.assertEqual(second.helo_spf.known, first.helo_spf.known)
+        self.assertEqual(second.iprev.known, first.iprev.known)
+
+    def test_others(self) -> None:
+        """Another client, name or domain is asked for."""
+        self.begin()
+        self.world.zones.set("other.example", "TXT", [b"v=spf1 ?all"])
+        self.assertIs(self.begin("a@other.example").spf.known.verdict, SPFVerdict.NEUTRAL)
+        self.assertIs(self.begin(ip=IP + 256).spf.known.verdict, SPFVerdict.FAIL)
+        self.assertIs(self.begin(hello="x.example").helo_spf.known.verdict, SPFVerdict.NONE)
+        self.assertEqual(self.begin("").spf.known.domain, "out.sender.example")
+
+    def test_end(self) -> None:
+        """After a minute, or when an answer's time is up, everything is asked again."""
+        for ttl, seconds in ((300, 60), (7, 7)):
+            self.world.zones.ttl_seconds = ttl
+            self.world.zones.set("sender.example", "TXT", [b"v=spf1 +all"])
+            self.one = self.world.verifier()
+            self.begin()
+            self.world.zones.set("sender.example", "TXT", [b"v=spf1 -all"])
+            self.world.clock.advance(seconds - 1)
+            self.assertIs(self.begin().spf.known.verdict, SPFVerdict.PASS)
+            self.world.clock.advance(1)
+            self.assertIs(self.begin().spf.known.verdict, SPFVerdict.FAIL)
+
+    def test_local_part(self) -> None:
+        """A record that looks at the local part is evaluated for each message."""
+        self.world.zones.set("sender.example", "TXT", [b"v=spf1 exists:%{l}.users.sender.example -all"])
+        self.world.zones.set("a.users.sender.example", "A", ["127.0.0.1"])
+        self.assertIs(self.begin().spf.known.verdict, SPFVerdict.PASS)
+        self.assertIs(self.begin("b@sender.example").spf.known.verdict, SPFVerdict.FAIL)
+        self.assertIs(self.begin().spf.known.verdict, SPFVerdict.PASS)
+
+    def test_trouble(self) -> None:
+        """What could not be found out is not kept."""
+        for name, rrtype in (("sender.example", "TXT"), ("7.100.51.198.in-addr.arpa", "PTR")):
+            self.world.zones.set(name, rrtype, NoAnswerError(name, rrtype, "x"))
+        begun = self.begin()
+        self.assertIs(begun.spf.known.verdict, SPFVerdict.TEMPERROR)
+        self.assertIs(begun.iprev.known.verdict, IPRevVerdict.TEMPERROR)
+        self.world.zones.set("sender.example", "TXT", [b"v=spf1 +all"])
+        self.world.zones.set("7.100.51.198.in-addr.arpa", "PTR", ["out.sender.example"])
+        begun = self.begin()
+        self.assertIs(begun.spf.known.verdict, SPFVerdict.PASS)
+        self.assertIs(begun.iprev.known.verdict, IPRevVerdict.PASS)
+
+    def test_hidden_trouble(self) -> None:
+        """Nor is a result that an answer that did not come had a part in, though it is no error."""
+        self.world.zones.set("sender.example", "TXT", [b"v=spf1 ptr:sender.example -all"])
+        self.world.zones.set("out.sender.example", "A", NoAnswerError("out.sender.example", "A", "x"))
+        self.assertIs(self.begin().spf.known.verdict, SPFVerdict.FAIL)
+        self.world.zones.set("out.sender.example", "A", ["198.51.100.7"])
+        self.assertIs(self.begin().spf.known.verdict, SPFVerdict.PASS)
 
 
 class MethodTests(VerifierCase):
@@ -115,6 +189,28 @@ class MethodTests(VerifierCase):
         self.world.zones.set("_dmarc.co.uk", "TXT", [b"v=DMARC1; p=reject; psd=n"])
         found = self.verified(LETTER.replace(b"sender.example", b"shop.co.uk"))
         self.assertEqual(found.organizational_domain, "co.uk")
+
+
+class BrokenServerTests(VerifierCase):
+    """A stranger whose own name servers do not answer."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.world = World(tree_walk=True)
+        zones = self.world.zones
+        for name in ("_dmarc.sender.example", KEY.name):
+            zones.set(name, "TXT", NoAnswerError(name, "TXT", "no answer"))
+        zones.set("bank.example", "A", ["192.0.2.1"])
+        self.forged = signed(LETTER.replace(b"a@sender.example", b"ceo@bank.example"))
+
+    def test_without_policy(self) -> None:
+        """Where From has no policy, he proves nothing of it."""
+        self.assertFalse(self.verified(self.forged).from_validated)
+
+    def test_with_policy(self) -> None:
+        """Where it has one, it is not put off for his key."""
+        self.world.zones.set("_dmarc.bank.example", "TXT", [b"v=DMARC1; p=reject"])
+        self.assertEqual(self.dmarc(self.verified(self.forged)), (DMARCVerdict.FAIL, Policy.REJECT))
 
 
 class TimeTests(VerifierCase):
