@@ -237,6 +237,10 @@ class Store:
     def _keep(self, account: Account) -> None:
         """Keep it open for a while; what was kept too long and nobody uses closes by itself."""
         now = self._seconds()
+        newest = next(reversed(self._kept.values()), None)
+        if newest is not None and newest[0] is account and 0 <= now - newest[1] < 1.0:
+            # It is asked for several times while a message is delivered.
+            return
         self._kept[account.name] = (account, now)
         self._kept.move_to_end(account.name)
         while self._kept:

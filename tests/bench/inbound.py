@@ -20,7 +20,6 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from attrs import evolve
-from twisted.logger import globalLogPublisher
 
 from moxtwisted.message.flags import MessageFlags
 from moxtwisted.server.inbound.decisions import Bench as Decisions
@@ -38,7 +37,7 @@ from moxtwisted.server.inbound.traps import Traps
 from moxtwisted.server.judgement.judge import Judge, JudgeParts
 from moxtwisted.server.judgement.rules import Rules, RulesHolder, ServerRules
 from moxtwisted.server.junk.contentfilter import ContentFilter
-from moxtwisted.server.logging import LevelControl, LineObserver, LogFile
+from moxtwisted.server.logging import LevelControl, LineObserver, LogFile, begin_logging
 from moxtwisted.server.ratelimit import DeliveryLimiter, DeliveryLimits
 from moxtwisted.smtp.envelope import NO_MAIL_PARAMETERS, NO_RCPT_PARAMETERS, Recipient, Transaction
 from moxtwisted.smtp.peer import Peer
@@ -223,7 +222,7 @@ def main() -> None:
     shared = "/dev/shm"  # files that cost nothing but CPU
     place = shared if os.access(shared, os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=place) as directory:
-        globalLogPublisher.addObserver(LineObserver(LogFile(os.devnull), LevelControl("info")))
+        begin_logging(LineObserver(LogFile(os.devnull), LevelControl("info")))
         world = World(FilePath(directory) / "house")
         if sys.argv[1:2] == ["profile"]:
             _profile(world, PEOPLE[(*sys.argv[2:], "stranger")[0]])

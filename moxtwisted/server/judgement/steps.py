@@ -258,13 +258,15 @@ def reverse_name(case: Case) -> Decision | None:
     return case.refuse(Reason.IPREV, Reply(451, "4.7.25", f"{iprev.ip} has no name that leads back to it"))
 
 
-async def subject_pass(case: Case) -> Decision | None:
+def subject_pass(case: Case) -> Awaitable[Decision | None] | None:
     """14. A sender who was told a pass may use it."""
     if not case.rules.subject_pass_seconds or not case.author.address:
         return None
     subject = case.incoming.header.text(b"subject")
-    if not might_have_pass(subject):
-        return None
+    return _check_pass(case, subject) if might_have_pass(subject) else None
+
+
+async def _check_pass(case: Case, subject: str) -> Decision | None:
     try:
         key = await case.sources.subject_key()
     except SourceError as e:
