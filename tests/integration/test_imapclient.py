@@ -58,7 +58,8 @@ class IMAPClientTests(LiveTestCase):
         self.assertEqual(one[b"ENVELOPE"].from_[0].mailbox, b"sender")
         self.assertFalse(one[b"BODYSTRUCTURE"].is_multipart)
         flags = self.client.add_flags(3, [b"\\Flagged", b"$Work"])[3]
-        self.assertEqual(sorted(flags), [b"$Work", b"\\Flagged", b"\\Seen"])
+        # Mail that a user puts away is $NotJunk by the account's own rules.
+        self.assertEqual(sorted(flags), [b"$NotJunk", b"$Work", b"\\Flagged", b"\\Seen"])
         self.client.create_folder(self.mailbox + "/below")
         self.client.copy([1, 2], self.mailbox + "/below")
         self.client.move([4, 5], self.mailbox + "/below")

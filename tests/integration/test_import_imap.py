@@ -125,7 +125,11 @@ def facts(connection: imaplib.IMAP4, mailbox: str) -> list[Facts]:
             date = imaplib.Internaldate2tuple(head)
             size = re.search(rb"RFC822.SIZE (\d+)", head)
             assert flags and date and size, head
-            names = frozenset(name.lower() for name in flags.group(1).decode().split()) - {"\\recent"}
+            # Mail that is brought in is not junk by the account's own rules.
+            names = frozenset(name.lower() for name in flags.group(1).decode().split()) - {
+                "\\recent",
+                "$notjunk",
+            }
             found.append((field.strip(), names, time.strftime("%Y%m%d%H%M%S", date), int(size.group(1))))
     return sorted(found, key=lambda one: one[0])
 
