@@ -184,6 +184,7 @@ class HostileTests(TestCase):
         )  # fmt: skip
         path = self.folder / "mox.conf"
         text = path.read_text().replace("[verification]\nenabled = false\n", CONFIGURATION % self.dns.address)
+        text = text.replace("[limits.smtp]\n", "[limits.smtp]\nslow_mode = false\n")
         path.write_text(text)
         self.output = self.folder / "log"
         self.addCleanup(deferToThread, self._end)
@@ -257,7 +258,8 @@ class HostileTests(TestCase):
             (letter("good.example", many[:400_000].rpartition(b"DKIM-Signature")[0]), 250),
             (b"From: a@good.example\r\n" + b"X: y\r\n" * 9_000 + b"\r\nx\r\n", 250),
             (b"From: a@good.example\r\nX:" + b"\r\n y" * 400_000 + b"\r\n\r\nx\r\n", 552),
-            (b"From:" + b"\r\n " * 100_000 + b"a@good.example\r\n\r\nx\r\n", 250),
+            # Nobody is shown as the author of a field without end.
+            (b"From:" + b"\r\n " * 100_000 + b"a@good.example\r\n\r\nx\r\n", 550),
         ):
             code, text = await deferToThread(self._send, "a@good.example", message)
             self.assertEqual(code, expected, text)

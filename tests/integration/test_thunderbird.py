@@ -140,15 +140,16 @@ class ThunderbirdTests(LiveTestCase):
         self.yes('getquotaroot "Thunderbird"', r"\* QUOTAROOT ")
         said = self.yes("UID fetch 1:* (FLAGS)")
         self.assertEqual(
-            re.findall(r"\* (\d) FETCH \(UID (\d) FLAGS \(\)\)", said),
+            # Mail in a folder that is not for junk is $NotJunk by the account's own rules.
+            re.findall(r"\* (\d) FETCH \(UID (\d) FLAGS \(\$NotJunk\)\)", said),
             [(str(n), str(n)) for n in range(1, 6)],
         )
         said = self.yes(f"UID fetch 1:5 (UID RFC822.SIZE FLAGS BODY.PEEK[HEADER.FIELDS ({HEADERS})])")
         self.assertEqual(len(re.findall(r"BODY\[HEADER\.FIELDS \(From .*\)\] \{\d+\}\r\n", said)), 5)
         self.assertEqual(said.count("\r\nMessage-ID: <"), 5)
-        said = self.yes("UID fetch 3 (UID RFC822.SIZE BODY[])", r"FLAGS \(\\Seen\)")
+        said = self.yes("UID fetch 3 (UID RFC822.SIZE BODY[])", r"FLAGS \(\\Seen \$NotJunk\)")
         self.assertIn(self.letters[2].decode(), said)
-        self.yes("uid store 4 +Flags (\\Seen $label1)", r"\* 4 FETCH .*FLAGS \(\\Seen \$label1\)")
+        self.yes("uid store 4 +Flags (\\Seen $label1)", r"\* 4 FETCH .*FLAGS \(\\Seen \$label1 \$NotJunk\)")
         said = self.yes(f"UID fetch 1:* (FLAGS) (CHANGEDSINCE {modseq})")
         self.assertEqual(re.findall(r"\* \d FETCH \(UID (\d) ", said), ["3", "4"])
         self.yes(
