@@ -9,14 +9,14 @@ r"""What a message is judged by: its words, and what else is peculiar about it.
 A token is there or not; how often does not count. They are kept apart by where they come from, the *views*, because those of one view
 say the same thing many times, and each view shall have its say:
 
-===========  ===================================  ======================================================================
-``subject``  ``subject:offer``                    words of the subject and pairs of them, and how it is written
-``header``   ``from:@example.com``, ``has:x-y``   names and domains of people, which fields there are, how the message is
-             ``mime:text/html``, ``html:width=9`` built, ``trick:…``: characters that nobody types
-``link``     ``url:example.com``, ``mail:a.org``  where links and addresses in the text lead, and what is above that
-``word``     ``offer``, ``OFFER``                 words of the text, in lower case but for those in capitals
-``pair``     ``click here``                       two of them that follow each other
-===========  ===================================  ======================================================================
+=========== =====================================  ======================================================================
+``subject`` ``subject:offer``                      words of the subject and pairs of them, and how it is written
+``header``  ``from:@example.com``, ``has:x-y``     names and domains of people, which fields there are, how the message is
+            ``mime:text/html``, ``html:width=9``   built, ``trick:…``: characters that nobody types
+``link``    ``url:example.com``, ``mail:a.org``    where links and addresses in the text lead, and what is above that
+``word``    ``offer``, ``OFFER``                   words of the text, in lower case but for those in capitals
+``pair``    ``click here``                         two of them that follow each other
+=========== =====================================  ======================================================================
 
 What servers on the way and other filters wrote is left out: a message has the same tokens when it comes, when it lies in a mailbox, and
 when it was brought in from elsewhere. Which machine sent it is not asked here: that is reputation.

@@ -28,7 +28,7 @@ class MilterProtocolError(MailError):
 
 
 class Action(IntFlag):
-    """What a filter may do to a message (SMFIF_…)."""
+    """What a filter may do to a message (``SMFIF_…``)."""
 
     ADD_HEADERS = 0x01
     CHANGE_BODY = 0x02
@@ -39,7 +39,7 @@ class Action(IntFlag):
 
 
 class Step(IntFlag):
-    """What a filter does not want to be told, or does not answer (SMFIP_…)."""
+    """What a filter does not want to be told, or does not answer (``SMFIP_…``)."""
 
     NO_CONNECT = 0x01
     NO_HELLO = 0x02

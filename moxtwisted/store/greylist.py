@@ -34,7 +34,7 @@ _TIDY_EVERY: Final = 1000
 class GreylistRecords:
     """The file; it is made at the first use.
 
-    :param most: rows that are kept.
+    :ivar most: rows that are kept.
     """
 
     _path: Path

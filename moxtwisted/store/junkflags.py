@@ -95,6 +95,15 @@ class JunkFlags:
         # We leave what goes into the trash as it was, unless a pattern says something else: people delete junk, too.
         return None if "\\trash" in uses else self._otherwise
 
+    def delivered(self, mailbox: Place, flags: RawFlags, *, judged: bool) -> RawFlags:
+        """The flags of a message that comes with these from outside.
+
+        :param judged: whether it is a stranger's, and the server itself chose the mailbox: what it set aside is junk for nobody's
+            filter and reputation before somebody says so, or it would learn from itself.
+        """
+        rule = self.rule(mailbox)
+        return self.applied("neutral" if judged and rule == "junk" else rule, flags)
+
     def rule_from(self, source: Place, target: Place) -> Rule | None:
         """What a mailbox makes of messages that somebody puts there out of another."""
         rule = self.rule(target)

@@ -103,7 +103,11 @@ def _add_one(ledger: Ledger, message: Prepared, modseq: int, now: int) -> list[A
     rules = ledger.junk_flags
     for target, wanted in message.targets:
         record = _target(ledger, target, modseq)
-        flags = wanted if rules is None else rules.applied(rules.rule(record.place), wanted)
+        flags = (
+            wanted
+            if rules is None
+            else rules.delivered(record.place, wanted, judged=bool(message.facts.sender))
+        )
         uid = ledger.take_uids(record, 1)
         ledger.insert_message(
             (record.id, uid, modseq, modseq, flags[0], flags[1], size, message.internaldate, now, body)

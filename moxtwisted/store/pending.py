@@ -79,7 +79,7 @@ class _Alone:
         self.write = _insert(f"temp.{name}", len(columns))
 
 
-_ALONE: Final = {
+_ALONE: Final[dict[tuple[int, ...], _Alone]] = {
     kinds: _Alone(name, *kinds)
     for name, kinds in (
         ("delivery", (_BODY, _CHUNK, _MESSAGE)),

@@ -144,6 +144,16 @@ class MailboxTests(StoreTestCase):
         self.ids["new"] = self.account.mailbox("Lists/new").id
         self.assertEqual(self.flags("new"), [NOT_JUNK])
 
+    def test_set_aside(self) -> None:
+        """What the server put into Junk says nothing until somebody does; out of it, it was not."""
+        self.account.set_junk_flags(JunkFlags())
+        rules = self.account.junk_flags
+        junk = ("Junk", "")
+        self.assertEqual(rules.delivered(junk, (0, "$Junk"), judged=True), (0, ""))
+        self.assertEqual(rules.delivered(junk, (0, ""), judged=False), (0, "$Junk"))
+        self.assertEqual(rules.delivered(("Lists", ""), (0, ""), judged=True), (0, "$NotJunk"))
+        self.assertEqual(rules.rule_from(junk, ("INBOX", "")), "not_junk")
+
     def test_moved(self) -> None:
         """Moves and copies say what messages are, and all of it is judged."""
         self.account.set_junk_flags(JunkFlags())

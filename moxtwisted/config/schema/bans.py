@@ -13,7 +13,7 @@ _FIRST = "How long the first ban lasts; each further one within a week twice as 
 
 
 class Bans(ConfigStruct, frozen=True, kw_only=True):
-    """Networks that may not connect: those that break these rules, and those of `moxmail bans add`.
+    """Networks that may not connect: those that break these rules, and those of ``moxmail bans add``.
 
     A network from which somebody logged in within the last week is never banned by a rule.
     """

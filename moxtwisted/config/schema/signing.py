@@ -12,7 +12,7 @@ _Form = Literal["relaxed", "simple"]
 
 
 class DKIMSelector(ConfigStruct, frozen=True, kw_only=True):
-    """A key, published in the DNS as a TXT record at ``<name>._domainkey`` of the domain; `moxmail dkim records` prints it."""
+    """A key, published in the DNS as a TXT record at ``<name>._domainkey`` of the domain; ``moxmail dkim records`` prints it."""
 
     private_key_file: Annotated[
         str,

@@ -171,13 +171,13 @@ async def _opinion(external: IExternalJudge, incoming: Incoming) -> Opinion | No
 
 
 def _as_junk(decision: Decision, opinion: Opinion, mailbox: str) -> Decision:
-    """Taken, and set aside as junk."""
-    flags = MessageFlags.of(decision.flags.system, (*decision.flags.keywords, _JUNK))
+    """Taken, and set aside as junk. Only where there is no mailbox for junk a flag says so: of a flag the account learns."""
+    words = decision.flags.keywords if mailbox else (*decision.flags.keywords, _JUNK)
     explanation = f"{opinion.source}: {opinion.explanation}; {decision.explanation}"
     return evolve(
         decision,
         mailbox=mailbox or decision.mailbox,
-        flags=flags,
+        flags=MessageFlags.of(decision.flags.system, words),
         explanation=explanation[:_MOST_CHARACTERS],
         delay_seconds=0.0,
     )

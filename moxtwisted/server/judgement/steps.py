@@ -52,7 +52,7 @@ _MAX_TO_OCTETS: Final = 32 * 1024
 
 
 def rate(case: Case) -> Decision | None:
-    """1. One network must not fill an account."""
+    """Step 1: One network must not fill an account."""
     if case.sources.within_rates():
         return None
     # RFC 3463 section 3.3: X.2.2, the mailbox has no room for it, now.
@@ -60,7 +60,7 @@ def rate(case: Case) -> Decision | None:
 
 
 def membership(case: Case) -> Decision | None:
-    """2. To some lists only members may write."""
+    """Step 2: To some lists only members may write."""
     may = case.sources.may_post(case.author.address)
     if may is None:
         return None
@@ -74,7 +74,7 @@ def membership(case: Case) -> Decision | None:
 
 
 def mailing_list(case: Case) -> Decision | None:
-    """3. A rule of the recipient lets a list in: it did its own filtering, and breaks DMARC by what lists do."""
+    """Step 3: A rule of the recipient lets a list in: it did its own filtering, and breaks DMARC by what lists do."""
     wanted = case.ruleset.list_allow_domain if case.ruleset is not None else ""
     if not wanted or wanted not in (case.domains.sender, *case.domains.dkim):
         return None
@@ -85,14 +85,14 @@ def mailing_list(case: Case) -> Decision | None:
 
 
 def forwarder(case: Case) -> None:
-    """4. What was forwarded here is not judged by who forwarded it."""
+    """Step 4: What was forwarded here is not judged by who forwarded it."""
     if case.forwarded:
         case.sender = case.without_forwarder()
         case.say("It was forwarded.")
 
 
 def one_author(case: Case) -> Decision | None:
-    """5. Whoever names two authors could show people one, and prove the other."""
+    """Step 5: Whoever names two authors could show people one, and prove the other."""
     # RFC 7489 section 6.6.1: what has no single author is mostly refused. Without any address in From nobody is named.
     problem = case.incoming.verified.author.problem
     if not problem or case.forwarded or case.strictness.dmarc == "ignore":
@@ -130,7 +130,7 @@ def _dmarc_override(case: Case) -> tuple[str, str]:
 
 
 def dmarc(case: Case) -> Decision | None:
-    """6. What the owner of the domain in From wants done with mail that is not provably from there."""
+    """Step 6: What the owner of the domain in From wants done with mail that is not provably from there."""
     result = case.incoming.verified.dmarc
     if result is not None and result.sampled_out:
         # RFC 7489 section 6.6.4: what is not in the sample gets the next milder policy.
@@ -158,7 +158,7 @@ def dmarc(case: Case) -> Decision | None:
 
 
 def spf_for_all(case: Case) -> Decision | None:
-    """7. For recipients who want it: SPF holds whoever the author is."""
+    """Step 7: For recipients who want it: SPF holds whoever the author is."""
     spf = case.incoming.verified.spf
     if case.strictness.spf != "strict" or spf is None or case.forwarded or case.local_client:
         return None
@@ -170,7 +170,7 @@ def spf_for_all(case: Case) -> Decision | None:
 
 
 def required_authentication(case: Case) -> Decision | None:
-    """8. An address may take only mail whose From is proved."""
+    """Step 8: An address may take only mail whose From is proved."""
     text = case.destination.authentication_required
     verified = case.incoming.verified
     if not text or verified.from_validated:
@@ -192,7 +192,7 @@ def _not_checked(case: Case) -> bool:
 
 
 def standing(case: Case) -> Decision | None:
-    """9. What the account knows of the sender."""
+    """Step 9: What the account knows of the sender."""
     try:
         known = case.sources.reputation()
         if known is not None:
@@ -206,7 +206,7 @@ def standing(case: Case) -> Decision | None:
 
 
 def introduction(case: Case) -> None:
-    """10. Mail of strangers goes into a mailbox of its own, for those who want that."""
+    """Step 10: Mail of strangers goes into a mailbox of its own, for those who want that."""
     known = case.standing.method in (Reason.MSGFROMFULL, Reason.MSGTOFULL)
     if case.rules.introbox and case.mailbox == INBOX and not known and not case.forwarded:
         case.mailbox = case.rules.introbox
@@ -214,7 +214,7 @@ def introduction(case: Case) -> None:
 
 
 def known_sender(case: Case) -> Decision | None:
-    """11. A past that is clear decides."""
+    """Step 11: A past that is clear decides."""
     found = case.standing
     if not found.conclusive or found.junk is None:
         return None
@@ -222,7 +222,7 @@ def known_sender(case: Case) -> Decision | None:
 
 
 def spf_for_strangers(case: Case) -> Decision | None:
-    """12. Who is not known by From needs the consent of the domain in MAIL FROM."""
+    """Step 12: Who is not known by From needs the consent of the domain in MAIL FROM."""
     verified = case.incoming.verified
     spf = verified.spf
     if case.standing.method in _BY_FROM or case.strictness.spf == "ignore":
@@ -243,7 +243,7 @@ def spf_for_strangers(case: Case) -> Decision | None:
 
 
 def reverse_name(case: Case) -> Decision | None:
-    """13. A client without a name is suspicious, and with a mild sign of junk that is enough."""
+    """Step 13: A client without a name is suspicious, and with a mild sign of junk that is enough."""
     iprev = case.incoming.verified.iprev
     if case.standing.method in _BY_FROM or iprev is None or case.forwarded or case.local_client:
         return None
@@ -259,7 +259,7 @@ def reverse_name(case: Case) -> Decision | None:
 
 
 def subject_pass(case: Case) -> Awaitable[Decision | None] | None:
-    """14. A sender who was told a pass may use it."""
+    """Step 14: A sender who was told a pass may use it."""
     if not case.rules.subject_pass_seconds or not case.author.address:
         return None
     subject = case.incoming.header.text(b"subject")
@@ -283,7 +283,7 @@ async def _check_pass(case: Case, subject: str) -> Decision | None:
 
 
 async def content(case: Case) -> Decision | None:
-    """15. What the content filter thinks, by a limit that depends on how the mail came."""
+    """Step 15: What the content filter thinks, by a limit that depends on how the mail came."""
     try:
         score = await case.sources.score()
     except SourceError as e:
@@ -361,7 +361,7 @@ def _say_score(case: Case, score: JunkScore, limit: float, strict: str) -> None:
 
 
 async def block_lists(case: Case) -> None:
-    """16. If nothing else speaks against it, the lists of clients to block are asked."""
+    """Step 16: If nothing else speaks against it, the lists of clients to block are asked."""
     if not case.content.good:
         return
     listing = await case.sources.block_list()
@@ -372,7 +372,7 @@ async def block_lists(case: Case) -> None:
 
 
 def no_bad_signals(case: Case) -> Decision | None:
-    """17. Nothing speaks against it. Strangers wait a moment: who sends to millions does not like that."""
+    """Step 17: Nothing speaks against it. Strangers wait a moment: who sends to millions does not like that."""
     if not case.content.good or case.blocked is not None:
         return None
     waits = case.rules.first_time_delay and not case.forwarded and not case.local_client
@@ -380,7 +380,7 @@ def no_bad_signals(case: Case) -> Decision | None:
 
 
 async def tell_pass(case: Case) -> Decision | None:
-    """18. An author whom we could answer is told how to get through."""
+    """Step 18: An author whom we could answer is told how to get through."""
     result = case.incoming.verified.dmarc
     if (
         not case.rules.subject_pass_seconds
@@ -402,7 +402,7 @@ async def tell_pass(case: Case) -> Decision | None:
 
 
 def refused(case: Case) -> Decision:
-    """19. Something speaks against it."""
+    """Step 19: Something speaks against it."""
     if case.blocked is None:
         return case.refuse(case.content.reason)
     zone, ip = case.blocked.zone, case.incoming.verified.ip

@@ -106,8 +106,8 @@ class DMARCQuestion:
 class SecondOpinion:
     """Asks.
 
-    :param evaluator: makes an evaluator of SPF with another resolver.
-    :param in_thread: runs a function in a thread.
+    :ivar evaluator: makes an evaluator of SPF with another resolver.
+    :ivar in_thread: runs a function in a thread.
     """
 
     _resolver: IResolver

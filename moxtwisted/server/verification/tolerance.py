@@ -36,8 +36,8 @@ _SECONDS: Final = 600.0
 class TolerantResolver:
     """Asks another resolver.
 
-    :param validating: who is asked first.
-    :param make_plain: makes one that does not look at signatures, when it is needed.
+    :ivar validating: who is asked first.
+    :ivar make_plain: makes one that does not look at signatures, when it is needed.
     """
 
     _validating: IResolver

@@ -113,10 +113,10 @@ def _is_public_suffix(domain: str) -> bool:
 class Verifier:
     """See ``IVerifier``.
 
-    :param resolver: with a cache: most answers are needed more than once.
-    :param clock: seconds since 1970.
-    :param entropy: draws the samples of DMARC's ``pct``.
-    :param in_thread: runs a function in a thread, for the second opinion; None: there is none.
+    :ivar resolver: with a cache: most answers are needed more than once.
+    :ivar clock: seconds since 1970.
+    :ivar entropy: draws the samples of DMARC's ``pct``.
+    :ivar in_thread: runs a function in a thread, for the second opinion; None: there is none.
     """
 
     resolver: IResolver

@@ -489,7 +489,7 @@ class Order(SynchronousTestCase):
 
     def test_order(self) -> None:
         """The steps stand in the order of the procedure."""
-        numbers = [int((step.__doc__ or "0.").partition(".")[0]) for step in STEPS]
+        numbers = [int((step.__doc__ or "Step 0:").partition(":")[0].removeprefix("Step ")) for step in STEPS]
         self.assertEqual(numbers, list(range(1, len(STEPS) + 1)))
 
     def test_precedence(self) -> None:
