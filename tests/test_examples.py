@@ -19,6 +19,7 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock, deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -27,6 +28,7 @@ from moxtwisted.dns.testing import ZoneResolver
 from moxtwisted.imap.memory import MemoryAuthenticator, MemoryMail
 from moxtwisted.imap.protocol import IMAPServerFactory
 from moxtwisted.imap.settings import ServerSettings
+from moxtwisted.milter.packets import PacketReader, encode
 from tests.dns.servers import FakeServer, Zone
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
@@ -309,3 +311,56 @@ class SenderExampleTests(ExampleTestCase):
             "gone.example.net was not asked: does not list 127.0.0.2, which every list has\n"
             "bl.example.org lists it: sends spam\n",
         )
+
+
+class _Milter(Protocol):
+    """Says yes to everything, and adds a field at the end."""
+
+    def connectionMade(self) -> None:
+        """Begin."""
+        self.reader = PacketReader(1 << 20)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Answer each packet that wants one."""
+        for command, _ in self.reader.feed(data):
+            if command == b"O":
+                self.answer(encode(b"O", (6).to_bytes(4) + (1).to_bytes(4) + (0).to_bytes(4)))
+            elif command == b"E":
+                self.answer(encode(b"h", b"X-Seen\0by the milter\0") + encode(b"c"))
+            elif command not in {b"D", b"Q"}:
+                self.answer(encode(b"c"))
+
+    def answer(self, octets: bytes) -> None:
+        """Send it."""
+        assert self.transport is not None
+        self.transport.write(octets)
+
+
+class FilterExampleTests(ExampleTestCase):
+    """The examples of filters."""
+
+    async def test_milter_ask(self) -> None:
+        """A milter is shown a message, and what it says is printed."""
+        path = Path(self.mktemp())
+        path.write_text("From: me@example.org\nSubject: folded\n subject\n\nHello.\n")
+        port = await serverFromString(reactor, ANY_PORT).listen(Factory.forProtocol(_Milter))
+        self.addCleanup(port.stopListening)
+        await load("milter_ask").main(reactor, f"127.0.0.1:{port.getHost().port}", path)
+        self.assertEqual(self.printed.getvalue(), "accept\nto be added: X-Seen: by the milter\n")
+
+    def test_junk_filter(self) -> None:
+        """What was seen in junk only speaks against a message, and the words are named."""
+        folder = Path(self.mktemp())
+        for name, text in (
+            ("wanted", "the minutes of our meeting"),
+            ("junk", "cheap watches, buy cheap watches now"),
+        ):
+            (folder / name).mkdir(parents=True)
+            for number in range(60):
+                octets = f"From: a{number}@{name}.example\nSubject: {text}\n\n{text} {number}\n"
+                (folder / name / str(number)).write_text(octets)
+        (folder / "new").write_text("From: x@y.example\nSubject: hello\n\nbuy cheap watches\n")
+        load("junk_filter").main(folder / "wanted", folder / "junk", folder / "new")
+        first, *words = self.printed.getvalue().splitlines()
+        self.assertRegex(first, r"^junk with a probability of (0\.[5-9]|1\.0)\d\d$")
+        self.assertIn("watches", "".join(words))
