@@ -262,7 +262,7 @@ class RuleTests(BansCase):
             ("192.0.2.4", Reason.DKIMSPF, True),
             ("192.0.2.5", Reason.IP3, True),
         ):
-            incoming: Any = SimpleNamespace(verified=SimpleNamespace(ip=IPv4Address(ip)))
+            incoming: Any = SimpleNamespace(ip=ip, verified=SimpleNamespace(ip=IPv4Address(ip)))
             decision = Decision(accept=accept, reason=str(reason), explanation="", mailbox="INBOX")
             self.assertIs(adjust(incoming, nobody, decision), decision)
         self.assertEqual(seen, ["192.0.2.1", "192.0.2.4"])
