@@ -29,7 +29,7 @@ class Counts:
 
     def __init__(self):
         self.totals = [0, 0, 0, 0]
-        self.rows = defaultdict(lambda: [0, 0, 0, 0])
+        self.rows: defaultdict[int, list[int]] = defaultdict(lambda: [0, 0, 0, 0])
 
     def learn(self, found, junk):
         """One message more."""
