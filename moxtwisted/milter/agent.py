@@ -9,9 +9,8 @@ A connection serves one message. The time limit is for all of it.
 
 from __future__ import annotations
 
-from typing import Any
-
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -73,26 +72,22 @@ async def ask(
     """
     done: Deferred[MilterVerdict] = Deferred()
     conversation = _Conversation(MilterClient(message), done)
-    connecting: Deferred[Any] = endpoint.connect(Factory.forProtocol(lambda: conversation))
     decided = False
 
-    def too_late() -> None:
-        (done if connecting.called else connecting).cancel()
+    async def talk() -> MilterVerdict:
+        await endpoint.connect(Factory.forProtocol(lambda: conversation))
+        return await done
 
-    late = clock.callLater(seconds, too_late)
     try:
-        await connecting
-        verdict = await done
+        verdict = await Deferred.fromCoroutine(talk()).addTimeout(seconds, clock)
         decided = True
-    except CancelledError:
+    except (CancelledError, TookTooLong):
         raise MilterUnavailableError(f"no verdict within {seconds:g} s") from None
     except MailError:
         raise
     except Exception as e:
         raise MilterUnavailableError(f"it cannot be reached: {e}") from e
     finally:
-        if late.active():
-            late.cancel()
         if not decided and conversation.transport is not None:
             conversation.stop()
     return verdict

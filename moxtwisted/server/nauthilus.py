@@ -24,6 +24,7 @@ from typing import Any, Final
 import msgspec
 from attrs import define, field, frozen
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -141,18 +142,12 @@ class Nauthilus:
         from twisted.web.client import RequestTransmissionFailed, ResponseFailed
 
         asking = Deferred.fromCoroutine(self._twice(question))
-        late = self.clock.callLater(self.settings.seconds, asking.cancel)
         try:
-            return await asking
-        except CancelledError:
-            if late.active():
-                raise
+            return await asking.addTimeout(self.settings.seconds, self.clock)
+        except TookTooLong:
             raise _TroubleError(f"no answer within {self.settings.seconds:g} s") from None
         except (ConnectError, ResponseFailed, RequestTransmissionFailed, OSError) as e:
             raise _TroubleError(f"cannot be reached: {_innermost(e)}") from None
-        finally:
-            if late.active():
-                late.cancel()
 
     async def _twice(self, question: bytes) -> Answer:
         from twisted.web.client import RequestTransmissionFailed, ResponseNeverReceived

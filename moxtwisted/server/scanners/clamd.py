@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from attrs import define
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.internet.interfaces import IPushProducer, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -120,26 +121,22 @@ class Clamd:
     async def _scan(self, pieces: Iterator[bytes]) -> str:
         done: Deferred[bytes] = Deferred()
         stream = _Stream(pieces, done)
-        connecting: Deferred[Any] = self.endpoint.connect(Factory.forProtocol(lambda: stream))
         answered = False
 
-        def too_late() -> None:
-            (done if connecting.called else connecting).cancel()
+        async def talk() -> bytes:
+            await self.endpoint.connect(Factory.forProtocol(lambda: stream))
+            return await done
 
-        late = self.clock.callLater(self.seconds, too_late)
         try:
-            await connecting
-            answer = await done
+            answer = await Deferred.fromCoroutine(talk()).addTimeout(self.seconds, self.clock)
             answered = True
-        except CancelledError:
+        except (CancelledError, TookTooLong):
             raise ScannerUnavailableError(f"clamd gave no answer within {self.seconds:g} s") from None
         except ScannerUnavailableError:
             raise
         except Exception as e:
             raise ScannerUnavailableError(f"clamd cannot be reached: {e}") from e
         finally:
-            if late.active():
-                late.cancel()
             if not answered and stream.transport is not None:
                 stream.stop()
         return answer.decode("utf-8", "replace")

@@ -17,6 +17,7 @@ import msgspec
 from attrs import define, field, frozen
 from msgspec import field as structfield
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.internet.error import ConnectError
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.client import FileBodyProducer, RequestTransmissionFailed, ResponseFailed
@@ -150,19 +151,14 @@ class Rspamd:
 
     async def _post(self, url: str, path: str, headers: Headers, body: FileBodyProducer) -> bytes:
         asking = Deferred.fromCoroutine(self._answer(url.rstrip("/") + path, headers, body))
-        late = self.clock.callLater(self.settings.seconds, asking.cancel)
         try:
-            octets: bytes = await asking
-        except CancelledError:
+            return await asking.addTimeout(self.settings.seconds, self.clock)
+        except (CancelledError, TookTooLong):
             raise ScannerUnavailableError(
                 f"rspamd gave no answer within {self.settings.seconds:g} s"
             ) from None
         except (ConnectError, ResponseFailed, RequestTransmissionFailed, OSError) as e:
             raise ScannerUnavailableError(f"rspamd at {url} cannot be reached: {e}") from e
-        finally:
-            if late.active():
-                late.cancel()
-        return octets
 
     async def _answer(self, url: str, headers: Headers, body: FileBodyProducer) -> bytes:
         # Only those who have an rspamd need it.
