@@ -6,8 +6,8 @@ import smtplib
 import socket
 import time
 
-from tests.integration.test_verification import NameServer
-from tests.test_compose import IP, ComposeCase, Conversation
+from tests.integration.strangers import StrangersCase
+from tests.test_compose import IP, Conversation
 
 #: SPF of sender.example passes for this client, and fails for that one.
 GOOD, FORGER = "198.51.100.7", "203.0.113.9"
@@ -43,16 +43,12 @@ def letter(number: int, author: str = SENDER) -> str:
     return f"From: {author}\r\nMessage-ID: <{number}@sender.example>\r\nSubject: hello\r\n\r\nIt works.\r\n."
 
 
-class JudgedTests(ComposeCase):
+class JudgedTests(StrangersCase):
+    settings = SETTINGS
+
     def setUp(self) -> None:
         """A server with some more accounts."""
         super().setUp()
-        self.dns = NameServer(IP)
-        self.addCleanup(self.dns.stop)
-        resolver = f'[resolver]\nservers = ["{self.dns.address}"]\nvalidate = false\n\n{SETTINGS}'
-        self.edit("[verification]\nenabled = false\n", resolver)
-        self.edit('ips = ["', 'proxy_protocol_from = ["127.0.0.0/8"]\nips = ["')
-        self.edit("[limits.smtp]\n", "[limits.smtp]\nslow_mode = false\n")
         domains = self.home / "domains.conf"
         self.edit('[domains."localhost"]\n', '[domains."localhost"]\nspam_traps = ["trap"]\n', domains)
         domains.write_text(domains.read_text() + MORE)

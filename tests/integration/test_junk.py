@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-from tests.integration import test_verification
-from tests.integration.test_verification import ZONE, NameServer
+from tests.integration.strangers import CLIENT, StrangersCase
 from tests.server.junk.letters import junk, wanted
-from tests.test_compose import IP, ComposeCase
-
-CLIENT = "198.51.100.7"
+from tests.test_compose import IP
 
 
-class JunkTests(ComposeCase):
+class JunkTests(StrangersCase):
     def setUp(self) -> None:
         """A server whose account has learned."""
         super().setUp()
-        self.patch(test_verification, "ZONE", ZONE)
-        self.dns = NameServer(IP)
-        self.addCleanup(self.dns.stop)
-        resolver = (
-            f'[resolver]\nservers = ["{self.dns.address}"]\nvalidate = false\n\n'
-            "[judgement]\nfirst_time_sender_delay_seconds = 0\n"
-        )
-        self.edit("[verification]\nenabled = false\n", resolver)
-        self.edit('ips = ["', 'proxy_protocol_from = ["127.0.0.0/8"]\nips = ["')
-        self.edit("[limits.smtp]\n", "[limits.smtp]\nslow_mode = false\n")
         for kind, make in (("ham", wanted), ("junk", junk)):
             folder = self.directory / kind
             folder.mkdir()
@@ -55,17 +42,6 @@ class JunkTests(ComposeCase):
                 f"Message-ID: <{number}@sender.example>",
             )
             return client.smtp(*fields, *octets.decode().split("\r\n"), ".")
-
-    def reason(self, mailbox: str) -> str:
-        """The field of the first message there."""
-        with self.connect(1143, self.child) as client:
-            client.say(f"PROXY TCP4 198.51.100.8 {IP} 4711 143")
-            client.line()
-            client.imap("STARTTLS")
-            client.tls()
-            client.imap("LOGIN mox@localhost moxmoxmox")
-            client.imap(f"SELECT {mailbox}")
-            return client.imap("FETCH 1 BODY.PEEK[HEADER.FIELDS (X-Moxtwisted-Reason)]")
 
     def test_stranger(self) -> None:
         """A stranger's letter is taken, junk is not, and why is in the copy."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from tests.integration import test_verification
-from tests.integration.test_verification import ZONE, NameServer
-from tests.test_compose import IP, ComposeCase
+from tests.integration.strangers import CLIENT, StrangersCase
+from tests.integration.test_verification import ZONE
+from tests.test_compose import IP
 
-CLIENT = "198.51.100.7"
 POLICIES = {
     ("_dmarc.bank.example.", "TXT"): '"v=DMARC1; p=reject"',
     ("_dmarc.shop.example.", "TXT"): '"v=DMARC1; p=quarantine"',
@@ -21,17 +20,8 @@ RULESET = """"mox@localhost" = {rulesets = [
 """
 
 
-class RulesTests(ComposeCase):
-    def setUp(self) -> None:
-        """A server that asks ours; strangers do not wait."""
-        super().setUp()
-        self.patch(test_verification, "ZONE", ZONE | POLICIES | LISTED)
-        self.dns = NameServer(IP)
-        self.addCleanup(self.dns.stop)
-        resolver = f'[resolver]\nservers = ["{self.dns.address}"]\nvalidate = false\n\n[judgement]\nfirst_time_sender_delay_seconds = 0\n'
-        self.edit("[verification]\nenabled = false\n", resolver)
-        self.edit('ips = ["', 'proxy_protocol_from = ["127.0.0.0/8"]\nips = ["')
-        self.edit("[limits.smtp]\n", "[limits.smtp]\nslow_mode = false\n")
+class RulesTests(StrangersCase):
+    zone = ZONE | POLICIES | LISTED
 
     def send(self, number: int, author: str, subject: str = "hello") -> str:
         """The answer to a message of a client whose SPF passes."""
@@ -46,17 +36,6 @@ class RulesTests(ComposeCase):
             return client.smtp(
                 f"From: {author}", f"Message-ID: {identifier}", f"Subject: {subject}", "", "It works.", "."
             )
-
-    def reason(self, mailbox: str) -> str:
-        """The field of the first message there."""
-        with self.connect(1143, self.child) as client:
-            client.say(f"PROXY TCP4 198.51.100.8 {IP} 4711 143")
-            client.line()
-            client.imap("STARTTLS")
-            client.tls()
-            client.imap("LOGIN mox@localhost moxmoxmox")
-            client.imap(f"SELECT {mailbox}")
-            return client.imap("FETCH 1 BODY.PEEK[HEADER.FIELDS (X-Moxtwisted-Reason)]")
 
     def test_policies(self) -> None:
         """A policy of reject refuses, one of quarantine sets aside; a rule set lets a list in as soon as it is written."""
