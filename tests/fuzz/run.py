@@ -4,6 +4,7 @@
 
     python -m tests.fuzz.run                            all, ten seconds each, two at a time: what ``make test`` does
     python -m tests.fuzz.run --seconds 600 smtp imap    some, for longer
+    python -m tests.fuzz.run --seed 0                   by chance; else the order of attempts is the same in every run
     python -m tests.fuzz.fuzz_smtp crash-…              one input again, with its traceback; libFuzzer's options, too
 
 What is fed first lies in ``corpus/<name>/``, tokens that are spliced in come from ``dictionaries/<name>.dict``. Each run has a limit of
@@ -30,9 +31,11 @@ ROOT = HERE.parent.parent
 CRASHES = HERE / "crashes"
 
 SECONDS = 10
+SEED = 1
 AT_ONCE = 2
 MEMORY_MB = 1024
 INPUT_SECONDS = 10
+SEED = 1
 INPUT_OCTETS = 2048
 #: What a run may need besides: importing under instrumentation, the corpus, and one input that hangs.
 MORE_SECONDS = 120
@@ -72,7 +75,7 @@ def in_process(name: str, options: Sequence[str]) -> None:
     atheris.Fuzz()
 
 
-def fuzz(name: str, seconds: int) -> tuple[bool, str]:
+def fuzz(name: str, seconds: int, seed: int) -> tuple[bool, str]:
     """Run one target in a process of its own.
 
     :return: whether nothing was found, and what is to be said.
@@ -83,7 +86,12 @@ def fuzz(name: str, seconds: int) -> tuple[bool, str]:
         command = [
             *(sys.executable, "-m", "tests.fuzz.run", "--in-process", name),
             *(grown, str(HERE / "corpus" / name)),
-            *(f"-max_total_time={seconds}", f"-max_len={INPUT_OCTETS}", f"-timeout={INPUT_SECONDS}"),
+            *(
+                f"-seed={seed}",
+                f"-max_total_time={seconds}",
+                f"-max_len={INPUT_OCTETS}",
+                f"-timeout={INPUT_SECONDS}",
+            ),
             *(f"-rss_limit_mb={MEMORY_MB}", f"-artifact_prefix={CRASHES}/{name}-"),
             *("-print_final_stats=1", "-verbosity=0", "-close_fd_mask=0"),
         ]
@@ -113,6 +121,9 @@ def main(arguments: Sequence[str]) -> int:
     """Run the targets that are named, or all; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz.run")
     parser.add_argument("--seconds", type=int, default=SECONDS, help="for each target")
+    parser.add_argument(
+        "--seed", type=int, default=SEED, help="of the order of attempts; 0: another in each run"
+    )
     parser.add_argument("--at-once", type=int, default=AT_ONCE)
     parser.add_argument("names", nargs="*", metavar="target", help=", ".join(names()))
     options = parser.parse_args(arguments)
@@ -123,7 +134,9 @@ def main(arguments: Sequence[str]) -> int:
         return 1 if os.environ.get("CI") == "true" else 0
     good = True
     with ThreadPoolExecutor(options.at_once) as pool:
-        for fine, text in pool.map(lambda name: fuzz(name, options.seconds), options.names or names()):
+        for fine, text in pool.map(
+            lambda name: fuzz(name, options.seconds, options.seed), options.names or names()
+        ):
             good = good and fine
             print(text, flush=True)
     return 0 if good else 1

@@ -17,8 +17,9 @@ from datetime import date, datetime
 from enum import Enum
 from typing import Any
 
-from attrs import frozen
+from attrs import fields, frozen
 
+from moxtwisted.imap.wire import aclcommands as a
 from moxtwisted.imap.wire import commands as c
 from moxtwisted.imap.wire import mailboxname, render
 from moxtwisted.imap.wire import searchkeys as k
@@ -236,6 +237,14 @@ def _mailbox_only(writer: RequestWriter, command: Any) -> None:
     writer.mailbox(command.mailbox)
 
 
+def _rights(writer: RequestWriter, command: Any) -> None:
+    _mailbox_only(writer, command)
+    for field in fields(type(command)):
+        if field.name in {"identifier", "rights"}:
+            writer.write(b" ")
+            writer.astring(getattr(command, field.name))
+
+
 def _id(writer: RequestWriter, command: c.Id) -> None:
     if command.parameters is None:
         writer.write(b" NIL")
@@ -451,6 +460,14 @@ _ARGUMENTS: dict[type[c.Command], Callable[[RequestWriter, Any], None]] = {
     c.Store: _store,
     c.Copy: _transfer,
     c.Move: _transfer,
+    **dict.fromkeys(
+        (
+            *(c.Capability, c.Noop, c.Logout, c.StartTLS, c.Unauthenticate, c.Namespace, c.Idle),
+            *(c.Check, c.Close, c.Unselect, c.Expunge),
+        ),
+        _no_arguments,
+    ),
+    **dict.fromkeys((a.SetACL, a.DeleteACL, a.GetACL, a.ListRights, a.MyRights), _rights),
     **MAILBOX_WRITERS,
     **URL_REQUESTS,
 }
@@ -462,19 +479,22 @@ def render_command(
     """The segments of a command; DONE has no tag. For APPEND there is ``render_append``.
 
     :return: one or more; between two, the client waits for a continuation.
-    :raise TypeError: for APPEND.
+    :raise TypeError: for APPEND and REPLACE, and for a class that is not known here.
     """
     if isinstance(command, c.Append):
         raise TypeError("APPEND needs the messages: use render_append")
     if isinstance(command, c.Done):
         return [b"DONE\r\n"]
+    write = _ARGUMENTS.get(type(command))
+    if write is None:
+        raise TypeError(f"nothing is known of how {type(command).__name__} is written")
     writer = RequestWriter(literals, utf8=utf8)
     name = command.name
     if isinstance(command, c.Select) and command.examine:
         name = "EXAMINE"
     uid = "UID " if getattr(command, "uid", False) else ""
     writer.write(b"%b %b" % (command.tag, f"{uid}{name}".encode("ascii")))
-    _ARGUMENTS.get(type(command), _no_arguments)(writer, command)
+    write(writer, command)
     return writer.finish()
 
 

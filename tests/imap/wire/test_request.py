@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from moxtwisted.imap.wire import aclcommands as a
 from moxtwisted.imap.wire import commands as c
 from moxtwisted.imap.wire import fetchattributes as f
 from moxtwisted.imap.wire import searchkeys as k
@@ -211,6 +212,11 @@ commands = st.one_of(
     st.builds(c.Store, tags, sets, st.sampled_from(c.StoreMode), flag_names, st.booleans(), st.none() | uint63, st.booleans()),
     st.builds(c.Copy, tags, sets, mailboxes, st.booleans()),
     st.builds(c.Move, tags, sets, mailboxes, st.booleans()),
+    st.builds(a.SetACL, tags, mailboxes, text, text),
+    st.builds(a.DeleteACL, tags, mailboxes, text),
+    st.builds(a.GetACL, tags, mailboxes),
+    st.builds(a.ListRights, tags, mailboxes, text),
+    st.builds(a.MyRights, tags, mailboxes),
 )  # fmt: skip
 
 
@@ -252,3 +258,12 @@ class RoundTripTests(SynchronousTestCase):
         """APPEND is written by a function of its own; DONE has no tag."""
         self.assertRaises(TypeError, render_command, c.Append(b"a", "x", ()))
         self.assertEqual(render_command(c.Done(b"a")), [b"DONE\r\n"])
+
+    def test_nothing_is_left_out(self) -> None:
+        """What a reader makes and nobody wrote a writer for is refused, not sent without its arguments."""
+
+        class Unheard(c.Command):
+            name = "UNHEARD"
+
+        self.assertRaisesRegex(TypeError, "Unheard", render_command, Unheard(b"a"))
+        self.assertRaisesRegex(TypeError, "Replace", render_command, c.Replace(b"a", 1, "x", None))
