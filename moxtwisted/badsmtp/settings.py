@@ -1,0 +1,73 @@
+"""What a BadSMTP server is told: ports, names, stores.
+
+::
+
+    Settings()                                        # all ports of the documentation, on 127.0.0.1, nothing on disk
+    Settings(port=0, tls_port=None, mailbox_dir="")   # any free port, without implicit TLS
+
+A port of 0 is any free one; ``None`` leaves that listener out. The names are those of BadSMTP where it has the same thing.
+Where the values come from (command line, environment, file) is ``moxtwisted.badsmtp.configuration``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from attrs import field, frozen
+
+__all__ = ["DELAYS_SECONDS", "Settings"]
+
+#: What the ten ports of a delay range wait, in seconds.
+DELAYS_SECONDS = (0, 1, 2, 8, 10, 30, 60, 120, 300, 600)
+
+
+@frozen(kw_only=True)
+class Settings:
+    """One BadSMTP server.
+
+    :ivar listen_address: an address of this machine.
+    :ivar port: plain SMTP.
+    :ivar greeting_delay_port_start: ten ports that greet late, by ``DELAYS_SECONDS``.
+    :ivar drop_delay_port_start: ten ports that hang up without a greeting, after the same waits.
+    :ivar tls_port: implicit TLS.
+    :ivar starttls_port: a port for STARTTLS (``port`` offers it, too).
+    :ivar tls_fault_port_start: the ports with TLS as it should not be, after STARTTLS; see ``moxtwisted.badsmtp.tlsfaults``.
+    :ivar implicit_tls_fault_port_start: the same, with implicit TLS.
+    :ivar lmtp_port: LMTP, with an outcome for each recipient.
+    :ivar imap_port: IMAP that goes wrong on request.
+    :ivar pop3_port: POP3 that goes wrong on request.
+    :ivar http_port: the page and the JSON interface.
+    :ivar tls_cert_file: a PEM certificate chain; empty: self-signed ones are made.
+    :ivar tls_key_file: its key.
+    :ivar tls_hostname: the name in self-signed certificates and in the greeting; empty: as asked for by SNI.
+    :ivar mailbox_dir: a Maildir for the messages; empty: they are only kept in memory.
+    :ivar enable_hostname_routing: whether the host name that the client connected to (SNI) or said decides the Maildir.
+    :ivar hostname_mailbox_map: host name, lower case, to the Maildir of its messages.
+    :ivar default_mailbox_dir: for host names that the map does not have; empty: ``mailbox_dir``.
+    :ivar message_octets: the largest message.
+    :ivar captured_messages: how many messages are kept in memory, the newest.
+    :ivar captured_octets: how many octets of them.
+    """
+
+    listen_address: str = "127.0.0.1"
+    port: int | None = 2525
+    greeting_delay_port_start: int | None = 25200
+    drop_delay_port_start: int | None = 25600
+    tls_port: int | None = 25465
+    starttls_port: int | None = 25587
+    tls_fault_port_start: int | None = 25700
+    implicit_tls_fault_port_start: int | None = 25800
+    lmtp_port: int | None = 25024
+    imap_port: int | None = 25143
+    pop3_port: int | None = 25110
+    http_port: int | None = 25080
+    tls_cert_file: str = ""
+    tls_key_file: str = ""
+    tls_hostname: str = ""
+    mailbox_dir: str = ""
+    enable_hostname_routing: bool = False
+    hostname_mailbox_map: Mapping[str, str] = field(factory=dict)
+    default_mailbox_dir: str = ""
+    message_octets: int = 10 * 1024 * 1024
+    captured_messages: int = 1000
+    captured_octets: int = 64 * 1024 * 1024
