@@ -4,12 +4,13 @@
 
     verifications = await verify(hashed, resolver, now=now)
     if about_to_refuse:
-        domains = await second_opinion(octets, verifications, resolver)
+        domains = await second_opinion(octets, hashed.found, verifications, resolver)
         if domains is None or domains:
             ...we do not refuse for it, and tell the operator
 
-dkimpy wants the whole message and takes milliseconds, so it is for those messages that would be refused. It is asked only where ours is a
-matter of arithmetic (``ARITHMETIC``); what cannot be read, or is refused by policy or for its time, stays refused.
+dkimpy wants the whole message and takes milliseconds, so it is for those messages that would be refused, and are not larger than
+``MAX_OCTETS``. It is asked only where ours is a matter of arithmetic (``ARITHMETIC``); what cannot be read, or is refused by policy or for
+its time, stays refused.
 """
 
 from __future__ import annotations
@@ -21,11 +22,13 @@ from typing import Any, Final
 from moxtwisted.dns.answers import IResolver, NoAnswerError
 from moxtwisted.dns.names import BadNameError, normalise
 from moxtwisted.mailauth.dkim.verify import Reason, Verification
+from moxtwisted.mailauth.inflow import FoundSignature
 
 __all__ = ["ARITHMETIC", "MAX_OCTETS", "second_opinion"]
 
-#: Larger messages have no second opinion: dkimpy would stop everything else for too long.
-MAX_OCTETS: Final = 1024 * 1024
+#: Larger messages have no second opinion. dkimpy puts a body into its relaxed form by substitutions that hold the interpreter's lock from
+#: beginning to end, also in a thread: 10 ms for this much text, 17 ms for this much of what costs it most (single letters and blanks).
+MAX_OCTETS: Final = 200 * 1024
 #: The reasons that may be a mistake of ours. What cannot be read is none of them: our policies (fields that must be signed, ``l=``) look
 #: at what was read, and dkimpy has none, so a signature made unreadable for us alone would get around them.
 ARITHMETIC: Final = frozenset((Reason.BODY, Reason.SIGNATURE, Reason.KEY_SYNTAX, Reason.KEY_MISMATCH))
@@ -41,6 +44,7 @@ class _MissingError(Exception):
 def _domain_of(message: bytes, index: int, texts: dict[str, bytes | None]) -> str | None:
     """The domain of a signature that dkimpy finds right; empty when it finds it wrong, None when it says nothing.
 
+    :param index: among the signatures of the header, from 0.
     :raises _MissingError: when it wants a record that is not in ``texts``, where None is no record.
     """
     # It is seldom needed.
@@ -93,21 +97,25 @@ async def _opinion(
 
 
 async def second_opinion(
-    message: bytes, verifications: Iterable[Verification], resolver: IResolver
+    message: bytes,
+    found: Iterable[FoundSignature],
+    verifications: Iterable[Verification],
+    resolver: IResolver,
 ) -> frozenset[str] | None:
     """The domains whose signatures dkimpy finds right and we do not.
 
     :param message: all of it, line ends CRLF.
-    :param verifications: ours, in the order of the header, as ``verify`` returns them.
+    :param found: the signatures that were looked at.
+    :param verifications: ours of each, as ``verify`` returns them.
     :param resolver: the one that ours was given; what it said is in its cache.
     :return: empty is agreement. None: there is no second opinion on one of them, which is no agreement.
     """
     doubtful = [
-        index
-        for index, found in enumerate(verifications)
-        if found.reason in ARITHMETIC
-        and found.signature is not None
-        and found.signature.body_form.length is None
+        one.ordinal
+        for one, ours in zip(found, verifications, strict=True)
+        if ours.reason in ARITHMETIC
+        and ours.signature is not None
+        and ours.signature.body_form.length is None
     ]
     if not doubtful:
         return frozenset()

@@ -9,7 +9,7 @@
 
 pyspf and dkimpy are slow, so they are asked only where a refusal could rest on the answer: SPF that says fail or softfail, and what
 could have proved the domain in From when nothing did. They are given the answers of the DNS that we had. When they say nothing (a
-message over a megabyte, records that make them fail), our own verdict stands: else anybody could get around a policy by being too
+message over 200 KB, records that make them fail), our own verdict stands: else anybody could get around a policy by being too
 much for them.
 """
 
@@ -218,7 +218,7 @@ class SecondOpinion:
         octets = as_it_came(message.hashed, message.staged, message.removed_octets)
 
         def ask() -> frozenset[str] | None:
-            return _to_its_end(ask_dkimpy(octets, ours, _Kept(answers)))
+            return _to_its_end(ask_dkimpy(octets, message.hashed.found, ours, _Kept(answers)))
 
         domains: frozenset[str] | None = None
         if len(octets) <= _AT_ONCE_OCTETS:
