@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted.imap.commands.fetchplan import Batch, compile_plan, internal_dates
-from moxtwisted.imap.commands.transferencoding import decoded
 from moxtwisted.imap.memory import MemoryMail
 from moxtwisted.imap.testing import Driver
 from moxtwisted.imap.wire.fetchattributes import BodySection, SectionText
 from moxtwisted.message.dates import render_imap_datetime
 from moxtwisted.message.headers import select_fields
 from moxtwisted.message.text import decode_transfer
+from moxtwisted.message.transferencoding import decoded
 
 _LITERAL = re.compile(rb" ~?\{(\d+)\}\r\n")
 

@@ -15,12 +15,12 @@ from attrs import define, frozen
 from moxtwisted.imap import backend as b
 from moxtwisted.imap.backend import ISelectedMailbox
 from moxtwisted.imap.commands.fetchplan import Batch, BodyItem, Plan
-from moxtwisted.imap.commands.transferencoding import ENCODINGS, decoded
 from moxtwisted.imap.connection import RefusalError
 from moxtwisted.imap.readahead import IReadingAhead
 from moxtwisted.imap.settings import Limits
 from moxtwisted.message.partindex import PartIndex
 from moxtwisted.message.structure import select_fields
+from moxtwisted.message.transferencoding import ENCODINGS, decoded
 
 __all__ = ["BrokenLiteralError", "write_bodies"]
 

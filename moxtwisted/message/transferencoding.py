@@ -1,4 +1,4 @@
-"""Transfer encodings undone piece by piece, for BINARY (RFC 3516, RFC 9051 section 6.4.5).
+"""Transfer encodings undone piece by piece: for BINARY (RFC 3516, RFC 9051 section 6.4.5), and for what is attached to reports.
 
 ::
 
