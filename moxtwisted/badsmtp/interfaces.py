@@ -80,7 +80,8 @@ class CapturedMessage:
     :ivar port: the port of ours that it came in by.
     :ivar username: who logged in, empty for nobody.
     :ivar session: ``"sess_"`` and 24 hexadecimal digits.
-    :ivar directory: where the Maildir is, by host-name routing; empty without.
+    :ivar server_name: the host name that the client asked for in TLS (SNI), empty for none.
+    :ivar directory: where the Maildir is, when whoever made the message decided that; empty: the store decides.
     :ivar transcript: the dialogue up to now, from the start of the connection, bounded.
     """
 
@@ -94,6 +95,7 @@ class CapturedMessage:
     port: int = 0
     username: str = ""
     session: str = ""
+    server_name: str = ""
     directory: str = ""
     transcript: tuple[TranscriptLine, ...] = ()
     number: int = 0
@@ -106,10 +108,10 @@ class StorageError(MailError):
 class Level(Enum):
     """How bad a log line is; the values are the words of the log."""
 
-    DEBUG = "debug"
-    INFO = "info"
-    WARN = "warn"
-    ERROR = "error"
+    DEBUG = "DEBUG"
+    INFO = "INFO"
+    WARN = "WARN"
+    ERROR = "ERROR"
 
 
 class IJournal(Interface):

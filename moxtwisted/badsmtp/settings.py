@@ -41,7 +41,7 @@ class Settings:
     :ivar tls_key_file: its key.
     :ivar tls_hostname: the name in self-signed certificates and in the greeting; empty: as asked for by SNI.
     :ivar mailbox_dir: a Maildir for the messages; empty: they are only kept in memory.
-    :ivar enable_hostname_routing: whether the host name that the client connected to (SNI) or said decides the Maildir.
+    :ivar enable_hostname_routing: whether a host name decides the Maildir: of SNI, of the recipients, of EHLO, the first that is mapped.
     :ivar hostname_mailbox_map: host name, lower case, to the Maildir of its messages.
     :ivar default_mailbox_dir: for host names that the map does not have; empty: ``mailbox_dir``.
     :ivar message_octets: the largest message.
