@@ -281,11 +281,15 @@ class Transmission:
 
     def chunk(self, block: bytes, *, last: bool) -> bytes:
         """A block as a BDAT chunk. Without PIPELINING the reply has to be awaited before the next."""
+        return self.begin_chunk(len(block), last=last) + block
+
+    def begin_chunk(self, octets: int, *, last: bool) -> bytes:
+        """The command of a chunk of so many octets, which follow it."""
         if not last:
-            return self._machine.send(bdat(len(block), last=False)) + block
+            return self._machine.send(bdat(octets, last=False))
         self.body_due, self._body_sent = False, True
-        self._final = bdat(len(block), last=True, replies=self._await_replies(), more=self._prdr_replies())
-        return self._machine.send(self._final) + block
+        self._final = bdat(octets, last=True, replies=self._await_replies(), more=self._prdr_replies())
+        return self._machine.send(self._final)
 
     def _await_replies(self) -> int:
         if not self._lmtp:
