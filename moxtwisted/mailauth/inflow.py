@@ -23,8 +23,10 @@ from attrs import define, field, frozen
 from moxtwisted.mailauth.arcset import arc_body_forms
 from moxtwisted.mailauth.dkim.canonical import BodyForm, BodyHasher, BodyHashes
 from moxtwisted.mailauth.dkim.fields import SignedFields
-from moxtwisted.mailauth.dkim.signature import ALGORITHMS, Signature
-from moxtwisted.mailauth.dkim.tags import TagListError
+from moxtwisted.mailauth.dkim.signature import ALGORITHMS, Signature, parse_domain
+from moxtwisted.mailauth.dkim.tags import TagList, TagListError
+from moxtwisted.mailauth.dmarc.author import find_author
+from moxtwisted.mailauth.publicsuffix import organizational_domain
 from moxtwisted.message.headers import Header
 
 __all__ = ["MAX_HEADER_OCTETS", "MAX_SIGNATURES", "FoundSignature", "HashedMessage", "MessageHasher"]
@@ -33,7 +35,8 @@ __all__ = ["MAX_HEADER_OCTETS", "MAX_SIGNATURES", "FoundSignature", "HashedMessa
 MAX_HEADER_OCTETS: Final = 1024 * 1024
 #: RFC 6376 section 6.1 lets verifiers limit their work. Lists and forwarders add one or two each.
 MAX_SIGNATURES: Final = 10
-
+#: Where there are more, so many are asked whose they are; it takes 20 µs each.
+_MAX_CONSIDERED: Final = 100
 
 _NO_FIELDS: Final = SignedFields(Header.parse(b""))
 
@@ -43,10 +46,12 @@ class FoundSignature:
     """A DKIM-Signature field.
 
     :ivar position: among the fields of the header, from 0.
+    :ivar ordinal: among its signatures, from 0.
     :ivar signature: what it says, or why it cannot be read.
     """
 
     position: int
+    ordinal: int
     signature: Signature | TagListError
 
 
@@ -55,8 +60,9 @@ class HashedMessage:
     """What is needed of a message to verify it, or to sign it.
 
     :ivar fields: those of the header.
-    :ivar found: the uppermost ``MAX_SIGNATURES`` DKIM signatures.
-    :ivar skipped: how many there are below these.
+    :ivar found: ``MAX_SIGNATURES`` DKIM signatures, in the order of the header: those of the organization in From before the others, the
+        uppermost of each.
+    :ivar skipped: how many more there are.
     :ivar bodies: the hashes of the body.
     :ivar header_too_long: whether the header was passed over, being over ``MAX_HEADER_OCTETS``.
     """
@@ -73,15 +79,39 @@ class HashedMessage:
         return self.fields.header
 
 
+def _choose(fields: SignedFields, positions: list[int]) -> list[int]:
+    """Which of too many signatures are worth their cost, in the order of the header.
+
+    RFC 6376 section 6.1: a verifier may take them in any order. Only one of the domain in From proves anything for DMARC, so what lists and
+    forwarders, or a stranger, put above it must not hide it.
+    """
+    author = find_author(fields.header).domain
+    if not author:
+        return positions[:MAX_SIGNATURES]
+    organization = organizational_domain(author)
+
+    def foreign(position: int) -> bool:
+        try:
+            domain = parse_domain(TagList.parse(fields.raw(position).partition(b":")[2]))
+        except TagListError:
+            return True
+        return organizational_domain(domain) != organization
+
+    # The sort is stable.
+    return sorted(sorted(positions[:_MAX_CONSIDERED], key=foreign)[:MAX_SIGNATURES])
+
+
 def find_signatures(fields: SignedFields) -> tuple[FoundSignature, ...]:
-    """The uppermost DKIM signatures of a header."""
+    """The DKIM signatures of a header that are looked at."""
     found = []
-    for position in fields.positions(b"dkim-signature")[:MAX_SIGNATURES]:
+    positions = fields.positions(b"dkim-signature")
+    chosen = positions if len(positions) <= MAX_SIGNATURES else _choose(fields, positions)
+    for position in chosen:
         try:
             signature: Signature | TagListError = Signature.parse(fields.raw(position))
         except TagListError as e:
             signature = e
-        found.append(FoundSignature(position, signature))
+        found.append(FoundSignature(position, positions.index(position), signature))
     return tuple(found)
 
 
@@ -121,7 +151,7 @@ class MessageHasher:
 
     @property
     def found(self) -> tuple[FoundSignature, ...]:
-        """The uppermost signatures, once the header is whole; none before."""
+        """The signatures that are looked at, once the header is whole; none before."""
         return self._found
 
     def finish(self) -> HashedMessage:

@@ -28,6 +28,7 @@ __all__ = [
     "Signature",
     "UnsupportedSignatureError",
     "is_selector",
+    "parse_domain",
     "parse_place",
     "parse_signer",
     "without_signature",

@@ -13,7 +13,7 @@ from moxtwisted.dns.testing import ZoneResolver
 from moxtwisted.mailauth.dkim import keys
 from moxtwisted.mailauth.dkim.secondopinion import MAX_OCTETS, second_opinion
 from moxtwisted.mailauth.dkim.verify import Reason, Status
-from tests.mailauth.dkim.test_verify import EDWARDS, KEY, NOW, VerifyTestCase, signed
+from tests.mailauth.dkim.test_verify import EDWARDS, KEY, MESSAGE, NOW, VerifyTestCase, hashed, signed
 
 try:
     import dkim
@@ -30,7 +30,7 @@ class SecondOpinionTests(VerifyTestCase):
     def opinion(self, message: bytes, verifications: Any = None) -> frozenset[str] | None:
         """What it comes to."""
         verifications = self.verified(message) if verifications is None else verifications
-        running = second_opinion(message, verifications, ZoneResolver(self.records))
+        running = second_opinion(message, hashed(message).found, verifications, ZoneResolver(self.records))
         # dkimpy looks at the clock.
         with patch("time.time", lambda: NOW):
             found: frozenset[str] | None = self.successResultOf(Deferred.fromCoroutine(running))
@@ -48,6 +48,20 @@ class SecondOpinionTests(VerifyTestCase):
         with patch.object(keys.PublicKey, "verify", lambda *_: False):
             verifications = self.verified(message)
         self.assertEqual([v.reason for v in verifications], [Reason.SIGNATURE] * 2)
+        self.assertEqual(self.opinion(message, verifications), {"example.org"})
+
+    def test_among_many(self) -> None:
+        """Of many signatures it is asked about that which we looked at, wherever it stands."""
+        others = b"".join(
+            signed().replace(b"d=example.org", b"d=d%d.example" % n)[: -len(MESSAGE)] for n in range(20)
+        )
+        message = others + signed()
+        with patch.object(keys.PublicKey, "verify", lambda *_: False):
+            verifications = self.verified(message)
+        self.assertEqual(
+            [v.signature.domain for v in verifications if v.reason is Reason.SIGNATURE and v.signature],
+            ["example.org"],
+        )
         self.assertEqual(self.opinion(message, verifications), {"example.org"})
 
     def test_policy_stays(self) -> None:

@@ -126,7 +126,7 @@ class DKIMTests(OpinionCase):
         signature = message[: message.index(b"From: ")]
         with patch.object(opinion, "ask_dkimpy", wraps=second_opinion) as asked:
             self.verified(signature * 8 + message)
-        self.assertEqual(sum(found.reason is not None for found in asked.call_args[0][1]), 2)
+        self.assertEqual(sum(found.reason is not None for found in asked.call_args[0][2]), 2)
 
     def test_agreement(self) -> None:
         """What both find wrong is refused, without a word in the log."""
