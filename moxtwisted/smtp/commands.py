@@ -123,7 +123,7 @@ class Commands(Transfer):
             if allowed is None:
                 return self.on_unknown(verb, argument)
             if self.state not in allowed:
-                return Refused(verb, self.replies.bad_sequence)
+                return self.out_of_sequence(verb, argument)
             return ExtensionCommand(verb, self.replies.ok, argument.decode("utf-8", "surrogateescape"))
         if self.state not in allowed:
             return self.out_of_sequence(verb, argument)

@@ -12,6 +12,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from attrs import evolve
+from zope.interface import implementer
 
 from moxtwisted.errors import MailError
 from moxtwisted.sasl.outcome import Challenge, Success
@@ -33,7 +34,9 @@ from moxtwisted.smtp.events import (
 )
 from moxtwisted.smtp.interfaces import (
     IMessageSink,
+    ISMTPAttached,
     ISMTPCommandHandler,
+    ISMTPConnection,
     ISMTPHandler,
     ISMTPInterceptor,
     ISMTPTagged,
@@ -72,6 +75,12 @@ class Link(Protocol):
     def slow_down(self) -> None:
         """Slow mode from here on."""
 
+    def listen(self) -> None:
+        """Hear the peer leave while an answer is awaited."""
+
+    def abort(self, why: str) -> None:
+        """Drop the connection at once."""
+
     def start_tls(self) -> None:
         """Begin a TLS handshake; what was written before goes out in clear."""
 
@@ -82,6 +91,7 @@ class Link(Protocol):
         """An exception of the host is being handled: log it."""
 
 
+@implementer(ISMTPConnection)
 class Dialogue:
     """One connection between its machine and its handler.
 
@@ -120,6 +130,9 @@ class Dialogue:
         self._interceptor = ISMTPInterceptor(answer, None)
         self._commands = ISMTPCommandHandler(answer, None)
         self._tagged = ISMTPTagged(answer, None)
+        attached = ISMTPAttached(answer, None)
+        if attached is not None:
+            attached.attached(self)
 
     def run(self) -> bool:
         """Take events until octets, or an answer of the host, are missing; then write all replies at once.
@@ -156,6 +169,24 @@ class Dialogue:
             octets = out[0] if len(out) == 1 else b"".join(out)
             out.clear()
             self._link.write(octets)
+
+    def write(self, octets: bytes) -> None:
+        """Send octets out of turn; see ``ISMTPConnection.write``."""
+        self._out.append(octets)
+        if not self.running:
+            self.flush()
+
+    def sleep(self, seconds: float) -> Any:
+        """Wait; see ``ISMTPConnection.sleep``."""
+        return self._link.sleep(seconds)
+
+    def listen(self) -> None:
+        """Hear the peer leave while an answer is awaited; see ``ISMTPConnection.listen``."""
+        self._link.listen()
+
+    def abort(self) -> None:
+        """Drop the connection at once; see ``ISMTPConnection.abort``."""
+        self._link.abort("refused")
 
     def tls_started(self, tls: TLSInfo) -> None:
         """The handshake is done.

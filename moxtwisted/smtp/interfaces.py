@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 __all__ = [
     "Answer",
     "IMessageSink",
+    "ISMTPAttached",
     "ISMTPCommandHandler",
+    "ISMTPConnection",
     "ISMTPHandler",
     "ISMTPHandlerFactory",
     "ISMTPInterceptor",
@@ -150,6 +152,32 @@ class ISMTPCommandHandler(Interface):
         :param argument: what followed the verb, UTF-8; octets that are none are surrogates.
         :return: None for the standard reply.
         """
+
+
+class ISMTPConnection(Interface):
+    """What a handler may do with its connection besides answering; see ``ISMTPAttached``."""
+
+    machine = Attribute("the ``moxtwisted.smtp.server.ServerMachine`` of the connection")
+
+    def write(octets: bytes) -> None:
+        """Send octets out of turn: behind the replies that are ready, before the next one."""
+
+    def sleep(seconds: float) -> Awaitable[None]:
+        """Wait, on the connection's clock."""
+
+    def listen() -> None:
+        """While an answer of the host is awaited, hear the client leave all the same: the awaitable is then cancelled. What the
+        client says meanwhile is kept; with its first octets reading pauses again."""
+
+    def abort() -> None:
+        """Drop the connection at once, with a reset. What is written and not sent is lost."""
+
+
+class ISMTPAttached(Interface):
+    """A handler that also provides this is given its connection, before anything is said."""
+
+    def attached(connection: Any) -> None:
+        """The connection, an ``ISMTPConnection``. It is of use until ``ISMTPHandler.disconnected``."""
 
 
 class ISMTPTagged(Interface):

@@ -171,6 +171,7 @@ class SMTPServerProtocol(Protocol):
         self._early = b""  # what came in the same segment as the PROXY header
         self._pending: Deferred[Any] | None = None  # the host's answer that we wait for
         self._blocked = False  # the peer does not read its replies
+        self._listening = False  # whether the host wants to hear the peer leave while it thinks
         self._drip: Drip | None = None  # slow mode
         self._held: bytes | None = None  # what slow mode keeps back
         self._hold_call: Any = None
@@ -320,7 +321,7 @@ class SMTPServerProtocol(Protocol):
             self._turn = self._clock.callLater(0, self._next_turn)
         elif dialogue.waiting:
             # Who only listens while a complete message is decided on can be heard leaving, and is then not delivered for.
-            if not dialogue.committing or self.machine.buffered:
+            if not self._listening and (not dialogue.committing or self.machine.buffered):
                 self._transport.pauseProducing()
         elif progress:
             self._wait_for_peer()
@@ -353,6 +354,7 @@ class SMTPServerProtocol(Protocol):
         if self._pending is not deferred:
             return  # the connection went away, or we gave up waiting
         self._pending = None
+        self._listening = False
         then(answer)
         if self._dialogue.running or self._dialogue.waiting or self._ending:
             return
@@ -387,6 +389,16 @@ class SMTPServerProtocol(Protocol):
             self._transport.write(octets)
         else:
             self._drip.add(octets)
+
+    def listen(self) -> None:
+        """Hear the peer leave while an answer is awaited."""
+        self._listening = True
+        if not self._blocked and not self._ending:
+            self._transport.resumeProducing()
+
+    def abort(self, why: str) -> None:
+        """Drop the connection at once."""
+        self._abort(why)
 
     def start_tls(self) -> None:
         """Begin a TLS handshake."""

@@ -206,6 +206,13 @@ class MemoryLink:
     def slow_down(self) -> None:
         """Nothing to be slowed."""
 
+    def listen(self) -> None:
+        """Nobody leaves here."""
+
+    def abort(self, why: str) -> None:
+        """The server drops the connection."""
+        self.ended = why
+
     def start_tls(self) -> None:
         """The handshake happens when ``say`` is called or returns."""
 

@@ -86,12 +86,16 @@ class Transfer:
             raise MisuseError("no transaction is open")
         return self.transaction
 
+    def body_reader(self) -> BodyReader:
+        """What reads the octets after DATA; override it for another idea of where they end."""
+        return BodyReader(self.settings.bare_line_ends)
+
     def _begin_body(self, verb: str) -> None:
         """The host takes the message: what follows is its octets."""
         transaction = self._open_transaction()
         self._body_error, self._discarded = None, 0
         if verb == "DATA":
-            self._reader = BodyReader(self.settings.bare_line_ends)
+            self._reader = self.body_reader()
             self.state = State.BODY
             return
         transaction.chunked = True
