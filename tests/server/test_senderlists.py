@@ -12,6 +12,11 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from moxtwisted.mailauth.dkim.canonical import BodyForm, Canonicalization
+from moxtwisted.mailauth.dkim.record import parse_key_record
+from moxtwisted.mailauth.dkim.signature import Signature
+from moxtwisted.mailauth.dkim.verify import Status as DKIMStatus
+from moxtwisted.mailauth.dkim.verify import Verification
 from moxtwisted.mailauth.spf.evaluation import Identity, SPFResult
 from moxtwisted.mailauth.spf.evaluation import Verdict as SPFVerdict
 from moxtwisted.server.inbound.senderlists import ListFile, SenderList, Together, parse_entries
@@ -32,6 +37,14 @@ example.com      # all of it
 bücher.example
 bank.example  DMARC
 """
+
+
+def signed_by(domain: str, *, testing: bool = False) -> Verification:
+    """A signature that passed."""
+    form = Canonicalization.RELAXED
+    signature = Signature("rsa-sha256", domain, "s", (b"from",), b"", b"", form, BodyForm(form), f"@{domain}")
+    record = parse_key_record(b"v=DKIM1; t=y; p=Zm9v") if testing else None
+    return Verification(DKIMStatus.PASS, None, "", signature, record)
 
 
 def listed(text: str) -> SenderList:
@@ -147,6 +160,11 @@ class PolicyCase(HouseCase):
         self.house.turn_away = policy.at_connect
         return policy
 
+    def spf(self, verdict: SPFVerdict) -> None:
+        self.verified["spf"] = SPFResult(
+            verdict, Identity.MAIL_FROM, "client.example", "a@client.example", ip_address("192.0.2.1"), "x"
+        )
+
     def send(
         self,
         sender: str = "a@client.example",
@@ -210,6 +228,7 @@ class BlockTests(PolicyCase):
         """What an account says goes before what the operator says, after the message."""
         self.block = "other.example\n"
         self.accounts["alice"] = AccountLists(allow=listed("client.example"))
+        self.spf(SPFVerdict.PASS)
         self.assertEqual(self.send("a@client.example", "a@other.example"), "250 2.6.0")
 
 
@@ -217,6 +236,7 @@ class AllowTests(PolicyCase):
     def setUp(self) -> None:
         super().setUp()
         self.judge.refuse("alice")
+        self.spf(SPFVerdict.PASS)
 
     def test_overrides(self) -> None:
         """A listed sender's mail is taken though it looks like junk, at once."""
@@ -249,21 +269,33 @@ class AllowTests(PolicyCase):
             self.assertEqual(self.send(), "250 2.6.0")
             self.assertEqual(len(self.house.messages("alice", mailbox)), 1, mailbox)
 
-    def spf(self, verdict: SPFVerdict) -> None:
-        self.verified["spf"] = SPFResult(
-            verdict, Identity.MAIL_FROM, "client.example", "a@client.example", ip_address("192.0.2.1"), "x"
-        )
-
     def test_only_who_it_is(self) -> None:
-        """A name counts for who may use it: the envelope unless SPF fails, From when it is proved."""
+        """A name counts for who may use it: the envelope when SPF passes for it, From when it is proved."""
         self.allow = "client.example\n"
-        self.spf(SPFVerdict.FAIL)
+        for verdict in SPFVerdict:
+            self.spf(verdict)
+            self.assertEqual(self.send(), "250 2.6.0" if verdict is SPFVerdict.PASS else "550 5.7.1", verdict)
+        del self.verified["spf"]
         self.assertEqual(self.send(), "550 5.7.1")
-        self.spf(SPFVerdict.NEUTRAL)
-        self.assertEqual(self.send(), "250 2.6.0")
         self.assertEqual(self.send("x@other.example"), "550 5.7.1")
         self.verified["from_validated"] = True
         self.assertEqual(self.send("x@other.example"), "250 2.6.0")
+
+    def test_signed(self) -> None:
+        """Where SPF does not pass, a signature of the organization in the envelope proves it as well; with a key in test it does not."""
+        self.allow = "news.client.example\n192.0.2.77\n"
+        self.spf(SPFVerdict.FAIL)
+        sender = "a@news.client.example"
+        for domain, testing, answer in (
+            ("client.example", False, "250 2.6.0"),
+            ("mail.client.example", False, "250 2.6.0"),
+            ("client.example", True, "550 5.7.1"),
+            ("other.example", False, "550 5.7.1"),
+        ):
+            self.verified["dkim"] = (signed_by(domain, testing=testing),)
+            self.assertEqual(self.send(sender, "b@other.example"), answer, (domain, testing))
+        # A client needs no proof.
+        self.assertEqual(self.send(sender, "b@other.example", ip="192.0.2.77"), "250 2.6.0")
 
 
 class TrapTests(PolicyCase):

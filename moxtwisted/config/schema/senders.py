@@ -15,6 +15,7 @@ SenderEntries = tuple[str, ...]
 _ENTRIES = "addresses, domains, .domains with all below them, client addresses and networks"
 ALLOW_DESCRIPTION = (
     f"Senders and clients to let in ({_ENTRIES}): what is known of them, their content and greylisting do not count. "
+    "A name counts when SPF, DKIM or DMARC proves it. "
     'With the word dmarc behind it an entry holds against DMARC as well, as "bank.example dmarc".'
 )
 BLOCK_DESCRIPTION = f"Senders and clients to keep out ({_ENTRIES}). Who is in both is let in."

@@ -7,8 +7,9 @@
     Bench(judge, adjustments=(policy.adjust, ...))
 
 Who is in both is let in; what an account says goes before what the operator says, but for those that were refused before anybody knew for
-whom they came. A listed client is let in as it is. A listed sender is let in when it is it: its envelope unless SPF fails, its From when
-that is proved; otherwise everybody could write a friend's name. With the word ``dmarc`` an entry holds without that proof.
+whom they came. A listed client is let in as it is. A listed sender is let in when it is it: its envelope when SPF passes or its
+organization signed, its From when that is proved; otherwise everybody could write a friend's name. With the word ``dmarc`` an entry holds
+without that proof.
 
 Being let in overrides what is known of the sender, its networks and names, lists in the DNS, the content and greylisting. Not: DMARC (but
 with that word), rates, what an address asks for by its rules, our own trouble.
@@ -25,6 +26,7 @@ from twisted.logger import Logger
 
 from moxtwisted.address import Path
 from moxtwisted.identifiers import Domain
+from moxtwisted.mailauth.publicsuffix import organizational_domain
 from moxtwisted.mailauth.spf.evaluation import Verdict
 from moxtwisted.server.inbound.decisions import refusal
 from moxtwisted.server.inbound.senderlists import Entry, IPAddress, SenderList, Together
@@ -182,14 +184,28 @@ class SenderPolicy:
         if entry is not None:
             return entry
         entry = _by_path(lists, incoming.reverse_path)
-        failed = verified.spf is not None and verified.spf.verdict in {Verdict.FAIL, Verdict.SOFTFAIL}
-        if entry is not None and (entry.dmarc or not (proof and failed)):
+        if entry is not None and (entry.dmarc or not proof or _envelope_proved(incoming)):
             return entry
         author = incoming.author
         entry = lists.of_name(author.localpart, author.domain) if author.domain else None
         if entry is not None and (entry.dmarc or verified.from_validated or not proof):
             return entry
         return None
+
+
+def _envelope_proved(incoming: Incoming) -> bool:
+    """Whether the domain of the envelope's sender answers for the message, by SPF or by a signature aligned with it."""
+    address = incoming.reverse_path.address
+    if address is None or not isinstance(address.domain, Domain):
+        return False
+    spf, name = incoming.verified.spf, address.domain.ascii
+    # With RFC 7208 section 2.4 the domain that was checked is that of MAIL FROM, as there is one.
+    if spf is not None and spf.verdict is Verdict.PASS and spf.domain.lower() == name:
+        return True
+    signers = {v.signature.domain for v in incoming.verified.dkim if v.authenticates and v.signature}
+    if not signers:
+        return False
+    return organizational_domain(name) in map(organizational_domain, signers)
 
 
 def _by_path(lists: _Lookup, path: Path) -> Entry | None:
