@@ -15,6 +15,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_interface
 from typing import NewType
 
 from attrs import Attribute, field, frozen
@@ -36,6 +37,7 @@ __all__ = [
     "UIDValidity",
     "parse_account_name",
     "parse_mailbox_name",
+    "parse_network",
 ]
 
 AccountName = NewType("AccountName", str)
@@ -203,6 +205,23 @@ def parse_account_name(text: str) -> AccountName:
     if text != text.lower() or unicodedata.normalize("NFC", text) != text:
         raise IdentifierError("account name must be in lower case and Unicode NFC")
     return AccountName(text)
+
+
+def parse_network(text: str) -> IPv4Network | IPv6Network:
+    """Read an address or a network of addresses, as ``192.0.2.7``, ``192.0.2.0/24`` or ``2001:db8::/32``.
+
+    :raise IdentifierError: when it is none, or an address with the length of a network, of which nobody can say which of both is meant;
+        ``detail`` names them.
+    """
+    try:
+        found = ip_interface(text)
+    except ValueError:
+        raise IdentifierError(
+            "no address and no network, as 192.0.2.7, 192.0.2.0/24 or 2001:db8::/64"
+        ) from None
+    if found.ip != found.network.network_address:
+        raise IdentifierError(f"write {found.network} for the network, {found.ip} for the one address")
+    return found.network
 
 
 @lru_cache(maxsize=4096)

@@ -13,6 +13,7 @@ from moxtwisted.identifiers import (
     IdentifierError,
     parse_account_name,
     parse_mailbox_name,
+    parse_network,
 )
 
 
@@ -113,6 +114,18 @@ class DomainTests(SynchronousTestCase):
             return
         self.assertEqual(Domain.parse(domain.ascii), domain)
         self.assertEqual(Domain.parse(domain.unicode).ascii, domain.ascii)
+
+
+class NetworkTests(SynchronousTestCase):
+    def test_networks(self) -> None:
+        """An address is a network of one; an address with the length of a network is none, and the detail names both that may be meant."""
+        for text in ("192.0.2.0/24", "2001:db8::/32", "0.0.0.0/0"):
+            self.assertEqual(str(parse_network(text)), text)
+        self.assertEqual(str(parse_network("192.0.2.7")), "192.0.2.7/32")
+        for text in ("10/8", "192.0.2.0/33", "", "x", "192.0.2.0/24/24"):
+            self.assertRaises(IdentifierError, parse_network, text)
+        error = self.assertRaises(IdentifierError, parse_network, "10.0.0.5/8")
+        self.assertEqual(error.detail, "write 10.0.0.0/8 for the network, 10.0.0.5 for the one address")
 
 
 class NameTests(SynchronousTestCase):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from ipaddress import ip_network
 from typing import Any, Final
 
 from moxtwisted.config.load import LoadedConfig
@@ -32,11 +31,7 @@ _DAY: Final = 86400.0
 def ban_settings(static: StaticConfig) -> BanSettings:
     """The rules, and who is never banned: load balancers neither, whose clients would all be."""
     bans = static.bans
-    proxies = [
-        str(ip_network(network, strict=False))
-        for listener in static.listeners.values()
-        for network in listener.proxy_protocol_from
-    ]
+    proxies = [network for listener in static.listeners.values() for network in listener.proxy_protocol_from]
     return BanSettings(
         rules={
             FAILED_LOGINS: Rule(bans.failed_logins_per_day, _DAY, bans.failed_logins_seconds),

@@ -152,9 +152,15 @@ class Judging:
         from moxtwisted.server.judgement.judge import Judge, JudgeParts
         from moxtwisted.server.ratelimit import DeliveryLimiter, DeliveryLimits
 
-        settings = self._static.judgement
+        settings, limits = self._static.judgement, self._static.limits
+        delivery = DeliveryLimits(
+            limits.deliveries_per_minute,
+            limits.deliveries_per_day,
+            limits.delivered_per_minute_octets,
+            limits.delivered_per_day_octets,
+        )
         parts = JudgeParts(
-            limiter=DeliveryLimiter(DeliveryLimits(), self._reactor),
+            limiter=DeliveryLimiter(delivery, self._reactor),
             entropy=os.urandom,
             directory=self._directory,
             content=content,

@@ -129,7 +129,7 @@ class SMTPListenerSettings:
         self._common: dict[str, Any] = {
             "hostname": hostname,
             "size_limit": limits.message_octets,
-            "proxy_networks": tuple(ip_network(n, strict=False) for n in listener.proxy_protocol_from),
+            "proxy_networks": tuple(ip_network(n) for n in listener.proxy_protocol_from),
             "limits": SMTPSessionLimits(
                 line_octets=limits.line_octets,
                 recipients=limits.recipients,

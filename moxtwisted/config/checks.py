@@ -8,14 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import islice
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
-from moxtwisted.address import Address, canonical_localpart
+from moxtwisted.address import Address, AddressError, canonical_localpart
 from moxtwisted.config.reading import Path, Problems, key_text, quoted
 from moxtwisted.config.rulechecks import check_account_rules, check_destination_rules, check_judgement
+from moxtwisted.config.scannerchecks import check_scanners, check_url
 from moxtwisted.config.schema import (
     Account,
     Authentication,
@@ -35,6 +35,7 @@ from moxtwisted.identifiers import (
     IdentifierError,
     parse_account_name,
     parse_mailbox_name,
+    parse_network,
 )
 from moxtwisted.imap.capabilities import AFTER_LOGIN, CAPABILITIES, OPTIONAL
 from moxtwisted.mailauth.dkim.signature import is_selector
@@ -93,7 +94,8 @@ def check_static(config: StaticConfig, problems: Problems) -> None:
     check_judgement(config.judgement, problems)
     _check_sockets(config, problems)
     for i, network in enumerate(config.bans.never):
-        _parsed(ip_network, network, ("bans", "never", i), "a network as 192.0.2.0/24", problems)
+        _parsed(parse_network, network, ("bans", "never", i), "a network as 192.0.2.0/24", problems)
+    check_scanners(config.scanners, problems)
     _parsed(parse_mailbox_name, config.postmaster.mailbox, ("postmaster", "mailbox"), "a mailbox", problems)
     _check_initial_mailboxes(config.initial_mailboxes, problems)
     mechanisms = config.authentication.mechanisms
@@ -124,19 +126,14 @@ def _check_authority(authentication: Authentication, problems: Problems) -> None
         )
     url = authentication.authority.url
     at = ("authentication", "authority", "url")
-    if problems.spoiled(at):
+    parts = check_url(url, at, "https://host:port", problems)
+    if parts is None:
         return
-    try:
-        parts = urlsplit(url)
-        host, path = parts.hostname or "", parts.path.strip("/") + parts.query + parts.fragment
-        _ = parts.port
-    except ValueError:
-        host = path = ""
-    if not host or path:
-        problems.add(at, f"{quoted(url)} found, https://host:port expected")
+    if parts.path.strip("/") + parts.query + parts.fragment:
+        problems.add(at, f"{quoted(url)} found, https://host:port expected, without a path")
     elif parts.username is not None:
         problems.add(at, "a user name found, none expected: it belongs into credentials_file")
-    elif parts.scheme == "http" and host != "localhost" and not _is_loopback(host):
+    elif parts.scheme == "http" and parts.hostname != "localhost" and not _is_loopback(parts.hostname or ""):
         problems.add(at, f"{quoted(url)} found, https:// expected: passwords go there")
 
 
@@ -163,7 +160,7 @@ def _check_listener(listener: Listener, path: Path, problems: Problems) -> None:
         problems.add((*path, "ips"), "an address found twice, each once expected")
     for i, network in enumerate(listener.proxy_protocol_from):
         at = (*path, "proxy_protocol_from", i)
-        _parsed(ip_network, network, at, "a network as 192.0.2.0/24", problems)
+        _parsed(parse_network, network, at, "a network as 192.0.2.0/24", problems)
     if listener.hostname:
         _parsed(DomainName.parse, listener.hostname, (*path, "hostname"), "a domain name", problems)
     if not any(getattr(listener, service) for service in _SERVICES) and not problems.spoiled_below(path):
@@ -324,6 +321,22 @@ def check_domains(config: DomainsConfig, problems: Problems) -> None:
     )
     for name, domain in config.domains.items():
         _check_aliases(name, domain, domains, problems)
+    _check_traps_are_free(config, domains, problems)
+
+
+def _check_traps_are_free(config: DomainsConfig, domains: _Domains, problems: Problems) -> None:
+    """Nobody has an address that is a trap."""
+    for name, domain in config.domains.items():
+        for i, localpart in enumerate(domain.spam_traps):
+            try:
+                owner = domains.owners.get(domains.canonical(Address.parse(f"{localpart}@{name}")))
+            except AddressError:
+                continue
+            if owner is not None:
+                problems.add(
+                    ("domains", name, "spam_traps", i),
+                    f"{quoted(localpart)} found, an address that nobody has expected: {key_text(owner)} has it",
+                )
 
 
 def _check_selectors(domain: Domain, path: Path, problems: Problems) -> None:

@@ -60,6 +60,8 @@ def _readable(name: str, value: Any) -> str:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         text = quantity_text(name, value)
         return text if text.isdecimal() else toml_value(text if " " in text else value)
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_readable(name, item) for item in value) + "]"
     return toml_value(value)
 
 

@@ -205,7 +205,7 @@ def describe_type(type_: Any, metas: tuple[Meta, ...] = (), name: str = "") -> s
     if origin is tuple and len(args) == 2 and args[1] is Ellipsis:
         return "a list, each " + describe_type(*split_type(args[0]))
     if origin is tuple:
-        return f"a list of {len(args)}, each " + describe_type(*split_type(args[0]))
+        return f"a list of {len(args)}, each " + describe_type(*split_type(args[0]), name)
     if origin is dict:
         return (
             "a table" if struct_of(args[1]) else "a table, each value " + describe_type(*split_type(args[1]))
@@ -343,6 +343,8 @@ def _value(annotated: Any, value: Any, path: Path, problems: Problems) -> Any:
     name = next((step for step in reversed(path) if isinstance(step, str)), "")
     if isinstance(value, str) and type_ in (int, float):
         value = _quantity(value, name)
+    elif origin is tuple and isinstance(value, list):
+        value = [_quantity(item, name) if isinstance(item, str) else item for item in value]
     try:
         return msgspec.convert(value, annotated)
     except msgspec.ValidationError:

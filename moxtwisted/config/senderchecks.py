@@ -33,5 +33,8 @@ def check_traps(name: str, domain: Domain, path: Path, problems: Problems) -> No
         except AddressError:
             problems.add(at, f"{quoted(localpart)} found, what stands before the @ of an address expected")
             continue
+        if address.localpart.lower() == "postmaster":
+            # RFC 5321 section 4.5.1: who has no postmaster of his own has that of the server.
+            problems.add(at, f"{quoted(localpart)} found, an address that nobody has expected")
         if any(separator in address.localpart for separator in domain.localpart_separators if separator):
             problems.add(at, f"{quoted(localpart)} found, a local part without a suffix expected")

@@ -41,7 +41,7 @@ class ProxiedFactory(Factory):
         self.inner = inner
         self.clock = clock
         self.waiting: set[_HeaderFirst] = set()
-        self._networks = [ip_network(network, strict=False) for network in networks]
+        self._networks = [ip_network(network) for network in networks]
 
     def buildProtocol(self, addr: Any) -> Any:
         """A protocol, with the header's reader before it where it is due."""

@@ -88,6 +88,7 @@ class ExampleTests(SynchronousTestCase):
             'message_octets = "100 MiB"',
             'command_octets = "1 MB"',
             "read_seconds = 30",
+            'delivered_per_day_octets = ["3 GB", "9 GB", "27 GB"]',
             'data_seconds = "30 min"',
         ):
             self.assertIn("\n" + line + "\n", text)

@@ -20,7 +20,7 @@ from moxtwisted.config.load import (
     parse_static,
     summary,
 )
-from moxtwisted.config.reading import MAX_PROBLEMS, FieldInfo, fields_of, key_text, struct_of
+from moxtwisted.config.reading import MAX_PROBLEMS, FieldInfo, fields_of, key_text, split_type, struct_of
 from moxtwisted.config.schema import DomainsConfig, StaticConfig
 from moxtwisted.errors import ConfigurationError
 
@@ -236,8 +236,10 @@ class DeclarationTests(SynchronousTestCase):
         """Octets and seconds are bounded on both sides, so that neither nan nor inf passes."""
         for path, info in self.every_field(StaticConfig) + self.every_field(DomainsConfig):
             if path.endswith(("_octets", "_seconds")):
-                self.assertTrue(any(m.ge is not None for m in info.metas), path)
-                self.assertTrue(any(m.le is not None for m in info.metas), path)
+                items = get_args(info.type) if get_origin(info.type) is tuple else ()
+                for metas in [split_type(item)[1] for item in items] or [info.metas]:
+                    self.assertTrue(any(m.ge is not None for m in metas), path)
+                    self.assertTrue(any(m.le is not None for m in metas), path)
 
 
 class StaticChecksTests(ConfigTestCase):
@@ -265,13 +267,53 @@ class StaticChecksTests(ConfigTestCase):
         self.told(problems, "verification.method_seconds")
 
     def test_proxy_networks(self) -> None:
-        """A network with host bits is no network."""
+        """A network with host bits is no network, wherever it stands."""
         problems = self.static_problems(
             STATIC.replace(
                 "[listeners.public.smtp]", 'proxy_protocol_from = ["192.0.2.1/24"]\n[listeners.public.smtp]'
             )
         )
-        self.told(problems, "proxy_protocol_from[0]", "a network as")
+        self.told(problems, "proxy_protocol_from[0]", "write 192.0.2.0/24 for the network, 192.0.2.1 for the")
+        problems = self.static_problems(STATIC + '[bans]\nnever = ["10.0.0.5/8", "fe80::", "10/8"]\n')
+        self.told(problems, "bans.never[0]", "write 10.0.0.0/8 for the network")
+        self.told(problems, "bans.never[2]", "no address and no network")
+        self.assertEqual(len(problems), 2)
+
+    def test_ports_of_others(self) -> None:
+        """Ports of programs beside us are ports."""
+        scanners = """[scanners.rspamd]
+url = "http://127.0.0.1:%(port)s"
+controller_url = "http://[::1]:%(port)s/rspamd"
+[scanners.clamd]
+address = "localhost:%(port)s"
+[scanners.milters.one]
+address = "[::1]:%(port)s"
+[authentication.authority]
+url = "https://a.example:%(port)s"
+"""
+        parse_static((STATIC + scanners % {"port": 65535}).encode())
+        for port in ("99999", "65536", "0"):
+            problems = self.static_problems(STATIC + scanners % {"port": port})
+            for key in (
+                "rspamd.url",
+                "rspamd.controller_url",
+                "clamd.address",
+                "milters.one.address",
+                "authority.url",
+            ):
+                self.told(problems, f"{key}: ", "the port from 1 to 65535")
+            self.assertEqual(len(problems), 5)
+
+    def test_delivery_limits(self) -> None:
+        """How much comes from a network can be said, octets with their units, each by itself."""
+        limits = "[limits]\ndeliveries_per_day = [1, 2, 3]\n"
+        config = parse_static((STATIC + limits + 'delivered_per_day_octets = ["1 GB", 5, "2 TB"]\n').encode())
+        self.assertEqual(config.limits.deliveries_per_day, (1, 2, 3))
+        self.assertEqual(config.limits.delivered_per_day_octets, (10**9, 5, 2 * 10**12))
+        problems = self.static_problems(
+            STATIC + limits + 'delivered_per_minute_octets = ["1 GB", "2 min", 3]\n'
+        )
+        self.told(problems, "limits.delivered_per_minute_octets: a list of 3", 'or a text as "100 MB"')
 
     def test_tls_is_needed(self) -> None:
         """Services that need a certificate say so."""

@@ -39,5 +39,21 @@ class SenderTests(SynchronousTestCase):
         """A trap is a local part, without a suffix."""
         head = '[domains."example.org"]\nspam_traps = [%s]\n'
         self.assertEqual(problems(head % '"trap", "info.2019"'), [])
-        for trap in ('"trap@example.org"', '""', '"a+b"', '"two words"'):
+        for trap in ('"trap@example.org"', '""', '"a+b"', '"two words"', '"Postmaster"'):
             self.assertEqual(len(problems(head % trap)), 1, trap)
+
+    def test_traps_of_nobody(self) -> None:
+        """An address that somebody has, or that is an alias, is no trap, in whatever spelling."""
+        head = '[domains."example.org"]\nspam_traps = ["trap", "Alice", "team"]\n'
+        alias = '[domains."example.org".aliases.team]\naddresses = ["alice@example.org"]\n'
+        account = '[accounts.alice]\ndomain = "example.org"\n[accounts.alice.addresses."alice@example.org"]\n'
+        found = problems(head + alias + account)
+        self.assertEqual(len(found), 2)
+        self.assertIn(
+            'spam_traps[1]: "Alice" found, an address that nobody has expected: accounts.alice.addresses.',
+            found[0],
+        )
+        self.assertIn(
+            'spam_traps[2]: "team" found, an address that nobody has expected: domains."example.org".aliases.team',
+            found[1],
+        )

@@ -33,7 +33,7 @@ example.com      # all of it
 .example.org
 192.0.2.7
 2001:db8::/32
-198.51.100.9/24
+198.51.100.0/24
 bücher.example
 bank.example  DMARC
 """
@@ -76,7 +76,7 @@ class EntryTests(SynchronousTestCase):
             ("192.0.2.8", None),
             ("2001:db8:1::1", "2001:db8::/32"),
             ("2001:db9::1", None),
-            ("198.51.100.200", "198.51.100.9/24"),
+            ("198.51.100.200", "198.51.100.0/24"),
         ):
             entry = found.of_client(ip_address(ip))
             self.assertEqual(entry.text if entry else None, text, ip)
@@ -97,6 +97,12 @@ class EntryTests(SynchronousTestCase):
         self.assertEqual([e.key for e in entries], ["good.example", "also.example"])
         self.assertEqual([p.where for p in problems], [f"block.txt:{n}" for n in range(2, 9)])
         self.assertTrue(all(p.problem for p in problems))
+
+    def test_host_bits(self) -> None:
+        """An address with the length of a network is none, and what may be meant is said."""
+        entries, (problem,) = parse_entries("10.0.0.5/8\n", "block.txt")
+        self.assertEqual(entries, [])
+        self.assertIn("write 10.0.0.0/8 for the network, 10.0.0.5 for the one address", problem.problem)
 
     @given(st.text(max_size=200))
     @settings(max_examples=100)

@@ -16,6 +16,7 @@ from moxtwisted.config.schema.structure import (
     Count,
     LevelName,
     Octets,
+    OctetsPerNetwork,
     PerNetwork,
     Port,
     Seconds,
@@ -324,6 +325,26 @@ class Limits(ConfigStruct, frozen=True, kw_only=True):
             "time, and the connection becomes slow."
         ),
     ] = 3
+    deliveries_per_minute: Annotated[
+        PerNetwork,
+        Meta(
+            description="Messages to one account a minute, from one address, network, wider network; more are asked to come later. This "
+            "and the next three count where mail is judged."
+        ),
+    ] = (500, 1500, 4500)
+    deliveries_per_day: Annotated[PerNetwork, Meta(description="The same in 24 hours.")] = (
+        10000,
+        30000,
+        90000,
+    )
+    delivered_per_minute_octets: Annotated[
+        OctetsPerNetwork, Meta(description="The sizes of these messages together, a minute.")
+    ] = (10**9, 3 * 10**9, 9 * 10**9)
+    delivered_per_day_octets: Annotated[OctetsPerNetwork, Meta(description="The same in 24 hours.")] = (
+        3 * 10**9,
+        9 * 10**9,
+        27 * 10**9,
+    )
     shutdown_seconds: Annotated[
         Seconds,
         Meta(ge=0, le=3600, description="How long messages under way may take to finish when we stop."),

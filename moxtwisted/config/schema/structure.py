@@ -13,6 +13,8 @@ Count = Annotated[int, Meta(ge=1, le=2**31)]
 Port = Annotated[int, Meta(ge=0, le=65535)]
 #: For one address, its network, its wider network (features of the reference, limits of SMTP).
 PerNetwork = tuple[Count, Count, Count]
+_SomeOctets = Annotated[int, Meta(ge=1, le=2**62)]
+OctetsPerNetwork = tuple[_SomeOctets, _SomeOctets, _SomeOctets]
 LevelName = Literal["debug", "info", "warn", "error", "critical"]
 
 

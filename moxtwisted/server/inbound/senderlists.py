@@ -20,7 +20,7 @@ A line that is no entry is a problem with its number; it does not disturb the ot
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from ipaddress import IPv4Address, IPv6Address, ip_network
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path as FilePath
 from typing import Final
 
@@ -28,7 +28,7 @@ from attrs import define, field, frozen
 from twisted.logger import Logger
 
 from moxtwisted.address import Address, AddressError
-from moxtwisted.identifiers import Domain
+from moxtwisted.identifiers import Domain, parse_network
 
 __all__ = ["Entry", "ListFile", "ListProblem", "SenderList", "Together", "parse_entries"]
 
@@ -168,7 +168,7 @@ def parse_entry(words: Sequence[str], where: str) -> _Parsed:
             raise ValueError(f"not an address with a domain: {text[:80]}")
         return _Parsed("address", f"{address.localpart.lower()}@{address.domain.ascii}", entry)
     if ":" in text or text.replace(".", "").replace("/", "").isdigit():
-        network = ip_network(text, strict=False)
+        network = parse_network(text)
         bits = int(network.network_address) >> (network.max_prefixlen - network.prefixlen)
         return _Parsed("network", (network.version, network.prefixlen, bits), entry)
     try:
