@@ -93,6 +93,7 @@ class CompositionTests(SynchronousTestCase):
         settings = self.verifier(parts).settings
         self.assertEqual((settings.authserv_id, settings.tree_walk), ("mail.example.org", False))
         self.assertEqual(parts.checks().own_names, {"mail.example.org", "mx.example.org"})
+        self.assertEqual(parts.checks().removed_fields, (b"x-spam", b"x-rspamd-", b"x-virus-"))
         rules: Any = parts.checks().sender_rules
         self.assertEqual((rules.reachable, rules.spf_for_several), (True, True))
         self.assertIsNotNone(self.verifier(parts).in_thread)
@@ -102,7 +103,7 @@ class CompositionTests(SynchronousTestCase):
         parts = self.parts(
             '[verification]\nauthserv_id = "example.org"\ntrusted_arc_sealers = ["Lists.MÜNCHEN.example"]\n'
             "dmarc_tree_walk = true\nmethod_seconds = 5\ntotal_seconds = 7\nsecond_opinion = false\n"
-            "sender_must_receive = false\nseveral_recipients_need_spf = false\n"
+            "sender_must_receive = false\nseveral_recipients_need_spf = false\nremoved_fields = []\n"
         )
         verifier = self.verifier(parts)
         self.assertEqual(
@@ -117,6 +118,7 @@ class CompositionTests(SynchronousTestCase):
         )
         self.assertIsNone(verifier.in_thread)
         self.assertIn("example.org", parts.checks().own_names)
+        self.assertEqual(parts.checks().removed_fields, ())
         rules: Any = parts.checks().sender_rules
         self.assertEqual((rules.seconds, rules.reachable, rules.spf_for_several), (5, False, False))
 

@@ -132,6 +132,7 @@ class Verification:
         return Checks(
             verifier=self._verifier(authserv_id),
             own_names=frozenset(filter(None, [authserv_id, static.hostname, *hostnames])),
+            removed_fields=tuple(prefix.lower().encode("ascii") for prefix in settings.removed_fields),
             sender_rules=SenderRules(
                 self.tolerant_resolver,
                 self._reactor,

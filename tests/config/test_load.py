@@ -263,6 +263,11 @@ class StaticChecksTests(ConfigTestCase):
         )
         self.told(problems, "verification.authserv_id", "a name without spaces expected")
         self.told(problems, "verification.trusted_arc_sealers[0]", "a domain name expected")
+        problems = self.static_problems(
+            STATIC + '[verification]\nremoved_fields = ["X-Spam", "From", "X-"]\n'
+        )
+        self.told(problems, "verification.removed_fields[1]", "the beginning of a name as X-Spam expected")
+        self.assertEqual(len(problems), 2)
         problems = self.static_problems(STATIC + "[verification]\nmethod_seconds = 0\n")
         self.told(problems, "verification.method_seconds")
 

@@ -47,6 +47,17 @@ class Verification(ConfigStruct, frozen=True, kw_only=True):
             examples=["example.org"],
         ),
     ] = ""
+    removed_fields: Annotated[
+        tuple[
+            Annotated[str, Meta(pattern=r"^[Xx]-[!-9;-~]{1,75}$", title="the beginning of a name as X-Spam")],
+            ...,
+        ],
+        Meta(
+            max_length=100,
+            description="Header fields that strangers may not write: those whose names begin so are removed, since people and programs "
+            "here filter by what our own scanners write. Those of X-Moxtwisted- are removed in any case.",
+        ),
+    ] = ("X-Spam", "X-Rspamd-", "X-Virus-")
     trusted_arc_sealers: Annotated[
         tuple[str, ...],
         Meta(

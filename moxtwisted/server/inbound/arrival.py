@@ -47,7 +47,7 @@ class HeaderRefusedError(MailError):
 class Arrival:
     """Takes one message in.
 
-    :ivar checks: None when nothing is verified: then other servers' results stay as they are.
+    :ivar checks: None when nothing is verified: then the results of other servers and scanners stay as they are.
     :ivar begun: what the verifier was told at MAIL FROM.
     :ivar removed_octets: of the header, which are not staged.
     :ivar hashed: what the verification needs, once it is whole; None without checks.
@@ -138,7 +138,8 @@ class Arrival:
             raise HeaderRefusedError(f"{MAX_FIELDS} header fields or more")
         from moxtwisted.server.verification.fields import cleaned
 
-        kept = cleaned(header, self.checks.own_names if self.checks is not None else ())
+        checks = self.checks
+        kept = cleaned(header, checks.own_names, checks.removed_fields) if checks else cleaned(header, ())
         if kept is header.octets:
             return octets
         if kept and not kept.endswith(b"\r\n"):

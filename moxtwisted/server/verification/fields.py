@@ -3,10 +3,10 @@
 ::
 
     trace_fields(results, "mx.example.org")         # Authentication-Results and Received-SPF, to stand above the message
-    cleaned(header, {"mx.example.org"})             # the header without the fields that only we may write
+    cleaned(header, {"mx.example.org"}, (b"x-spam",))     # the header without the fields that only we may write
 
 RFC 8601 section 5: a field that claims to be by us and came from outside is a lie, and is removed; those of others stay, for whoever
-trusts them.
+trusts them. Scanners put no name into their fields, so theirs go by how they are called.
 """
 
 from __future__ import annotations
@@ -40,19 +40,23 @@ OWN_PREFIX: Final = b"x-moxtwisted-"
 _RESULTS: Final = b"authentication-results"
 
 
-def cleaned(header: Header, names: Collection[str]) -> bytes:
+def cleaned(header: Header, names: Collection[str], prefixes: tuple[bytes, ...] = ()) -> bytes:
     """The octets of a header without the fields that only we may write; the same object when there are none.
 
     :param names: our own for Authentication-Results, in any case. None at all: those fields stay, whoever they say wrote them.
+    :param prefixes: how the names of other fields begin that are removed, in lower case.
     """
-    # Nearly all mail has neither, and a search costs less than a look at each field.
-    if _RESULTS not in header.values and OWN_PREFIX not in b"\n".join(header.values):
-        return header.octets
+    forbidden = (OWN_PREFIX, *prefixes)
+    # Nearly all mail has none of them, and a search costs less than a look at each field.
+    if _RESULTS not in header.values:
+        found = b"\n".join(header.values)
+        if not any(prefix in found for prefix in forbidden):
+            return header.octets
 
     def unwanted(raw: bytes, name: bytes) -> bool:
         if name == _RESULTS:
             return bool(names) and claims(raw.partition(b":")[2], names)
-        return name.startswith(OWN_PREFIX)
+        return name.startswith(forbidden)
 
     return without_fields(header, unwanted)
 
