@@ -6,7 +6,9 @@
     records.find(digest)                        # (first, last), or None
     await records.put([(digest, first, last)])  # on disk
 
-Who is asked, and what counts as coming again, is decided in ``moxtwisted.server.inbound.greylisting``.
+A row whose first and last time are the same is of somebody who was asked and did not come again (yet). Most are of programs that never
+will, so they go earlier than the others, by age and when there are too many. Who is asked, and what counts as coming again, is decided in
+``moxtwisted.server.inbound.greylisting``.
 """
 
 from __future__ import annotations
@@ -56,11 +58,14 @@ class GreylistRecords:
         row = database.reader.execute("SELECT first, last FROM known WHERE key = ?", (key,)).fetchone()
         return cast("tuple[int, int] | None", row)
 
-    def put(self, rows: Sequence[tuple[bytes, int, int]], forget_before: int = 0) -> Deferred[None]:
+    def put(
+        self, rows: Sequence[tuple[bytes, int, int]], forget_before: int = 0, forget_asked_before: int = 0
+    ) -> Deferred[None]:
         """Write these; fires when they are on disk.
 
         :param rows: (key, first, last).
-        :param forget_before: now and then, those whose last time is before this go.
+        :param forget_before: now and then, those whose last time is before this go,
+        :param forget_asked_before: and, before this, those who did not come again.
         """
         try:
             database, lane = self._attach()
@@ -75,12 +80,12 @@ class GreylistRecords:
                 execute("INSERT OR REPLACE INTO known VALUES (?, ?, ?)", row)
             if tidy:
                 execute("DELETE FROM known WHERE last < ?", (forget_before,))
-                ((count,),) = execute("SELECT count(*) FROM known").fetchall()
-                if count > self._most:
-                    execute(
-                        "DELETE FROM known WHERE key IN (SELECT key FROM known ORDER BY last LIMIT ?)",
-                        (count - self._most,),
-                    )
+                execute("DELETE FROM known WHERE first = last AND last < ?", (forget_asked_before,))
+                for which in ("WHERE first = last", ""):
+                    ((count,),) = execute("SELECT count(*) FROM known").fetchall()
+                    if count > self._most:
+                        chosen = f"SELECT key FROM known {which} ORDER BY last LIMIT ?"
+                        execute(f"DELETE FROM known WHERE key IN ({chosen})", (count - self._most,))
 
         return lane.submit(write, grows=True)
 

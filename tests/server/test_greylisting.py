@@ -145,6 +145,46 @@ class OthersTests(GreylistingCase):
 
 
 class RecordsTests(GreylistingCase):
+    def put(self, rows: list[tuple[bytes, int, int]], *forget: int) -> None:
+        """Write, and tidy up."""
+        self.records._writes = 0
+        self.successResultOf(self.records.put(rows, *forget))
+
+    def kept(self, *keys: bytes) -> list[bytes]:
+        """Which of them are there."""
+        return [key for key in keys if self.records.find(key) is not None]
+
+    def test_never_came_again(self) -> None:
+        """Those who were asked and did not come again go earlier than the others, by age and when there are too many."""
+        asked, came = (
+            [(b"%d" % n, 10 + n, 10 + n) for n in range(5)],
+            [(b"%d" % n, 0, n) for n in range(5, 10)],
+        )
+        keys = [key for key, _, _ in asked + came]
+        self.put(asked + came, 6, 12)
+        self.assertEqual(self.kept(*keys), [b"2", b"3", b"4", b"6", b"7", b"8", b"9"])
+        self.records._most = 5
+        self.put([(b"new", 20, 20)], 0, 0)
+        self.assertEqual(self.kept(*keys, b"new"), [b"6", b"7", b"8", b"9", b"new"])
+        self.records._most = 3
+        self.put([(b"new", 20, 20)], 0, 0)
+        self.assertEqual(self.kept(*keys, b"new"), [b"7", b"8", b"9"])
+        self.records._most = 2
+        self.put([(b"9", 0, 21)], 0, 0)
+        self.assertEqual(self.kept(*keys), [b"8", b"9"])
+
+    def test_how_long(self) -> None:
+        """A day after it was asked nothing is kept of a stranger; of who came again, for five weeks."""
+        for ip in ("192.0.2.1", "198.51.100.1"):
+            self.send(ip=ip)
+        self.later(61)
+        self.send()
+        self.later(86400)
+        self.records._writes = 0
+        self.send(ip="203.0.113.1")
+        rows = self.records._attach()[0].reader.execute("SELECT first < last FROM known ORDER BY 1")
+        self.assertEqual([came for (came,) in rows], [0, 1])
+
     def test_bounded(self) -> None:
         """What is too old goes, and then the oldest."""
         self.records._most = 5

@@ -12,7 +12,8 @@ Who is who
 ----------
 A sender that proved its domain (by DMARC, DKIM or SPF) is that domain, from wherever it comes: large senders try again from other
 addresses. Others are their network (/24, /64) with the domain of their envelope. Who comes again for the same recipient after a minute,
-and within a day, is known from then on, for all recipients here, as long as it comes again within five weeks.
+and within a day, is known from then on, for all recipients here, as long as it comes again within five weeks. Of who does not come again
+nothing is kept after that day.
 """
 
 from __future__ import annotations
@@ -52,7 +53,9 @@ class IGreylistRecords(Protocol):
     def find(self, key: bytes) -> tuple[int, int] | None:
         """First and last time."""
 
-    def put(self, rows: list[tuple[bytes, int, int]], forget_before: int = 0) -> Deferred[None]:
+    def put(
+        self, rows: list[tuple[bytes, int, int]], forget_before: int = 0, forget_asked_before: int = 0
+    ) -> Deferred[None]:
         """Write."""
 
 
@@ -61,7 +64,7 @@ class GreylistingTimes:
     """Seconds.
 
     :ivar soonest: who comes again before is asked once more. RFC 6647 section 5: one minute to 24 hours.
-    :ivar latest: who comes again after this begins anew.
+    :ivar latest: who comes again after this begins anew; so long it is kept that somebody was asked.
     :ivar known: so long somebody is known who comes no more; RFC 6647 section 5 asks for a week at least.
     """
 
@@ -108,19 +111,19 @@ class Greylisting:
         now, times = int(incoming.seconds), self._times
         who = identity(incoming)
         known, asked = _key(who), _key(f"{who} {str(recipient.path).lower()}")
-        oldest = int(now - times.known)
+        oldest, oldest_asked = int(now - times.known), int(now - times.latest)
         found = self._records.find(known)
         if found is not None and found[1] >= oldest:
             self.counts["known"] += 1
             if now - found[1] > _REFRESH:
-                await self._records.put([(known, found[0], now)], oldest)
+                await self._records.put([(known, found[0], now)], oldest, oldest_asked)
             return decision
         if self._exempt is not None and await self._exempt(incoming):
             self.counts["exempt"] += 1
             return decision
         before = self._records.find(asked)
         if before is None or now - before[0] > times.latest:
-            await self._records.put([(asked, now, now)], oldest)
+            await self._records.put([(asked, now, now)], oldest, oldest_asked)
             return self._again(
                 "asked", f"{who} is not known here: it was asked to come again later", decision
             )
@@ -130,7 +133,8 @@ class Greylisting:
         _log.info(
             "{who} came again", who=who, session=incoming.session, effect="greylisting", what="came-again"
         )
-        await self._records.put([(known, now, now), (asked, before[0], now)], oldest)
+        # That this recipient was written to is of no use any more.
+        await self._records.put([(known, before[0], now)], oldest, oldest_asked)
         # It has waited already.
         return evolve(decision, delay_seconds=0.0)
 
