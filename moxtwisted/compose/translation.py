@@ -28,6 +28,7 @@ from moxtwisted.server.directory import (
     DomainEntry,
     KeyEntry,
     Postmaster,
+    ReportEntry,
 )
 from moxtwisted.smtp.settings import Limits as SMTPSessionLimits
 from moxtwisted.smtp.settings import Mode
@@ -41,6 +42,7 @@ __all__ = [
     "initial_mailboxes",
     "message_quota",
     "quota",
+    "report_addresses",
 ]
 
 _log = Logger()
@@ -76,6 +78,7 @@ def build_directory(static: StaticConfig, domains: DomainsConfig, *, localserve:
                     for localpart, alias in domain.aliases.items()
                 },
                 traps=frozenset(domain.spam_traps),
+                reports_only=domain.reports_only,
             )
             for name, domain in domains.domains.items()
         ],
@@ -98,7 +101,24 @@ def build_directory(static: StaticConfig, domains: DomainsConfig, *, localserve:
         Postmaster(static.postmaster.account, static.postmaster.mailbox),
         static.hostname,
         everything,
+        [
+            ReportEntry(address, account, mailbox)
+            for address, account, mailbox, _ in report_addresses(static, domains)
+        ],
     )
+
+
+def report_addresses(static: StaticConfig, domains: DomainsConfig) -> list[tuple[str, str, str, str]]:
+    """Address, account, mailbox and kind (``dmarc``, ``tls``) of what takes reports; an address may be there for each kind."""
+    found = []
+    for domain in domains.domains.values():
+        for reports, kind in ((domain.dmarc_reports, "dmarc"), (domain.tls_reports, "tls")):
+            if reports is not None:
+                found.append((reports.address, reports.account, reports.mailbox, kind))
+    host = static.host_tls_reports
+    if host is not None:
+        found.append((f"{host.localpart}@{static.hostname}", host.account, host.mailbox, "tls"))
+    return found
 
 
 def quota(domains: DomainsConfig, static: StaticConfig, name: str) -> int | None:

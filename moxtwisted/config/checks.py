@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from moxtwisted.address import Address, AddressError, canonical_localpart
 from moxtwisted.config.reading import Path, Problems, key_text, quoted
+from moxtwisted.config.reportchecks import check_host_reports, check_reports
 from moxtwisted.config.rulechecks import check_account_rules, check_destination_rules, check_judgement
 from moxtwisted.config.scannerchecks import check_scanners, check_url
 from moxtwisted.config.schema import (
@@ -321,6 +322,7 @@ def check_domains(config: DomainsConfig, problems: Problems) -> None:
     )
     for name, domain in config.domains.items():
         _check_aliases(name, domain, domains, problems)
+    check_reports(config, domains, problems)
     _check_traps_are_free(config, domains, problems)
 
 
@@ -463,7 +465,8 @@ def _check_aliases(name: str, domain: Domain, domains: _Domains, problems: Probl
 
 
 def check_postmaster(static: StaticConfig, domains: DomainsConfig, problems: Problems) -> None:
-    """Note when the postmaster, or the account that learns from spam traps, is nobody."""
+    """Note when the postmaster, or the account that learns from spam traps or gets the host's reports, is nobody."""
+    check_host_reports(static, domains, problems)
     learner = static.senders.spam_trap_account
     if learner and learner not in domains.accounts:
         near = _nearest(learner, domains.accounts, problems)

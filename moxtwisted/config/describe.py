@@ -168,7 +168,7 @@ def _default_text(info: FieldInfo) -> str:
 
 
 #: Tables of programs beside us, which are asked once they stand there: shown, and not in force.
-_OFF = frozenset({"authority", "rspamd", "clamd", "milters"})
+_OFF = frozenset({"authority", "rspamd", "clamd", "milters", "host_tls_reports"})
 #: Examples that would change how an unconfigured server works; they are told in words, the default is shown.
 _QUIET = frozenset(
     {

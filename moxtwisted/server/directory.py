@@ -29,6 +29,7 @@ __all__ = [
     "Postmaster",
     "Recipients",
     "Refused",
+    "ReportEntry",
 ]
 
 INBOX = "INBOX"
@@ -53,6 +54,7 @@ class DomainEntry:
     """A domain that mail is taken for; ``aliases`` by local part.
 
     :ivar traps: local parts that nobody has who should be written to.
+    :ivar reports_only: mail for it is another server's; only its addresses for reports are here.
     """
 
     name: str
@@ -61,6 +63,16 @@ class DomainEntry:
     case_sensitive: bool = False
     aliases: Mapping[str, AliasEntry] = field(factory=dict)
     traps: frozenset[str] = frozenset()
+    reports_only: bool = False
+
+
+@frozen
+class ReportEntry:
+    """An address for reports of other servers; at a domain, or at the name of this machine. Nobody logs in with it, or sends as it."""
+
+    address: str
+    account: str
+    mailbox: str
 
 
 @frozen
@@ -166,6 +178,7 @@ class Directory:
     _hostname: str
     _everything: Delivery | None
     _traps: frozenset[_Key] = frozenset()
+    _reports: Mapping[_Key, Delivery] = field(factory=dict)
 
     @staticmethod
     def build(
@@ -174,10 +187,12 @@ class Directory:
         postmaster: Postmaster | None,
         hostname: str,
         everything: Delivery | None = None,
+        reports: Iterable[ReportEntry] = (),
     ) -> Directory:
         """Index what the configuration says (which was validated: addresses parse, their domains are there).
 
         :param everything: takes the mail for every other address in the world (a server for tests).
+        :param reports: where reports come in.
         """
         by_name = {Domain.parse(d.name).ascii: d for d in domains}
         by_account = {a.name: a for a in accounts}
@@ -206,6 +221,10 @@ class Directory:
             hostname,
             everything,
             traps - destinations.keys() - aliases.keys(),
+            {
+                _canonical_key(Address.parse(r.address), by_name): Delivery(r.account, r.mailbox, r.address)
+                for r in reports
+            },
         )
 
     @property
@@ -228,13 +247,24 @@ class Directory:
             # RFC 5321 section 4.5.1: and at the host's own name, where mail about the server goes.
             if postmaster and name == self._hostname:
                 return self._to_postmaster()
-            return self._otherwise(UNKNOWN_DOMAIN)
+            report = self._report(address)
+            return Recipients((report,)) if report is not None else self._otherwise(UNKNOWN_DOMAIN)
         if domain.disabled:
             return DOMAIN_DISABLED
         found = self._find(address, domain)
         if found is not None:
             return found
         return self._to_postmaster() if postmaster else self._otherwise(UNKNOWN_USER)
+
+    def is_ours(self, name: str) -> bool:
+        """Whether a name, A-labels, is this machine's, a domain here, or below one."""
+        if name == self._hostname:
+            return True
+        while name:
+            if name in self.domains:
+                return True
+            name = name.partition(".")[2]
+        return False
 
     def account_of_login(self, login: str) -> AccountEntry | None:
         """Whose login name that is: an address of the account, in any spelling that gets mail there, no catch-all."""
@@ -309,7 +339,15 @@ class Directory:
             return False
         return bool(self._traps) and self._canonical(address) in self._traps
 
+    def _report(self, address: Address) -> Delivery | None:
+        return self._reports.get(_canonical_key(address, self.domains)) if self._reports else None
+
     def _find(self, address: Address, domain: DomainEntry) -> Recipients | Refused | None:
+        report = self._report(address)
+        if report is not None:
+            return Recipients((report,))
+        if domain.reports_only:
+            return self._otherwise(UNKNOWN_DOMAIN)
         alias = self._alias(address)
         members = self._members(alias) if alias is not None else ()
         # An alias whose members are all gone is no address: its mail would go nowhere.
@@ -355,6 +393,15 @@ def _refused(words: str) -> Refused:
     code, _, text = words.partition(" ")
     # RFC 3463 section 3.3: X.2.1, mailbox disabled.
     return Refused(int(code), f"{code[0]}.2.1", text, True)
+
+
+def _canonical_key(address: Address, domains: Mapping[str, DomainEntry]) -> _Key:
+    """By the rules of its domain, or the usual ones when it is not ours."""
+    domain = domains.get(address.domain.ascii, _ANY_DOMAIN)
+    localpart = canonical_localpart(
+        address.localpart, domain.separators, case_sensitive=domain.case_sensitive
+    )
+    return localpart, address.domain.ascii
 
 
 def _key(address: str, domains: Mapping[str, DomainEntry]) -> _Key:

@@ -6,6 +6,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted.address import Address, Path, parse_path
 from moxtwisted.server.directory import (
+    UNKNOWN_DOMAIN,
     AccountEntry,
     AliasEntry,
     Delivery,
@@ -15,6 +16,7 @@ from moxtwisted.server.directory import (
     Postmaster,
     Recipients,
     Refused,
+    ReportEntry,
 )
 
 
@@ -173,3 +175,32 @@ class RefusalTests(SynchronousTestCase):
         ):
             self.assertEqual(found.is_trap(Path(Address.parse(address))), trap, address)
         self.assertFalse(found.is_trap(Path(None)))
+
+    def test_reports(self) -> None:
+        """Addresses for reports come before all others, at domains and at the host, and nobody logs in or sends with them."""
+        found = Directory.build(
+            [DomainEntry("example.org"), DomainEntry("else.example", reports_only=True)],
+            [AccountEntry("alice", addresses={"@example.org": "INBOX", "@else.example": "INBOX"})],
+            Postmaster("alice", "Postmaster"),
+            "mx.example.net",
+            reports=[
+                ReportEntry("Dmarc@example.org", "alice", "DMARC"),
+                ReportEntry("dmarc@else.example", "alice", "DMARC"),
+                ReportEntry("tls@mx.example.net", "alice", "TLSRPT"),
+            ],
+        )
+        dmarc = Recipients((Delivery("alice", "DMARC"),))
+        for address, expected in (
+            ("dmarc@example.org", dmarc),
+            ("DMARC+x@example.org", dmarc),
+            ("bob@example.org", Recipients((Delivery("alice", "INBOX"),))),
+            ("dmarc@else.example", dmarc),
+            ("bob@else.example", UNKNOWN_DOMAIN),
+            ("postmaster@else.example", UNKNOWN_DOMAIN),
+            ("TLS@mx.example.net", Recipients((Delivery("alice", "TLSRPT"),))),
+            ("dmarc@mx.example.net", UNKNOWN_DOMAIN),
+        ):
+            self.assertEqual(resolve(address, found), expected, address)
+        self.assertIsNone(found.account_of_login("dmarc@example.org"))
+        names = ("example.org", "a.b.example.org", "mx.example.net", "example.net", "org", "")
+        self.assertEqual([found.is_ours(name) for name in names], [True, True, True, False, False, False])

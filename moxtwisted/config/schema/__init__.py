@@ -20,6 +20,7 @@ from moxtwisted.config.schema.bans import Bans
 from moxtwisted.config.schema.domains import Account, Alias, Destination, Domain, DomainsConfig
 from moxtwisted.config.schema.judgement import Judgement, JunkFilter, Ruleset
 from moxtwisted.config.schema.junkflags import AutomaticJunkFlags
+from moxtwisted.config.schema.reports import DMARCReports, HostTLSReports, TLSReports
 from moxtwisted.config.schema.senders import Senders
 from moxtwisted.config.schema.signing import DKIMSelector
 from moxtwisted.config.schema.static import (
@@ -55,9 +56,11 @@ __all__ = [
     "Bans",
     "Certificate",
     "DKIMSelector",
+    "DMARCReports",
     "Destination",
     "Domain",
     "DomainsConfig",
+    "HostTLSReports",
     "IMAPLimits",
     "IMAPSService",
     "IMAPService",
@@ -80,5 +83,6 @@ __all__ = [
     "Store",
     "SubmissionService",
     "SubmissionsService",
+    "TLSReports",
     "Verification",
 ]

@@ -16,6 +16,7 @@ from moxtwisted.config.schema.judgement import (
     SPFStrictness,
 )
 from moxtwisted.config.schema.junkflags import AutomaticJunkFlags
+from moxtwisted.config.schema.reports import DMARCReports, TLSReports
 from moxtwisted.config.schema.senders import ALLOW_DESCRIPTION, BLOCK_DESCRIPTION, SenderEntries
 from moxtwisted.config.schema.signing import DKIMSelector
 from moxtwisted.config.schema.structure import ConfigStruct, Octets, Seconds
@@ -82,6 +83,15 @@ class Domain(ConfigStruct, frozen=True, kw_only=True):
             extra={"example_key": "2026a"},
         ),
     ] = field(default_factory=dict)
+    reports_only: Annotated[
+        bool,
+        Meta(
+            description="Its mail is somebody else's, and only reports about it come here: mail to its other addresses is refused, and "
+            "mail that users here write to them leaves for the other server."
+        ),
+    ] = False
+    dmarc_reports: DMARCReports | None = None
+    tls_reports: TLSReports | None = None
 
 
 class Destination(ConfigStruct, frozen=True, kw_only=True):
