@@ -1,0 +1,1 @@
+"""HTTP applications, each a package of its own, over ``moxtwisted.http.support``."""

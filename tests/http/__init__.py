@@ -1,0 +1,1 @@
+"""HTTP applications, asked in memory."""
