@@ -59,6 +59,10 @@ _MECHANISMS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "authlogin": ("LOGIN",),
         "authcram": ("CRAM-MD5", "CRAM-SHA256"),
         "authoauth": ("XOAUTH2",),
+        "authscram": ("SCRAM-SHA-256", "SCRAM-SHA-1"),
+        "authbearer": ("OAUTHBEARER",),
+        "authntlm": ("NTLM",),
+        "authall": (*DEFAULT_MECHANISMS, "SCRAM-SHA-256", "SCRAM-SHA-1", "OAUTHBEARER", "NTLM"),
     }
 )
 
