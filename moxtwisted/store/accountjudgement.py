@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import count
 from typing import Any, Final
 
 from twisted.internet.defer import Deferred
@@ -18,7 +19,7 @@ from moxtwisted.store.judgements import Judging
 from moxtwisted.store.junkflags import JunkFlags
 from moxtwisted.store.learner import Learner
 from moxtwisted.store.ledger import Ledger
-from moxtwisted.store.reputation import MOST_RECIPIENTS, Reputation, destination
+from moxtwisted.store.reputation import MOST_RECIPIENTS, Answers, Reputation, destination
 from moxtwisted.store.senders import pack_sender
 from moxtwisted.store.writer import Lane
 
@@ -26,6 +27,7 @@ __all__ = ["AccountJudgement"]
 
 _log = Logger()
 
+_EXPERIENCES = count()
 _RECIPIENT_FIELDS: Final = (b"to", b"cc", b"bcc")
 
 
@@ -40,13 +42,22 @@ class AccountJudgement:
     mailbox: Callable[[str], Mailbox | None]
     mailbox_by_id: Callable[[int], Mailbox | None]
 
+    #: What stands for all that is known of senders and of junk now: another number, that never was before, when that may have changed.
+    experience: int
+    _answers: Answers
+
     #: The organizational domain of a domain, both A-labels in lower case.
     organization: Callable[[str], str]
 
     @property
     def reputation(self) -> Reputation:
         """What it knows of senders."""
-        return Reputation(self._open, self.mailbox)
+        return Reputation(self._open, self.mailbox, self._answers)
+
+    def experienced(self) -> None:
+        """What is known of senders or of junk may have changed."""
+        self.experience = next(_EXPERIENCES)
+        self._answers.forget()
 
     @property
     def junk_flags(self) -> JunkFlags | None:
@@ -127,4 +138,4 @@ class AccountJudgement:
 
 
 def _wrote(ledger: Ledger, addresses: Sequence[tuple[str, str, str]], at: int) -> None:
-    reputation.wrote(ledger.connection, addresses, at)
+    reputation.wrote(ledger, addresses, at)

@@ -51,6 +51,7 @@ from moxtwisted.store.messages import Prepared
 from moxtwisted.store.readahead import Ahead
 from moxtwisted.store.reading import BodyReader, read_many
 from moxtwisted.store.remembered import Remembered
+from moxtwisted.store.reputation import Answers
 from moxtwisted.store.search import SearchIndex
 from moxtwisted.store.staging import MEMORY_OCTETS
 from moxtwisted.store.sweeping import Sweeping
@@ -140,6 +141,8 @@ class Account(AccountSettings, AccountJudgement):
         self._released: set[int] = set()
         self._sweeping = Sweeping()
         self._judging = Judging()
+        self._answers = Answers()
+        self.experienced()
         self.organization = str
         self.decided: Decided | None = None
         self._queues: list[ChangeQueue] = []
@@ -205,6 +208,8 @@ class Account(AccountSettings, AccountJudgement):
             self._index.wake()
         if report.released:
             self._sweep(report.released)
+        if report.experience:
+            self.experienced()
         if report.judgements:
             self._judge()
         if report.decided and self.decided is not None:

@@ -249,6 +249,7 @@ def history_rows(sender: Sender, body: int, at: int, origin: int, junk: int) -> 
 
 def _remember(ledger: Ledger, sender: Sender, place: tuple[int, int, int], junk: bool | None) -> None:
     rows = history_rows(sender, *place, bool(junk))
+    ledger.experience = True
     if junk is None:
         ledger.connection.executemany(_FORGET, [row[:3] for row in rows])
     else:
@@ -261,6 +262,7 @@ def _learned(ledger: Ledger, message: tuple[int, int], junk: bool, sign: int) ->
     if learner is None:
         return 0
     reader = BodyReader(size, ledger.connection, body, b"", lambda _: None)
+    ledger.experience = True
     try:
         with ledger.connection:
             learner.learn(ledger.connection, body, reader, junk, sign)
@@ -292,6 +294,7 @@ def relearn(ledger: Ledger) -> None:
     if learner is None:
         return
     learner.forget(ledger.connection)
+    ledger.experience = True
     ledger.learned_by = learner.version
     ledger.set_setting("learned_by", learner.version)
     ledger.connection.execute("UPDATE judged SET learned = 0")

@@ -125,6 +125,7 @@ class Report:
     :ivar released: bodies that no message names any more.
     :ivar judgements: whether anything is to be judged (``moxtwisted.store.judgements``).
     :ivar decided: (body, whether it is junk) of messages about which somebody changed his mind, or made it up.
+    :ivar experience: whether what is known of senders or of junk may have changed.
     """
 
     deltas: Sequence[Delta]
@@ -135,6 +136,7 @@ class Report:
     new_bodies: bool
     judgements: bool = False
     decided: Sequence[tuple[int, bool]] = ()
+    experience: bool = False
 
 
 class Ledger:
@@ -149,6 +151,7 @@ class Ledger:
     :ivar learned_by: version of the learner by which all was learned that was; 0: nothing was.
     :ivar judgements_due: whether this transaction notes something to be judged.
     :ivar decided: see L{Report}.
+    :ivar experience: see L{Report}; set by who changes the history, the correspondents or the words.
     """
 
     def __init__(self, connection: Any, told: Callable[[Report], None], seconds: Callable[[], float]) -> None:
@@ -207,7 +210,7 @@ class Ledger:
         self._subscriptions_changed = False
         self._pending.clear()
         self._marks = 0
-        self.judgements_due = False
+        self.judgements_due = self.experience = False
         self.decided: list[tuple[int, bool]] = []
 
     # -- transaction -------------------------------------------------------------------------------------------
@@ -264,6 +267,7 @@ class Ledger:
             or self._released
             or self.judgements_due
             or self.decided
+            or self.experience
             or self.last_body != self._first_body
         ):
             report = Report(
@@ -275,6 +279,7 @@ class Ledger:
                 self.last_body != self._first_body,
                 self.judgements_due,
                 self.decided,
+                self.experience,
             )
         self._clear()
         return report

@@ -184,6 +184,7 @@ async def retire(account: Account, older_than_seconds: float, now: int) -> int:
 def _retire(ledger: Ledger, before: int, now: int) -> int:
     connection = ledger.connection
     connection.execute("DELETE FROM correspondent WHERE at < ?", (now - _CORRESPONDENT_SECONDS,))
+    ledger.experience = True
     # No note when the clock went back: it would date changes of today to then.
     connection.execute(
         "INSERT INTO modseq_note (at, modseq) SELECT ?1, ?2 WHERE NOT EXISTS (SELECT 1 FROM modseq_note WHERE at >= ?1)",

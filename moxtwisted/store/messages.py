@@ -99,7 +99,7 @@ def _add_one(ledger: Ledger, message: Prepared, modseq: int, now: int) -> list[A
     size = message.size + message.prefix_size
     added = []
     if message.sent_to:
-        wrote(ledger.connection, message.sent_to, min(message.internaldate, now))
+        wrote(ledger, message.sent_to, min(message.internaldate, now))
     rules = ledger.junk_flags
     for target, wanted in message.targets:
         record = _target(ledger, target, modseq)

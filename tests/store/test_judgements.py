@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from functools import partial
 from typing import Any, ClassVar
 from unittest.mock import patch
 
@@ -23,6 +24,7 @@ from moxtwisted.store.interfaces import Addition, NewMessage, PastMessage, Sende
 from moxtwisted.store.judgements import combined, verdict
 from moxtwisted.store.junkflags import JunkFlags
 from moxtwisted.store.maintenance import reparse
+from moxtwisted.store.reputation import Answers, Reputation
 from moxtwisted.store.senders import history_keys, networks, pack_sender, unpack_sender
 from moxtwisted.store.writer import Lane
 from tests.store.mail import KEY, StoreTestCase, go_back
@@ -166,8 +168,11 @@ class JudgementCase(StoreTestCase):
         origin: str = "INBOX",
         validated: bool | None = True,
     ) -> list[bool]:
-        """Whether those of the past were junk, the newest first."""
-        found = self.account.reputation.past(origin, kind, key, validated, 0, 50)
+        """Whether those of the past were junk, the newest first; what is remembered of it is what the database says."""
+        question = (origin, kind, key, validated, 0, 50)
+        found = self.account.reputation.past(*question)
+        anew = Reputation(lambda: self.account.reader, self.account.mailbox, Answers())
+        self.assertEqual(found, anew.past(*question))
         return [message.junk for message in found]
 
     def words(self) -> dict[tuple[str, bool], int]:
@@ -325,6 +330,52 @@ class HistoryTests(JudgementCase):
         self.successResultOf(self.account.store_flags(self.inbox, range(1, 61, 2), "replace", NOT_JUNK))
         self.assertEqual(self.account.reader.execute("SELECT count(*) FROM judged WHERE junk").get, 30)
         self.assertEqual(self.problems(), [])
+
+    def test_remembered(self) -> None:
+        """What was asked is not asked again until there may be another answer, whatever else is delivered meanwhile."""
+        asked: list[str] = []
+        self.account.reader.trace_v2(1, lambda event: asked.append(event["sql"]))
+        self.addCleanup(self.account.reader.trace_v2, 0, None)
+        glance: Any = partial(
+            self.account.reputation.glance,
+            "INBOX",
+            [
+                ("domain", "a.example.org", True),
+                ("ip1", "192.0.2.77", False),
+                ("helo", "other.example", False),
+            ],
+            [("domain", "a.example.org")],
+        )
+        self.assertEqual(glance(), ([False, False, False], [False]))
+        self.assertEqual(self.past(), [])
+        uid = self.deliver()
+        self.flag(uid, JUNK)
+        self.assertEqual(glance(), ([True, True, False], [False]))
+        self.assertEqual(self.past(), [True])
+        self.deliver()
+        self.account.reputation.wrote_to("address", "mary@a.example.org", 0)
+        asked.clear()
+        reputation = self.account.reputation
+        self.assertEqual(glance(), ([True, True, False], [False]))
+        self.assertEqual(len(reputation.past("INBOX", "address", "mary@a.example.org", True, 0, 50)), 1)
+        self.assertFalse(reputation.wrote_to("address", "mary@a.example.org", 0))
+        self.assertEqual(asked, [])
+        self.successResultOf(self.account.wrote([("mary", "a.example.org")], NOW))
+        self.assertEqual(glance(), ([True, True, False], [True]))
+        self.assertTrue(reputation.wrote_to("address", "mary@a.example.org", 0))
+
+    def test_remembered_of_many(self) -> None:
+        """However many are asked about, what is remembered is bounded, and right."""
+        self.deliver(JUNK)
+        reputation, answers = self.account.reputation, self.account._answers
+        for n in range(3000):
+            found = reputation.glance(
+                "INBOX", [("domain", f"{n}.example", True), ("ip1", "192.0.2.77", False)], []
+            )
+            self.assertEqual(found, ([False, True], []))
+            self.assertEqual(reputation.past("INBOX", "address", f"{n}@a.example", True, 0, 2), [])
+        self.assertLess(len(answers.judged), 2002)
+        self.assertLess(len(answers.past), 502)
 
     def test_rendered_again(self) -> None:
         """Messages that are rendered again keep their senders."""

@@ -58,10 +58,13 @@ def judge_features(connection: Any, found: Features, explain: int = _NAMED_WORDS
 class _Remembered:
     """What words are worth in one account: without HTML, and with it; 0 for those that are worth nothing.
 
-    :ivar changes: see ``Learned.changes``; -1: nothing is remembered yet.
-    :ivar since: when the first was looked up, seconds.
+    :ivar experience: the account's, when ``learned`` was read.
+    :ivar changes: see ``Learned.changes``, when the first word was looked up; -1: none was.
+    :ivar since: when that was, seconds.
     """
 
+    experience: int = -1
+    learned: Learned = field(factory=Learned)
     changes: int = -1
     since: float = 0.0
     worth: tuple[dict[int, float], dict[int, float]] = field(factory=lambda: ({}, {}))
@@ -86,34 +89,36 @@ class ContentFilter:
 
     async def score(self, account: str, message: IStagedMessage, header: Header) -> JunkScore | None:
         """See ``IContentFilter``."""
-        connection = self._account(account).reader
-        if account not in self._remembered:
-            learned, _ = counts(connection, ())
-            if not learned.ham or not learned.junk:
+        opened = self._account(account)
+        remembered = self._take(account)
+        try:
+            if remembered.experience != opened.experience:
+                remembered.experience = opened.experience
+                remembered.learned, _ = counts(opened.reader, ())
+            if not remembered.learned.ham or not remembered.learned.junk:
                 # Who knows one kind only cannot tell the kinds apart.
                 return JunkScore(0.5, significant=False)
-        verdict = self._verdict(account, connection, features(message.scanned, message.read))
+            found = features(message.scanned, message.read)
+            known = self._worths(remembered, opened.reader, found)
+            verdict = weigh(found, known, _totals(remembered.learned), _NAMED_WORDS)
+        finally:
+            self._remember(account, remembered)
         words = tuple([(word.token, word.probability, word.weight) for word in verdict.words])
         return JunkScore(verdict.probability, verdict.significant, words)
 
-    def _verdict(self, account: str, connection: Any, found: Features) -> Verdict:
-        numbers = found.numbers()
-        remembered = self._take(account)
+    def _worths(self, remembered: _Remembered, connection: Any, found: Features) -> dict[int, float]:
+        """What words are worth, all of this message among them."""
+        now, changes = self._clock.seconds(), remembered.learned.changes
+        stale = remembered.changes != changes and now - remembered.since > STALE_SECONDS
+        if remembered.changes < 0 or stale:
+            remembered.changes, remembered.since, remembered.worth = changes, now, ({}, {})
         known = remembered.worth[found.html]
-        missing = numbers.difference(known)
-        learned, rows = counts(connection, missing)
-        now = self._clock.seconds()
-        if remembered.changes < 0:
-            remembered.changes, remembered.since = learned.changes, now
-        elif remembered.changes != learned.changes and now - remembered.since > STALE_SECONDS:
-            remembered = _Remembered(learned.changes, now)
-            known, missing = remembered.worth[found.html], numbers
-            learned, rows = counts(connection, missing)
-        totals = _totals(learned)
-        known.update(dict.fromkeys(missing, 0.0))
-        known.update(worths(rows, totals, html=found.html))
-        self._remember(account, remembered)
-        return weigh(found, known, totals, _NAMED_WORDS)
+        missing = found.numbers().difference(known)
+        if missing:
+            remembered.learned, rows = counts(connection, missing)
+            known.update(dict.fromkeys(missing, 0.0))
+            known.update(worths(rows, _totals(remembered.learned), html=found.html))
+        return known
 
     def _take(self, account: str) -> _Remembered:
         """What is remembered of an account; nothing if that is too much."""

@@ -52,6 +52,19 @@ class FilterTests(StoreTestCase):
         """It is a content filter."""
         verifyObject(IContentFilter, self.content)
 
+    def test_nothing_learned_is_remembered(self) -> None:
+        """Whether anything was learned is asked once, until something was."""
+        asked: list[str] = []
+        reader = self.store.account("bob").reader
+        self.score(junk(1))
+        reader.trace_v2(1, lambda event: asked.append(event["sql"]))
+        self.addCleanup(reader.trace_v2, 0, None)
+        self.put(wanted(1), "todo")
+        self.assertEqual(self.score(junk(1)), JunkScore(0.5, significant=False))
+        self.assertEqual(asked, [])
+        self.learn()
+        self.assertGreater(self.score(junk(1)).probability, 0.9)
+
     def test_nothing_learned(self) -> None:
         """Who has learned nothing, or one kind only, has no opinion."""
         self.assertEqual(self.score(junk(1)), JunkScore(0.5, significant=False))
