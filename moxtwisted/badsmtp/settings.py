@@ -15,10 +15,31 @@ from collections.abc import Mapping
 
 from attrs import field, frozen
 
-__all__ = ["DELAYS_SECONDS", "Settings"]
+__all__ = ["DELAYS_SECONDS", "GREETING_FAULTS", "LogSettings", "Settings"]
 
 #: What the ten ports of a delay range wait, in seconds.
 DELAYS_SECONDS = (0, 1, 2, 8, 10, 30, 60, 120, 300, 600)
+
+#: What goes wrong at the ports of ``greeting_fault_port_start``, in their order, in the grammar of ``moxtwisted.badsmtp.grammar``.
+GREETING_FAULTS = (
+    "greeting554",
+    "greeting421",
+    "greeting.many3",
+    "greeting.stall",
+    "greeting.drip10",
+    "greeting.cut",
+    "greeting.garbage",
+    "greeting.long",
+    "greeting.eightbit",
+    "greeting.barelf",
+    "greeting.codes",
+    "greeting.continued",
+    "greeting.twice",
+    "greeting.empty",
+    "greeting.nul",
+    "greeting.split",
+    "greeting.reset",
+)
 
 
 @frozen(kw_only=True)
@@ -29,6 +50,7 @@ class Settings:
     :ivar port: plain SMTP.
     :ivar greeting_delay_port_start: ten ports that greet late, by ``DELAYS_SECONDS``.
     :ivar drop_delay_port_start: ten ports that hang up without a greeting, after the same waits.
+    :ivar greeting_fault_port_start: ports whose greeting goes wrong, by ``GREETING_FAULTS``.
     :ivar tls_port: implicit TLS.
     :ivar starttls_port: a port for STARTTLS (``port`` offers it, too).
     :ivar tls_fault_port_start: the ports with TLS as it should not be, after STARTTLS; see ``moxtwisted.badsmtp.tlsfaults``.
@@ -47,12 +69,15 @@ class Settings:
     :ivar message_octets: the largest message.
     :ivar captured_messages: how many messages are kept in memory, the newest.
     :ivar captured_octets: how many octets of them.
+    :ivar connections: how many there may be at a time; one more gets 421.
+    :ivar pace: how long a second lasts where we wait on purpose: less than 1 for the impatient.
     """
 
     listen_address: str = "127.0.0.1"
     port: int | None = 2525
     greeting_delay_port_start: int | None = 25200
     drop_delay_port_start: int | None = 25600
+    greeting_fault_port_start: int | None = 25900
     tls_port: int | None = 25465
     starttls_port: int | None = 25587
     tls_fault_port_start: int | None = 25700
@@ -71,3 +96,25 @@ class Settings:
     message_octets: int = 10 * 1024 * 1024
     captured_messages: int = 1000
     captured_octets: int = 64 * 1024 * 1024
+    connections: int = 1000
+    pace: float = 1.0
+
+
+@frozen(kw_only=True)
+class LogSettings:
+    """How the log of a BadSMTP server is written.
+
+    :ivar log_level: the least bad lines that are written: DEBUG, INFO, WARN or ERROR.
+    :ivar log_format: json or text.
+    :ivar log_output: stdout, stderr, syslog (of this machine), tcp or udp (to log_remote_addr), off.
+    :ivar log_remote_addr: HOST:PORT of a log server.
+    :ivar syslog_facility: mail, daemon, or local0 to local7.
+    :ivar log_trace: whether failures of the server itself are logged with where they happened.
+    """
+
+    log_level: str = "INFO"
+    log_format: str = "json"
+    log_output: str = "stdout"
+    log_remote_addr: str = ""
+    syslog_facility: str = "mail"
+    log_trace: bool = False
