@@ -118,7 +118,10 @@ class BadSMTPService(MultiService):
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, settings: Settings | None = None, hooks: Hooks | None = None) -> None:
+    def __init__(
+        self, reactor: Any, settings: Settings | None = None, hooks: Hooks | None = None, pace: float = 1.0
+    ) -> None:
+        """:param pace: how long a second lasts where we wait on purpose; 0.001 for impatient tests."""
         super().__init__()  # type: ignore[no-untyped-call]
         self.settings = settings or Settings()
         hooks = hooks or Hooks()
@@ -134,6 +137,7 @@ class BadSMTPService(MultiService):
             store=hooks.store,
             name_of=OwnNames(reactor, self.settings.tls_hostname),
             pid=os.getpid(),
+            pace=pace,
         )
         self._reactor = reactor
         self._listening: dict[str, tuple[Any, Any]] = {}

@@ -163,7 +163,7 @@ class Session:
         """Wait, and hear the client leave meanwhile."""
         if seconds:
             self.connection.listen()
-            await self.connection.sleep(seconds * self.surroundings.settings.pace)
+            await self.connection.sleep(seconds * self.surroundings.pace)
 
     def tls_started(self, tls: TLSInfo) -> None:
         """See ``ISMTPHandler.tls_started``."""
@@ -330,7 +330,7 @@ class Session:
             return
         plan = spoil(b"", "stall", wish.number)
         for step in plan.steps:
-            await self.connection.sleep(step.pause_seconds * self.surroundings.settings.pace)
+            await self.connection.sleep(step.pause_seconds * self.surroundings.pace)
         if plan.ending is not Ending.GO_ON:
             self.connection.abort()
 

@@ -70,7 +70,6 @@ class Settings:
     :ivar captured_messages: how many messages are kept in memory, the newest.
     :ivar captured_octets: how many octets of them.
     :ivar connections: how many there may be at a time; one more gets 421.
-    :ivar pace: how long a second lasts where we wait on purpose: less than 1 for the impatient.
     """
 
     listen_address: str = "127.0.0.1"
@@ -97,7 +96,6 @@ class Settings:
     captured_messages: int = 1000
     captured_octets: int = 64 * 1024 * 1024
     connections: int = 1000
-    pace: float = 1.0
 
 
 @frozen(kw_only=True)

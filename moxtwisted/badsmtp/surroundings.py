@@ -68,6 +68,7 @@ class Surroundings:
     :ivar entropy: ``entropy(n)`` gives n unpredictable octets.
     :ivar name_of: gives the name of an address of ours for the greeting, a string or an awaitable.
     :ivar store: an ``IMessageStore`` or None.
+    :ivar pace: how long a second lasts where we wait on purpose.
     :ivar sessions: who is there.
     """
 
@@ -80,6 +81,7 @@ class Surroundings:
     store: Any = None
     name_of: Callable[[Any], Any] = _no_name
     pid: int = 0
+    pace: float = 1.0
     sessions: set[Any] = field(factory=set)
 
     @property
