@@ -23,17 +23,16 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
-from attrs import frozen
 from twisted.logger import LogEvent, LogLevel, formatEvent
 from zope.interface import implementer
 
 from moxtwisted.badsmtp.interfaces import IJournal, Level
 from moxtwisted.badsmtp.logsinks import LineWriter, Sink, StreamSink, SyslogSink, TCPSink, UDPSink
+from moxtwisted.badsmtp.settings import LogSettings
 
-__all__ = ["OUTPUTS", "REDACTED", "Journal", "LogSettings", "host_and_port"]
+__all__ = ["REDACTED", "Journal", "host_and_port", "redacted"]
 
 REDACTED: Final = "[redacted]"
-OUTPUTS: Final = ("stdout", "stderr", "syslog", "tcp", "udp", "off")
 
 _RANKS: Final = {level: rank for rank, level in enumerate(Level)}
 # Longer texts are cut: the log is about what happened, not for keeping messages.
@@ -59,26 +58,6 @@ _MECHANISM_ALONE: Final = re.compile(
 )
 # What a text line shows without quotes.
 _BARE: Final = re.compile(r"[!#-<>-~]+")
-
-
-@frozen(kw_only=True)
-class LogSettings:
-    """How the log is written.
-
-    :ivar log_level: the least bad lines that are written: DEBUG, INFO, WARN or ERROR.
-    :ivar log_format: json or text.
-    :ivar log_output: stdout, stderr, syslog (of this machine), tcp or udp (to log_remote_addr), off.
-    :ivar log_remote_addr: HOST:PORT of a log server.
-    :ivar syslog_facility: mail, daemon, or local0 to local7.
-    :ivar log_trace: whether failures of the server itself are logged with where they happened.
-    """
-
-    log_level: str = "INFO"
-    log_format: str = "json"
-    log_output: str = "stdout"
-    log_remote_addr: str = ""
-    syslog_facility: str = "mail"
-    log_trace: bool = False
 
 
 def host_and_port(text: str) -> tuple[str, int]:

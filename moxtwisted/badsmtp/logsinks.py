@@ -19,23 +19,17 @@ import sys
 import syslog
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final, Protocol
 
 from moxtwisted.badsmtp.interfaces import Level
 
-__all__ = ["FACILITIES", "LineWriter", "Sink", "StreamSink", "SyslogSink", "TCPSink", "UDPSink"]
+__all__ = ["LineWriter", "Sink", "StreamSink", "SyslogSink", "TCPSink", "UDPSink"]
 
 #: A level and a line without its end.
 Entry = tuple[Level, bytes]
 
-#: The facilities that BadSMTP knows, with their numbers.
-FACILITIES: Final[Mapping[str, int]] = {
-    "mail": syslog.LOG_MAIL,
-    "daemon": syslog.LOG_DAEMON,
-    **{f"local{n}": getattr(syslog, f"LOG_LOCAL{n}") for n in range(8)},
-}
 _SEVERITIES: Final = {
     Level.DEBUG: syslog.LOG_DEBUG,
     Level.INFO: syslog.LOG_INFO,
@@ -87,7 +81,7 @@ class SyslogSink:
     """
 
     def __init__(self, facility: str, path: str = "/dev/log") -> None:
-        self._facility = FACILITIES[facility]
+        self._facility: int = getattr(syslog, f"LOG_{facility.upper()}")
         self._path = path
         self._socket: socket.socket | None = None
         self._end = b""

@@ -14,7 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from moxtwisted.badsmtp.interfaces import IJournal, Level
-from moxtwisted.badsmtp.journal import REDACTED, Journal, LogSettings, host_and_port, redacted
+from moxtwisted.badsmtp.journal import REDACTED, Journal, host_and_port, redacted
+from moxtwisted.badsmtp.settings import LogSettings
 
 # 2026-11-22T08:30:00.250Z
 _NOW = 1795336200.25
@@ -205,7 +206,7 @@ class JournalTests(SynchronousTestCase):
         """What the server itself warns of is a line, with the failure; what it only tells of is none."""
         sink = MemorySink()
         journal = _journal(sink, log_trace=True)
-        log = Logger(namespace="n", observer=cast(Any, journal.observe))
+        log = Logger(namespace="n", observer=cast("Any", journal.observe))
         log.info("nothing")
         log.warn("careful with {what}", what="that")
         try:
