@@ -14,6 +14,7 @@ class CollectorTests(SynchronousTestCase):
         """What is set aside is given back after the test."""
         self.addCleanup(gc.unfreeze)
         self.addCleanup(gc.enable)
+        self.addCleanup(gc.set_threshold, *gc.get_threshold())
 
     def test_pause(self) -> None:
         """The collector rests within the block, also nested, and works again behind it, after an error too."""
@@ -30,3 +31,10 @@ class CollectorTests(SynchronousTestCase):
 
         self.assertRaises(KeyError, fails)
         self.assertTrue(gc.isenabled())
+
+    def test_seldom(self) -> None:
+        """Afterwards it does not look at each message's objects."""
+        gc.set_threshold(700)
+        with collector_paused():
+            pass
+        self.assertGreaterEqual(gc.get_threshold()[0], 5000)

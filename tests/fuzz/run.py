@@ -100,6 +100,7 @@ def fuzz(name: str, seconds: int, seed: int) -> tuple[bool, str]:
             done = subprocess.run(
                 command,
                 cwd=ROOT,
+                env=os.environ | {"PYTHONHASHSEED": str(seed)} if seed else None,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 timeout=seconds + MORE_SECONDS,
