@@ -116,8 +116,6 @@ def _converted(option: Option, value: Any) -> Any:
         if number < 1:
             raise ValueError
         return number
-    if option.kind == "factor":
-        return _factor(value)
     if option.kind == "bool":
         return _bool(value)
     if option.kind == "mapping":
@@ -133,16 +131,6 @@ def _number(value: Any) -> int:
     if isinstance(value, str) and value.strip().isascii() and value.strip().isdigit() and len(value) <= 20:
         return int(value)
     raise ValueError
-
-
-def _factor(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise ValueError  # noqa: TRY004  what a file says, not what a caller did
-    number = float(value)
-    # What is not a number is in no order with others.
-    if not 0 <= number <= 1000:
-        raise ValueError
-    return number
 
 
 def _port(value: Any) -> int | None:

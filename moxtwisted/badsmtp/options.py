@@ -44,7 +44,7 @@ class Option:
     """One setting.
 
     :ivar name: the key in the file.
-    :ivar kind: ``port``, ``number``, ``factor``, ``bool``, ``text`` or ``mapping``.
+    :ivar kind: ``port``, ``number``, ``bool``, ``text`` or ``mapping``.
     :ivar text: one phrase that explains it, without a full stop.
     :ivar log: whether it is one of ``LogSettings``.
     """
@@ -76,7 +76,6 @@ class Option:
         return {
             "port": 'a port from 0 (any free one) to 65535, or "off"',
             "number": "a whole number, at least 1",
-            "factor": "a number from 0 to 1000",
             "bool": "true or false",
             "text": "a text",
             "mapping": "host names with a directory each",
@@ -103,4 +102,4 @@ def _options_of(cls: Any, *, log: bool) -> Iterator[Option]:
 def _kind(hint: Any) -> str:
     if get_origin(hint) in (Union, types.UnionType) and set(get_args(hint)) == {int, type(None)}:
         return "port"
-    return {int: "number", float: "factor", bool: "bool", str: "text", Mapping[str, str]: "mapping"}[hint]
+    return {int: "number", bool: "bool", str: "text", Mapping[str, str]: "mapping"}[hint]
