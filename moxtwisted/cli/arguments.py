@@ -10,6 +10,7 @@ from moxtwisted import __version__
 from moxtwisted.cli.bans import add_bans
 from moxtwisted.cli.consent import add_yes
 from moxtwisted.cli.junkarguments import add_junk
+from moxtwisted.cli.loadarguments import add_load
 from moxtwisted.cli.signingarguments import add_arc, add_dkim
 
 __all__ = ["NO_DELIVERY", "Commands", "build_parser"]
@@ -52,6 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
     _senders(commands)
     _signatures(commands)
     _administration(commands)
+    add_load(commands, _json)
     return parser
 
 
@@ -89,10 +91,14 @@ class Commands:
         _everywhere(parser, argparse.SUPPRESS)
         return Commands(parser, (*self._path, name))
 
-    def command(self, name: str, run: str, text: str, example: str = "") -> Callable[..., Any]:
+    def command(
+        self, name: str, run: str, text: str, example: str = "", *, notes: str = "", configured: bool = True
+    ) -> Callable[..., Any]:
         """A command; returns ``add_argument`` of it.
 
         :param example: arguments behind the command's name; several lines are several examples.
+        :param notes: what else is to be said, behind the examples.
+        :param configured: whether it has to do with a configuration or a running server.
         """
         words = " ".join(("moxmail", *self._path, name))
         lines = [f"  {words} {line}".rstrip() for line in example.splitlines() or [""]]
@@ -101,9 +107,10 @@ class Commands:
             help=text,
             formatter_class=_Formatter,
             description=text[:1].upper() + text[1:] + ".",
-            epilog="example:\n" + "\n".join(lines),
+            epilog="example:\n" + "\n".join(lines) + (f"\n\n{notes}" if notes else ""),
         )
-        _everywhere(parser, argparse.SUPPRESS)
+        if configured:
+            _everywhere(parser, argparse.SUPPRESS)
         parser.set_defaults(run=_HERE + run)
         return parser.add_argument
 

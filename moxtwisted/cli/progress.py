@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
-__all__ = ["ProgressBar"]
+__all__ = ["LiveLine", "ProgressBar", "progress_line"]
 
 _WIDTH = 30
 #: Seconds between two drawings.
@@ -69,3 +69,43 @@ def _duration(seconds: float) -> str:
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+class LiveLine:
+    """Text that changes: drawn again and again on one line of a terminal; else a line now and then.
+
+    :param file: where to.
+    :param every_seconds: how often a line is written when that is no terminal; 0 = never.
+    :param seconds: tells time.
+    """
+
+    def __init__(
+        self, file: TextIO, every_seconds: float, seconds: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._file = file
+        self._every = every_seconds
+        self._seconds = seconds
+        self._watched = file.isatty()
+        self._written_at = seconds()
+        self._drawn = 0
+
+    def show(self, text: str) -> None:
+        """What is to be read now."""
+        now = self._seconds()
+        interval = _INTERVAL_SECONDS if self._watched else self._every
+        if not interval or now - self._written_at < interval:
+            return
+        self._written_at = now
+        if self._watched:
+            self._file.write("\r" + text + " " * max(0, self._drawn - len(text)))
+            self._drawn = len(text)
+        else:
+            self._file.write(text + "\n")
+        self._file.flush()
+
+    def finish(self) -> None:
+        """Wipe the line: what is to stay is printed elsewhere."""
+        if self._drawn:
+            self._file.write("\r" + " " * self._drawn + "\r")
+            self._file.flush()
+            self._drawn = 0

@@ -78,6 +78,15 @@ class Meter:
     trace: Callable[[str], None] | None = None
 
 
+class _OneByOne(ClientMachine):
+    """Waits for each reply, whatever the server offers."""
+
+    @property
+    def pipelining(self) -> bool:
+        """Never."""
+        return False
+
+
 @implementer(IHandshakeListener, IPullProducer)
 class LoadConnection(TwistedProtocol):
     """A connection, from its greeting to its end.
@@ -86,8 +95,11 @@ class LoadConnection(TwistedProtocol):
     :ivar sent: messages so far.
     """
 
-    def __init__(self, user: ConnectionUser, settings: ClientSettings, meter: Meter) -> None:
-        self.machine = ClientMachine()
+    def __init__(
+        self, user: ConnectionUser, settings: ClientSettings, meter: Meter, *, pipelining: bool = True
+    ) -> None:
+        """:param pipelining: send commands together where the server allows it."""
+        self.machine = ClientMachine() if pipelining else _OneByOne()
         self.alive = False
         self.sent = 0
         self._user = user

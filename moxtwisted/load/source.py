@@ -55,6 +55,7 @@ class SourceSettings:
     :ivar duration_seconds: then no message is begun any more; None = no end.
     :ivar rate: messages a second, of all sessions together; None = as fast as the server answers.
     :ivar per_connection: messages over one connection; None = as many as there are.
+    :ivar pipelining: send the commands of a message together where the server allows it (RFC 2920).
     :ivar attempts: how often a connection is tried before its message counts as failed.
     :ivar pause_seconds: a session's pause after each message.
     :ivar random_pause_seconds: and a random one, up to this.
@@ -68,6 +69,7 @@ class SourceSettings:
     duration_seconds: float | None = None
     rate: float | None = None
     per_connection: int | None = 1
+    pipelining: bool = True
     attempts: int = 1
     pause_seconds: float = 0.0
     random_pause_seconds: float = 0.0
@@ -181,6 +183,7 @@ class LoadSource:
         self._ended = ""
         self._failures = 0  # connections that failed, without one that worked in between
         self._winding_up = False
+        self._on_time = False  # whether sessions were free, waiting for messages to be due
 
     def trace_to(self, trace: Callable[[str], None]) -> None:
         """Have all that is said told to somebody, line by line, without secrets and messages; before ``run``."""
@@ -192,6 +195,16 @@ class LoadSource:
         if self._ended and not self._busy:
             return max(0.0, self._last - self._started)
         return self.meter.now() - self._started if self._started else 0.0
+
+    @property
+    def overdue(self) -> int:
+        """Messages that are due and have not been begun, as no session is free."""
+        rate = self.settings.rate
+        if rate is None or not self.more:
+            return 0
+        due = int((self.meter.now() - self._started) * rate) + 1
+        messages = self.settings.messages
+        return max(0, (due if messages is None else min(due, messages)) - self._next + 1)
 
     def run(self) -> Deferred[Figures]:
         """Begin.
@@ -245,7 +258,9 @@ class LoadSource:
 
     def _tick(self) -> None:
         self._timer = None
+        self._on_time = True
         self._pump()
+        self._on_time = False
 
     @property
     def more(self) -> bool:
@@ -266,6 +281,9 @@ class LoadSource:
             due = self._due()
             if due > now:
                 return False
+            if self._on_time:
+                # A session was free when the message was due: it is we who are late.
+                self.tally.stages["late"].record(now - due)
         try:
             envelope, letter = self._mail.message(self._next)
         except OSError as e:
@@ -403,7 +421,10 @@ class _Worker:
         self._timer = None
         self._attempts += 1
         source = self._source
-        self._connection = connection = LoadConnection(self, source.settings.client, source.meter)
+        settings = source.settings
+        self._connection = connection = LoadConnection(
+            self, settings.client, source.meter, pipelining=settings.pipelining
+        )
         self._connecting_at = source.meter.now()
         self._attempt = attempt = source.endpoint.connect(Factory.forProtocol(lambda: connection))
         attempt.addTimeout(source.settings.client.timeouts.connect, source.reactor)

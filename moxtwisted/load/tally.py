@@ -37,6 +37,7 @@ STAGES: Final = {
     "RSET": "reply to it",
     "QUIT": "221",
     "message": "service time: from the begin of work on a message to its last reply",
+    "late": "how late the source itself began messages for which a session was free; contained in the response time",
     "response": "response time: from when a message should have gone out to its last reply",
 }
 
