@@ -89,7 +89,9 @@ class Exchange:
 
     def leave(self) -> None:
         """The client goes away."""
-        self.protocol.connectionLost(Failure(ConnectionDone()))
+        protocol, self.protocol = self.protocol, None
+        if protocol is not None:
+            protocol.connectionLost(Failure(ConnectionDone()))
 
 
 class Client:
@@ -98,6 +100,12 @@ class Client:
     def __init__(self, site: Site, clock: Clock) -> None:
         self.site = site
         self.clock = clock
+        self._exchanges: list[Exchange] = []
+
+    def close(self) -> None:
+        """All that is open goes away, so that nothing waits for ever; for ``addCleanup``."""
+        for exchange in self._exchanges:
+            exchange.leave()
 
     def begin(
         self, method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes | None = None
@@ -110,6 +118,7 @@ class Client:
         head = "".join(f"{name}: {value}\r\n" for name, value in fields.items() if value)
         octets = f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + (body or b"")
         exchange = Exchange(self.site, octets, method)
+        self._exchanges.append(exchange)
         self.clock.advance(0)
         return exchange
 

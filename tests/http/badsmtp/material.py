@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted.badsmtp.captured import Captured
 from moxtwisted.badsmtp.interfaces import CapturedMessage, Direction, TranscriptLine
@@ -51,9 +52,12 @@ def message(content: bytes = LETTER, **more: Any) -> CapturedMessage:
 
 
 class Fixture:
-    """A site with its clock, its messages and a client."""
+    """A site with its clock, its messages and a client.
 
-    def __init__(self) -> None:
+    :ivar case: the test that it is for, at whose end all connections go away.
+    """
+
+    def __init__(self, case: SynchronousTestCase) -> None:
         self.clock = Clock()
         self.captured = Captured(1000, 64 * 1024 * 1024)
         self.smtp = SMTPServerFactory(
@@ -67,6 +71,7 @@ class Fixture:
             names=["ci.example"],
         )
         self.client = Client(self.site, self.clock)
+        case.addCleanup(self.client.close)
 
     def keep(self, content: bytes = LETTER, **more: Any) -> CapturedMessage:
         """A message comes in."""

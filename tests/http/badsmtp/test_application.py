@@ -13,7 +13,7 @@ class MessageTests(SynchronousTestCase):
     """Messages, asked for and deleted."""
 
     def setUp(self) -> None:
-        self.fixture = Fixture()
+        self.fixture = Fixture(self)
         self.ask = self.fixture.client.ask
 
     def numbers(self, query: str) -> list[int]:
@@ -70,6 +70,7 @@ class MessageTests(SynchronousTestCase):
             self.fixture.keep(b"Subject: n%d\r\n\r\n" % number)
         octets = b"GET /api/messages?subject=n7&limit=200 HTTP/1.1\r\nHost: localhost\r\n\r\n"
         exchange = Exchange(self.fixture.site, octets, "GET")
+        self.addCleanup(exchange.leave)
         self.assertEqual(exchange.octets, b"")
         self.fixture.clock.advance(0)
         self.assertEqual(exchange.answer.json["total"], 11)
@@ -183,7 +184,7 @@ class WaitTests(SynchronousTestCase):
     """Waiting for messages."""
 
     def setUp(self) -> None:
-        self.fixture = Fixture()
+        self.fixture = Fixture(self)
         self.begin = self.fixture.client.begin
 
     def test_there_already(self) -> None:
@@ -227,7 +228,7 @@ class EventTests(SynchronousTestCase):
     """Server-sent events."""
 
     def setUp(self) -> None:
-        self.fixture = Fixture()
+        self.fixture = Fixture(self)
 
     def test_messages_and_removals(self) -> None:
         """A stream tells of messages as they come, and of those that are deleted."""
@@ -260,7 +261,7 @@ class PlaygroundTests(SynchronousTestCase):
     """The playground, asked by programs."""
 
     def setUp(self) -> None:
-        self.fixture = Fixture()
+        self.fixture = Fixture(self)
 
     def say(self, session: str, text: str) -> int:
         """Say something; the status of the answer."""
