@@ -10,10 +10,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Mapping
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
+from moxtwisted.compose.translation import report_addresses
 from moxtwisted.compose.verification import Verification
 from moxtwisted.config.load import LoadedConfig
 from moxtwisted.config.patterns import CompiledPattern, compile_pattern
@@ -25,7 +26,7 @@ from moxtwisted.store.interfaces import IStore
 if TYPE_CHECKING:
     # They are imported with the first message, or in the warming up before.
     from moxtwisted.mailauth.dnsbl import Lists
-    from moxtwisted.server.judgement.interfaces import IContentFilter
+    from moxtwisted.server.judgement.interfaces import IContentFilter, IReportReader
     from moxtwisted.server.judgement.judge import Judge
     from moxtwisted.server.judgement.rules import AccountRules, DestinationRules, Rules, RulesHolder
     from moxtwisted.server.judgement.rules import Ruleset as RulesetRules
@@ -39,8 +40,14 @@ def build_rules(static: StaticConfig, domains: DomainsConfig) -> Rules:
 
     junk = static.initial_mailboxes.special_use.junk or "Junk"
     settings = static.judgement
+    reports: dict[str, dict[str, frozenset[str]]] = {}
+    for address, account, _, kind in report_addresses(static, domains):
+        kinds = reports.setdefault(account, {})
+        kinds[address] = kinds.get(address, frozenset()) | {kind}
     return Rules(
-        accounts={name: _account(account, junk) for name, account in domains.accounts.items()},
+        accounts={
+            name: _account(account, junk, reports.get(name, {})) for name, account in domains.accounts.items()
+        },
         domains={
             Domain.parse(name).ascii: DomainRules(
                 dmarc=domain.dmarc, spf=domain.spf, greylisting=domain.greylisting
@@ -53,15 +60,16 @@ def build_rules(static: StaticConfig, domains: DomainsConfig) -> Rules:
     )
 
 
-def _account(account: Account, junk_mailbox: str) -> AccountRules:
-    from moxtwisted.server.judgement.rules import AccountRules
+def _account(account: Account, junk_mailbox: str, reports: Mapping[str, frozenset[str]]) -> AccountRules:
+    from moxtwisted.server.judgement.rules import AccountRules, DestinationRules
 
     return AccountRules(
         destinations={
             address: _destination(destination)
             for address, destination in account.addresses.items()
             if destination.rulesets or destination.message_auth_required_smtp_error
-        },
+        }
+        | {address: DestinationRules(reports=kinds) for address, kinds in reports.items()},
         dmarc=account.dmarc,
         spf=account.spf,
         subject_pass_seconds=account.subject_pass_seconds,
@@ -166,8 +174,14 @@ class Judging:
             content=content,
             block_lists=self._lists(settings.dns_block_lists),
             allow_lists=self._lists(settings.dns_allow_lists),
+            reports=cache(self._report_reader),
         )
         return Judge(store, self.rules, parts)
+
+    def _report_reader(self) -> IReportReader:
+        from moxtwisted.server.reports.reading import ReportReader
+
+        return ReportReader(self._reactor)
 
     def allow_lists(self) -> Callable[[], Lists] | None:
         """Lists in the DNS of clients to let in; None: there are none."""

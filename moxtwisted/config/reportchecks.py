@@ -34,7 +34,7 @@ class _Addresses(Protocol):
 
 def check_reports(config: DomainsConfig, addresses: _Addresses, problems: Problems) -> None:
     """Of all domains. An address may take reports of both kinds and of several domains, when they go to one mailbox."""
-    places: dict[tuple[str, str], tuple[str, str]] = {}
+    places: dict[tuple[str, str], tuple[str, str, str]] = {}
     for name, domain in config.domains.items():
         for key in _KEYS:
             reports = getattr(domain, key)
@@ -45,14 +45,14 @@ def check_reports(config: DomainsConfig, addresses: _Addresses, problems: Proble
             address = _address(reports.address, addresses, (*path, "address"), problems)
             if address is None:
                 continue
-            place = (reports.account, reports.mailbox)
+            place = (reports.account, reports.mailbox, reports.address)
             if address not in places:
                 places[address] = place
                 addresses.claim(address, (*path, "address"), problems)
             elif places[address] != place:
                 problems.add(
                     (*path, "address"),
-                    f"{quoted(reports.address)} found, whose reports go into another mailbox elsewhere in this file",
+                    f"{quoted(reports.address)} found, which has another mailbox or spelling elsewhere in this file",
                 )
     _check_reports_only(config, addresses, problems)
 

@@ -61,10 +61,11 @@ class Checks(SynchronousTestCase):
 
     def test_shared(self) -> None:
         """One address may be that of several domains and kinds, when all goes to one mailbox."""
-        both = DMARC + '\ntls_reports = {address = "DMARC@Example.org", account = "alice", mailbox = "DMARC"}'
+        both = DMARC + '\ntls_reports = {address = "dmarc@example.org", account = "alice", mailbox = "DMARC"}'
         self.load(both, DMARC + "\nreports_only = true")
-        self.refused("into another mailbox elsewhere", DMARC, DMARC.replace("alice", "bob"))
-        self.refused("into another mailbox elsewhere", both.replace(', mailbox = "DMARC"', ""))
+        self.refused("another mailbox or spelling", DMARC, DMARC.replace("alice", "bob"))
+        self.refused("another mailbox or spelling", DMARC, DMARC.replace("dmarc@", "DMARC@"))
+        self.refused("another mailbox or spelling", both.replace(', mailbox = "DMARC"', ""))
 
     def test_wrong(self) -> None:
         """Accounts, mailboxes, domains and addresses that are none are found."""

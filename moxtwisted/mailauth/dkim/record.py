@@ -85,6 +85,11 @@ class KeyRecord:
         return "s" in self.flags
 
     @property
+    def for_reports(self) -> bool:
+        """Whether it is for reports about TLS (RFC 8460 section 3)."""
+        return "*" in self.services or "tlsrpt" in self.services
+
+    @property
     def for_mail(self) -> bool:
         """Whether ``s=`` lets the key be used for mail."""
         return "*" in self.services or "email" in self.services

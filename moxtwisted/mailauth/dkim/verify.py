@@ -85,6 +85,7 @@ class Reason(Enum):
     KEY_SYNTAX = "key record cannot be read"
     KEY_REVOKED = "key was revoked"
     KEY_MISMATCH = "key is not for this use"
+    KEY_FOR_REPORTS = "key is for reports about TLS alone"
     KEY_SIZE = "key is too small or too large"
     DNS = "no answer from the DNS"
 
@@ -264,7 +265,7 @@ def _key_problem(record: KeyRecord, signature: Signature) -> tuple[Reason, str] 
         return Reason.KEY_MISMATCH, f"k={record.kind}"
     if not record.for_sha256:
         return Reason.KEY_MISMATCH, f"h={':'.join(record.hashes)}"
-    if not record.for_mail:
+    if not record.for_mail and not record.for_reports:
         return Reason.KEY_MISMATCH, f"s={':'.join(record.services)}"
     if record.strict and signature.identity_domain != signature.domain:
         return Reason.KEY_MISMATCH, "t=s, and i= names another domain"
@@ -307,6 +308,9 @@ def _try_record(
     octets = header_octets(hashed, pending)
     if not key.verify(octets, hashlib.sha256(octets).digest(), signature.value):
         return ended(Status.FAIL, Reason.SIGNATURE, "", key.bits)
+    if not record.for_mail:
+        # RFC 8460 section 3: "tlsrpt" is what such reports are signed for; other mail it says nothing about.
+        return ended(Status.POLICY, Reason.KEY_FOR_REPORTS, f"s={':'.join(record.services)}", key.bits)
     risks = set()
     if signature.body_form.length is not None:
         risks.add(Risk.LENGTH)

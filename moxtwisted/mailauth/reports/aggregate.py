@@ -152,6 +152,11 @@ class AggregateReport:
     version: str = ""
 
     @property
+    def domains(self) -> tuple[str, ...]:
+        """Whom it is about; one."""
+        return (self.policy.domain,)
+
+    @property
     def messages(self) -> int:
         """All that it is about."""
         return sum(row.count for row in self.rows)

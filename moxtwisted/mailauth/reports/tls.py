@@ -81,6 +81,11 @@ class TLSReport:
     contact: str = ""
 
     @property
+    def domains(self) -> tuple[str, ...]:
+        """Whom it is about, mostly one; none when it has no policies."""
+        return tuple(dict.fromkeys(policy.domain for policy in self.policies))
+
+    @property
     def sessions(self) -> int:
         """All of them."""
         return sum(policy.successful + policy.failed for policy in self.policies)

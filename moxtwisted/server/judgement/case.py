@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from attrs import define, evolve, field, frozen
 
@@ -31,6 +31,9 @@ from moxtwisted.server.judgement.rules import (
 from moxtwisted.server.judgement.rulesets import VerifiedDomains, find_ruleset, is_below
 from moxtwisted.smtp.replies import Reply
 from moxtwisted.store.interfaces import IReputation, Sender
+
+if TYPE_CHECKING:
+    from moxtwisted.mailauth.reports.message import Report
 
 __all__ = ["INBOX", "Case", "Content", "SourceError", "Sources"]
 
@@ -74,6 +77,12 @@ class Sources(Protocol):
     def allow_list(self) -> Awaitable[Listing | None]:
         """The first list of clients to let in that has this one."""
 
+    def report(self, kinds: frozenset[str]) -> Awaitable[Report | str]:
+        """The report in the message, of one of these kinds, or why there is none."""
+
+    def is_ours(self, domain: str) -> bool:
+        """Whether a domain, A-labels, is here."""
+
 
 @frozen
 class Content:
@@ -97,6 +106,7 @@ class Case:
     :ivar origin: where it is destined for, which reputation goes by.
     :ivar quarantined: taken only into the junk mailbox.
     :ivar overridden: see ``Decision.overridden``.
+    :ivar report: what it reports, at an address for reports.
     """
 
     incoming: Incoming
@@ -118,6 +128,7 @@ class Case:
     suspicious: bool = False
     quarantined: bool = False
     overridden: str = ""
+    report: Report | None = None
     said: list[str] = field(factory=list)
 
     def __attrs_post_init__(self) -> None:
@@ -194,6 +205,7 @@ class Case:
             delay_seconds=delay_seconds,
             sender=self.sender,
             overridden=self.overridden,
+            report=self.report,
         )
 
     def refuse(self, reason: Reason, reply: Reply = NOT_NOW) -> Decision:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 from zope.interface import Interface
@@ -24,11 +24,16 @@ from moxtwisted.server.verification.interfaces import Verified
 from moxtwisted.smtp.replies import Reply
 from moxtwisted.store.interfaces import IStagedMessage
 
+if TYPE_CHECKING:
+    # Parsers that few messages need.
+    from moxtwisted.mailauth.reports.message import Report
+
 __all__ = [
     "Decision",
     "IContentFilter",
     "IExternalJudge",
     "IJudge",
+    "IReportReader",
     "Incoming",
     "JunkScore",
     "Opinion",
@@ -101,6 +106,7 @@ class Decision:
     :ivar sender: what is remembered of the sender (``store.interfaces.Sender``); None: nothing.
     :ivar overridden: why a DMARC policy was not applied, in the words of RFC 7489 appendix C (``mailing_list``,
         ``forwarded``, ``trusted_forwarder``, ``local_policy``, ``sampled_out``); empty when it was or there was none.
+    :ivar report: what the message reports, when it is a report at an address for those; to be kept when it is taken.
     """
 
     accept: bool
@@ -113,6 +119,7 @@ class Decision:
     delay_seconds: float = 0.0
     sender: Any = None
     overridden: str = ""
+    report: Report | None = None
 
 
 class IJudge(Interface):
@@ -141,6 +148,13 @@ class IContentFilter(Interface):
 
     def score(account: str, message: IStagedMessage, header: Header) -> Awaitable[JunkScore | None]:
         """What it thinks; None when the account has no filter."""
+
+
+class IReportReader(Interface):
+    """Reads reports."""
+
+    def read(message: IStagedMessage, kinds: frozenset[str]) -> Awaitable[Report | str]:
+        """The report in a message, of the kinds ``dmarc`` and ``tls`` that are wanted, or why it has none."""
 
 
 @frozen(kw_only=True)

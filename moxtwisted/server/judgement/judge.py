@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from attrs import define, field, frozen
 from twisted.logger import Logger
@@ -29,6 +29,7 @@ from moxtwisted.server.judgement.interfaces import (
     IContentFilter,
     IJudge,
     Incoming,
+    IReportReader,
     JunkScore,
     Recipient,
 )
@@ -38,6 +39,9 @@ from moxtwisted.server.judgement.steps import decide
 from moxtwisted.server.judgement.subjectpass import KEY_OCTETS
 from moxtwisted.server.ratelimit import DeliveryLimiter
 from moxtwisted.store.interfaces import IReputation, IStore, PastMessage, ReputationKind
+
+if TYPE_CHECKING:
+    from moxtwisted.mailauth.reports.message import Report
 
 __all__ = ["Judge", "JudgeParts"]
 
@@ -59,6 +63,7 @@ class JudgeParts:
     :ivar content: the junk filter of the accounts.
     :ivar block_lists: gives the lists of clients to block; asked for when it is first needed.
     :ivar allow_lists: gives those of clients to let in.
+    :ivar reports: gives what reads reports; asked for when it is first needed.
     """
 
     limiter: DeliveryLimiter
@@ -67,6 +72,7 @@ class JudgeParts:
     content: IContentFilter | None = None
     block_lists: Callable[[], Lists] | None = None
     allow_lists: Callable[[], Lists] | None = None
+    reports: Callable[[], IReportReader] | None = None
 
 
 @implementer(IJudge)
@@ -205,6 +211,20 @@ class _Asking:
 
     def allow_list(self) -> Awaitable[Listing | None]:
         return self._listed(self._judge.parts.allow_lists)
+
+    async def report(self, kinds: frozenset[str]) -> Report | str:
+        reports = self._judge.parts.reports
+        if reports is None:
+            return "nobody reads reports here"
+        try:
+            found: Report | str = await reports().read(self._incoming.staged, kinds)
+        except MailError as e:
+            raise SourceError(e.explanation) from e
+        return found
+
+    def is_ours(self, domain: str) -> bool:
+        directory = self._judge.parts.directory
+        return directory is not None and directory.current.is_ours(domain)
 
     def _listed(self, lists: Callable[[], Lists] | None) -> Awaitable[Listing | None]:
         if lists is None:

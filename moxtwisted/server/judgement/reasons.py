@@ -25,6 +25,8 @@ class Reason(StrEnum):
     NO_AUTHOR = "no-author"
     DMARC_POLICY = "dmarc-policy"
     DMARC_QUARANTINE = "dmarc-quarantine"
+    REPORTING = "reporting"
+    REPORT_ERROR = "report-error"
     MSG_AUTH_REQUIRED = "msg-auth-required"
     REPUTATION_ERROR = "reputation-error"
     SPF_POLICY = "spf-policy"
@@ -59,6 +61,8 @@ SENTENCES: Final[Mapping[Reason, str]] = {
     Reason.NO_AUTHOR: "From is there twice, or names several domains or none that can be one: any program may show any of them.",
     Reason.DMARC_POLICY: "The owner of the domain in From wants mail refused that is not provably from there.",
     Reason.DMARC_QUARANTINE: "The owner of the domain in From wants mail set aside that is not provably from there.",
+    Reason.REPORTING: "It is a report about a domain here, at the address for such reports.",
+    Reason.REPORT_ERROR: "It could not be looked whether it is a report.",
     Reason.MSG_AUTH_REQUIRED: "This address takes mail only from senders whose From is proved.",
     Reason.REPUTATION_ERROR: "What the account knows of senders could not be read.",
     Reason.SPF_POLICY: "The sender is not known here, and SPF says that the client may not send for its domain.",

@@ -75,10 +75,12 @@ class DestinationRules:
 
     :ivar rulesets: the first that matches counts.
     :ivar authentication_required: when not empty, mail whose From is not proved is refused with this text.
+    :ivar reports: kinds of reports (``dmarc``, ``tls``) that others send to it.
     """
 
     rulesets: tuple[Ruleset, ...] = ()
     authentication_required: str = ""
+    reports: frozenset[str] = frozenset()
 
 
 @frozen(kw_only=True)

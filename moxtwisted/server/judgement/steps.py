@@ -28,6 +28,7 @@ from moxtwisted.message.headers import unfold
 from moxtwisted.server.judgement.case import INBOX, Case, Content, SourceError
 from moxtwisted.server.judgement.interfaces import Decision, JunkScore
 from moxtwisted.server.judgement.reasons import Reason
+from moxtwisted.server.judgement.reports import look_for_report, take_report
 from moxtwisted.server.judgement.reputation import UNKNOWN, Question, reputation
 from moxtwisted.server.judgement.subjectpass import INSTRUCTION, has_pass, make_pass, might_have_pass
 from moxtwisted.smtp.replies import Reply
@@ -170,7 +171,7 @@ def spf_for_all(case: Case) -> Decision | None:
 
 
 def required_authentication(case: Case) -> Decision | None:
-    """Step 8: An address may take only mail whose From is proved."""
+    """Step 9: An address may take only mail whose From is proved."""
     text = case.destination.authentication_required
     verified = case.incoming.verified
     if not text or verified.from_validated:
@@ -192,7 +193,7 @@ def _not_checked(case: Case) -> bool:
 
 
 def standing(case: Case) -> Decision | None:
-    """Step 9: What the account knows of the sender."""
+    """Step 10: What the account knows of the sender."""
     try:
         known = case.sources.reputation()
         if known is not None:
@@ -206,15 +207,21 @@ def standing(case: Case) -> Decision | None:
 
 
 def introduction(case: Case) -> None:
-    """Step 10: Mail of strangers goes into a mailbox of its own, for those who want that."""
+    """Step 11: Mail of strangers goes into a mailbox of its own, for those who want that."""
     known = case.standing.method in (Reason.MSGFROMFULL, Reason.MSGTOFULL)
-    if case.rules.introbox and case.mailbox == INBOX and not known and not case.forwarded:
+    if (
+        case.rules.introbox
+        and case.mailbox == INBOX
+        and not known
+        and not case.forwarded
+        and case.report is None
+    ):
         case.mailbox = case.rules.introbox
         case.say(f"The author is new, so it goes into {case.rules.introbox}.")
 
 
 def known_sender(case: Case) -> Decision | None:
-    """Step 11: A past that is clear decides."""
+    """Step 12: A past that is clear decides."""
     found = case.standing
     if not found.conclusive or found.junk is None:
         return None
@@ -222,7 +229,7 @@ def known_sender(case: Case) -> Decision | None:
 
 
 def spf_for_strangers(case: Case) -> Decision | None:
-    """Step 12: Who is not known by From needs the consent of the domain in MAIL FROM."""
+    """Step 14: Who is not known by From needs the consent of the domain in MAIL FROM."""
     verified = case.incoming.verified
     spf = verified.spf
     if case.standing.method in _BY_FROM or case.strictness.spf == "ignore":
@@ -243,7 +250,7 @@ def spf_for_strangers(case: Case) -> Decision | None:
 
 
 def reverse_name(case: Case) -> Decision | None:
-    """Step 13: A client without a name is suspicious, and with a mild sign of junk that is enough."""
+    """Step 15: A client without a name is suspicious, and with a mild sign of junk that is enough."""
     iprev = case.incoming.verified.iprev
     if case.standing.method in _BY_FROM or iprev is None or case.forwarded or case.local_client:
         return None
@@ -259,7 +266,7 @@ def reverse_name(case: Case) -> Decision | None:
 
 
 def subject_pass(case: Case) -> Awaitable[Decision | None] | None:
-    """Step 14: A sender who was told a pass may use it."""
+    """Step 16: A sender who was told a pass may use it."""
     if not case.rules.subject_pass_seconds or not case.author.address:
         return None
     subject = case.incoming.header.text(b"subject")
@@ -283,7 +290,7 @@ async def _check_pass(case: Case, subject: str) -> Decision | None:
 
 
 async def content(case: Case) -> Decision | None:
-    """Step 15: What the content filter thinks, by a limit that depends on how the mail came."""
+    """Step 17: What the content filter thinks, by a limit that depends on how the mail came."""
     try:
         score = await case.sources.score()
     except SourceError as e:
@@ -361,7 +368,7 @@ def _say_score(case: Case, score: JunkScore, limit: float, strict: str) -> None:
 
 
 async def block_lists(case: Case) -> None:
-    """Step 16: If nothing else speaks against it, the lists of clients to block are asked."""
+    """Step 18: If nothing else speaks against it, the lists of clients to block are asked."""
     if not case.content.good:
         return
     listing = await case.sources.block_list()
@@ -372,7 +379,7 @@ async def block_lists(case: Case) -> None:
 
 
 def no_bad_signals(case: Case) -> Decision | None:
-    """Step 17: Nothing speaks against it. Strangers wait a moment: who sends to millions does not like that."""
+    """Step 19: Nothing speaks against it. Strangers wait a moment: who sends to millions does not like that."""
     if not case.content.good or case.blocked is not None:
         return None
     waits = case.rules.first_time_delay and not case.forwarded and not case.local_client
@@ -380,7 +387,7 @@ def no_bad_signals(case: Case) -> Decision | None:
 
 
 async def tell_pass(case: Case) -> Decision | None:
-    """Step 18: An author whom we could answer is told how to get through."""
+    """Step 20: An author whom we could answer is told how to get through."""
     result = case.incoming.verified.dmarc
     if (
         not case.rules.subject_pass_seconds
@@ -402,7 +409,7 @@ async def tell_pass(case: Case) -> Decision | None:
 
 
 def refused(case: Case) -> Decision:
-    """Step 19: Something speaks against it."""
+    """Step 21: Something speaks against it."""
     if case.blocked is None:
         return case.refuse(case.content.reason)
     zone, ip = case.blocked.zone, case.incoming.verified.ip
@@ -421,10 +428,12 @@ STEPS: Final[tuple[Step, ...]] = (
     one_author,
     dmarc,
     spf_for_all,
+    look_for_report,
     required_authentication,
     standing,
     introduction,
     known_sender,
+    take_report,
     spf_for_strangers,
     reverse_name,
     subject_pass,

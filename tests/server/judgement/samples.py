@@ -231,6 +231,7 @@ class FakeSources:
     wobble: float = 0.0
     blocked: Listing | None = None
     allowed: Listing | None = None
+    reported: Any = "nothing is there"
     asked: list[str] = field(factory=list)
 
     def _answer(self, what: str, value: Any) -> Any:
@@ -270,6 +271,14 @@ class FakeSources:
     def allow_list(self) -> Awaitable[Listing | None]:
         """See ``Sources``."""
         return succeed(self._answer("allow", self.allowed))
+
+    def report(self, kinds: frozenset[str]) -> Awaitable[Any]:
+        """See ``Sources``."""
+        return succeed(self._answer("report " + " ".join(sorted(kinds)), self.reported))
+
+    def is_ours(self, domain: str) -> bool:
+        """See ``Sources``."""
+        return domain == "example.org"
 
 
 def case(message: Incoming | None = None, sources: FakeSources | None = None, **changes: Any) -> Case:
