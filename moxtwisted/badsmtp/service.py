@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -24,88 +25,20 @@ from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.defer import TimeoutError as TimedOut
 from twisted.logger import Logger
-from zope.interface import implementer
 
 from moxtwisted.badsmtp.captured import Captured
+from moxtwisted.badsmtp.certificates import Authority
 from moxtwisted.badsmtp.grammar import parse_local_part
 from moxtwisted.badsmtp.interfaces import Hooks, ICaptured
-from moxtwisted.badsmtp.machine import HOSTNAME, BadMachine, replies_with_limit
-from moxtwisted.badsmtp.mechanisms import ALL_MECHANISMS
 from moxtwisted.badsmtp.ownnames import OwnNames
-from moxtwisted.badsmtp.session import Session
 from moxtwisted.badsmtp.settings import DELAYS_SECONDS, GREETING_FAULTS, Settings
+from moxtwisted.badsmtp.smtpfactory import SHUTDOWN_SECONDS, BadSMTPFactory
 from moxtwisted.badsmtp.surroundings import Listener, SilentJournal, Surroundings
-from moxtwisted.smtp.interfaces import ISMTPHandlerFactory
-from moxtwisted.smtp.peer import Peer
-from moxtwisted.smtp.protocol import ServerTLS, SMTPServerFactory
-from moxtwisted.smtp.settings import Limits, Mode, ServerSettings, Timeouts
+from moxtwisted.badsmtp.tlsfaults import TLSContexts
+from moxtwisted.badsmtp.tlslisteners import tls_listeners
+from moxtwisted.smtp.protocol import ServerTLS
 
 __all__ = ["BadSMTPFactory", "BadSMTPService"]
-
-#: How long the end of the service may take (BadSMTP: 10 s).
-SHUTDOWN_SECONDS = 10.0
-
-#: A test server does not tire of errors; memory and time are bounded all the same.
-_LIMITS = Limits(
-    line_octets=4096,
-    recipients=10_000,
-    bad_transactions=1_000_000,
-    bad_commands=1_000_000,
-    auth_failures=1_000_000,
-    auth_failures_slow=1_000_000,
-)
-_TIMEOUTS = Timeouts(handler=4000.0, shutdown=SHUTDOWN_SECONDS)
-
-
-@implementer(ISMTPHandlerFactory)
-class _Sessions:
-    """Makes the sessions of one port."""
-
-    def __init__(self, surroundings: Surroundings, listener: Listener) -> None:
-        self._surroundings = surroundings
-        self.listener = listener
-
-    def connected(self, peer: Peer) -> Session:
-        """See ``ISMTPHandlerFactory.connected``."""
-        return Session(self._surroundings, self.listener.at(peer.local_port), peer)
-
-
-class BadSMTPFactory(SMTPServerFactory):
-    """The connections of one port: ``BadSMTPFactory(surroundings, listener, tls)``."""
-
-    def __init__(self, surroundings: Surroundings, listener: Listener, tls: ServerTLS | None = None) -> None:
-        settings = ServerSettings(
-            hostname=HOSTNAME,
-            mode=Mode.LMTP if listener.lmtp else Mode.MX,
-            size_limit=surroundings.settings.message_octets,
-            auth_without_tls=True,
-            mechanisms=tuple(ALL_MECHANISMS),
-            close_on_first_unknown_command=False,
-            limits=_LIMITS,
-            timeouts=_TIMEOUTS,
-        )
-        super().__init__(
-            settings,
-            _Sessions(surroundings, listener),
-            surroundings.clock,
-            tls,
-            replies=replies_with_limit(settings.size_limit),
-        )
-        extensions = surroundings.hooks.extensions
-        self._lines = [line for extension in extensions if (line := extension.capability())]
-        self._commands = {
-            verb.upper(): frozenset(states) for e in extensions for verb, states in e.commands().items()
-        }
-
-    def make_machine(self) -> BadMachine:
-        """The machine of a new connection."""
-        return BadMachine(
-            self.settings,
-            utc_now=self.utc_now,
-            lines=self._lines,
-            extra_commands=self._commands,
-            tls_available=self.tls is not None and not self.tls.implicit,
-        )
 
 
 class BadSMTPService(MultiService):
@@ -114,6 +47,7 @@ class BadSMTPService(MultiService):
     :ivar settings: as given.
     :ivar captured: the messages that came in, an ``ICaptured``.
     :ivar surroundings: what all connections share.
+    :ivar tls: the certificates; ``tls.root_pem`` is the root that clients are given to trust.
     """
 
     _log = Logger()
@@ -138,6 +72,12 @@ class BadSMTPService(MultiService):
             name_of=OwnNames(reactor, self.settings.tls_hostname),
             pid=os.getpid(),
             pace=pace,
+        )
+        self.tls = TLSContexts(
+            Authority(reactor.seconds()),
+            self.settings.tls_hostname,
+            self.settings.tls_cert_file,
+            self.settings.tls_key_file,
         )
         self._reactor = reactor
         self._listening: dict[str, tuple[Any, Any]] = {}
@@ -169,14 +109,19 @@ class BadSMTPService(MultiService):
 
     def factories(self) -> Iterator[tuple[str, int, Any]]:
         """All listeners: name, port and factory."""
+        ordinary = ServerTLS(self.tls.ordinary())
         for port, listener in self.listeners():
-            yield listener.name, port, BadSMTPFactory(self.surroundings, listener)
+            yield listener.name, port, BadSMTPFactory(self.surroundings, listener, ordinary)
+        yield from tls_listeners(self.surroundings, self.tls)
 
     def startService(self) -> None:
         """Listen on all ports.
 
         :raise CannotListenError: one of them is taken; none is open then.
+        :raise OSError: the root certificate cannot be written where the settings want it.
         """
+        if self.settings.tls_root_out:
+            Path(self.settings.tls_root_out).write_bytes(self.tls.root_pem)
         try:
             for name, port, factory in self.factories():
                 self.listen(name, port, factory)

@@ -61,6 +61,7 @@ class Settings:
     :ivar http_port: the page and the JSON interface.
     :ivar tls_cert_file: a PEM certificate chain; empty: self-signed ones are made.
     :ivar tls_key_file: its key.
+    :ivar tls_root_out: a file that the root certificate of the good and the faulty TLS ports is written to, for clients to trust.
     :ivar tls_hostname: the name in self-signed certificates and in the greeting; empty: as asked for by SNI.
     :ivar mailbox_dir: a Maildir for the messages; empty: they are only kept in memory.
     :ivar enable_hostname_routing: whether a host name decides the Maildir: of SNI, of the recipients, of EHLO, the first that is mapped.
@@ -87,6 +88,7 @@ class Settings:
     http_port: int | None = 25080
     tls_cert_file: str = ""
     tls_key_file: str = ""
+    tls_root_out: str = ""
     tls_hostname: str = ""
     mailbox_dir: str = ""
     enable_hostname_routing: bool = False
