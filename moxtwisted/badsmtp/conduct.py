@@ -220,10 +220,11 @@ class Conduct:
         shown = bytearray()
         held = b""
         for step in plan.steps:
-            if step.pause_seconds:
-                await session.pause(step.pause_seconds)
             if held:
                 session.connection.write(held)
+                held = b""
+            if step.pause_seconds:
+                await session.pause(step.pause_seconds)
             held = step.octets
             if len(shown) < 65536:
                 shown += held

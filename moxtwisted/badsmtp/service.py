@@ -16,7 +16,7 @@ to anybody.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -24,7 +24,7 @@ from typing import Any
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.defer import TimeoutError as TimedOut
-from twisted.logger import Logger
+from twisted.internet.threads import deferToThreadPool
 
 from moxtwisted.badsmtp.captured import Captured
 from moxtwisted.badsmtp.certificates import Authority
@@ -33,6 +33,7 @@ from moxtwisted.badsmtp.interfaces import Hooks, ICaptured
 from moxtwisted.badsmtp.ownnames import OwnNames
 from moxtwisted.badsmtp.settings import DELAYS_SECONDS, GREETING_FAULTS, Settings
 from moxtwisted.badsmtp.smtpfactory import SHUTDOWN_SECONDS, BadSMTPFactory
+from moxtwisted.badsmtp.stores import MaildirStore, make_store
 from moxtwisted.badsmtp.surroundings import Listener, SilentJournal, Surroundings
 from moxtwisted.badsmtp.tlsfaults import TLSContexts
 from moxtwisted.badsmtp.tlslisteners import tls_listeners
@@ -50,15 +51,15 @@ class BadSMTPService(MultiService):
     :ivar tls: the certificates; ``tls.root_pem`` is the root that clients are given to trust.
     """
 
-    _log = Logger()
-
     def __init__(
         self, reactor: Any, settings: Settings | None = None, hooks: Hooks | None = None, pace: float = 1.0
     ) -> None:
         """:param pace: how long a second lasts where we wait on purpose; 0.001 for impatient tests."""
         super().__init__()  # type: ignore[no-untyped-call]
+        self._reactor = reactor
         self.settings = settings or Settings()
         hooks = hooks or Hooks()
+        store = make_store(self.settings, self._in_thread) if hooks.store is None else hooks.store
         captured = Captured(self.settings.captured_messages, self.settings.captured_octets)
         self.captured = ICaptured(captured)
         self.surroundings = Surroundings(
@@ -68,7 +69,7 @@ class BadSMTPService(MultiService):
             entropy=os.urandom,
             captured=captured,
             journal=hooks.journal or SilentJournal(),
-            store=hooks.store,
+            store=store,
             name_of=OwnNames(reactor, self.settings.tls_hostname),
             pid=os.getpid(),
             pace=pace,
@@ -79,7 +80,6 @@ class BadSMTPService(MultiService):
             self.settings.tls_cert_file,
             self.settings.tls_key_file,
         )
-        self._reactor = reactor
         self._listening: dict[str, tuple[Any, Any]] = {}
 
     @property
@@ -119,7 +119,11 @@ class BadSMTPService(MultiService):
 
         :raise CannotListenError: one of them is taken; none is open then.
         :raise OSError: the root certificate cannot be written where the settings want it.
+        :raise StorageError: a Maildir cannot be made.
         """
+        store = self.surroundings.store
+        if isinstance(store, MaildirStore):
+            store.prepare()
         if self.settings.tls_root_out:
             Path(self.settings.tls_root_out).write_bytes(self.tls.root_pem)
         try:
@@ -144,13 +148,13 @@ class BadSMTPService(MultiService):
         """Close all ports; 421 to all who are there; ten seconds later they are cut off."""
         listening, self._listening = self._listening, {}
         waiting = [maybeDeferred(port.stopListening) for port, _ in listening.values()]
-        ending = [factory.shutdown() for _, factory in listening.values() if hasattr(factory, "shutdown")]
-        waiting += [
-            self._bounded(done, factory)
-            for done, (_, factory) in zip(ending, listening.values(), strict=False)
-        ]
+        factories = [factory for _, factory in listening.values() if hasattr(factory, "shutdown")]
+        waiting += [self._bounded(factory.shutdown(), factory) for factory in factories]
         waiting.append(maybeDeferred(super().stopService))
         return DeferredList(waiting, consumeErrors=True).addCallback(lambda _: None)
+
+    def _in_thread(self, work: Callable[[], None]) -> Deferred[None]:
+        return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), work)
 
     def _bounded(self, done: Deferred[None], factory: Any) -> Deferred[Any]:
         def late(failure: Any) -> None:

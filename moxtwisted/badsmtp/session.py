@@ -96,6 +96,7 @@ class Session:
         self._tls: TLSInfo | None = None
         self._secret = False  # whether what comes next may be a password
         self._verb = ""
+        self._wishes: Wishes | None = None  # of the EHLO that is being answered
         self._limited = False  # whether the rate limiter knows of us
 
     # -- what hooks see --------------------------------------------------------------------------------------------------
@@ -189,9 +190,11 @@ class Session:
         known = verb in KNOWN_VERBS or verb in self.machine.extra_commands
         # Whoever pipelines a password behind AUTH says it even when AUTH was refused.
         secret = self._secret and (not known or self.machine.state is State.AUTH)
-        self._secret = secret or verb == "AUTH"
+        plain = printable(line)
+        text = REDACTED if secret else redact(plain)
+        self._secret = secret or text is not plain
+        self._wishes = None
         self.transcript.heard(line, secret=secret)
-        text = REDACTED if secret else redact(printable(line))
         word, _, args = text.partition(" ")
         self._verb = verb if known else ""
         self.log(
@@ -205,7 +208,7 @@ class Session:
     def said(self, event: Event | None, reply: Reply, wire: bytes) -> None:
         """See ``machine.Watcher``."""
         octets = reply.shown if isinstance(reply, SpoiltReply) else wire
-        if reply.code == 334:
+        if octets.startswith(b"334"):
             self._secret = True
         self.transcript.said(octets)
         refused = reply.code >= 400
@@ -222,12 +225,11 @@ class Session:
 
     def wishes_of(self, name: str) -> Wishes:
         """See ``machine.Watcher``."""
-        for parser in self.surroundings.hooks.capability_parsers:
-            wishes = parser.parse(name)
-            if wishes is not None:
-                found: Wishes = wishes
-                return found
-        return parse_hello_name(name)
+        if self._wishes is None:  # asked several times for each EHLO
+            parsers = self.surroundings.hooks.capability_parsers
+            found = next((w for parser in parsers if (w := parser.parse(name)) is not None), None)
+            self._wishes = parse_hello_name(name) if found is None else found
+        return self._wishes
 
     # -- the handler -----------------------------------------------------------------------------------------------------
 
@@ -319,6 +321,10 @@ class Session:
         """See ``ISMTPHandler.data_started``."""
         refusal = self._conduct.refusal_of("bdat" if transaction.chunked else "data")
         if refusal is not None and not refusal.positive:
+            if transaction.chunked:
+                self.log(
+                    Level.INFO, "SMTP error simulation triggered", error_code=refusal.code, smtp_stage="bdat"
+                )
             return refusal
         return _Sink(self, transaction, self._conduct.midway(transaction))
 

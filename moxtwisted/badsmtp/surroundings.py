@@ -67,7 +67,7 @@ class Surroundings:
     :ivar clock: Twisted's, ``seconds()`` being the time since 1970.
     :ivar entropy: ``entropy(n)`` gives n unpredictable octets.
     :ivar name_of: gives the name of an address of ours for the greeting, a string or an awaitable.
-    :ivar store: an ``IMessageStore`` or None.
+    :ivar store: an ``IMessageStore``, or None: memory will do.
     :ivar pace: how long a second lasts where we wait on purpose.
     :ivar sessions: who is there.
     """
