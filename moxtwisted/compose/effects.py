@@ -19,6 +19,7 @@ from moxtwisted.compose.scanners import make_scanners, make_teacher
 from moxtwisted.compose.verification import Verification
 from moxtwisted.config.load import LoadedConfig
 from moxtwisted.config.schema import DomainsConfig
+from moxtwisted.identifiers import Domain
 from moxtwisted.server.delivery import LocalDelivery
 from moxtwisted.smtp.settings import Mode
 from moxtwisted.store.store import Store
@@ -29,7 +30,8 @@ if TYPE_CHECKING:
     from moxtwisted.server.inbound.rejects import Rejects
     from moxtwisted.server.inbound.senderlists import SenderList, Together
     from moxtwisted.server.inbound.senderpolicy import AccountLists, SenderPolicy
-    from moxtwisted.server.judgement.interfaces import IContentFilter, Incoming
+    from moxtwisted.server.judgement.interfaces import IContentFilter, Incoming, Recipient
+    from moxtwisted.server.judgement.rules import Strictness
     from moxtwisted.server.scanners.teaching import Teacher
     from moxtwisted.store.greylist import GreylistRecords
 
@@ -76,7 +78,7 @@ class Effects:
         self._delivery = delivery
         self._report = report
         self._welcome = welcome
-        self._teacher = make_teacher(self._loaded, self._reactor, store)
+        self._teacher = make_teacher(self._loaded, self._reactor, store, self._teaches_rspamd)
         if self._teacher is not None:
             store.decided = self._teacher.put
 
@@ -140,6 +142,7 @@ class Effects:
                 externals=make_scanners(self._loaded, self._reactor),
                 adjustments=(policy.adjust, greylisting.adjust, GoodSenders(self._welcome)),
                 junk_mailbox=lambda account: rules.current.of(account).junk_mailbox,
+                do_without=lambda recipient: self._strictness(recipient).scanners_off,
             ),
             rejects=self._rejects,
             splitting=Splitting(),
@@ -185,13 +188,6 @@ class Effects:
 
         path = self._loaded.data_directory / f"{GREYLIST_NAME}.db"
         self._records = GreylistRecords(path, self._store.database_key(GREYLIST_NAME), self._store.pool)
-        rules = self._judging.rules
-
-        def wanted(recipient: Any) -> bool:
-            address = recipient.path.address
-            domain = address.domain.ascii if address is not None else ""
-            return rules.current.strictness(recipient.account, domain).greylisting
-
         lists = self._judging.allow_lists()
 
         async def listed(incoming: Incoming) -> bool:
@@ -200,7 +196,23 @@ class Effects:
                 return False
             return (await lists().check(ip)).listed is not None
 
-        return Greylisting(self._records, wanted, listed if lists is not None else None)
+        return Greylisting(
+            self._records,
+            lambda recipient: self._strictness(recipient).greylisting,
+            listed if lists is not None else None,
+        )
+
+    def _strictness(self, recipient: Recipient) -> Strictness:
+        address = recipient.path.address
+        domain = address.domain.ascii if address is not None and isinstance(address.domain, Domain) else ""
+        return self._judging.rules.current.strictness(recipient.account, domain)
+
+    def _teaches_rspamd(self, account: str) -> bool:
+        settings = self._domains.accounts.get(account)
+        if settings is None:
+            return False
+        domain = Domain.parse(settings.domain).ascii
+        return "rspamd" not in self._judging.rules.current.strictness(account, domain).scanners_off
 
     def _trap_learner(self) -> tuple[str, str]:
         account = self._loaded.static.senders.spam_trap_account

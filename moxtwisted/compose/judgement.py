@@ -50,7 +50,10 @@ def build_rules(static: StaticConfig, domains: DomainsConfig) -> Rules:
         },
         domains={
             Domain.parse(name).ascii: DomainRules(
-                dmarc=domain.dmarc, spf=domain.spf, greylisting=domain.greylisting
+                dmarc=domain.dmarc,
+                spf=domain.spf,
+                greylisting=domain.greylisting,
+                scanners_off=frozenset(domain.scanners_off),
             )
             for name, domain in domains.domains.items()
         },
@@ -82,6 +85,7 @@ def _account(account: Account, junk_mailbox: str, reports: Mapping[str, frozense
         strict_threshold=account.junk_filter.strict_threshold,
         first_time_delay=account.first_time_sender_delay,
         greylisting=account.greylisting,
+        scanners_off=None if account.scanners_off is None else frozenset(account.scanners_off),
     )
 
 

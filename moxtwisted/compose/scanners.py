@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from moxtwisted.config.load import LoadedConfig
@@ -39,21 +40,28 @@ def make_scanners(loaded: LoadedConfig, reactor: Any) -> tuple[IExternalJudge, .
             loaded.static.hostname,
             settings.seconds,
         )
-        made.append(Scanner(milter.name, milter.examine, reactor, settings.when_unavailable))
+        made.append(
+            Scanner(milter.name, milter.examine, reactor, settings.when_unavailable, f"milters.{name}")
+        )
     if scanners.rspamd is not None:
         rspamd = _make_rspamd(loaded, scanners.rspamd, reactor)
         made.append(Scanner("rspamd", rspamd.examine, reactor, scanners.rspamd.when_unavailable))
     return tuple(made)
 
 
-def make_teacher(loaded: LoadedConfig, reactor: Any, store: IStore) -> Teacher | None:
-    """What tells rspamd what people decide; None when it is not to be taught."""
+def make_teacher(
+    loaded: LoadedConfig, reactor: Any, store: IStore, teaches: Callable[[str], bool]
+) -> Teacher | None:
+    """What tells rspamd what people decide; None when it is not to be taught.
+
+    :param teaches: whether an account's mail is for it.
+    """
     scanner = loaded.static.scanners.rspamd
     if scanner is None or not scanner.controller_url:
         return None
     from moxtwisted.server.scanners.teaching import Teacher
 
-    return Teacher(store, _make_rspamd(loaded, scanner, reactor).learn)
+    return Teacher(store, _make_rspamd(loaded, scanner, reactor).learn, teaches)
 
 
 def _make_rspamd(loaded: LoadedConfig, scanner: RspamdScanner, reactor: Any) -> Rspamd:

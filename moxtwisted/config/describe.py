@@ -144,6 +144,8 @@ def _possible(info: FieldInfo) -> str:
     """Something that may stand there, for a key that holds nothing unless it is set."""
     if get_origin(info.type) is Literal:
         return toml_value(get_args(info.type)[0])
+    if info.examples:
+        return _readable(info.name, info.examples[0])
     return "true" if info.type is bool else "100000"
 
 
@@ -174,7 +176,7 @@ _QUIET = frozenset(
     {
         "user", "proxy_protocol_from", "key_environment", "key_credential", "imap_capabilities_disabled", "rulesets",
         "smtp_error", "message_auth_required_smtp_error", "introbox", "dns_block_lists", "dns_allow_lists", "contact",
-        "spam_trap_account", "servers", "authserv_id", "trusted_arc_sealers",
+        "spam_trap_account", "scanners_off", "servers", "authserv_id", "trusted_arc_sealers",
     }
 )  # fmt: skip
 

@@ -26,6 +26,7 @@ from msgspec import Struct
 
 from moxtwisted.config.checks import check_domains, check_postmaster, check_static
 from moxtwisted.config.reading import Problems, fields_of, judgeable
+from moxtwisted.config.scannerchecks import check_scanners_off
 from moxtwisted.config.schema import DomainsConfig, StaticConfig
 from moxtwisted.errors import ConfigurationError
 
@@ -125,6 +126,7 @@ def _examined(static_path: Path) -> tuple[LoadedConfig | None, Problems, Problem
         check_domains(domains, in_domains)
     if static is not None and domains is not None:
         check_postmaster(static, domains, in_static)
+        check_scanners_off(static.scanners, domains, in_domains)
     loaded = (
         LoadedConfig(static, domains or DomainsConfig(), static_path, domains_path)
         if static is not None
@@ -208,6 +210,7 @@ def parse_domains(data: bytes, static: StaticConfig | None = None, name: str = D
     if domains is not None and static is not None:
         noted = Problems("mox.conf")
         check_postmaster(static, domains, noted)
+        check_scanners_off(static.scanners, domains, problems)
         problems.lines += noted.lines
     if problems.lines or domains is None:
         raise ConfigurationError(tuple(problems.lines))

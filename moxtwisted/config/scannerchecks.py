@@ -5,9 +5,10 @@ from __future__ import annotations
 from urllib.parse import SplitResult, urlsplit
 
 from moxtwisted.config.reading import Path, Problems, quoted
+from moxtwisted.config.schema.domains import DomainsConfig
 from moxtwisted.config.schema.scanners import Scanners
 
-__all__ = ["check_scanners", "check_url"]
+__all__ = ["check_scanners", "check_scanners_off", "check_url"]
 
 
 def check_url(url: str, path: Path, expected: str, problems: Problems) -> SplitResult | None:
@@ -36,6 +37,19 @@ def check_scanners(scanners: Scanners, problems: Problems) -> None:
         _check_endpoint(scanners.clamd.address, (*at, "clamd", "address"), problems)
     for name, milter in scanners.milters.items():
         _check_endpoint(milter.address, (*at, "milters", name, "address"), problems)
+
+
+def check_scanners_off(scanners: Scanners, domains: DomainsConfig, problems: Problems) -> None:
+    """Milters that somebody does without are there; rspamd and clamd need not be, as everybody knows what is meant."""
+    known = {"rspamd", "clamd", *(f"milters.{name}" for name in scanners.milters)}
+    for table, all_of in (("domains", domains.domains), ("accounts", domains.accounts)):
+        for owner, settings in all_of.items():
+            for i, name in enumerate(settings.scanners_off or ()):
+                if name not in known:
+                    problems.add(
+                        (table, owner, "scanners_off", i),
+                        f"{quoted(name)} found, a scanner of mox.conf expected",
+                    )
 
 
 def _check_endpoint(address: str, path: Path, problems: Problems) -> None:

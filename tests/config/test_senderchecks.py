@@ -6,7 +6,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from moxtwisted.config.load import examine
+from moxtwisted.config.load import examine, parse_domains, parse_static
+from moxtwisted.errors import ConfigurationError
 from tests.config.test_load import DOMAINS, STATIC
 from tests.config.test_rulechecks import HEAD, problems
 
@@ -34,6 +35,21 @@ class SenderTests(SynchronousTestCase):
         self.assertIn("senders.allow_files[0]", notes[0])
         self.assertIn("block.txt:2: left out", notes[1])
         self.assertIn("block.txt:3: left out: for a whole domain write worse.example", notes[2])
+
+    def test_scanners_off(self) -> None:
+        """Who does without a scanner names one that can be there; milters that are there."""
+        static = parse_static((STATIC + '[scanners.milters.dkim]\naddress = "127.0.0.1:8891"\n').encode())
+        head = '[domains."example.org"]\nscanners_off = [%s]\n[accounts.alice]\ndomain = "example.org"\n'
+        account = parse_domains((head % '"rspamd", "clamd", "milters.dkim"').encode(), static).accounts[
+            "alice"
+        ]
+        self.assertIsNone(account.scanners_off)
+        for name in ("milters.dkmi", "milter", "virus"):
+            error = self.assertRaises(
+                ConfigurationError, parse_domains, (head % f'"rspamd", "{name}"').encode(), static
+            )
+            (problem,) = error.problems
+            self.assertIn(f'scanners_off[1]: "{name}" found', problem)
 
     def test_traps(self) -> None:
         """A trap is a local part, without a suffix."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
+from typing import Any
 from unittest.mock import patch
 
 from attrs import evolve
@@ -324,12 +326,15 @@ class CopyTests(OutcomeCase):
 class Looking:
     """An external judge."""
 
-    def __init__(self, opinion: Opinion | Exception | None) -> None:
+    def __init__(self, opinion: Opinion | Exception | None, key: str = "rspamd") -> None:
         self.opinion = opinion
+        self.key = key
         self.looked = 0
+        self.recipients: list[str] = []
 
-    async def look(self, incoming: object) -> Opinion | None:
+    async def look(self, incoming: Any) -> Opinion | None:
         self.looked += 1
+        self.recipients = [str(path) for path in incoming.recipients]
         if isinstance(self.opinion, Exception):
             raise self.opinion
         return self.opinion
@@ -340,8 +345,13 @@ class ExternalTests(HouseCase):
         super().setUp()
         self.judge = Judging()
 
-    def send(self, *externals: Looking) -> str:
-        verified_by(self.house, self.judge, externals=externals)
+    def send(self, *externals: Looking, without: Mapping[str, frozenset[str]] | None = None) -> str:
+        verified_by(
+            self.house,
+            self.judge,
+            externals=externals,
+            do_without=lambda recipient: (without or {}).get(recipient.account, frozenset()),
+        )
         line = self.house.inbound()
         line.begin(SENDER, "alice@example.org", "bob@example.org")
         answer = line.send(LETTER)
@@ -378,6 +388,29 @@ class ExternalTests(HouseCase):
             self.assertIn("250 2.6.0", line.send(LETTER))
         self.assertEqual(len(self.house.messages("alice", "Spam")), 1)
         self.assertEqual(len(self.house.messages("alice")), 1)
+
+    def test_done_without(self) -> None:
+        """What one says does not count for who does without it, and it is not told of that recipient."""
+        judge = Looking(Opinion(source="rspamd", junk=True, fields=b"X-Rspamd-Score: 9\r\n"))
+        self.assertEqual(self.send(judge, without={"bob": frozenset({"rspamd"})}), "250 2.6.0")
+        self.assertEqual(judge.recipients, ["alice@example.org"])
+        (alice,), (bob,) = self.house.messages("alice"), self.house.messages("bob")
+        self.assertIn(b"X-Rspamd-Score: 9\r\n", alice)
+        self.assertNotIn(b"X-Rspamd-Score", bob)
+        self.assertEqual([str(r.path) for r in self.judge.asked], ["alice@example.org", "bob@example.org"])
+
+    def test_refusal_of_some(self) -> None:
+        """A refusal is not that of who does without it: the client is to come again in parts."""
+        virus = Looking(Opinion(source="clamd", reply=Reply(554, "5.7.1", "a virus")), "clamd")
+        self.assertEqual(self.send(virus, without={"bob": frozenset({"clamd"})}), "451 4.5.3")
+        self.assertEqual((len(self.house.messages("alice")), len(self.house.messages("bob"))), (0, 1))
+
+    def test_nobody_wants_it(self) -> None:
+        """One that all recipients do without is not asked at all."""
+        judge = Looking(Opinion(source="rspamd", junk=True))
+        off = frozenset({"rspamd", "clamd"})
+        self.assertEqual(self.send(judge, without={"alice": off, "bob": off}), "250 2.6.0")
+        self.assertEqual(judge.looked, 0)
 
     def test_failing(self) -> None:
         """One that breaks is as if it were not there."""

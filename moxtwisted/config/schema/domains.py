@@ -17,6 +17,7 @@ from moxtwisted.config.schema.judgement import (
 )
 from moxtwisted.config.schema.junkflags import AutomaticJunkFlags
 from moxtwisted.config.schema.reports import DMARCReports, TLSReports
+from moxtwisted.config.schema.scanners import SCANNERS_OFF_DESCRIPTION, ScannerNames
 from moxtwisted.config.schema.senders import ALLOW_DESCRIPTION, BLOCK_DESCRIPTION, SenderEntries
 from moxtwisted.config.schema.signing import DKIMSelector
 from moxtwisted.config.schema.structure import ConfigStruct, Octets, Seconds
@@ -62,6 +63,9 @@ class Domain(ConfigStruct, frozen=True, kw_only=True):
     dmarc: Annotated[DMARCStrictness, Meta(description=DMARC_DESCRIPTION)] = "enforce"
     spf: Annotated[SPFStrictness, Meta(description=SPF_DESCRIPTION)] = "strangers"
     greylisting: Annotated[bool, Meta(description=GREYLISTING_DESCRIPTION)] = False
+    scanners_off: Annotated[
+        ScannerNames, Meta(max_length=100, description=SCANNERS_OFF_DESCRIPTION, examples=[["rspamd"]])
+    ] = ()
     spam_traps: Annotated[
         tuple[str, ...],
         Meta(
@@ -222,6 +226,13 @@ class Account(ConfigStruct, frozen=True, kw_only=True):
     greylisting: Annotated[
         bool | None,
         Meta(description=GREYLISTING_DESCRIPTION + " Without it, as the domain of the address says."),
+    ] = None
+    scanners_off: Annotated[
+        Annotated[ScannerNames, Meta(max_length=100)] | None,
+        Meta(
+            description=SCANNERS_OFF_DESCRIPTION + " Without it, as the domain of the address says.",
+            examples=[["rspamd"]],
+        ),
     ] = None
     allow_senders: Annotated[
         SenderEntries,

@@ -8,7 +8,23 @@ from msgspec import Meta, field
 
 from moxtwisted.config.schema.structure import ConfigStruct, Octets, Seconds
 
-__all__ = ["ClamdScanner", "MilterScanner", "RspamdScanner", "Scanners"]
+__all__ = [
+    "SCANNERS_OFF_DESCRIPTION",
+    "ClamdScanner",
+    "MilterScanner",
+    "RspamdScanner",
+    "ScannerNames",
+    "Scanners",
+]
+
+ScannerNames = tuple[
+    Annotated[str, Meta(pattern=r"^(rspamd|clamd|milters\..+)$", title="rspamd, clamd or milters.<name>")],
+    ...,
+]
+SCANNERS_OFF_DESCRIPTION = (
+    "Scanners of mox.conf that are not for its mail: rspamd, clamd, milters.<name>. They are not shown it; a message that is for others as "
+    "well is shown to them for those, and what they say of it does not count here."
+)
 
 _Address = Annotated[
     str,

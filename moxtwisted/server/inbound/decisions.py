@@ -3,10 +3,10 @@
 ::
 
     bench = Bench(judge, externals=(rspamd,), adjust=(allowed, greylisted))
-    decisions = await bench.decide(incoming, recipients)        # a Decision for each Recipient, in their order
+    decisions, opinions = await bench.decide(incoming, recipients)        # a Decision for each Recipient, in their order
 
-External judges look once, before the accounts' own; a refusal of theirs is everybody's. What goes wrong refuses for now: nobody
-loses mail for our trouble.
+External judges look once, before the accounts' own, for all who do not do without them; a refusal of theirs is that of all these. What
+goes wrong refuses for now: nobody loses mail for our trouble.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ _log = Logger()
 
 #: A last word on a decision, such as greylisting's; it gives the same one, or another.
 Adjustment = Callable[[Incoming, Recipient, Decision], "Decision | Awaitable[Decision]"]
+Opinions = tuple[Opinion, ...]
 
 # RFC 3463 section 3.4: X.3.0, other mail system status.
 _CANNOT_JUDGE: Final = Reply(451, "4.3.0", "error in processing")
@@ -84,32 +85,25 @@ class Bench:
     _adjustments: Sequence[Adjustment] = ()
     #: Where an account wants mail that is set aside; empty: where it goes otherwise.
     _junk_mailbox: Callable[[str], str] = field(default=lambda _: "")
+    #: The keys of external judges that do not count for a recipient.
+    _do_without: Callable[[Recipient], frozenset[str]] = field(default=lambda _: frozenset())
     counts: Counter[tuple[str, str]] = field(factory=Counter, init=False)
 
     async def decide(
         self, incoming: Incoming, recipients: Sequence[Recipient]
-    ) -> tuple[list[Decision], list[Opinion]]:
-        """A decision for each recipient, and what the external judges said."""
-        opinions = await self._look(incoming) if self._externals else []
-        refused = next((o for o in opinions if o.reply is not None), None)
-        if refused is not None and refused.reply is not None:
-            decision = refusal(
-                refused.reply, refused.source, refused.explanation, keep=refused.keep_in_rejects
-            )
-            decisions = [decision] * len(recipients)
-        elif len(recipients) == 1:
-            decisions = [await self._one(incoming, recipients[0])]
+    ) -> tuple[list[Decision], list[Opinions]]:
+        """A decision for each recipient, and what the external judges said that counts for it."""
+        opinions: list[Opinions] = [()] * len(recipients)
+        if self._externals:
+            opinions = await self._look(incoming, recipients)
+        if len(recipients) == 1:
+            decisions = [await self._one(incoming, recipients[0], opinions[0])]
         else:
-            asked = [Deferred.fromCoroutine(self._one(incoming, r)) for r in recipients]
-            decisions = [await one for one in asked]
-        junk = next((o for o in opinions if o.junk), None)
-        if junk is not None:
-            decisions = [
-                _as_junk(d, junk, self._junk_mailbox(r.account))
-                if d.accept and d.reason not in _WANTED
-                else d
-                for r, d in zip(recipients, decisions, strict=True)
+            asked = [
+                Deferred.fromCoroutine(self._one(incoming, r, said))
+                for r, said in zip(recipients, opinions, strict=True)
             ]
+            decisions = [await one for one in asked]
         for recipient, decision in zip(recipients, decisions, strict=True):
             self._note(incoming, recipient, decision)
         return decisions, opinions
@@ -119,12 +113,30 @@ class Bench:
         for recipient in recipients:
             self._note(incoming, recipient, decision)
 
-    async def _look(self, incoming: Incoming) -> list[Opinion]:
-        looking = [Deferred.fromCoroutine(_opinion(external, incoming)) for external in self._externals]
-        found = [await one for one in looking]
-        return [opinion for opinion in found if opinion is not None]
+    async def _look(self, incoming: Incoming, recipients: Sequence[Recipient]) -> list[Opinions]:
+        """Each external judge is shown the message with those of its recipients who want that."""
+        without = [self._do_without(r) for r in recipients]
+        looking = []
+        for external in self._externals:
+            wanted = [r.path for r, keys in zip(recipients, without, strict=True) if external.key not in keys]
+            shown = incoming
+            if len(wanted) < len(recipients):
+                shown = evolve(incoming, recipients=tuple(dict.fromkeys(wanted)))
+            looking.append(Deferred.fromCoroutine(_opinion(external, shown)) if wanted else None)
+        found = [(e.key, await one) for e, one in zip(self._externals, looking, strict=True) if one]
+        return [tuple(o for key, o in found if o is not None and key not in keys) for keys in without]
 
-    async def _one(self, incoming: Incoming, recipient: Recipient) -> Decision:
+    async def _one(self, incoming: Incoming, recipient: Recipient, opinions: Opinions) -> Decision:
+        refused = next((o for o in opinions if o.reply is not None), None)
+        if refused is not None and refused.reply is not None:
+            return refusal(refused.reply, refused.source, refused.explanation, keep=refused.keep_in_rejects)
+        decision = await self._judged(incoming, recipient)
+        junk = next((o for o in opinions if o.junk), None)
+        if junk is None or not decision.accept or decision.reason in _WANTED:
+            return decision
+        return _as_junk(decision, junk, self._junk_mailbox(recipient.account))
+
+    async def _judged(self, incoming: Incoming, recipient: Recipient) -> Decision:
         try:
             if self._judge is None:
                 decision = Decision(accept=True, reason="", explanation="", mailbox=recipient.mailbox)

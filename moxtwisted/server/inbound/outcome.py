@@ -41,7 +41,7 @@ from moxtwisted.server.inbound.rejects import IRejects, Refusal
 from moxtwisted.server.inbound.senderpolicy import SenderPolicy
 from moxtwisted.server.inbound.splitting import Label, Splitting
 from moxtwisted.server.inbound.traps import Traps
-from moxtwisted.server.judgement.interfaces import Decision, Incoming, Opinion, Recipient
+from moxtwisted.server.judgement.interfaces import Decision, Incoming, Recipient
 from moxtwisted.smtp.envelope import Transaction
 from moxtwisted.smtp.replies import Reply, reply_for_error
 
@@ -182,7 +182,10 @@ class Outcome:
         decisions.update(zip(asked, made, strict=True))
         if not await self._still_here(message, decisions):
             return _GONE
-        return await self._settle(message, decisions, opinions, attempt, known)
+        fields = {
+            place: b"".join([o.fields for o in said]) for place, said in zip(asked, opinions, strict=True)
+        }
+        return await self._settle(message, decisions, fields, attempt, known)
 
     def _taken_before(
         self, message: Complete, recipients: Mapping[_Place, Recipient], known: frozenset[str]
@@ -229,7 +232,7 @@ class Outcome:
         self,
         message: Complete,
         decisions: Mapping[_Place, Decision],
-        opinions: Sequence[Opinion],
+        fields: Mapping[_Place, bytes],
         attempt: Attempt | None,
         known: frozenset[str],
     ) -> Answer:
@@ -237,7 +240,6 @@ class Outcome:
         by_path = {p: [decisions[_place(d)] for d in message.found[p].deliveries] for p in paths}
         labels = {path: _label(found) for path, found in by_path.items()}
         differ = not message.separate and len(set(labels.values())) > 1
-        fields = b"".join(o.fields for o in opinions)
         # What an account that has it takes for another address now is a copy of its own; its note is about the first.
         more = {p: d for p, d in decisions.items() if p[0] in known and d.reason != _KNOWN} if known else {}
         others = {p: d for p, d in decisions.items() if p not in more} if more else decisions
@@ -368,22 +370,27 @@ def _addresses(message: Complete, place: _Place) -> list[Path]:
     ]
 
 
-def _copies(message: Complete, decisions: Mapping[_Place, Decision], fields: bytes) -> list[Copy]:
-    """One for each mailbox that a decision names, saying for which addresses."""
-    targets: dict[tuple[str, str], tuple[Decision, dict[Path, None]]] = {}
+def _copies(
+    message: Complete, decisions: Mapping[_Place, Decision], fields: Mapping[_Place, bytes]
+) -> list[Copy]:
+    """One for each mailbox that a decision names, saying for which addresses.
+
+    :param fields: what scanners add.
+    """
+    targets: dict[tuple[str, str], tuple[_Place, dict[Path, None]]] = {}
     for place, decision in decisions.items():
         if not decision.accept:
             continue
-        _, paths = targets.setdefault((place[0], decision.mailbox or place[1]), (decision, {}))
+        _, paths = targets.setdefault((place[0], decision.mailbox or place[1]), (place, {}))
         for path, recipients in message.found.items():
             if any(_place(d) == place for d in recipients.deliveries):
                 paths[path] = None
-    return [
-        Copy(
-            account, mailbox, _prefix(message, decision, list(paths), fields), decision.flags, decision.sender
-        )
-        for (account, mailbox), (decision, paths) in targets.items()
-    ]
+    copies = []
+    for (account, mailbox), (place, paths) in targets.items():
+        decision = decisions[place]
+        prefix = _prefix(message, decision, list(paths), fields.get(place, b""))
+        copies.append(Copy(account, mailbox, prefix, decision.flags, decision.sender))
+    return copies
 
 
 def _prefix(message: Complete, decision: Decision, paths: Sequence[Path], fields: bytes) -> bytes:

@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
-from zope.interface import Interface
+from zope.interface import Attribute, Interface
 
 from moxtwisted.address import Path
 from moxtwisted.message.flags import NO_FLAGS, MessageFlags
@@ -180,7 +180,11 @@ class Opinion:
 
 
 class IExternalJudge(Interface):
-    """A program beside us that looks at messages, once for all recipients: rspamd, clamd, a milter."""
+    """A program beside us that looks at messages, once for all recipients who want it to: rspamd, clamd, a milter."""
+
+    key = Attribute(
+        "str: what accounts and domains that do without it call it, such as ``rspamd``, ``milters.opendkim``"
+    )
 
     def look(incoming: Incoming) -> Awaitable[Opinion | None]:
         """Within its own time limit; None when it has nothing to say. When it does not answer, the operator's configuration

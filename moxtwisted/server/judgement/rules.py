@@ -100,6 +100,7 @@ class AccountRules:
     :ivar strict_threshold: the same for those that come in a suspicious way.
     :ivar first_time_delay: whether mail of strangers waits before it is taken.
     :ivar greylisting: None: as the domain says.
+    :ivar scanners_off: names of external judges that do not count; None: as the domain says.
     """
 
     destinations: Mapping[str, DestinationRules] = field(factory=dict)
@@ -115,6 +116,7 @@ class AccountRules:
     strict_threshold: float = 0.25
     first_time_delay: bool = True
     greylisting: bool | None = None
+    scanners_off: frozenset[str] | None = None
 
 
 @frozen(kw_only=True)
@@ -124,6 +126,7 @@ class DomainRules:
     dmarc: DMARCStrictness = "enforce"
     spf: SPFStrictness = "strangers"
     greylisting: bool = False
+    scanners_off: frozenset[str] = frozenset()
 
 
 @frozen(kw_only=True)
@@ -140,11 +143,12 @@ class ServerRules:
 
 @frozen
 class Strictness:
-    """What is to be done about failures of origin and about strangers, for one recipient."""
+    """What is to be done about failures of origin and about strangers, and whose word does not count, for one recipient."""
 
     dmarc: DMARCStrictness = "enforce"
     spf: SPFStrictness = "strangers"
     greylisting: bool = False
+    scanners_off: frozenset[str] = frozenset()
 
 
 _NOTHING_SPECIAL: Final = AccountRules()
@@ -170,6 +174,7 @@ class Rules:
             mine.dmarc or theirs.dmarc,
             mine.spf or theirs.spf,
             theirs.greylisting if mine.greylisting is None else mine.greylisting,
+            theirs.scanners_off if mine.scanners_off is None else mine.scanners_off,
         )
 
 

@@ -35,6 +35,7 @@ class Scanner:
 
     :ivar name: for the log and the explanation.
     :ivar examine: asks it; raises a MailError when that comes to nothing; has its own time limit.
+    :ivar key: what those who do without it call it.
     :ivar when_unavailable: take the message as if there were no such program, or have the sender try again.
     """
 
@@ -42,6 +43,7 @@ class Scanner:
     examine: Callable[[Incoming], Awaitable[Opinion | None]]
     clock: IReactorTime
     when_unavailable: Literal["accept", "defer"] = "accept"
+    key: str = Factory(lambda self: self.name, takes_self=True)
     _fuse: Fuse = field(default=Factory(lambda self: Fuse(self.clock), takes_self=True), init=False)
 
     async def look(self, incoming: Incoming) -> Opinion | None:

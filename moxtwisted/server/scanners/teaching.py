@@ -34,11 +34,13 @@ class Teacher:
     """Hands messages on.
 
     :ivar learn: takes the octets and what they are.
+    :ivar teaches: whether what an account decides is taught.
     :ivar message_octets: larger messages are not taught.
     """
 
     store: IStore
     learn: Callable[[bytes, Literal["spam", "ham"]], Awaitable[None]]
+    teaches: Callable[[str], bool] = field(default=lambda _: True)
     message_octets: int = 1_000_000
     _waiting: deque[tuple[str, int, bool]] = field(factory=deque, init=False)
     _working: bool = field(default=False, init=False)
@@ -46,6 +48,8 @@ class Teacher:
 
     def put(self, account: str, messages: Sequence[tuple[int, bool]]) -> None:
         """See ``moxtwisted.store.learner.Decided``."""
+        if not self.teaches(account):
+            return
         room = _WAITING - len(self._waiting)
         self._waiting.extend((account, body, junk) for body, junk in messages[:room])
         if not self._working and not self._stopped:

@@ -294,6 +294,18 @@ class Configured(HouseCase):
         anybody = self.found.strictness("x", "x.example")
         self.assertEqual((anybody.dmarc, anybody.spf, anybody.greylisting), ("enforce", "strangers", False))
 
+    def test_scanners(self) -> None:
+        """Likewise of the scanners that somebody does without: an empty list is none."""
+        static = parse_static(STATIC.encode())
+        for account, expected in (
+            ("", {"clamd"}),
+            ("scanners_off = []\n", set()),
+            ('scanners_off = ["rspamd"]\n', {"rspamd"}),
+        ):
+            text = f'[domains."example.org"]\nscanners_off = ["clamd"]\n[accounts.alice]\ndomain = "example.org"\n{account}'
+            rules = build_rules(static, parse_domains(text.encode(), static))
+            self.assertEqual(rules.strictness("alice", "example.org").scanners_off, expected)
+
     def test_account(self) -> None:
         """What is not said is as in the reference."""
         alice = self.found.of("alice")

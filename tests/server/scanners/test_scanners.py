@@ -286,6 +286,13 @@ class TeacherTests(ScannerTestCase):
         self.teacher.put("u", [(6, True)])
         self.assertEqual(self.learned[3:], [(b"6", "spam")])
 
+    def test_not_from_everybody(self) -> None:
+        """An account that does without it teaches it nothing."""
+        self.teacher.teaches = lambda account: account != "quiet"
+        self.teacher.put("quiet", [(1, True)])
+        self.teacher.put("u", [(2, True)])
+        self.assertEqual(self.learned, [(b"2", "spam")])
+
     def test_bounded(self) -> None:
         """More than a thousand do not wait, and after the end none."""
         self.teacher.put("u", [(1, True)] * 5000)
