@@ -40,6 +40,8 @@ def main(reactor, ip, *zones):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
     from twisted.internet.task import react
 
     react(main, sys.argv[1:])

@@ -41,6 +41,8 @@ def main(reactor: Any, rrtype: str, name: str, server: str = "", **changes: Any)
 
 
 if __name__ == "__main__":
+    if len(sys.argv) not in {3, 4}:
+        sys.exit(__doc__)
     from twisted.internet.task import react
 
     react(main, sys.argv[1:])

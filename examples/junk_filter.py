@@ -1,6 +1,6 @@
 """Learn what is junk from two folders of messages, and judge another by it::
 
-python examples/junk_filter.py wanted/ junk/ message.eml
+    python examples/junk_filter.py wanted/ junk/ message.eml
 
 The counts are in memory here; the server keeps them in the account's database.
 """
@@ -60,4 +60,6 @@ def main(wanted, junk, message):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        sys.exit(__doc__)
     main(*sys.argv[1:])

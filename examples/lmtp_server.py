@@ -8,8 +8,10 @@ Mail for ``full@...`` is deferred, all other mail is printed.
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
 
 from moxtwisted.smtp.envelope import Transaction
@@ -39,8 +41,13 @@ def main(reactor: Any, where: str = "tcp:2424:interface=127.0.0.1") -> Any:
     )
 
 
-if __name__ == "__main__":
-    from twisted.internet import reactor
+def announce(port: Any) -> Deferred[None]:
+    """Say where it serves, until it is interrupted."""
+    print(f"LMTP at {port.getHost().host} port {port.getHost().port}", flush=True)
+    return Deferred()
 
-    main(reactor)
-    reactor.run()
+
+if __name__ == "__main__":
+    from twisted.internet.task import react
+
+    react(lambda reactor, *words: main(reactor, *words).addCallback(announce), sys.argv[1:])

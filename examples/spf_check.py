@@ -36,6 +36,8 @@ def main(reactor, ip, sender, helo):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        sys.exit(__doc__)
     from twisted.internet.task import react
 
     react(main, sys.argv[1:])

@@ -8,6 +8,7 @@ import importlib.util
 import io
 import os
 import re
+import runpy
 import smtplib
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import textwrap
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest.mock import patch
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -80,6 +82,15 @@ class EveryExampleTests(SynchronousTestCase):
             )
             self.assertEqual(result.returncode, 0, f"{path.name}: {result.stderr}")
 
+    def test_usage(self) -> None:
+        """Without the words that it needs, an example prints how it is called; servers need none."""
+        for path in sorted(EXAMPLES.glob("*.py")):
+            if path.stem.endswith("_server"):
+                continue
+            with self.subTest(path.name), patch.object(sys, "argv", [str(path)]):
+                usage = self.assertRaises(SystemExit, runpy.run_path, str(path), run_name="__main__").code
+                self.assertRegex(str(usage), rf"::\n\n(    )?python examples/{path.name} ")
+
 
 class ExampleTestCase(TestCase):
     """Examples in this process, with blocking clients in a thread."""
@@ -95,9 +106,12 @@ class ExampleTestCase(TestCase):
 
     async def serve(self, name: str) -> int:
         """Start an example that serves; its port."""
-        port = await load(name).main(reactor, ANY_PORT)
+        example = load(name)
+        port = await example.main(reactor, ANY_PORT)
         self.addCleanup(port.stopListening)
         number: int = port.getHost().port
+        example.announce(port)
+        self.assertIn(f"at 127.0.0.1 port {number}", self.printed.getvalue())
         return number
 
 
@@ -268,6 +282,18 @@ class DKIMExampleTests(ExampleTestCase):
         await load("dkim_sign").main(path)
         self.assertIn("DKIM-Signature: v=1; d=example.org;", self.printed.getvalue())
         self.assertIn("pass example.org", self.printed.getvalue())
+
+    async def test_arc_forward(self) -> None:
+        """What a list changed is not the author's any more; its seals say what it was before."""
+        path = Path(self.mktemp())
+        path.write_text("From: me@example.org\nSubject: hello\n\nHello.\n")
+        await load("arc_forward").run(path, 1_700_000_000.0)
+        self.assertEqual(
+            self.printed.getvalue(),
+            "DKIM fail: example.org, body was changed\n"
+            "ARC pass: lists.example.net, other.example.com\n"
+            "lists.example.net saw that it passed DMARC\n",
+        )
 
 
 class SenderExampleTests(ExampleTestCase):
