@@ -10,6 +10,7 @@ from moxtwisted import __version__
 from moxtwisted.cli.bans import add_bans
 from moxtwisted.cli.consent import add_yes
 from moxtwisted.cli.junkarguments import add_junk
+from moxtwisted.cli.reports import add_parsing, add_reports
 from moxtwisted.cli.loadarguments import add_load
 from moxtwisted.cli.signingarguments import add_arc, add_dkim
 
@@ -49,6 +50,7 @@ def build_parser() -> argparse.ArgumentParser:
     _upkeep(commands)
     add_bans(commands, _json)
     add_junk(commands, _json)
+    add_reports(commands, _json)
     _names(commands)
     _senders(commands)
     _signatures(commands)
@@ -499,6 +501,9 @@ def _senders(commands: Commands) -> None:
         "example.org",
     )
     reports("domain", metavar="DOMAIN")
+    add_parsing(dmarc, "parse_dmarc", "aggregate reports", _json)
+    tlsrpt = commands.group("tlsrpt", "reports about TLS between mail servers")
+    add_parsing(tlsrpt, "parse_tls", "reports about TLS", _json)
     dnsbl = commands.group("dnsbl", "lists of addresses in the DNS")
     entry = dnsbl.command(
         "check", "senders:dnsbl_check", "say whether a list has an address", "bl.example.org 192.0.2.1"

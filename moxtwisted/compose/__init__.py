@@ -26,6 +26,7 @@ from moxtwisted.compose.junk import learn_junk
 from moxtwisted.compose.junkflags import remember_with
 from moxtwisted.compose.listeners import Listeners
 from moxtwisted.compose.parts import Parts, master_key, open_queue, ready_accounts
+from moxtwisted.compose.reports import open_reports
 from moxtwisted.compose.signing import SigningWatch
 from moxtwisted.compose.translation import initial_mailboxes, message_quota, quota
 from moxtwisted.compose.upkeep import Control, Retirement
@@ -146,6 +147,7 @@ async def offline(static_path: Path, reactor: Any) -> Administration:
             initial_mailboxes=initial_mailboxes(static),
             retire_after_seconds=static.store.retire_expunged_after_seconds,
             cram_md5=static.authentication.cram_md5,
+            reports=open_reports(loaded, store),
         ),
     )
 

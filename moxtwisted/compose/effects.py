@@ -25,6 +25,7 @@ from moxtwisted.smtp.settings import Mode
 from moxtwisted.store.store import Store
 
 if TYPE_CHECKING:
+    from moxtwisted.mailauth.reports.message import Report
     from moxtwisted.server.inbound.greylisting import Greylisting
     from moxtwisted.server.inbound.outcome import Outcome
     from moxtwisted.server.inbound.rejects import Rejects
@@ -45,6 +46,7 @@ class Effects:
     """One of it in a process.
 
     :ivar content: gives the junk filter of the accounts; set before the first message.
+    :ivar note_report: keeps what reports say; set before the first message.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Effects:
         self._teacher: Teacher | None = None
         self._accounts: dict[str, AccountLists] | None = None
         self.content: Callable[[], IContentFilter | None] = lambda: None
+        self.note_report: Callable[[Report, Incoming], None] | None = None
 
     def open(
         self,
@@ -149,6 +152,7 @@ class Effects:
             room=WaitingRoom(self._reactor),
             traps=Traps(self._report, policy.allowed, self._delivery, self._trap_learner),
             policy=policy,
+            note_report=self.note_report,
         )
 
     def _make_policy(self) -> SenderPolicy:

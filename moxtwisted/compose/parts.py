@@ -17,6 +17,7 @@ from moxtwisted.compose.effects import Effects
 from moxtwisted.compose.judgement import Judging
 from moxtwisted.compose.junk import filter_content, learn_junk
 from moxtwisted.compose.junkflags import remember_with
+from moxtwisted.compose.reports import Reports
 from moxtwisted.compose.signing import Signers
 from moxtwisted.compose.translation import (
     build_directory,
@@ -133,6 +134,8 @@ class Parts:
         remember_with(self.store, self.loaded.domains)
         learn_junk(self.store)
         self.effects.content = filter_content(self.store, self.reactor)
+        self.reports = Reports(self.loaded, self.store, self.reactor, self.directory)
+        self.effects.note_report = self.reports.note
         self.queue = open_queue(self.loaded, self.store)
         self.delivery = LocalDelivery(self.store)
         self.bans = self.connections.bans = open_bans(self.loaded, self.store, self.reactor)
@@ -210,6 +213,7 @@ class Parts:
         self.signers.stop()
         await self.effects.close()
         await self.bans.close()
+        await self.reports.close()
         await self.queue.close()
         await self.store.close()
 

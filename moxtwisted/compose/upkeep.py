@@ -66,6 +66,7 @@ class Control(Service):
             stop=lambda: server.reactor.callLater(0.05, server.reactor.stop),
             log_levels=self._log_levels,
             bans=server.bans,
+            reports=server.reports.records,
         )
         path = server.loaded.data_directory / SOCKET_NAME
         administration = Administration(editor, administered)

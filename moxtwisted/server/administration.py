@@ -33,12 +33,14 @@ from moxtwisted.server.control.interfaces import (
     Report,
 )
 from moxtwisted.server.control.junk import JunkOperations
+from moxtwisted.server.control.reports import ReportOperations
 from moxtwisted.server.control.sharing import SharingOperations
 from moxtwisted.server.credentials import PASSWORD
 from moxtwisted.store import maintenance, transfer
 from moxtwisted.store.accounts import Account
 from moxtwisted.store.grants import Grants
 from moxtwisted.store.queue import Queue
+from moxtwisted.store.reports import ReportRecords
 from moxtwisted.store.store import Store
 
 __all__ = ["Administered", "Administration", "time_text"]
@@ -59,6 +61,7 @@ class Administered:
     :ivar log_levels: of the running server.
     :ivar bans: of the running server.
     :ivar metrics: those of the running server, as text.
+    :ivar reports: of other servers.
     """
 
     reactor: Any
@@ -73,10 +76,13 @@ class Administered:
     log_levels: Any = None
     bans: Bans | None = None
     metrics: Callable[[], bytes] | None = None
+    reports: ReportRecords | None = None
 
 
 @implementer(IAdministration)
-class Administration(SharingOperations, BanOperations, JunkOperations, ConfigurationOperations):
+class Administration(
+    SharingOperations, BanOperations, JunkOperations, ReportOperations, ConfigurationOperations
+):
     """See ``IAdministration``."""
 
     def __init__(
@@ -240,6 +246,16 @@ class Administration(SharingOperations, BanOperations, JunkOperations, Configura
             raise NotRunningError
         return self._on.bans
 
+    @property
+    def _reports(self) -> ReportRecords:
+        if self._on.reports is None:
+            raise NotRunningError
+        return self._on.reports
+
+    @property
+    def _clock(self) -> Any:
+        return self._on.reactor
+
     def _existing(self, name: str) -> Account:
         if name not in self._on.store.accounts():
             raise MailError(f"there is no account {name}")
@@ -326,6 +342,8 @@ class Administration(SharingOperations, BanOperations, JunkOperations, Configura
 
     async def close(self) -> None:
         """Close the files; for the administration of a server that is down."""
+        if self._on.reports is not None:
+            await self._on.reports.close()
         await self._on.queue.close()
         await self._on.store.close()
 

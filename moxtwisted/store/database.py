@@ -103,7 +103,7 @@ def databases(directory: Path) -> list[tuple[Path, str]]:
     """(file, name that its key is derived from) of all in a data directory."""
     accounts = sorted((directory / "accounts").glob("*.db"))
     found = [(path, "accounts/" + unquote(path.name.removesuffix(".db"))) for path in accounts]
-    whole = [(directory / f"{name}.db", name) for name in ("queue", "grants", "bans", "greylist")]
+    whole = [(directory / f"{name}.db", name) for name in ("queue", "grants", "bans", "greylist", "reports")]
     return [*found, *((path, name) for path, name in whole if path.exists())]
 
 

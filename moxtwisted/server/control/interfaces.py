@@ -148,6 +148,14 @@ class IMailAdministration(Interface):
     async def junk_retrain(account: str, progress: Progress) -> Report:
         """Forget all and learn it again from the flags of the messages, of one account or, when it is empty, all. As `junk_status`."""
 
+    # -- reports of other servers ------------------------------------------------------------------------------
+    async def reports_list(kind: str, domain: str, limit: int, details: bool) -> Report:
+        """``received``, ``organization``, ``domain``, ``begin``, ``end``, ``total``, ``failed``, ``sender``, ``report_id``, the latest
+        first; of one domain or, when it is empty, all. With details, ``detail``: all of it as a text in JSON, empty where it is too much.
+
+        :param kind: ``dmarc`` or ``tls``.
+        """
+
     # -- the running server ------------------------------------------------------------------------------------
     async def status() -> dict[str, JSON]:
         """``running``, ``version``, ``hostname``, ``pid``, ``started`` and the like."""

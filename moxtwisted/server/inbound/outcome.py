@@ -21,9 +21,9 @@ among their rejects.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from attrs import define, evolve, field, frozen
 from twisted.logger import Logger
@@ -44,6 +44,9 @@ from moxtwisted.server.inbound.traps import Traps
 from moxtwisted.server.judgement.interfaces import Decision, Incoming, Recipient
 from moxtwisted.smtp.envelope import Transaction
 from moxtwisted.smtp.replies import Reply, reply_for_error
+
+if TYPE_CHECKING:
+    from moxtwisted.mailauth.reports.message import Report
 
 __all__ = ["Complete", "Outcome", "reason_field"]
 
@@ -140,6 +143,8 @@ class Outcome:
     _room: WaitingRoom
     _traps: Traps | None = None
     _policy: SenderPolicy | None = None
+    #: Keeps what reports say, once they are taken.
+    _note_report: Callable[[Report, Incoming], None] | None = None
 
     @property
     def policy(self) -> SenderPolicy | None:
@@ -256,6 +261,7 @@ class Outcome:
                 )
                 stored |= {account: error or stored.get(account) for account, error in found.items()}
         self._look_after_rejects(message, decisions, stored)
+        self._look_after_reports(message, decisions, stored)
         answers = [
             _answer(by_path[path], message.found[path].deliveries, decisions, stored) for path in paths
         ]
@@ -307,6 +313,20 @@ class Outcome:
                 place, decision = refused[0]
                 prefix = _prefix(message, decision, _addresses(message, place), b"")
                 self._rejects.keep(Refusal(account, message.lease, prefix, decision.sender))
+
+    def _look_after_reports(
+        self,
+        message: Complete,
+        decisions: Mapping[_Place, Decision],
+        stored: Mapping[str, MailError | None],
+    ) -> None:
+        """Note what was reported: once, also when several addresses took it."""
+        if self._note_report is None:
+            return
+        for place, decision in decisions.items():
+            if decision.accept and decision.report is not None and stored.get(place[0]) is None:
+                self._note_report(decision.report, message.incoming)
+                return
 
 
 # -- parts -------------------------------------------------------------------------------------------------------------
