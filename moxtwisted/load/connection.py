@@ -41,6 +41,8 @@ __all__ = ["ConnectionUser", "LoadConnection", "Meter"]
 BLOCK_OCTETS: Final = 128 * 1024
 #: A BDAT chunk.
 CHUNK_OCTETS: Final = 1024 * 1024
+#: How long a server may take to close after QUIT, before we do.
+CLOSE_SECONDS: Final = 1.0
 
 #: Codes of an EHLO that is not known (RFC 5321 section 3.2: then HELO).
 _NO_EHLO: Final = range(500, 505)
@@ -119,6 +121,7 @@ class LoadConnection(TwistedProtocol):
         self._rest = memoryview(b"")  # of a long message
         self._then: Callable[[], None] | None = None  # when all of it went out
         self._chunk_at = 0
+        self._leaving = False  # QUIT was answered
         self._over = False
 
     # -- the connection --------------------------------------------------------------------------------------------------
@@ -169,7 +172,9 @@ class LoadConnection(TwistedProtocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Whoever ended it."""
-        if self._handshaking:
+        if self._leaving and not self._over:
+            self._end("")
+        elif self._handshaking:
             self._fail(f"TLS: {_words(reason.value)}")
         else:
             self._fail(f"lost: {self._where()}")
@@ -184,6 +189,11 @@ class LoadConnection(TwistedProtocol):
         return "idle"
 
     def _timed_out(self) -> None:
+        if self._leaving:
+            transport: Any = self.transport
+            transport.loseConnection()
+            self._end("")
+            return
         self._fail(f"timeout: {'TLS' if self._handshaking else self._where()}")
 
     def _fail(self, kind: str) -> None:
@@ -460,14 +470,15 @@ class LoadConnection(TwistedProtocol):
     # -- the end ---------------------------------------------------------------------------------------------------------
 
     def quit(self) -> None:
-        """QUIT, and close when that is answered."""
+        """QUIT; the server closes, or we do."""
         self.alive = False
         self._ask(plain("QUIT"), self._on_quit)
 
     def _on_quit(self, reply: Reply) -> None:
-        transport: Any = self.transport
-        transport.loseConnection()
-        self._end("")
+        # RFC 5321 section 4.1.1.10: the server closes after its reply. Whoever closes first keeps the port occupied for a minute, and a
+        # server that counts connections would find the next beside this one.
+        self._leaving = True
+        self._deadline.set(CLOSE_SECONDS)
 
 
 def _words(error: Any) -> str:

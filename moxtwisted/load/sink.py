@@ -367,8 +367,8 @@ class _SinkHandler(Handler):
             client=str(self._peer.ip) if self._peer.ip is not None else "",
             protocol=self._protocol,
             hello=self._hello,
-            sender=str(transaction.reverse_path),
-            recipients=[str(recipient.path) for recipient in transaction.recipients],
+            sender=_written(transaction.reverse_path),
+            recipients=[_written(recipient.path) for recipient in transaction.recipients],
         )
         try:
             return _Message(sink.counted, len(transaction.recipients), keeper.begin(envelope))
@@ -469,3 +469,8 @@ class _RuledHandler(_SinkHandler):
 
 def _nothing() -> None:
     """The standard reply."""
+
+
+def _written(path: Path) -> str:
+    """With its brackets."""
+    return path.wire(smtputf8=True).decode("utf-8")
