@@ -207,13 +207,18 @@ def search_paths(home: str) -> Iterator[Path]:
 
 
 def configure(
-    flags: Mapping[str, Any], environment: Mapping[str, str], file: Path | str | None = None
+    flags: Mapping[str, Any],
+    environment: Mapping[str, str],
+    file: Path | str | None = None,
+    *,
+    free_ports: bool = False,
 ) -> Configuration:
     """Bring together what is said in all places.
 
     :param flags: of the command line: key and value; None for what was not given. Mappings as lists of ``HOST=DIRECTORY``.
     :param environment: as ``os.environ``; its HOME says where the user's file may be.
     :param file: to be read instead of the first that is found.
+    :param free_ports: whether listeners that nobody gave a port get any free one, instead of that of the documentation.
     :raises ConfigurationError: something is wrong with it; with everything that is.
     """
     gathered = _Gathered()
@@ -231,6 +236,10 @@ def configure(
         for one in value if isinstance(value, (list, tuple)) else [value]:
             if one is not None:
                 gathered.take(option, one, option.flag)
+    if free_ports:
+        for option in known.values():
+            if option.kind == "port" and option.name not in gathered.values:
+                gathered.take(option, 0, "--free-ports")
     of_log = {name: value for name, value in gathered.values.items() if known[name].log}
     settings = Settings(**{name: value for name, value in gathered.values.items() if not known[name].log})
     log = LogSettings(**of_log)

@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from moxtwisted import __version__
+from moxtwisted.cli.badsmtparguments import add_badsmtp
 from moxtwisted.cli.bans import add_bans
 from moxtwisted.cli.consent import add_yes
 from moxtwisted.cli.junkarguments import add_junk
-from moxtwisted.cli.reports import add_parsing, add_reports
 from moxtwisted.cli.loadarguments import add_load
+from moxtwisted.cli.reports import add_parsing, add_reports
 from moxtwisted.cli.signingarguments import add_arc, add_dkim
 
 __all__ = ["NO_DELIVERY", "Commands", "build_parser"]
@@ -35,6 +36,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog="begin with:\n"
         "  moxmail localserve                     a server to try out, on this machine only\n"
         "  moxmail quickstart you@example.org     a configuration for a real one\n"
+        "  moxmail badsmtp                        a server that misbehaves, to test mail software with\n"
         "\nmoxmail COMMAND --help explains a command.",
     )
     _everywhere(parser, None)
@@ -55,6 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     _senders(commands)
     _signatures(commands)
     _administration(commands)
+    add_badsmtp(commands, _json)
     add_load(commands, _json)
     return parser
 
@@ -115,6 +118,11 @@ class Commands:
             _everywhere(parser, argparse.SUPPRESS)
         parser.set_defaults(run=_HERE + run)
         return parser.add_argument
+
+    def parser(self, name: str) -> argparse.ArgumentParser:
+        """The parser of a command that was added, for those whose arguments have groups."""
+        parser: argparse.ArgumentParser = self._actions.choices[name]
+        return parser
 
 
 def _json(add: Callable[..., Any]) -> None:
