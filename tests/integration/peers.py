@@ -34,6 +34,7 @@ class Peer(NamedTuple):
 PEERS = {
     peer.program: peer
     for peer in (
+        Peer("chromium", "chromium"),
         Peer("clamd", "clamav-daemon"),
         Peer("curl", "curl"),
         Peer("dovecot", "dovecot-imapd"),

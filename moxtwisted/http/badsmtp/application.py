@@ -10,7 +10,7 @@ All of it is described at ``/api/openapi.json``, by the declarations that stand 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from importlib.resources import files
 from typing import Any
 
@@ -100,7 +100,7 @@ class BadSMTPApplication:
     def __init__(
         self,
         captured: ICaptured,
-        ports: Mapping[str, int],
+        ports: Callable[[], Mapping[str, int]],
         address: str,
         playground: Playground | None,
         clock: Any,
@@ -363,7 +363,7 @@ class BadSMTPApplication:
     @api.route("GET", "/api/ports", Operation("What listens where, and what goes wrong there", answer=Ports))
     def ports(self, request: Any) -> Ports:
         """The ports, and what a client can ask for."""
-        return describe_ports(self._ports, self._address)
+        return describe_ports(self._ports(), self._address)
 
     @api.route(
         "POST",

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from moxtwisted.badsmtp.faults import DESCRIPTIONS
-from moxtwisted.badsmtp.grammar import TEXTS
-from moxtwisted.badsmtp.settings import DELAYS_SECONDS
+from moxtwisted.badsmtp.grammar import TEXTS, parse_local_part
+from moxtwisted.badsmtp.settings import DELAYS_SECONDS, GREETING_FAULTS
 from moxtwisted.badsmtp.tlsfaults import TLS_FAULTS
 from moxtwisted.http.badsmtp.shapes import Example, Port, Ports, Wording
 
@@ -34,8 +34,10 @@ def _does(name: str) -> tuple[str, str]:
     kind, _, rest = name.partition("-")
     if kind in {"greeting", "drop"} and rest.isdecimal() and int(rest) < len(DELAYS_SECONDS):
         seconds = DELAYS_SECONDS[int(rest)]
-        when = "at once" if seconds == 0 else f"after {seconds} seconds"
+        when = "at once" if seconds == 0 else f"after {seconds} second{'s' if seconds > 1 else ''}"
         return "SMTP", f"greets {when}" if kind == "greeting" else f"hangs up {when}, without a greeting"
+    if name.startswith("greeting-fault-") and (number := name[15:]).isdecimal():
+        return "SMTP", _greeting(int(number))
     for start, protocol in _TLS_RANGES.items():
         for fault in TLS_FAULTS:
             if name == start + fault.name:
@@ -43,8 +45,23 @@ def _does(name: str) -> tuple[str, str]:
     return "", ""
 
 
+def _family(name: str) -> str:
+    """What is listed together: ``greeting-0`` to ``greeting-9``."""
+    return "greeting-fault" if name.startswith("greeting-fault-") else name.partition("-")[0]
+
+
+def _greeting(number: int) -> str:
+    wish = parse_local_part(GREETING_FAULTS[number], {"greeting"}) if number < len(GREETING_FAULTS) else None
+    if wish is None:
+        return ""
+    if wish.code:
+        return f"greets with {wish.code} {wish.text}"
+    with_number = "" if wish.number is None else f" (N is {wish.number})"
+    return f"a greeting that goes wrong: {DESCRIPTIONS[wish.fault]}{with_number}"
+
+
 def _wordings() -> Iterator[Wording]:
-    address = "in an address"
+    address = "in an address, by a code"
     yield Wording("MAIL FROM:<mail550@x.example>", "MAIL is answered with 550", address)
     yield Wording("RCPT TO:<rcpt451_4.7.1@x.example>", "this RCPT is answered with 451 4.7.1", address)
     yield Wording("MAIL FROM:<data552@x.example>", "DATA is answered with 552 in place of 354", address)
@@ -56,9 +73,11 @@ def _wordings() -> Iterator[Wording]:
             address,
         )
     for fault, does in DESCRIPTIONS.items():
-        yield Wording(f"MAIL FROM:<mail.{fault}@x.example>", does, "a fault, of any of these verbs")
+        yield Wording(
+            f"MAIL FROM:<mail.{fault}@x.example>", does, "in an address, by a form (of any of these verbs)"
+        )
     for code, text in sorted(TEXTS.items()):
-        yield Wording(str(code), text, "a code; any other says “Unknown error”")
+        yield Wording(str(code), text, "by a code: what it says (any other: “Unknown error”)")
     name = "in the EHLO name"
     yield Wording("EHLO size10000.x.example", "SIZE 10000 is offered; nosize: none", name)
     yield Wording(
@@ -110,5 +129,9 @@ def describe_ports(ports: Mapping[str, int], address: str) -> Ports:
     :param ports: the port that each listener has, by its name.
     :param address: of all of them.
     """
-    listed = [Port(name, number, *_does(name)) for name, number in ports.items()]
+    families: dict[str, int] = {}
+    for name in ports:
+        families.setdefault(_family(name), len(families))
+    names = sorted(ports, key=lambda name: families[_family(name)])
+    listed = [Port(name, ports[name], *_does(name)) for name in names]
     return Ports(address, listed, list(_wordings()), list(_EXAMPLES))

@@ -2,23 +2,25 @@
 
 ::
 
-    site = make_site(service.captured, service.ports, reactor, smtp=service.factory)
+    site = make_site(service.captured, lambda: service.ports, reactor, smtp=playground_factory(service.surroundings))
     await TCP4ServerEndpoint(reactor, 25080, interface="127.0.0.1").listen(site)
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from moxtwisted.badsmtp.interfaces import ICaptured
+from moxtwisted.badsmtp.smtpfactory import BadSMTPFactory
+from moxtwisted.badsmtp.surroundings import Listener, Surroundings
 from moxtwisted.http.badsmtp.application import BadSMTPApplication
 from moxtwisted.http.badsmtp.playground import Playground
 from moxtwisted.http.support.guard import Guard, Guarded
 from moxtwisted.http.support.site import BoundedSite
 
-__all__ = ["BadSMTPSite", "make_site"]
+__all__ = ["BadSMTPSite", "make_site", "playground_factory"]
 
 
 class BadSMTPSite(BoundedSite):
@@ -33,9 +35,14 @@ class BadSMTPSite(BoundedSite):
         super().stopFactory()
 
 
+def playground_factory(surroundings: Surroundings) -> BadSMTPFactory:
+    """The SMTP of the playground: as that of the ports, without TLS, which nobody can type."""
+    return BadSMTPFactory(surroundings, Listener(name="playground"))
+
+
 def make_site(
     captured: ICaptured,
-    ports: Mapping[str, int],
+    ports: Callable[[], Mapping[str, int]],
     reactor: Any,
     *,
     smtp: Any = None,
@@ -45,7 +52,7 @@ def make_site(
     """The site.
 
     :param captured: an ``ICaptured``.
-    :param ports: the port of each listener by its name, read whenever somebody asks.
+    :param ports: gives the port of each listener by its name, whenever somebody asks.
     :param smtp: the ``IProtocolFactory`` that the playground speaks with, best one without TLS; without it there is no playground.
     :param address: that the ports listen on, for the page.
     :param names: host names that the site is reached by, besides ``localhost`` and addresses.

@@ -65,7 +65,7 @@ class Fixture:
         )
         self.site: BadSMTPSite = make_site(
             self.captured,
-            {"smtp": 2525, "greeting-2": 25202},
+            lambda: {"smtp": 2525, "greeting-2": 25202},
             self.clock,
             smtp=self.smtp,
             names=["ci.example"],

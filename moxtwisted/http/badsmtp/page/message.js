@@ -133,5 +133,7 @@ export async function showMessage(where, number, tab, { remove, still }) {
       facts(detail)),
     ...(detail.cut ? [el("p", { class: "notice" }, "Some of this message is too long to be shown. All of it is in the download.")] : []),
     ...tabs(detail, tab));
-  if (focused) where.querySelector('[role="tab"][aria-selected="true"]')?.focus();
+  const selected = where.querySelector('[role="tab"][aria-selected="true"]');
+  selected.scrollIntoView({ block: "nearest", inline: "nearest" });
+  if (focused) selected.focus();
 }

@@ -24,7 +24,7 @@ function item(summary) {
       el("span", { class: "subject" }, summary.subject || "(no subject)"),
       el("span", { class: "to" }, "to ", summary.rcpt_to.slice(0, 3).join(", "),
         summary.rcpt_to.length > 3 ? ` and ${summary.rcpt_to.length - 3} more` : ""),
-      summary.attachments ? el("span", { class: "clip", role: "img", "aria-label": "with attachments" }, "📎") : null,
+      summary.attachments ? el("span", { class: "clip", role: "img", "aria-label": "with attachments" }) : null,
       el("span", { class: "preview" }, summary.preview)));
 }
 

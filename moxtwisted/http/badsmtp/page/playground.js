@@ -12,6 +12,7 @@ let heard = "";           // what the server said since the client spoke
 let waiting = [];         // lines that are still to be said
 let saying = Promise.resolve();   // keeps what is said in its order
 let opened = 0;
+let latest = 0;           // the time of the line that was shown last
 
 const LINES = 2000;
 
@@ -39,6 +40,7 @@ function add(element) {
 
 function hear(chunk) {
   heard += chunk.octets;
+  latest = Math.max(latest, chunk.at_seconds);
   let rest = (partial?.dataset.octets ?? "") + chunk.octets;
   const at = partial ? Number(partial.dataset.at) : chunk.at_seconds;
   partial?.remove();
@@ -123,7 +125,9 @@ function say(lines) {
   partial = null;
   const ends = { crlf: "\r\n", lf: "\n", none: "" }[byId("play-ends").value];
   const mine = session;
-  for (const line of lines) add(dialogueLine("C", (performance.now() - opened) / 1000, line));
+  // Our clock begins a little after the server's: no line is older than the one above it.
+  latest = Math.max(latest, (performance.now() - opened) / 1000);
+  for (const line of lines) add(dialogueLine("C", latest, line));
   const text = lines.map((line) => line + ends).join("");
   saying = saying.then(() => ask("POST", `/api/playground/${mine}`, { text })).catch((error) => {
     if (session === mine) complain(error);
@@ -138,6 +142,7 @@ async function connect() {
   position = 0;
   heard = "";
   opened = performance.now();
+  latest = 0;
   state("connected", true);
   add(dialogueLine("*", 0, "connected"));
   follow(session);

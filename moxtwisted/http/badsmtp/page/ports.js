@@ -9,15 +9,29 @@ function table(names, rows, label) {
     el("tbody", {}, ...rows)));
 }
 
+const MESSAGE = ["Subject: a trial", "", "Hello.", "."];
+
+/** What has to be said around a wish, so that it comes true. */
+function around(say) {
+  if (say.startsWith("EHLO")) return [say, "MAIL FROM:<alice@example.org>", "RCPT TO:<bob@example.org>"];
+  const wish = /^\w+ \w+:<([a-z]+)/.exec(say)?.[1];
+  const begin = say.startsWith("RCPT") ? ["EHLO tester.example", "MAIL FROM:<alice@example.org>", say] : ["EHLO tester.example", say];
+  const then = {
+    data: ["RCPT TO:<bob@example.org>", "DATA"], dend: ["RCPT TO:<bob@example.org>", "DATA", ...MESSAGE],
+    bdat: ["RCPT TO:<bob@example.org>", "BDAT 0 LAST"], rset: ["RSET"], quit: ["QUIT"], noop: ["NOOP"],
+    auth: ["RSET", "AUTH PLAIN AGEAYg=="],
+  };
+  return [...begin, ...(then[wish] ?? [])];
+}
+
 function trial(say) {
-  if (!/^(MAIL|RCPT|EHLO) /.test(say)) return "";
-  const lines = say.startsWith("EHLO") ? [say] : ["EHLO tester.example", say];
-  if (say.startsWith("RCPT")) lines.splice(1, 0, "MAIL FROM:<alice@example.org>");
+  // TLS is not played.
+  if (!/^(MAIL|RCPT|EHLO) /.test(say) || say.includes("<starttls")) return "";
   return el("button", {
     type: "button", class: "small quiet",
     onclick: () => {
       location.hash = "#/playground";
-      setTimeout(() => fill(lines));
+      setTimeout(() => fill(around(say)));
     },
   }, "Try", el("span", { class: "hidden" }, ` ${say}`));
 }
@@ -30,12 +44,21 @@ export async function showPorts() {
     el("th", { scope: "row", class: "number" }, String(port.port)),
     el("td", {}, el("code", {}, port.name)), el("td", {}, port.protocol), el("td", {}, port.does)));
   const kinds = [...new Set(found.wordings.map((wording) => wording.kind))];
-  byId("ports-body").replaceChildren(
-    el("h2", {}, "Ports"), table(["Port", "Name", "Protocol", "What it does"], ports, "Ports"),
-    ...kinds.flatMap((kind) => [
-      el("h2", {}, `Faults: ${kind}`),
+  const sections = [
+    [el("h2", { tabindex: "-1" }, "Ports"), table(["Port", "Name", "Protocol", "What it does"], ports, "Ports")],
+    ...kinds.map((kind) => [
+      el("h2", { tabindex: "-1" }, `Faults ${kind}`),
       table(["Say", "What happens", ""], found.wordings.filter((wording) => wording.kind === kind).map((wording) =>
         el("tr", {}, el("td", {}, el("code", {}, wording.say)), el("td", {}, wording.does), el("td", { class: "end" }, trial(wording.say)))),
       kind),
-    ]));
+    ]),
+  ];
+  const jumps = sections.map(([heading]) => el("button", {
+    type: "button", class: "chip",
+    onclick: () => {
+      heading.focus({ preventScroll: true });
+      heading.scrollIntoView({ block: "start" });
+    },
+  }, heading.textContent));
+  byId("ports-body").replaceChildren(el("div", { class: "examples", role: "group", "aria-label": "Sections" }, ...jumps), ...sections.flat());
 }
