@@ -363,7 +363,7 @@ class HelpTests(CommandTestCase):
 
         for words in self.commands():
             _, out, _ = self.run_command(*words, "--help")
-            for line in out.partition("example:\n")[2].splitlines():
+            for line in out.partition("example:\n")[2].partition("\n\n")[0].splitlines():
                 typed = [word for word in shlex.split(line) if word not in ("<", ">")][1:]
                 if "<" in line:
                     typed = typed[:-1]
