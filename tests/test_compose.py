@@ -126,10 +126,14 @@ class ComposeCase(SynchronousTestCase):
 
     def start(self, before: str = "") -> subprocess.Popen[bytes]:
         """Run twistd, after some code."""
+        return self.run_python("-c", before + TWISTD, "-n", "--pidfile=", "moxmail", "-c", str(self.path))
+
+    def run_python(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Run a server; what it prints is in ``log``."""
         self.log = self.directory / "log"
         with self.log.open("ab") as log:
             child = subprocess.Popen(
-                [sys.executable, "-c", before + TWISTD, "-n", "--pidfile=", "moxmail", "-c", str(self.path)],
+                [sys.executable, *arguments],
                 cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
             )  # fmt: skip
         self.addCleanup(self.end, child)
@@ -212,6 +216,15 @@ class ServerTests(ComposeCase):
         lines = [json.loads(line) for line in self.log.read_text().splitlines()]
         self.assertGreater(len(lines), 5)
         self.assertNotIn("Traceback", self.log.read_text())
+
+    def test_localserve(self) -> None:
+        """That it serves is said when all ports are, IMAP too."""
+        child = self.run_python("-m", "moxtwisted.cli", "localserve", "--dir", str(self.home))
+        self.until(lambda: "moxmail is serving" in self.log.read_text(), "it does not serve")
+        before = self.log.read_text().partition("moxmail is serving")[0]
+        for what in ("smtp", "submission", "submissions", "lmtp", "imap", "imaps"):
+            self.assertIn(f"listening: {what} (local)", before)
+        self.assertEqual(self.end(child), 0)
 
     def test_reload_and_stop(self) -> None:
         """A new certificate is shown after SIGHUP; an account that is switched off loses its sessions; a message in transfer is

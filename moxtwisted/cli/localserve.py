@@ -183,6 +183,7 @@ async def _serve(loaded: LoadedConfig, reactor: Any, levels: LevelControl) -> in
     try:
         service.privilegedStartService()
         service.startService()
+        await service.getServiceNamed("listeners").serving
         print(connection_help(loaded), flush=True)
         await Deferred()
     except CannotListenError as e:

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from twisted.application.service import IService, MultiService, Service
+from twisted.application.service import MultiService, Service
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
@@ -52,7 +52,7 @@ EXIT_CANNOT_START: Final = 78
 
 def make_service(
     loaded: LoadedConfig, reactor: Any, *, log_levels: Any = None, localserve: bool = False
-) -> IService:
+) -> MultiService:
     """The whole server.
 
     :param localserve: a server for tests: takes mail for every address into the first account, and lets addresses

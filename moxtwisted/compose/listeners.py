@@ -73,13 +73,19 @@ class Listeners(Service):
 
     Twisted calls ``privilegedStartService`` as the user that started the process and ``startService`` as the one it became;
     the reactor does not run in between, so no connection comes too early.
+
+    :ivar serving: fires when all listeners serve, but for those that cannot, of which the log knows.
     """
 
+    name = "listeners"
+
     def __init__(self, server: Parts) -> None:
+        self.serving: Deferred[None] = Deferred()
         self._server = server
         self._listeners: list[_Late] = []
         self._ports: list[Any] = []
         self._opening: list[Any] = []
+        self._unopened: list[_Late] = []
         self._binders: list[tuple[_Late, Callable[[Factory], Any]]] = []
         self.certificates: list[CertificateStore] = []
         for name, listener in server.static.listeners.items():
@@ -108,19 +114,24 @@ class Listeners(Service):
         ready.addErrback(lambda failure: _log.failure("the listeners cannot serve", failure))
 
     def _serve(self, _: object) -> None:
+        self._unopened = [late for late in self._listeners if late.after_seconds]
         for late in self._listeners:
             if late.after_seconds:
                 late.allowed = True
                 self._opening.append(self._server.reactor.callLater(late.after_seconds, self._open, late))
             else:
                 late.open()
+        if not self._unopened:
+            self.serving.callback(None)
 
-    @staticmethod
-    def _open(late: _Late) -> None:
+    def _open(self, late: _Late) -> None:
         try:
             late.open()
         except Exception:  # noqa: BLE001 - a boundary: the other listeners serve
             _log.failure("{what} cannot be served", what=late.what)
+        self._unopened.remove(late)
+        if not self._unopened:
+            self.serving.callback(None)
 
     def stopService(self) -> Deferred[None]:
         """Take no more connections, end those that are there gently, close the store."""
