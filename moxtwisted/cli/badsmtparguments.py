@@ -34,7 +34,7 @@ says where to.
 Nothing is ever relayed. The page, at http://127.0.0.1:25080/, shows what came in. All of this: docs/howto/badsmtp.rst"""
 
 _GROUPS = (
-    ("ports", lambda option: option.kind == "port" or option.name == "listen_address"),
+    ("ports", lambda option: option.kind == "port" or option.name.startswith(("listen_", "http_"))),
     ("TLS", lambda option: option.name.startswith("tls_")),
     ("log", lambda option: option.log),
     ("messages and limits", lambda option: True),
