@@ -29,6 +29,9 @@ LONG_OCTETS = 16384
 #: How many lines "many" has, and how many "continued" has before even we get tired.
 MANY_LINES = 1000
 
+#: The largest number that counts.
+LARGEST_NUMBER = 20_000
+
 
 class Ending(Enum):
     """What comes behind the octets."""
@@ -62,7 +65,7 @@ def spoil(reply: bytes, fault: str, number: int | None = None) -> Plan:
     :param number: of the fault; None: its standard.
     :raise KeyError: there is no such fault.
     """
-    return _FAULTS[fault](reply, number)
+    return _FAULTS[fault](reply, None if number is None else min(number, LARGEST_NUMBER))
 
 
 def _once(octets: bytes, ending: Ending = Ending.GO_ON) -> Plan:
@@ -78,7 +81,7 @@ def _head(reply: bytes) -> tuple[bytes, bytes]:
 def _stall(reply: bytes, number: int | None) -> Plan:
     if number is None:
         return Plan((Step(STALL_SECONDS, b""),), Ending.CLOSE)
-    return Plan((Step(number, reply),))
+    return Plan((Step(min(number, STALL_SECONDS), reply),))
 
 
 def _drip(reply: bytes, number: int | None) -> Plan:
@@ -147,6 +150,7 @@ _FAULTS: Mapping[str, Callable[[bytes, int | None], Plan]] = MappingProxyType(
         "cut": _cut,
         "close": lambda reply, number: _once(b"", Ending.CLOSE),
         "closeafter": lambda reply, number: _once(reply, Ending.CLOSE),
+        "midway": lambda reply, number: _once(reply, Ending.CLOSE),
         "reset": lambda reply, number: _once(b"", Ending.RESET),
         "barelf": lambda reply, number: _once(reply.replace(b"\r\n", b"\n")),
         "codes": _codes,
@@ -171,6 +175,7 @@ DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
         "cut": "the first half of the reply (or N octets of it), then the connection is closed",
         "close": "the connection is closed without a reply",
         "closeafter": "the reply, then the connection is closed",
+        "midway": "behind DATA and BDAT: the connection is reset in the middle of the message; else as closeafter",
         "reset": "the connection is reset (TCP RST) without a reply",
         "barelf": "the reply's lines end with LF alone",
         "codes": "a reply of two lines with two codes: the right one, then N (550)",

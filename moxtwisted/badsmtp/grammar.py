@@ -70,6 +70,7 @@ FAULTS = frozenset(
         "cut",
         "close",
         "closeafter",
+        "midway",
         "reset",
         "barelf",
         "codes",
@@ -89,7 +90,7 @@ FAULTS = frozenset(
 _WISH = re.compile(
     r"(?P<verb>[a-z]{1,16})"
     r"(?:(?P<code>[0-9]{3})(?:_(?P<enhanced>[0-9]+\.[0-9]+\.[0-9]+))?)?"
-    r"(?:\.(?P<fault>[a-z]{1,16})(?P<number>[0-9]{1,4})?)?\Z"
+    r"(?:\.(?P<fault>[a-z]{1,16})(?P<number>[0-9]{1,5})?)?\Z"
 )
 
 

@@ -112,7 +112,11 @@ _REPLIES = _Replies(
 
 def replies_with_limit(octets: int) -> StandardReplies:
     """What is said by itself where a message may have so many octets."""
-    return evolve(_REPLIES, too_big=_text(552, f"Message size exceeds fixed maximum of {octets} bytes"))
+    return evolve(_REPLIES, too_big=_too_big(octets))
+
+
+def _too_big(octets: int) -> Reply:
+    return _text(552, f"Message size exceeds fixed maximum of {octets} bytes")
 
 
 class Watcher(Protocol):
@@ -298,7 +302,7 @@ class BadMachine(ServerMachine):
         octets = self.wishes.size or self._default_octets
         if octets != self.settings.size_limit:
             self.settings = evolve(self.settings, size_limit=octets)
-            self.replies = replies_with_limit(octets)
+            self.replies = evolve(self.replies, too_big=_too_big(octets))
 
     @property
     def enhanced_codes(self) -> bool:

@@ -94,6 +94,7 @@ class Session:
         self._conduct = Conduct(self)
         self._metadata: dict[str, Any] = {}
         self._tls: TLSInfo | None = None
+        self._handshaking = listener.implicit_tls
         self._secret = False  # whether what comes next may be a password
         self._verb = ""
         self._wishes: Wishes | None = None  # of the EHLO that is being answered
@@ -169,12 +170,15 @@ class Session:
     def tls_started(self, tls: TLSInfo) -> None:
         """See ``ISMTPHandler.tls_started``."""
         self._tls = tls
+        self._handshaking = False
         self.username = ""
         self.log(Level.INFO, "TLS handshake successful", tls_version=tls.version, cipher=tls.cipher)
         self.transcript.event(f"TLS began: {tls.version} {tls.cipher}")
 
     def disconnected(self, reason: str) -> None:
         """See ``ISMTPHandler.disconnected``."""
+        if self._handshaking:
+            self.log(Level.WARN, "TLS handshake failed", behaviour=reason)
         self.transcript.event(f"disconnected: {reason}")
         self.log(Level.INFO, "SMTP connection closed", behaviour=reason)
         self.surroundings.left(self)
@@ -210,6 +214,7 @@ class Session:
         octets = reply.shown if isinstance(reply, SpoiltReply) else wire
         if octets.startswith(b"334"):
             self._secret = True
+        self._handshaking = self._handshaking or self.machine.state is State.TLS
         self.transcript.said(octets)
         refused = reply.code >= 400
         self.log(

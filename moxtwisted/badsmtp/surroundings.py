@@ -31,6 +31,7 @@ class Listener:
     :ivar name: in ``BadSMTPService.ports``.
     :ivar port: its number.
     :ivar lmtp: whether LMTP is spoken, with an outcome for each recipient.
+    :ivar implicit_tls: whether TLS comes first.
     :ivar delay_seconds: before the greeting, or before hanging up.
     :ivar drop: whether it hangs up without a greeting.
     :ivar greeting: what goes wrong with the greeting, or None.
@@ -39,6 +40,7 @@ class Listener:
     name: str
     port: int = 0
     lmtp: bool = False
+    implicit_tls: bool = False
     delay_seconds: float = 0
     drop: bool = False
     greeting: Wish | None = None

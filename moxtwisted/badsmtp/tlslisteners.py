@@ -90,7 +90,7 @@ def tls_listeners(
     ):
         if port is not None:
             tls = ServerTLS(contexts.ordinary(), implicit=implicit)
-            yield name, port, BadSMTPFactory(surroundings, Listener(name=name), tls)
+            yield name, port, BadSMTPFactory(surroundings, Listener(name=name, implicit_tls=implicit), tls)
     ranges = (
         ("starttls", settings.tls_fault_port_start, False),
         ("tls", settings.implicit_tls_fault_port_start, True),
@@ -101,4 +101,4 @@ def tls_listeners(
                 name = f"{prefix}-{fault.name}"
                 tls = ServerTLS(contexts.creator(fault), implicit=implicit)
                 port = start + fault.number if start else 0
-                yield name, port, TLSFaultFactory(surroundings, Listener(name=name), tls, fault)
+                yield name, port, TLSFaultFactory(surroundings, Listener(name=name, implicit_tls=implicit), tls, fault)

@@ -186,7 +186,7 @@ class ServerMachine(Commands):
 
     def _wire(self, reply: Reply) -> bytes:
         wire = reply.wire()
-        if wire.isascii() or type(reply) is RawReply:
+        if wire.isascii() or isinstance(reply, RawReply):
             return wire
         # RFC 6531 section 3.7.4.2: text beyond ASCII only to a client that said SMTPUTF8.
         transaction = self.transaction
