@@ -59,6 +59,8 @@ class Settings:
     :ivar imap_port: IMAP that goes wrong on request.
     :ivar pop3_port: POP3 that goes wrong on request.
     :ivar http_port: the page and the JSON interface.
+    :ivar http_hostnames: further host names that the page is reached by, such as a container's, separated by commas; requests for
+        others are refused.
     :ivar tls_cert_file: a PEM certificate chain; empty: self-signed ones are made.
     :ivar tls_key_file: its key.
     :ivar tls_root_out: a file that the root certificate of the good and the faulty TLS ports is written to, for clients to trust.
@@ -86,6 +88,7 @@ class Settings:
     imap_port: int | None = 25143
     pop3_port: int | None = 25110
     http_port: int | None = 25080
+    http_hostnames: str = ""
     tls_cert_file: str = ""
     tls_key_file: str = ""
     tls_root_out: str = ""

@@ -85,7 +85,10 @@ class BadSMTP(MultiService):
         address = self.settings.listen_address
         surroundings = self.service.surroundings
         smtp = BadSMTPFactory(surroundings, Listener(name="playground"))
-        site = make_site(self.captured, lambda: self.ports, self._reactor, smtp=smtp, address=address)
+        names = [name.strip() for name in self.settings.http_hostnames.split(",") if name.strip()]
+        site = make_site(
+            self.captured, lambda: self.ports, self._reactor, smtp=smtp, address=address, names=names
+        )
         return self._reactor.listenTCP(port, site, interface=address)
 
     def stopService(self) -> Deferred[None]:

@@ -2,7 +2,7 @@
 
 ::
 
-    site = make_site(service.captured, lambda: service.ports, reactor, smtp=playground_factory(service.surroundings))
+    site = make_site(service.captured, lambda: service.ports, reactor, smtp=factory)
     await TCP4ServerEndpoint(reactor, 25080, interface="127.0.0.1").listen(site)
 """
 
@@ -13,14 +13,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from moxtwisted.badsmtp.interfaces import ICaptured
-from moxtwisted.badsmtp.smtpfactory import BadSMTPFactory
-from moxtwisted.badsmtp.surroundings import Listener, Surroundings
 from moxtwisted.http.badsmtp.application import BadSMTPApplication
 from moxtwisted.http.badsmtp.playground import Playground
 from moxtwisted.http.support.guard import Guard, Guarded
 from moxtwisted.http.support.site import BoundedSite
 
-__all__ = ["BadSMTPSite", "make_site", "playground_factory"]
+__all__ = ["BadSMTPSite", "make_site"]
 
 
 class BadSMTPSite(BoundedSite):
@@ -33,11 +31,6 @@ class BadSMTPSite(BoundedSite):
         if self.playground is not None:
             self.playground.close()
         super().stopFactory()
-
-
-def playground_factory(surroundings: Surroundings) -> BadSMTPFactory:
-    """The SMTP of the playground: as that of the ports, without TLS, which nobody can type."""
-    return BadSMTPFactory(surroundings, Listener(name="playground"))
 
 
 def make_site(
@@ -53,7 +46,8 @@ def make_site(
 
     :param captured: an ``ICaptured``.
     :param ports: gives the port of each listener by its name, whenever somebody asks.
-    :param smtp: the ``IProtocolFactory`` that the playground speaks with, best one without TLS; without it there is no playground.
+    :param smtp: the ``IProtocolFactory`` that the playground speaks with, best one without TLS, which nobody can type; without it there is
+        no playground.
     :param address: that the ports listen on, for the page.
     :param names: host names that the site is reached by, besides ``localhost`` and addresses.
     """

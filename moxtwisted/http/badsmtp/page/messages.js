@@ -82,6 +82,7 @@ function came(summary) {
   total += 1;
   const element = item(summary);
   element.classList.add("new");
+  element.addEventListener("animationend", () => element.classList.remove("new"));
   list.prepend(element);
   count();
   byId("news").textContent = `New message from ${summary.from || summary.mail_from || "nobody"}: ${summary.subject || "no subject"}`;

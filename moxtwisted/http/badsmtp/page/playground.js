@@ -65,6 +65,7 @@ function state(text, open) {
   byId("play-state").dataset.open = open ? "yes" : "no";
   byId("play-close").disabled = !open;
   byId("play-open").textContent = open ? "Connect again" : "Connect";
+  byId("play-open").classList.toggle("quiet", open);
 }
 
 function over(reason) {

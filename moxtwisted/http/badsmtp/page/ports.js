@@ -5,7 +5,7 @@ import { fill } from "./playground.js";
 
 function table(names, rows, label) {
   return el("div", { class: "scroll" }, el("table", { "aria-label": label },
-    el("thead", {}, el("tr", {}, ...names.map((name) => el("th", { scope: "col" }, name)))),
+    el("thead", {}, el("tr", {}, ...names.map((name) => el("th", { scope: "col", class: name.toLowerCase() }, name)))),
     el("tbody", {}, ...rows)));
 }
 
@@ -42,14 +42,14 @@ export async function showPorts() {
   byId("ports-address").textContent = found.address;
   const ports = found.ports.map((port) => el("tr", {},
     el("th", { scope: "row", class: "number" }, String(port.port)),
-    el("td", {}, el("code", {}, port.name)), el("td", {}, port.protocol), el("td", {}, port.does)));
+    el("td", {}, el("code", {}, port.name)), el("td", { class: "protocol" }, port.protocol), el("td", {}, port.does)));
   const kinds = [...new Set(found.wordings.map((wording) => wording.kind))];
   const sections = [
     [el("h2", { tabindex: "-1" }, "Ports"), table(["Port", "Name", "Protocol", "What it does"], ports, "Ports")],
     ...kinds.map((kind) => [
       el("h2", { tabindex: "-1" }, `Faults ${kind}`),
       table(["Say", "What happens", ""], found.wordings.filter((wording) => wording.kind === kind).map((wording) =>
-        el("tr", {}, el("td", {}, el("code", {}, wording.say)), el("td", {}, wording.does), el("td", { class: "end" }, trial(wording.say)))),
+        el("tr", {}, el("td", { class: "say" }, el("code", {}, wording.say)), el("td", {}, wording.does), el("td", { class: "end" }, trial(wording.say)))),
       kind),
     ]),
   ];
