@@ -49,6 +49,8 @@ PEERS = {
         Peer("openssl", "openssl"),
         Peer("postfix", "postfix", root_only=True),
         Peer("rspamd", "rspamd"),
+        Peer("smtp-sink", "postfix"),
+        Peer("smtp-source", "postfix"),
         Peer("swaks", "swaks"),
         Peer("unbound", "unbound"),
     )
