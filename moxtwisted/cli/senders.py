@@ -99,7 +99,9 @@ def _spf_report(result: SPFResult) -> dict[str, Any]:
 
 def _spf_lines(result: SPFResult) -> list[str]:
     lines = [f"{result.verdict.value}: {result.mechanism or result.problem or 'no record'}"]
-    lines += [f"  {step.domain}: {step.record or 'no record'}" for step in result.chain]
+    # Where there was no answer, nobody knows whether there is a record.
+    missing = "no answer" if result.verdict.value == "temperror" else "no record"
+    lines += [f"  {step.domain}: {step.record or missing}" for step in result.chain]
     if result.explanation:
         lines.append(f"  the domain explains: {result.explanation}")
     return lines

@@ -95,7 +95,7 @@ def _messages(dkim: Commands, json: Option, resolver: Option) -> None:
         "sign",
         "signatures:dkim_sign",
         "print the signature for a message, to be put in front of it",
-        "message.eml --domain example.org --selector 2026a --key key.pem",
+        "message.eml --domain example.org --selector 2026a --key key.pem | cat - message.eml > signed.eml",
     )
     add("message", metavar="FILE", help="the message; - is standard input")
     add("--domain", metavar="DOMAIN", required=True, help="the domain that signs")

@@ -12,11 +12,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted.cli import lookup
 from moxtwisted.cli.main import main
+from moxtwisted.dns.answers import NoAnswerError
 from moxtwisted.dns.testing import ZoneResolver
 
 ZONE: dict[tuple[str, str], Any] = {
     ("example.com", "TXT"): [b"v=spf1 ip4:192.0.2.0/24 -all exp=why.example.com", b"other"],
     ("why.example.com", "TXT"): [b"no\x1b %{i}"],
+    ("slow.example", "TXT"): NoAnswerError("slow.example", "TXT", "time-out"),
     ("b.example", "TXT"): [b"v=spf1 ip4:192.0.2 -all"],
     ("_dmarc.example.com", "TXT"): [
         b"v=DMARC1; p=reject; pct=x; rua=mailto:a@example.com,mailto:a@x.example"
@@ -62,6 +64,9 @@ class SenderTests(SynchronousTestCase):
         self.assertEqual(
             self.run_with("spf", "check", "nothing.example", "192.0.2.1")[1], "none: no record\n"
         )
+        first, second = self.run_with("spf", "check", "slow.example", "192.0.2.1")[1].splitlines()
+        self.assertRegex(first, "^temperror: .*time-out")
+        self.assertEqual(second, "  slow.example: no answer")
 
     def test_spf_records(self) -> None:
         """The command ``spf parse`` takes a record apart, ``spf lookup`` the one of a domain; errors say where they are."""
