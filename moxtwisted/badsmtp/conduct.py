@@ -88,9 +88,9 @@ class Conduct:
         wish = self.wish_for(verb)
         return self.coded(wish) if wish is not None and wish.code else None
 
-    def midway(self, transaction: Transaction) -> Wish | None:
-        """What is to happen in the middle of the message, or None."""
-        wish = self.wish_for("bdat" if transaction.chunked else "data")
+    def midway(self, verb: str) -> Wish | None:
+        """What is to happen in the middle of the message that this verb begins, or None."""
+        wish = self.wish_for(verb)
         return wish if wish is not None and wish.fault in _MIDWAY else None
 
     def after_message(self, transaction: Transaction) -> Wish | None:

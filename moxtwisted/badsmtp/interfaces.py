@@ -9,7 +9,7 @@ A hook may answer at once or by an awaitable. What it raises, but ``StorageError
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -266,6 +266,10 @@ class IErrorSimulator(Interface):
         """
 
 
+def _all(hooks: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple(hooks)
+
+
 @frozen(kw_only=True)
 class Hooks:
     """What stands in for the standard parts of one server.
@@ -277,10 +281,10 @@ class Hooks:
 
     store: Any = None
     authenticator: Any = None
-    capability_parsers: tuple[Any, ...] = field(default=(), converter=tuple)
-    extensions: tuple[Any, ...] = field(default=(), converter=tuple)
-    observers: tuple[Any, ...] = field(default=(), converter=tuple)
+    capability_parsers: tuple[Any, ...] = field(default=(), converter=_all)
+    extensions: tuple[Any, ...] = field(default=(), converter=_all)
+    observers: tuple[Any, ...] = field(default=(), converter=_all)
     rate_limiter: Any = None
     authorizer: Any = None
-    error_simulators: tuple[Any, ...] = field(default=(), converter=tuple)
+    error_simulators: tuple[Any, ...] = field(default=(), converter=_all)
     journal: Any = None

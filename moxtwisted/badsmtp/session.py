@@ -194,9 +194,9 @@ class Session:
         known = verb in KNOWN_VERBS or verb in self.machine.extra_commands
         # Whoever pipelines a password behind AUTH says it even when AUTH was refused.
         secret = self._secret and (not known or self.machine.state is State.AUTH)
-        plain = printable(line)
-        text = REDACTED if secret else redact(plain)
-        self._secret = secret or text is not plain
+        auth = redact(line)
+        text = REDACTED if secret else auth or printable(line)
+        self._secret = secret or auth is not None
         self._wishes = None
         self.transcript.heard(line, secret=secret)
         word, _, args = text.partition(" ")
@@ -221,7 +221,7 @@ class Session:
             Level.WARN if refused else Level.INFO,
             "SMTP error response sent" if refused else "SMTP response sent",
             command=self._verb,
-            response=printable(octets.rstrip(b"\r\n")),
+            response=printable(octets.rstrip(b"\r\n").replace(b"\r\n", b" | ")),
             response_code=reply.code,
             smtp_state=STATE_NAMES[self.machine.state],
         )
@@ -324,14 +324,13 @@ class Session:
 
     def data_started(self, transaction: Transaction) -> Any:
         """See ``ISMTPHandler.data_started``."""
-        refusal = self._conduct.refusal_of("bdat" if transaction.chunked else "data")
+        verb = self._verb.lower()  # data or bdat
+        refusal = self._conduct.refusal_of(verb)
         if refusal is not None and not refusal.positive:
-            if transaction.chunked:
-                self.log(
-                    Level.INFO, "SMTP error simulation triggered", error_code=refusal.code, smtp_stage="bdat"
-                )
+            if verb == "bdat":  # its reply is not ours to intercept
+                self._conduct.triggered(Wish(verb, refusal.code))
             return refusal
-        return _Sink(self, transaction, self._conduct.midway(transaction))
+        return _Sink(self, transaction, self._conduct.midway(verb))
 
     async def stop_midway(self, wish: Wish) -> None:
         """In the middle of a message: read nothing for a while, or drop the connection."""

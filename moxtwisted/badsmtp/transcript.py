@@ -27,7 +27,7 @@ LINE_CHARACTERS = 500
 #: What stands in the place of a secret.
 REDACTED = "[redacted]"
 
-_AUTH = re.compile(r"(\s*AUTH)(?:\s.*)?\Z", re.IGNORECASE | re.DOTALL)
+_AUTH = re.compile(rb"\W*AUTH\b", re.IGNORECASE)
 
 
 def printable(octets: bytes) -> str:
@@ -38,10 +38,10 @@ def printable(octets: bytes) -> str:
     return text if len(text) <= LINE_CHARACTERS else text[:LINE_CHARACTERS] + "…"
 
 
-def redact(text: str) -> str:
-    """A command line without what follows AUTH."""
-    match = _AUTH.match(text)
-    return f"{match[1]} {REDACTED}" if match is not None else text
+def redact(line: bytes) -> str | None:
+    """What is shown of a command line with AUTH; None for all other lines."""
+    match = _AUTH.match(line)
+    return f"{printable(match[0].strip())} {REDACTED}" if match is not None else None
 
 
 class Transcript:
@@ -68,7 +68,7 @@ class Transcript:
 
         :param secret: whether all of it is to be left out.
         """
-        self._add(Direction.CLIENT, REDACTED if secret else redact(printable(line)))
+        self._add(Direction.CLIENT, REDACTED if secret else redact(line) or printable(line))
 
     def said(self, octets: bytes) -> None:
         """Octets of ours: one line or several."""
