@@ -26,6 +26,8 @@ from twisted.internet.task import Clock, deferLater
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from moxtwisted.badsmtp.configuration import configure
+from moxtwisted.compose.badsmtp import BadSMTP
 from moxtwisted.dns.testing import ZoneResolver
 from moxtwisted.imap.memory import MemoryAuthenticator, MemoryMail
 from moxtwisted.imap.protocol import IMAPServerFactory
@@ -271,6 +273,18 @@ class SMTPExampleTests(ExampleTestCase):
         self.assertIn("From the other example.", self.printed.getvalue())
         self.assertRegex(self.printed.getvalue(), r"you@example.org>? delivered at .*: 250")
 
+    async def test_smtp_load(self) -> None:
+        """The load maker reports what its own sink, and the example server at a rate, took, and how fast."""
+        example = load("smtp_load")
+        await example.main(reactor)
+        printed = self.printed.getvalue()
+        self.assertIn("100 delivered, 0 refused, 0 failed, ", printed)
+        self.assertRegex(printed, r"\nmessage: half within [\d.]+ ms, 99 of 100 within [\d.]+ ms\n")
+        self.assertTrue(printed.endswith("0 missing, 0 came twice\n"), printed)
+        port = await self.serve("smtp_server")
+        await example.main(reactor, f"tcp:127.0.0.1:{port}", "5", "100")
+        self.assertRegex(self.printed.getvalue(), r"\nresponse: half within ")
+
 
 class DKIMExampleTests(ExampleTestCase):
     """The example of signatures."""
@@ -390,3 +404,32 @@ class FilterExampleTests(ExampleTestCase):
         first, *words = self.printed.getvalue().splitlines()
         self.assertRegex(first, r"^junk with a probability of (0\.[5-9]|1\.0)\d\d$")
         self.assertIn("watches", "".join(words))
+
+
+class BadSMTPExampleTests(ExampleTestCase):
+    """A client of the server that misbehaves."""
+
+    async def test_badsmtp_client(self) -> None:
+        """Each thing that goes wrong is told apart."""
+        configuration = configure({"log_output": "off"}, {}, os.devnull, free_ports=True)
+        server = BadSMTP(reactor, configuration)
+        server.startService()
+        self.addCleanup(server.stopService)
+        url = f"http://127.0.0.1:{server.ports['http']}"
+        await deferToThread(load("badsmtp_client").main, "127.0.0.1", server.ports["smtp"], url)
+        self.assertEqual(
+            self.printed.getvalue().splitlines(),
+            [
+                "all is well: sent",
+                "and came in as: hello",
+                "sender refused: SMTPSenderRefused 550",
+                "one recipient refused: sent, but rcpt551@example.org: 551",
+                "all recipients refused: nobody: 551",
+                "no data: SMTPDataError 451",
+                "refused after the dot: SMTPDataError 554",
+                "taken, and hung up without a word: cut off",
+                "no EHLO, so HELO: sent",
+                "log-in refused: SMTPAuthenticationError 535",
+                "log-in: sent",
+            ],
+        )
