@@ -276,7 +276,7 @@ class SMTPExampleTests(ExampleTestCase):
     async def test_smtp_load(self) -> None:
         """The load maker reports what its own sink, and the example server at a rate, took, and how fast."""
         example = load("smtp_load")
-        await example.main(reactor)
+        await example.main(reactor, "sink")
         printed = self.printed.getvalue()
         self.assertIn("100 delivered, 0 refused, 0 failed, ", printed)
         self.assertRegex(printed, r"\nmessage: half within [\d.]+ ms, 99 of 100 within [\d.]+ ms\n")
@@ -433,3 +433,63 @@ class BadSMTPExampleTests(ExampleTestCase):
                 "log-in: sent",
             ],
         )
+
+
+class BadSMTPHooksTests(ExampleTestCase):
+    """Hooks of every kind."""
+
+    async def test_badsmtp_hooks_server(self) -> None:
+        """Each hook has its say."""
+        example = load("badsmtp_hooks_server")
+        service = example.main(reactor, "0")
+        self.addCleanup(service.stopService)
+        example.announce(service)
+        self.assertEqual(set(service.ports), {"smtp"})
+
+        def talk() -> list[int]:
+            with smtplib.SMTP("127.0.0.1", service.ports["smtp"], "bstk42.example.org", 30) as client:
+                codes = [client.ehlo()[0]]
+                self.assertEqual(client.esmtp_features, {"auth": " LOGIN"} | dict.fromkeys(self.FEATURES, ""))
+                codes.append(client.docmd("BANA")[0])
+                self.assertEqual(client.docmd("BANA"), (250, b"OK NA, the 2th"))
+                with contextlib.suppress(smtplib.SMTPAuthenticationError):
+                    client.login("bob", "secret")
+                client.login("alice", "secret")
+                codes.append(client.docmd("MAIL", "FROM:<mallory@example.org>")[0])
+                client.sendmail("alice@example.org", ["bob@example.org"], b"Subject: hello\r\n\r\n")
+                try:
+                    client.sendmail("alice@example.org", ["bob@example.org"], b"Subject: spam\r\n\r\n")
+                except smtplib.SMTPDataError as e:
+                    codes.append(e.smtp_code)
+                client.docmd("MAIL", "FROM:<alice@example.org>")
+                codes.append(client.docmd("RCPT", "TO:<nobody@example.org>")[0])
+                codes += [client.noop()[0], client.noop()[0]]
+                client.putcmd("NOOP")
+                self.assertEqual(client.file.read() if client.file is not None else b"", b"250 yaw")
+                client.close()
+                return codes
+
+        self.assertEqual(await deferToThread(talk), [250, 250, 553, 452, 550, 250, 250])
+        printed = self.printed.getvalue()
+        for line in (
+            "127.0.0.1 is here",
+            "bob may not come in by LOGIN",
+            "alice may come in by LOGIN",
+            "message 1 from alice@example.org",
+            "MAIL: 553",
+        ):
+            self.assertIn(line, printed)
+        hooks = service.surroundings.hooks
+        self.assertEqual(len(hooks.store.kept), 1)
+        self.assertEqual(hooks.journal.counts["SMTP message stored successfully"], 1)
+
+    FEATURES = (
+        "8bitmime",
+        "pipelining",
+        "starttls",
+        "chunking",
+        "smtputf8",
+        "enhancedstatuscodes",
+        "gobananas",
+        "ok",
+    )

@@ -10,7 +10,7 @@
 
     Hooks(observers=[Printer()])
 
-The interfaces are in ``moxtwisted.badsmtp.interfaces``; ``examples/badsmtp_hooks.py`` has one of each.
+The interfaces are in ``moxtwisted.badsmtp.interfaces``; ``examples/badsmtp_hooks_server.py`` has one of each.
 """
 
 from __future__ import annotations
