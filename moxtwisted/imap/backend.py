@@ -243,3 +243,14 @@ class IAuthenticator(Interface):
 
     def session(identity: str, peer: Any) -> ISession | Awaitable[ISession]:
         """The mail of an identity that was authenticated."""
+
+
+class IOwnMechanisms(Interface):
+    """An authenticator that also provides this makes the exchanges of its mechanisms itself, those that we know as well as others."""
+
+    def begin_exchange(mechanism: str) -> Any:
+        """Begin one.
+
+        :param mechanism: one of ``IAuthenticator.mechanisms``, upper case.
+        :return: an ``IServerExchange``, or None: it is not on offer.
+        """

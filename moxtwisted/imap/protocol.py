@@ -130,6 +130,12 @@ class IMAPServerFactory(Factory):
         """What the authenticator is given as the peer; asked when the client connects and again after a handshake."""
         return transport.getPeer()
 
+    def make_machine(
+        self, authenticator: IAuthenticator, transport: Transport, changed: Callable[[], None]
+    ) -> Server:
+        """The machine of a new connection; override it to use a subclass."""
+        return Server(self.settings, authenticator, self.surroundings, transport, changed)
+
     def buildProtocol(self, addr: object) -> Any:
         """A protocol, or None (the connection is dropped) after ``shutdown``."""
         if self._closing:
@@ -217,12 +223,8 @@ class IMAPServerProtocol(Connected, Protocol):
             self._refuse(e)
             return
         transport.registerProducer(self, True)
-        self.server = Server(
-            factory.settings,
-            authenticator,
-            factory.surroundings,
-            Transport(factory.peer_of(transport)),
-            self._changed,
+        self.server = factory.make_machine(
+            authenticator, Transport(factory.peer_of(transport)), self._changed
         )
         self.server.connection.pause = self._pause
         if ISSLTransport.providedBy(transport):

@@ -16,6 +16,7 @@ import inspect
 from typing import Any
 
 from moxtwisted.errors import MailError
+from moxtwisted.imap.backend import IOwnMechanisms
 from moxtwisted.imap.connection import Answer, Connection, Handled, RefusalError, refused
 from moxtwisted.imap.states import State
 from moxtwisted.imap.wire.commands import Authenticate, Login
@@ -55,7 +56,10 @@ def authenticate(connection: Connection, command: Authenticate) -> Handled:
     """AUTHENTICATE: the first step of the exchange."""
     names = frozenset(name[5:] for name in connection.offered if name.startswith("AUTH="))
     exchange: IServerExchange | None = None
-    if command.mechanism in names:
+    authenticator: Any = connection.authenticator
+    if command.mechanism in names and IOwnMechanisms.providedBy(authenticator):
+        exchange = authenticator.begin_exchange(command.mechanism)
+    elif command.mechanism in names:
         bindings = connection.transport.channel_bindings
         context = ServerContext(
             connection.authenticator.sasl_backend,
