@@ -172,7 +172,7 @@ class Conduct:
             reply: Reply | None = simulator.fault(verb, session.machine.argument, session)
             if reply is not None:
                 session.log(
-                    Level.INFO,
+                    Level.WARN,
                     "SMTP error simulation triggered",
                     error_code=reply.code,
                     trigger=type(simulator).__name__,
@@ -187,7 +187,7 @@ class Conduct:
             wish.verb + (f"{wish.code:03d}" if wish.code else "") + (f".{wish.fault}" if wish.fault else "")
         )
         self._session.log(
-            Level.INFO,
+            Level.WARN,
             "SMTP error simulation triggered",
             error_code=wish.code,
             trigger=trigger,
@@ -270,7 +270,7 @@ class Conduct:
             session.log(
                 Level.INFO,
                 "SMTP behaviour triggered",
-                behaviour="drop" if listener.drop else "greeting_delay",
+                behaviour=_behaviour(listener),
                 port=listener.port,
                 delay_seconds=listener.delay_seconds,
             )
@@ -294,3 +294,10 @@ class Conduct:
         _, _, rest = reply.text.partition(" ")
         simulated = self.simulated("")
         return Reply(220, "", f"{name} {rest}") if simulated is None else simulated
+
+
+def _behaviour(listener: Any) -> str:
+    """What the log calls what a port does."""
+    if listener.drop:
+        return "drop_delay" if listener.delay_seconds else "immediate_drop"
+    return "greeting_delay"

@@ -56,6 +56,8 @@ _SECRET_TEXT: Final = re.compile(
 _MECHANISM_ALONE: Final = re.compile(
     r"\s*(\S+\s+)?AUTH(ENTICATE)?\s+" + _MECHANISM.pattern + r"\s*", re.IGNORECASE
 )
+# Fields that say nothing when they are empty. An empty mail_from does: it is that of a bounce.
+_NEVER_EMPTY: Final = frozenset(("args", "command", "hostname"))
 # What a text line shows without quotes.
 _BARE: Final = re.compile(r"[!#-<>-~]+")
 
@@ -107,8 +109,8 @@ class Journal:
         now = datetime.fromtimestamp(self._seconds(), UTC)
         shown = {
             str(name): _plain(value)
-            for name, value in redacted(fields).items()
-            if value is not None and (name != "trace" or self._trace)
+            for name, value in _formed(redacted(fields)).items()
+            if name != "trace" or self._trace
         }
         error = _text(_redacted_text(error))
         if not self._json:
@@ -173,6 +175,23 @@ def redacted(fields: Mapping[str, Any]) -> dict[str, Any]:
         else:
             shown[name] = value
     return shown
+
+
+def _formed(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """As BadSMTP writes them: arguments as a list, the code of a reply as a text, a stage like a verb; what is not there is left out."""
+    formed: dict[str, Any] = {}
+    for name, value in fields.items():
+        if name == "args" and isinstance(value, str):
+            formed[name] = value.split() or None
+        elif name == "response_code" and isinstance(value, int):
+            formed[name] = f"{value:03d}"
+        elif name == "smtp_stage" and isinstance(value, str):
+            formed[name] = value.upper() or None
+        elif name in _NEVER_EMPTY:
+            formed[name] = value or None
+        else:
+            formed[name] = value
+    return {name: value for name, value in formed.items() if value is not None}
 
 
 def _redacted_arguments(value: Any) -> Any:

@@ -89,6 +89,7 @@ class Session:
         self.client_ip = "" if peer.ip is None else str(peer.ip)
         self.username = ""
         self.transcript = Transcript(surroundings.clock.seconds)
+        self._since = surroundings.clock.seconds()
         self._peer = peer
         self.connection: Any = None
         self._conduct = Conduct(self)
@@ -131,6 +132,9 @@ class Session:
         about = {"session_id": self.session, "client_ip": self.client_ip}
         self.surroundings.journal.write(level, message, {**about, **fields}, error)
 
+    def _milliseconds_since(self, seconds: float) -> int:
+        return int(1000 * (self.surroundings.clock.seconds() - seconds))
+
     # -- the connection --------------------------------------------------------------------------------------------------
 
     def attached(self, connection: Any) -> None:
@@ -172,15 +176,18 @@ class Session:
         self._tls = tls
         self._handshaking = False
         self.username = ""
-        self.log(Level.INFO, "TLS handshake successful", tls_version=tls.version, cipher=tls.cipher)
+        self.log(
+            Level.INFO, "TLS handshake successful", success=True, tls_version=tls.version, cipher=tls.cipher
+        )
         self.transcript.event(f"TLS began: {tls.version} {tls.cipher}")
 
     def disconnected(self, reason: str) -> None:
         """See ``ISMTPHandler.disconnected``."""
         if self._handshaking:
-            self.log(Level.WARN, "TLS handshake failed", behaviour=reason)
+            self.log(Level.ERROR, "TLS handshake failed", error=reason, success=False)
         self.transcript.event(f"disconnected: {reason}")
-        self.log(Level.INFO, "SMTP connection closed", behaviour=reason)
+        duration = self._milliseconds_since(self._since)
+        self.log(Level.INFO, "SMTP connection closed", behaviour=reason, duration_ms=duration)
         self.surroundings.left(self)
         if self._limited:
             self.surroundings.hooks.rate_limiter.connection_closed(self.client_ip)
@@ -368,8 +375,15 @@ class Session:
         :return: None when it is kept.
         """
         surroundings, content = self.surroundings, sink.content
-        fields: dict[str, Any] = {"message_size": len(content), "rcpt_count": len(paths)}
+        begun = surroundings.clock.seconds()
+        fields: dict[str, Any] = {
+            "mail_from": _text(sink.transaction.reverse_path),
+            "rcpt_to": list(paths),
+            "rcpt_count": len(paths),
+            "message_size": len(content),
+        }
         self.log(Level.INFO, "SMTP message processing started", **fields)
+        fields["storage_type"] = surroundings.storage_type
         authorizer = surroundings.hooks.authorizer
         quota = None if authorizer is None else authorizer.quota_octets(self.username)
         if quota is not None and len(content) > quota:
@@ -389,9 +403,7 @@ class Session:
         self.log(
             Level.INFO,
             "SMTP message stored successfully",
-            storage_type=surroundings.storage_type,
-            mail_from=kept.reverse_path,
-            rcpt_to=list(paths),
+            duration_ms=self._milliseconds_since(begun),
             **fields,
         )
         surroundings.observe("message", self, kept)
@@ -403,7 +415,7 @@ class Session:
         self.transcript.event(f"a message of {len(content)} octets")
         return CapturedMessage(
             received=datetime.fromtimestamp(self.surroundings.clock.seconds(), UTC),
-            reverse_path="" if transaction.reverse_path.is_null else str(transaction.reverse_path),
+            reverse_path=_text(transaction.reverse_path),
             forward_paths=paths,
             content=content,
             hello_name=machine.hello_name,
@@ -418,3 +430,8 @@ class Session:
 
     def reset(self) -> None:
         """See ``ISMTPHandler.reset``: wishes stay (BadSMTP)."""
+
+
+def _text(path: Path) -> str:
+    """A path as it is kept and logged: empty for ``<>``."""
+    return "" if path.is_null else str(path)

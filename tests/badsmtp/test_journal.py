@@ -114,6 +114,29 @@ class LineTests(SynchronousTestCase):
             self.assertNotIn(b"\n", line)
             self.assertTrue(line.decode())
 
+    def test_form(self) -> None:
+        """Arguments are a list, codes of replies texts, stages verbs, as BadSMTP has them; what says nothing is left out."""
+        self.assertEqual(
+            self._fields(
+                {
+                    "args": "FROM:<a@x> SIZE=1",
+                    "response_code": 99,
+                    "smtp_stage": "mail",
+                    "error_code": 550,
+                    "command": "MAIL",
+                }
+            ),
+            {
+                "args": ["FROM:<a@x>", "SIZE=1"],
+                "response_code": "099",
+                "smtp_stage": "MAIL",
+                "error_code": 550,
+                "command": "MAIL",
+            },
+        )
+        empty = {"args": "", "command": "", "hostname": "", "smtp_stage": "", "mail_from": ""}
+        self.assertEqual(self._fields(empty), {"mail_from": ""})
+
     def test_trace(self) -> None:
         """Where a failure happened is told only when wanted."""
         fields = {"trace": ["line 1"]}
