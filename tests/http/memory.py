@@ -117,6 +117,10 @@ class Client:
             fields.setdefault("Content-Type", "application/json")
         head = "".join(f"{name}: {value}\r\n" for name, value in fields.items() if value)
         octets = f"{method} {path} HTTP/1.1\r\n{head}\r\n".encode("latin-1") + (body or b"")
+        return self.send(octets, method)
+
+    def send(self, octets: bytes, method: str = "GET") -> Exchange:
+        """Send octets, whatever they are."""
         exchange = Exchange(self.site, octets, method)
         self._exchanges.append(exchange)
         self.clock.advance(0)

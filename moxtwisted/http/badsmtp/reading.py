@@ -22,7 +22,7 @@ from moxtwisted.http.badsmtp.shapes import Detail, HeaderField, Line, PartShape,
 from moxtwisted.message.charset import decode
 from moxtwisted.message.headers import decode_words
 from moxtwisted.message.mime import Limits, Part, ScannedMessage, Scanner
-from moxtwisted.message.text import decode_transfer, has_attachments, html_to_text, leaves, preview
+from moxtwisted.message.text import decode_transfer, has_attachments, html_to_text, preview
 
 __all__ = ["FoundPart", "Reader", "numbered", "scan"]
 
@@ -92,9 +92,20 @@ def _part_text(part: Part, content: bytes, octets: int) -> str:
     return _clean(decode(decode_transfer(raw, part.encoding), part.content_type.parameter("charset")))
 
 
+def _own_leaves(root: Part) -> Iterator[Part]:
+    """The parts without parts of their own, but for those of messages that are embedded."""
+    waiting = [root]
+    while waiting:
+        part = waiting.pop()
+        if part.is_multipart:
+            waiting.extend(reversed(part.children))
+        elif not part.children:
+            yield part
+
+
 def _shown(scanned: ScannedMessage, subtype: str) -> Part | None:
     """The first text of a kind that is not attached."""
-    for part in leaves(scanned.root):
+    for part in _own_leaves(scanned.root):
         kind = part.disposition.kind if part.disposition is not None else ""
         if part.content_type.type == "text" and part.content_type.subtype == subtype and kind != "attachment":
             return part
@@ -173,7 +184,7 @@ class Reader:
         if part is None:
             return None
         pictures: dict[str, tuple[str, bytes]] = {}
-        for leaf in leaves(scanned.root):
+        for leaf in _own_leaves(scanned.root):
             if leaf.content_type.type == "image" and leaf.content_id is not None:
                 raw = message.content[leaf.body_start : leaf.body_end]
                 name = leaf.content_id.strip(b"<> ").decode("utf-8", "replace")
