@@ -8,15 +8,25 @@ from typing import Any
 
 from attrs import evolve
 from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionLost
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
+from zope.interface.verify import verifyObject
 
+from moxtwisted.smtp.body import BodyReader
 from moxtwisted.smtp.events import Event, Mail, Plain, Refused
 from moxtwisted.smtp.extensions import Extension, Facts, Offers, standard_extensions
 from moxtwisted.smtp.grammar import ParameterRule
-from moxtwisted.smtp.interfaces import ISMTPCommandHandler, ISMTPInterceptor, ISMTPTagged
+from moxtwisted.smtp.interfaces import (
+    ISMTPAttached,
+    ISMTPCommandHandler,
+    ISMTPConnection,
+    ISMTPInterceptor,
+    ISMTPTagged,
+)
 from moxtwisted.smtp.protocol import SMTPServerFactory
 from moxtwisted.smtp.replies import RawReply, Reply, StandardReplies
 from moxtwisted.smtp.server import ServerMachine
@@ -82,6 +92,123 @@ class Tagged(MemoryHandler):
     """A handler whose refusals lead to the log."""
 
     reply_tag = "x7k2"
+
+
+@implementer(ISMTPAttached, ISMTPInterceptor)
+class Attached(MemoryHandler):
+    """A handler that knows its connection."""
+
+    connection: Any = None
+    gone = False
+
+    def attached(self, connection: Any) -> None:
+        self.connection = connection
+
+    def intercept(self, event: Event, reply: Reply) -> Any:
+        if event.verb == "HELP":
+            self.connection.write(b"214-out of turn\r\n")
+        elif event.verb == "RSET":
+            return self.later(reply)
+        elif event.verb == "EXPN":
+            self.connection.abort()
+        return None
+
+    async def later(self, reply: Reply) -> Reply:
+        self.connection.listen()
+        try:
+            await self.connection.sleep(60)
+        finally:
+            self.gone = self.connection.machine.state is State.CLOSED
+        self.connection.write(b"250-at last\r\n")
+        return reply
+
+
+class EarlyEnd(BodyReader):
+    """A message ends with its first line that says so."""
+
+    def feed(self, octets: bytes) -> bytes:
+        message, end, rest = octets.partition(b"THE END\r\n")
+        self.done, self.rest = bool(end), rest
+        return message
+
+
+class EarlyMachine(ServerMachine):
+    """Another end of data."""
+
+    def body_reader(self) -> BodyReader:
+        return EarlyEnd(self.settings.bare_line_ends)
+
+
+class Aborting(StringTransport):
+    """A transport that can be reset."""
+
+    aborted = False
+
+    def abortConnection(self) -> None:
+        self.aborted = True
+
+
+class AttachedTests(SynchronousTestCase):
+    """What a handler does with its connection besides answering."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.handlers = MemoryHandlers()
+        self.handlers.make = Attached
+        self.protocol = SMTPServerFactory(SETTINGS, self.handlers, self.clock).buildProtocol(None)
+        self.transport = Aborting()
+        self.protocol.makeConnection(self.transport)
+        self.transport.clear()
+
+    def say(self, octets: bytes) -> bytes:
+        self.protocol.dataReceived(octets)
+        said: bytes = self.transport.value()
+        self.transport.clear()
+        return said
+
+    def test_interface(self) -> None:
+        """What it gets is an ISMTPConnection, before the first reply."""
+        handler: Any = self.handlers.handlers[0]
+        self.assertTrue(verifyObject(ISMTPConnection, handler.connection))
+        self.assertIs(handler.connection.machine, self.protocol.machine)
+
+    def test_out_of_turn(self) -> None:
+        """Octets out of turn stand behind the replies that are ready, before the next one."""
+        self.assertEqual(
+            self.say(b"NOOP\r\nHELP\r\nNOOP\r\n"),
+            b"250 2.0.0 ok\r\n214-out of turn\r\n214 2.0.0 see RFC 5321\r\n250 2.0.0 ok\r\n",
+        )
+
+    def test_listening(self) -> None:
+        """It can wait and hear the client leave: then it is cancelled; what the client says meanwhile is kept, and stops the reading."""
+        self.assertEqual(self.say(b"NOOP\r\nRSET\r\n"), b"250 2.0.0 ok\r\n")
+        self.assertEqual(self.transport.producerState, "producing")
+        self.assertEqual(self.say(b"NOOP\r\n"), b"")
+        self.assertEqual(self.transport.producerState, "paused")
+        self.clock.advance(60)
+        self.assertEqual(self.transport.value(), b"250-at last\r\n250 2.0.0 ok\r\n250 2.0.0 ok\r\n")
+        self.assertEqual(self.transport.producerState, "producing")
+        self.say(b"RSET\r\n")
+        handler: Any = self.handlers.handlers[0]
+        self.assertFalse(handler.gone)
+        self.protocol.connectionLost(Failure(ConnectionLost()))
+        self.assertTrue(handler.gone)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_abort(self) -> None:
+        """It can drop the connection; nothing is said any more."""
+        self.assertNotIn(b"250", self.say(b"EXPN x\r\nNOOP\r\n"))
+        self.assertTrue(self.transport.aborted)
+
+    def test_another_end_of_data(self) -> None:
+        """A machine can have its own idea of where a message ends."""
+        utc_now = SMTPServerFactory(SETTINGS, self.handlers, self.clock).utc_now
+        handlers = MemoryHandlers()
+        link = MemoryLink(SETTINGS, handlers, EarlyMachine(SETTINGS, utc_now=utc_now))
+        link.say(b"EHLO a.example\r\nMAIL FROM:<a@b.example>\r\nRCPT TO:<c@d.example>\r\nDATA\r\n")
+        said = link.say(b"hello\r\nTHE END\r\nNOOP\r\n")
+        self.assertEqual(said, b"250 2.6.0 message accepted\r\n250 2.0.0 ok\r\n")
+        self.assertEqual(handlers.messages[0].octets, b"hello\r\n")
 
 
 class TagTests(SynchronousTestCase):
