@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from moxtwisted.cli.consent import agreed
 from moxtwisted.cli.output import print_report
 from moxtwisted.cli.passwords import ask_password, generate_password, read_password
 from moxtwisted.cli.session import administer, call
-from moxtwisted.cli.signingkeys import KINDS, record_line
+from moxtwisted.cli.signingkeys import KINDS
+from moxtwisted.config.dnsrecords import DNSRecord
 
 
 def account_add(arguments: argparse.Namespace) -> int:
@@ -93,20 +95,59 @@ def address_rm(arguments: argparse.Namespace) -> int:
 
 
 def domain_add(arguments: argparse.Namespace) -> int:
-    """``domain add``: with keys to sign its mail, and the records to be published."""
+    """``domain add``: with keys to sign its mail, addresses for reports, and the records to be published."""
 
     async def work(administration: Any, _: Any) -> Any:
         await administration.domain_add(arguments.domain, arguments.description, arguments.disabled)
-        if arguments.no_dkim:
-            return []
-        return await administration.dkim_generate(arguments.domain, list(KINDS), "active")
+        if not arguments.no_dkim:
+            await administration.dkim_generate(arguments.domain, list(KINDS), "active")
+        if not arguments.no_reports:
+            await administration.domain_reports(arguments.domain, "")
+        return await administration.domain_records(arguments.domain)
 
     rows = call(arguments, work)
-    if rows:
-        print("Its mail is signed from now on; put these records into the DNS:")
-        for row in rows:
-            print(record_line(row))
+    if not arguments.no_dkim:
+        print("Its mail is signed from now on.")
+    print("Put these records into the DNS:")
+    print_records(rows)
     return 0
+
+
+def domain_records(arguments: argparse.Namespace) -> int:
+    """``domain records``."""
+    rows = call(arguments, lambda administration, _: administration.domain_records(arguments.domain))
+    if arguments.json:
+        print_report(rows, as_json=True)
+    else:
+        print_records(rows)
+    return 0
+
+
+def domain_reports(arguments: argparse.Namespace) -> int:
+    """``domain reports``."""
+
+    async def work(administration: Any, _: Any) -> Any:
+        notes = await administration.domain_reports(arguments.domain, arguments.account)
+        return notes, await administration.domain_records(arguments.domain)
+
+    notes, rows = call(arguments, work)
+    for note in notes:
+        print(note)
+    print("Put these records into the DNS:")
+    dmarc = next(row["name"] for row in rows if row["name"].startswith("_dmarc."))
+    wanted = (dmarc, dmarc.replace("_dmarc", "_smtp._tls", 1))
+    print_records([row for row in rows if row["name"] in wanted or "._report._dmarc." in row["name"]])
+    return 0
+
+
+def print_records(rows: Sequence[Mapping[str, Any]]) -> None:
+    """For a zone file, each with a note above it."""
+    said = ""
+    for row in rows:
+        if row["why"] != said:
+            said = row["why"]
+            print(f"; {said}")
+        print(DNSRecord(**row).line())
 
 
 def domain_list(arguments: argparse.Namespace) -> int:

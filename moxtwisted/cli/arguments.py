@@ -297,6 +297,20 @@ def _domains(commands: Commands) -> None:
     add("--description", metavar="TEXT", default="", help="a note for yourself")
     add("--disabled", action="store_true", help="refuse its mail for now")
     add("--no-dkim", action="store_true", help="make no keys: its mail is not signed")
+    add("--no-reports", action="store_true", help="no addresses for reports of other servers")
+    add = domain.command(
+        "records", "accounts:domain_records", "print what belongs into the DNS for a domain", "example.net"
+    )
+    add("domain", metavar="DOMAIN")
+    _json(add)
+    add = domain.command(
+        "reports",
+        "accounts:domain_reports",
+        "take in what other servers report about a domain: dmarcreports@ and tlsreports@, in mailboxes of their own",
+        "example.net\nexample.net alice",
+    )
+    add("domain", metavar="DOMAIN")
+    add("account", metavar="ACCOUNT", nargs="?", default="", help="who gets them (default: the postmaster)")
     _json(domain.command("list", "accounts:domain_list", "list domains"))
     for name, text in (
         ("rm", "remove a domain that no account uses"),

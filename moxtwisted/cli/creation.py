@@ -149,11 +149,18 @@ class Creation:
 
 
 def domains_text(
-    domain: str, account: str, address: str, notes: str, keys: Sequence[tuple[str, str, str]] = ()
+    domain: str,
+    account: str,
+    address: str,
+    notes: str,
+    keys: Sequence[tuple[str, str, str]] = (),
+    *,
+    reports: bool = False,
 ) -> str:
     """A ``domains.conf`` with one account.
 
     :param keys: as ``Creation.signing_keys`` returns them.
+    :param reports: whether the account gets the reports of other servers about the domain.
     """
     dkim = "".join(
         f'{selector} = {{private_key_file = {toml_value(path)}, state = "active"}}\n'
@@ -161,6 +168,7 @@ def domains_text(
     )
     if dkim:
         dkim = f"\n# Keys that sign its mail. Their DNS records: moxmail dkim records {domain}\n[domains.{toml_value(domain)}.dkim]\n{dkim}"
+    told = _reports_text(domain, account) if reports else ""
     quoted = (
         toml_value(account)
         if not account.replace("-", "").replace("_", "").isalnum() or not account.isascii()
@@ -170,10 +178,20 @@ def domains_text(
 # Every key explained: moxmail config describe-domains
 {notes}
 [domains.{toml_value(domain)}]
-{dkim}
+{told}{dkim}
 [accounts.{quoted}]
 domain = {toml_value(domain)}
 
 [accounts.{quoted}.addresses]
 {toml_value(address)} = {{}}
 """
+
+
+def _reports_text(domain: str, account: str) -> str:
+    from moxtwisted.config.editreports import REPORT_LOCALPARTS
+
+    lines = [
+        f"{key} = {{address = {toml_value(f'{localpart}@{domain}')}, account = {toml_value(account)}}}\n"
+        for key, localpart in REPORT_LOCALPARTS.items()
+    ]
+    return f"# What others report about it; moxmail reports shows it.\n{''.join(lines)}"

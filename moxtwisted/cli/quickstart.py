@@ -21,16 +21,14 @@ from moxtwisted.cli.arguments import NO_DELIVERY
 from moxtwisted.cli.creation import Creation, domains_text
 from moxtwisted.cli.passwords import generate_password
 from moxtwisted.cli.session import run_reactor
-from moxtwisted.cli.signingkeys import txt_strings
 from moxtwisted.config.describe import toml_value
+from moxtwisted.config.dnsrecords import DNSRecord, dns_records
 from moxtwisted.config.load import DOMAINS_NAME, load
 from moxtwisted.config.machine import can_listen
 from moxtwisted.config.privileges import Identity, UnknownUserError, find_identity
 from moxtwisted.config.reading import quoted
 from moxtwisted.errors import ConfigurationError, MailError
 from moxtwisted.identifiers import Domain, IdentifierError, parse_account_name
-
-_Keys = list[tuple[str, str, str]]
 
 __all__ = ["create_account", "quickstart", "unit_text"]
 
@@ -58,11 +56,11 @@ def quickstart(arguments: argparse.Namespace) -> int:
     plan = _plan(arguments)
     password = generate_password()
     with Creation(plan.directory) as made:
-        recovery, keys = _make_files(plan, made)
+        recovery, records = _make_files(plan, made)
         create_account(made.directory / "mox.conf", plan.account, password)
         if plan.identity is not None:
             made.give_to(plan.identity.uid, plan.identity.gid)
-    _report(plan, password, recovery, keys)
+    _report(plan, password, recovery, records)
     return 0
 
 
@@ -143,23 +141,26 @@ def _own_name(domain: str) -> str:
     return f"mail.{domain}"
 
 
-def _make_files(plan: Plan, made: Creation) -> tuple[str, _Keys]:
+def _make_files(plan: Plan, made: Creation) -> tuple[str, list[DNSRecord]]:
     """All but the account.
 
-    :return: the recovery key, and the keys for signing as ``Creation.signing_keys`` returns them.
+    :return: the recovery key, and what belongs into the DNS.
     """
     made.file("mox.conf", _static_text(plan))
     keys = made.signing_keys(plan.domain)
-    made.file(DOMAINS_NAME, domains_text(plan.domain, plan.account, str(plan.address), "", keys))
+    made.file(
+        DOMAINS_NAME, domains_text(plan.domain, plan.account, str(plan.address), "", keys, reports=True)
+    )
     recovery = made.key()
     made.certificate(plan.hostname, (plan.hostname,))
     made.data_directory()
     made.file("moxmail.service", unit_text(plan.directory, plan.user or "moxmail"), 0o644)
     try:
-        load(made.directory / "mox.conf")
+        loaded = load(made.directory / "mox.conf")
     except ConfigurationError as e:
         raise MailError("what was made is not valid:\n" + "\n".join(e.problems)) from e
-    return recovery, keys
+    texts = [(selector, text) for selector, _, text in keys]
+    return recovery, dns_records(loaded.static, plan.domain, loaded.domains.domains[plan.domain], texts)
 
 
 def _static_text(plan: Plan) -> str:
@@ -172,7 +173,7 @@ user = {toml_value(plan.user)}
 
 [postmaster]
 account = {toml_value(plan.account)}
-
+{_host_reports(plan)}
 [listeners.public]
 ips = {toml_value(plan.ips)}
 
@@ -190,6 +191,17 @@ certificates = [
 [listeners.public.submission]
 [listeners.public.imaps]
 [listeners.public.imap]
+"""
+
+
+def _host_reports(plan: Plan) -> str:
+    """Where the name of the machine is that of the domain, its reports are the domain's."""
+    if plan.hostname == plan.domain:
+        return ""
+    return f"""
+# Others report here whether TLS works with this machine.
+[host_tls_reports]
+account = {toml_value(plan.account)}
 """
 
 
@@ -279,12 +291,9 @@ async def set_password_offline(reactor: Any, static_path: Path, account: str, pa
         await administration.close()
 
 
-def _report(plan: Plan, password: str, recovery: str, keys: _Keys) -> None:
+def _report(plan: Plan, password: str, recovery: str, records: list[DNSRecord]) -> None:
     directory, host = plan.directory, plan.hostname
-    records = "\n".join(
-        f"       {selector}._domainkey.{plan.domain}.  TXT  {txt_strings(record)}"
-        for selector, _, record in keys
-    )
+    lines = "\n".join(f"       {record.name}.  {record.type}  {record.value}" for record in records)
     print(f"""The files of the server are in {directory}.
 
 Settings for mail programs
@@ -301,8 +310,8 @@ Recovery key
 Next
   1. In the DNS of {plan.domain}:
        {host}.  A/AAAA  the addresses of this machine
-       {plan.domain}.  MX  10 {host}.
-{records}
+{lines}
+     (moxmail domain records {plan.domain} prints them again, with what each is for),
      and the reverse names of the addresses should be {host}.
   2. A real certificate for {host}: name its files in {directory / "mox.conf"}, listeners.public.tls.
      Until then mail programs warn about the self-signed one.

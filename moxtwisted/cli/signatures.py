@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from moxtwisted.cli import lookup
-from moxtwisted.cli.signingkeys import txt_strings
+from moxtwisted.config.dnsrecords import txt_strings
 from moxtwisted.errors import MailError
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from moxtwisted.cli import lookup
 from moxtwisted.cli.consent import agreed
 from moxtwisted.cli.output import print_report
 from moxtwisted.cli.session import administer, call
+from moxtwisted.config.dnsrecords import txt_strings
 from moxtwisted.errors import MailError
 
 if TYPE_CHECKING:
@@ -31,16 +32,10 @@ __all__ = [
     "dkim_rotate",
     "dkim_state",
     "record_line",
-    "txt_strings",
 ]
 
 #: What a domain signs with: RSA for everybody, Ed25519 for who knows it (RFC 8463 section 3).
 KINDS = ("rsa", "ed25519")
-
-
-def txt_strings(text: str) -> str:
-    """A TXT record as zone files have it: strings of at most 255 octets (RFC 1035 section 3.3)."""
-    return " ".join(f'"{text[i : i + 255]}"' for i in range(0, len(text), 255))
 
 
 def record_line(row: dict[str, Any]) -> str:

@@ -36,7 +36,7 @@ from moxtwisted.config.document import (
     subtable,
     users_of,
 )
-from moxtwisted.config.editsigning import SigningEdits
+from moxtwisted.config.editreports import ReportEdits
 from moxtwisted.config.load import LoadedConfig, parse_static, read_octets
 from moxtwisted.errors import MailError
 from moxtwisted.identifiers import Domain as DomainName
@@ -49,7 +49,7 @@ __all__ = ["ConfigurationEditor", "NotThereError"]
 
 
 @implementer(IConfigurationEditor)
-class ConfigurationEditor(SigningEdits):
+class ConfigurationEditor(ReportEdits):
     """Edits the files beside a ``mox.conf``.
 
     :param changed: called after the files were replaced, so that the server takes them at once.

@@ -176,7 +176,27 @@ class AdministrationTests(CommandTestCase):
 
     def test_domains(self) -> None:
         """Domain …"""
-        self.asks("domain add e.net --description x --disabled --no-dkim", "domain_add", "e.net", "x", True)
+        record = {"name": "e.net", "type": "MX", "value": "10 mail.e.org.", "why": "mail comes here"}
+        _, out, _ = self.run_command(
+            "domain", "add", "e.net", "--description", "x", "--disabled", answer=[record]
+        )
+        self.assertEqual(
+            self.recorder.calls,
+            [
+                ("domain_add", "e.net", "x", True),
+                ("dkim_generate", "e.net", ["rsa", "ed25519"], "active"),
+                ("domain_reports", "e.net", ""),
+                ("domain_records", "e.net"),
+            ],
+        )
+        self.assertIn("; mail comes here\ne.net. IN MX 10 mail.e.org.\n", out)
+        self.run_command("domain", "add", "e.net", "--no-dkim", "--no-reports", answer=[])
+        self.assertEqual(
+            self.recorder.calls, [("domain_add", "e.net", "", False), ("domain_records", "e.net")]
+        )
+        self.asks("domain records e.net", "domain_records", "e.net", answer=[record])
+        out = self.asks("domain records e.net --json", "domain_records", "e.net", answer=[record])
+        self.assertEqual(json.loads(out), [record])
         self.asks("domain list", "domain_list", answer=[])
         self.asks("domain rm e.net", "domain_remove", "e.net")
         self.asks("domain disable e.net", "domain_disable", "e.net")

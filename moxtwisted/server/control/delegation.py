@@ -65,6 +65,14 @@ class ConfigurationOperations:
         """See ``IConfigurationOperations``."""
         await self._editor.domain_add(name, description, disabled)
 
+    async def domain_reports(self, name: str, account: str) -> list[str]:
+        """See ``IConfigurationOperations``."""
+        return await self._editor.domain_reports(name, account)
+
+    async def domain_records(self, name: str) -> Report:
+        """See ``IConfigurationOperations``."""
+        return await self._editor.domain_records(name)
+
     async def domain_remove(self, name: str) -> list[str]:
         """See ``IConfigurationOperations``."""
         return await self._editor.domain_remove(name)

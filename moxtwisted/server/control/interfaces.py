@@ -227,6 +227,13 @@ class IConfigurationOperations(Interface):
         :raises MailError: while accounts belong to it or have addresses in it.
         """
 
+    async def domain_reports(name: str, account: str) -> list[str]:
+        """Give a domain the addresses for reports that it has not: dmarcreports@ and tlsreports@, for an account or, when it is empty,
+        the postmaster's. What was added, in sentences."""
+
+    async def domain_records(name: str) -> Report:
+        """``name``, ``type``, ``value`` and ``why`` of what belongs into the DNS for a domain."""
+
     async def domain_disable(name: str) -> None:
         """Refuse its mail for now."""
 
