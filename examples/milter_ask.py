@@ -38,10 +38,18 @@ async def main(reactor, where, path):
     """Ask, for ten seconds at most."""
     octets = Path(path).read_bytes().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
     host, _, port = where.rpartition(":")
-    verdict = await ask(HostnameEndpoint(reactor, host, int(port)), as_received(octets), reactor, 10.0)
+    message = as_received(octets)
+    verdict = await ask(HostnameEndpoint(reactor, host, int(port)), message, reactor, 10.0)
     print(verdict.decision.value, *(verdict.reply or ()))
     for name, value in verdict.fields:
         print(f"to be added: {name.decode()}: {value.decode('utf-8', 'replace')}")
+    for place, value in verdict.changes:
+        name = message.fields[place][0].decode()
+        print(
+            f"to be removed: {name}"
+            if value is None
+            else f"to be changed: {name}: {value.decode('utf-8', 'replace')}"
+        )
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from attrs import frozen
 
 from moxtwisted.identifiers import Domain, DomainError
 from moxtwisted.message.comments import without_comments
-from moxtwisted.message.headers import Header, unfold
+from moxtwisted.message.headers import Header, replace_fields, unfold
 
 __all__ = [
     "MAX_OCTETS",
@@ -351,22 +351,6 @@ def without_fields(header: Header, unwanted: Callable[[bytes, bytes], bool]) -> 
 
     :param unwanted: is given each raw field and its lower-case name.
     """
-    octets = header.octets
-    kept: list[bytes] = []
-    copied = position = 0
-    for raw, name in header.fields:
-        position = _at_line_start(octets, raw, position)
-        if unwanted(raw, name):
-            kept.append(octets[copied:position])
-            copied = position + len(raw)
-        position += len(raw)
-    return b"".join([*kept, octets[copied:]]) if kept else octets
-
-
-def _at_line_start(octets: bytes, raw: bytes, position: int) -> int:
-    """Where a field begins; lines that are no fields may stand before it."""
-    while True:
-        position = octets.index(raw, position)
-        if position == 0 or octets[position - 1 : position] == b"\n":
-            return position
-        position += 1
+    return replace_fields(
+        header, {i: b"" for i, (raw, name) in enumerate(header.fields) if unwanted(raw, name)}
+    )

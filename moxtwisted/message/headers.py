@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import binascii
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from itertools import islice
 
@@ -32,6 +32,7 @@ __all__ = [
     "parse_content_type",
     "parse_disposition",
     "parse_parameters",
+    "replace_fields",
     "select_fields",
     "unfold",
 ]
@@ -132,6 +133,34 @@ def select_fields(header: bytes, names: Collection[bytes], *, exclude: bool = Fa
     if chosen and not chosen[-1].endswith(b"\n"):
         chosen[-1] = chosen[-1].rstrip(b"\r") + b"\r\n"
     return b"".join(chosen) + b"\r\n"
+
+
+def replace_fields(header: Header, changes: Mapping[int, bytes]) -> bytes:
+    """The octets of a header block with other fields, and all else as it stands there; the same object without changes.
+
+    :param changes: by the field's place in ``header.fields``: what stands there instead, ended by CRLF; empty: nothing.
+    """
+    if not changes:
+        return header.octets
+    octets = header.octets
+    pieces: list[bytes] = []
+    copied = position = 0
+    for i, (raw, _) in enumerate(header.fields):
+        position = _at_line_start(octets, raw, position)
+        if i in changes:
+            pieces += [octets[copied:position], changes[i]]
+            copied = position + len(raw)
+        position += len(raw)
+    return b"".join([*pieces, octets[copied:]])
+
+
+def _at_line_start(octets: bytes, raw: bytes, position: int) -> int:
+    """Where a field begins; lines that are no fields may stand before it."""
+    while True:
+        position = octets.index(raw, position)
+        if position == 0 or octets[position - 1 : position] == b"\n":
+            return position
+        position += 1
 
 
 @lru_cache(64)

@@ -8,9 +8,8 @@
         transport.write(octets)
     machine.verdict                                 # MilterVerdict, once the filter has decided
 
-A filter may add header fields and ask for quarantine. Most filters will not work without the right to change header fields, so they
-get that, too; but a message is not altered here, and the verdict says what was not done. Body and recipients are not offered.
-It is told the message as it came: connection, EHLO, envelope, header, body.
+A filter may add, change and remove header fields and ask for quarantine; the verdict says what it wants, and nothing is altered here.
+Body and recipients are not offered. It is told the message as it came: connection, EHLO, envelope, header, body.
 """
 
 from __future__ import annotations
@@ -39,10 +38,11 @@ __all__ = ["Decision", "MilterClient", "MilterMessage", "MilterVerdict"]
 _PACKET_OCTETS: Final = 1 << 20
 #: Octets of body in one packet (MILTER_CHUNK_SIZE).
 CHUNK_OCTETS: Final = 65535
-#: Header fields that a filter may add, their octets together, and packets that it may say at all.
+#: Header fields that a filter may add, the octets of these and of those that it changes together, and packets that it may say beside its
+#: answers. What it removes is bounded by the last alone: a sender could else write more than it may remove.
 _MAX_FIELDS: Final = 50
 _MAX_FIELD_OCTETS: Final = 65536
-_MAX_PACKETS: Final = 10_000
+_MAX_PACKETS: Final = 20_000
 _OPTIONS: Final = struct.Struct("!III")
 _OFFERED: Final = Action.ADD_HEADERS | Action.CHANGE_HEADERS | Action.QUARANTINE
 #: What a filter may do without; but each piece of the body is answered, so that no more than one is under way.
@@ -87,9 +87,9 @@ class MilterVerdict:
     """What came of it.
 
     :ivar reply: (code, enhanced code, text) that the filter wants to be given, or None.
-    :ivar fields: (name, value) to be added, as the filter gave them.
+    :ivar fields: (name, value) to be added above the message, in this order, as the filter gave them.
+    :ivar changes: (place in ``MilterMessage.fields``, value) of fields to be changed; None: to be removed.
     :ivar why: of a quarantine.
-    :ivar not_done: names of the fields that it wanted to change or remove, which are as they were.
     :ivar refused: recipients that the filter refused while it took others. A message is shown to it when it has come in
         whole, so they cannot be told any more: it is for the caller to know.
     """
@@ -99,7 +99,7 @@ class MilterVerdict:
     fields: tuple[tuple[bytes, bytes], ...] = ()
     why: str = ""
     refused: tuple[bytes, ...] = ()
-    not_done: tuple[bytes, ...] = ()
+    changes: tuple[tuple[int, bytes | None], ...] = ()
 
 
 class MilterClient:
@@ -121,9 +121,7 @@ class MilterClient:
         self._at_end = False
         self._waiting = True
         self._packets = 0
-        self._fields: list[tuple[bytes, bytes]] = []
-        self._fields_octets = 0
-        self._not_done: list[bytes] = []
+        self._fields = _Fields(message.fields)
         self._quarantine: str | None = None
         self.verdict: MilterVerdict | None = None
 
@@ -195,16 +193,16 @@ class MilterClient:
         if command == b"q":
             self._quarantine = data.rstrip(b"\0").decode("utf-8", "replace")[:200]
             return
+        number = 0
         if command != b"h":
-            data = data[4:]  # which one of that name it is, or where it is to stand: ours stand at the top
+            number, data = int.from_bytes(data[:4]), data[4:]
         name, _, value = data.rstrip(b"\0").partition(b"\0")
-        if command == b"m":
-            self._not_done.append(name)
+        if command == b"h":
+            self._fields.append(name, value)
+        elif command == b"i":
+            self._fields.insert(number, name, value)
         else:
-            self._fields.append((name, value))
-        self._fields_octets += len(name) + len(value)
-        if len(self._fields) + len(self._not_done) > _MAX_FIELDS or self._fields_octets > _MAX_FIELD_OCTETS:
-            raise MilterProtocolError("the filter adds too many header fields")
+            self._fields.change(number, name, value)
 
     def _end(self, decision: Decision, data: bytes) -> None:
         reply = None
@@ -216,10 +214,10 @@ class MilterClient:
         self.verdict = MilterVerdict(
             decision,
             reply,
-            tuple(self._fields),
+            self._fields.added(),
             self._quarantine or "",
             tuple(self._refused),
-            tuple(self._not_done),
+            tuple(sorted(self._fields.changes.items())),
         )
 
     # -- what we say ---------------------------------------------------------------------------------------------------
@@ -233,6 +231,7 @@ class MilterClient:
             yield octets
             if answered:
                 self._waiting = True
+                self._packets -= 1
                 return
 
     def _says(self, no: Step) -> bool:
@@ -280,6 +279,67 @@ class MilterClient:
         known = self._message.macros
         pairs = b"".join([_nulled(name) + _nulled(known[name]) for name in names if name in known])
         return encode(b"D", command + pairs)
+
+
+class _Fields:
+    """What a filter wants of the header.
+
+    :ivar changes: by place in the message's header: the new value, or None.
+    """
+
+    def __init__(self, fields: tuple[tuple[bytes, bytes], ...]) -> None:
+        self.changes: dict[int, bytes | None] = {}
+        self._fields = fields
+        self._places: dict[bytes, list[int]] | None = None
+        self._inserted: list[tuple[bytes, bytes | None]] = []
+        self._appended: list[tuple[bytes, bytes | None]] = []
+        self._octets = 0
+
+    def added(self) -> tuple[tuple[bytes, bytes], ...]:
+        """Those to stand above the message; what it would put below stands there as well, for a signature covers what is below it."""
+        both = (*self._inserted, *self._appended)
+        return tuple((name, value) for name, value in both if value is not None)
+
+    def append(self, name: bytes, value: bytes) -> None:
+        """Add one at the end."""
+        self._appended.append((name, value))
+        self._count(name, value)
+
+    def insert(self, index: int, name: bytes, value: bytes) -> None:
+        """Add one at the top, or so many fields below it."""
+        self._inserted.insert(index, (name, value))
+        self._count(name, value)
+
+    def change(self, ordinal: int, name: bytes, value: bytes) -> None:
+        """Change the first, second … of a name. As sendmail counts them: those that were inserted first, and removed ones keep their
+        number. One that is not there is added."""
+        ordinal = max(ordinal, 1)
+        places = self._places_of(name.lower())
+        before = [i for i, (other, _) in enumerate(self._inserted) if other.lower() == name.lower()]
+        after = [i for i, (other, _) in enumerate(self._appended) if other.lower() == name.lower()]
+        new = value or None
+        if ordinal <= len(before):
+            self._inserted[before[ordinal - 1]] = (name, new)
+        elif (ordinal := ordinal - len(before)) <= len(places):
+            self.changes[places[ordinal - 1]] = new
+        elif (ordinal := ordinal - len(places)) <= len(after):
+            self._appended[after[ordinal - 1]] = (name, new)
+        elif new is not None:
+            self._appended.append((name, new))
+        if new is not None:
+            self._count(name, new)
+
+    def _places_of(self, name: bytes) -> list[int]:
+        if self._places is None:
+            self._places = {}
+            for i, (other, _) in enumerate(self._fields):
+                self._places.setdefault(other.lower(), []).append(i)
+        return self._places.get(name, [])
+
+    def _count(self, name: bytes, value: bytes) -> None:
+        self._octets += len(name) + len(value)
+        if len(self._inserted) + len(self._appended) > _MAX_FIELDS or self._octets > _MAX_FIELD_OCTETS:
+            raise MilterProtocolError("the filter adds too many header fields")
 
 
 _FINAL: Final = {

@@ -28,7 +28,7 @@ from twisted.logger import Logger
 
 from moxtwisted.errors import MailError, OverQuotaError, StoreUnavailableError
 from moxtwisted.message.flags import NO_FLAGS, MessageFlags
-from moxtwisted.store.interfaces import Addition, IStagedMessage, IStore, NewMessage, Sender
+from moxtwisted.store.interfaces import Addition, IStagedMessage, IStaging, IStore, NewMessage, Sender
 
 __all__ = ["Attempt", "Copy", "LocalDelivery"]
 
@@ -49,6 +49,7 @@ class Copy:
 
     :ivar flags: it gets.
     :ivar sender: what is remembered of where it came from; None: nothing.
+    :ivar altered: its octets, when they are not those that came.
     """
 
     account: str
@@ -56,6 +57,7 @@ class Copy:
     prefix: bytes
     flags: MessageFlags = NO_FLAGS
     sender: Sender | None = None
+    altered: IStagedMessage | None = None
 
 
 @frozen
@@ -134,6 +136,11 @@ class LocalDelivery:
                 await self._leave_notes(have, attempt.key(staged))
         return outcome
 
+    def stage(self, size_hint: int) -> IStaging:
+        """A place for other octets of a message."""
+        staging: IStaging = self._store.stage(size_hint)
+        return staging
+
     def noted(self, names: Iterable[str], attempt: Attempt, staged: IStagedMessage) -> frozenset[str]:
         """Those accounts that have the message from an earlier attempt; their notes stay."""
         notes = {name: found for name in names if (found := self._notes(name))}
@@ -146,14 +153,15 @@ class LocalDelivery:
         self, name: str, copies: Sequence[Copy], staged: IStagedMessage, internaldate: int
     ) -> MailError | None:
         additions = [
-            Addition(c.mailbox, NewMessage(staged, c.prefix, internaldate, c.flags, c.sender)) for c in copies
+            Addition(c.mailbox, NewMessage(c.altered or staged, c.prefix, internaldate, c.flags, c.sender))
+            for c in copies
         ]
         try:
             account = self._store.account(name)
             try:
                 await account.add(additions)
             except OverQuotaError:
-                wanted = sum(staged.size + len(c.prefix) for c in copies)
+                wanted = sum((c.altered or staged).size + len(c.prefix) for c in copies)
                 if self.make_room is None or not await self.make_room(name, wanted):
                     raise
                 await account.add(additions)

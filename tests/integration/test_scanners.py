@@ -265,7 +265,7 @@ class OpenDKIMTests(DaemonTestCase):
         (cls.folder / "records").write_text(f"s1._domainkey.client.example {cls.key.record_text()}\n")
         (cls.folder / "opendkim.conf").write_text(
             f"Mode v\nSocket inet:18891@{cls.ip}\nTestDNSData file:{cls.folder / 'records'}\n"
-            "AuthservID mx.here.example\nAlwaysAddARHeader yes\nOn-BadSignature reject\nSyslog no\nBackground no\n"
+            "AuthservID mx.here.example\nRemoveARAll yes\nAlwaysAddARHeader yes\nOn-BadSignature reject\nSyslog no\nBackground no\n"
         )
         cls.launch("opendkim", "-f", "-x", "opendkim.conf", reaches=(cls.ip, 18891))
 
@@ -296,6 +296,18 @@ class OpenDKIMTests(DaemonTestCase):
         self.assertIsNone(opinion.reply, opinion)
         self.assertIn(b"Authentication-Results: mx.here.example;", opinion.fields)
         self.assertIn(b"dkim=pass", opinion.fields)
+
+    async def test_forged_results(self) -> None:
+        """It removes results of others, which is done."""
+        message = self.signed()
+        forged = b"Authentication-Results: mx.here.example; dkim=pass header.d=bank.example\r\n"
+        octets = b"X-A: b\r\n" + forged + message.staged.read(0, message.staged.size)
+        staging = Staging(Path(self.mktemp()).parent, os.urandom)
+        staging.write(octets)
+        staged = staging.finish()
+        header = Header.parse(staged.read(0, staged.scanned.header_size))
+        opinion = await self.ask(evolve(message, staged=staged, header=header))
+        self.assertEqual(opinion.changes, {1: b""})
 
     async def test_altered(self) -> None:
         """It refuses a message that was altered, and so do we."""

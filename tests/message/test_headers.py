@@ -17,6 +17,7 @@ from moxtwisted.message.headers import (
     message_ids,
     parse_content_type,
     parse_disposition,
+    replace_fields,
     select_fields,
     unfold,
 )
@@ -59,6 +60,17 @@ class HeaderTests(SynchronousTestCase):
         self.assertEqual(select_fields(block, [b"a"], exclude=True), b"b: 2\r\n folded\r\nC: 4\r\n\r\n")
         self.assertEqual(select_fields(block, []), b"\r\n")
         self.assertEqual(select_fields(b"A: 1", [b"a"]), b"A: 1\r\n\r\n")
+
+    def test_replace(self) -> None:
+        """Fields are replaced and removed where they stand; lines that are none, and what is like a field within one, stay."""
+        block = b"From x\r\nA: 1\r\nb: A: 1\r\n A: 1\r\na: 1\r\n\r\n"
+        header = Header.parse(block)
+        self.assertIs(replace_fields(header, {}), header.octets)
+        self.assertEqual(
+            replace_fields(header, {0: b"A: new\r\n", 2: b""}),
+            b"From x\r\nA: new\r\nb: A: 1\r\n A: 1\r\n\r\n",
+        )
+        self.assertEqual(replace_fields(Header.parse(b"A: 1\r\nB: 2"), {1: b"C: 3\r\n"}), b"A: 1\r\nC: 3\r\n")
 
     def test_message_ids(self) -> None:
         """Identifiers come in order, each once, whatever stands between."""

@@ -38,6 +38,11 @@ def message(**changed: Any) -> MilterMessage:
     return MilterMessage(**(values | changed))
 
 
+def change(number: int, name: bytes, value: bytes = b"") -> bytes:
+    """A filter wants a field changed, or removed."""
+    return encode(b"m", number.to_bytes(4) + name + b"\0" + value + b"\0")
+
+
 class Filter:
     """Talks to a machine: says yes to all, or what it is told to say at a command."""
 
@@ -53,7 +58,7 @@ class Filter:
         pending = reader.feed(machine.start())
         said = options(self.steps)
         self.heard += pending
-        for _ in range(1000):
+        for _ in range(20_000):
             pending = []
             for octets in machine.receive(said):
                 pending += reader.feed(octets)
@@ -161,7 +166,7 @@ class VerdictTests(SynchronousTestCase):
         self.assertEqual((verdict.decision, verdict.reply), (Decision.TEMPFAIL, (451, "4.7.1", "wait a bit")))
 
     def test_fields_and_quarantine(self) -> None:
-        """At the end a filter may add fields, at a place or anywhere, and ask for quarantine."""
+        """At the end a filter may add fields, at the top or anywhere, and ask for quarantine."""
         end = (
             encode(b"h", b"X-One\0first\0")
             + encode(b"i", b"\0\0\0\x01X-Two\0second\0")
@@ -169,14 +174,48 @@ class VerdictTests(SynchronousTestCase):
             + CONTINUE
         )
         verdict = Filter({b"E": end}).run(message())
-        self.assertEqual(verdict.fields, ((b"X-One", b"first"), (b"X-Two", b"second")))
+        self.assertEqual(verdict.fields, ((b"X-Two", b"second"), (b"X-One", b"first")))
         self.assertEqual((verdict.decision, verdict.why), (Decision.QUARANTINE, "looks odd"))
 
-    def test_changes_are_not_done(self) -> None:
-        """A filter that removes a field is told yes by the protocol; the verdict names what was not done."""
-        end = encode(b"m", b"\0\0\0\x01Authentication-Results\0\0") + CONTINUE
-        verdict = Filter({b"E": end}).run(message())
-        self.assertEqual((verdict.not_done, verdict.fields), ((b"Authentication-Results",), ()))
+    def changed(self, *said: bytes, fields: tuple[bytes, ...] = (b"A", b"B", b"a", b"A")) -> MilterVerdict:
+        """What comes of a message with these fields."""
+        given_message = message(fields=tuple((name, b" old") for name in fields))
+        return Filter({b"E": b"".join(said) + CONTINUE}).run(given_message)
+
+    def test_changes(self) -> None:
+        """Fields are changed and removed by their number among those of a name, and removed ones keep theirs."""
+        verdict = self.changed(
+            change(1, b"a"), change(3, b"A", b"new"), change(0, b"B", b"0"), change(1, b"C")
+        )
+        self.assertEqual(verdict.changes, ((0, None), (1, b"0"), (3, b"new")))
+        self.assertEqual(verdict.fields, ())
+
+    def test_changes_of_what_was_added(self) -> None:
+        """What a filter inserted is counted before the message's fields, what it added behind them; one that is not there is added."""
+        verdict = self.changed(
+            encode(b"h", b"A\0last\0"),
+            encode(b"i", b"\0\0\0\0A\0first\0"),
+            change(1, b"A", b"top"),
+            change(2, b"A", b"mine"),
+            change(5, b"A"),
+            change(9, b"D", b"more"),
+        )
+        self.assertEqual(verdict.changes, ((0, b"mine"),))
+        self.assertEqual(verdict.fields, ((b"A", b"top"), (b"D", b"more")))
+
+    def test_order_of_what_is_inserted(self) -> None:
+        """What is inserted higher stands higher, and above what is added."""
+        inserted = [
+            encode(b"i", number.to_bytes(4) + b"X\0%d\0" % i) for i, number in enumerate((0, 0, 1, 90))
+        ]
+        verdict = self.changed(encode(b"h", b"Y\0y\0"), *inserted)
+        self.assertEqual([value for _, value in verdict.fields], [b"1", b"2", b"0", b"3", b"y"])
+
+    def test_many_removals(self) -> None:
+        """However many fields a sender writes, all can be told and removed."""
+        removals = [change(number + 1, b"A") for number in range(9000)]
+        verdict = self.changed(*removals, fields=(b"A",) * 9000)
+        self.assertEqual(len(verdict.changes), 9000)
 
     def test_one_recipient_refused(self) -> None:
         """A message that others may have is taken, and who was refused is known; when all are, it is refused."""
@@ -227,10 +266,11 @@ class BadFilterTests(SynchronousTestCase):
         """Packets, fields and chatter are bounded."""
         self.assertIn("a packet of", self.refused(b"\xff\xff\xff\xff"))
         self.assertIn("a packet of 0", self.refused(b"\0\0\0\0"))
-        self.assertIn("without end", self.refused(options(), encode(b"p") * 20_000))
+        self.assertIn("without end", self.refused(options(), encode(b"p") * 30_000))
         steps = Step(sum(Step)) & ~Step.SILENT_BODY
         quiet = options(int(steps) & 0xFFFFF & ~int(Step.SKIP))
         self.assertIn("too many", self.refused(quiet, encode(b"h", b"X\0y\0") * 51))
+        self.assertIn("too many", self.refused(quiet, change(1, b"To", b"x" * 1000) * 70))
 
     def test_a_reply_that_is_none(self) -> None:
         """A code that is no refusal is the filter's mistake."""

@@ -11,8 +11,9 @@ from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from moxtwisted.errors import StoreUnavailableError
+from moxtwisted.errors import StoreFullError, StoreUnavailableError
 from moxtwisted.message.flags import MessageFlags
+from moxtwisted.server.delivery import LocalDelivery
 from moxtwisted.server.inbound.rejects import RejectsPolicy
 from moxtwisted.server.inbound.splitting import Label, Splitting
 from moxtwisted.server.judgement.interfaces import Opinion
@@ -388,6 +389,42 @@ class ExternalTests(HouseCase):
             self.assertIn("250 2.6.0", line.send(LETTER))
         self.assertEqual(len(self.house.messages("alice", "Spam")), 1)
         self.assertEqual(len(self.house.messages("alice")), 1)
+
+    def test_changes(self) -> None:
+        """What scanners change of the header is changed in the copies of those who do not do without; of two the later one counts."""
+        first = Looking(Opinion(source="a", changes={0: b"From: a@x.example\r\n", 1: b""}), "milters.a")
+        second = Looking(Opinion(source="b", changes={0: b"From: b@x.example\r\n"}), "milters.b")
+        self.assertEqual(
+            self.send(first, second, without={"bob": frozenset({"milters.a", "milters.b"})}), "250 2.6.0"
+        )
+        (alice,), (bob,) = self.house.messages("alice"), self.house.messages("bob")
+        self.assertTrue(alice.endswith(b"\r\nFrom: b@x.example\r\nSubject: hi\r\n\r\nhello\r\n"), alice)
+        self.assertTrue(bob.endswith(LETTER))
+
+    def test_changes_of_a_large_message(self) -> None:
+        """A large body is copied in pieces, between which others have their turn."""
+        body = b"".join(b"line %d\r\n" % number for number in range(60_000))
+        judge = Looking(Opinion(source="a", changes={2: b""}))
+        verified_by(self.house, self.judge, externals=[judge])
+        line = self.house.inbound()
+        line.begin(SENDER, "alice@example.org")
+        answer = line.send(LETTER + body)
+        for _ in range(20):
+            self.house.clock.advance(0)
+        self.assertIn("250 2.6.0", answer + line.heard())
+        (octets,) = self.house.messages("alice")
+        self.assertTrue(octets.endswith(b"\r\n\r\nhello\r\n" + body))
+        self.assertNotIn(b"Subject", octets)
+
+    def test_no_room_for_changes(self) -> None:
+        """When the altered message cannot be kept, the client is to come again."""
+        judge = Looking(Opinion(source="a", changes={2: b""}))
+        verified_by(self.house, self.judge, externals=[judge])
+        line = self.house.inbound()
+        line.begin(SENDER, "alice@example.org")
+        with patch.object(LocalDelivery, "stage", side_effect=StoreFullError("no space")):
+            self.assertIn("452 4.3.1", line.send(LETTER))
+        self.assertEqual(self.house.messages("alice"), [])
 
     def test_done_without(self) -> None:
         """What one says does not count for who does without it, and it is not told of that recipient."""

@@ -91,9 +91,8 @@ class ClamdScanner(ConfigStruct, frozen=True, kw_only=True):
 
 
 class MilterScanner(ConfigStruct, frozen=True, kw_only=True):
-    """A milter. It sees each message from strangers when that has come in whole; it may refuse it, add header fields, or have it
-    treated as junk (quarantine). What it wants to change of the fields that came is not done and logged; one that must change body or
-    recipients cannot be used."""
+    """A milter. It sees each message from strangers when that has come in whole; it may refuse it, add, change and remove header fields,
+    or have it treated as junk (quarantine). One that must change body or recipients cannot be used."""
 
     address: Annotated[
         str,

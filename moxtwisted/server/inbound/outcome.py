@@ -34,6 +34,7 @@ from moxtwisted.message.compose import encode_words
 from moxtwisted.message.compose import field as header_field
 from moxtwisted.server.delivery import Attempt, Copy, LocalDelivery
 from moxtwisted.server.directory import Delivery, Recipients
+from moxtwisted.server.inbound.alterations import Alterations
 from moxtwisted.server.inbound.decisions import Bench
 from moxtwisted.server.inbound.lease import Lease
 from moxtwisted.server.inbound.presence import Presence, WaitingRoom
@@ -44,6 +45,7 @@ from moxtwisted.server.inbound.traps import Traps
 from moxtwisted.server.judgement.interfaces import Decision, Incoming, Recipient
 from moxtwisted.smtp.envelope import Transaction
 from moxtwisted.smtp.replies import Reply, reply_for_error
+from moxtwisted.store.interfaces import IStagedMessage
 
 if TYPE_CHECKING:
     from moxtwisted.mailauth.reports.message import Report
@@ -106,6 +108,21 @@ class Complete:
     def separate(self) -> bool:
         """Whether recipients have answers of their own."""
         return self.lmtp or (self.transaction.parameters.prdr and len(self.transaction.recipients) > 1)
+
+
+@frozen
+class Said:
+    """What scanners make of a copy.
+
+    :ivar fields: that they add.
+    :ivar altered: the octets; None: as they came.
+    """
+
+    fields: bytes = b""
+    altered: IStagedMessage | None = None
+
+
+_NOTHING_SAID: Final = Said()
 
 
 def reason_field(decision: Decision) -> bytes:
@@ -187,10 +204,18 @@ class Outcome:
         decisions.update(zip(asked, made, strict=True))
         if not await self._still_here(message, decisions):
             return _GONE
-        fields = {
-            place: b"".join([o.fields for o in said]) for place, said in zip(asked, opinions, strict=True)
-        }
-        return await self._settle(message, decisions, fields, attempt, known)
+        versions = Alterations(
+            message.lease.staged, message.incoming.header, self._delivery.stage, self._room.turn
+        )
+        try:
+            said = {
+                place: Said(b"".join([o.fields for o in found]), await versions.of(found))
+                for place, found in zip(asked, opinions, strict=True)
+                if found and decisions[place].accept
+            }
+            return await self._settle(message, decisions, said, attempt, known)
+        finally:
+            versions.close()
 
     def _taken_before(
         self, message: Complete, recipients: Mapping[_Place, Recipient], known: frozenset[str]
@@ -237,7 +262,7 @@ class Outcome:
         self,
         message: Complete,
         decisions: Mapping[_Place, Decision],
-        fields: Mapping[_Place, bytes],
+        said: Mapping[_Place, Said],
         attempt: Attempt | None,
         known: frozenset[str],
     ) -> Answer:
@@ -250,7 +275,7 @@ class Outcome:
         others = {p: d for p, d in decisions.items() if p not in more} if more else decisions
         stored: dict[str, MailError | None] = {}
         for some, tried in ((more, None), (others, attempt)):
-            copies = _copies(message, some, fields) if some else ()
+            copies = _copies(message, some, said) if some else ()
             if copies:
                 found = await self._delivery.deliver(
                     message.lease.staged,
@@ -391,12 +416,9 @@ def _addresses(message: Complete, place: _Place) -> list[Path]:
 
 
 def _copies(
-    message: Complete, decisions: Mapping[_Place, Decision], fields: Mapping[_Place, bytes]
+    message: Complete, decisions: Mapping[_Place, Decision], said: Mapping[_Place, Said]
 ) -> list[Copy]:
-    """One for each mailbox that a decision names, saying for which addresses.
-
-    :param fields: what scanners add.
-    """
+    """One for each mailbox that a decision names, saying for which addresses."""
     targets: dict[tuple[str, str], tuple[_Place, dict[Path, None]]] = {}
     for place, decision in decisions.items():
         if not decision.accept:
@@ -408,8 +430,9 @@ def _copies(
     copies = []
     for (account, mailbox), (place, paths) in targets.items():
         decision = decisions[place]
-        prefix = _prefix(message, decision, list(paths), fields.get(place, b""))
-        copies.append(Copy(account, mailbox, prefix, decision.flags, decision.sender))
+        scanners = said.get(place, _NOTHING_SAID)
+        prefix = _prefix(message, decision, list(paths), scanners.fields)
+        copies.append(Copy(account, mailbox, prefix, decision.flags, decision.sender, scanners.altered))
     return copies
 
 

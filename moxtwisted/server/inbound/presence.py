@@ -67,6 +67,12 @@ class WaitingRoom:
     _places: int = PLACES
     waiting: int = field(default=0, init=False)
 
+    async def turn(self) -> None:
+        """Let everybody else go on first."""
+        over: Deferred[None] = Deferred()
+        self._clock.callLater(0, over.callback, None)
+        await over
+
     async def wait(self, seconds: float, presence: Presence) -> bool:
         """Whether the client is still there after so many seconds. When all places are taken, it does not wait."""
         if not presence.here or seconds <= 0:

@@ -165,6 +165,7 @@ class Opinion:
     :ivar reply: a refusal, or None.
     :ivar junk: whether it is to be treated as junk (and not refused for it).
     :ivar fields: header fields to add, each ended by CRLF.
+    :ivar changes: by the field's place in ``Incoming.header.fields``: what stands there instead, ended by CRLF; empty: nothing.
     :ivar explanation: in words.
     :ivar keep_in_rejects: whether a copy of a refused message is kept for the recipients to see.
     :ivar values: figures, for the log.
@@ -174,6 +175,7 @@ class Opinion:
     reply: Reply | None = None
     junk: bool = False
     fields: bytes = b""
+    changes: Mapping[int, bytes] = field(factory=dict)
     explanation: str = ""
     keep_in_rejects: bool = False
     values: Mapping[str, object] = field(factory=dict)

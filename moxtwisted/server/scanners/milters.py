@@ -9,6 +9,7 @@ from attrs import define
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.logger import Logger
 
+from moxtwisted.message.headers import Header
 from moxtwisted.milter.agent import ask
 from moxtwisted.milter.client import Decision, MilterMessage, MilterVerdict
 from moxtwisted.server.judgement.interfaces import Incoming, Opinion
@@ -48,14 +49,16 @@ class Milter:
                 count=len(verdict.refused),
                 session=incoming.session,
             )
-        if verdict.not_done:
+        opinion = opinion_of(self.name, verdict, incoming.header)
+        if opinion is not None and opinion.changes:
+            names = {incoming.header.fields[place][1] for place in opinion.changes}
             _log.info(
-                "{scanner} wanted to change {fields}, which are left as they came",
+                "{scanner} changes or removes {fields}",
                 scanner=self.name,
-                fields=sorted({name.decode("ascii", "replace") for name in verdict.not_done}),
+                fields=sorted(name.decode("ascii", "replace") for name in names),
                 session=incoming.session,
             )
-        return opinion_of(self.name, verdict)
+        return opinion
 
     def _message(self, incoming: Incoming) -> MilterMessage:
         verified = incoming.verified
@@ -92,9 +95,16 @@ def _body(incoming: Incoming) -> Iterator[bytes]:
         start = max(0, start - len(chunk))
 
 
-def opinion_of(name: str, verdict: MilterVerdict) -> Opinion | None:
+def opinion_of(name: str, verdict: MilterVerdict, header: Header) -> Opinion | None:
     """What a verdict means for the message."""
     fields = b"".join([safe_field(field, value) for field, value in verdict.fields])
+    changes = {}
+    for place, value in verdict.changes:
+        changes[place] = b""
+        if value is not None:
+            # One whose name cannot be written stays as it is.
+            field = header.fields[place][0].partition(b":")[0].strip()
+            changes[place] = safe_field(field, value) or header.fields[place][0]
     reply = None
     if verdict.decision in {Decision.REJECT, Decision.DISCARD, Decision.TEMPFAIL}:
         # A message is refused, never taken and thrown away: the sender is to know.
@@ -103,8 +113,10 @@ def opinion_of(name: str, verdict: MilterVerdict) -> Opinion | None:
             code, enhanced, text = verdict.reply
             reply = Reply(code, enhanced, text.encode("ascii", "replace").decode())
     junk = verdict.decision is Decision.QUARANTINE
-    if reply is None and not junk and not fields:
+    if reply is None and not junk and not fields and not changes:
         return None
     what = {Decision.QUARANTINE: f"wants it put aside: {verdict.why}"}.get(verdict.decision)
     explanation = f"{name} {what or ('refused it' if reply is not None else 'took it')}"
-    return Opinion(source=name, reply=reply, junk=junk, fields=fields, explanation=explanation)
+    return Opinion(
+        source=name, reply=reply, junk=junk, fields=fields, changes=changes, explanation=explanation
+    )

@@ -31,6 +31,8 @@ from moxtwisted.server.scanners.rspamd import opinion_of as rspamd_opinion
 from moxtwisted.server.scanners.teaching import Teacher
 from tests.server.scanners.samples import incoming
 
+NO_HEADER = Header.parse(b"")
+
 
 @implementer(IStreamClientEndpoint)
 class Endpoint:
@@ -220,16 +222,24 @@ class AnswerTests(SynchronousTestCase):
             (Decision.DISCARD, 550),
             (Decision.TEMPFAIL, 451),
         ):
-            opinion = opinion_of("m", MilterVerdict(decision))
+            opinion = opinion_of("m", MilterVerdict(decision), NO_HEADER)
             assert opinion is not None and opinion.reply is not None
             self.assertEqual(opinion.reply.code, code)
-        self.assertIsNone(opinion_of("m", MilterVerdict(Decision.ACCEPT)))
-        quarantined = opinion_of("m", MilterVerdict(Decision.QUARANTINE, why="odd"))
+        self.assertIsNone(opinion_of("m", MilterVerdict(Decision.ACCEPT), NO_HEADER))
+        quarantined = opinion_of("m", MilterVerdict(Decision.QUARANTINE, why="odd"), NO_HEADER)
         assert quarantined is not None
         self.assertTrue(quarantined.junk)
-        added = opinion_of("m", MilterVerdict(Decision.ACCEPT, fields=((b"X-A", b"one\n two"),)))
+        added = opinion_of("m", MilterVerdict(Decision.ACCEPT, fields=((b"X-A", b"one\n two"),)), NO_HEADER)
         assert added is not None
         self.assertEqual(added.fields, b"X-A: one\r\n\ttwo\r\n")
+
+    def test_milter_changes(self) -> None:
+        """What it changes has the name that it had, and is a field; what it removes is nothing."""
+        header = Header.parse(b"SUBJECT: x\r\nTo: y\r\nX: z\r\n")
+        verdict = MilterVerdict(Decision.ACCEPT, changes=((0, b"[odd]\n x"), (2, None)))
+        opinion = opinion_of("m", verdict, header)
+        assert opinion is not None
+        self.assertEqual(opinion.changes, {0: b"SUBJECT: [odd]\r\n\tx\r\n", 2: b""})
 
     @given(st.binary(max_size=50), st.binary(max_size=300))
     @settings(max_examples=200, deadline=None)
