@@ -77,6 +77,9 @@ class ExampleTests(SynchronousTestCase):
         text = annotated_example(DomainsConfig)
         self.assertNotIn("= …", text)
         tomllib.loads(re.sub(r"(?m)^#(?=[a-z0-9_]+ = )", "", text))
+        # What would do without a scanner is shown and not in force.
+        self.assertIn('\n#scanners_off = ["rspamd"]\n', text)
+        self.assertNotIn('\nscanners_off = ["rspamd"]\n', text)
         for word in ("is_forward", "list_allow_domain", "verified_domain"):
             self.assertIn(f"#   {word} = ", text)
 
