@@ -34,6 +34,7 @@ from moxtwisted.imap.protocol import IMAPServerFactory
 from moxtwisted.imap.settings import ServerSettings
 from moxtwisted.milter.packets import PacketReader, encode
 from tests.dns.servers import FakeServer, Zone
+from tests.mailauth.reports.samples import dmarc_message, tls_message
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 README = EXAMPLES.parent / "README.rst"
@@ -331,6 +332,21 @@ class SenderExampleTests(ExampleTestCase):
         self.assertIn("to be done: reject\n", printed)
         self.assertIn("mailto:us@example.com: may be sent reports", printed)
         self.assertIn("mailto:them@example.net: may not be sent reports", printed)
+
+    def test_read_report(self) -> None:
+        """The example on reports prints who failed, and says when there is nothing to read."""
+        path = Path(self.mktemp())
+        for octets, printed in (
+            (dmarc_message(), "Reporter about example.org: 2 failed\n2 from 192.0.2.2, none\n"),
+            (tls_message(), "Reporter about example.org: 3 failed\n3 by 192.0.2.1: certificate-expired\n"),
+        ):
+            path.write_bytes(octets)
+            self.printed.seek(0)
+            self.printed.truncate()
+            self.assertEqual(load("read_report").main(str(path)), 0)
+            self.assertEqual(self.printed.getvalue(), printed)
+        path.write_bytes(b"Subject: hello\r\n\r\n")
+        self.assertIn("not a report", load("read_report").main(str(path)))
 
     async def test_client_check(self) -> None:
         """The example on clients prints the name that leads back, and the list that has the client."""

@@ -28,7 +28,7 @@ __all__ = ["DNSRecord", "dns_records", "txt_strings"]
 
 #: Of the report's message, which mail servers of usual size take.
 _REPORT_LIMIT: Final = "10m"
-# RFC 3986 section 2.3 and what a local part may have besides; RFC 7489 section 6.2: comma and ! must be encoded.
+# RFC 7489 section 6.2: comma and ! must be encoded; the rest that stands in local parts without quotes need not be.
 _UNESCAPED: Final = "-._~$&'()*+="
 
 
@@ -88,7 +88,7 @@ def _txt(name: str, text: str, why: str) -> DNSRecord:
 def _spf(static: StaticConfig) -> str:
     addresses = [ip_address(ip) for listener in static.listeners.values() for ip in listener.ips]
     terms = [f"ip{ip.version}:{ip}" for ip in dict.fromkeys(addresses) if ip.is_global]
-    # RFC 7208 section 5: ~all, as a server that forwards mail without changing the sender must be borne.
+    # RFC 7208 section 8.5: a weak statement, for mail that is forwarded with its sender as it was.
     return " ".join(["v=spf1", *terms, "mx", "~all"])
 
 
