@@ -30,7 +30,7 @@ from moxtwisted.badsmtp.interfaces import IJournal, Level
 from moxtwisted.badsmtp.logsinks import LineWriter, Sink, StreamSink, SyslogSink, TCPSink, UDPSink
 from moxtwisted.badsmtp.settings import LogSettings
 
-__all__ = ["REDACTED", "Journal", "host_and_port", "redacted"]
+__all__ = ["REDACTED", "Journal", "formed", "host_and_port", "redacted"]
 
 REDACTED: Final = "[redacted]"
 
@@ -109,7 +109,7 @@ class Journal:
         now = datetime.fromtimestamp(self._seconds(), UTC)
         shown = {
             str(name): _plain(value)
-            for name, value in _formed(redacted(fields)).items()
+            for name, value in formed(redacted(fields)).items()
             if name != "trace" or self._trace
         }
         error = _text(_redacted_text(error))
@@ -177,7 +177,7 @@ def redacted(fields: Mapping[str, Any]) -> dict[str, Any]:
     return shown
 
 
-def _formed(fields: Mapping[str, Any]) -> dict[str, Any]:
+def formed(fields: Mapping[str, Any]) -> dict[str, Any]:
     """As BadSMTP writes them: arguments as a list, the code of a reply as a text, a stage like a verb; what is not there is left out."""
     formed: dict[str, Any] = {}
     for name, value in fields.items():
