@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import smtplib
 import socket
 import subprocess
-from contextlib import suppress
 from typing import Any
 
 from twisted.internet import reactor
@@ -91,7 +91,10 @@ class LiveTests(TestCase):
                     continue
         for name, said in (("drop-0", b""), ("tls", b"this is no ClientHello\r\n")):
             # Hung up on, politely or not.
-            with suppress(OSError), socket.create_connection(("127.0.0.1", ports[name]), _PATIENCE) as client:
+            with (
+                contextlib.suppress(OSError),
+                socket.create_connection(("127.0.0.1", ports[name]), _PATIENCE) as client,
+            ):
                 client.sendall(said)
                 client.recv(1)
 
