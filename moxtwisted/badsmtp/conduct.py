@@ -144,7 +144,8 @@ class Conduct:
         """See ``ISMTPInterceptor.intercept``."""
         if isinstance(event, Greeting):
             return self._greet(reply)
-        simulated = None if isinstance(event, BodyEnd | AuthResponse) else self.simulated(event.verb)
+        over = isinstance(event, BodyEnd | AuthResponse) or (isinstance(event, Refused) and event.body)
+        simulated = None if over else self.simulated(event.verb)
         if simulated is not None:
             return simulated
         if isinstance(event, AuthStart | AuthResponse) and reply.code in {501, 535} and reply.enhanced:

@@ -58,6 +58,7 @@ class _Sink:
         self._session = session
         self._midway = midway
         self._blocks: list[bytes] = []
+        self._octets = 0
 
     @property
     def content(self) -> bytes:
@@ -66,6 +67,9 @@ class _Sink:
 
     def write(self, octets: bytes) -> Any:
         """The next octets."""
+        if not self._session.surroundings.reserve(len(octets)):
+            return Reply(452, "", TEXTS[452])
+        self._octets += len(octets)
         self._blocks.append(octets)
         wish, self._midway = self._midway, None
         return None if wish is None else self._session.stop_midway(wish)
@@ -73,6 +77,12 @@ class _Sink:
     def abort(self) -> None:
         """Forget them."""
         self._blocks.clear()
+        self.release()
+
+    def release(self) -> None:
+        """The octets are no longer on their way."""
+        self._session.surroundings.in_transfer -= self._octets
+        self._octets = 0
 
 
 @implementer(ISMTPHandler, ISMTPInterceptor, ISMTPCommandHandler, ISMTPAttached, ISessionWriter)
@@ -187,7 +197,13 @@ class Session:
             self.log(Level.ERROR, "TLS handshake failed", error=reason, success=False)
         self.transcript.event(f"disconnected: {reason}")
         duration = self._milliseconds_since(self._since)
-        self.log(Level.INFO, "SMTP connection closed", behaviour=reason, duration_ms=duration)
+        self.log(
+            Level.INFO,
+            "SMTP connection closed",
+            behaviour=reason,
+            hostname=self.hello_name,
+            duration_ms=duration,
+        )
         self.surroundings.left(self)
         if self._limited:
             self.surroundings.hooks.rate_limiter.connection_closed(self.client_ip)
@@ -355,8 +371,15 @@ class Session:
         """See ``ISMTPHandler.data_done``."""
         reply = self._conduct.simulated(".")
         if reply is None:
-            return self._keep(sink)
+            return self._kept(sink)
+        sink.release()
         return [reply] * len(sink.transaction.recipients) if self.listener.lmtp else reply
+
+    async def _kept(self, sink: _Sink) -> Reply | Sequence[Reply | None] | None:
+        try:
+            return await self._keep(sink)
+        finally:
+            sink.release()
 
     async def _keep(self, sink: _Sink) -> Reply | Sequence[Reply | None] | None:
         transaction, conduct = sink.transaction, self._conduct

@@ -72,6 +72,7 @@ class Surroundings:
     :ivar store: an ``IMessageStore``, or None: memory will do.
     :ivar pace: how long a second lasts where we wait on purpose.
     :ivar sessions: who is there.
+    :ivar in_transfer: octets of the messages that are coming in.
     """
 
     settings: Settings
@@ -85,6 +86,7 @@ class Surroundings:
     pid: int = 0
     pace: float = 1.0
     sessions: set[Any] = field(factory=set)
+    in_transfer: int = 0
 
     @property
     def storage_type(self) -> str:
@@ -115,6 +117,14 @@ class Surroundings:
             if hasattr(stored, "__await__"):
                 await stored
         return self.captured.keep(message)
+
+    def reserve(self, octets: int) -> bool:
+        """Whether there is room for more octets of messages that are coming in: for four of the largest, or as much as is captured."""
+        settings = self.settings
+        if self.in_transfer + octets > max(settings.captured_octets, 4 * settings.message_octets):
+            return False
+        self.in_transfer += octets
+        return True
 
     def arrived(self, session: Any) -> None:
         """A connection."""

@@ -173,6 +173,19 @@ class BoundTests(SynchronousTestCase):
         clients[0].leave()
         self.assertEqual(server.connect().heard(), GREETING)
 
+    def test_octets_on_their_way(self) -> None:
+        """All messages that are coming in together have a limit, which is given back when they are in, refused or broken off."""
+        server = Server(settings=Settings(message_octets=1000, captured_octets=3000))
+        clients = [server.connect() for _ in range(6)]
+        for client in clients:
+            client.say("EHLO x", "MAIL FROM:<a@x.example>", "RCPT TO:<b@x.example>", "DATA")
+            client.say("x" * 900)
+        self.assertLessEqual(server.surroundings.in_transfer, 4000)
+        heard = [client.say(".")[:3] for client in clients[:5]]
+        self.assertEqual(heard, [b"250"] * 4 + [b"452"])
+        clients[5].leave()
+        self.assertEqual(server.surroundings.in_transfer, 0)
+
     def test_transcripts(self) -> None:
         """Of a long dialogue the beginning and the end are kept, with a word on what is missing; long lines are cut."""
         server = Server()

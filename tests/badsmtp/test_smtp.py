@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import smtplib
 import socket
+import ssl
 import subprocess
 import tempfile
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any, Self
 
+from attrs import evolve
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
@@ -21,6 +24,7 @@ from moxtwisted.badsmtp.grammar import FAULTS, TEXTS
 from moxtwisted.badsmtp.service import BadSMTPService
 from moxtwisted.badsmtp.settings import DELAYS_SECONDS, GREETING_FAULTS, Settings
 from tests.badsmtp.howto import literals, table
+from tests.badsmtp.inmemory import ListJournal
 from tests.integration.peers import needs
 
 #: All ports of SMTP, any free one, and no others.
@@ -104,6 +108,8 @@ class OverSockets(TestCase):
     settings = SETTINGS
 
     def setUp(self) -> None:
+        # Nothing is ever relayed: a connection from here to anybody would fail the test.
+        self.patch(reactor, "connectTCP", self.fail)
         self.service = BadSMTPService(reactor, self.settings, pace=PACE)
         self.service.startService()
         self.addCleanup(self.service.stopService)
@@ -549,6 +555,91 @@ class ConversationTests(OverSockets):
             self.assertEqual(await deferToThread(client.rest), b"421 Service shutting down\r\n")
             self.assertRaises(ConnectionRefusedError, Raw, port)
         self.service.startService()
+
+
+class TLSTests(OverSockets):
+    """STARTTLS, and what goes wrong with it besides TLS itself."""
+
+    settings = evolve(SETTINGS, tls_port=0)
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.context = ssl.create_default_context()
+        self.context.check_hostname = False
+        self.context.verify_mode = ssl.CERT_NONE
+
+    async def test_starttls(self) -> None:
+        """What comes then is a new dialogue under TLS; wishes of MAIL FROM are not forgotten."""
+
+        def talk() -> list[Any]:
+            with smtplib.SMTP("127.0.0.1", self.port, "client.example", PATIENCE) as client:
+                client.docmd("EHLO", "authplain.example")
+                client.docmd("MAIL", "FROM:<noop450@x.example>")
+                client.docmd("RSET")
+                client.starttls(context=self.context)
+                self.assertNotIn("starttls", client.esmtp_features)
+                again = client.docmd("STARTTLS")
+                client.login("goodauth", "x")
+                client.sendmail("a@x.example", ["b@x.example"], MESSAGE)
+                return [again, client.noop()[0]]
+
+        self.assertEqual(await deferToThread(talk), [(503, b"Bad sequence of commands"), 450])
+        [message] = self.service.captured.messages()
+        self.assertEqual((message.protocol, message.username), ("ESMTPSA", "goodauth"))
+        self.assertIn("TLS began: TLSv1.3", "".join(line.text for line in message.transcript))
+
+    async def test_faults(self) -> None:
+        """220 and then the end; 220 and no TLS; 220 and words in clear; commands in clear behind it."""
+        ready = b"220 Ready to start TLS\r\n"
+
+        def talk(sender: str, *, wrap: bytes | None = None, more: bytes = b"") -> bytes:
+            with Raw(self.port) as client:
+                client.reply()
+                client.say("EHLO any.example")
+                client.say(f"MAIL FROM:<{sender}@x.example>")
+                client.say("RSET")
+                client.socket.sendall(b"STARTTLS\r\n" + more)
+                if wrap is None:
+                    first = client.reply()
+                    if sender == "starttls220":
+                        client.socket.sendall(b"QUIT\r\n")
+                    return first + client.rest()
+                octets = client.file.read(len(wrap))
+                with self.context.wrap_socket(client.socket) as inside:
+                    inside.sendall(b"NOOP\r\n")
+                    return octets + inside.recv(100)
+
+        self.assertEqual(await deferToThread(talk, "starttls.closeafter"), ready)
+        lie = b"220 Unknown error\r\n"
+        self.assertEqual(await deferToThread(talk, "starttls220"), lie + b"221 Goodbye\r\n")
+        injected = ready + b"250-injected.invalid\r\n250 AUTH PLAIN LOGIN\r\n"
+        said = await deferToThread(talk, "starttls.inject", wrap=injected)
+        self.assertEqual(said, injected + b"250 OK\r\n")
+        self.assertEqual(await deferToThread(talk, "nothing", wrap=ready), ready + b"250 OK\r\n")
+        self.assertEqual(
+            await deferToThread(talk, "nothing", more=b"NOOP\r\n"),
+            b"501 Nothing may follow STARTTLS before the handshake\r\n",
+        )
+
+    async def test_implicit(self) -> None:
+        """TLS from the first octet; a handshake that fails is written down."""
+
+        def talk() -> bytes:
+            port = self.service.ports["tls"]
+            with socket.create_connection(("127.0.0.1", port), PATIENCE) as plain:
+                plain.sendall(b"EHLO x\r\n")
+                with contextlib.suppress(ConnectionResetError):
+                    while plain.recv(1000):
+                        pass
+            with smtplib.SMTP_SSL("127.0.0.1", port, "x", timeout=PATIENCE, context=self.context) as client:
+                client.sendmail("a@x.example", ["b@x.example"], MESSAGE)
+            return MESSAGE
+
+        journal = self.service.surroundings.journal = ListJournal()
+        self.assertEqual(await deferToThread(talk), MESSAGE)
+        self.assertEqual(self.contents("b@x.example"), [MESSAGE])
+        self.assertEqual(len(journal.fields("TLS handshake failed")), 1)
+        self.assertEqual(journal.fields("TLS handshake successful")[0]["tls_version"], "TLSv1.3")
 
 
 class StrangerTests(OverSockets):
