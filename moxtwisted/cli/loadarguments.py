@@ -130,8 +130,7 @@ def _amount(add: Callable[..., Any]) -> None:
         "--give-up",
         metavar="N",
         type=_count,
-        default=100,
-        help="end after N failed connections in a row (default: 100)",
+        help="end after N failed connections in a row (default: 100, or twice the sessions if that is more)",
     )
     add(
         "--timeout",
@@ -348,7 +347,7 @@ def _offers(add: Callable[..., Any]) -> None:
             default=[],
             help=f"do not offer {keyword}",
         )
-    add("-a", dest="auth", action="store_false", help="do not offer AUTH (it is not offered anyway)")
+    add("-a", dest="ignored", action="store_true", help="no AUTH (it is offered only with --auth or --user)")
     add("-C", dest="ignored", action="store_true", help="no XCLIENT (there is none)")
     add("-F", dest="ignored", action="store_true", help="no XFORWARD (there is none)")
 

@@ -125,7 +125,7 @@ def _settings(arguments: argparse.Namespace) -> SourceSettings:
         attempts=arguments.attempts,
         pause_seconds=arguments.pause,
         random_pause_seconds=arguments.random_pause,
-        give_up_after=arguments.give_up,
+        give_up_after=arguments.give_up or max(100, 2 * arguments.sessions),
     )
 
 

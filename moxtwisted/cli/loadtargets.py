@@ -48,7 +48,7 @@ class Target:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
     def client(self, reactor: Any, family: int, seconds: float) -> Any:
-        """An endpoint to connect; the name is looked up now, once.
+        """An endpoint to connect; the name is looked up now, once. Of several addresses the first that answers is used.
 
         :param family: ``socket.AF_INET``, ``AF_INET6`` or 0.
         :param seconds: to wait for a connection.
@@ -62,9 +62,14 @@ class Target:
             found = socket.getaddrinfo(self.host or "localhost", self.port, family, socket.SOCK_STREAM)
         except OSError as e:
             raise MailError(f"{self.host}: {e.strerror}") from e
-        kind, *_, address = found[0]
-        endpoint = TCP6ClientEndpoint if kind == socket.AF_INET6 else TCP4ClientEndpoint
-        return endpoint(reactor, str(address[0]), self.port, timeout=seconds)
+        kinds: dict[int, Any] = {socket.AF_INET: TCP4ClientEndpoint, socket.AF_INET6: TCP6ClientEndpoint}
+        return _FirstThatAnswers(
+            [
+                kinds[kind](reactor, str(address[0]), self.port, timeout=seconds)
+                for kind, *_, address in found
+                if kind in kinds
+            ]
+        )
 
     def server(self, reactor: Any, family: int, backlog: int) -> Any:
         """An endpoint to listen."""
@@ -81,6 +86,36 @@ class Target:
         if ":" in host or family == socket.AF_INET6:
             return TCP6ServerEndpoint(reactor, self.port, backlog, host or "::")
         return TCP4ServerEndpoint(reactor, self.port, backlog, host)
+
+
+class _FirstThatAnswers:
+    """An endpoint that is several, until one of them works."""
+
+    def __init__(self, endpoints: list[Any]) -> None:
+        self._endpoints = endpoints
+
+    def connect(self, factory: Any) -> Any:
+        """Connect to the one that worked, or to each until one does."""
+        return self._try(factory, list(self._endpoints))
+
+    def _try(self, factory: Any, left: list[Any]) -> Any:
+        endpoint = left.pop(0)
+        attempt = endpoint.connect(factory)
+        if left:
+            attempt.addErrback(self._next, factory, left)
+        if len(self._endpoints) > 1:
+            attempt.addCallback(self._worked, endpoint)
+        return attempt
+
+    def _next(self, failure: Any, factory: Any, left: list[Any]) -> Any:
+        from twisted.internet.defer import CancelledError
+
+        return failure if failure.check(CancelledError) else self._try(factory, left)
+
+    def _worked(self, protocol: Any, endpoint: Any) -> Any:
+        if len(self._endpoints) > 1:
+            self._endpoints = [endpoint]
+        return protocol
 
 
 def is_ip(text: str) -> bool:

@@ -44,6 +44,9 @@ CHUNK_OCTETS: Final = 1024 * 1024
 #: How long a server may take to close after QUIT, before we do.
 CLOSE_SECONDS: Final = 1.0
 
+#: Between two messages nothing is waited for; a deadline that is moved costs less than one that is cancelled and set anew.
+IDLE_SECONDS: Final = 86400.0
+
 #: Codes of an EHLO that is not known (RFC 5321 section 3.2: then HELO).
 _NO_EHLO: Final = range(500, 505)
 _STAGES: Final = {"": "greeting", "LHLO": "EHLO", "HELO": "EHLO"}
@@ -341,7 +344,7 @@ class LoadConnection(TwistedProtocol):
 
     def _ready(self) -> None:
         self.alive = True
-        self._deadline.cancel()
+        self._deadline.set(IDLE_SECONDS)
         self._user.ready()
 
     # -- a message -------------------------------------------------------------------------------------------------------
@@ -403,7 +406,7 @@ class LoadConnection(TwistedProtocol):
 
     def _settle(self, job: Transmission) -> None:
         self._job, self._letter = None, None
-        self._deadline.cancel()
+        self._deadline.set(IDLE_SECONDS)
         self._user.settled(job.results, self._octets)
 
     def _send_body(self, job: Transmission) -> None:

@@ -375,6 +375,19 @@ class LoadSource:
             done.callback(Figures(tally=self.tally, seconds=seconds, ended=self._ended, cut_off=cut_off))
 
 
+class _Connecting(Factory):
+    """Gives an endpoint the one connection that it is for."""
+
+    noisy = False
+
+    def __init__(self, connection: LoadConnection) -> None:
+        self._connection = connection
+
+    def buildProtocol(self, addr: object) -> LoadConnection:
+        """It."""
+        return self._connection
+
+
 class _State(Enum):
     FREE = "has no message"
     OPENING = "has a message, and no connection yet"
@@ -426,7 +439,7 @@ class _Worker:
             self, settings.client, source.meter, pipelining=settings.pipelining
         )
         self._connecting_at = source.meter.now()
-        self._attempt = attempt = source.endpoint.connect(Factory.forProtocol(lambda: connection))
+        self._attempt = attempt = source.endpoint.connect(_Connecting(connection))
         attempt.addTimeout(source.settings.client.timeouts.connect, source.reactor)
         attempt.addCallbacks(self._connected, self._not_connected)
 

@@ -7,6 +7,7 @@ import io
 import json
 import re
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -15,7 +16,11 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
+from twisted.internet.error import ConnectionRefusedError as Refused
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted.cli.arguments import build_parser
@@ -47,6 +52,28 @@ class TargetTests(SynchronousTestCase):
         }.items():
             self.assertEqual(parse_target(text), target)
         self.assertEqual(str(Target("::1", 26)), "[::1]:26")
+
+    def test_several_addresses(self) -> None:
+        """Of several addresses of a name the first that answers is used, and from then on only that one."""
+        reactor: Any = MemoryReactorClock()
+        found = [
+            (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", 25, 0, 0)),
+            (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 25)),
+        ]
+        self.patch(socket, "getaddrinfo", lambda *_: found)
+        endpoint = Target("localhost").client(reactor, 0, 5.0)
+        first = endpoint.connect(Factory.forProtocol(Protocol))
+        host, _, factory = reactor.tcpClients[0][:3]
+        self.assertEqual(host, "::1")
+        factory.clientConnectionFailed(None, Failure(Refused()))
+        host, _, factory = reactor.tcpClients[1][:3]
+        self.assertEqual(host, "127.0.0.1")
+        factory.buildProtocol(None).makeConnection(None)
+        self.successResultOf(first)
+        second = endpoint.connect(Factory.forProtocol(Protocol))
+        self.assertEqual([client[0] for client in reactor.tcpClients], ["::1", "127.0.0.1", "127.0.0.1"])
+        reactor.tcpClients[2][2].clientConnectionFailed(None, Failure(Refused()))
+        self.failureResultOf(second, Refused)
 
     def test_what_is_none(self) -> None:
         """What cannot be a place is refused with a reason."""
