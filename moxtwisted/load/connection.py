@@ -224,9 +224,9 @@ class LoadConnection(TwistedProtocol):
             transport.abortConnection()
 
     def _write(self, octets: bytes) -> None:
+        self._asked_at = self._meter.now()
         transport: Any = self.transport
         transport.write(octets)
-        self._asked_at = self._meter.now()
 
     def _wait(self, seconds: float) -> None:
         self._asked_at = self._meter.now()
