@@ -181,6 +181,8 @@ def main(reactor: Any, port: str = "2525") -> BadSMTPService:
             "lmtp_port",
             "imap_port",
             "pop3_port",
+            "imaps_port",
+            "pop3s_port",
             "http_port",
         )
     )

@@ -34,6 +34,8 @@ _LIGHT = Settings(
     lmtp_port=None,
     imap_port=None,
     pop3_port=None,
+    imaps_port=None,
+    pop3s_port=None,
     http_port=0,
 )
 _PATIENCE = 60.0

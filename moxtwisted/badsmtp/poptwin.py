@@ -23,7 +23,7 @@ from moxtwisted.badsmtp.machine import HOSTNAME
 from moxtwisted.badsmtp.outlet import Outlet
 from moxtwisted.badsmtp.pop3faults import DESCRIPTIONS, POP3_VERBS, REFUSALS, PopReply, spoil_pop3
 from moxtwisted.badsmtp.surroundings import Surroundings
-from moxtwisted.badsmtp.visitors import TWIN_MECHANISMS, Doorkeeper, Visitor, parse_user
+from moxtwisted.badsmtp.visitors import Doorkeeper, Visitor, parse_user
 from moxtwisted.pop3.backend import IAuthenticator, IMaildrop
 from moxtwisted.pop3.commands import Command, UserName
 from moxtwisted.pop3.memory import BytesBody
@@ -69,11 +69,11 @@ class _Maildrop:
 class _Authenticator:
     """Of one connection."""
 
-    mechanisms = TWIN_MECHANISMS
     sasl_backend = None
 
     def __init__(self, keeper: Doorkeeper) -> None:
         self._keeper = keeper
+        self.mechanisms = keeper.mechanisms
 
     async def login(self, username: str, password: str, peer: Any) -> str | None:
         allowed = await self._keeper.decide("USER", username, password.encode("utf-8", "replace"))
@@ -111,7 +111,7 @@ class _Machine(Server):
 
     def mechanisms(self) -> Sequence[str]:
         """All of them, whether or not there is TLS."""
-        return TWIN_MECHANISMS
+        return self.keeper.mechanisms
 
     def begin_exchange(self, mechanism: str) -> Any:
         """By the rules of AUTH."""

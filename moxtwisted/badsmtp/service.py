@@ -37,6 +37,7 @@ from moxtwisted.badsmtp.stores import MaildirStore, make_store
 from moxtwisted.badsmtp.surroundings import Listener, SilentJournal, Surroundings
 from moxtwisted.badsmtp.tlsfaults import TLSContexts
 from moxtwisted.badsmtp.tlslisteners import tls_listeners
+from moxtwisted.badsmtp.twinlisteners import twin_listeners
 from moxtwisted.smtp.protocol import ServerTLS
 
 __all__ = ["BadSMTPFactory", "BadSMTPService"]
@@ -113,6 +114,7 @@ class BadSMTPService(MultiService):
         for port, listener in self.listeners():
             yield listener.name, port, BadSMTPFactory(self.surroundings, listener, ordinary)
         yield from tls_listeners(self.surroundings, self.tls)
+        yield from twin_listeners(self.surroundings, self.tls)
 
     def startService(self) -> None:
         """Listen on all ports.

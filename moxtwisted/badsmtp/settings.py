@@ -58,9 +58,13 @@ class Settings:
     :ivar lmtp_port: LMTP, with an outcome for each recipient.
     :ivar imap_port: IMAP that goes wrong on request.
     :ivar pop3_port: POP3 that goes wrong on request.
+    :ivar imaps_port: the same IMAP with implicit TLS.
+    :ivar pop3s_port: the same POP3 with implicit TLS.
     :ivar http_port: the page and the JSON interface.
     :ivar http_hostnames: further host names that the page is reached by, such as a container's, separated by commas; requests for
         others are refused.
+    :ivar twin_mechanisms: what IMAP and POP3 offer for SASL; SCRAM-SHA-256, SCRAM-SHA-1 (the password is "secret") and NTLM are
+        possible, too.
     :ivar tls_cert_file: a PEM certificate chain; empty: self-signed ones are made.
     :ivar tls_key_file: its key.
     :ivar tls_root_out: a file that the root certificate of the good and the faulty TLS ports is written to, for clients to trust.
@@ -79,7 +83,7 @@ class Settings:
     port: int | None = 2525
     greeting_delay_port_start: int | None = 25200
     drop_delay_port_start: int | None = 25600
-    greeting_fault_port_start: int | None = 25900
+    greeting_fault_port_start: int | None = 26000
     tls_port: int | None = 25465
     starttls_port: int | None = 25587
     tls_fault_port_start: int | None = 25700
@@ -87,8 +91,11 @@ class Settings:
     lmtp_port: int | None = 25024
     imap_port: int | None = 25143
     pop3_port: int | None = 25110
+    imaps_port: int | None = 25993
+    pop3s_port: int | None = 25995
     http_port: int | None = 25080
     http_hostnames: str = ""
+    twin_mechanisms: str = "OAUTHBEARER XOAUTH2 CRAM-MD5 PLAIN LOGIN"
     tls_cert_file: str = ""
     tls_key_file: str = ""
     tls_root_out: str = ""

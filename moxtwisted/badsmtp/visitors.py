@@ -21,22 +21,11 @@ from zope.interface import implementer
 from moxtwisted.badsmtp.authentication import AuthContext, name_decides
 from moxtwisted.badsmtp.grammar import Wish, parse_local_part
 from moxtwisted.badsmtp.interfaces import CapturedMessage, ISessionWriter, Level
-from moxtwisted.badsmtp.mechanisms import begin
+from moxtwisted.badsmtp.mechanisms import ALL_MECHANISMS, begin
 from moxtwisted.badsmtp.surroundings import Surroundings
 
-__all__ = ["TWIN_MECHANISMS", "Doorkeeper", "Visitor", "parse_user"]
+__all__ = ["Doorkeeper", "Visitor", "parse_user"]
 
-#: What the twins offer for SASL, the strongest first.
-TWIN_MECHANISMS: Final = (
-    "SCRAM-SHA-256",
-    "SCRAM-SHA-1",
-    "OAUTHBEARER",
-    "XOAUTH2",
-    "CRAM-MD5",
-    "PLAIN",
-    "LOGIN",
-    "NTLM",
-)
 _PIECES: Final = 16
 
 
@@ -131,9 +120,15 @@ class Doorkeeper:
         )
         return success
 
+    @property
+    def mechanisms(self) -> tuple[str, ...]:
+        """What is on offer for SASL."""
+        wanted = self.surroundings.settings.twin_mechanisms.upper().split()
+        return tuple(name for name in wanted if name in ALL_MECHANISMS)
+
     def exchange(self, mechanism: str) -> Any:
         """A SASL exchange, or None when the mechanism is not on offer."""
-        if mechanism not in TWIN_MECHANISMS:
+        if mechanism not in self.mechanisms:
             return None
         return begin(mechanism, AuthContext(self.decide, self.surroundings.challenge))
 

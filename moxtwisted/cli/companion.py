@@ -26,7 +26,7 @@ KILL_SECONDS = 10.0
 
 _SINGLE = {
     "port": "smtp", "tls_port": "tls", "starttls_port": "starttls", "lmtp_port": "lmtp", "imap_port": "imap",
-    "pop3_port": "pop3", "http_port": "http",
+    "pop3_port": "pop3", "imaps_port": "imaps", "pop3s_port": "pop3s", "http_port": "http",
 }  # fmt: skip
 
 

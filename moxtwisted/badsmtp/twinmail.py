@@ -1,0 +1,116 @@
+"""The captured messages as mailboxes, for the IMAP twin: one for each address that somebody logged in as.
+
+::
+
+    rooms = Mailrooms(captured, clock, captured_octets=..., captured_messages=...)
+    mail = rooms.mail_of("bob@example.org")      # a MemoryMail, whose INBOX follows what comes in
+
+What clients do to messages (flags, copies, expunging) stays in these mailboxes, for as long as they are used; the captured messages stay
+what they are.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any, Final
+
+from attrs import define, field
+
+from moxtwisted.badsmtp.captured import Captured
+from moxtwisted.badsmtp.interfaces import CapturedMessage
+from moxtwisted.errors import OverQuotaError
+from moxtwisted.identifiers import INBOX
+from moxtwisted.imap.backend import Appended, Incoming
+from moxtwisted.imap.memory import MemoryMail, MemoryMailbox
+
+__all__ = ["Mailrooms", "TwinMail"]
+
+_MOST_ADDRESSES: Final = 64
+_MOST_MAILBOXES: Final = 100
+
+
+@define(eq=False)
+class TwinMail(MemoryMail):
+    """Mail in memory with little room for more.
+
+    :ivar most_messages: in all mailboxes.
+    :ivar room: octets that may still be appended.
+    """
+
+    most_messages: int = 5000
+    room: int = 0
+    numbers: dict[int, int] = field(factory=dict)
+    """UID in INBOX by the number of the captured message."""
+
+    def next_modseq(self) -> int:
+        """One more for a change; there is an end to copying."""
+        if sum(len(box.uids) for box in self._boxes.values()) > self.most_messages:
+            raise OverQuotaError
+        return super().next_modseq()
+
+    def make(self, name: str, special_use: Any = ()) -> MemoryMailbox:
+        """Make a mailbox."""
+        if len(self._boxes) >= _MOST_MAILBOXES:
+            raise OverQuotaError
+        return super().make(name, special_use)
+
+    def append(self, mailbox: str, messages: Any) -> Appended:
+        """All or none."""
+        given: list[Incoming] = list(messages)
+        octets = sum(len(piece) for message in given for piece in message.sink.parts)
+        if octets > self.room:
+            raise OverQuotaError
+        self.room -= octets
+        return super().append(mailbox, given)
+
+    def keep(self, message: CapturedMessage) -> None:
+        """A captured message is in INBOX from now on."""
+        if message.number not in self.numbers:
+            received = int(message.received.timestamp())
+            self.numbers[message.number] = self.add(INBOX, message.content, internaldate=received)
+
+    def follow(self, there: tuple[CapturedMessage, ...]) -> None:
+        """Have in INBOX what was captured, but for what somebody expunged here."""
+        present = {message.number for message in there}
+        gone = [number for number in self.numbers if number not in present]
+        if gone:
+            uids = [self.numbers.pop(number) for number in gone]
+            self.find(INBOX).remove(sorted(uids), self.next_modseq())
+        for message in there:
+            self.keep(message)
+
+
+class Mailrooms:
+    """The mail of all addresses that were asked for lately.
+
+    :param most_messages: that are captured at a time; ``octets`` of them.
+    """
+
+    def __init__(self, captured: Captured, clock: Any, *, most_messages: int, octets: int) -> None:
+        self._captured = captured
+        self._clock = clock
+        self._most_messages = most_messages
+        self._octets = octets
+        self._mails: OrderedDict[str, TwinMail] = OrderedDict()
+        captured.subscribe(self._arrived)
+
+    def mail_of(self, address: str) -> TwinMail:
+        """The mail of an address; of everybody, when it is empty."""
+        key = address.lower()
+        mail = self._mails.get(key)
+        if mail is None:
+            # Wherever there is room for what is captured there is some for copies.
+            mail = TwinMail(
+                self._clock.seconds, most_messages=5 * self._most_messages + 100, room=self._octets
+            )
+            self._mails[key] = mail
+            while len(self._mails) > _MOST_ADDRESSES:
+                self._mails.popitem(last=False)
+        self._mails.move_to_end(key)
+        mail.follow(self._captured.messages(recipient=address))
+        return mail
+
+    def _arrived(self, message: CapturedMessage) -> None:
+        for address, mail in self._mails.items():
+            if mail.sessions and (not address or address in (path.lower() for path in message.forward_paths)):
+                mail.keep(message)
