@@ -524,8 +524,6 @@ def _senders(commands: Commands) -> None:
     )
     reports("domain", metavar="DOMAIN")
     add_parsing(dmarc, "parse_dmarc", "aggregate reports", _json)
-    tlsrpt = commands.group("tlsrpt", "reports about TLS between mail servers")
-    add_parsing(tlsrpt, "parse_tls", "reports about TLS", _json)
     dnsbl = commands.group("dnsbl", "lists of addresses in the DNS")
     entry = dnsbl.command(
         "check", "senders:dnsbl_check", "say whether a list has an address", "bl.example.org 192.0.2.1"

@@ -36,7 +36,7 @@ _MAX_MESSAGE_OCTETS: Final = 100 * 1024 * 1024
 
 
 def add_reports(commands: Commands, with_json: Callable[[Any], None]) -> None:
-    """All that is below ``reports``."""
+    """All that is below ``reports``, and ``tlsrpt``."""
     reports = commands.group("reports", "what other servers reported about the domains here")
     for kind, what in (
         ("dmarc", "how mail fared that uses the domains here in From"),
@@ -51,6 +51,8 @@ def add_reports(commands: Commands, with_json: Callable[[Any], None]) -> None:
         add("--domain", metavar="DOMAIN", default="", help="only about this one")
         add("--limit", metavar="N", type=int, default=100, help="so many (default: 100)")
         with_json(add)
+    tlsrpt = commands.group("tlsrpt", "reports about TLS between mail servers")
+    add_parsing(tlsrpt, "parse_tls", "reports about TLS", with_json)
 
 
 def add_parsing(commands: Commands, run: str, what: str, with_json: Callable[[Any], None]) -> None:

@@ -229,6 +229,8 @@ class RecordTests(VerifyTestCase):
             (b"k=ed25519; p=" + public, Status.PERMERROR, Reason.KEY_MISMATCH),
             (b"h=sha1; p=" + public, Status.PERMERROR, Reason.KEY_MISMATCH),
             (b"s=chat; p=" + public, Status.PERMERROR, Reason.KEY_MISMATCH),
+            (b"s=tlsrpt; p=" + public, Status.POLICY, Reason.KEY_FOR_REPORTS),
+            (b"s=tlsrpt:email; p=" + public, Status.PASS, None),
             (b"p=" + public, Status.PASS, None),
         ):
             with self.subTest(record[:20]):
