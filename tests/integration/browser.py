@@ -47,6 +47,9 @@ FLAGS = (
     "--window-size=1200,800",
 )
 
+#: How long a page may take for what it does at once on a machine with nothing else to do.
+PATIENCE_SECONDS = 60
+
 
 class BrowserError(Exception):
     """The browser, or a page in it, says that something failed."""
@@ -188,12 +191,25 @@ class Page:
             raise BrowserError(details.get("exception", {}).get("description", details["text"]))
         return result["result"].get("value")
 
-    async def until(self, condition: str) -> Any:
-        """Wait for an expression of JavaScript to become true; its value. How long to wait says trial."""
-        return await self.evaluate(
-            f"new Promise((done) => {{ const look = () => {{ let found; try {{ found = {condition}; }} catch {{ found = null; }}"
-            " if (found) done(found === true || typeof found !== 'object' ? found : true); else setTimeout(look, 20); }; look(); })"
+    async def until(self, condition: str) -> None:
+        """Wait for an expression of JavaScript to become true.
+
+        :raise BrowserError: it does not, for a long time.
+        """
+        found = await self.evaluate(
+            f"""new Promise((done) => {{
+                const end = Date.now() + {PATIENCE_SECONDS * 1000};
+                const look = () => {{
+                    let found = false;
+                    try {{ found = Boolean({condition}); }} catch {{ /* not yet */ }}
+                    if (found || Date.now() > end) done(found); else setTimeout(look, 20);
+                }};
+                look();
+            }})"""
         )
+        if not found:
+            seen = await self.evaluate("document.body.innerText.slice(0, 2000)")
+            raise BrowserError(f"this did not become true: {condition}; the page says: {seen}")
 
     async def press(self, key: str, text: str = "") -> None:
         """Press a key, as ``Enter``, ``Tab``, ``ArrowDown``."""

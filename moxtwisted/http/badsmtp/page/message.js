@@ -106,7 +106,9 @@ function tabs(detail, wanted) {
     }, title, name === "parts" ? el("span", { class: "badge" }, String(detail.parts.length)) : null)));
   bar.addEventListener("keydown", (event) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-    const at = there.findIndex(([name]) => `tab-${name}` === document.activeElement?.id);
+    // The address changes at once, the view a moment later: keys may come faster than that.
+    const now = location.hash.split("/")[3] || chosen[0];
+    const at = there.findIndex(([name]) => name === now);
     if (step && at >= 0) {
       event.preventDefault();
       const [name] = there[(at + step + there.length) % there.length];
