@@ -24,7 +24,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 
@@ -146,7 +146,8 @@ class IMAPClient(MailboxCommands, MessageCommands, AccountCommands):
 
     async def idle(self) -> IdleSession:
         """Hear of changes as they happen (RFC 2177). Servers log idle clients out after half an hour: end it before, and begin anew."""
-        run = Run("IDLE", Deferred(), granted=Deferred())
+        # Until it is granted the server owes us an answer; afterwards it may say nothing for as long as it likes.
+        run = Run("IDLE", Deferred(), granted=Deferred(), seconds=self._settings.timeouts.answer)
         finished = self._start(of_command(c.Idle(b"")), run)
         granted = run.granted
         # Refused: the waiting for the grant ends with the refusal.
@@ -154,7 +155,13 @@ class IMAPClient(MailboxCommands, MessageCommands, AccountCommands):
             lambda failure: failure if granted is None or granted.called else granted.errback(failure)
         )
         if granted is not None:
-            await granted
+            try:
+                await granted
+            except CancelledError:
+                finished.addErrback(lambda _: None)
+                self._connection.drop("cancelled")
+                raise
+        run.seconds = None
         return IdleSession(self._connection, finished, run)
 
     # -- opening -------------------------------------------------------------------------------------------------------

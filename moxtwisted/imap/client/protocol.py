@@ -160,6 +160,7 @@ class ClientConnection(Protocol):
         self._handshake: Deferred[None] | None = None
         self._closed: list[Deferred[None]] = []
         self._gone = False
+        self._farewell = ""
         self._timer: Any = None
         self._due = 0.0
 
@@ -283,6 +284,8 @@ class ClientConnection(Protocol):
             case Upload(tag):
                 self._upload(tag, event)
             case Unsolicited(response):
+                if isinstance(response, r.StatusResponse) and response.condition == "BYE":
+                    self._farewell = response.text[:300]
                 self.heard(response)
             case Challenge(tag, octets):
                 run = self.runs.get(tag)
@@ -429,7 +432,10 @@ class ClientConnection(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See ``Protocol``."""
         self._gone = True
-        self.lost = self.lost or f"lost: {_explained(reason)}"[:500]
+        why = (
+            f"the server says good-bye: {self._farewell}" if self._farewell else f"lost: {_explained(reason)}"
+        )
+        self.lost = self.lost or why[:500]
         self._fail_all()
         closed, self._closed = self._closed, []
         for done in closed:
