@@ -204,10 +204,12 @@ def _literals(change: Callable[[int, int | None], int], *, stalls: bool) -> _Fau
     """The size of the first literal is not what follows."""
 
     def fault(reply: ImapReply, number: int | None, fresh: int) -> Plan:
-        octets = _LITERAL.sub(
+        octets, found = _LITERAL.subn(
             lambda m: b"{%d%b}\r\n" % (change(int(m[1]), number), m[2]), reply.wire(), count=1
         )
-        return Plan((Step(0, octets), Step(STALL_SECONDS, b"")), Ending.CLOSE) if stalls else _once(octets)
+        if not (found and stalls):
+            return _once(octets)
+        return Plan((Step(0, octets), Step(STALL_SECONDS, b"")), Ending.CLOSE)
 
     return fault
 

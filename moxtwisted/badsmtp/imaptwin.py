@@ -51,6 +51,7 @@ __all__ = ["ImapTwinFactory"]
 _MANY: Final = 1_000_000
 _TIMEOUTS: Final = Timeouts(login=3600.0, idle=7200.0, login_failure_pause=0.0)
 #: Faults that happen instead of the command.
+_GOOD_BYE: Final = b"* BYE [UNAVAILABLE] somebody pulled the plug\r\n"
 _INSTEAD: Final = frozenset({*REFUSALS, "bye", "lost"})
 
 
@@ -151,7 +152,9 @@ class _Machine(Server):
             return super()._command(command)
         self.triggered(wish)
         if wish.fault == "bye":
-            return self._bye("somebody pulled the plug", "UNAVAILABLE")
+            self.connection.out.append(_GOOD_BYE)
+            self.connection.state = State.LOGOUT
+            return Close()
         if wish.fault == "lost":
             self.connection.state = State.LOGOUT
             return Close()
@@ -210,6 +213,11 @@ class _Protocol(IMAPServerProtocol):
 
     def _answer(self, machine: _Machine, verb: str, reply: ImapReply) -> None:
         wish = machine.wish_for(verb)
+        if wish is not None and verb == "login" and wish.fault in {"bye", "lost"}:
+            # AUTHENTICATE: who it is was not known before.
+            octets = _GOOD_BYE if wish.fault == "bye" else b""
+            self._outlet.play(Plan((Step(0, octets),), Ending.CLOSE))
+            return
         if wish is None or wish.fault in _INSTEAD:
             self._outlet.send(reply.wire())
             return
