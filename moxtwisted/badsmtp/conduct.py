@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["Conduct", "SpoiltReply"]
 
 #: Wishes of MAIL FROM that are about its own transaction; the others hold until another takes their place.
-_OF_TRANSACTION = frozenset({"mail", "data", "dend", "bdat"})
+_OF_TRANSACTION = frozenset({"data", "dend", "bdat"})
 
 #: Faults that are about the message, not about the reply to DATA or BDAT.
 _MIDWAY = frozenset({"stall", "midway"})
@@ -76,7 +76,7 @@ class Conduct:
         for verb in _OF_TRANSACTION:
             self._remembered.pop(verb, None)
         wish = wish_of(path)
-        if wish is not None and wish.verb != "rcpt":
+        if wish is not None and wish.verb not in {"mail", "rcpt"}:
             self._remembered[wish.verb] = wish
 
     def wish_for(self, verb: str) -> Wish | None:
@@ -120,15 +120,15 @@ class Conduct:
         honest = 400 <= wish.code <= 599 or (wish.verb, wish.code) in {("data", 354), ("quit", 221)}
         return reply if honest else RawReply(554, octets=reply.wire())
 
-    def _wish(self, event: Event) -> Wish | None:
+    def _wish(self, event: Event, reply: Reply) -> Wish | None:
         """What is asked for the answer to this event."""
         if isinstance(event, Refused | AuthResponse):
             return None  # syntax and sequence come first
-        if isinstance(event, Mail):
-            return self._remembered.get("mail") or self._session.machine.wishes.faults.get("mail")
-        if isinstance(event, Rcpt):
-            wish = wish_of(event.path)
-            return wish if wish is not None and wish.verb == "rcpt" else self.wish_for("rcpt")
+        if isinstance(event, Mail | Rcpt):
+            if not reply.positive:
+                return None  # so do the hooks
+            verb, wish = event.verb.lower(), wish_of(event.path)
+            return wish if wish is not None and wish.verb == verb else self.wish_for(verb)
         if isinstance(event, BodyEnd):
             if self._session.listener.lmtp:
                 at, self._recipient = self._recipient, self._recipient + 1
@@ -150,7 +150,7 @@ class Conduct:
             return simulated
         if isinstance(event, AuthStart | AuthResponse) and reply.code in {501, 535} and reply.enhanced:
             reply = Reply(reply.code, "", TEXTS[reply.code])
-        wish = self._wish(event)
+        wish = self._wish(event, reply)
         if wish is not None:
             self.triggered(wish)
             if wish.code:

@@ -119,6 +119,13 @@ def _too_big(octets: int) -> Reply:
     return _text(552, f"Message size exceeds fixed maximum of {octets} bytes")
 
 
+def _with_ok(event: Event) -> Event:
+    """A reply to EHLO with its last line, which is no extension, but BadSMTP has it."""
+    if isinstance(event, Hello):
+        event.reply = evolve(event.reply, lines=(*event.reply.lines, "OK"))
+    return event
+
+
 class Watcher(Protocol):
     """Who is told what the machine hears and says, and knows what names ask for."""
 
@@ -201,27 +208,18 @@ class BadMachine(ServerMachine):
         self.argument = ""
         self.watcher: Watcher | None = None
         self.extra_commands = extra_commands or {}
-        self._skipping = False
 
     # -- lines -----------------------------------------------------------------------------------------------------------
 
-    def _next_line(self) -> bytes | Event | None:
+    def next_line(self) -> bytes | Event | None:
+        """The next line; BadSMTP ignores empty ones."""
         while True:
-            if self._skipping:
-                end = self._buffer.find(b"\n", self._at)
-                if end < 0:
-                    self._buffer, self._at = b"", 0
-                    return None
-                self._at, self._skipping = end + 1, False
-            line = super()._next_line()
-            if isinstance(line, Refused) and line.reply is _TOO_LONG:
-                self._skipping = True
-                self._hear(b"(a line that is too long)")
-            elif isinstance(line, Refused):
-                self._hear(b"(a line with a CR or LF alone)")
+            line = super().next_line()
+            if isinstance(line, Refused):
+                self._hear(b"(a line that cannot be: %d)" % line.reply.code)
             elif isinstance(line, bytes):
                 if not line and self.state is not State.AUTH:
-                    continue  # BadSMTP ignores empty lines
+                    continue
                 self._hear(line)
             return line
 
@@ -229,9 +227,10 @@ class BadMachine(ServerMachine):
         if self.watcher is not None:
             self.watcher.heard(line)
 
-    def _command(self, line: bytes) -> Step:
+    def on_line(self, line: bytes) -> Step:
+        """A command."""
         self.argument = line.partition(b" ")[2].decode("utf-8", "surrogateescape")
-        step = super()._command(line)
+        step = super().on_line(line)
         if isinstance(step, Refused) and step.reply.enhanced:
             # Texts of the grammar and of addresses: BadSMTP has one text for each code.
             reply = step.reply
@@ -249,7 +248,7 @@ class BadMachine(ServerMachine):
         """A command that the state does not allow."""
         reply = _text(503, f"Bad sequence - {verb} not allowed in {STATE_NAMES[self.state]} state")
         if verb == "BDAT" and parse_chunk_size(argument) is not None:
-            return self._refuse_chunk(argument, reply)
+            return self.refuse_chunk(argument, reply)
         return Refused(verb, reply)
 
     def on_unknown(self, verb: str, argument: bytes) -> Event:
@@ -262,19 +261,30 @@ class BadMachine(ServerMachine):
             return Refused(verb, reply)
         return ExtensionCommand(verb, self.replies.ok, argument.decode("utf-8", "surrogateescape"))
 
-    def _on_hello(self, verb: str, argument: bytes) -> Event:
+    def on_ehlo(self, argument: bytes) -> Event:
+        """EHLO."""
+        self._wish(argument)
+        return _with_ok(super().on_ehlo(argument))
+
+    def on_helo(self, argument: bytes) -> Event:
+        """HELO."""
+        self._wish(argument)
+        return super().on_helo(argument)
+
+    def on_lhlo(self, argument: bytes) -> Event:
+        """LHLO."""
+        self._wish(argument)
+        return _with_ok(super().on_lhlo(argument))
+
+    def _wish(self, name: bytes) -> None:
         watcher = self.watcher
-        wishes = Wishes() if watcher is None else watcher.wishes_of(argument.decode("utf-8", "replace"))
-        self._bad_offers.wishes = wishes
-        event = super()._on_hello(verb, argument)
-        if isinstance(event, Hello) and event.esmtp:
-            # The last line is no extension, but BadSMTP has it.
-            event.reply = evolve(event.reply, lines=(*event.reply.lines, "OK"))
-        return event
+        self._bad_offers.wishes = (
+            Wishes() if watcher is None else watcher.wishes_of(name.decode("utf-8", "replace"))
+        )
 
     def on_auth(self, argument: bytes) -> Event:
         """AUTH; 502 where it is not offered."""
-        if "AUTH" not in self._offer.keywords:
+        if "AUTH" not in self.offer.keywords:
             return Refused("AUTH", self.replies.not_implemented)
         return super().on_auth(argument)
 
@@ -288,16 +298,13 @@ class BadMachine(ServerMachine):
         """BDAT; what cannot be done does not end the connection, as far as it is known where the chunk ends."""
         if parse_chunk_size(argument) is None:
             return Refused("BDAT", self.replies.bad_argument)
-        if "CHUNKING" not in self._offer.keywords:
-            return self._refuse_chunk(argument, self.replies.not_implemented)
+        if "CHUNKING" not in self.offer.keywords:
+            return self.refuse_chunk(argument, self.replies.not_implemented)
         return super().on_bdat(argument)
 
     # -- answers ---------------------------------------------------------------------------------------------------------
 
-    def _settle_hello(self, event: Hello, reply: Reply) -> None:
-        super()._settle_hello(event, reply)
-        if not reply.positive:
-            return
+    def _take_wishes(self) -> None:
         self.wishes = self._bad_offers.wishes
         octets = self.wishes.size or self._default_octets
         if octets != self.settings.size_limit:
@@ -307,19 +314,21 @@ class BadMachine(ServerMachine):
     @property
     def enhanced_codes(self) -> bool:
         """Whether replies may have enhanced status codes."""
-        return "ENHANCEDSTATUSCODES" in self._offer.keywords
+        return "ENHANCEDSTATUSCODES" in self.offer.keywords
 
     def send(self, reply: Reply) -> bytes:
         """Answer the last event."""
-        event = self._pending
+        event = self.pending
         wire = super().send(reply)
+        if isinstance(event, Hello) and reply.positive:
+            self._take_wishes()
         if self.watcher is not None and wire:
             self.watcher.said(event, reply, wire)
         return wire
 
     def send_each(self, replies: Any) -> bytes:
         """Answer the end of a message with a reply for each recipient."""
-        event = self._pending
+        event = self.pending
         wire = super().send_each(replies)
         if self.watcher is not None:
             for reply in replies:

@@ -140,7 +140,10 @@ class Session:
     def log(self, level: Level, message: str, error: str = "", **fields: Any) -> None:
         """A line of the log, with who it is about."""
         about = {"session_id": self.session, "client_ip": self.client_ip}
-        self.surroundings.journal.write(level, message, {**about, **fields}, error)
+        try:
+            self.surroundings.journal.write(level, message, {**about, **fields}, error)
+        except Exception:  # noqa: BLE001  (somebody else's code ends here)
+            _log.failure("a journal failed")
 
     def _milliseconds_since(self, seconds: float) -> int:
         return int(1000 * (self.surroundings.clock.seconds() - seconds))
@@ -205,9 +208,9 @@ class Session:
             duration_ms=duration,
         )
         self.surroundings.left(self)
+        self.surroundings.observe("disconnected", self, reason)
         if self._limited:
             self.surroundings.hooks.rate_limiter.connection_closed(self.client_ip)
-        self.surroundings.observe("disconnected", self, reason)
 
     # -- the machine's watcher -------------------------------------------------------------------------------------------
 
@@ -369,17 +372,19 @@ class Session:
 
     def data_done(self, sink: Any) -> Any:
         """See ``ISMTPHandler.data_done``."""
-        reply = self._conduct.simulated(".")
-        if reply is None:
-            return self._kept(sink)
-        sink.release()
-        return [reply] * len(sink.transaction.recipients) if self.listener.lmtp else reply
+        return self._conclude(sink)
 
-    async def _kept(self, sink: _Sink) -> Reply | Sequence[Reply | None] | None:
+    async def _conclude(self, sink: _Sink) -> Reply | Sequence[Reply | None] | None:
         try:
-            return await self._keep(sink)
+            reply = self._conduct.simulated(".")
+            if reply is None:
+                return await self._keep(sink)
+        except Exception:  # noqa: BLE001  (somebody else's code ends here)
+            _log.failure("a hook failed at the end of a message")
+            reply = Reply(451, "", TEXTS[451])
         finally:
             sink.release()
+        return [reply] * len(sink.transaction.recipients) if self.listener.lmtp else reply
 
     async def _keep(self, sink: _Sink) -> Reply | Sequence[Reply | None] | None:
         transaction, conduct = sink.transaction, self._conduct
@@ -433,7 +438,7 @@ class Session:
         return None
 
     def _message(self, transaction: Transaction, paths: tuple[str, ...], content: bytes) -> CapturedMessage:
-        machine, tls = self.machine, self._tls
+        machine, tls, port = self.machine, self._tls, self._peer.port
         word = "LMTP" if self.listener.lmtp else "ESMTP" if machine.esmtp else "SMTP"
         self.transcript.event(f"a message of {len(content)} octets")
         return CapturedMessage(
@@ -443,7 +448,7 @@ class Session:
             content=content,
             hello_name=machine.hello_name,
             protocol=word + ("S" if tls is not None else "") + ("A" if machine.authenticated else ""),
-            client=f"{self.client_ip}:{self._peer.port}",
+            client=f"[{self.client_ip}]:{port}" if ":" in self.client_ip else f"{self.client_ip}:{port}",
             port=self.listener.port,
             username=self.username,
             session=self.session,

@@ -110,7 +110,8 @@ class Commands(Transfer):
         limits = self.settings.limits
         return self._bad_commands > limits.bad_commands or self._bad_transactions > limits.bad_transactions
 
-    def _command(self, line: bytes) -> Step:
+    def on_line(self, line: bytes) -> Step:
+        """A command line: which verb it is, whether the state allows it, and then the verb's own method."""
         self._commands += 1
         if self._bad_commands > self.settings.limits.bad_commands:
             return Refused("", self.replies.too_many_bad_commands)
@@ -133,6 +134,16 @@ class Commands(Transfer):
         except SyntaxRefused as e:
             return Refused(verb, Reply(e.reply_code, e.enhanced_code, e.public_text))
 
+    @property
+    def offer(self) -> Offer:
+        """What the last EHLO was offered."""
+        return self._offer
+
+    @property
+    def pending(self) -> Event | None:
+        """The event that is to be answered, or None."""
+        return self._pending
+
     # -- commands, one method each ---------------------------------------------------------------------------------------
 
     def on_unknown(self, verb: str, argument: bytes) -> Event:
@@ -145,7 +156,7 @@ class Commands(Transfer):
     def out_of_sequence(self, verb: str, argument: bytes) -> Step:
         """A command that the state does not allow."""
         if verb == "BDAT":
-            return self._refuse_chunk(argument, self.replies.bad_sequence)
+            return self.refuse_chunk(argument, self.replies.bad_sequence)
         if verb in {"DATA", "RCPT", "MAIL"} and self.state is State.GREETED:
             return Refused(verb, self.replies.hello_first)
         lmtp, transaction = self.settings.mode is Mode.LMTP, self.transaction
@@ -315,7 +326,7 @@ class Commands(Transfer):
         transaction = self._open_transaction()
         limit = self.settings.size_limit
         if limit and transaction.octets + size[0] > limit:
-            return self._refuse_chunk(argument, self.replies.too_big, body=True)
+            return self.refuse_chunk(argument, self.replies.too_big, body=True)
         self._left, self._last_chunk = size
         if self.state is State.RCPT:
             return BodyStart("BDAT", self.replies.chunk_ok, transaction)

@@ -14,8 +14,8 @@ One step of a dialogue::
 ``next_event`` returns None when it needs more octets. Every other event waits for its answer first: pipelined commands are
 taken one after the other, so that each is judged in the state that the answer before left behind.
 
-Where to bend it: ``offers`` decides what EHLO says, ``replies`` what is said otherwise, and a subclass may override any ``_on_verb``
-method or ``check_mail``.
+Where to bend it: ``offers`` decides what EHLO says, ``replies`` what is said otherwise, and a subclass may override any ``on_verb``
+method, ``next_line``, ``on_line``, ``on_unknown``, ``out_of_sequence``, ``check_mail``, ``body_reader``, ``send`` and ``close``.
 """
 
 from __future__ import annotations
@@ -102,13 +102,13 @@ class ServerMachine(Commands):
         elif state is State.CLOSED or state is State.TLS:
             return None
         else:
-            line = self._next_line()
+            line = self.next_line()
             if isinstance(line, Event):
                 event = line
             elif line is None:
                 return None
             else:
-                event = self._auth_line(line) if state is State.AUTH else self._command(line)
+                event = self._auth_line(line) if state is State.AUTH else self.on_line(line)
         if isinstance(event, Event):
             self._pending = event
         return event
@@ -182,7 +182,7 @@ class ServerMachine(Commands):
         self.hello_name, self.esmtp, self.authenticated = "", False, False
         self._offer = NOTHING_OFFERED
         self.transaction = None
-        self._buffer = b""
+        self._buffer, self._skipping = b"", False
 
     def _wire(self, reply: Reply) -> bytes:
         wire = reply.wire()

@@ -36,12 +36,17 @@ class Transfer:
         self._discarded = 0
         self._left = 0  # octets of the BDAT chunk that are still to come
         self._last_chunk = False
+        self._skipping = False  # whether the rest of a line that is too long is still to come
         self._resume: State | None = None  # where a BDAT that was out of place returns to
 
     def receive(self, data: bytes) -> None:
         """Take octets from the peer. The caller bounds how many it gives before it asks for events."""
         if self.state is State.CLOSED:
             return
+        if self._skipping:
+            end = data.find(b"\n")
+            self._skipping = end < 0
+            data = data[end + 1 :] if end >= 0 else b""
         self._buffer = self._buffer[self._at :] + data if self._at < len(self._buffer) else data
         self._at = 0
 
@@ -60,7 +65,11 @@ class Transfer:
         if self._body_error is None:
             self._body_error = reply
 
-    def _next_line(self) -> bytes | Event | None:
+    def next_line(self) -> bytes | Event | None:
+        """The next line of the client, without its end; an event for a line that cannot be; None while it is incomplete.
+
+        Override it to see all lines, or to leave some out. What is left of a line that is too long is thrown away.
+        """
         buffer, at = self._buffer, self._at
         end = buffer.find(b"\n", at)
         length = (end + 1 if end >= 0 else len(buffer)) - at
@@ -72,6 +81,7 @@ class Transfer:
                 verb, reply = (
                     ("AUTH", self.replies.auth_too_long) if auth else ("", self.replies.line_too_long)
                 )
+                self._at, self._skipping = at + length, end < 0
                 return Refused(verb, reply)
         if end < 0:
             return None
@@ -105,7 +115,7 @@ class Transfer:
         self._resume = None
         self.state = State.CHUNK
 
-    def _refuse_chunk(self, argument: bytes, reply: Reply, *, body: bool = False) -> Event | BodyData | None:
+    def refuse_chunk(self, argument: bytes, reply: Reply, *, body: bool = False) -> Event | BodyData | None:
         """BDAT cannot be: its octets are read and thrown away, then comes the reply (RFC 3030 section 2).
 
         :param body: whether the transaction is lost too.

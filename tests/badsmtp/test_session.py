@@ -609,6 +609,39 @@ class HookTests(SynchronousTestCase):
         )
         self.assertEqual(client.say("."), b"450 later\r\n" * 2)
 
+    def test_refused_by_hooks(self) -> None:
+        """What a hook refuses, no wish changes; and nothing of it is left."""
+        server = Server(hooks=Hooks(authorizer=Closed()))
+        client = server.connect()
+        client.say("EHLO badmail450-badrcpt451.example")
+        self.assertEqual(client.say("MAIL FROM:<mallory@x.example>")[:3], b"553")
+        self.assertEqual(client.say("MAIL FROM:<mail552@x.example>")[:3], b"552")
+        self.assertEqual(client.say("MAIL FROM:<a@x.example>")[:3], b"450")
+        client.say("EHLO x.example", "MAIL FROM:<a@x.example>")
+        self.assertEqual(client.say("RCPT TO:<nobody@x.example>")[:3], b"550")
+
+    def test_hooks_that_break_in_lmtp(self) -> None:
+        """At the end of a message each recipient hears of it."""
+
+        class Broken(Closed):
+            def quota_octets(self, username: str) -> int | None:
+                raise ZeroDivisionError
+
+        server = Server(Listener(name="x", lmtp=True), Hooks(authorizer=Broken()))
+        client = server.connect()
+        client.say(
+            "LHLO x", "MAIL FROM:<a@x.example>", "RCPT TO:<b@x.example>", "RCPT TO:<c@x.example>", "DATA"
+        )
+        self.assertEqual(client.say("."), f"451 {TEXTS[451]}\r\n".encode() * 2)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_a_journal_that_breaks(self) -> None:
+        """It harms nobody."""
+        server = Server()
+        server.surroundings.journal = None
+        self.assertEqual(send(server.connect())[:3], b"250")
+        self.assertGreater(len(self.flushLoggedErrors(AttributeError)), 5)
+
     def test_hooks_that_break(self) -> None:
         """They are logged, and the client gets 451."""
 

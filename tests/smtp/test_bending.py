@@ -139,6 +139,45 @@ class EarlyMachine(ServerMachine):
         return EarlyEnd(self.settings.bare_line_ends)
 
 
+class PatientMachine(ServerMachine):
+    """Ignores what begins with a hash."""
+
+    def next_line(self) -> bytes | Event | None:
+        while True:
+            line = super().next_line()
+            if not isinstance(line, bytes) or not line.startswith(b"#"):
+                return line
+
+
+class LineTests(SynchronousTestCase):
+    """Lines that a host wants to be treated otherwise."""
+
+    def setUp(self) -> None:
+        replies = evolve(
+            StandardReplies(), line_too_long=Reply(500, "", "long"), auth_too_long=Reply(500, "", "secret")
+        )
+        settings = evolve(SETTINGS, mechanisms=("PLAIN",), auth_without_tls=True)
+        utc_now = SMTPServerFactory(settings, MemoryHandlers(), Clock()).utc_now
+        self.link = MemoryLink(
+            settings, MemoryHandlers(), PatientMachine(settings, utc_now=utc_now, replies=replies)
+        )
+        self.link.say(b"EHLO a.example\r\n")
+
+    def test_long_lines(self) -> None:
+        """A reply to a line that is too long need not close: the rest of the line is thrown away, wherever it is cut."""
+        for octets in (b"NOOP " + b"x" * 3000, b"NOOP " + b"x" * 9000, b"AUTH " + b"x" * 20000):
+            for size in (700, 2048, 100_000):
+                whole = octets + b"\r\nNOOP\r\n"
+                said = self.link.say_each(whole[i : i + size] for i in range(0, len(whole), size))
+                word = b"secret" if octets.startswith(b"AUTH") else b"long"
+                with self.subTest(octets=len(octets), size=size):
+                    self.assertEqual(said, b"500 " + word + b"\r\n250 2.0.0 ok\r\n")
+
+    def test_left_out(self) -> None:
+        """A machine can leave lines out."""
+        self.assertEqual(self.link.say(b"# what is this\r\nNOOP\r\n# done\r\n"), b"250 2.0.0 ok\r\n")
+
+
 class Aborting(StringTransport):
     """A transport that can be reset."""
 
