@@ -7,6 +7,7 @@ from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
+import attrs
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
@@ -19,22 +20,14 @@ from moxtwisted.compose.badsmtp import BadSMTP
 from tests.integration.browser import Browser, Page
 from tests.integration.peers import needs
 
-ONLY_SMTP_AND_HTTP = Settings(
-    port=0,
-    http_port=0,
-    greeting_delay_port_start=None,
-    greeting_fault_port_start=None,
-    drop_delay_port_start=None,
-    tls_port=None,
-    starttls_port=None,
-    tls_fault_port_start=None,
-    implicit_tls_fault_port_start=None,
-    lmtp_port=None,
-    imap_port=None,
-    pop3_port=None,
-    imaps_port=None,
-    pop3s_port=None,
-)
+_PORTS: dict[str, Any] = {
+    **{a.name: None for a in attrs.fields(Settings) if a.name.endswith(("port", "port_start"))},
+    "port": 0,
+    "http_port": 0,
+}
+
+#: No listener but these two, at any free port.
+ONLY_SMTP_AND_HTTP = Settings(**_PORTS)
 
 
 class _Elsewhere(Factory):
