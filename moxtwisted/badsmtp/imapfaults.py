@@ -286,14 +286,17 @@ _FAULTS: Mapping[str, _Fault] = MappingProxyType(
     }
 )
 
+
+def _short(text: str) -> str:
+    """The condition and the code of a refusal."""
+    return text.partition("]")[0] + "]" if "]" in text else text.partition(" ")[0]
+
+
 #: Fault to what a client sees.
 DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
     {
-        **{
-            name: f"{text.split(']')[0]}{']' if ']' in text else ''}; the command is not carried out"
-            for name, text in REFUSALS.items()
-        },
-        "bye": "* BYE instead of an answer, and the connection is closed",
+        **{name: f"{_short(text)}; the command is not carried out" for name, text in REFUSALS.items()},
+        "bye": "BYE instead of an answer, and the connection is closed",
         "lost": "the connection is closed before the command is carried out",
         "stall": "no answer for N seconds; without a number never (of IDLE: no +, either)",
         "drip": "the answer comes octet by octet, over N seconds (10)",
@@ -310,9 +313,9 @@ DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
         "late": "the tagged answer first, the data behind it",
         "unknown": "responses, codes and capabilities that nobody has heard of",
         "unasked": "flags, a search result, a mailbox and a status that nobody asked for",
-        "expunge": "* N EXPUNGE (1) before the tagged answer, also where it must not be",
-        "shrink": "* N EXISTS (0): fewer messages than before, and no EXPUNGE",
-        "grow": "* N EXISTS (999): more messages than there are",
+        "expunge": "EXPUNGE of message N (1) before the tagged answer, also where it must not be",
+        "shrink": "EXISTS with N (0): fewer messages than before, and no EXPUNGE",
+        "grow": "EXISTS with N (999): more messages than there are",
         "malformed": "responses with their brackets open, numbers that are none, and a lone asterisk",
         "literallong": "the first literal is announced N octets (1000) too long; nothing follows",
         "literalshort": "the first literal is announced N octets (10) too short",
@@ -328,7 +331,7 @@ DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
         "gone": "FETCH does not show message N (1), and says OK",
         "deaf": "IDLE tells nothing of what happens",
         "drop": "IDLE is granted, and the connection closed N seconds (1) later",
-        "leave": "IDLE is granted, and * BYE said N seconds (1) later",
+        "leave": "IDLE is granted, and BYE said N seconds (1) later",
     }
 )
 

@@ -1,0 +1,250 @@
+"""The IMAP twin: every row of its how-to, by our own client; and the octets of some."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from attrs import evolve
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from moxtwisted.badsmtp.grammar import Wish
+from moxtwisted.badsmtp.imapfaults import (
+    DESCRIPTIONS,
+    IMAP_VERBS,
+    Framer,
+    ImapReply,
+    spoil_imap,
+    verb_of,
+)
+from moxtwisted.badsmtp.interfaces import CapturedMessage, Hooks
+from moxtwisted.badsmtp.settings import Settings
+from moxtwisted.badsmtp.visitors import parse_user
+from moxtwisted.errors import MailError
+from moxtwisted.imap.client.messagecommands import NewMail
+from moxtwisted.imap.client.notices import Farewell, NewCount
+from moxtwisted.imap.client.session import CommandRefusedError
+from moxtwisted.imap.wire.commands import StoreMode
+from tests.badsmtp.howto import SMTP, literals, table
+from tests.badsmtp.imapclients import Twin
+
+PAGE = SMTP.with_name("imap.rst")
+REPLY = ImapReply((b"* 3 EXISTS\r\n", b"* 1 FETCH (BODY[] {5}\r\nhello)\r\n"), b"a1", b"OK done\r\n")
+
+
+def spoilt(fault: str, number: int | None = None) -> bytes:
+    """What becomes of an answer."""
+    return b"".join(
+        step.octets for step in spoil_imap(REPLY, Wish("fetch", fault=fault, number=number), 77).steps
+    )
+
+
+class HowToTests(SynchronousTestCase):
+    """The table of the page, row by row."""
+
+    def test_rows_come_true(self) -> None:
+        """Our client is refused, loses the connection or goes on, as each row says, and never hangs."""
+        for example, _, outcome in table("Faults", PAGE):
+            [wish] = literals(example)
+            with self.subTest(wish):
+                self.assertEqual(Twin().outcome(wish), outcome)
+
+    def test_rows_are_all_there(self) -> None:
+        """Each fault has a row with its words, and no other has one."""
+        rows = table("Faults", PAGE)
+        self.assertEqual({literals(row[0])[0].partition(".")[2]: row[1] for row in rows}, dict(DESCRIPTIONS))
+
+    def test_log_in_and_select_too(self) -> None:
+        """Whatever happens at log-in or SELECT, our client ends with an answer or an error."""
+        for fault in DESCRIPTIONS:
+            for verb in ("login", "select", "any"):
+                with self.subTest(f"{verb}.{fault}"):
+                    self.assertIn(Twin().outcome(f"{verb}.{fault}"), {"refused", "lost", "goes on"})
+
+
+class WishTests(SynchronousTestCase):
+    def test_users(self) -> None:
+        """Wishes are taken out of a user name; what is left is whose messages are seen."""
+        for name, address, wishes in (
+            ("bob+fetch.cut100@x.example", "bob@x.example", ["fetch"]),
+            ("bob+work+select.no+idle.drop5@x.example", "bob+work@x.example", ["idle", "select"]),
+            ("fetch.cut@x.example", "", ["fetch"]),
+            ("fetch.cut", "", ["fetch"]),
+            ("bob", "", []),
+            ("bob+fetch.unheardof@x.example", "bob+fetch.unheardof@x.example", []),
+            ("bob+fetch550@x.example", "bob+fetch550@x.example", []),
+        ):
+            visitor = parse_user(name, IMAP_VERBS, DESCRIPTIONS)
+            self.assertEqual((visitor.address, sorted(visitor.wishes)), (address, wishes), name)
+
+    def test_verbs(self) -> None:
+        """Commands that do the same are the same verb."""
+        words = ("AUTHENTICATE", "LOGIN", "UID FETCH", "FETCH", "EXAMINE", "UID EXPUNGE")
+        self.assertEqual(
+            [verb_of(w) for w in words], ["login", "login", "fetch", "fetch", "select", "expunge"]
+        )
+
+    def test_octets(self) -> None:
+        """What some faults make of an answer."""
+        for fault, number, octets in (
+            ("wrongtag", None, REPLY.wire().replace(b"a1 ", b"Xa1X ")),
+            ("notag", None, b"".join(REPLY.untagged)),
+            ("late", None, b"a1 OK done\r\n" + b"".join(REPLY.untagged)),
+            ("expunge", 2, REPLY.wire().replace(b"a1 ", b"* 2 EXPUNGE\r\na1 ")),
+            ("shrink", None, REPLY.wire().replace(b"a1 ", b"* 0 EXISTS\r\na1 ")),
+            ("literallong", 3, REPLY.wire().replace(b"{5}", b"{8}")),
+            ("literalshort", 2, REPLY.wire().replace(b"{5}", b"{3}")),
+            ("count", None, REPLY.wire().replace(b"* 3 EXISTS", b"* 10 EXISTS")),
+            ("gone", None, REPLY.wire().replace(REPLY.untagged[1], b"")),
+            ("case", None, b"* 3 eXiStS\r\n* 1 FeTcH (BODY[] {5}\r\nhello)\r\na1 Ok done\r\n"),
+            ("badcode", None, REPLY.wire().replace(b"OK done", b"OK [READ-WRITE done")),
+            ("notext", None, REPLY.wire().replace(b"OK done", b"OK")),
+        ):
+            self.assertEqual(spoilt(fault, number).lower(), octets.lower(), fault)
+
+    def test_uidvalidity(self) -> None:
+        """UIDVALIDITY is replaced in SELECT and STATUS, and nowhere else."""
+        reply = evolve(
+            REPLY,
+            untagged=(
+                b"* OK [UIDVALIDITY 1] x\r\n",
+                b"* STATUS a (UIDVALIDITY 1 MESSAGES 2)\r\n",
+                b"* 1 EXISTS\r\n",
+            ),
+        )
+        plan = spoil_imap(reply, Wish("select", fault="uidvalidity"), 77)
+        said = b"".join(step.octets for step in plan.steps)
+        self.assertEqual(said.count(b"UIDVALIDITY 77"), 2)
+        self.assertIn(b"* 1 EXISTS", said)
+
+    @given(st.lists(st.binary(max_size=12), max_size=4), st.integers(1, 7))
+    @settings(max_examples=60)
+    def test_framing(self, literals_: list[bytes], size: int) -> None:
+        """Answers are cut where they end, literals and all, however they come."""
+        responses = [b"* 1 FETCH (A {%d}\r\n%b)\r\n" % (len(one), one) for one in literals_] + [
+            b"a1 OK done\r\n"
+        ]
+        octets = b"".join(responses)
+        framer, found = Framer(), []
+        for at in range(0, len(octets), size):
+            framer.feed(octets[at : at + size])
+            while (response := framer.next()) is not None:
+                found.append(response)
+        self.assertEqual(found, responses)
+
+
+class MailTests(SynchronousTestCase):
+    """What is in the mailboxes."""
+
+    def test_messages(self) -> None:
+        """Who logs in as an address sees the messages to it, without regard to case; without an address all are seen."""
+        for user, count in (
+            ("bob@x.example", 3),
+            ("CAROL@x.example", 1),
+            ("dave@x.example", 0),
+            ("anybody", 3),
+        ):
+            twin = Twin()
+            client = twin.open(user)
+            self.assertEqual(twin.wait(client.select("INBOX")).exists, count, user)
+
+    def test_arrival(self) -> None:
+        """What is captured while somebody is there shows up; with deaf, not in IDLE."""
+        for wish, heard in (("", True), ("+idle.deaf", False)):
+            twin = Twin()
+            client = twin.open(f"bob{wish}@x.example")
+            twin.wait(client.select("INBOX"))
+            idle = twin.wait(client.idle())
+            message = CapturedMessage(
+                received=datetime(2024, 1, 1, tzinfo=UTC),
+                reverse_path="",
+                forward_paths=("bob@x.example",),
+                content=b"Subject: new\r\n\r\n",
+            )
+            twin.surroundings.captured.keep(message)
+            twin.clock.advance(1)
+            twin.wait(idle.done())
+            self.assertEqual(NewCount(4) in twin.notices, heard, wish)
+
+    def test_flags_stay(self) -> None:
+        """Flags and expunging last from one connection to the next; the captured messages stay."""
+        twin = Twin()
+        client = twin.open("bob@x.example")
+        twin.wait(client.select("INBOX"))
+        twin.wait(client.store([1], StoreMode.ADD, ["\\Flagged"]))
+        twin.wait(client.store([2], StoreMode.ADD, ["\\Deleted"]))
+        twin.wait(client.expunge())
+        client.abort()
+        client = twin.open("bob@x.example")
+        self.assertEqual(twin.wait(client.select("INBOX")).exists, 2)
+        messages = twin.wait(client.fetch([1, 3], ["FLAGS"]))
+        self.assertEqual([sorted(m.flags) for m in messages], [["\\Flagged"], []])
+        self.assertEqual(len(twin.surroundings.captured), 3)
+
+    def test_refused_is_not_done(self) -> None:
+        """A command that is refused was not carried out; one whose answer is lost was."""
+        for fault, count in (("no", 3), ("lost", 3), ("bye", 3), ("close", 2)):
+            twin = Twin()
+            client = twin.open(f"bob+expunge.{fault}@x.example")
+            twin.wait(client.select("INBOX"))
+            twin.wait(client.store([2], StoreMode.ADD, ["\\Deleted"]))
+            self.assertRaises(MailError, twin.wait, client.expunge())
+            client.abort()
+            client = twin.open("bob@x.example")
+            self.assertEqual(twin.wait(client.select("INBOX")).exists, count, fault)
+
+    def test_room(self) -> None:
+        """There is an end to what clients may put in."""
+        twin = Twin()
+        client = twin.open("bob@x.example")
+        twin.wait(client.append("INBOX", NewMail(b"Subject: x\r\n\r\n" + b"x" * 600_000)))
+        error = self.assertRaises(
+            CommandRefusedError,
+            twin.wait,
+            client.append("INBOX", NewMail(b"Subject: x\r\n\r\n" + b"x" * 600_000)),
+        )
+        self.assertEqual(error.status.code.name, "OVERQUOTA")
+
+    def test_farewell(self) -> None:
+        """The reason that a server gives in BYE is in the error, and told."""
+        twin = Twin()
+        client = twin.open("noop.bye")
+        error = self.assertRaises(MailError, twin.wait, client.noop())
+        self.assertIn("somebody pulled the plug", str(error))
+        self.assertIn(Farewell("somebody pulled the plug"), twin.notices)
+
+    def test_badauth(self) -> None:
+        """A user name with badauth in it fails."""
+        self.assertRaises(CommandRefusedError, Twin().open, "my-BadAuth@x.example")
+
+    def test_mechanisms(self) -> None:
+        """The settings say what is on offer: with SCRAM a password other than secret fails."""
+        twin = Twin(Settings(twin_mechanisms="scram-sha-256 ntlm unheard-of"))
+        error = self.assertRaises(CommandRefusedError, twin.open, "bob@x.example")
+        self.assertEqual(error.status.code.name, "AUTHENTICATIONFAILED")
+
+    def test_authenticator(self) -> None:
+        """An authenticator of the hooks is asked, and sees who it is."""
+        asked = []
+
+        class Authenticator:
+            def authenticate(self, mechanism: str, username: str, secret: bytes, session: object) -> bool:
+                asked.append((mechanism, username, getattr(session, "client_ip", "")))
+                return username == "alice"
+
+        twin = Twin(hooks=Hooks(authenticator=Authenticator()))
+        twin.open("alice")
+        self.assertRaises(CommandRefusedError, twin.open, "bob")
+        self.assertEqual([one[1:] for one in asked], [("alice", "127.0.0.1"), ("bob", "127.0.0.1")])
+        [first, *_] = twin.surroundings.journal.fields("IMAP authentication successful")
+        self.assertEqual(first["username"], "alice")
+
+    def test_journal(self) -> None:
+        """A wish that comes true is in the log, without the password."""
+        twin = Twin()
+        client = twin.open("bob+noop.drip3@x.example")
+        twin.wait(client.noop())
+        [fields] = twin.surroundings.journal.fields("IMAP error simulation triggered")
+        self.assertEqual(fields["trigger"], "noop.drip3")
+        self.assertNotIn("any password", repr(twin.surroundings.journal.lines))
