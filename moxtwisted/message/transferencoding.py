@@ -25,7 +25,7 @@ _HELD_BACK: Final = 4096
 
 
 def decoded(pieces: Iterable[bytes], encoding: str) -> Iterator[bytes]:
-    """The octets without their encoding, as far as it is in order.
+    """The octets without their encoding, as far as it is in order; pieces may be empty.
 
     :param encoding: one of ``ENCODINGS``.
     """
@@ -42,8 +42,7 @@ def _base64(pieces: Iterable[bytes]) -> Iterator[bytes]:
         data = rest + _NOT_BASE64.sub(b"", piece)
         whole = len(data) // 4 * 4
         rest = data[whole:]
-        if whole:
-            yield binascii.a2b_base64(data[:whole])
+        yield binascii.a2b_base64(data[:whole])
     if len(rest) > 1:
         yield binascii.a2b_base64(rest + b"=" * (-len(rest) % 4))
 

@@ -34,6 +34,7 @@ MAX_PACKED_OCTETS: Final = 16 * 1024 * 1024
 PIECE_OCTETS: Final = 16 * 1024
 _MAX_PARTS: Final = 100
 _MAX_CANDIDATES: Final = 5
+_MAX_MEMBERS: Final = 100
 #: RFC 7489 section 7.2.1.1 and RFC 8460 section 5.3, and what is seen beside them.
 _TYPES: Final = frozenset(
     (
@@ -75,7 +76,7 @@ def _may_be(part: Part) -> bool:
 
 
 def unpacked(part: Part, read: Read) -> Iterator[bytes]:
-    """The octets of a part, without transfer encoding and compression, in pieces that are not empty.
+    """The octets of a part, without transfer encoding and compression, in pieces; many may be empty, where nothing came of what was read.
 
     :raises ReportError: when it is broken, or larger than is read.
     """
@@ -87,6 +88,7 @@ def unpacked(part: Part, read: Read) -> Iterator[bytes]:
         first += piece
         if len(first) >= len(_ZIP):
             break
+        yield b""
     if first.startswith(_GZIP):
         inner = _gunzipped(first, plain)
     elif first.startswith(_ZIP):
@@ -138,34 +140,40 @@ class _Inflating:
                 except zlib.error as e:
                     raise ReportError(f"damaged when unpacked: {e}") from None
                 waiting = engine.unconsumed_tail
-                if piece:
-                    yield piece
+                yield piece
             if engine.eof:
                 self.unused = engine.unused_data
                 return
+            yield b""
         raise ReportError("the end of what is compressed is missing")
 
 
 def _gunzipped(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
     """One member of gzip after the other; what follows the last is nobody's."""
-    while first.startswith(_GZIP):
+    for _ in range(_MAX_MEMBERS):
         inflating = _Inflating(16 + zlib.MAX_WBITS)
         yield from inflating.pieces(_all(first, rest))
         first = inflating.unused
-        if len(first) < len(_GZIP):
-            first += next(rest, b"")
+        while len(first) < len(_GZIP) and (piece := next(rest, None)) is not None:
+            first += piece
+            yield b""
+        if not first.startswith(_GZIP):
+            return
+    raise ReportError(f"more than {_MAX_MEMBERS} members of gzip")
 
 
 def _unzipped(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
     """The first file of a zip, whose header stands before it. The library's module wants the whole archive, and makes an object of
     each entry of its directory before one can say how many those may be."""
     while len(first) < _ZIP_HEADER:
-        first = _more(first, rest)
+        first += _more(rest)
+        yield b""
     flags, method = int.from_bytes(first[6:8], "little"), int.from_bytes(first[8:10], "little")
     size = int.from_bytes(first[18:22], "little")
     begin = _ZIP_HEADER + int.from_bytes(first[26:28], "little") + int.from_bytes(first[28:30], "little")
     while len(first) < begin:
-        first = _more(first, rest)
+        first += _more(rest)
+        yield b""
     if flags & 1:
         raise ReportError("the file in the zip is encrypted")
     source = _all(first[begin:], rest)
@@ -177,11 +185,11 @@ def _unzipped(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
         raise ReportError(f"a zip with a way of packing that is not known ({method})")
 
 
-def _more(first: bytes, rest: Iterator[bytes]) -> bytes:
-    piece = next(rest, b"")
-    if not piece:
+def _more(rest: Iterator[bytes]) -> bytes:
+    piece = next(rest, None)
+    if piece is None:
         raise ReportError("the zip ends in its header")
-    return first + piece
+    return piece
 
 
 def _some(source: Iterator[bytes], size: int) -> Iterator[bytes]:

@@ -20,7 +20,7 @@ import msgspec
 from moxtwisted.mailauth.reports.aggregate import AggregateReading, AggregateReport
 from moxtwisted.mailauth.reports.attachments import Read, candidates, unpacked
 from moxtwisted.mailauth.reports.errors import ReportError
-from moxtwisted.mailauth.reports.tls import MAX_TLS_OCTETS, TLSReport, read_tls_report
+from moxtwisted.mailauth.reports.tls import MAX_TLS_OCTETS, TLSReport, reading_tls
 from moxtwisted.message.mime import Part, Scanner
 
 __all__ = ["BOTH", "Kind", "Report", "ReportError", "as_json", "encoded", "kind_of", "reading", "report_of"]
@@ -89,13 +89,14 @@ def _reading(part: Part, read: Read, kinds: frozenset[Kind]) -> Generator[None, 
             if len(octets) > MAX_TLS_OCTETS:
                 raise ReportError(f"JSON of more than {MAX_TLS_OCTETS} octets")
             yield
-        return read_tls_report(bytes(octets))
+        return (yield from reading_tls(bytes(octets)))
     aggregate = AggregateReading()
     # XML begins at once, whatever stood before it.
     aggregate.feed(first.lstrip())
     for piece in pieces:
         yield
-        aggregate.feed(piece)
+        if piece:
+            aggregate.feed(piece)
     return aggregate.finish()
 
 

@@ -122,6 +122,18 @@ class Messages(SynchronousTestCase):
             "neither",
         )
 
+    def test_nothing_comes(self) -> None:
+        """Much that unpacks to nothing is read in short steps, too, and members of gzip are counted."""
+        garbage = (
+            b"Content-Type: application/gzip\r\nContent-Transfer-Encoding: base64\r\n\r\n" + b"!" * 1_000_000
+        )
+        self.refused(garbage, "neither XML nor JSON")
+        self.assertGreater(steps(garbage), 50)
+        empty = gzip.compress(b"")[:10] + b"\0\0\0\xff\xff" * 100_000
+        self.refused(message(part(empty, "application/gzip")), "missing")
+        self.assertGreater(steps(message(part(empty, "application/gzip"))), 30)
+        self.refused(message(part(gzip.compress(b"") * 200, "application/gzip")), "members")
+
     def test_as_json(self) -> None:
         """JSON for programs has what the classes have, also when it is made piece by piece."""
         for octets in (dmarc_message(), tls_message()):

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted.mailauth.reports.errors import ReportError
-from moxtwisted.mailauth.reports.tls import MAX_TLS_OCTETS, TLSFailure, read_tls_report
+from moxtwisted.mailauth.reports.tls import MAX_TLS_OCTETS, TLSFailure, read_tls_report, reading_tls
 from tests.mailauth.reports.samples import tls, tls_json
 
 
@@ -97,6 +97,13 @@ class Values(SynchronousTestCase):
         self.refused(tls_json(policies=tls()["policies"] * 1001), "policies")
         policy = {"policy": {"policy-domain": "example.org"}, "failure-details": [{}] * 10_001}
         self.refused(tls_json(policies=[policy]), "failures")
+
+    def test_steps(self) -> None:
+        """Many failures are read in many steps."""
+        policy = {"policy": {"policy-domain": "example.org"}, "failure-details": [{}] * 2000}
+        self.assertEqual(len(list(reading_tls(tls_json(policies=[policy])))), 4)
+        self.assertEqual(len(list(reading_tls(tls_json(policies=tls()["policies"] * 100)))), 5)
+        self.assertEqual(list(reading_tls(tls_json())), [])
 
     @settings(max_examples=100, deadline=None)
     @given(st.data())
