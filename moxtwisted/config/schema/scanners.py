@@ -17,10 +17,10 @@ __all__ = [
     "Scanners",
 ]
 
-ScannerNames = tuple[
-    Annotated[str, Meta(pattern=r"^(rspamd|clamd|milters\..+)$", title="rspamd, clamd or milters.<name>")],
-    ...,
+_ScannerName = Annotated[
+    str, Meta(pattern=r"^(rspamd|clamd|milters\..+)$", title="rspamd, clamd or milters.<name>")
 ]
+ScannerNames = tuple[_ScannerName, ...]
 SCANNERS_OFF_DESCRIPTION = (
     "Scanners of mox.conf that are not for its mail: rspamd, clamd, milters.<name>. They are not shown it; a message that is for others as "
     "well is shown to them for those, and what they say of it does not count here."
