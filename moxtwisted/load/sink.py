@@ -13,7 +13,7 @@ missing, what came twice.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -58,7 +58,6 @@ _NO_LIMITS: Final = Limits(
 _NO_REPLY: Final = RawReply(421, octets=b"", close=True)
 _GOODBYE: Final = Reply(421, "4.3.2", "as I was told", close=True)
 _NOT_KEPT: Final = Reply(452, "4.3.1", "the message cannot be written")
-_TOO_MANY: Final = Reply(421, "4.3.2", "too many connections", close=True)
 
 
 @frozen(kw_only=True)
@@ -71,7 +70,7 @@ class SinkSettings:
     :ivar soft: the reply of a soft refusal.
     :ivar hard: that of a hard one.
     :ivar not_offered: EHLO keywords that are left out, in upper case; ``"ESMTP"`` is all of it: EHLO is not known.
-    :ivar connections: at the same time; who comes beyond that waits in the listener's queue if ``Sink.port`` is known, else gets 421.
+    :ivar connections: at the same time; others wait for the greeting, most of them unaccepted if ``Sink.port`` is known.
     :ivar stop_messages: ``stopped`` fires after so many; None = never.
     :ivar stop_sessions: and after so many sessions.
     :ivar size_limit: octets of a message.
@@ -133,7 +132,7 @@ class Sink:
 
     :ivar factory: for an endpoint to listen with.
     :ivar stopped: fires when a limit of the settings is reached.
-    :ivar port: the listening port, if somebody tells: then connections beyond the limit wait unaccepted.
+    :ivar port: the listening port, if somebody tells: then most connections beyond the limit are not even accepted.
     """
 
     def __init__(
@@ -159,6 +158,7 @@ class Sink:
         self.stopped: Deferred[None] = Deferred()
         self.port: Any = None
         self._full = False
+        self._waiting: deque[Deferred[None]] = deque()
         self._first = 0.0
         self._last = 0.0
         server = settings.server_settings()
@@ -167,10 +167,16 @@ class Sink:
 
     def connected(self, peer: Peer) -> Any:
         """See ``ISMTPHandlerFactory``."""
+        if self.counted.open < self.settings.connections and not self._waiting:
+            return self._admit(peer)
+        # The port accepts a few at once before it hears that it is to stop: they wait for their greeting.
+        waiting: Deferred[None] = Deferred(self._waiting.remove)
+        self._waiting.append(waiting)
+        return waiting.addCallback(lambda _: self._admit(peer))
+
+    def _admit(self, peer: Peer) -> Any:
+        """A session begins."""
         counted, settings = self.counted, self.settings
-        if counted.open >= settings.connections:
-            counted.refusals["CONNECT"] += 1
-            return _TOO_MANY
         counted.sessions += 1
         counted.open += 1
         counted.most_open = max(counted.most_open, counted.open)
@@ -200,6 +206,8 @@ class Sink:
         """A session ended."""
         counted, settings = self.counted, self.settings
         counted.open -= 1
+        while self._waiting and counted.open < settings.connections:
+            self._waiting.popleft().callback(None)
         if self._full and counted.open < settings.connections:
             self._full = False
             if not self.stopped.called:

@@ -145,7 +145,7 @@ class TakingTests(SinkTestCase):
         self.successResultOf(sink.stopped)
 
     def test_connections_are_limited(self) -> None:
-        """Beyond the limit nothing is accepted until somebody leaves; who slipped in gets 421."""
+        """Beyond the limit nothing is accepted until somebody leaves; who slipped in is greeted then, in turn."""
 
         class Port:
             reading = True
@@ -162,10 +162,16 @@ class TakingTests(SinkTestCase):
         self.assertTrue(port.reading)
         self.client(sink)
         self.assertFalse(port.reading)
-        self.assertEqual(Client(sink).heard()[:3], b"421")
+        others = [Client(sink) for _ in range(3)]
+        self.assertEqual([other.heard() for other in others], [b"", b"", b""])
+        others[1].transport.loseConnection()
         first.say(b"QUIT")
+        self.assertEqual([others[0].heard()[:3], others[2].heard()], [b"220", b""])
+        self.assertFalse(port.reading)
+        others[0].say(b"QUIT")
+        others[2].say(b"QUIT")
         self.assertTrue(port.reading)
-        self.assertEqual(sink.figures()["sessions"], {"all": 2, "open": 1, "most_open": 2})
+        self.assertEqual(sink.figures()["sessions"], {"all": 4, "open": 1, "most_open": 2})
 
     def test_what_is_not_offered(self) -> None:
         """Extensions can be left out, and EHLO itself."""
