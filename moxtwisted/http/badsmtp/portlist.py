@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from moxtwisted.badsmtp import imapfaults, pop3faults
 from moxtwisted.badsmtp.faults import DESCRIPTIONS
 from moxtwisted.badsmtp.grammar import TEXTS, parse_local_part
 from moxtwisted.badsmtp.settings import DELAYS_SECONDS, GREETING_FAULTS
@@ -22,7 +23,20 @@ _KNOWN = {
     "lmtp": ("LMTP", "an outcome for each recipient"),
     "imap": ("IMAP", "the captured messages; goes wrong when the user name asks for it"),
     "pop3": ("POP3", "the captured messages; goes wrong when the user name asks for it"),
+    "imaps": ("IMAP with TLS", "as imap, TLS from the first octet"),
+    "pop3s": ("POP3 with TLS", "as pop3, TLS from the first octet"),
     "http": ("HTTP", "this page and its JSON interface"),
+}
+
+#: The commands that a fault is about, where not about that which brings a message.
+_IMAP_VERBS = {
+    **dict.fromkeys(("uidvalidity", "uidnext", "count", "shrink", "grow", "expunge"), "select"),
+    **dict.fromkeys(("deaf", "drop", "leave"), "idle"),
+}
+_POP3_VERBS = {
+    "count": "stat",
+    "size": "list",
+    **dict.fromkeys(("change", "double", "longid", "noid"), "uidl"),
 }
 
 _TLS_RANGES = {"starttls-": "SMTP", "tls-": "SMTP with TLS"}
@@ -95,7 +109,15 @@ def _wordings() -> Iterator[Wording]:
         "EHLO badrcptdrip5.x.example", "bad, a verb, a fault or a code: for every such command", name
     )
     login = "at log-in"
-    yield Wording("badauth", "a user name with this in it is refused with 535; any other is let in", login)
+    yield Wording("badauth", "a user name with this in it is refused; any other is let in", login)
+    for fault, does in imapfaults.DESCRIPTIONS.items():
+        yield Wording(
+            f"bob+{_IMAP_VERBS.get(fault, 'fetch')}.{fault}@example.org", does, "as the user name of IMAP"
+        )
+    for fault, does in pop3faults.DESCRIPTIONS.items():
+        yield Wording(
+            f"bob+{_POP3_VERBS.get(fault, 'retr')}.{fault}@example.org", does, "as the user name of POP3"
+        )
 
 
 _TRANSACTION = ["RCPT TO:<bob@example.org>", "DATA", "Subject: from the playground", "", "Hello.", "."]

@@ -12,7 +12,10 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.badsmtp.howto import SMTP, literals, table
 from tests.http.badsmtp.material import MIXED, Fixture
+
+HOWTO = SMTP.parent / "web.rst"
 
 VALUES = st.one_of(
     st.sampled_from(("", "0", "1", "2", "3", "-1", "1.5", "50", "201", "x",
@@ -51,6 +54,15 @@ class DescriptionTests(SynchronousTestCase):
                 self.assertTrue(operation["summary"])
                 for parameter in operation.get("parameters", ()):
                     self.assertTrue(parameter["description"], parameter)
+
+    def test_howto(self) -> None:
+        """The how-to lists the same requests."""
+        rows = table("Requests", HOWTO)
+        told = {tuple(literals(row[0])[0].split()) for row in rows}
+        described = {
+            (method.upper(), path) for path, item in self.document["paths"].items() for method in item
+        }
+        self.assertEqual(told, described)
 
     def conform(self, method: str, path: str, query: str, body: bytes | None) -> int:
         """Ask for something, and see that the answer is one of those that are described; its status."""
