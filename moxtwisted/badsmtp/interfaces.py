@@ -195,7 +195,7 @@ class ISMTPExtension(Interface):
 class ISessionWriter(Interface):
     """A connection, as hooks see it."""
 
-    session = Attribute("str: sess_ and 24 hexadecimal digits")
+    session = Attribute("str: ``sess_`` and 24 hexadecimal digits")
     client_ip = Attribute("str: the peer's address, empty on a unix socket")
     hello_name = Attribute("str: of the last EHLO, HELO or LHLO")
     username = Attribute("str: who logged in, empty for nobody")
