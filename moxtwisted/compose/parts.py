@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger, globalLogPublisher
 
@@ -235,6 +236,7 @@ class Parts:
                 null_sender_recipients=limits.recipients_of_null_sender,
                 received_fields=limits.received_fields,
                 unknown_recipients_delay_seconds=limits.unknown_recipients_delay_seconds,
+                starttls_first=settings.require_starttls,
             ),
             store=self.store,
             directory=self.directory,
@@ -246,7 +248,9 @@ class Parts:
             outcome=self.effects.outcome_for(settings.mode),
             turn_away=self.effects.turn_away_for(settings.mode),
         )
-        return self._noted(SMTPServerFactory(settings, InboundFactory(shared), self.reactor, tls()))
+        # Who may do without TLS depends on the recipient, which the machine does not know.
+        machine = evolve(settings, require_starttls=False)
+        return self._noted(SMTPServerFactory(machine, InboundFactory(shared), self.reactor, tls()))
 
     def submission(
         self, hostname: str, settings: SMTPSettings, tls: Callable[[], SMTPServerTLS | None]

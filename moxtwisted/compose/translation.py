@@ -102,8 +102,8 @@ def build_directory(static: StaticConfig, domains: DomainsConfig, *, localserve:
         static.hostname,
         everything,
         [
-            ReportEntry(address, account, mailbox)
-            for address, account, mailbox, _ in report_addresses(static, domains)
+            ReportEntry(address, account, mailbox, tls=kind == "tls")
+            for address, account, mailbox, kind in report_addresses(static, domains)
         ],
     )
 

@@ -68,11 +68,15 @@ class DomainEntry:
 
 @frozen
 class ReportEntry:
-    """An address for reports of other servers; at a domain, or at the name of this machine. Nobody logs in with it, or sends as it."""
+    """An address for reports of other servers; at a domain, or at the name of this machine. Nobody logs in with it, or sends as it.
+
+    :ivar tls: whether those about TLS are among them.
+    """
 
     address: str
     account: str
     mailbox: str
+    tls: bool = False
 
 
 @frozen
@@ -179,6 +183,7 @@ class Directory:
     _everything: Delivery | None
     _traps: frozenset[_Key] = frozenset()
     _reports: Mapping[_Key, Delivery] = field(factory=dict)
+    _tls_reports: frozenset[_Key] = frozenset()
 
     @staticmethod
     def build(
@@ -194,6 +199,7 @@ class Directory:
         :param everything: takes the mail for every other address in the world (a server for tests).
         :param reports: where reports come in.
         """
+        reports = tuple(reports)
         by_name = {Domain.parse(d.name).ascii: d for d in domains}
         by_account = {a.name: a for a in accounts}
         destinations: dict[_Key, Delivery] = {}
@@ -225,6 +231,7 @@ class Directory:
                 _canonical_key(Address.parse(r.address), by_name): Delivery(r.account, r.mailbox, r.address)
                 for r in reports
             },
+            frozenset(_canonical_key(Address.parse(r.address), by_name) for r in reports if r.tls),
         )
 
     @property
@@ -255,6 +262,12 @@ class Directory:
         if found is not None:
             return found
         return self._to_postmaster() if postmaster else self._otherwise(UNKNOWN_USER)
+
+    def takes_tls_reports(self, path: Path | None = None) -> bool:
+        """Whether reports about TLS come in at an address, or without one, at any."""
+        if path is None or not self._tls_reports:
+            return bool(self._tls_reports)
+        return path.address is not None and _canonical_key(path.address, self.domains) in self._tls_reports
 
     def is_ours(self, name: str) -> bool:
         """Whether a name, A-labels, is this machine's, a domain here, or below one."""

@@ -134,3 +134,12 @@ class ReportsTests(StrangersCase):
         self.end(self.child)
         self.assertEqual({row["domain"] for row in self.listed("tls")}, {"example.org", "mx.localhost"})
         self.assertNotIn("Traceback", self.log.read_text())
+
+    def test_without_tls(self) -> None:
+        """Where mail without TLS is refused, reports about TLS are taken all the same."""
+        self.end(self.child)
+        self.edit("[listeners.local.smtp]\n", '[listeners.local.smtp]\nstarttls = "required"\n')
+        self.child = self.start()
+        self.assertEqual(self.send(b"", "dmarc@example.org"), "530 5.7.0 must issue a STARTTLS command first")
+        octets = tls_message(recent_tls("example.org"), top="From: a@sender.example")
+        self.assertIn("250 2.", self.send(signed(octets), "tls@example.org"))

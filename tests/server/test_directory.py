@@ -186,7 +186,7 @@ class RefusalTests(SynchronousTestCase):
             reports=[
                 ReportEntry("Dmarc@example.org", "alice", "DMARC"),
                 ReportEntry("dmarc@else.example", "alice", "DMARC"),
-                ReportEntry("tls@mx.example.net", "alice", "TLSRPT"),
+                ReportEntry("tls@mx.example.net", "alice", "TLSRPT", tls=True),
             ],
         )
         dmarc = Recipients((Delivery("alice", "DMARC"),))
@@ -202,5 +202,9 @@ class RefusalTests(SynchronousTestCase):
         ):
             self.assertEqual(resolve(address, found), expected, address)
         self.assertIsNone(found.account_of_login("dmarc@example.org"))
+        self.assertEqual((found.takes_tls_reports(), directory().takes_tls_reports()), (True, False))
+        for address, tls in (("TLS+x@mx.example.net", True), ("dmarc@example.org", False)):
+            self.assertEqual(found.takes_tls_reports(Path(Address.parse(address))), tls)
+        self.assertFalse(found.takes_tls_reports(Path(None)))
         names = ("example.org", "a.b.example.org", "mx.example.net", "example.net", "org", "")
         self.assertEqual([found.is_ours(name) for name in names], [True, True, True, False, False, False])

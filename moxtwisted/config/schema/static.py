@@ -119,7 +119,7 @@ class SMTPService(ConfigStruct, frozen=True, kw_only=True):
         Literal["offered", "required", "none"],
         Meta(
             description="Offer STARTTLS, refuse mail without it, or do not offer it. Many servers on the "
-            "internet cannot do TLS: required loses mail."
+            "internet cannot do TLS: required loses mail. Reports about TLS are taken without it at any rate."
         ),
     ] = "offered"
     requiretls: Annotated[bool, Meta(description="Announce REQUIRETLS (RFC 8689) once TLS is there.")] = True

@@ -56,6 +56,8 @@ _ODD_HEADER: Final = Reply(554, "5.6.0", "a lone carriage return or NUL in the h
 _ODD: Final = re.compile(rb"\0|\r(?![\r\n])")
 # We say 4.5.3 where the reference says 5.5.3: the classes of both codes are the same (RFC 3463 section 2).
 _ONE_RECIPIENT: Final = Reply(452, "4.5.3", "one recipient at a time unless SPF passes for the sender")
+# RFC 3207 section 4: 530 to every command that is not for clients without TLS.
+_STARTTLS_FIRST: Final = Reply(530, "5.7.0", "must issue a STARTTLS command first")
 _MEMBERS_ONLY: Final = Reply(550, "5.7.2", "only members may write to this address")
 
 
@@ -68,6 +70,7 @@ class InboundSettings:
     :ivar null_sender_recipients: recipients of a message from ``<>``.
     :ivar received_fields: more Received fields than this are a loop.
     :ivar unknown_recipients_delay_seconds: before the refusal to a client that found no recipient yet.
+    :ivar starttls_first: mail without TLS is refused, but for reports about TLS.
     """
 
     hostname: str
@@ -75,6 +78,7 @@ class InboundSettings:
     null_sender_recipients: int = 1
     received_fields: int = 100
     unknown_recipients_delay_seconds: float = 5.0
+    starttls_first: bool = False
 
 
 @frozen(kw_only=True)
@@ -158,6 +162,8 @@ class InboundHandler:
     def mail(self, reverse_path: Path, parameters: MailParameters) -> Answer:
         """Begin a transaction."""
         self.reset()
+        if self._wants_tls() and not self._inbound.directory.current.takes_tls_reports():
+            return _STARTTLS_FIRST
         self._reverse_path = reverse_path
         self._declared_octets = parameters.size or 0
         self._prdr = parameters.prdr
@@ -181,6 +187,9 @@ class InboundHandler:
         inbound = self._inbound
         if self._reverse_path.is_null and len(self._deliveries) >= inbound.settings.null_sender_recipients:
             return _NULL_SENDER_RECIPIENTS
+        # RFC 8460 section 3: reports about TLS are delivered "despite any TLS-related failures".
+        if self._wants_tls() and not inbound.directory.current.takes_tls_reports(forward_path):
+            return _STARTTLS_FIRST
         provoked = inbound.provocation.at_rcpt(forward_path)
         if provoked is not None:
             return provoked
@@ -244,6 +253,9 @@ class InboundHandler:
         begun, self._begun = self._begun, None
         if begun is not None:
             begun.cancel()
+
+    def _wants_tls(self) -> bool:
+        return self._inbound.settings.starttls_first and self._session.tls is None
 
     def _sender_rules(self) -> ISenderRules | None:
         ip = self._session.peer.ip
