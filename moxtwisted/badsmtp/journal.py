@@ -52,6 +52,8 @@ _SECRET_TEXT: Final = re.compile(
     r"|\s*PASS\s+|\s*APOP\s+\S+\s+|\s*(?!\d{3}[ -]|AUTH\s)\S{1,64}\s+LOGIN\s+)\S.*",
     re.IGNORECASE | re.DOTALL,
 )
+# Most texts have nothing of the kind; to see that takes a fifth of the time.
+_SUSPICIOUS: Final = re.compile(r"auth|login|pass|apop", re.IGNORECASE)
 # "AUTH LOGIN" alone says nothing that is secret.
 _MECHANISM_ALONE: Final = re.compile(
     r"\s*(\S+\s+)?AUTH(ENTICATE)?\s+" + _MECHANISM.pattern + r"\s*", re.IGNORECASE
@@ -208,7 +210,7 @@ def _redacted_arguments(value: Any) -> Any:
 
 
 def _redacted_text(text: str) -> str:
-    if _MECHANISM_ALONE.fullmatch(text):
+    if not _SUSPICIOUS.search(text) or _MECHANISM_ALONE.fullmatch(text):
         return text
     return _SECRET_TEXT.sub(lambda match: match[1] + REDACTED, text)
 
