@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
-from html.parser import HTMLParser
-
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted.http.badsmtp import cleaning
 from moxtwisted.http.badsmtp.cleaning import clean
+from tests.http.badsmtp.harmless import complaints
 
 PICTURES = {
     "dot@x": ("image/png", b"\x89PNG"),
     "bad@x": ("image/svg+xml", b"<svg onload=alert(1)>"),
     'q"x': ("image/gif", b"GIF"),
 }
-
-HARMLESS = {
-    "html", "head", "meta", "title", "style", "body", "a", "abbr", "acronym", "area", "article", "aside", "b", "bdi", "bdo",
-    "big", "blockquote", "br", "caption", "center", "cite", "code", "col", "colgroup", "data", "dd", "del", "details", "dfn",
-    "div", "dl", "dt", "em", "figcaption", "figure", "font", "footer", "h1", "h2", "h3", "h4", "h5", "h6", "header", "hgroup",
-    "hr", "i", "img", "ins", "kbd", "li", "map", "mark", "nav", "ol", "p", "pre", "q", "rp", "rt", "rtc", "ruby", "s", "samp",
-    "small", "span", "strike", "strong", "sub", "summary", "sup", "table", "tbody", "td", "tfoot", "th", "thead", "time", "tr",
-    "tt", "u", "ul", "var", "wbr",
-}  # fmt: skip
 
 PIECES = st.sampled_from(
     (
@@ -41,25 +31,6 @@ PIECES = st.sampled_from(
         'src="cid:0"', "<p title='src=\"cid:0\"'>", "<a name=x id=y class=z>",
     )
 )  # fmt: skip
-
-
-class _Seen(HTMLParser):
-    """What a browser would see, more or less."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.found: list[tuple[str, dict[str, str]]] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, {name: value or "" for name, value in attrs}))
-
-
-def tags(document: str) -> list[tuple[str, dict[str, str]]]:
-    """The tags of a document with their attributes."""
-    seen = _Seen()
-    seen.feed(document)
-    seen.close()
-    return seen.found
 
 
 class CleaningTests(SynchronousTestCase):
@@ -94,19 +65,4 @@ class CleaningTests(SynchronousTestCase):
     @example("<svg><style><img src=x><!--<img src=x onerror=alert(1)>")
     def test_anything(self, source: str) -> None:
         """Whatever comes in, what goes out has harmless tags, no handlers, and loads nothing."""
-        for tag, attributes in tags(clean(source, PICTURES).document):
-            self.assertIn(tag, HARMLESS)
-            for name, value in attributes.items():
-                self.assertFalse(name.startswith("on"), (tag, name))
-                self.assertNotIn(
-                    name,
-                    {"srcset", "background", "action", "http-equiv", "poster", "srcdoc", "id", "name"}
-                    - ({"name"} if tag == "meta" else set()),
-                )
-                if name == "src":
-                    self.assertTrue(value.startswith("data:image/") and "svg" not in value, value)
-                if name in {"href", "cite"}:
-                    self.assertIn(value.strip().partition(":")[0].lower(), {"http", "https", "mailto", "tel"})
-                if name == "style":
-                    self.assertNotIn("url", value.lower())
-                    self.assertNotIn("position", value.lower())
+        self.assertEqual(complaints(clean(source, PICTURES).document), [])
