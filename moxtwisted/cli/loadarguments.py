@@ -94,6 +94,10 @@ def _amount(add: Callable[..., Any]) -> None:
         type=_rate,
         help="messages a second in all sessions together, whatever the server does",
     )
+    _connections(add)
+
+
+def _connections(add: Callable[..., Any]) -> None:
     add("-d", dest="keep", action="store_true", help="do not disconnect after a message")
     add(
         "--per-connection",
