@@ -258,7 +258,11 @@ class Session:
         """See ``machine.Watcher``."""
         if self._wishes is None:  # asked several times for each EHLO
             parsers = self.surroundings.hooks.capability_parsers
-            found = next((w for parser in parsers if (w := parser.parse(name)) is not None), None)
+            try:
+                found = next((w for parser in parsers if (w := parser.parse(name)) is not None), None)
+            except Exception:  # noqa: BLE001  (somebody else's code ends here)
+                _log.failure("a parser of capabilities failed")
+                found = Wishes(hello_code=451)
             self._wishes = parse_hello_name(name) if found is None else found
         return self._wishes
 

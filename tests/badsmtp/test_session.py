@@ -520,6 +520,17 @@ class HookTests(SynchronousTestCase):
         self.assertIn(b"250-AUTH LOGIN\r\n", server.connect().say("EHLO bstk-authplain.example"))
         self.assertIn(b"250-AUTH PLAIN\r\n", server.connect().say("EHLO authplain.example"))
 
+    def test_capability_parser_that_breaks(self) -> None:
+        """EHLO gets 451, and nothing else happens."""
+
+        class Broken(Keys):
+            def parse(self, hello_name: str) -> Any:
+                raise ZeroDivisionError
+
+        client = Server(hooks=Hooks(capability_parsers=(Broken(),))).connect()
+        self.assertEqual(client.say("EHLO x", "NOOP"), f"451 {TEXTS[451]}\r\n".encode() + OK)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
     def test_observers(self) -> None:
         """They see everything; one that breaks harms nobody."""
 

@@ -704,6 +704,22 @@ class StrangerTests(OverSockets):
             )
             self.assertIn("<** 535 Authentication failed", said)
 
+    @needs("swaks")
+    async def test_swaks_speaks_lmtp(self) -> None:
+        """Each recipient has its reply, as swaks sees it."""
+        port = str(self.service.ports["lmtp"])
+        said = await deferToThread(
+            self.swaks,
+            *("--protocol", "LMTP", "--port", port, "--from", "a@x.example"),
+            *("--to", "b@x.example,dend450@x.example,dend552_5.2.2@x.example"),
+        )
+        self.assertIn(
+            "<-  250 OK Message accepted for delivery\n"
+            "<** 450 Requested mail action not taken: mailbox unavailable\n"
+            "<** 552 5.2.2 Requested mail action aborted: exceeded storage allocation\n",
+            said,
+        )
+
     def curl(self, sender: str, recipient: str, *arguments: str) -> int:
         """How curl ends."""
         with tempfile.TemporaryDirectory() as folder:
