@@ -33,6 +33,8 @@ _BATCH: Final = 500
 _POLICIES: Final = 20
 _MAX_TEXT: Final = 1000
 _MAX_COUNT: Final = 10**15
+#: The year 9999, which is the last that can be shown; a time with a zone may be beyond.
+_MAX_SECONDS: Final = 253_402_300_799
 
 
 @frozen(kw_only=True)
@@ -272,6 +274,6 @@ def _seconds(text: str, what: str) -> int:
         seconds = (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, OverflowError):
         seconds = -1
-    if seconds < 0:
+    if not 0 <= seconds <= _MAX_SECONDS:
         raise ReportError(f"{what}: {text[:50]!r} found, a time expected")
     return int(seconds)

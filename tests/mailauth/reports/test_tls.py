@@ -84,6 +84,8 @@ class Values(SynchronousTestCase):
         dates = {"start-datetime": "2027-01-14T00:00:00Z", "end-datetime": "2027-01-13T00:00:00Z"}
         self.refused(dated(dates), "before it begins")
         self.refused(dated({**dates, "end-datetime": "soon"}), "a time expected")
+        self.refused(dated({**dates, "end-datetime": "9999-12-31T23:59:59-23:00"}), "a time expected")
+        self.refused(dated({**dates, "start-datetime": "0001-01-01T00:00:00+23:00"}), "a time expected")
         self.refused(tls_json(policies=[{}] * 2), "policy")
         for count in (-1, 1e300, "nan", "inf", "many", 10**30):
             found = tls()
