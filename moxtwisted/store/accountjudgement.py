@@ -17,8 +17,8 @@ from moxtwisted.store import judgements, reputation
 from moxtwisted.store.interfaces import Mailbox, Sender
 from moxtwisted.store.judgements import Judging
 from moxtwisted.store.junkflags import JunkFlags
-from moxtwisted.store.learner import Learner
-from moxtwisted.store.ledger import Ledger
+from moxtwisted.store.learner import Decided, Learner
+from moxtwisted.store.ledger import Ledger, Report
 from moxtwisted.store.reputation import MOST_RECIPIENTS, Answers, Reputation, destination
 from moxtwisted.store.senders import pack_sender
 from moxtwisted.store.writer import Lane
@@ -34,6 +34,7 @@ _RECIPIENT_FIELDS: Final = (b"to", b"cc", b"bcc")
 class AccountJudgement:
     """See ``IAccount``."""
 
+    name: str
     _ledger: Ledger
     _lane: Lane
     _judging: Judging
@@ -48,16 +49,29 @@ class AccountJudgement:
 
     #: The organizational domain of a domain, both A-labels in lower case.
     organization: Callable[[str], str]
+    decided: Decided | None
+
+    def _begin_to_judge(self) -> None:
+        self._judging = Judging()
+        self._answers = Answers()
+        self.experience = next(_EXPERIENCES)
+        self.organization = str
+        self.decided = None
+
+    def _told_of_judgements(self, report: Report) -> None:
+        """What a commit's report says of them."""
+        if report.experience:
+            self.experience = next(_EXPERIENCES)
+            self._answers.forget()
+        if report.judgements:
+            self._judge()
+        if report.decided and self.decided is not None:
+            self.decided(self.name, report.decided)
 
     @property
     def reputation(self) -> Reputation:
         """What it knows of senders."""
         return Reputation(self._open, self.mailbox, self._answers)
-
-    def experienced(self) -> None:
-        """What is known of senders or of junk may have changed."""
-        self.experience = next(_EXPERIENCES)
-        self._answers.forget()
 
     @property
     def junk_flags(self) -> JunkFlags | None:

@@ -42,16 +42,13 @@ from moxtwisted.store.interfaces import (
     SearchTerm,
     Sender,
 )
-from moxtwisted.store.judgements import Judging
 from moxtwisted.store.keptrows import ROWS_OCTETS, KeptRows
-from moxtwisted.store.learner import Decided
 from moxtwisted.store.ledger import Ledger, RawFlags, Report
 from moxtwisted.store.mailboxes import canonical_name
 from moxtwisted.store.messages import Prepared
 from moxtwisted.store.readahead import Ahead
 from moxtwisted.store.reading import BodyReader, read_many
 from moxtwisted.store.remembered import Remembered
-from moxtwisted.store.reputation import Answers
 from moxtwisted.store.search import SearchIndex
 from moxtwisted.store.staging import MEMORY_OCTETS
 from moxtwisted.store.sweeping import Sweeping
@@ -140,11 +137,7 @@ class Account(AccountSettings, AccountJudgement):
         self._pins: dict[int, int] = {}
         self._released: set[int] = set()
         self._sweeping = Sweeping()
-        self._judging = Judging()
-        self._answers = Answers()
-        self.experienced()
-        self.organization = str
-        self.decided: Decided | None = None
+        self._begin_to_judge()
         self._queues: list[ChangeQueue] = []
         #: Who else may do what to its mailboxes.
         self.access = AccessLists(self._reader, self._writing())
@@ -208,12 +201,7 @@ class Account(AccountSettings, AccountJudgement):
             self._index.wake()
         if report.released:
             self._sweep(report.released)
-        if report.experience:
-            self.experienced()
-        if report.judgements:
-            self._judge()
-        if report.decided and self.decided is not None:
-            self.decided(self.name, report.decided)
+        self._told_of_judgements(report)
 
     def _index_names(self) -> None:
         ordered = sorted(self._mailboxes.values(), key=attrgetter("name"))
