@@ -135,7 +135,7 @@ class Doorkeeper:
     def triggered(self, wish: Wish) -> None:
         """Write down that a wish comes true."""
         trigger = f"{wish.verb}.{wish.fault}{'' if wish.number is None else wish.number}"
-        self.log(Level.INFO, "error simulation triggered", trigger=trigger)
+        self.log(Level.WARN, "error simulation triggered", trigger=trigger)
 
     def messages(self, address: str) -> Sequence[CapturedMessage]:
         """What somebody sees, the oldest first."""

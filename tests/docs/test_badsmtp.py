@@ -62,6 +62,7 @@ class _Refusing:
 
 
 class LiveTests(TestCase):
+    maxDiff = None
     """What the page promises of a server that runs."""
 
     def setUp(self) -> None:
