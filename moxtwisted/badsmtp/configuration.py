@@ -51,12 +51,14 @@ class Configuration:
 
     :ivar sources: for each key that was given, where: ``--port``, ``$BADSMTP_PORT``, ``badsmtp.yaml: port``.
     :ivar file: that was read.
+    :ivar notes: what is no mistake, and should be known.
     """
 
     settings: Settings
     log: LogSettings
     sources: Mapping[str, str] = field(factory=dict)
     file: Path | None = None
+    notes: tuple[str, ...] = ()
 
 
 @define
@@ -230,6 +232,7 @@ def configure(
     )
     if path is not None:
         _take_file(path, known, gathered)
+    notes = _take_log_variables(environment, known, gathered)
     _take_environment(environment, known, gathered)
     for name, value in flags.items():
         option = known[name]
@@ -246,7 +249,7 @@ def configure(
     _check(settings, log, gathered)
     if gathered.problems:
         raise ConfigurationError(tuple(gathered.problems))
-    return Configuration(settings=settings, log=log, sources=gathered.sources, file=path)
+    return Configuration(settings=settings, log=log, sources=gathered.sources, file=path, notes=notes)
 
 
 def _take_file(path: Path, known: Mapping[str, Option], gathered: _Gathered) -> None:
@@ -327,9 +330,27 @@ def _take_environment(
             else:
                 names = [one.variable for one in known.values() if one.kind != "mapping" and not one.log]
                 gathered.problem(f"${variable}: unknown variable{_hint(variable, names)}")
+
+
+def _take_log_variables(
+    environment: Mapping[str, str], known: Mapping[str, Option], gathered: _Gathered
+) -> tuple[str, ...]:
+    """The variables of the log, which other programs have by the same names: what only they understand is ignored, and noted."""
+    notes = []
     for option in known.values():
-        if option.log and environment.get(option.variable):
-            gathered.take(option, environment[option.variable], f"${option.variable}")
+        value = environment.get(option.variable, "")
+        if not option.log or not value:
+            continue
+        try:
+            _converted(option, value)
+        except ValueError as e:
+            expected = _reason(e) or option.expected
+            notes.append(
+                f"${option.variable}: {_quoted(value)} is not for us and ignored, {expected} would be"
+            )
+        else:
+            gathered.take(option, value, f"${option.variable}")
+    return tuple(notes)
 
 
 def _check(settings: Settings, log: LogSettings, gathered: _Gathered) -> None:

@@ -28,6 +28,8 @@ def badsmtp(arguments: argparse.Namespace) -> int:
 
     flags = {option.name: getattr(arguments, option.name) for option in options()}
     configuration = configure(flags, os.environ, arguments.badsmtp_config, free_ports=arguments.free_ports)
+    for note in configuration.notes:
+        print(f"moxmail: {note}", file=sys.stderr)
     if arguments.print_config:
         print(_as_json(configuration) if arguments.json else print_configuration(configuration))
         return 0

@@ -84,6 +84,8 @@ class Options(usage.Options):
             for problem in e.problems:
                 print(problem, file=sys.stderr)  # noqa: T201  there is no log yet
             raise SystemExit(EXIT_CONFIGURATION) from None
+        for note in self.configuration.notes:
+            print(note, file=sys.stderr)  # noqa: T201  there is no log yet
 
 
 def makeService(options: Any) -> IService:

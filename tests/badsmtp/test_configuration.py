@@ -162,6 +162,16 @@ class PrecedenceTests(Case):
             ),
         )
 
+    def test_variables_of_others(self) -> None:
+        """What other programs understand by the log's variables is noted, and is no mistake; our own name for it goes before it."""
+        found = self.configured(LOG_LEVEL="verbose", LOG_FORMAT="text", BADSMTP_LOG_FORMAT="json")
+        self.assertEqual(found.log, LogSettings(log_format="json"))
+        self.assertEqual(
+            found.notes,
+            ('$LOG_LEVEL: "verbose" is not for us and ignored, one of DEBUG, INFO, WARN, ERROR would be',),
+        )
+        self.assertIn("BADSMTP_LOG_LEVEL", self.problems(BADSMTP_LOG_LEVEL="verbose")[0])
+
     def test_mapping(self) -> None:
         """Host names of all places come together; in variables a dot is an underscore, a hyphen two."""
         found = self.configured(
