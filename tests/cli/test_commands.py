@@ -383,7 +383,8 @@ class HelpTests(CommandTestCase):
 
         for words in self.commands():
             _, out, _ = self.run_command(*words, "--help")
-            for line in out.partition("example:\n")[2].partition("\n\n")[0].splitlines():
+            for shown in out.partition("example:\n")[2].partition("\n\n")[0].splitlines():
+                line = shown.partition(" | ")[0]
                 typed = [word for word in shlex.split(line) if word not in ("<", ">")][1:]
                 if "<" in line:
                     typed = typed[:-1]
