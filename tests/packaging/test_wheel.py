@@ -83,14 +83,14 @@ class WheelTests(SynchronousTestCase):
             str(path.relative_to(self.folder / "sources"))
             for folder in ("moxtwisted", "twisted")
             for path in (self.folder / "sources" / folder).rglob("*")
-            if path.suffix in {".py", ".sql", ".zdict", ".typed"}
+            if path.suffix in {".py", ".sql", ".zdict", ".typed", ".html", ".css", ".js", ".svg"}
         }
         self.assertEqual(shipped, wanted)
         self.assertIn("twisted/plugins/moxmail_plugin.py", shipped)
         self.assertNotIn("twisted/plugins/__init__.py", shipped)
 
     def test_works_in_an_empty_environment(self) -> None:
-        """Installed where nothing else is, twistd lists moxmail, the command says its version, and there are no tests."""
+        """Installed where nothing else is, twistd lists both servers, the command works, and there are no tests."""
         # a short name: the first line of a script names its interpreter, and has a limit
         home = Path(tempfile.mkdtemp(prefix="moxtwisted-"))
         self.addCleanup(shutil.rmtree, home)
@@ -109,8 +109,11 @@ class WheelTests(SynchronousTestCase):
             self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
             return done.stdout
 
-        self.assertRegex(says("twistd", "--help"), r"(?m)^\s+moxmail\s+An all-in-one mail server")
+        listed = says("twistd", "--help")
+        self.assertRegex(listed, r"(?m)^\s+moxmail\s+An all-in-one mail server")
+        self.assertRegex(listed, r"(?m)^\s+badsmtp\s+A mail server that misbehaves")
         self.assertIn(moxtwisted.__version__, says("moxmail", "version"))
+        self.assertEqual(says("moxmail", "badsmtp", "--free-ports", "--exec", "echo", "up"), "up\n")
         found = says(
             "python",
             "-c",
