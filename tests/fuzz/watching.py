@@ -73,8 +73,10 @@ class _Tracebacks:
         self.found: list[str] = []
 
     def __call__(self, event: LogEvent) -> None:
-        if "log_failure" in event:
-            self.found.append(event["log_failure"].getTraceback())
+        # The second is what twisted.python.log.err leaves, which libraries still use.
+        failure = event.get("log_failure") or event.get("failure")
+        if failure is not None:
+            self.found.append(failure.getTraceback())
 
 
 @contextmanager

@@ -149,7 +149,8 @@ class BadSMTPApplication:
         total = 0
         narrow = bool(query.from_ or query.subject or query.search)
         words = query.search.casefold().split()
-        async for message in self._newest_first(query):
+        found = self._captured.messages(query.to, query.after)
+        async for message in self._in_turns(reversed(found)):
             if query.before and message.number >= query.before:
                 continue
             if narrow and not self._matches(message, query, words):
@@ -159,10 +160,9 @@ class BadSMTPApplication:
                 wanted.append(self.reader.summary(message))
         return Page(wanted, total)
 
-    async def _newest_first(self, query: MessageQuery) -> AsyncIterator[CapturedMessage]:
-        """Those for this recipient; others have their turn in between."""
-        found = self._captured.messages(query.to, query.after)
-        for count, message in enumerate(reversed(found), 1):
+    async def _in_turns(self, messages: Iterable[CapturedMessage]) -> AsyncIterator[CapturedMessage]:
+        """One after the other; others have their turn in between."""
+        for count, message in enumerate(messages, 1):
             yield message
             if count % _SLICE == 0:
                 await deferLater(self._clock, 0)
@@ -290,9 +290,6 @@ class BadSMTPApplication:
     )
     async def wait(self, request: Any, query: Wait) -> Summary:
         """The first message that fits, now or later."""
-        for message in self._captured.messages(query.to, query.after):
-            if self._matches(message, query):
-                return self.reader.summary(message)
         if self._waiting >= WAITING:
             raise ProblemError(503, f"{self._waiting} requests wait already", {"Retry-After": "5"})
         came: Deferred[CapturedMessage] = Deferred()
@@ -302,8 +299,12 @@ class BadSMTPApplication:
                 came.callback(message)
 
         self._waiting += 1
+        # Before the first look: others have their turn during it, and what they bring would be missed.
         stop = self._captured.subscribe(look)
         try:
+            async for message in self._in_turns(self._captured.messages(query.to, query.after)):
+                if self._matches(message, query):
+                    return self.reader.summary(message)
             return self.reader.summary(await came.addTimeout(query.timeout, self._clock))
         except TimeoutError:
             raise ProblemError(408, f"no such message came within {query.timeout:g} seconds") from None

@@ -33,6 +33,11 @@ PICTURES_OCTETS = 8 * 1024 * 1024
 #: SVG is not among them: it is a document, not only a picture.
 _PICTURES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "image/bmp"})
 
+#: What a link may lead to.
+_SCHEMES = {"http", "https", "mailto", "tel"}
+#: What browsers leave out at both ends of an address.
+_IGNORED = "".join(map(chr, range(33)))
+
 _STYLES = frozenset(
     """background-color border border-bottom border-bottom-color border-bottom-left-radius border-bottom-right-radius
     border-bottom-style border-bottom-width border-collapse border-color border-left border-left-color border-left-style
@@ -88,8 +93,7 @@ def clean(source: str, pictures: Mapping[str, tuple[str, bytes]]) -> Cleaned:
         tags=_TAGS,
         attributes=_ATTRIBUTES,
         attribute_filter=embedding.attribute,
-        url_schemes={"http", "https", "mailto", "tel", "cid"},
-        url_relative="deny",
+        url_schemes=_SCHEMES | {"cid"},
         filter_style_properties=_STYLES,
         set_tag_attribute_values={"a": {"target": "_blank"}},
         link_rel="noopener noreferrer",
@@ -112,8 +116,10 @@ class _Embedding:
     def attribute(self, tag: str, name: str, value: str) -> str | None:
         if tag == "img" and name == "src":
             return self._source(value)
-        if name in {"href", "cite"} and value.strip().lower().startswith("cid:"):
-            return None
+        if name in {"href", "cite"}:
+            scheme, colon, _ = value.strip(_IGNORED).partition(":")
+            # What is relative would be relative to us.
+            return value if colon and scheme.lower() in _SCHEMES else None
         return value
 
     def _source(self, value: str) -> str | None:

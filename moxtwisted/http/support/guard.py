@@ -88,7 +88,7 @@ class Guard:
             name = urlsplit(f"//{host}").hostname or ""
         except ValueError:
             return False
-        if not name or any(sign in host for sign in "/?#@\\ \t"):
+        if not name or not host.isascii() or any(sign in host for sign in "/?#@\\ \t"):
             return False
         name = name.rstrip(".")
         if name == "localhost" or name.endswith(".localhost") or name in self.names:

@@ -63,7 +63,8 @@ def _complaints(document: str) -> Iterator[str]:
                 yield where
             if name == "src" and not (value.startswith("data:image/") and "svg" not in value):
                 yield where
-            scheme = value.strip().partition(":")[0].lower()
+            # Browsers leave out control characters and spaces before an address.
+            scheme = value.lstrip("".join(map(chr, range(33)))).partition(":")[0].lower()
             if name in {"href", "cite"} and scheme not in {"http", "https", "mailto", "tel"}:
                 yield where
             if name == "style" and ("url" in value.lower() or "position" in value.lower()):

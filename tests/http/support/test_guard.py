@@ -52,7 +52,7 @@ class GuardTests(SynchronousTestCase):
         for host in (
             "attacker.example", "attacker.example:25080", "localhost.attacker.example", "127.0.0.1.attacker.example", "xlocalhost",
             "mail.example@attacker.example", "attacker.example#localhost", "attacker.example/localhost", "localhost\\x", "[::1",
-            "127.0.0.1 attacker.example", "[attacker.example]", "\xe4.example", ":25080",
+            "127.0.0.1 attacker.example", "[attacker.example]", "\xe4.example", "\xff.localhost", ":25080",
         ):  # fmt: skip
             answer = self.ask(Host=host)
             self.assertIn(answer.status, (400, 421), host)
