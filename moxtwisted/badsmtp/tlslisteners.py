@@ -101,4 +101,8 @@ def tls_listeners(
                 name = f"{prefix}-{fault.name}"
                 tls = ServerTLS(contexts.creator(fault), implicit=implicit)
                 port = start + fault.number if start else 0
-                yield name, port, TLSFaultFactory(surroundings, Listener(name=name, implicit_tls=implicit), tls, fault)
+                yield (
+                    name,
+                    port,
+                    TLSFaultFactory(surroundings, Listener(name=name, implicit_tls=implicit), tls, fault),
+                )
