@@ -364,9 +364,18 @@ class POP3ServerProtocol(Protocol):
     def _end(self) -> None:
         """Close, once what was written is out."""
         self._ended = True
-        self._expect(self.factory.settings.timeouts.write)
-        self._transport.unregisterProducer()
-        self._transport.loseConnection()
+        transport = self._transport
+        transport.unregisterProducer()
+        self._read(True)
+        timeouts = self.factory.settings.timeouts
+        quitted = self.machine is not None and self.machine.quitted
+        if quitted or getattr(transport, "TLS", False) or not hasattr(transport, "loseWriteConnection"):
+            self._expect(timeouts.write)
+            transport.loseConnection()
+            return
+        # Octets that we did not read would make the kernel send a reset, which can overtake our last words.
+        self._expect(timeouts.linger)
+        transport.loseWriteConnection()
 
     # -- back-pressure ---------------------------------------------------------------------------------------------
     def pauseProducing(self) -> None:

@@ -70,6 +70,11 @@ def _stuff(piece: bytes, *, fresh: bool) -> bytes:
     return b"." + piece if fresh and piece.startswith(b".") else piece
 
 
+def _end(tail: bytes) -> bytes:
+    """The final dot, on a line of its own also behind a lone LF."""
+    return END if tail == b"\r\n" else b"\r\n" + END
+
+
 def stuffed(body: Any, piece_octets: int = 65536) -> Iterator[bytes]:
     """A message with its dots stuffed, and the final dot, in pieces.
 
@@ -77,7 +82,7 @@ def stuffed(body: Any, piece_octets: int = 65536) -> Iterator[bytes]:
     :raise EOFError: it is shorter than it said.
     """
     fresh = True
-    offset = 0
+    offset, tail = 0, b"\r\n"
     try:
         while offset < body.size:
             piece = body.read(offset, piece_octets)
@@ -86,7 +91,8 @@ def stuffed(body: Any, piece_octets: int = 65536) -> Iterator[bytes]:
             offset += len(piece)
             yield _stuff(piece, fresh=fresh)
             fresh = piece.endswith(b"\n")
-        yield END if fresh else b"\r\n" + END
+            tail = (tail + piece[-2:])[-2:]
+        yield _end(tail)
     finally:
         body.close()
 
@@ -95,6 +101,7 @@ def top(body: Any, count: int, piece_octets: int = 65536) -> Iterator[bytes]:
     """The header of a message, the empty line, and so many lines of its body; see ``stuffed``."""
     left = -1  # lines of the body that may still come; -1: we are in the header
     fresh, rest, offset = True, b"", 0  # whether rest, or what comes next, begins a line
+    tail = b"\r\n"
     try:
         while left and offset < body.size:
             piece = body.read(offset, piece_octets)
@@ -118,9 +125,12 @@ def top(body: Any, count: int, piece_octets: int = 65536) -> Iterator[bytes]:
                 # A line without end goes out as it comes.
                 taken.append(rest)
                 rest, fresh = b"", False
-            yield _stuff(b"".join(taken), fresh=begins)
-        if left and (rest or not fresh):
-            yield _stuff(rest, fresh=fresh) + b"\r\n"
-        yield END
+            octets = b"".join(taken)
+            tail = (tail + octets[-2:])[-2:]
+            yield _stuff(octets, fresh=begins)
+        if left and rest:
+            tail = (tail + rest[-2:])[-2:]
+            yield _stuff(rest, fresh=fresh)
+        yield _end(tail)
     finally:
         body.close()

@@ -76,6 +76,7 @@ class Server(LogIn):
     """One connection.
 
     :ivar state: where the dialogue is.
+    :ivar quitted: whether the client said QUIT.
     :ivar pause: waits so many seconds, for who guesses passwords; the host sets it.
     """
 
@@ -92,6 +93,7 @@ class Server(LogIn):
         self._bad_commands = 0
         self._commands = 0
         self._stopping = False
+        self.quitted = False
         self._under_way = False  # a coroutine; it gives back the maildrop itself when the connection is gone
 
     # -- for the protocol ------------------------------------------------------------------------------------------
@@ -343,6 +345,7 @@ class Server(LogIn):
             self.say(positive("marked as deleted"))
 
     def _quit(self) -> Work | None:
+        self.quitted = True
         if self.maildrop is None:
             return self._end(positive("goodbye"))
         return self._run(self._update(self.maildrop))

@@ -41,6 +41,7 @@ class Timeouts:
     :ivar write: a client that reads nothing for so long is dropped.
     :ivar tls_handshake: from STLS or, with implicit TLS, from the connection.
     :ivar shutdown: what a running command gets after ``shutdown()``.
+    :ivar linger: what a client gets to read our last words and close, when it is us who end the connection.
     :ivar login_failure_pause: before a failed log-in is answered; doubles with each in a connection.
     """
 
@@ -49,6 +50,7 @@ class Timeouts:
     write: float = 300.0
     tls_handshake: float = 30.0
     shutdown: float = 10.0
+    linger: float = 5.0
     login_failure_pause: float = 1.0
 
 

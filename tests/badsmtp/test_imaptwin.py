@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted.badsmtp.grammar import Wish
@@ -61,6 +62,38 @@ class HowToTests(SynchronousTestCase):
             for verb in ("login", "select", "any"):
                 with self.subTest(f"{verb}.{fault}"):
                     self.assertIn(Twin().outcome(f"{verb}.{fault}"), {"refused", "lost", "goes on"})
+
+
+class IdleTests(SynchronousTestCase):
+    """Our client where a server does not answer IDLE."""
+
+    def test_never_granted(self) -> None:
+        """Who asks is told within the time for an answer."""
+        twin = Twin()
+        client = twin.open("bob+idle.stall@x.example")
+        began = twin.clock.seconds()
+        error = self.assertRaises(MailError, twin.wait, client.idle())
+        self.assertIn("did not answer in time", str(error))
+        self.assertLess(twin.clock.seconds() - began, 120)
+        self.assertFalse(client.alive)
+
+    def test_granted_for_long(self) -> None:
+        """Once it is granted, silence is no fault."""
+        twin = Twin()
+        client = twin.open("bob@x.example")
+        idle = twin.wait(client.idle())
+        twin.clock.advance(1500)
+        twin.wait(idle.done())
+        self.assertTrue(client.alive)
+
+    def test_given_up(self) -> None:
+        """Who does not wait for the grant any longer has lost the connection, whose state nobody knows."""
+        twin = Twin()
+        client = twin.open("bob+idle.stall@x.example")
+        waiting: Deferred[object] = Deferred.fromCoroutine(client.idle())
+        waiting.cancel()
+        self.failureResultOf(waiting, CancelledError)
+        self.assertFalse(client.alive)
 
 
 class WishTests(SynchronousTestCase):

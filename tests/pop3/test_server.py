@@ -109,6 +109,13 @@ class ReplyTests(SynchronousTestCase):
         self.assertEqual(b"".join(top(BytesBody(b"a: b\r\n\r\n.x"), 3)), b"a: b\r\n\r\n..x\r\n.\r\n")
         self.assertEqual(b"".join(top(BytesBody(b"x" * 50), 3, 7)), b"x" * 50 + b"\r\n.\r\n")
 
+    def test_lone_line_feed(self) -> None:
+        """The final dot stands behind CRLF, also where a message ends with a lone LF."""
+        for message in (b"x\n", b"a: b\n\n"):
+            for piece in (1, 2, 9):
+                self.assertEqual(b"".join(stuffed(BytesBody(message), piece)), message + b"\r\n.\r\n")
+                self.assertEqual(b"".join(top(BytesBody(message), 3, piece)), message + b"\r\n.\r\n")
+
     def test_broken_body(self) -> None:
         """A message that is shorter than it said is not ended as if it were whole."""
         body = BytesBody(b"abc")
