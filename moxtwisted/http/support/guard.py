@@ -80,7 +80,7 @@ class Guard:
             return
         for origin in headers.getRawHeaders(b"origin", []):
             # Behind a proxy that speaks TLS the scheme is not ours to know; the host and the port are.
-            if urlsplit(_text(origin)).netloc.lower() != host.lower():
+            if _text(origin).lower().partition("://")[2] != host.lower():
                 raise ProblemError(403, "a page of another origin asked for this change")
 
     def _is_ours(self, host: str) -> bool:
@@ -116,7 +116,7 @@ def _follows_a_link(request: Any) -> bool:
 
 
 class Guarded(Resource):
-    """Asks a guard before another resource sees a request.
+    """Asks a guard before another resource sees a request; for a ``BoundedSite``.
 
     :ivar inner: the resource that answers.
     """

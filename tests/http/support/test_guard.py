@@ -94,6 +94,8 @@ class GuardTests(SynchronousTestCase):
                 "",
                 "http://localhost:25080",
                 "x",
+                "http://[",
+                "http://x@127.0.0.1:25080",
             ):
                 wanted = 403 if origin else 200  # an empty one is not sent at all
                 self.assertEqual(self.ask(method, Origin=origin).status, wanted, origin)

@@ -4,6 +4,7 @@ import { ask, byId, complain, el, sure, time } from "./dom.js";
 import { showMessage } from "./message.js";
 
 const PAGE = 100;
+const MOST = 1000;        // more are not kept by the page
 
 let shown = [];           // summaries, the newest first
 let total = 0;
@@ -57,6 +58,16 @@ export async function reload() {
   if (!openNumber) welcome();
 }
 
+let pending = 0;
+
+/** Read the list anew in a moment, once for all that happens until then. */
+function soon() {
+  pending ||= setTimeout(() => {
+    pending = 0;
+    reload().catch(complain);
+  }, 200);
+}
+
 function query() {
   const words = search.value.trim();
   return words ? `&search=${encodeURIComponent(words)}` : "";
@@ -74,8 +85,8 @@ async function older() {
 
 function came(summary) {
   if (shown.some((known) => known.number === summary.number)) return;
-  if (search.value.trim()) {
-    reload().catch(complain);
+  if (search.value.trim() || shown.length >= MOST) {
+    soon();
     return;
   }
   shown.unshift(summary);
@@ -119,7 +130,8 @@ async function remove() {
 }
 
 async function removeAll() {
-  if (!(await sure(`Delete all messages? ${total} will be gone.`))) return;
+  const question = search.value.trim() ? "Delete all messages, not only those that were found?" : `Delete all messages? ${total} will be gone.`;
+  if (!(await sure(question))) return;
   await ask("DELETE", "/api/messages");
   removed(shown.map((summary) => summary.number));
 }
@@ -168,11 +180,7 @@ export function listen() {
   addEventListener("pagehide", () => events.close());
 }
 
-let typing = 0;
-search.addEventListener("input", () => {
-  clearTimeout(typing);
-  typing = setTimeout(() => reload().catch(complain), 200);
-});
+search.addEventListener("input", soon);
 byId("older").addEventListener("click", () => older().catch(complain));
 byId("delete-all").addEventListener("click", () => removeAll().catch(complain));
 list.addEventListener("keydown", (event) => {
