@@ -208,6 +208,11 @@ def search_paths(home: str) -> Iterator[Path]:
         yield from (directory / name for name in _NAMES)
 
 
+def _first_file(home: str) -> Path | None:
+    # Unlike pathlib's, it takes a directory that is closed to us for one that has no file.
+    return next((path for path in search_paths(home) if os.path.isfile(path)), None)  # noqa: PTH113
+
+
 def configure(
     flags: Mapping[str, Any],
     environment: Mapping[str, str],
@@ -225,11 +230,7 @@ def configure(
     """
     gathered = _Gathered()
     known = {option.name: option for option in options()}
-    path = (
-        Path(file)
-        if file
-        else next((p for p in search_paths(environment.get("HOME", "")) if p.is_file()), None)
-    )
+    path = Path(file) if file else _first_file(environment.get("HOME", ""))
     if path is not None:
         _take_file(path, known, gathered)
     notes = _take_log_variables(environment, known, gathered)
@@ -249,6 +250,9 @@ def configure(
     _check(settings, log, gathered)
     if gathered.problems:
         raise ConfigurationError(tuple(gathered.problems))
+    if settings.hostname_mailbox_map and not settings.enable_hostname_routing:
+        where = gathered.sources["hostname_mailbox_map"]
+        notes = (*notes, f"{where}: this has no effect without enable_hostname_routing")
     return Configuration(settings=settings, log=log, sources=gathered.sources, file=path, notes=notes)
 
 
@@ -326,7 +330,9 @@ def _take_environment(
         elif variable.startswith(PREFIX) and variable not in EXPORTED:
             option = squeezed.get(_squeezed(variable))
             if option is not None:
-                gathered.take(option, value, f"${variable}")
+                # As in BadSMTP, an empty variable says nothing; but a text that may be empty, it empties.
+                if value or option.default == "":
+                    gathered.take(option, value, f"${variable}")
             else:
                 names = [one.variable for one in known.values() if one.kind != "mapping" and not one.log]
                 gathered.problem(f"${variable}: unknown variable{_hint(variable, names)}")

@@ -38,6 +38,7 @@ _RANKS: Final = {level: rank for rank, level in enumerate(Level)}
 # Longer texts are cut: the log is about what happened, not for keeping messages.
 _TEXT_CHARACTERS: Final = 2048
 _ITEMS: Final = 100
+_LARGE: Final = 2**63
 # Commands of SMTP, IMAP and POP3 whose arguments are secrets.
 _SECRET_COMMANDS: Final = frozenset(("AUTH", "AUTHENTICATE", "LOGIN", "PASS", "APOP"))
 _SECRET_FIELDS: Final = frozenset(("password", "secret", "credentials", "token", "proof", "initial_response"))
@@ -181,19 +182,19 @@ def redacted(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def formed(fields: Mapping[str, Any]) -> dict[str, Any]:
     """As BadSMTP writes them: arguments as a list, the code of a reply as a text, a stage like a verb; what is not there is left out."""
-    formed: dict[str, Any] = {}
+    shown: dict[str, Any] = {}
     for name, value in fields.items():
         if name == "args" and isinstance(value, str):
-            formed[name] = value.split() or None
+            shown[name] = value.split() or None
         elif name == "response_code" and isinstance(value, int):
-            formed[name] = f"{value:03d}"
+            shown[name] = f"{value:03d}"
         elif name == "smtp_stage" and isinstance(value, str):
-            formed[name] = value.upper() or None
+            shown[name] = value.upper() or None
         elif name in _NEVER_EMPTY:
-            formed[name] = value or None
+            shown[name] = value or None
         else:
-            formed[name] = value
-    return {name: value for name, value in formed.items() if value is not None}
+            shown[name] = value
+    return {name: value for name, value in shown.items() if value is not None}
 
 
 def _redacted_arguments(value: Any) -> Any:
@@ -217,8 +218,11 @@ def _redacted_text(text: str) -> str:
 
 def _plain(value: Any, depth: int = 0) -> Any:
     """A value that JSON has, of bounded size."""
-    if value is None or isinstance(value, (bool, int, float)):
+    if value is None or isinstance(value, (bool, float)):
         return value
+    if isinstance(value, int):
+        # Larger ones are no numbers to many who read JSON.
+        return value if abs(value) < _LARGE else _text(hex(value))
     if isinstance(value, (list, tuple, set, frozenset)) and depth < 3:
         return [_plain(item, depth + 1) for item in list(value)[:_ITEMS]]
     if isinstance(value, Mapping) and depth < 3:

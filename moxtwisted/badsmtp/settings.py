@@ -48,12 +48,12 @@ class Settings:
 
     :ivar listen_address: an address of this machine.
     :ivar port: plain SMTP.
-    :ivar greeting_delay_port_start: ten ports that greet late, by ``DELAYS_SECONDS``.
+    :ivar greeting_delay_port_start: ten ports that greet late: after 0, 1, 2, 8, 10, 30, 60, 120, 300 and 600 seconds.
     :ivar drop_delay_port_start: ten ports that hang up without a greeting, after the same waits.
-    :ivar greeting_fault_port_start: ports whose greeting goes wrong, by ``GREETING_FAULTS``.
+    :ivar greeting_fault_port_start: ports whose greeting goes wrong.
     :ivar tls_port: implicit TLS.
     :ivar starttls_port: a port for STARTTLS (``port`` offers it, too).
-    :ivar tls_fault_port_start: the ports with TLS as it should not be, after STARTTLS; see ``moxtwisted.badsmtp.tlsfaults``.
+    :ivar tls_fault_port_start: the ports with TLS as it should not be, after STARTTLS.
     :ivar implicit_tls_fault_port_start: the same, with implicit TLS.
     :ivar lmtp_port: LMTP, with an outcome for each recipient.
     :ivar imap_port: IMAP that goes wrong on request.

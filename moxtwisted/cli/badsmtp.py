@@ -75,7 +75,8 @@ def _run(configuration: Configuration, arguments: argparse.Namespace, ready: Pat
     from moxtwisted.cli.session import run_reactor
     from moxtwisted.compose.badsmtp import BadSMTP
 
-    if arguments.command is not None and "log_output" not in configuration.sources:
+    quiet = arguments.command is not None and "log_output" not in configuration.sources
+    if quiet:
         # What the command prints is what its user wants to see.
         configuration = attrs.evolve(configuration, log=attrs.evolve(configuration.log, log_output="off"))
     observers: list[Any] = []
@@ -89,7 +90,8 @@ def _run(configuration: Configuration, arguments: argparse.Namespace, ready: Pat
         for observer in observers:
             observer(event)
 
-    status: int = run_reactor(work, observe)
+    # Failures of the server itself must be seen somewhere: without a log, on standard error.
+    status: int = run_reactor(work, None if quiet else observe)
     return status
 
 

@@ -75,7 +75,8 @@ class BadSMTP(MultiService):
             self.service.stopService()
             raise MailError(_taken(e)) from e
         except OSError as e:
-            raise MailError(f"{e.filename}: {e.strerror}") from e
+            where = f"{e.filename}: " if e.filename is not None else ""
+            raise MailError(f"{where}{e.strerror or e}") from e
         super().startService()  # type: ignore[no-untyped-call]
 
     def _listen_web(self, port: int) -> Any:

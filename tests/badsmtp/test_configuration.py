@@ -172,6 +172,21 @@ class PrecedenceTests(Case):
         )
         self.assertIn("BADSMTP_LOG_LEVEL", self.problems(BADSMTP_LOG_LEVEL="verbose")[0])
 
+    def test_empty_variables(self) -> None:
+        """An empty variable says nothing, but it empties a text that a file has."""
+        found = self.configured({}, "port: 1\nmailbox_dir: m\nlog_level: WARN\n", BADSMTP_PORT="", BADSMTP_MAILBOX_DIR="",
+                                BADSMTP_LOG_LEVEL="")  # fmt: skip
+        self.assertEqual(
+            (found.settings.port, found.settings.mailbox_dir, found.log.log_level), (1, "", "WARN")
+        )
+
+    def test_mapping_without_routing(self) -> None:
+        """Host names that decide nothing are noted."""
+        found = self.configured({"hostname_mailbox_map": ["a.example=/a"]})
+        self.assertEqual(
+            found.notes, ("--hostname-mapping: this has no effect without enable_hostname_routing",)
+        )
+
     def test_mapping(self) -> None:
         """Host names of all places come together; in variables a dot is an underscore, a hyphen two."""
         found = self.configured(

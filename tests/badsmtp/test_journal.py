@@ -91,6 +91,7 @@ class LineTests(SynchronousTestCase):
 
     def test_values(self) -> None:
         """Fields may be of any kind; None is left out, what is long is cut."""
+        self.assertEqual(self._fields({"a": 2**70, "b": -5}), {"a": hex(2**70), "b": -5})
         self.assertEqual(
             self._fields(
                 {"a": None, "b": b"\xff\n", "c": ("x", 1), "d": Level, "e": {"k": True}, "f": "\ud800"}
