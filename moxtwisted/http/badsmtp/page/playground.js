@@ -63,8 +63,8 @@ function hear(chunk) {
 function state(text, open) {
   byId("play-state").textContent = text;
   byId("play-state").dataset.open = open ? "yes" : "no";
-  byId("play-close").disabled = !open;
-  byId("play-open").textContent = open ? "Connect again" : "Connect";
+  byId("play-close").hidden = !open;
+  byId("play-open").textContent = open ? "Reconnect" : "Connect";
   byId("play-open").classList.toggle("quiet", open);
 }
 
