@@ -52,6 +52,9 @@ class _Sessions:
 class BadSMTPFactory(SMTPServerFactory):
     """The connections of one port: ``BadSMTPFactory(surroundings, listener, tls)``."""
 
+    # There are a hundred of us: the log of twistd need not name each.
+    noisy = False
+
     def __init__(self, surroundings: Surroundings, listener: Listener, tls: ServerTLS | None = None) -> None:
         settings = ServerSettings(
             hostname=HOSTNAME,

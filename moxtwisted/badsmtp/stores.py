@@ -88,7 +88,11 @@ class Routing:
         return cls(
             mailbox_dir=settings.mailbox_dir,
             enabled=settings.enable_hostname_routing,
-            mapped={host_name(name): path for name, path in settings.hostname_mailbox_map.items()},
+            mapped={
+                known: path
+                for name, path in settings.hostname_mailbox_map.items()
+                if (known := host_name(name))
+            },
             default_dir=settings.default_mailbox_dir,
         )
 

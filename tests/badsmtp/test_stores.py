@@ -122,7 +122,7 @@ class RoutingTests(SynchronousTestCase):
             Settings(
                 mailbox_dir="a",
                 enable_hostname_routing=True,
-                hostname_mailbox_map={"Two.Example": "b"},
+                hostname_mailbox_map={"Two.Example": "b", "no host": "x"},
                 default_mailbox_dir="c",
             )
         )
