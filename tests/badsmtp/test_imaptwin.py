@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from attrs import evolve
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
@@ -152,7 +152,7 @@ class WishTests(SynchronousTestCase):
         self.assertIn(b"* 1 EXISTS", said)
 
     @given(st.lists(st.binary(max_size=12), max_size=4), st.integers(1, 7))
-    @settings(max_examples=60)
+    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     def test_framing(self, literals_: list[bytes], size: int) -> None:
         """Answers are cut where they end, literals and all, however they come."""
         responses = [b"* 1 FETCH (A {%d}\r\n%b)\r\n" % (len(one), one) for one in literals_] + [
