@@ -173,6 +173,7 @@ class _Protocol(IMAPServerProtocol):
         super().__init__(factory)
         self._framer = Framer()
         self._held: list[bytes] = []
+        self._greeting = factory.greeting
         self._outlet = Outlet(factory.clock, super()._write, self._ended_by_plan, factory.pace)
 
     def _ended_by_plan(self, ending: Ending) -> None:
@@ -192,6 +193,11 @@ class _Protocol(IMAPServerProtocol):
         self._framer.feed(octets)
         while (response := self._framer.next()) is not None:
             tag, _, status = response.partition(b" ")
+            greeting, self._greeting = self._greeting, None
+            if greeting is not None:
+                machine.triggered(greeting)
+                self._outlet.play(self._spoilt_greeting(greeting, status))
+                continue
             verb = machine.due.pop(tag, None)
             if verb is not None:
                 held, self._held = tuple(self._held), []
@@ -204,6 +210,15 @@ class _Protocol(IMAPServerProtocol):
                 self._held.append(response)
         if not machine.due:
             self._let_go()
+
+    def _spoilt_greeting(self, wish: Wish, status: bytes) -> Plan:
+        """What becomes of the greeting."""
+        if wish.fault == "bye":
+            return Plan((Step(0, _GOOD_BYE),), Ending.CLOSE)
+        if wish.fault in REFUSALS:
+            # A greeting cannot say NO; this one does.
+            return Plan((Step(0, b"* " + REFUSALS[wish.fault].encode("ascii") + b"\r\n"),), Ending.CLOSE)
+        return spoil_imap(ImapReply((), b"*", status), wish, self.factory.fresh_number())
 
     def _let_go(self) -> None:
         """What nobody asked for goes out as it is."""
@@ -264,7 +279,14 @@ class _Protocol(IMAPServerProtocol):
 class ImapTwinFactory(IMAPServerFactory):
     """The connections of the IMAP port: ``ImapTwinFactory(surroundings, rooms, tls)``."""
 
-    def __init__(self, surroundings: Surroundings, rooms: Mailrooms, tls: ServerTLS | None = None) -> None:
+    def __init__(
+        self,
+        surroundings: Surroundings,
+        rooms: Mailrooms,
+        tls: ServerTLS | None = None,
+        greeting: Wish | None = None,
+    ) -> None:
+        """:param greeting: what goes wrong with it."""
         octets = surroundings.settings.message_octets
         settings = ServerSettings(
             hostname=HOSTNAME,
@@ -283,6 +305,7 @@ class ImapTwinFactory(IMAPServerFactory):
         authenticator = self.authenticator_for(None)
         super().__init__(settings, authenticator, surroundings.clock, tls, entropy=surroundings.entropy)
         self.pace = surroundings.pace
+        self.greeting = greeting
         self._fresh = int(surroundings.clock.seconds()) % 1_000_000_000
 
     def fresh_number(self) -> int:

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from zope.interface import implementer
 
-from moxtwisted.badsmtp.faults import Ending
+from moxtwisted.badsmtp.faults import Ending, Plan, Step
 from moxtwisted.badsmtp.grammar import Wish
 from moxtwisted.badsmtp.machine import HOSTNAME
 from moxtwisted.badsmtp.outlet import Outlet
@@ -213,7 +213,11 @@ class _Protocol(POP3ServerProtocol):
         return PopReply(status, body)
 
     def _reply(self, machine: _Machine, verb: str, reply: PopReply) -> None:
-        wish = machine.wish_for(verb)
+        wish = self.factory.greeting if verb == "greeting" else machine.wish_for(verb)
+        if wish is not None and verb == "greeting" and wish.fault in REFUSALS:
+            machine.keeper.triggered(wish)
+            self._outlet.play(Plan((Step(0, negative(*REFUSALS[wish.fault])),), Ending.CLOSE))
+            return
         if wish is None or wish.fault in REFUSALS or wish.fault == "lost":
             self._outlet.send(reply.wire())
             return
@@ -233,7 +237,10 @@ class _Protocol(POP3ServerProtocol):
 class PopTwinFactory(POP3ServerFactory):
     """The connections of the POP3 port: ``PopTwinFactory(surroundings, tls)``."""
 
-    def __init__(self, surroundings: Surroundings, tls: ServerTLS | None = None) -> None:
+    def __init__(
+        self, surroundings: Surroundings, tls: ServerTLS | None = None, greeting: Wish | None = None
+    ) -> None:
+        """:param greeting: what goes wrong with it."""
         settings = ServerSettings(
             hostname=HOSTNAME,
             software="BadSMTP",
@@ -246,6 +253,7 @@ class PopTwinFactory(POP3ServerFactory):
             settings, _Authenticator(keeper), surroundings.clock, tls, entropy=surroundings.entropy
         )
         self.pace = surroundings.pace
+        self.greeting = greeting
         self._badsmtp = surroundings
 
     def make_machine(self, transport: Transport) -> Server:

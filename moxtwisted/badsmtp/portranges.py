@@ -11,7 +11,13 @@ from typing import Final
 
 from attrs import frozen
 
-from moxtwisted.badsmtp.settings import DELAYS_SECONDS, GREETING_FAULTS, Settings
+from moxtwisted.badsmtp.settings import (
+    DELAYS_SECONDS,
+    GREETING_FAULTS,
+    IMAP_GREETING_FAULTS,
+    POP3_GREETING_FAULTS,
+    Settings,
+)
 from moxtwisted.badsmtp.tlsfaults import TLS_FAULTS
 
 __all__ = ["RANGES", "Span", "overlaps", "spans"]
@@ -23,6 +29,8 @@ RANGES: Final = {
     "greeting_delay_port_start": len(DELAYS_SECONDS),
     "drop_delay_port_start": len(DELAYS_SECONDS),
     "greeting_fault_port_start": len(GREETING_FAULTS),
+    "imap_greeting_fault_port_start": len(IMAP_GREETING_FAULTS),
+    "pop3_greeting_fault_port_start": len(POP3_GREETING_FAULTS),
     "tls_fault_port_start": _TLS_PORTS,
     "implicit_tls_fault_port_start": _TLS_PORTS,
 }

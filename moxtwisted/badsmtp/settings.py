@@ -15,7 +15,14 @@ from collections.abc import Mapping
 
 from attrs import field, frozen
 
-__all__ = ["DELAYS_SECONDS", "GREETING_FAULTS", "LogSettings", "Settings"]
+__all__ = [
+    "DELAYS_SECONDS",
+    "GREETING_FAULTS",
+    "IMAP_GREETING_FAULTS",
+    "POP3_GREETING_FAULTS",
+    "LogSettings",
+    "Settings",
+]
 
 #: What the ten ports of a delay range wait, in seconds.
 DELAYS_SECONDS = (0, 1, 2, 8, 10, 30, 60, 120, 300, 600)
@@ -41,6 +48,18 @@ GREETING_FAULTS = (
     "greeting.reset",
 )
 
+#: The same for ``imap_greeting_fault_port_start``, in the grammar of ``moxtwisted.badsmtp.imapfaults``.
+IMAP_GREETING_FAULTS = (
+    "greeting.bye", "greeting.no", "greeting.stall", "greeting.drip10", "greeting.split", "greeting.cut", "greeting.close",
+    "greeting.reset", "greeting.garbage", "greeting.twice", "greeting.barelf", "greeting.case", "greeting.long", "greeting.eightbit",
+)  # fmt: skip
+
+#: And for ``pop3_greeting_fault_port_start``, in that of ``moxtwisted.badsmtp.pop3faults``.
+POP3_GREETING_FAULTS = (
+    "greeting.systemp", "greeting.err", "greeting.stall", "greeting.drip10", "greeting.split", "greeting.cut", "greeting.close",
+    "greeting.reset", "greeting.garbage", "greeting.twice", "greeting.barelf", "greeting.case", "greeting.long", "greeting.eightbit",
+)  # fmt: skip
+
 
 @frozen(kw_only=True)
 class Settings:
@@ -58,6 +77,8 @@ class Settings:
     :ivar lmtp_port: LMTP, with an outcome for each recipient.
     :ivar imap_port: IMAP that goes wrong on request.
     :ivar pop3_port: POP3 that goes wrong on request.
+    :ivar imap_greeting_fault_port_start: IMAP ports whose greeting goes wrong; off unless it is given.
+    :ivar pop3_greeting_fault_port_start: POP3 ports whose greeting goes wrong; off unless it is given.
     :ivar imaps_port: the same IMAP with implicit TLS.
     :ivar pop3s_port: the same POP3 with implicit TLS.
     :ivar http_port: the page and the JSON interface.
@@ -91,6 +112,8 @@ class Settings:
     lmtp_port: int | None = 25024
     imap_port: int | None = 25143
     pop3_port: int | None = 25110
+    imap_greeting_fault_port_start: int | None = None
+    pop3_greeting_fault_port_start: int | None = None
     imaps_port: int | None = 25993
     pop3s_port: int | None = 25995
     http_port: int | None = 25080

@@ -14,6 +14,7 @@ from twisted.test import iosim
 from zope.interface import implementer
 
 from moxtwisted.badsmtp.captured import Captured
+from moxtwisted.badsmtp.grammar import Wish
 from moxtwisted.badsmtp.imaptwin import ImapTwinFactory
 from moxtwisted.badsmtp.interfaces import CapturedMessage, Hooks
 from moxtwisted.badsmtp.settings import Settings
@@ -68,12 +69,14 @@ class _Given:
 class Twin:
     """A twin and those who are connected to it."""
 
-    def __init__(self, settings: Settings | None = None, hooks: Hooks | None = None) -> None:
+    def __init__(
+        self, settings: Settings | None = None, hooks: Hooks | None = None, greeting: Wish | None = None
+    ) -> None:
         self.clock: Any = Clock()
         self.clock.advance(1_700_000_000)
         self.surroundings = make_surroundings(self.clock, settings, hooks)
         rooms = Mailrooms(self.surroundings.captured, self.clock, most_messages=100, octets=1_000_000)
-        self.factory = ImapTwinFactory(self.surroundings, rooms)
+        self.factory = ImapTwinFactory(self.surroundings, rooms, greeting=greeting)
         self.notices: list[Notice] = []
         self._pumps: list[Any] = []
 
@@ -93,7 +96,9 @@ class Twin:
                 pump.flush()
             if result:
                 break
-            self.clock.advance(1)
+            # To what comes next: a clock that jumps would have slow replies take longer than they do.
+            due = min((call.getTime() for call in self.clock.getDelayedCalls()), default=0.0)
+            self.clock.advance(max(0.0, due - self.clock.seconds()))
         if not result:
             done.cancel()
             raise TimeoutError("nothing came of it")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
-from moxtwisted.badsmtp.grammar import Wish
+from moxtwisted.badsmtp.grammar import Wish, parse_local_part
 from moxtwisted.badsmtp.imapfaults import (
     DESCRIPTIONS,
     IMAP_VERBS,
@@ -20,7 +20,7 @@ from moxtwisted.badsmtp.imapfaults import (
     verb_of,
 )
 from moxtwisted.badsmtp.interfaces import CapturedMessage, Hooks
-from moxtwisted.badsmtp.settings import Settings
+from moxtwisted.badsmtp.settings import IMAP_GREETING_FAULTS, Settings
 from moxtwisted.badsmtp.visitors import parse_user
 from moxtwisted.errors import MailError
 from moxtwisted.imap.client.messagecommands import NewMail
@@ -62,6 +62,27 @@ class HowToTests(SynchronousTestCase):
             for verb in ("login", "select", "any"):
                 with self.subTest(f"{verb}.{fault}"):
                     self.assertIn(Twin().outcome(f"{verb}.{fault}"), {"refused", "lost", "goes on"})
+
+
+class GreetingTests(SynchronousTestCase):
+    """The other table of the page."""
+
+    def test_rows_come_true(self) -> None:
+        """Our client hangs up or goes on, and is told who said good-bye."""
+        rows = [literals(row[1])[0] for row in table("Greetings", PAGE)]
+        self.assertEqual(rows, list(IMAP_GREETING_FAULTS))
+        outcomes = {}
+        for row in rows:
+            twin = Twin(greeting=parse_local_part(row, {"greeting"}, DESCRIPTIONS))
+            try:
+                twin.open("bob@x.example")
+            except MailError as error:
+                outcomes[row] = str(error)
+            else:
+                outcomes[row] = ""
+        goes_on = {"split", "drip10", "barelf", "case", "long", "eightbit", "twice"}
+        self.assertEqual({row.partition(".")[2] for row, why in outcomes.items() if not why}, goes_on)
+        self.assertIn("somebody pulled the plug", outcomes["greeting.bye"])
 
 
 class IdleTests(SynchronousTestCase):

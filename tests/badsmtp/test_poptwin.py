@@ -10,10 +10,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from moxtwisted.badsmtp.grammar import Wish
+from moxtwisted.badsmtp.grammar import Wish, parse_local_part
 from moxtwisted.badsmtp.pop3faults import DESCRIPTIONS, PopReply, spoil_pop3
 from moxtwisted.badsmtp.poptwin import PopTwinFactory
-from moxtwisted.badsmtp.settings import Settings
+from moxtwisted.badsmtp.settings import POP3_GREETING_FAULTS, Settings
 from tests.badsmtp.howto import SMTP, literals, table
 from tests.badsmtp.imapclients import make_surroundings
 
@@ -139,6 +139,25 @@ class HowToTests(Live):
                     for verb in ("user", "pass", "quit", "any"):
                         self.outcome(f"{verb}.{fault}")
             self.assertEqual(self.outcome("top.err"), "goes on")
+
+        return deferToThread(run)
+
+
+class GreetingTests(Live):
+    """The other table of the page."""
+
+    def test_rows_come_true(self) -> Deferred[None]:
+        """What poplib makes of each greeting."""
+        rows = [literals(row[1])[0] for row in table("Greetings", PAGE)]
+        self.assertEqual(rows, list(POP3_GREETING_FAULTS))
+
+        def run() -> None:
+            goes_on = set()
+            for row in rows:
+                self.factory.greeting = parse_local_part(row, {"greeting"}, DESCRIPTIONS)
+                if self.outcome("top.err") == "goes on":
+                    goes_on.add(row.partition(".")[2])
+            self.assertEqual(goes_on, {"split", "drip10", "barelf", "case", "eightbit"})
 
         return deferToThread(run)
 

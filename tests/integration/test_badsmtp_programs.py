@@ -5,6 +5,7 @@ from __future__ import annotations
 import imaplib
 import mailbox
 import os
+import poplib
 import shutil
 import tempfile
 from pathlib import Path
@@ -88,7 +89,8 @@ class ProgramTestCase(TestCase):
         settings = Settings(
             **none,
             port=0, tls_port=0, starttls_port=0, tls_fault_port_start=0, implicit_tls_fault_port_start=0,
-            imap_port=0, pop3_port=0, imaps_port=0, pop3s_port=0, tls_root_out=str(self.root),
+            imap_port=0, pop3_port=0, imaps_port=0, pop3s_port=0, imap_greeting_fault_port_start=0,
+            pop3_greeting_fault_port_start=0, tls_root_out=str(self.root),
         )  # fmt: skip
         self.service = BadSMTPService(reactor, settings, pace=PACE)
         for message in make_surroundings(reactor).captured.messages():
@@ -268,6 +270,17 @@ class GetmailTests(ProgramTestCase):
 
 
 class ImaplibTests(ProgramTestCase):
+    async def test_greetings(self) -> None:
+        """The ports with other greetings are there: the first of IMAP says BYE, the first of POP3 -ERR."""
+
+        def run() -> None:
+            with self.assertRaisesRegex(imaplib.IMAP4.error, "pulled the plug"):
+                imaplib.IMAP4("127.0.0.1", self.ports["imap-greeting-fault-0"], timeout=60)
+            with self.assertRaisesRegex(poplib.error_proto, "SYS/TEMP"):
+                poplib.POP3("127.0.0.1", self.ports["pop3-greeting-fault-0"], timeout=60)
+
+        await deferToThread(run)
+
     async def test_imap(self) -> None:
         """Python's imaplib reads, marks and waits."""
 
