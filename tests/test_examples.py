@@ -7,6 +7,7 @@ import imaplib
 import importlib.util
 import io
 import os
+import poplib
 import re
 import runpy
 import smtplib
@@ -116,6 +117,37 @@ class ExampleTestCase(TestCase):
         example.announce(port)
         self.assertIn(f"at 127.0.0.1 port {number}", self.printed.getvalue())
         return number
+
+
+class POP3ExampleTests(ExampleTestCase):
+    """POP3 over an own backend."""
+
+    async def test_pop3_server(self) -> None:
+        """The POP3 server serves the files of a folder to poplib, and removes what is deleted."""
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        for name in ("a", "b"):
+            (folder / f"{name}.eml").write_text(f"Subject: {name}\n\n.\ntext\n")
+        started: Deferred[Any] = Deferred()
+        running = load("pop3_server").main(reactor, str(folder), ANY_PORT, started.callback)
+        running.addErrback(started.errback)
+        port = await started
+        self.addCleanup(port.stopListening)
+        load("pop3_server").announce(port)
+        self.assertIn(f"port {port.getHost().port}, user reader, password reader", self.printed.getvalue())
+
+        def read() -> list[bytes]:
+            pop3 = poplib.POP3("127.0.0.1", port.getHost().port, timeout=30)
+            pop3.user("reader")
+            pop3.pass_("reader")
+            self.assertEqual(pop3.stat()[0], 2)
+            lines: list[bytes] = pop3.retr(2)[1]
+            pop3.dele(1)
+            pop3.quit()
+            return lines
+
+        self.assertEqual(await deferToThread(read), [b"Subject: b", b"", b".", b"text"])
+        self.assertEqual([file.name for file in folder.iterdir()], ["b.eml"])
 
 
 class IMAPExampleTests(ExampleTestCase):
