@@ -16,12 +16,12 @@ from typing import Any
 
 import msgspec
 from klein import Klein
-from twisted.internet.defer import Deferred, TimeoutError  # noqa: A004  (Twisted's own name)
+from twisted.internet.defer import Deferred, TimeoutError, maybeDeferred  # noqa: A004  (Twisted's own name)
 from twisted.internet.task import deferLater
 
 import moxtwisted
 from moxtwisted.badsmtp.interfaces import CapturedMessage, ICaptured
-from moxtwisted.http.badsmtp.cleaning import POLICY, clean
+from moxtwisted.http.badsmtp.cleaning import POLICY, Cleaned, clean
 from moxtwisted.http.badsmtp.playground import Playground
 from moxtwisted.http.badsmtp.portlist import describe_ports
 from moxtwisted.http.badsmtp.reading import Reader
@@ -104,12 +104,15 @@ class BadSMTPApplication:
         address: str,
         playground: Playground | None,
         clock: Any,
+        away: Callable[..., Any] = maybeDeferred,
     ) -> None:
+        """:param away: calls a function with arguments, best away from the reactor; an awaitable of what it returns."""
         self._captured = captured
         self._ports = ports
         self._address = address
         self._playground = playground
         self._clock = clock
+        self._away = away
         self._waiting = 0
         self._streams: set[EventStream] = set()
         self._files = _page_files()
@@ -244,14 +247,14 @@ class BadSMTPApplication:
             description="Without scripts, forms and anything from elsewhere. The HTML as it came is one of the parts.",
         ),
     )
-    def html(self, request: Any, path: MessagePath) -> bytes:
+    async def html(self, request: Any, path: MessagePath) -> bytes:
         """What a frame of the page shows."""
         found = self.reader.html(self._message(path.number))
         if found is None:
             raise ProblemError(404, f"message {path.number} has no HTML")
         allow(request, POLICY, framed=True)
         request.setHeader("content-type", "text/html; charset=utf-8")
-        cleaned = clean(*found)
+        cleaned: Cleaned = await self._away(clean, *found)
         request.setHeader("x-left-out", str(cleaned.left_out))
         return cleaned.document.encode()
 

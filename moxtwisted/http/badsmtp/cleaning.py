@@ -6,13 +6,15 @@
     # Cleaned(document='<!DOCTYPE html>…<p>Hi <img></p>…', left_out=1)
 
 What is left has no scripts, no forms, no styles but harmless ones, and loads nothing from anywhere: pictures that the message itself
-brought are put in. ``POLICY`` is the content security policy that the document is sent with, which forbids the same once more.
+brought are put in. What is more intricate than people write is cut off. ``POLICY`` is the content security policy that the document
+is sent with, which forbids the same once more.
 """
 
 from __future__ import annotations
 
 import base64
 import html
+import re
 from collections.abc import Mapping
 
 import nh3
@@ -30,8 +32,21 @@ POLICY = (
 #: Octets of pictures that are put into one document.
 PICTURES_OCTETS = 8 * 1024 * 1024
 
+#: Tags of one document. To take nested elements apart costs time as the square of their number.
+TAGS = 20_000
+#: Copies that a parser may have to make: it repeats what ``<font …>`` and its kin began in each paragraph that follows, and 80 kB of
+#: HTML become a gigabyte.
+COPIES = 1_000_000
+
+_TAG = re.compile(r"<(?:/|([a-zA-Z][^\s/>]*)([\s/]?))")
+# Of <a> and <nobr> only one is ever open; of those without attributes, three that are the same.
+_REPEATED = frozenset(("b", "big", "code", "em", "font", "i", "s", "small", "strike", "strong", "tt", "u"))
+_REST = "<p><em>There is more, but it is too intricate to be shown.</em></p>"
+
 #: SVG is not among them: it is a document, not only a picture.
 _PICTURES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/avif", "image/bmp"})
+
+_STAND_IN = re.compile(r'src="(cid:\d+)"')
 
 #: What a link may lead to.
 _SCHEMES = {"http", "https", "mailto", "tel"}
@@ -88,8 +103,9 @@ def clean(source: str, pictures: Mapping[str, tuple[str, bytes]]) -> Cleaned:
     :param pictures: media type and octets by Content-ID, what ``cid:`` URLs are about.
     """
     embedding = _Embedding(pictures)
+    end = _readable(source)
     body = nh3.clean(
-        source,
+        source[:end],
         tags=_TAGS,
         attributes=_ATTRIBUTES,
         attribute_filter=embedding.attribute,
@@ -99,9 +115,25 @@ def clean(source: str, pictures: Mapping[str, tuple[str, bytes]]) -> Cleaned:
         link_rel="noopener noreferrer",
         strip_comments=True,
     )
-    for stand_in, url in embedding.embedded.items():
-        body = body.replace(f'src="{stand_in}"', f'src="{url}"')
-    return Cleaned(f"{_HEAD}{body}</body></html>", embedding.left_out)
+    embedded = embedding.embedded
+    body = _STAND_IN.sub(lambda match: f'src="{embedded.get(match[1], match[1])}"', body)
+    rest = _REST if end < len(source) else ""
+    return Cleaned(f"{_HEAD}{body}{rest}</body></html>", embedding.left_out)
+
+
+def _readable(source: str) -> int:
+    """How much of the source can be taken apart at reasonable cost.
+
+    What ends elements is not looked at: that depends on more than the name of a tag.
+    """
+    repeated = copies = 0
+    for count, match in enumerate(_TAG.finditer(source)):
+        copies += repeated
+        if count == TAGS or copies > COPIES:
+            return match.start()
+        if match[2] and match[1].lower() in _REPEATED:
+            repeated += 1
+    return len(source)
 
 
 class _Embedding:

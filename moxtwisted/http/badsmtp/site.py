@@ -10,7 +10,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
+
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.interfaces import IReactorThreads
+from twisted.internet.threads import deferToThreadPool
 
 from moxtwisted.badsmtp.interfaces import ICaptured
 from moxtwisted.http.badsmtp.application import BadSMTPApplication
@@ -52,7 +57,14 @@ def make_site(
     :param names: host names that the site is reached by, besides ``localhost`` and addresses.
     """
     playground = Playground(smtp, reactor, os.urandom) if smtp is not None else None
-    application = BadSMTPApplication(captured, ports, address, playground, reactor)
+    application = BadSMTPApplication(captured, ports, address, playground, reactor, _away(reactor))
     site = BadSMTPSite(Guarded(application.app.resource(), Guard([*names, address])), reactor)
     site.playground = playground
     return site
+
+
+def _away(reactor: Any) -> Callable[..., Any]:
+    """What calls functions away from the reactor, when it has threads."""
+    if IReactorThreads.providedBy(reactor):
+        return partial(deferToThreadPool, reactor, reactor.getThreadPool())
+    return maybeDeferred

@@ -60,6 +60,27 @@ class CleaningTests(SynchronousTestCase):
         cleaned = clean('<img src="cid:dot@x">' * 5, PICTURES)
         self.assertEqual((cleaned.document.count("data:image"), cleaned.left_out), (2, 3))
 
+    def test_what_is_intricate_is_cut(self) -> None:
+        """HTML that a parser would need minutes or gigabytes for is shown as far as it can be had cheaply."""
+        letters = "".join(f"<font size={n}>" for n in range(5000)) + "<p>x" * 5000
+        for source in (
+            "<div>" * 400_000,
+            letters,
+            "<div title='</div>'>" * 100_000,
+            "<b><table></b></table>" * 90_000,
+        ):
+            with self.subTest(source=source[:20]):
+                document = clean(source, {}).document
+                self.assertIn("too intricate", document)
+                self.assertLess(len(document), 12_000_000)
+        plain = "<p><font color=red>Hi</font> <b>Bob</b><br></p>" * 300
+        self.assertNotIn("too intricate", clean(plain, {}).document)
+
+    def test_a_picture_many_times(self) -> None:
+        """A picture of no octets may be named as often as somebody likes."""
+        document = clean('<img src="cid:none">' * 15_000, {"none": ("image/gif", b"")}).document
+        self.assertEqual(document.count('src="data:image/gif;base64,"'), 15_000)
+
     @settings(max_examples=300, deadline=None)
     @given(st.lists(PIECES | st.text(max_size=10), max_size=10).map("".join))
     @example("<svg><style><img src=x><!--<img src=x onerror=alert(1)>")
