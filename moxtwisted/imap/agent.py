@@ -248,6 +248,7 @@ class IMAPClient(MailboxCommands, MessageCommands, AccountCommands):
         else:
             raise ConnectionFailedError("the server offers no way to log in that is safe")
         told = any(isinstance(one, r.Capabilities) for one in done.responses)
+        self.others(one for one in done.responses if not isinstance(one, r.Capabilities))
         if not told and (done.status.code is None or done.status.code.name != "CAPABILITY"):
             await self.capability()
 

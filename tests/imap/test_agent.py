@@ -189,6 +189,19 @@ class MailTests(ServerCase):
         self.assertIn(NewCount(1), self.notices)
         self.assertTrue(client.alive)
 
+    def test_news_with_a_refusal(self) -> None:
+        """What a server tells together with a refusal is not lost."""
+        client = self.open()
+        self.mail.add("INBOX", b"Subject: x\r\n\r\n")
+        self.wait(client.select("INBOX"))
+        self.mail.add("INBOX", b"Subject: y\r\n\r\n")
+        waiting = Deferred.fromCoroutine(client.copy([1], "Nowhere"))
+        for pump in self.pumps:
+            pump.flush()
+        self.failureResultOf(waiting, CommandRefusedError)
+        self.assertIn(NewCount(2), self.notices)
+        self.assertEqual(client.selected.exists if client.selected else None, 2)
+
     def test_compression(self) -> None:
         """With COMPRESS everything is as before."""
         client = self.open(compress=True)

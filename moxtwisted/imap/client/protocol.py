@@ -311,6 +311,9 @@ class ClientConnection(Protocol):
         if event.ok:
             run.done.callback(event)
         else:
+            # What came with the refusal holds all the same: messages that came and went, alerts.
+            for response in event.responses:
+                self.heard(response)
             run.done.errback(CommandRefusedError(event.status, run.word, event.responses))
 
     def _upload(self, tag: bytes, event: Upload) -> None:
