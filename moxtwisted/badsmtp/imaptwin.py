@@ -122,6 +122,7 @@ class _Machine(Server):
         super().__init__(factory.settings, authenticator, factory.surroundings, transport, changed)
         self.due: dict[bytes, str] = {}
         self._door = authenticator
+        self.keeper = authenticator.keeper
 
     def wish_for(self, verb: str) -> Wish | None:
         """What goes wrong with a command; ``any`` is about those after log-in."""
@@ -131,7 +132,7 @@ class _Machine(Server):
 
     def triggered(self, wish: Wish) -> None:
         """Write down that a wish comes true."""
-        self._door.keeper.triggered(wish)
+        self.keeper.triggered(wish)
 
     def _event(self, event: parser.Event) -> Work | None:
         if isinstance(event, AppendMessage):
@@ -175,6 +176,12 @@ class _Protocol(IMAPServerProtocol):
         self._held: list[bytes] = []
         self._greeting = factory.greeting
         self._outlet = Outlet(factory.clock, super()._write, self._ended_by_plan, factory.pace)
+
+    def connectionMade(self) -> None:
+        """Greet; hooks may speak out of turn."""
+        super().connectionMade()
+        if isinstance(self.server, _Machine):
+            self.server.keeper.write = self._outlet.send
 
     def _ended_by_plan(self, ending: Ending) -> None:
         if self.server is not None:

@@ -167,6 +167,12 @@ class _Protocol(POP3ServerProtocol):
     def _out(self, octets: bytes) -> None:
         self._transport.write(octets)
 
+    def connectionMade(self) -> None:
+        """Greet; hooks may speak out of turn."""
+        super().connectionMade()
+        if isinstance(self.machine, _Machine):
+            self.machine.keeper.write = self._outlet.send
+
     def _ended_by_plan(self, ending: Ending) -> None:
         if ending is Ending.RESET:
             self._transport.abortConnection()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 from attrs import evolve
 from hypothesis import HealthCheck, given, settings
@@ -24,7 +25,7 @@ from moxtwisted.badsmtp.settings import IMAP_GREETING_FAULTS, Settings
 from moxtwisted.badsmtp.visitors import parse_user
 from moxtwisted.errors import MailError
 from moxtwisted.imap.client.messagecommands import NewMail
-from moxtwisted.imap.client.notices import Farewell, NewCount
+from moxtwisted.imap.client.notices import Alert, Farewell, NewCount
 from moxtwisted.imap.client.session import CommandRefusedError
 from moxtwisted.imap.wire.commands import StoreMode
 from tests.badsmtp.howto import SMTP, literals, table
@@ -283,13 +284,15 @@ class MailTests(SynchronousTestCase):
         asked = []
 
         class Authenticator:
-            def authenticate(self, mechanism: str, username: str, secret: bytes, session: object) -> bool:
-                asked.append((mechanism, username, getattr(session, "client_ip", "")))
+            def authenticate(self, mechanism: str, username: str, secret: bytes, session: Any) -> bool:
+                asked.append((mechanism, username, session.client_ip))
+                session.write_response(b"* OK [ALERT] you are looked at\r\n")
                 return username == "alice"
 
         twin = Twin(hooks=Hooks(authenticator=Authenticator()))
         twin.open("alice")
         self.assertRaises(CommandRefusedError, twin.open, "bob")
+        self.assertIn(Alert("you are looked at"), twin.notices)
         self.assertEqual([one[1:] for one in asked], [("alice", "127.0.0.1"), ("bob", "127.0.0.1")])
         [first, *_] = twin.surroundings.journal.fields("IMAP authentication successful")
         self.assertEqual(first["username"], "alice")
