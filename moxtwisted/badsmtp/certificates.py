@@ -2,13 +2,13 @@
 
 ::
 
-    authority = Authority(now=reactor.seconds())
+    authority = Authority(reactor.seconds)
     authority.root_pem                                        # what a client is given to trust
     chain = authority.chain(Defect.EXPIRED, "mail.example.org")
     chain.certificates                                        # the leaf first, as the server sends them
 
 But for what a ``Defect`` says, every chain is good: a client that refuses it refuses it for that reason. Keys are ECDSA P-256 and made
-once for each authority; all is valid for 24 hours, from an hour before it was made.
+once for each authority. A leaf is valid for 24 hours; what is above it for as long as any server runs.
 """
 
 from __future__ import annotations
@@ -95,14 +95,14 @@ class _Leaf:
 class Authority:
     """Two roots (one of them is shown to nobody), what is between them and the leaves, and leaves on demand.
 
-    :param now: seconds since 1970.
+    :param seconds: the clock, seconds since 1970.
     """
 
-    def __init__(self, now: float) -> None:
+    def __init__(self, seconds: Callable[[], float]) -> None:
         from cryptography.hazmat.primitives import serialization
         from cryptography.hazmat.primitives.asymmetric import ec
 
-        self._now = dt.datetime.fromtimestamp(now, dt.UTC).replace(microsecond=0)
+        self.seconds = seconds
         self._new_key: Callable[[], Any] = lambda: ec.generate_private_key(ec.SECP256R1())
         self._key = self._new_key()
         self._weak_key: Any = None
@@ -118,6 +118,10 @@ class Authority:
         )
         self.root_pem = root.public_bytes(serialization.Encoding.PEM)
 
+    @property
+    def _now(self) -> dt.datetime:
+        return dt.datetime.fromtimestamp(self.seconds(), dt.UTC).replace(microsecond=0)
+
     def chain(self, defect: Defect, name: str, addresses: Sequence[str] = ()) -> Chain:
         """A chain for a name, with its defect.
 
@@ -125,11 +129,12 @@ class Authority:
         :param addresses: IP addresses that it is for as well.
         """
         hour, day = dt.timedelta(hours=1), dt.timedelta(days=1)
-        start, end = self._now - hour, self._now + day
+        now = self._now
+        start, end = now - hour, now + day - hour
         if defect is Defect.EXPIRED:
-            start, end = self._now - 2 * day, self._now - day
+            start, end = now - 2 * day, now - day
         elif defect is Defect.NOT_YET_VALID:
-            start, end = self._now + 300 * day, self._now + 301 * day
+            start, end = now + 300 * day, now + 301 * day
         wrong = defect is Defect.WRONG_NAME
         leaf = _Leaf(
             name=_WRONG_NAME if wrong else name,
@@ -184,12 +189,12 @@ class Authority:
 
         above = issuer.certificate.subject if issuer is not None else _subject(name)
         signer = issuer.key if issuer is not None else key
-        hour, day = dt.timedelta(hours=1), dt.timedelta(days=1)
+        hour, years = dt.timedelta(hours=1), dt.timedelta(days=3650)
         usage = x509.KeyUsage(True, False, False, False, False, signs, signs, False, False)
         builder = (
             self._builder(_subject(name), above, key)
             .not_valid_before(self._now - hour)
-            .not_valid_after(self._now + day)
+            .not_valid_after(self._now + years)
             .add_extension(x509.BasicConstraints(ca=signs, path_length=None), critical=True)
             .add_extension(usage, critical=True)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)

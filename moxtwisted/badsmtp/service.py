@@ -76,7 +76,7 @@ class BadSMTPService(MultiService):
             pace=pace,
         )
         self.tls = TLSContexts(
-            Authority(reactor.seconds()),
+            Authority(reactor.seconds),
             self.settings.tls_hostname,
             self.settings.tls_cert_file,
             self.settings.tls_key_file,

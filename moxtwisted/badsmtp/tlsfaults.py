@@ -2,7 +2,7 @@
 
 ::
 
-    contexts = TLSContexts(Authority(reactor.seconds()))
+    contexts = TLSContexts(Authority(reactor.seconds))
     for fault in TLS_FAULTS:                                       # fault.number: added to the first port of the range
         creator = contexts.creator(fault)                          # for ServerTLS, startTLS, TLSMemoryBIOFactory
     contexts.ordinary()                                            # for the ordinary ports
@@ -30,6 +30,8 @@ from moxtwisted.errors import ConfigurationError
 __all__ = ["TLS_FAULTS", "Creator", "Expected", "TLSContexts", "TLSFault", "hello_name_of", "tls_fault"]
 
 _MOST_CONTEXTS: Final = 512
+#: After so long a context is made anew: its certificate is valid for a day.
+_RENEWAL_SECONDS: Final = 12 * 3600.0
 
 
 class Expected(Enum):
@@ -200,7 +202,7 @@ class TLSContexts:
         self.authority = authority
         self.hostname = hostname
         self._given = _Given(certificate=certificate, key=key or certificate) if certificate else None
-        self._contexts: OrderedDict[tuple[str, str, tuple[str, ...]], Any] = OrderedDict()
+        self._contexts: OrderedDict[tuple[str, str, tuple[str, ...]], tuple[float, Any]] = OrderedDict()
         if self._given is not None:
             self.context(_ORDINARY, "", ())
 
@@ -221,10 +223,12 @@ class TLSContexts:
         """The context for a name."""
         given = self._given if fault is _ORDINARY else None
         key = (fault.name, "" if given is not None else name, () if given is not None else tuple(addresses))
-        context = self._contexts.get(key)
-        if context is None:
+        made, context = self._contexts.get(key, (0.0, None))
+        now = self.authority.seconds()
+        if context is None or now - made > _RENEWAL_SECONDS:
             chain = self.authority.chain(fault.defect, name, addresses) if given is None else None
-            context = self._contexts[key] = self._new(fault, chain)
+            context = self._new(fault, chain)
+            self._contexts[key] = (now, context)
             if chain is not None:
                 context.set_tlsext_servername_callback(self._asked_for(fault, name, addresses))
             while len(self._contexts) > _MOST_CONTEXTS:

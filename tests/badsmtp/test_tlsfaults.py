@@ -43,7 +43,7 @@ class CertificateTests(SynchronousTestCase):
 
     def test_names_and_addresses(self) -> None:
         """Name and addresses are in the certificate, but for those that are for another name or have it in the subject only."""
-        authority = Authority(NOW)
+        authority = Authority(lambda: NOW)
         for defect in Defect:
             leaf = authority.chain(defect, "mail.example.org", ["127.0.0.1", "::1"]).certificates[0]
             try:
@@ -58,7 +58,7 @@ class CertificateTests(SynchronousTestCase):
 
     def test_validity(self) -> None:
         """All are valid for a day from an hour before now, but for the one that was and the one that will be."""
-        authority = Authority(NOW)
+        authority = Authority(lambda: NOW)
         for defect in Defect:
             leaf = authority.chain(defect, "x.example").certificates[0]
             valid = leaf.not_valid_before_utc.timestamp() <= NOW <= leaf.not_valid_after_utc.timestamp()
@@ -67,7 +67,7 @@ class CertificateTests(SynchronousTestCase):
 
     def test_contexts_are_bounded(self) -> None:
         """Many names do not fill the memory; a name that was used lately is not made again."""
-        contexts = TLSContexts(Authority(NOW))
+        contexts = TLSContexts(Authority(lambda: NOW))
         fault = tls_fault("good")
         first = contexts.context(fault, "first.example", ())
         for n in range(600):
@@ -75,11 +75,24 @@ class CertificateTests(SynchronousTestCase):
             self.assertIs(contexts.context(fault, "first.example", ()), first)
         self.assertLessEqual(len(contexts._contexts), 512)
 
+    def test_renewal(self) -> None:
+        """A server that runs for long has valid certificates all the same."""
+        now = [NOW]
+        contexts = TLSContexts(Authority(lambda: now[0]))
+        fault = tls_fault("good")
+        first = contexts.context(fault, "x.example", ())
+        now[0] += 11 * 3600
+        self.assertIs(contexts.context(fault, "x.example", ()), first)
+        now[0] += 2 * 3600
+        self.assertIsNot(contexts.context(fault, "x.example", ()), first)
+
     def test_bad_files(self) -> None:
         """A certificate that cannot be used is said to be so, with its name."""
         path = Path(self.mktemp())
         path.write_text("nonsense")
-        error = self.assertRaises(ConfigurationError, TLSContexts, Authority(NOW), "", str(path), str(path))
+        error = self.assertRaises(
+            ConfigurationError, TLSContexts, Authority(lambda: NOW), "", str(path), str(path)
+        )
         self.assertIn(str(path), error.problems[0])
 
     def test_table(self) -> None:
@@ -95,7 +108,7 @@ class CertificateTests(SynchronousTestCase):
             )
 
 
-_DAY = timedelta(hours=25)
+_DAY = timedelta(hours=24)
 
 
 class Live(TestCase):
