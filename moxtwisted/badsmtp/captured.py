@@ -12,7 +12,7 @@ All of it is for the reactor's thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import attrs
 from twisted.logger import Logger
@@ -55,6 +55,7 @@ class Captured:
         self._number = 0
         self._listeners: dict[int, Callable[[CapturedMessage], None]] = {}
         self._subscriptions = 0
+        self._watchers: list[Callable[[Sequence[int]], None]] = []
 
     def __len__(self) -> int:
         """How many are there."""
@@ -111,14 +112,24 @@ class Captured:
         if message is None:
             return False
         self._octets -= cost(message)
+        self._tell_removed([number])
         return True
+
+    def _tell_removed(self, numbers: Sequence[int]) -> None:
+        for watcher in self._watchers:
+            watcher(numbers)
 
     def clear(self) -> int:
         """Forget all; how many there were. Numbers go on."""
-        count = len(self._messages)
+        numbers = tuple(self._messages)
         self._messages.clear()
         self._octets = 0
-        return count
+        self._tell_removed(numbers)
+        return len(numbers)
+
+    def watch_removed(self, watcher: Callable[[Sequence[int]], None]) -> None:
+        """Call this with the numbers of messages when they are forgotten, for as long as there is this object."""
+        self._watchers.append(watcher)
 
     def subscribe(self, listener: Callable[[CapturedMessage], None]) -> Callable[[], None]:
         """Be called with each message that is kept from now on, until the returned function is called."""

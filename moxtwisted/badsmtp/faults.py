@@ -29,6 +29,9 @@ LONG_OCTETS = 16384
 #: How many lines "many" has, and how many "continued" has before even we get tired.
 MANY_LINES = 1000
 
+#: In how many pieces a reply drips.
+DROPS = 10_000
+
 #: The largest number that counts.
 LARGEST_NUMBER = 20_000
 
@@ -85,8 +88,9 @@ def _stall(reply: bytes, number: int | None) -> Plan:
 
 
 def _drip(reply: bytes, number: int | None) -> Plan:
-    pause = (10 if number is None else number) / max(1, len(reply))
-    return Plan(Step(pause, reply[at : at + 1]) for at in range(len(reply)))
+    octets = len(reply) // DROPS + 1
+    pause = (10 if number is None else number) * octets / max(1, len(reply))
+    return Plan(Step(pause, reply[at : at + octets]) for at in range(0, len(reply), octets))
 
 
 def _split(reply: bytes, number: int | None) -> Plan:

@@ -16,7 +16,7 @@ from typing import Final
 
 from attrs import evolve, frozen
 
-from moxtwisted.badsmtp.faults import STALL_SECONDS, Ending, Plan, Step, spoil
+from moxtwisted.badsmtp.faults import LARGEST_NUMBER, STALL_SECONDS, Ending, Plan, Step, spoil
 from moxtwisted.badsmtp.grammar import Wish
 
 __all__ = ["DESCRIPTIONS", "IMAP_VERBS", "REFUSALS", "Framer", "ImapReply", "spoil_imap", "verb_of"]
@@ -69,6 +69,8 @@ _GENERIC: Final = (
     "twice",
     "garbage",
 )
+#: Of a response that is long on purpose.
+LONGEST_KILOBYTES: Final = 4096
 _LITERAL: Final = re.compile(rb"\{(\d+)(\+?)\}\r\n")
 _MARK: Final = re.compile(rb"\{(\d{1,12})\+?\}\Z")
 
@@ -226,7 +228,7 @@ def _odd_case(reply: ImapReply, number: int | None, fresh: int) -> Plan:
 
 
 def _long(reply: ImapReply, number: int | None, fresh: int) -> Plan:
-    kilobytes = 1000 if number is None else number
+    kilobytes = 1000 if number is None else min(number, LONGEST_KILOBYTES)
     return _once(reply.adding(b"* OK " + b"x" * (kilobytes * 1024)))
 
 
@@ -344,4 +346,5 @@ def spoil_imap(reply: ImapReply, wish: Wish, fresh: int) -> Plan:
     if wish.fault in _GENERIC:
         return spoil(reply.wire(), wish.fault, wish.number)
     fault = _FAULTS.get(wish.fault)
-    return _once(reply) if fault is None else fault(reply, wish.number, fresh)
+    number = None if wish.number is None else min(wish.number, LARGEST_NUMBER)
+    return _once(reply) if fault is None else fault(reply, number, fresh)

@@ -175,13 +175,50 @@ class _Protocol(IMAPServerProtocol):
         self._framer = Framer()
         self._held: list[bytes] = []
         self._greeting = factory.greeting
-        self._outlet = Outlet(factory.clock, super()._write, self._ended_by_plan, factory.pace)
+        self._held_octets = 0
+        self._full = False  # the client does not read
+        self._outlet = Outlet(
+            factory.clock, super()._write, self._ended_by_plan, factory.pace, self._take_time
+        )
 
     def connectionMade(self) -> None:
         """Greet; hooks may speak out of turn."""
         super().connectionMade()
         if isinstance(self.server, _Machine):
             self.server.keeper.write = self._outlet.send
+
+    def _take_time(self, wanted: bool) -> None:
+        """Carry out no command while an answer takes its time; hear the client leave meanwhile."""
+        if wanted:
+            self._blocked = True
+            self._deadline.suspend()
+        else:
+            self._go_on()
+
+    @property
+    def _held_up(self) -> bool:
+        return self._full or self._outlet.busy
+
+    def _go_on(self) -> None:
+        """Say what was not said yet, and let the machine say more."""
+        self._cut()
+        if self._held_up:
+            return
+        if self._ended:
+            self._let_go()
+            self._outlet.when_dry(super()._end)
+        else:
+            super().resumeProducing()
+
+    def pauseProducing(self) -> None:
+        """The client does not read."""
+        self._full = True
+        super().pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """The client reads again."""
+        self._full = False
+        self._go_on()
 
     def _ended_by_plan(self, ending: Ending) -> None:
         if self.server is not None:
@@ -198,7 +235,14 @@ class _Protocol(IMAPServerProtocol):
             super()._write(octets)
             return
         self._framer.feed(octets)
-        while (response := self._framer.next()) is not None:
+        self._cut()
+
+    def _cut(self) -> None:
+        """Send answers, until one takes its time or the client does not read."""
+        machine = self.server
+        if not isinstance(machine, _Machine):
+            return
+        while not self._held_up and (response := self._framer.next()) is not None:
             tag, _, status = response.partition(b" ")
             greeting, self._greeting = self._greeting, None
             if greeting is not None:
@@ -207,7 +251,7 @@ class _Protocol(IMAPServerProtocol):
                 continue
             verb = machine.due.pop(tag, None)
             if verb is not None:
-                held, self._held = tuple(self._held), []
+                held, self._held, self._held_octets = tuple(self._held), [], 0
                 self._answer(machine, verb, ImapReply(held, tag, status))
             elif response.startswith(b"+"):
                 self._continue(machine, response)
@@ -215,8 +259,17 @@ class _Protocol(IMAPServerProtocol):
                 self._tell_idler(machine, response)
             else:
                 self._held.append(response)
-        if not machine.due:
+                self._held_octets += len(response)
+                if self._held_octets > self.factory.held_octets or not self._spoils(machine):
+                    self._let_go()
+        if not (machine.due or self._held_up):
             self._let_go()
+
+    def _spoils(self, machine: _Machine) -> bool:
+        """Whether something goes wrong with the answer that is under way."""
+        verb = next(iter(machine.due.values()), "")
+        wish = machine.wish_for(verb)
+        return wish is not None and wish.fault not in _INSTEAD
 
     def _spoilt_greeting(self, wish: Wish, status: bytes) -> Plan:
         """What becomes of the greeting."""
@@ -229,7 +282,7 @@ class _Protocol(IMAPServerProtocol):
 
     def _let_go(self) -> None:
         """What nobody asked for goes out as it is."""
-        held, self._held = self._held, []
+        held, self._held, self._held_octets = self._held, [], 0
         for response in held:
             self._outlet.send(response)
 
@@ -274,8 +327,7 @@ class _Protocol(IMAPServerProtocol):
         if self._ended:
             return
         self._ended = True
-        self._let_go()
-        self._outlet.when_dry(super()._end)
+        self._go_on()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone."""
@@ -313,6 +365,8 @@ class ImapTwinFactory(IMAPServerFactory):
         super().__init__(settings, authenticator, surroundings.clock, tls, entropy=surroundings.entropy)
         self.pace = surroundings.pace
         self.greeting = greeting
+        # The first of a longer answer go out as they are.
+        self.held_octets = 2 * octets
         self._fresh = int(surroundings.clock.seconds()) % 1_000_000_000
 
     def fresh_number(self) -> int:

@@ -6,6 +6,8 @@
     outlet.send(b"+OK ready\\r\\n")                 # at once, when nothing is before it
     outlet.play(spoil(reply, "drip", 10))         # over ten seconds; what is sent meanwhile waits
     outlet.when_dry(transport.loseConnection)
+
+While it waits, whoever answers commands should do something else: ``waiting(True)`` and ``waiting(False)`` tell so.
 """
 
 from __future__ import annotations
@@ -22,12 +24,20 @@ __all__ = ["Outlet"]
 class Outlet:
     """Of one connection.
 
+    :ivar busy: whether something takes its time.
+
     :param write: sends octets; ``end`` is called with how it ends when a plan ends the connection.
     :param pace: how long a second lasts.
+    :param waiting: is told when something takes its time, and when all was said.
     """
 
     def __init__(
-        self, clock: Any, write: Callable[[bytes], None], end: Callable[[Ending], None], pace: float = 1.0
+        self,
+        clock: Any,
+        write: Callable[[bytes], None],
+        end: Callable[[Ending], None],
+        pace: float = 1.0,
+        waiting: Callable[[bool], None] = lambda _: None,
     ) -> None:
         self._clock = clock
         self._write = write
@@ -40,6 +50,8 @@ class Outlet:
         self._call: Any = None
         self._dry: Callable[[], None] | None = None
         self._stopped = False
+        self._waiting = waiting
+        self.busy = False
 
     def send(self, octets: bytes) -> None:
         """Octets as they are."""
@@ -80,7 +92,13 @@ class Outlet:
                 dry, self._dry = self._dry, None
                 if dry is not None:
                     dry()
+                if self.busy and not self._stopped:
+                    self.busy = False
+                    self._waiting(False)
                 return
+        if not (self.busy or self._stopped):
+            self.busy = True
+            self._waiting(True)
 
     def _next_step(self, steps: Iterator[Step]) -> None:
         self._step = next(steps, None)

@@ -160,7 +160,8 @@ class _Protocol(POP3ServerProtocol):
 
     def __init__(self, factory: PopTwinFactory) -> None:
         super().__init__(factory)
-        self._outlet = Outlet(factory.clock, self._out, self._ended_by_plan, factory.pace)
+        self._full = False  # the client does not read
+        self._outlet = Outlet(factory.clock, self._out, self._ended_by_plan, factory.pace, self._take_time)
         self._rest_of_output = bytearray()
         self._at = 0
 
@@ -172,6 +173,38 @@ class _Protocol(POP3ServerProtocol):
         super().connectionMade()
         if isinstance(self.machine, _Machine):
             self.machine.keeper.write = self._outlet.send
+
+    def _take_time(self, wanted: bool) -> None:
+        """Carry out no command while a reply takes its time; hear the client leave meanwhile."""
+        if wanted:
+            self._blocked = True
+            self._expect(None)
+        else:
+            self._go_on()
+
+    @property
+    def _held_up(self) -> bool:
+        return self._full or self._outlet.busy
+
+    def _go_on(self) -> None:
+        """Say what was not said yet, and let the machine say more."""
+        self._cut()
+        if self._held_up:
+            return
+        if self._ended:
+            self._outlet.when_dry(super()._end)
+        else:
+            super().resumeProducing()
+
+    def pauseProducing(self) -> None:
+        """The client does not read."""
+        self._full = True
+        super().pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """The client reads again."""
+        self._full = False
+        self._go_on()
 
     def _ended_by_plan(self, ending: Ending) -> None:
         if ending is Ending.RESET:
@@ -185,7 +218,14 @@ class _Protocol(POP3ServerProtocol):
         if not isinstance(machine, _Machine):
             return
         self._rest_of_output += octets
-        while machine.due and self._rest_of_output:
+        self._cut()
+
+    def _cut(self) -> None:
+        """Send replies, until one takes its time or the client does not read."""
+        machine = self.machine
+        if not isinstance(machine, _Machine):
+            return
+        while machine.due and self._rest_of_output and not self._held_up:
             verb, several = machine.due[0]
             reply = self._next_reply(several=several)
             if reply is None:
@@ -195,7 +235,7 @@ class _Protocol(POP3ServerProtocol):
                 continue
             machine.due.popleft()
             self._reply(machine, verb, reply)
-        if not machine.due and self._rest_of_output:
+        if not machine.due and self._rest_of_output and not self._held_up:
             # Nobody asked: the last words.
             self._outlet.send(bytes(self._rest_of_output))
             self._rest_of_output.clear()
@@ -232,7 +272,7 @@ class _Protocol(POP3ServerProtocol):
 
     def _end(self) -> None:
         self._ended = True
-        self._outlet.when_dry(super()._end)
+        self._go_on()
 
     def connectionLost(self, reason: Any = None) -> None:
         """The connection is gone."""

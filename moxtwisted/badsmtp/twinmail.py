@@ -6,12 +6,13 @@
     mail = rooms.mail_of("bob@example.org")      # a MemoryMail, whose INBOX follows what comes in
 
 What clients do to messages (flags, copies, expunging) stays in these mailboxes, for as long as they are used; the captured messages stay
-what they are.
+what they are. What is no longer captured is expunged from INBOX.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from typing import Any, Final
 
 from attrs import define, field
@@ -38,15 +39,20 @@ class TwinMail(MemoryMail):
     """
 
     most_messages: int = 5000
+    most_octets: int = 0
     room: int = 0
     numbers: dict[int, int] = field(factory=dict)
     """UID in INBOX by the number of the captured message."""
 
     def next_modseq(self) -> int:
         """One more for a change; there is an end to copying."""
-        if sum(len(box.uids) for box in self._boxes.values()) > self.most_messages:
+        there = sum(len(box.uids) for box in self._boxes.values())
+        if there > self.most_messages or (there > len(self.numbers) and self._octets() > self.most_octets):
             raise OverQuotaError
         return super().next_modseq()
+
+    def _octets(self) -> int:
+        return sum(len(message.octets) for box in self._boxes.values() for message in box.messages.values())
 
     def make(self, name: str, special_use: Any = ()) -> MemoryMailbox:
         """Make a mailbox."""
@@ -71,13 +77,14 @@ class TwinMail(MemoryMail):
 
     def follow(self, there: tuple[CapturedMessage, ...]) -> None:
         """Have in INBOX what was captured, but for what somebody expunged here."""
-        present = {message.number for message in there}
-        gone = [number for number in self.numbers if number not in present]
-        if gone:
-            uids = [self.numbers.pop(number) for number in gone]
-            self.find(INBOX).remove(sorted(uids), self.next_modseq())
         for message in there:
             self.keep(message)
+
+    def forget(self, numbers: Sequence[int]) -> None:
+        """These messages are no longer captured."""
+        uids = [uid for number in numbers if (uid := self.numbers.pop(number, None)) is not None]
+        if uids:
+            self.find(INBOX).remove(uids, super().next_modseq())
 
 
 class Mailrooms:
@@ -93,6 +100,7 @@ class Mailrooms:
         self._octets = octets
         self._mails: OrderedDict[str, TwinMail] = OrderedDict()
         captured.subscribe(self._arrived)
+        captured.watch_removed(self._forgotten)
 
     def mail_of(self, address: str) -> TwinMail:
         """The mail of an address; of everybody, when it is empty."""
@@ -101,7 +109,10 @@ class Mailrooms:
         if mail is None:
             # Wherever there is room for what is captured there is some for copies.
             mail = TwinMail(
-                self._clock.seconds, most_messages=5 * self._most_messages + 100, room=self._octets
+                self._clock.seconds,
+                most_messages=5 * self._most_messages + 100,
+                most_octets=3 * self._octets,
+                room=self._octets,
             )
             self._mails[key] = mail
             while len(self._mails) > _MOST_ADDRESSES:
@@ -109,6 +120,10 @@ class Mailrooms:
         self._mails.move_to_end(key)
         mail.follow(self._captured.messages(recipient=address))
         return mail
+
+    def _forgotten(self, numbers: Sequence[int]) -> None:
+        for mail in self._mails.values():
+            mail.forget(numbers)
 
     def _arrived(self, message: CapturedMessage) -> None:
         for address, mail in self._mails.items():

@@ -75,8 +75,8 @@ class Twin:
         self.clock: Any = Clock()
         self.clock.advance(1_700_000_000)
         self.surroundings = make_surroundings(self.clock, settings, hooks)
-        rooms = Mailrooms(self.surroundings.captured, self.clock, most_messages=100, octets=1_000_000)
-        self.factory = ImapTwinFactory(self.surroundings, rooms, greeting=greeting)
+        self.rooms = Mailrooms(self.surroundings.captured, self.clock, most_messages=100, octets=1_000_000)
+        self.factory = ImapTwinFactory(self.surroundings, self.rooms, greeting=greeting)
         self.notices: list[Notice] = []
         self._pumps: list[Any] = []
 

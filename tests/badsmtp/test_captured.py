@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -91,6 +92,19 @@ class CapturedTests(SynchronousTestCase):
         self.assertTrue(captured.remove(1))
         self.assertFalse(captured.remove(1))
         self.assertEqual((len(captured), captured.octets), (0, 0))
+
+    def test_watchers(self) -> None:
+        """Who watches is told what is forgotten: removed, to make room, or with all."""
+        captured = Captured(2, 100_000)
+        gone: list[Sequence[int]] = []
+        captured.watch_removed(gone.append)
+        for _ in range(4):
+            captured.keep(_message())
+        captured.remove(4)
+        captured.remove(4)
+        captured.keep(_message())
+        captured.clear()
+        self.assertEqual([list(numbers) for numbers in gone], [[1], [2], [4], [3, 5]])
 
     def test_listeners(self) -> None:
         """Who subscribed is told of each message until leaving, twice is told twice, and a failure harms nobody."""

@@ -9,6 +9,7 @@ from attrs import evolve
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted.badsmtp.grammar import Wish, parse_local_part
@@ -221,6 +222,88 @@ class MailTests(SynchronousTestCase):
             twin.clock.advance(1)
             twin.wait(idle.done())
             self.assertEqual(NewCount(4) in twin.notices, heard, wish)
+
+    def test_follows(self) -> None:
+        """INBOX has what is captured and no more, while somebody is there and afterwards; copies have room of their own."""
+        twin = Twin()
+        client = twin.open("bob@x.example")
+        twin.wait(client.select("INBOX"))
+        captured = twin.surroundings.captured
+        mail = twin.rooms.mail_of("bob@x.example")
+        captured.octets_limit = 300_000
+        for _ in range(10):
+            message = CapturedMessage(
+                received=datetime(2024, 1, 1, tzinfo=UTC),
+                reverse_path="",
+                forward_paths=("bob@x.example",),
+                content=b"x" * 100_000,
+            )
+            captured.keep(message)
+        self.assertEqual(len(mail.find("INBOX").messages), len(captured))
+        twin.wait(client.create("Copies"))
+        newest = max(mail.find("INBOX").messages)
+
+        def copy() -> None:
+            for _ in range(40):
+                twin.wait(client.copy([newest], "Copies"))
+
+        error = self.assertRaises(CommandRefusedError, copy)
+        self.assertEqual(error.imap_code, "OVERQUOTA")
+        self.assertIn(len(mail.find("Copies").messages), range(20, 35))
+        captured.clear()
+        self.assertEqual(len(mail.find("INBOX").messages), 0)
+
+    def test_one_after_the_other(self) -> None:
+        """While an answer takes its time, others wait, and the machine is not asked for more."""
+        twin = Twin()
+        server: Any = twin.factory.buildProtocol(None)
+        transport = StringTransport()
+        server.makeConnection(transport)
+        server.dataReceived(b"a LOGIN bob+noop.stall100@x.example x\r\nb NOOP\r\nc LOGOUT\r\n")
+        server.pauseProducing()
+        server.resumeProducing()
+        server.dataReceived(b"d NOOP\r\n")
+        twin.clock.advance(99)
+        self.assertNotIn(b"\r\nb OK", transport.value())
+        twin.clock.advance(1)
+        self.assertIn(b"\r\nb OK", transport.value())
+        self.assertIn(b"\r\nc OK", transport.value())
+
+    def test_nothing_piles_up(self) -> None:
+        """Of long answers there are no more than the client reads, however many commands came at once."""
+        twin = Twin()
+        server: Any = twin.factory.buildProtocol(None)
+        transport = StringTransport()
+        server.makeConnection(transport)
+        write, transport.write = transport.write, lambda octets: (write(octets), server.pauseProducing())  # type: ignore[assignment]
+        server.dataReceived(
+            b"a LOGIN bob+noop.long@x.example x\r\n"
+            + b"".join(b"b%d NOOP\r\n" % n for n in range(100))
+            + b"c LOGOUT\r\n"
+        )
+        sizes = []
+        while b"c OK" not in transport.value():
+            transport.clear()
+            server.resumeProducing()
+            sizes.append(len(transport.value()))
+        self.assertLess(max(sizes), 2_000_000)
+        self.assertEqual(sum(size > 1_000_000 for size in sizes), 100)
+
+    def test_as_it_comes(self) -> None:
+        """An answer that nothing goes wrong with is not held back until it is whole."""
+        twin = Twin()
+        server: Any = twin.factory.buildProtocol(None)
+        transport = StringTransport()
+        server.makeConnection(transport)
+        server.dataReceived(b"a LOGIN bob@x.example x\r\n")
+        server.machine.due[b"b"] = "fetch"
+        transport.clear()
+        server._write(b"* 1 FETCH (UID 1)\r\n")
+        self.assertEqual(transport.value(), b"* 1 FETCH (UID 1)\r\n")
+
+    def test_numbers_are_bounded(self) -> None:
+        """Who asks for a hundred megabytes gets four."""
+        self.assertLess(len(spoilt("long", 99999)), 4_300_000)
 
     def test_flags_stay(self) -> None:
         """Flags and expunging last from one connection to the next; the captured messages stay."""

@@ -7,6 +7,8 @@ from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
@@ -57,6 +59,26 @@ class FaultTests(SynchronousTestCase):
             (PopReply(b"+OK still here"), "count", b"+OK still here\r\n"),
         ):
             self.assertEqual(spoilt(reply, fault), octets, fault)
+
+
+class OrderTests(SynchronousTestCase):
+    """Without a port."""
+
+    def test_one_after_the_other(self) -> None:
+        """While a reply takes its time, others wait."""
+        clock: Any = Clock()
+        protocol: Any = PopTwinFactory(make_surroundings(clock)).buildProtocol(None)
+        transport = StringTransport()
+        protocol.makeConnection(transport)
+        protocol.dataReceived(b"USER bob+noop.stall100@x.example\r\nPASS x\r\nNOOP\r\nDELE 1\r\nDELE 2\r\n")
+        said = transport.value().count(b"\r\n")
+        protocol.pauseProducing()
+        protocol.resumeProducing()
+        clock.advance(99)
+        self.assertEqual(transport.value().count(b"\r\n"), said)
+        clock.advance(1)
+        self.assertEqual(transport.value().count(b"\r\n"), said + 3)
+        protocol.connectionLost()
 
 
 class Live(TestCase):
