@@ -49,7 +49,7 @@ async def receive(octets, resolver, now, trusted):
     came = hashed(octets)
     for one in await verify(came, resolver, now=now):
         print(
-            f"DKIM {one.status.value}: {one.signature.domain}"
+            f"DKIM {one.status.value}: {one.signature.domain if one.signature else '?'}"
             + (f", {one.reason.value}" if one.reason else "")
         )
     chain = await validate(came, resolver)

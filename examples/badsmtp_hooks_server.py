@@ -169,24 +169,7 @@ def make_hooks(reactor: Any) -> Hooks:
 
 def main(reactor: Any, port: str = "2525") -> BadSMTPService:
     """Start a server with one port."""
-    nothing = dict.fromkeys(
-        (
-            "greeting_delay_port_start",
-            "drop_delay_port_start",
-            "greeting_fault_port_start",
-            "tls_port",
-            "starttls_port",
-            "tls_fault_port_start",
-            "implicit_tls_fault_port_start",
-            "lmtp_port",
-            "imap_port",
-            "pop3_port",
-            "imaps_port",
-            "pop3s_port",
-            "http_port",
-        )
-    )
-    service = BadSMTPService(reactor, Settings(port=int(port), **nothing), make_hooks(reactor))
+    service = BadSMTPService(reactor, Settings.only(port=int(port)), make_hooks(reactor))
     service.startService()
     return service
 

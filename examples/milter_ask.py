@@ -43,12 +43,12 @@ async def main(reactor, where, path):
     print(verdict.decision.value, *(verdict.reply or ()))
     for name, value in verdict.fields:
         print(f"to be added: {name.decode()}: {value.decode('utf-8', 'replace')}")
-    for place, value in verdict.changes:
+    for place, other in verdict.changes:
         name = message.fields[place][0].decode()
         print(
             f"to be removed: {name}"
-            if value is None
-            else f"to be changed: {name}: {value.decode('utf-8', 'replace')}"
+            if other is None
+            else f"to be changed: {name}: {other.decode('utf-8', 'replace')}"
         )
 
 

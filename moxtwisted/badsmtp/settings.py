@@ -4,6 +4,7 @@
 
     Settings()                                        # all ports of the documentation, on 127.0.0.1, nothing on disk
     Settings(port=0, tls_port=None, mailbox_dir="")   # any free port, without implicit TLS
+    Settings.only(port=0)                             # that listener and no other
 
 A port of 0 is any free one; ``None`` leaves that listener out. The names are those of BadSMTP where it has the same thing.
 Where the values come from (command line, environment, file) is ``moxtwisted.badsmtp.configuration``.
@@ -12,8 +13,9 @@ Where the values come from (command line, environment, file) is ``moxtwisted.bad
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
-from attrs import field, frozen
+from attrs import field, fields, frozen
 
 __all__ = [
     "DELAYS_SECONDS",
@@ -131,6 +133,12 @@ class Settings:
     captured_messages: int = 1000
     captured_octets: int = 64 * 1024 * 1024
     connections: int = 1000
+
+    @classmethod
+    def only(cls, **given: Any) -> Settings:
+        """The settings with no listeners but those that are given."""
+        ports = (one.name for one in fields(cls) if one.name.endswith(("port", "port_start")))
+        return cls(**{**dict.fromkeys(ports), **given})
 
 
 @frozen(kw_only=True)

@@ -353,6 +353,12 @@ class ProblemTests(Case):
 class RangeTests(SynchronousTestCase):
     """``portranges``."""
 
+    def test_only(self) -> None:
+        """The settings for some listeners leave all others out."""
+        settings = Settings.only(port=2525, tls_port=2526, connections=7)
+        self.assertEqual({span.name for span in spans(settings)}, {"port", "tls_port"})
+        self.assertEqual((settings.port, settings.tls_port, settings.connections), (2525, 2526, 7))
+
     def test_defaults(self) -> None:
         """Out of the box nothing is in the way of anything."""
         self.assertEqual(list(overlaps(Settings())), [])

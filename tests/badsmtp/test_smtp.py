@@ -28,21 +28,8 @@ from tests.badsmtp.inmemory import ListJournal
 from tests.integration.peers import needs
 
 #: All ports of SMTP, any free one, and no others.
-SETTINGS = Settings(
-    port=0,
-    greeting_delay_port_start=0,
-    drop_delay_port_start=0,
-    greeting_fault_port_start=0,
-    lmtp_port=0,
-    tls_port=None,
-    starttls_port=None,
-    tls_fault_port_start=None,
-    implicit_tls_fault_port_start=None,
-    imap_port=None,
-    pop3_port=None,
-    imaps_port=None,
-    pop3s_port=None,
-    http_port=None,
+SETTINGS = Settings.only(
+    port=0, greeting_delay_port_start=0, drop_delay_port_start=0, greeting_fault_port_start=0, lmtp_port=0
 )
 #: How long a second lasts here.
 PACE = 1e-5

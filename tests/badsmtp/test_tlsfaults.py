@@ -118,17 +118,7 @@ class Live(TestCase):
 
     def setUp(self) -> None:
         self.root = Path(self.mktemp())
-        none: dict[str, Any] = dict.fromkeys(
-            (
-                "greeting_delay_port_start",
-                "drop_delay_port_start",
-                "greeting_fault_port_start",
-                "lmtp_port",
-                "http_port",
-            )
-        )
-        settings = Settings(
-            **none,
+        settings = Settings.only(
             port=0, tls_port=0, starttls_port=0, tls_fault_port_start=0, implicit_tls_fault_port_start=0,
             imap_port=0, pop3_port=0, imaps_port=0, pop3s_port=0, tls_root_out=str(self.root),
         )  # fmt: skip

@@ -7,7 +7,6 @@ from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
-import attrs
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol
@@ -20,14 +19,8 @@ from moxtwisted.compose.badsmtp import BadSMTP
 from tests.integration.browser import Browser, Page
 from tests.integration.peers import needs
 
-_PORTS: dict[str, Any] = {
-    **{a.name: None for a in attrs.fields(Settings) if a.name.endswith(("port", "port_start"))},
-    "port": 0,
-    "http_port": 0,
-}
-
 #: No listener but these two, at any free port.
-ONLY_SMTP_AND_HTTP = Settings(**_PORTS)
+ONLY_SMTP_AND_HTTP = Settings.only(port=0, http_port=0)
 
 
 class _Elsewhere(Factory):
