@@ -2,7 +2,7 @@
 
 ::
 
-    python -m tests.fuzz.run                            all, ten seconds each, two at a time: what ``make test`` does
+    python -m tests.fuzz.run                            all, five seconds each, two at a time: what ``make test`` does
     python -m tests.fuzz.run --seconds 600 smtp imap    some, for longer
     python -m tests.fuzz.run --seed 0                   by chance; else the order of attempts is the same in every run
     python -m tests.fuzz.fuzz_smtp crash-…              one input again, with its traceback; libFuzzer's options, too
@@ -30,7 +30,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 CRASHES = HERE / "crashes"
 
-SECONDS = 10
+SECONDS = 5
 SEED = 1
 AT_ONCE = 2
 MEMORY_MB = 1024
