@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 from attrs import define, field, frozen
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from moxtwisted.badsmtp.authentication import AuthContext, name_decides
@@ -27,6 +28,8 @@ from moxtwisted.badsmtp.surroundings import Surroundings
 __all__ = ["Doorkeeper", "Visitor", "parse_user"]
 
 _PIECES: Final = 16
+
+_log = Logger()
 
 
 @frozen
@@ -100,7 +103,10 @@ class Doorkeeper:
     def log(self, level: Level, message: str, **fields: Any) -> None:
         """A line of the log, with who it is about."""
         about = {"session_id": self.session, "client_ip": self.client_ip}
-        self.surroundings.journal.write(level, f"{self.protocol} {message}", {**about, **fields})
+        try:
+            self.surroundings.journal.write(level, f"{self.protocol} {message}", {**about, **fields})
+        except Exception:  # noqa: BLE001  (somebody else's code ends here)
+            _log.failure("a journal failed")
 
     async def decide(self, mechanism: str, username: str, secret: bytes) -> bool:
         """Whether this user comes in."""

@@ -380,6 +380,18 @@ class MailTests(SynchronousTestCase):
         [first, *_] = twin.surroundings.journal.fields("IMAP authentication successful")
         self.assertEqual(first["username"], "alice")
 
+    def test_journal_fails(self) -> None:
+        """A journal that fails keeps nobody out."""
+
+        class Journal:
+            def write(self, level: Any, message: str, fields: Any, error: str = "") -> None:
+                raise OSError
+
+        twin = Twin()
+        twin.surroundings.journal = Journal()
+        twin.open("bob@x.example")
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+
     def test_journal(self) -> None:
         """A wish that comes true is in the log, without the password."""
         twin = Twin()
