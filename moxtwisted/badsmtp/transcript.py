@@ -27,7 +27,8 @@ LINE_CHARACTERS = 500
 #: What stands in the place of a secret.
 REDACTED = "[redacted]"
 
-_AUTH = re.compile(rb"\W*AUTH\b", re.IGNORECASE)
+# Who forgets the blank behind it says a secret, too.
+_AUTH = re.compile(rb"\W*AUTH", re.IGNORECASE)
 
 
 def printable(octets: bytes) -> str:

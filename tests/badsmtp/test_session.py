@@ -221,6 +221,7 @@ class SecretTests(SynchronousTestCase):
         self.assertHidden(f"auth plain {secret}")
         self.assertHidden(f" AUTH PLAIN {secret}")
         self.assertHidden(f"AUTH\tPLAIN {secret}")
+        self.assertHidden(f"AUTHPLAIN {secret}")
         self.assertHidden("AUTH NOTHING", secret, "hunter2")
         self.assertHidden("AUTH LOGIN", secret, secret)
         self.assertHidden("AUTH PLAIN", secret)
