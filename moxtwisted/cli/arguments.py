@@ -12,6 +12,7 @@ from moxtwisted.cli.bans import add_bans
 from moxtwisted.cli.consent import add_yes
 from moxtwisted.cli.junkarguments import add_junk
 from moxtwisted.cli.loadarguments import add_load
+from moxtwisted.cli.parser import Parser
 from moxtwisted.cli.reports import add_parsing, add_reports
 from moxtwisted.cli.signingarguments import add_arc, add_dkim
 
@@ -27,9 +28,9 @@ class _Formatter(argparse.RawDescriptionHelpFormatter):
     """Examples keep their lines."""
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser; the chosen command is in ``run`` as ``module:function``."""
-    parser = argparse.ArgumentParser(
+def build_parser() -> Parser:
+    """The parser; the chosen command is in ``run`` as ``module:function``, its own parser in ``parser``."""
+    parser = Parser(
         prog="moxmail",
         formatter_class=_Formatter,
         description="A mail server for yourself: takes mail in, keeps it, serves it.",
@@ -85,10 +86,11 @@ def _everywhere(parser: argparse.ArgumentParser, default: str | None) -> None:
 class Commands:
     """A parser to which commands are added."""
 
-    def __init__(self, parser: argparse.ArgumentParser, path: Sequence[str]) -> None:
-        parser.set_defaults(group=parser, run=None)
+    def __init__(self, parser: Parser, path: Sequence[str]) -> None:
+        parser.set_defaults(group=parser, parser=parser, run=None)
         self._path = tuple(path)
         self._actions = parser.add_subparsers(title="commands", metavar="COMMAND", prog=parser.prog)
+        parser.command_names = self._actions.choices
 
     def group(self, name: str, text: str) -> Commands:
         """Commands below a word, as ``account``."""
@@ -116,7 +118,7 @@ class Commands:
         )
         if configured:
             _everywhere(parser, argparse.SUPPRESS)
-        parser.set_defaults(run=_HERE + run)
+        parser.set_defaults(run=_HERE + run, parser=parser)
         return parser.add_argument
 
     def parser(self, name: str) -> argparse.ArgumentParser:

@@ -21,7 +21,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     :param arguments: without the program's name; None takes those of the process.
     """
     parser = build_parser()
-    parsed = parser.parse_args(arguments)
+    parsed, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        parsed.parser.unknown(unknown)
     if not getattr(parsed, "run", None):
         # `moxmail` or `moxmail account` alone: say what there is.
         (getattr(parsed, "group", None) or parser).print_help()
