@@ -136,7 +136,7 @@ class ComposeTests(TestCase):
                 settings = attrs.evolve(_LIGHT, **{name: port})
                 server = BadSMTP(reactor, Configuration(settings=settings, log=LogSettings(log_output="off")))
                 error = self.assertRaises(MailError, server.startService)
-                self.assertEqual(error.explanation, f"127.0.0.1:{port}: Address already in use")
+                self.assertEqual(error.explanation, f"127.0.0.1:{port}: another program listens there")
                 self.assertEqual(dict(server.ports), {})
                 await maybeDeferred(server.stopService)
 

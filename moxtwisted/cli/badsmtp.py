@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import os
 import sys
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["EXIT_INTERRUPTED", "badsmtp"]
 
 EXIT_INTERRUPTED: Final = 130
+_TAKEN: Final = "; is another badsmtp running? --free-ports takes ports that nobody has"
 
 
 def badsmtp(arguments: argparse.Namespace) -> int:
@@ -38,10 +40,12 @@ def badsmtp(arguments: argparse.Namespace) -> int:
 
         program = find_program(arguments.command)
         if program is None:
-            print(
-                f"moxmail: {' '.join(arguments.command[:1]) or '--exec'}: there is no such command",
-                file=sys.stderr,
+            missing = (
+                f"{arguments.command[0]}: there is no such command"
+                if arguments.command
+                else "--exec: a command is expected behind it"
             )
+            print(f"moxmail: {missing}", file=sys.stderr)
             return 127
     ready = Path(arguments.ready_file) if arguments.ready_file else None
     if ready is not None:
@@ -101,7 +105,7 @@ async def _serve(reactor: Any, server: BadSMTP, arguments: argparse.Namespace, r
     from moxtwisted.cli.badsmtptable import announcement
 
     try:
-        server.startService()
+        _start(server, hint="" if arguments.free_ports else _TAKEN)
         if arguments.command is not None:
             from moxtwisted.cli.companion import environment, run_command
 
@@ -119,6 +123,20 @@ async def _serve(reactor: Any, server: BadSMTP, arguments: argparse.Namespace, r
         return 0 if arguments.command is None else EXIT_INTERRUPTED
     finally:
         await maybeDeferred(server.stopService)
+
+
+def _start(server: BadSMTP, hint: str) -> None:
+    from twisted.internet.error import CannotListenError
+
+    try:
+        server.startService()
+    except MailError as e:
+        cause = e.__cause__
+        taken = (
+            isinstance(cause, CannotListenError)
+            and getattr(cause.socketError, "errno", 0) == errno.EADDRINUSE
+        )
+        raise MailError(f"{e.explanation}{hint if taken else ''}") from e
 
 
 def _ports_json(server: BadSMTP) -> str:

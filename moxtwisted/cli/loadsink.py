@@ -63,10 +63,12 @@ async def _serve(
     from twisted.internet.error import CannotListenError
     from twisted.internet.task import LoopingCall
 
+    from moxtwisted.server.sockets import listen_problem
+
     try:
         sink.port = await endpoint.listen(sink.factory)
     except CannotListenError as e:
-        raise MailError(str(e).rstrip(".")) from e
+        raise MailError(f"{arguments.address}: {listen_problem(e.socketError)}") from e
     if arguments.run_as:
         _become(arguments.run_as)
     host = sink.port.getHost()
@@ -120,8 +122,10 @@ def _become(user: str) -> None:
         os.initgroups(user, entry.pw_gid)
         os.setgid(entry.pw_gid)
         os.setuid(entry.pw_uid)
-    except (KeyError, OSError) as e:
-        raise MailError(f"-u {user}: {e}") from e
+    except KeyError as e:
+        raise MailError(f"-u {user}: there is no such user") from e
+    except OSError as e:
+        raise MailError(f"-u {user}: {e.strerror}") from e
 
 
 def _settings(arguments: argparse.Namespace) -> SinkSettings:

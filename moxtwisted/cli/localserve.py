@@ -8,6 +8,7 @@ some local parts provoke errors (``temperror``, ``permerror``, ``timeout``, ``55
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from ipaddress import ip_address
@@ -178,6 +179,7 @@ async def _serve(loaded: LoadedConfig, reactor: Any, levels: LevelControl) -> in
     from twisted.internet.error import CannotListenError
 
     from moxtwisted.compose import make_service
+    from moxtwisted.server.sockets import listen_problem
 
     service = make_service(loaded, reactor, localserve=True, log_levels=levels)
     try:
@@ -187,7 +189,9 @@ async def _serve(loaded: LoadedConfig, reactor: Any, levels: LevelControl) -> in
         print(connection_help(loaded), flush=True)
         await Deferred()
     except CannotListenError as e:
-        raise MailError(f"{str(e).rstrip('.')}; is another server running? --ip takes another address") from e
+        taken = getattr(e.socketError, "errno", None) == errno.EADDRINUSE
+        hint = "; is another server running? --ip takes another address" if taken else ""
+        raise MailError(f"{e.interface}:{e.port}: {listen_problem(e.socketError)}{hint}") from e
     except CancelledError:
         # SIGINT or SIGTERM, or `moxmail stop`.
         pass

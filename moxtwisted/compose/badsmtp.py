@@ -25,6 +25,7 @@ from moxtwisted.badsmtp.journal import Journal
 from moxtwisted.badsmtp.service import BadSMTPFactory, BadSMTPService
 from moxtwisted.badsmtp.surroundings import Listener
 from moxtwisted.errors import MailError
+from moxtwisted.server.sockets import listen_problem
 
 __all__ = ["BadSMTP"]
 
@@ -109,6 +110,6 @@ class BadSMTP(MultiService):
 
 def _taken(error: CannotListenError) -> str:
     """What is in the way, in words."""
-    reason = getattr(error.socketError, "strerror", None) or str(error.socketError)
+    reason = listen_problem(error.socketError)
     where = f"[{error.interface}]" if ":" in str(error.interface) else error.interface
     return f"{where}:{error.port}: {reason}"

@@ -29,7 +29,7 @@ from twisted.internet.abstract import FileDescriptor
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 
-__all__ = ["listen_tcp", "listen_unix"]
+__all__ = ["listen_problem", "listen_tcp", "listen_unix"]
 
 #: Connections that the kernel holds for us while we are busy; it has an upper bound of its own (somaxconn).
 BACKLOG: Final = 1024
@@ -103,6 +103,12 @@ class _PromptConnection(tcp.Server):
         startTLS(self, ctx, normal, _Promptly)
 
 
+def listen_problem(error: BaseException) -> str:
+    """Why there is no listening, in plain words."""
+    number = getattr(error, "errno", None)
+    return _REASONS.get(number, os.strerror(number)) if isinstance(number, int) else str(error)
+
+
 def listen_tcp(reactor: Any, ip: str, port: int, factory: IProtocolFactory) -> IListeningPort:
     """Listen at an address.
 
@@ -121,8 +127,7 @@ def listen_tcp(reactor: Any, ip: str, port: int, factory: IProtocolFactory) -> I
             bound.bind((ip, port))
             bound.listen(BACKLOG)
         except OSError as e:
-            reason = _REASONS.get(e.errno or 0, os.strerror(e.errno or 0))
-            raise CannotListenError(ip, port, OSError(e.errno, reason)) from e
+            raise CannotListenError(ip, port, OSError(e.errno, listen_problem(e))) from e
         # The reactor takes a duplicate of the descriptor.
         adopted: IListeningPort = reactor.adoptStreamPort(bound.fileno(), family, factory)
         if isinstance(adopted, tcp.Port):

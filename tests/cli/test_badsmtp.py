@@ -254,19 +254,23 @@ class LiveTests(SynchronousTestCase):
         self.assertNotIn(b"AGFsaWNlAGh1bnRlcjI", err)
 
     def test_taken(self) -> None:
-        """A port that is taken is told in a sentence."""
+        """A port that is taken is told in a sentence, and how to do without it to who does not know."""
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
-            done = subprocess.run(
-                _command("--port", str(port)),
-                cwd=self.folder,
-                env=_clean(),
-                capture_output=True,
-                text=True,
-                timeout=_PATIENCE,
-                check=False,
-            )
-        self.assertEqual(
-            (done.returncode, done.stdout, done.stderr),
-            (1, "", f"moxmail: 127.0.0.1:{port}: Address already in use\n"),
-        )
+            command = _command("--port", str(port))
+            done = [
+                subprocess.run(
+                    words,
+                    cwd=self.folder,
+                    env=_clean(),
+                    capture_output=True,
+                    text=True,
+                    timeout=_PATIENCE,
+                    check=False,
+                )
+                for words in (command, [word for word in command if word != "--free-ports"])
+            ]
+        said = f"moxmail: 127.0.0.1:{port}: another program listens there"
+        hint = "; is another badsmtp running? --free-ports takes ports that nobody has"
+        self.assertEqual([one.stderr for one in done], [f"{said}\n", f"{said}{hint}\n"])
+        self.assertEqual([(one.returncode, one.stdout) for one in done], [(1, "")] * 2)

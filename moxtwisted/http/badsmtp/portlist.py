@@ -25,7 +25,7 @@ _KNOWN = {
     "pop3": ("POP3", "the captured messages; goes wrong when the user name asks for it"),
     "imaps": ("IMAP with TLS", "as imap, TLS from the first octet"),
     "pop3s": ("POP3 with TLS", "as pop3, TLS from the first octet"),
-    "http": ("HTTP", "this page and its JSON interface"),
+    "http": ("HTTP", "the page and its JSON interface"),
 }
 
 #: The commands that a fault is about, where not about that which brings a message.
