@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import math
+import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -357,29 +359,37 @@ def _offers(add: Callable[..., Any]) -> None:
 
 
 def _count(text: str) -> int:
-    number = int(text)
+    # as an integer it may be too long for Python; nobody needs that
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 20 else 0
     if not 0 < number <= 1 << 40:
         raise argparse.ArgumentTypeError("a number from 1 is needed")
     return number
 
 
 def _seconds(text: str) -> float:
-    number = float(text)
+    number = _float(text)
     if not 0 <= number <= 1e7:
         raise argparse.ArgumentTypeError("a number of seconds from 0 is needed")
     return number
 
 
+def _float(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan  # which is in no range
+
+
 def _rate(text: str) -> float:
-    number = float(text)
+    number = _float(text)
     if not 1e-6 <= number <= 1e6:
         raise argparse.ArgumentTypeError("a number of messages a second above 0 is needed")
     return number
 
 
 def _range(text: str) -> tuple[int, int]:
-    least, _, most = text.partition("-")
-    first, last = int(least), int(most or least)
+    match = re.fullmatch(r"([0-9]{1,12})(?:-([0-9]{1,12}))?", text)
+    first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, -1)
     if not 0 <= first <= last <= 1 << 30:
         raise argparse.ArgumentTypeError("N, or N-M with N up to M; at most 1 GiB")
     return first, last

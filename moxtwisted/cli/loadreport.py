@@ -48,6 +48,8 @@ def source_line(source: LoadSource, pace: Pace) -> str:
         for number, word in ((tally.partly, "partly"), (tally.refused, "refused"), (tally.failed, "failed"))
         if number
     ]
+    if tally.failed and tally.errors:
+        words[-1] += f" ({_plain(tally.errors.most_common(1)[0][0])})"
     if source.overdue:
         words.append(f"{source.overdue:,} overdue")
     return ", ".join(words)
@@ -72,14 +74,17 @@ def source_lines(figures: Figures, cpu_seconds: float, rate: float | None) -> It
         yield f"  {figures.ended}"
     for version, count in tally.tls.most_common():
         yield f"  {count:,} connections with {version}"
-    yield ""
-    yield from _latencies(figures)
-    if rate is not None:
+    table = list(_latencies(figures))
+    if table:
+        yield ""
+        yield from table
+    if table and rate is not None:
         yield "message is the service time; response counts from when a message was due, and so has the waiting in it;"
         yield "late is how much of that this program waited by itself (its timer counts milliseconds)"
     yield ""
     yield from _replies(figures.as_json())
-    if figures.seconds > 0 and cpu_seconds / figures.seconds > _BUSY:
+    # where nothing was taken, nothing was measured
+    if tally.accepted and figures.seconds > 0 and cpu_seconds / figures.seconds > _BUSY:
         yield (
             f"this program took {cpu_seconds / figures.seconds:.0%} of a processor: it may be what was measured. "
             "Run several of them at once for more load"
@@ -97,6 +102,8 @@ def _latencies(figures: Figures) -> Iterator[str]:
         if name in stages and stages[name].count:
             summary = stages[name].summary()
             rows.append([name, f"{summary['count']:,}", *(_ms(summary[column]) for column in _COLUMNS)])
+    if len(rows) == 1:
+        return
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
         cells = [
@@ -108,7 +115,8 @@ def _latencies(figures: Figures) -> Iterator[str]:
 
 
 def _replies(facts: Mapping[str, Any]) -> Iterator[str]:
-    yield "replies:"
+    if facts["replies"]:
+        yield "replies:"
     for reply in facts["replies"]:
         first = f"  {reply['first']}" if "first" in reply else ""
         yield f"  {reply['command']:<9} {reply['code']}  {reply['count']:>10,}{_plain(first)}"

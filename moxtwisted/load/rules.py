@@ -36,9 +36,6 @@ class RulesError(MailError):
 
     public_text = "a rule is COMMAND, COMMAND:PERCENT or, for delays, COMMAND:SECONDS[:ODDS]"
 
-    def __init__(self, detail: str) -> None:
-        super().__init__(detail, public_text=f"{detail}; {self.public_text}")
-
 
 class Fate(Enum):
     """What becomes of a command that is not taken."""
@@ -108,7 +105,7 @@ class Rules:
     def _rule(self, name: str) -> _Rule:
         command = name.upper()
         if command not in COMMANDS:
-            raise RulesError(f"{name!r} is no command")
+            raise RulesError(f"{name!r} is none of {' '.join(COMMANDS)}")
         return self._rules.setdefault(command, _Rule())
 
     def draw(self, command: str, random: Callable[[], float]) -> Drawn | None:

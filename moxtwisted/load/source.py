@@ -555,6 +555,8 @@ _KINDS: Final = {
     "DNSLookupError": "no such host",
     "UnknownHostError": "no such host",
 }
+#: What the system's errors are called here.
+_NUMBERS: Final = {errno.ENOENT: "no such socket", errno.EACCES: "not allowed"}
 
 
 def _kind(error: BaseException | None) -> str:
@@ -565,4 +567,4 @@ def _kind(error: BaseException | None) -> str:
     number = getattr(error, "osError", None) if isinstance(error, ConnectError) else None
     if number is None:
         number = getattr(error, "errno", None)
-    return errno.errorcode.get(number, name) if isinstance(number, int) else name
+    return _NUMBERS.get(number) or errno.errorcode.get(number, name) if isinstance(number, int) else name

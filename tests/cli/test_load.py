@@ -117,13 +117,18 @@ class ArgumentTests(SynchronousTestCase):
         for option in (
             ("-s", "0"),
             ("-m", "x"),
+            ("-m", "9" * 5000),
+            ("--rate", "fast"),
+            ("-l", "1-2-3"),
             ("--rate", "0"),
             ("--rate", "nan"),
             ("-w", "-1"),
             ("-l", "5-3"),
             ("-l", str(1 << 31)),
         ):
-            self.assertIn(option[0], self.refused("smtp-source", *option, "x"))
+            said = self.refused("smtp-source", *option, "x")
+            self.assertIn(f"argument {option[0]}: ", said)
+            self.assertNotIn("invalid", said)
 
     def test_help_shows_examples(self) -> None:
         """The help of both has examples, and says what differs from Postfix's."""
@@ -192,6 +197,17 @@ class LineTests(SynchronousTestCase):
         self.assertIn("this program took", text)
         self.assertIn("9 messages taken", "\n".join(sink_lines(world.sink.figures())))
         self.assertIn("9 of 10 came, 1 missing (", "\n".join(sink_lines(world.sink.figures())))
+
+    def test_report_without_a_server(self) -> None:
+        """Where nobody answers the live line and the report say why, and there is no table without rows."""
+        world = World(sessions=1, messages=1)
+        world.wire.refusing = 1
+        world.start(mail(letters(1)))
+        self.assertIn("1 failed (connect: refused)", source_line(world.source, Pace()))
+        text = "\n".join(source_lines(world.finish(), 10.0, None))
+        self.assertIn("errors:\n  connect: refused  1", text)
+        for absent in ("p99", "percentiles", "replies", "this program took", "\n\n\n"):
+            self.assertNotIn(absent, text)
 
 
 class ProcessTests(SynchronousTestCase):
@@ -290,7 +306,7 @@ class ProcessTests(SynchronousTestCase):
             self.begin("smtp-source", "--json", "-m", "2", f"unix:{self.folder}/nobody")
         )
         self.assertEqual((status, facts["messages"]["failed"]), (1, 2))
-        self.assertEqual(list(facts["errors"]), ["connect: ENOENT"])
+        self.assertEqual(list(facts["errors"]), ["connect: no such socket"])
 
     def test_wrong_use(self) -> None:
         """What cannot be done is said in a line."""
@@ -298,7 +314,9 @@ class ProcessTests(SynchronousTestCase):
             (("smtp-source", "mx:smtp"), "no such port"),
             (("smtp-source", "-t", "no address", "localhost"), "addresses are given by -f and -t"),
             (("smtp-source", "-F", str(self.folder), "localhost"), "no message to send"),
-            (("smtp-sink", "-r", "BDAT", ":0"), "'BDAT' is no command"),
+            (("smtp-sink", "-u", "no such user", "127.0.0.1:0"), "there is no such user"),
+            (("smtp-sink", f"unix:{self.folder}/no/sink"), "/no/sink: No such file or directory"),
+            (("smtp-sink", "-r", "BDAT", ":0"), "'BDAT' is none of CONNECT HELO "),
         ):
             child = self.begin(*arguments)
             _, error = child.communicate(timeout=WAIT_SECONDS)
