@@ -499,7 +499,7 @@ class SMTPServerProtocol(Protocol):
             return
         pending, self._pending = self._pending, None
         if pending is None:
-            dialogue.say_last(replies.timeout)
+            dialogue.say_last(dialogue.closing or replies.timeout)
         else:
             _log.warn("the host did not answer in time, peer {peer}", peer=self._peer)
             dialogue.say_last(replies.local_error)

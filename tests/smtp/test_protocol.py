@@ -599,7 +599,7 @@ class ShutdownTests(ProtocolTestCase):
         self.say(protocol, HELLO + ENVELOPE + b"DATA\r\none\r\n")
         self.factory.shutdown()
         self.clock.advance(31)
-        self.assertTrue(self.transport.taken().startswith(b"421"))
+        self.assertEqual(self.transport.taken(), b"421 4.3.2 service is shutting down\r\n")
         self.assertEqual(self.handlers.messages, [])
 
     def test_nobody_there(self) -> None:
