@@ -507,6 +507,14 @@ class SMTPServerProtocol(Protocol):
         if pending is not None and not dialogue.committing:
             pending.cancel()
 
+    @property
+    def _handshaking(self) -> bool:
+        tls, machine = self.factory.tls, self.machine
+        implicit = tls is not None and tls.implicit
+        return machine.state is State.TLS or (
+            machine.state is State.CONNECTED and implicit and machine.tls is None
+        )
+
     def shutdown(self) -> None:
         """Finish the message in transfer, if there is one; else say 421 and close."""
         if self._ending:
@@ -516,7 +524,7 @@ class SMTPServerProtocol(Protocol):
             dialogue.closing = replies.shutting_down
             self._data_deadline = self._clock.seconds() + self.settings.timeouts.shutdown
             self._deadline.set(self.settings.timeouts.shutdown)
-        elif self._proxy_header is not None or self.machine.state in {State.CONNECTED, State.TLS}:
+        elif self._proxy_header is not None or self._handshaking:
             self._abort("shutdown")
         else:
             pending, self._pending = self._pending, None

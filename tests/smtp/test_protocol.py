@@ -581,6 +581,12 @@ class ShutdownTests(ProtocolTestCase):
         )
         self.assertEqual([m.octets for m in self.handlers.messages], [b"one\r\ntwo\r\n"])
 
+    def test_before_the_greeting(self) -> None:
+        """Who still waits for a greeting gets 421 instead."""
+        self.serve(MemoryHandlers(connected=lambda _: Deferred()))
+        self.factory.shutdown()
+        self.assertEqual(self.transport.taken(), b"421 4.3.2 service is shutting down\r\n")
+
     def test_a_message_being_kept_is_finished(self) -> None:
         """The answer to a complete message is waited for."""
         kept: Deferred[None] = Deferred()
