@@ -390,11 +390,11 @@ class LoadConnection(TwistedProtocol):
         if job.body_due and not self.machine.outstanding:
             self._send_body(job)
         elif job.done:
-            self._settle(job)
+            self._settle(job, spent=job.spent)
         elif job.chunked and job.failed and not self.machine.outstanding:
             # a chunk was refused: the transaction is over once the server forgot it, too
             self._job, self._letter = None, None
-            self._ask(plain("RSET"), lambda _: self._settle(job))
+            self._ask(plain("RSET"), lambda reply: self._settle(job, spent=not reply.positive))
 
     def _refuse_all(self, reply: Reply, stage: str) -> None:
         """The server will say nothing more of this message."""
@@ -404,10 +404,13 @@ class LoadConnection(TwistedProtocol):
             job.abandon(reply, stage)
             self._user.settled(job.results, self._octets)
 
-    def _settle(self, job: Transmission) -> None:
+    def _settle(self, job: Transmission, *, spent: bool) -> None:
         self._job, self._letter = None, None
         self._deadline.set(IDLE_SECONDS)
+        self.alive = self.alive and not spent
         self._user.settled(job.results, self._octets)
+        if spent:
+            self._fail("refused: RSET")
 
     def _send_body(self, job: Transmission) -> None:
         letter, timeouts = self._letter, self._settings.timeouts

@@ -13,7 +13,8 @@ Several over one connection::
     results = await session.send(envelope, source)
     await session.quit()
 
-Failures of the server are results, not exceptions: each recipient gets the reply that decided, with the stage at which it came.
+Failures of the server are results, not exceptions: each recipient gets the reply that decided, with the stage at which it came, and an
+``outcome``: accepted, refused, later or unknown (see ``moxtwisted.smtp.transmission.Outcome``). Nothing is tried twice here.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from zope.interface import implementer
 
 from moxtwisted.errors import MailError
 from moxtwisted.sasl.client import ClientError, ClientExchange
-from moxtwisted.smtp.client import ClientMachine, Replied, ServerRefused, Unsolicited
+from moxtwisted.smtp.client import ClientMachine, OutOfStep, Replied, ServerRefused, Unsolicited
 from moxtwisted.smtp.clientcommands import Command, auth, auth_response, hello, plain
 from moxtwisted.smtp.grammar import decode_base64
 from moxtwisted.smtp.pacing import Deadline
@@ -53,6 +54,9 @@ __all__ = [
 ]
 
 BLOCK_OCTETS = 64 * 1024
+
+#: More challenges than any mechanism has.
+AUTH_STEPS = 10
 
 
 @frozen(kw_only=True)
@@ -132,6 +136,7 @@ _TIMEOUT = Reply(451, "4.4.2", "the next server did not answer in time")
 _UNREACHABLE = Reply(451, "4.4.1", "no connection to the next server")
 _NO_TLS = Reply(451, "4.7.10", "the next server does not offer TLS")
 _TLS_FAILED = Reply(451, "4.7.5", "TLS with the next server failed")
+_OUT_OF_STEP = Reply(451, "4.5.0", "the next server said more than it was asked")
 _NO_MECHANISM = Reply(451, "4.7.0", "no common authentication mechanism")
 
 
@@ -142,6 +147,7 @@ class _Connection(Protocol):
     def __init__(self, clock: Any, machine: ClientMachine, settings: ClientSettings) -> None:
         self.machine = machine
         self.lost: Reply | None = None
+        self.out_of_step = False
         self.tls: TLSInfo | None = None
         self._settings = settings
         self._deadline = Deadline(clock, self._timed_out)
@@ -151,6 +157,7 @@ class _Connection(Protocol):
         self._full = False
         self._closed: Deferred[None] | None = None
         self._gone = False
+        self._dropped = False
 
     def connectionMade(self) -> None:
         transport: Any = self.transport
@@ -172,20 +179,41 @@ class _Connection(Protocol):
             self._look_around()
 
     def _look_around(self) -> None:
-        """Nobody waits: all that may come is a 421."""
+        """Nobody waits: all that may come is a refusal."""
         try:
             event = self.machine.next_event()
         except ServerRefused as e:
-            self.drop(Reply(e.reply_code, e.enhanced_code, e.public_text))
+            self._refuse(e)
             return
         if event is not None:
             self.drop(event.reply)
+
+    def expect_silence(self) -> None:
+        """Before the next command: all replies are in. What came behind them must not be taken for the answer to what was not asked yet;
+        only 421 may come so."""
+        if self._dropped or self.machine.outstanding or not self.machine.buffered:
+            return
+        try:
+            event = self.machine.next_event()
+        except ServerRefused as e:
+            self._refuse(e)
+            return
+        if event is not None and event.reply.code == 421:
+            self.drop(event.reply)
+        else:
+            self.out_of_step = True
+            self.drop(_OUT_OF_STEP)
+
+    def _refuse(self, e: ServerRefused) -> None:
+        """This is no SMTP."""
+        self.out_of_step = isinstance(e, OutOfStep)
+        self.drop(Reply(e.reply_code, e.enhanced_code, f"{e.public_text}: {e.detail}"))
 
     def _deliver(self, waiting: Deferred[Replied | Unsolicited]) -> None:
         try:
             event = self.machine.next_event()
         except ServerRefused as e:
-            self.drop(Reply(e.reply_code, e.enhanced_code, f"{e.public_text}: {e.detail}"))
+            self._refuse(e)
             waiting.errback(SessionFailed(self.lost or _LOST, ""))
             return
         if event is None:
@@ -200,6 +228,9 @@ class _Connection(Protocol):
         :raise SessionFailed: by the Deferred: the connection was lost, or time is up.
         """
         waiting: Deferred[Replied | Unsolicited] = Deferred()
+        if self._dropped:
+            waiting.errback(SessionFailed(self.lost or _LOST, ""))
+            return waiting
         self._deliver(waiting)
         if self._event is waiting:
             if self.lost is not None:
@@ -223,13 +254,12 @@ class _Connection(Protocol):
 
     def handshakeCompleted(self) -> None:
         """TLS is there."""
-        done, self._handshake = self._handshake, None
-        tls, transport = self._settings.tls, self.transport
+        done, tls, handle = self._handshake, self._settings.tls, self.transport
         if done is None or tls is None:
             return
+        self.tls = tls.inspect(handle.getHandle())  # type: ignore[union-attr]
+        self._handshake = None
         self._deadline.cancel()
-        handle: Any = transport
-        self.tls = tls.inspect(handle.getHandle())
         done.callback(None)
 
     def room(self) -> Deferred[None] | None:
@@ -259,7 +289,8 @@ class _Connection(Protocol):
         self.drop(_TIMEOUT)
 
     def drop(self, why: Reply) -> None:
-        """Away with the connection."""
+        """Away with the connection; whatever else it said does not count."""
+        self._dropped = True
         if self.lost is None:
             self.lost = why
         transport: Any = self.transport
@@ -337,6 +368,7 @@ class SMTPClient:
 
         :raise SessionFailed: there is no reply.
         """
+        self._connection.expect_silence()
         self._connection.write(self.machine.send(command))
         return await self._reply(command.verb, self._settings.timeouts.other if seconds is None else seconds)
 
@@ -359,6 +391,9 @@ class SMTPClient:
             await self._open()
         except SessionFailed as e:
             self._connection.drop(e.reply)
+            raise
+        except BaseException:  # we are cancelled, or what chooses or logs in failed
+            self._connection.drop(_LOST)
             raise
 
     async def _open(self) -> None:
@@ -408,12 +443,16 @@ class SMTPClient:
         exchange = choose(self.machine.extensions.get("AUTH", "").upper().split(), self.tls)
         if exchange is None:
             raise SessionFailed(_NO_MECHANISM, "AUTH")
-        reply = await self.command(auth(exchange.mechanism, exchange.start()))
-        while reply.code == 334:
-            reply = await self._auth_step(exchange, reply)
-        if reply.code != 235:
-            raise SessionFailed(reply, "AUTH")
         try:
+            reply = await self.command(auth(exchange.mechanism, exchange.start()))
+            for _ in range(AUTH_STEPS):
+                if reply.code != 334:
+                    break
+                reply = await self._auth_step(exchange, reply)
+            else:
+                raise ClientError("the server asks without end")
+            if reply.code != 235:
+                raise SessionFailed(reply, "AUTH")
             exchange.finish()
         except ClientError as e:
             raise SessionFailed(Reply(e.reply_code, e.enhanced_code, e.public_text), "AUTH") from e
@@ -424,9 +463,9 @@ class SMTPClient:
             if data is None:
                 raise ClientError("challenge is not base64")
             answer: bytes | None = exchange.step(data)
-        except ClientError as e:
+        except ClientError:
             await self.command(auth_response(None))
-            raise SessionFailed(Reply(e.reply_code, e.enhanced_code, e.public_text), "AUTH") from e
+            raise
         return await self.command(auth_response(answer))
 
     async def send(self, envelope: Envelope, source: Any) -> list[RecipientResult]:
@@ -437,6 +476,9 @@ class SMTPClient:
         :param source: an ``IMessageSource``.
         :return: a result for each recipient, in their order.
         """
+        connection = self._connection
+        if connection.lost is not None:
+            return [RecipientResult(r, connection.lost, "CONNECT") for r in envelope.recipients]
         source = IMessageSource(source)
         size = source.size()
         if envelope.parameters.size is None and size is not None:
@@ -451,28 +493,31 @@ class SMTPClient:
             lmtp=settings.lmtp,
             prefer_chunking=settings.prefer_chunking,
         )
-        uncertain = False
         try:
             await self._transmit(job, source)
         except SessionFailed as e:
-            uncertain = job.uncertain
-            job.abandon(e.reply, e.stage)
+            job.abandon(e.reply, e.stage, doubtful=connection.out_of_step)
         except BaseException:
             # The source failed, or we are cancelled: whatever happens, half a message must not get its final dot.
-            self._connection.drop(_LOST)
+            connection.drop(_LOST)
             raise
-        results = [
-            evolve(r, uncertain=uncertain and not r.delivered and r.stage != "RCPT") for r in job.results
-        ]
-        return results + [RecipientResult(r, _LATER, "LOCAL") for r in later]
+        return job.results + [RecipientResult(r, _LATER, "LOCAL") for r in later]
 
     async def _transmit(self, job: Transmission, source: Any) -> None:
-        self._connection.write(job.start())
+        connection = self._connection
+        connection.expect_silence()
+        connection.write(job.start())
         while not job.done:
             if job.body_due:
                 await self._send_body(job, source)
             event = await self._next(job)
-            self._connection.write(job.replied(event))
+            connection.expect_silence()
+            connection.write(job.replied(event))
+        if connection.out_of_step and job.shared_end:
+            # One reply more than there are recipients: whose is whose?
+            raise SessionFailed(_OUT_OF_STEP, ".")
+        if job.spent:
+            connection.drop(_OUT_OF_STEP)
 
     async def _next(self, job: Transmission) -> Replied:
         timeouts = self._settings.timeouts
@@ -496,6 +541,7 @@ class SMTPClient:
         block = await self._read(source)
         while True:
             following = await self._read(source) if block else b""
+            self._still_there()
             if job.chunked:
                 connection.write(job.chunk(block, last=not following))
                 if following and await self._chunk_refused(job):
@@ -508,18 +554,24 @@ class SMTPClient:
             room = connection.room()
             if room is not None:
                 await room
-            if connection.lost is not None:
-                raise SessionFailed(connection.lost, "DATA")
         if not job.chunked:
             connection.write(job.finish())
+
+    def _still_there(self) -> None:
+        """Before a piece of the message goes out. What never went out has not arrived, so a loss here is no doubt."""
+        self._connection.expect_silence()
+        if self._connection.lost is not None:
+            raise SessionFailed(self._connection.lost, "DATA")
 
     async def _chunk_refused(self, job: Transmission) -> bool:
         """The reply to a chunk that is not the last."""
         job.replied(await self._next(job))
         if not job.failed:
             return False
-        await self.command(plain("RSET"))
+        reply = await self.command(plain("RSET"))
         job.done = True
+        if not reply.positive:
+            self._connection.drop(_OUT_OF_STEP)
         return True
 
     async def _read(self, source: Any) -> bytes:
@@ -535,6 +587,9 @@ class SMTPClient:
                 await self.command(plain("QUIT"), self._settings.timeouts.connect)
             except SessionFailed:
                 return
+            except BaseException:  # we are cancelled
+                self._connection.drop(_LOST)
+                raise
         await self._connection.close()
 
 

@@ -11,7 +11,8 @@
     machine.extensions                            # {'PIPELINING': ''}
 
 Replies are matched with commands in their order, so that commands may be pipelined (RFC 2920) where the server offers it. What no
-SMTP server may say raises ``ServerRefused``: lines too long or too many, codes that differ within a reply, a reply to nothing.
+SMTP server may say raises ``ServerRefused``: lines too long or too many, codes that differ within a reply; ``OutOfStep`` where replies and
+commands do not fit together any more: a reply to nothing, a code that this command cannot have.
 
 Where we take more than the grammar allows: lines that end in LF alone; ``250`` without a space and text; lines of more than
 512 octets (up to ``MAX_LINE_OCTETS``); octets beyond ASCII in the text.
@@ -29,7 +30,7 @@ from moxtwisted.smtp.clientcommands import Command
 from moxtwisted.smtp.replies import Reply
 from moxtwisted.smtp.transfer import MisuseError
 
-__all__ = ["GREETING", "ClientMachine", "Replied", "ServerRefused", "Unsolicited"]
+__all__ = ["GREETING", "ClientMachine", "OutOfStep", "Replied", "ServerRefused", "Unsolicited"]
 
 MAX_LINE_OCTETS = 4096
 MAX_REPLY_LINES = 128
@@ -41,6 +42,16 @@ _LINE = re.compile(rb"([2-5][0-9]{2})(?:([ -])(.*))?\Z", re.DOTALL)
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?: |\Z)")
 _KEYWORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*\Z")
 
+#: RFC 5321 section 4.3.2: which codes below 400 answer a command, where it matters to us. Anything else there is the answer to another
+#: command, from a server that said something twice or left something out: taken for consent it would lose mail.
+_CONSENTS = {
+    "": frozenset({220}),
+    "STARTTLS": frozenset({220}),
+    "AUTH": frozenset({235, 334}),
+    "DATA": frozenset({354}),
+}
+_COMPLETED = frozenset({"EHLO", "HELO", "LHLO", "MAIL", "RCPT", "RSET", "BDAT", "."})
+
 
 class ServerRefused(MailError):  # noqa: N818  (what it says is a reply)
     """The server does not speak SMTP; there is no going on with this connection."""
@@ -48,6 +59,20 @@ class ServerRefused(MailError):  # noqa: N818  (what it says is a reply)
     reply_code = 451
     enhanced_code = "4.5.0"
     public_text = "the next server does not speak SMTP"
+
+
+class OutOfStep(ServerRefused):
+    """What the server says does not fit what it was asked: earlier replies may have belonged to other commands than we thought."""
+
+
+def _fits(command: Command, code: int) -> bool:
+    """Whether a server that keeps step can answer so."""
+    if code >= 400:
+        return True
+    consents = _CONSENTS.get(command.verb)
+    if consents is not None:
+        return code in consents
+    return command.verb not in _COMPLETED or code < 300 or (code == 353 and command.more > 0)
 
 
 @frozen
@@ -120,15 +145,18 @@ class ClientMachine:
         """The next reply, or None when more octets are needed.
 
         :raise ServerRefused: it is none.
+        :raise OutOfStep: it is none to the command whose turn it is.
         """
         reply = self._next_reply()
         if reply is None:
             return None
         if not self.outstanding:
             if reply.positive:
-                raise ServerRefused(f"a reply to nothing: {reply.code} {reply.text}")
+                raise OutOfStep(f"a reply to nothing: {reply.code} {reply.text}"[:200])
             return Unsolicited(reply)
         command = self.outstanding[0]
+        if not _fits(command, reply.code):
+            raise OutOfStep(f"{reply.code} is no reply to {command.verb or 'a connection'}")
         self._due -= 1
         if reply.code == 353 and command.more and not self._extended:
             self._due, self._extended = self._due + command.more, True
@@ -145,15 +173,15 @@ class ClientMachine:
 
         :raise ServerRefused: it said something in clear after its 220.
         """
-        if self._at < len(self._buffer) or self._lines:
+        if self.buffered:
             raise ServerRefused("octets in clear after the reply to STARTTLS")
         self.extensions = {}
         self._buffer, self._at = b"", 0
 
     @property
     def buffered(self) -> bool:
-        """Whether octets are waiting that were not looked at."""
-        return self._at < len(self._buffer)
+        """Whether octets are waiting that belong to no reply yet."""
+        return self._at < len(self._buffer) or bool(self._lines)
 
     def _next_reply(self) -> Reply | None:
         while True:

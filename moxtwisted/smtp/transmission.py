@@ -8,12 +8,14 @@
     job.body_due                      # now the message goes out: through job.encode(block), then job.finish()
     job.done, job.results             # a RecipientResult for each recipient, in order
 
+Each result has an ``Outcome``: accepted, refused, later, or unknown where the server may have taken the message without saying so.
 A message that the server cannot carry is not begun: the recipients get the reply that the RFCs name for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from enum import Enum
 
 from attrs import define, frozen
 
@@ -24,7 +26,7 @@ from moxtwisted.smtp.clientcommands import Command, bdat, end_of_data, mail, pla
 from moxtwisted.smtp.envelope import NO_MAIL_PARAMETERS, MailParameters, Recipient
 from moxtwisted.smtp.replies import Reply
 
-__all__ = ["Envelope", "RecipientResult", "Transmission"]
+__all__ = ["Envelope", "Outcome", "RecipientResult", "Transmission"]
 
 
 @frozen
@@ -41,6 +43,21 @@ class Envelope:
     parameters: MailParameters = NO_MAIL_PARAMETERS
 
 
+class Outcome(Enum):
+    """What a sender has to know of one recipient.
+
+    ``ACCEPTED``: the server said 2yz to the message; it is its duty now.
+    ``REFUSED``: the server said 5yz, or cannot carry the message at all: it goes back to the sender.
+    ``LATER``: it was not taken, and may be next time: 4yz, no connection, no SMTP, no TLS.
+    ``UNKNOWN``: the whole message went out, and no reply came that can be believed: to try again may double it.
+    """
+
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    LATER = "later"
+    UNKNOWN = "unknown"
+
+
 @frozen
 class RecipientResult:
     """What became of one recipient.
@@ -48,7 +65,7 @@ class RecipientResult:
     :ivar reply: the reply that decided; what we found ourselves has the same form.
     :ivar stage: the verb that it answers (``"MAIL"``, ``"RCPT"``, ``"DATA"``, ``"."`` for the message itself, ``"BDAT"``, ``""``
         for the greeting ...), or ``"CONNECT"``, ``"TLS"``, ``"LOCAL"`` for what we found ourselves.
-    :ivar uncertain: the connection was lost after the message went out and before the reply: it may have arrived.
+    :ivar uncertain: the message went out, and the connection was lost before the reply (or what came was none): it may have arrived.
     :ivar dsn: whether the next server took over the duty to report (RFC 3461 section 5.2.2).
     """
 
@@ -60,8 +77,17 @@ class RecipientResult:
 
     @property
     def delivered(self) -> bool:
-        """Whether the next server is responsible now."""
-        return self.reply.positive
+        """Whether the next server is responsible now: nothing but 2yz says so."""
+        return 200 <= self.reply.code < 300
+
+    @property
+    def outcome(self) -> Outcome:
+        """In one word."""
+        if self.delivered:
+            return Outcome.ACCEPTED
+        if self.uncertain:
+            return Outcome.UNKNOWN
+        return Outcome.REFUSED if self.reply.code >= 500 else Outcome.LATER
 
 
 #: Which reply stands for what the server cannot carry.
@@ -82,6 +108,7 @@ class _Fate:
     reply: Reply | None = None
     stage: str = ""
     accepted: bool = False
+    uncertain: bool = False
 
 
 class Transmission:
@@ -90,6 +117,7 @@ class Transmission:
     :ivar body_due: the message is to be sent now.
     :ivar chunked: with BDAT: blocks are passed to ``chunk`` instead of ``encode``.
     :ivar done: no reply is due any more and every recipient has its result.
+    :ivar spent: RSET was refused: the connection must not carry another transaction.
     """
 
     def __init__(
@@ -116,15 +144,17 @@ class Transmission:
         self._data_sent = False
         self._body_sent = False
         self._mail_refused = False
+        self._cleaning = False  # whether nothing but the reply to RSET is due
         self.body_due = False
         self.done = False
+        self.spent = False
 
     @property
     def results(self) -> list[RecipientResult]:
         """What became of the recipients, as far as it is known."""
         dsn = "DSN" in self._machine.extensions
         return [
-            RecipientResult(f.recipient, f.reply, f.stage, dsn=dsn and f.reply.positive)
+            RecipientResult(f.recipient, f.reply, f.stage, f.uncertain, dsn and f.reply.positive)
             for f in self._fates
             if f.reply is not None
         ]
@@ -230,16 +260,15 @@ class Transmission:
             self._body_sent = True
             self._waiting = []
             return self._machine.send(end_of_data(b".\r\n"))
-        if reply.positive:
-            reply = Reply(451, "4.5.0", f"unexpected reply to DATA: {reply.code}")
         self._settle(reply, verb)
         return self._clean_up()
 
     def _clean_up(self) -> bytes:
+        self._cleaning = True
         return self._machine.send(plain("RSET"))
 
     def _on_rset(self, reply: Reply, verb: str) -> bytes:
-        self.done = True
+        self.done, self.spent = True, not reply.positive
         return b""
 
     def _on_chunk(self, reply: Reply, verb: str) -> bytes:
@@ -259,6 +288,9 @@ class Transmission:
         else:
             self._settle_all(reply, verb)
         if not self._waiting and not self._machine.outstanding:
+            if verb == "BDAT" and not any(f.reply is not None and f.reply.positive for f in self._fates):
+                # RFC 3030 section 2: what state a BDAT that failed leaves behind is not known.
+                return self._clean_up()
             self.done = True
         return b""
 
@@ -321,15 +353,31 @@ class Transmission:
             if fate.reply is None:
                 fate.reply, fate.stage = reply, stage
 
-    def abandon(self, reply: Reply, stage: str) -> None:
-        """Nothing more can be sent: those without a result get this one, and with PRDR those whose result was not confirmed."""
+    def abandon(self, reply: Reply, stage: str, *, doubtful: bool = False) -> None:
+        """Nothing more can be sent: those without a result get this one, and with PRDR those whose result was not confirmed.
+
+        :param doubtful: the server is out of step, so that what it said may have been about other commands: what it said to single
+            recipients does not count, of the envelope before the message went out, and of the message after it.
+        """
+        if doubtful:
+            for fate in self._fates:
+                if fate.accepted or not self._body_sent:
+                    fate.reply = None
+        before = [fate.reply for fate in self._fates]
         self._settle_all(reply, stage)
+        for fate, was in zip(self._fates, before, strict=True):
+            fate.uncertain = self._body_sent and fate.accepted and fate.reply is not was
         self.done = True
+
+    @property
+    def shared_end(self) -> bool:
+        """Whether the message was answered with a reply for each of several recipients."""
+        return self._each or (self._final is not None and self._final.replies > 1)
 
     @property
     def uncertain(self) -> bool:
         """Whether the whole message went out and its reply is missing."""
-        return self._body_sent and not self.done
+        return self._body_sent and not self.done and not self._cleaning
 
 
 _STEPS: dict[str, Callable[[Transmission, Reply, str], bytes]] = {
