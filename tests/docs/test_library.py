@@ -187,6 +187,24 @@ class LibraryPageTests(TestCase):
         self.assertEqual(found, [(1, "hello", ["text/plain"])])
         await factory.shutdown()
 
+    async def test_misbehaving(self) -> None:
+        """The server that refuses first attempts takes the second, and its hook has heard both."""
+        hook = self.names["ComeAgain"]()
+        server = self.names["misbehave"](reactor, hook)
+        self.addCleanup(server.stopService)
+
+        def send() -> None:
+            with smtplib.SMTP("127.0.0.1", server.ports["smtp"], timeout=30) as smtp:
+                for attempt in range(2):
+                    with contextlib.suppress(smtplib.SMTPSenderRefused):
+                        smtp.sendmail("me@example.org", ["bob@example.org"], LETTER)
+                        self.assertEqual(attempt, 1)
+
+        await deferToThread(send)
+        self.assertEqual(list(server.ports), ["smtp"])
+        self.assertEqual(hook.refused, [("MAIL", 451)])
+        self.assertEqual(len(server.captured.messages(recipient="bob@example.org")), 1)
+
     async def test_signing_and_verifying(self) -> None:
         """What the page signs it verifies, and without a chain nobody vouches for it."""
         key = SigningKey.from_pem("example.org", "2026a", pem := new_private_key("ed25519"))
