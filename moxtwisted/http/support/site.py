@@ -18,6 +18,9 @@ from twisted.protocols.policies import ProtocolWrapper
 from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
+#: How long the requests that a client sends without waiting for answers may keep others from having their turn.
+_TURN_SECONDS = 0.02
+
 __all__ = ["BoundedRequest", "BoundedSite", "SiteLimits"]
 
 
@@ -45,6 +48,19 @@ class BoundedRequest(Request):
 
     oversized = False
     _body_octets = 0
+
+    def process(self) -> None:
+        """Called by the channel when all of it is there."""
+        # The channel does not declare what the site gave it.
+        channel: Any = self.channel
+        if channel.site.turn_is_over():
+            channel.site.reactor.callLater(0, self._process_later)
+        else:
+            super().process()  # type: ignore[no-untyped-call]
+
+    def _process_later(self) -> None:
+        if not self._disconnected:
+            self.process()
 
     @property
     def body_octets_limit(self) -> int:
@@ -95,6 +111,18 @@ class BoundedSite(Site):
             resource, timeout=self.limits.idle_seconds, reactor=reactor
         )
         self.connections: set[Any] = set()
+        self._turn_ends: float | None = None
+
+    def turn_is_over(self) -> bool:
+        """Whether requests took long enough in this turn of the reactor."""
+        now = self.reactor.seconds()
+        if self._turn_ends is None:
+            self._turn_ends = now + _TURN_SECONDS
+            self.reactor.callLater(0, self._new_turn)
+        return bool(now > self._turn_ends)
+
+    def _new_turn(self) -> None:
+        self._turn_ends = None
 
     def buildProtocol(self, addr: Any) -> Any:
         """A channel, or None when there are too many."""

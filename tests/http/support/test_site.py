@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from twisted.internet.task import Clock
@@ -11,7 +12,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from moxtwisted.http.support.guard import Guard, Guarded
 from moxtwisted.http.support.site import BoundedSite, SiteLimits
-from tests.http.memory import Client
+from tests.http.memory import Client, Exchange
 
 
 class _Echo(Resource):
@@ -19,7 +20,14 @@ class _Echo(Resource):
 
     isLeaf = True
 
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._clock = clock
+
     def render(self, request: Any) -> Any:
+        if request.path == b"/slow":
+            # Without calling anybody, as when it takes that long.
+            self._clock.rightNow += 0.009
         if request.path == b"/wait":
             return NOT_DONE_YET
         request.content.seek(0)
@@ -32,7 +40,7 @@ class SiteTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         limits = SiteLimits(connections=3, body_octets=100, drained_octets=1000, idle_seconds=10)
-        self.site = BoundedSite(Guarded(_Echo(), Guard()), self.clock, limits)
+        self.site = BoundedSite(Guarded(_Echo(self.clock), Guard()), self.clock, limits)
         self.client = Client(self.site, self.clock)
         self.addCleanup(self.client.close)
 
@@ -48,6 +56,19 @@ class SiteTests(SynchronousTestCase):
         chunk = b"32\r\n" + b"x" * 50 + b"\r\n"
         self.assertEqual(self.client.ask("POST", "/", chunked, chunk * 2 + b"0\r\n\r\n").body, b"x" * 100)
         self.assertEqual(self.client.ask("POST", "/", chunked, chunk * 3 + b"0\r\n\r\n").status, 413)
+
+    def test_many_at_once(self) -> None:
+        """Requests that come without waiting for answers let others have their turn, in their order; a client may leave meanwhile."""
+        one = b"POST /slow HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\n%03d"
+        both = [Exchange(self.site, b"".join(one % n for n in range(10)), "POST") for _ in range(2)]
+        for exchange in both:
+            self.addCleanup(exchange.leave)
+        self.assertEqual(both[0].octets.count(b"200 OK"), 3)
+        both[1].leave()
+        for _ in range(10):
+            self.clock.advance(0)
+        self.assertEqual(re.findall(rb"\r\n\r\n(...)", both[0].octets), [b"%03d" % n for n in range(10)])
+        self.assertLess(both[1].octets.count(b"200 OK"), 10)
 
     def test_endless_bodies(self) -> None:
         """Who sends much more than the bound is cut off."""
