@@ -23,7 +23,7 @@ marked as deleted are removed by QUIT and by nothing else.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from attrs import field, frozen
@@ -41,6 +41,8 @@ from moxtwisted.sasl.wire import MAX_LINE_OCTETS
 
 __all__ = ["Close", "Run", "Server", "StartTLS", "Stream", "Surroundings", "Transport", "Work"]
 
+#: Each takes ten microseconds or so.
+_COMMANDS_OF_A_TURN: Final = 500
 _ONLY_DELETED: Final = "that message is marked as deleted"
 
 
@@ -118,7 +120,11 @@ class Server(LogIn):
         return b"".join(out)
 
     def next_work(self) -> Work | None:
-        """Carry out commands until one needs help; None when more octets are needed, or one is under way."""
+        """Carry out commands until one needs help; None when more octets are needed, or one is under way.
+
+        When very many came at once, the help is a pause in which others have their turn.
+        """
+        commands = 0
         while not self.busy:
             if self.state is State.CLOSED:
                 return Close()
@@ -130,7 +136,13 @@ class Server(LogIn):
             work = self._carry_out(line)
             if work is not None:
                 return work
+            commands += 1
+            if commands == _COMMANDS_OF_A_TURN and self.pause is not None:
+                return self._run(self._breathe(self.pause))
         return None
+
+    async def _breathe(self, pause: Callable[[float], Awaitable[Any]]) -> None:
+        await pause(0)
 
     def streamed(self) -> None:
         """The pieces of a ``Stream`` were all pulled."""

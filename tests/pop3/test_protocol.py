@@ -138,6 +138,20 @@ class ProtocolTests(SynchronousTestCase):
         self.clock.advance(1)
         self.assertEqual(self.transport.producerState, "producing")
 
+    def test_many_at_once(self) -> None:
+        """Who sends very many commands lets others have their turn, and gets all answers; some may leave before."""
+        self.say("USER alice", "PASS secret")
+        self.transport.clear()
+        self.protocol.dataReceived(b"NOOP\r\n" * 1200)
+        answered = self.transport.value().count(b"\r\n")
+        self.assertLess(answered, 1200)
+        self.clock.pump([0, 0, 0])
+        self.assertEqual(self.transport.value().count(b"\r\n"), 1200)
+        self.protocol.dataReceived(b"NOOP\r\n" * 1200)
+        self.leave()
+        self.clock.advance(1)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_broken_message(self) -> None:
         """A message that cannot be read to its end is not ended: the connection is."""
         self.say("USER alice", "PASS secret")
