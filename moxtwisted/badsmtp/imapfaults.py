@@ -323,7 +323,7 @@ DESCRIPTIONS: Mapping[str, str] = MappingProxyType(
         "literalshort": "the first literal is announced N octets (10) too short",
         "literalhuge": "the first literal is announced with 4 GB; nothing follows",
         "case": "rEsPoNsE names in mixed case",
-        "long": "an untagged response of N kB (1000)",
+        "long": "an untagged response of N kB (1000; 4096 at most)",
         "eightbit": "octets beyond ASCII that are no UTF-8, and a NUL, in a response's text",
         "badcode": "a response code without its end in the tagged answer",
         "notext": "a tagged answer without text",
