@@ -75,9 +75,32 @@ class ClientTimeouts:
     other: float = 300.0
 
 
+class CertificateRefusedError(MailError):
+    """A certificate that was to be verified names nobody."""
+
+
 def inspect_as_client(connection: Any) -> TLSInfo:
-    """Facts of a handshake in which we were the client."""
+    """Facts of a handshake in which we were the client.
+
+    :raise CertificateRefusedError: the certificate was to be verified, and has no name or address in subjectAltName.
+    """
+    if connection.get_verify_mode():
+        _named(connection)
     return inspect_tls(connection, server=False)
+
+
+def _named(connection: Any) -> None:
+    # RFC 6125 section 6.4.4: a name in the subject alone may be left aside, and service_identity does so. What it raises for such a
+    # certificate is no VerificationError, so that ClientTLSOptions of Twisted 26.10 logs it and takes the certificate for anybody's.
+    from service_identity.exceptions import CertificateError
+    from service_identity.pyopenssl import extract_patterns
+
+    try:
+        named = bool(extract_patterns(connection.get_peer_certificate()))
+    except CertificateError:
+        named = False
+    if not named:
+        raise CertificateRefusedError("the certificate names no host")
 
 
 @frozen
@@ -87,7 +110,7 @@ class ClientTLS:
     :ivar creator: an ``IOpenSSLClientConnectionCreator``, as of ``optionsForClientTLS(hostname)``: it verifies what is to be verified.
     :ivar implicit: the handshake comes first.
     :ivar required: without TLS nothing is sent; else STARTTLS is used where it is offered.
-    :ivar inspect: gives the facts of a finished handshake.
+    :ivar inspect: gives the facts of a finished handshake, or raises ``MailError`` when there is something that the creator lets through.
     """
 
     creator: Any
@@ -257,7 +280,11 @@ class _Connection(Protocol):
         done, tls, handle = self._handshake, self._settings.tls, self.transport
         if done is None or tls is None:
             return
-        self.tls = tls.inspect(handle.getHandle())  # type: ignore[union-attr]
+        try:
+            self.tls = tls.inspect(handle.getHandle())  # type: ignore[union-attr]
+        except MailError as e:
+            self.drop(Reply(_TLS_FAILED.code, _TLS_FAILED.enhanced, f"{_TLS_FAILED.text}: {e.detail}"[:200]))
+            return
         self._handshake = None
         self._deadline.cancel()
         done.callback(None)
