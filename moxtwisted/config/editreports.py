@@ -56,7 +56,11 @@ class ReportEdits(SigningEdits):
                     set_key(table, what, inline_table({"address": address, "account": owner}))
                     notes.append(f"{what}: {address}, for account {owner}")
             if not notes:
-                raise AlreadyThereError(f"{key} has addresses for reports already")
+                there = (getattr(settings, what) for what in REPORT_LOCALPARTS)
+                names = " and ".join(
+                    dict.fromkeys(f"{one.address} (account {one.account})" for one in there if one)
+                )
+                raise AlreadyThereError(f"{key} has addresses for reports already: {names}")
 
         self.edit(change)
         return notes

@@ -119,7 +119,10 @@ class Edits(SynchronousTestCase):
         self.assertIn(
             "dmarcreports@example.org", next(r["value"] for r in rows if r["name"][:7] == "_dmarc.")
         )
-        self.failureResultOf(ensureDeferred(self.editor.domain_reports("example.org", "bob")), MailError)
+        failure = self.failureResultOf(
+            ensureDeferred(self.editor.domain_reports("example.org", "bob")), MailError
+        )
+        self.assertIn("already: dmarcreports@example.org (account alice) and tlsreports@", str(failure.value))
 
     def test_refused(self) -> None:
         """An account that is not there gets none."""
