@@ -23,8 +23,10 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from moxtwisted.errors import MailError
 from moxtwisted.load.letters import Letter
 from moxtwisted.load.tally import Tally
+from moxtwisted.sasl.agent import nameless
 from moxtwisted.sasl.client import ClientError, ClientExchange
 from moxtwisted.smtp.agent import ClientSettings, ClientTLS
 from moxtwisted.smtp.client import ClientMachine, Replied, ServerRefused, Unsolicited
@@ -297,8 +299,14 @@ class LoadConnection(TwistedProtocol):
         handle: Any = transport
         connection = handle.getHandle()
         self._tally.tls[f"{connection.get_protocol_version_name()} {connection.get_cipher_name()}"] += 1
-        if self._settings.exchange is not None:
-            self._tls = tls.inspect(connection)
+        try:
+            if self._settings.exchange is not None:
+                self._tls = tls.inspect(connection)
+            elif nameless(connection):
+                raise MailError("the certificate names no host")
+        except MailError as e:
+            self._fail(f"TLS: {e.detail}"[:80])
+            return
         if tls.implicit:
             self._wait(self._settings.timeouts.greeting)
         else:

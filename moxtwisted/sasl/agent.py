@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cryptography import x509
 
-__all__ = ["channel_bindings", "client_key_sha256", "end_point_binding", "public_key_sha256"]
+__all__ = ["channel_bindings", "client_key_sha256", "end_point_binding", "nameless", "public_key_sha256"]
 
 _EXPORTER_LABEL = b"EXPORTER-Channel-Binding"
 
@@ -42,6 +42,24 @@ def channel_bindings(connection: Any, *, server: bool = True) -> dict[str, tuple
     if end_points:
         found["tls-server-end-point"] = end_points
     return found
+
+
+def nameless(connection: Any) -> bool:
+    """Whether the server's certificate was to be verified, and names no host: no password may be sent to such a server.
+
+    :param connection: an OpenSSL connection after its handshake, in which we were the client.
+    """
+    # RFC 6125 section 6.4.4: a name in the subject alone may be left aside, and service_identity does so. What it raises for such a
+    # certificate is no VerificationError, so that ClientTLSOptions of Twisted 26.10 logs it and takes the certificate for anybody's.
+    from service_identity.exceptions import CertificateError
+    from service_identity.pyopenssl import extract_patterns
+
+    if not connection.get_verify_mode():
+        return False
+    try:
+        return not extract_patterns(connection.get_peer_certificate())
+    except CertificateError:
+        return True
 
 
 def _resumed(connection: Any) -> bool | None:

@@ -30,6 +30,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from moxtwisted.errors import MailError
+from moxtwisted.sasl.agent import nameless
 from moxtwisted.sasl.client import ClientError, ClientExchange
 from moxtwisted.smtp.client import ClientMachine, OutOfStep, Replied, ServerRefused, Unsolicited
 from moxtwisted.smtp.clientcommands import Command, auth, auth_response, hello, plain
@@ -75,32 +76,14 @@ class ClientTimeouts:
     other: float = 300.0
 
 
-class CertificateRefusedError(MailError):
-    """A certificate that was to be verified names nobody."""
-
-
 def inspect_as_client(connection: Any) -> TLSInfo:
     """Facts of a handshake in which we were the client.
 
-    :raise CertificateRefusedError: the certificate was to be verified, and has no name or address in subjectAltName.
+    :raise MailError: the certificate was to be verified, and names no host.
     """
-    if connection.get_verify_mode():
-        _named(connection)
+    if nameless(connection):
+        raise MailError("the certificate names no host")
     return inspect_tls(connection, server=False)
-
-
-def _named(connection: Any) -> None:
-    # RFC 6125 section 6.4.4: a name in the subject alone may be left aside, and service_identity does so. What it raises for such a
-    # certificate is no VerificationError, so that ClientTLSOptions of Twisted 26.10 logs it and takes the certificate for anybody's.
-    from service_identity.exceptions import CertificateError
-    from service_identity.pyopenssl import extract_patterns
-
-    try:
-        named = bool(extract_patterns(connection.get_peer_certificate()))
-    except CertificateError:
-        named = False
-    if not named:
-        raise CertificateRefusedError("the certificate names no host")
 
 
 @frozen

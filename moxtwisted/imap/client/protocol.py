@@ -39,7 +39,7 @@ from moxtwisted.imap.client.session import (
 )
 from moxtwisted.imap.wire import responsedata as r
 from moxtwisted.imap.wire.responses import ResponseLimits
-from moxtwisted.sasl.agent import channel_bindings
+from moxtwisted.sasl.agent import channel_bindings, nameless
 from moxtwisted.sasl.client import ClientExchange, Credentials
 
 __all__ = ["ClientConnection", "ClientSettings", "ClientTLS", "ClientTimeouts", "Run"]
@@ -68,7 +68,12 @@ class ClientTimeouts:
 
 
 def inspect_as_client(connection: Any) -> Mapping[str, tuple[bytes, ...]]:
-    """Channel bindings of a handshake in which we were the client."""
+    """Channel bindings of a handshake in which we were the client.
+
+    :raise MailError: the certificate was to be verified, and names no host.
+    """
+    if nameless(connection):
+        raise MailError("TLS: the certificate names no host")
     return channel_bindings(connection, server=False)
 
 
@@ -189,12 +194,16 @@ class ClientConnection(Protocol):
 
     def handshakeCompleted(self) -> None:
         """TLS is there."""
-        done, self._handshake = self._handshake, None
-        tls, transport = self.settings.tls, self.transport
+        done, tls, transport = self._handshake, self.settings.tls, self.transport
         if done is None or tls is None:
             return
         handle: Any = transport
-        self.bindings = tls.inspect(handle.getHandle())
+        try:
+            self.bindings = tls.inspect(handle.getHandle())
+        except MailError as error:
+            self.drop(error.explanation)
+            return
+        self._handshake = None
         self.encrypted = True
         self.machine.tls_started()
         done.callback(None)
