@@ -9,6 +9,7 @@ from unittest.mock import patch
 
 from attrs import evolve
 from twisted.internet.defer import Deferred
+from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted.errors import StoreFullError, StoreUnavailableError
@@ -113,6 +114,22 @@ class OneAnswerTests(OutcomeCase):
                             for place in places
                         ]
                         self.assertEqual(there, [int(word == "yes") for word in words])
+
+    def test_log(self) -> None:
+        """Each decision stands in the log once: in the line about the message when its only recipient takes it."""
+        for says in ({"alice": "yes"}, {"alice": "never"}, {"alice": "yes", "bob": "yes"}):
+            self.decide(**says)
+            with capturedLogs() as events:
+                self.attempt(list(says), LETTER.replace(b"<1@", b"<%d@" % len(str(says))))
+            decided = [e for e in events if "decision" in e]
+            words = {"yes": "accepted", "never": "refused"}
+            self.assertEqual(
+                [(e["account"], e["decision"], bool(e["reason"])) for e in decided],
+                [(account, words[word], True) for account, word in says.items()],
+            )
+            lines = [e for e in events if "octets" in e]
+            self.assertEqual(len(lines), 1)
+            self.assertEqual("decision" in lines[0], says == {"alice": "yes"})
 
     def test_first_attempt(self) -> None:
         """Those who take it have it at once, though the client is told to come again; the second attempt comes in parts."""

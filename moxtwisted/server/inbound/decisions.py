@@ -32,7 +32,7 @@ from moxtwisted.server.judgement.interfaces import (
 from moxtwisted.server.judgement.reasons import Reason
 from moxtwisted.smtp.replies import Reply, reply_for_error
 
-__all__ = ["Adjustment", "Bench", "refusal"]
+__all__ = ["Adjustment", "Bench", "refusal", "remarks"]
 
 _log = Logger()
 
@@ -73,6 +73,16 @@ def refusal(reply: Reply, reason: str, explanation: str, *, keep: bool = False) 
     )
 
 
+def remarks(recipient: Recipient, decision: Decision) -> dict[str, str]:
+    """What the log says of a decision. That a message was taken for its only recipient stands in the line about the message: most are."""
+    return {
+        "account": recipient.account,
+        "decision": "accepted" if decision.accept else "refused",
+        "reason": decision.reason,
+        "explanation": decision.explanation[:_MOST_CHARACTERS],
+    }
+
+
 @define(eq=False)
 class Bench:
     """Everybody who has a say.
@@ -105,7 +115,7 @@ class Bench:
             ]
             decisions = [await one for one in asked]
         for recipient, decision in zip(recipients, decisions, strict=True):
-            self._note(incoming, recipient, decision)
+            self._note(incoming, recipient, decision, alone=len(recipients) == 1)
         return decisions, opinions
 
     def note(self, incoming: Incoming, recipients: Sequence[Recipient], decision: Decision) -> None:
@@ -156,21 +166,20 @@ class Bench:
             return evolve(decision, reply=_CANNOT_JUDGE)
         return decision
 
-    def _note(self, incoming: Incoming, recipient: Recipient, decision: Decision) -> None:
+    def _note(
+        self, incoming: Incoming, recipient: Recipient, decision: Decision, *, alone: bool = False
+    ) -> None:
         what = "accepted" if decision.accept else "refused"
         self.counts[what, decision.reason] += 1
-        if self._judge is None and decision.accept:
-            return
+        if decision.accept and (alone or self._judge is None):
+            return  # the line about the message has it, see ``remarks``
         _log.info(
             "message from {sender} for {account}: {decision}, {reason}: {explanation}",
             session=incoming.session,
             peer=incoming.ip,
             sender=str(incoming.reverse_path),
-            account=recipient.account,
             recipient=str(recipient.path),
-            decision=what,
-            reason=decision.reason,
-            explanation=decision.explanation[:_MOST_CHARACTERS],
+            **remarks(recipient, decision),
         )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address
 from types import coroutine
@@ -421,7 +421,8 @@ class InboundHandler:
         )
         answer = await self._inbound.outcome().take_in(message)
         answers = answer if isinstance(answer, Sequence) else [answer] * len(transaction.recipients)
-        self._log_message(transaction, staged, sum(a is not None for a in answers), verified)
+        failed = sum(a is not None for a in answers)
+        self._log_message(transaction, staged, failed, _verdicts(verified) | message.remarks)
         return answer
 
     async def _into_accounts(
@@ -448,14 +449,15 @@ class InboundHandler:
             attempt=None if separate else attempt(transaction),
         )
         answers = [_worst(outcome, deliveries[r.path].deliveries) for r in transaction.recipients]
-        self._log_message(transaction, staged, sum(a is not None for a in answers), verified)
+        failed = sum(a is not None for a in answers)
+        self._log_message(transaction, staged, failed, _verdicts(verified))
         if separate:
             return answers
         # One answer for all: when one account failed, the sender tries again, and those that have it get no second.
         return next((a for a in answers if a is not None), None)
 
     def _log_message(
-        self, transaction: Transaction, staged: IStagedMessage, failed: int, verified: Verified | None
+        self, transaction: Transaction, staged: IStagedMessage, failed: int, findings: Mapping[str, str]
     ) -> None:
         _log.info(
             "message from {sender} for {count} recipients {recipients}: {octets} octets, {failed} failed",
@@ -466,7 +468,7 @@ class InboundHandler:
             count=len(transaction.recipients),
             octets=staged.size,
             failed=failed,
-            **_verdicts(verified),
+            **findings,
         )
 
 

@@ -35,7 +35,7 @@ from moxtwisted.message.compose import field as header_field
 from moxtwisted.server.delivery import Attempt, Copy, LocalDelivery
 from moxtwisted.server.directory import Delivery, Recipients
 from moxtwisted.server.inbound.alterations import Alterations
-from moxtwisted.server.inbound.decisions import Bench
+from moxtwisted.server.inbound.decisions import Bench, remarks
 from moxtwisted.server.inbound.lease import Lease
 from moxtwisted.server.inbound.presence import Presence, WaitingRoom
 from moxtwisted.server.inbound.rejects import IRejects, Refusal
@@ -88,6 +88,7 @@ class Complete:
     :ivar presence: of the client.
     :ivar lmtp: whether each recipient has an answer of its own.
     :ivar trapped: recipients that are traps; they lead nowhere.
+    :ivar remarks: what else the log is to say of it; filled in while it is taken in.
     """
 
     transaction: Transaction
@@ -98,6 +99,7 @@ class Complete:
     presence: Presence = field(factory=Presence)
     lmtp: bool = False
     trapped: tuple[Path, ...] = ()
+    remarks: dict[str, str] = field(factory=dict)
 
     @cached_property
     def sender(self) -> bytes:
@@ -202,6 +204,8 @@ class Outcome:
         asked = [place for place in recipients if place not in decisions]
         made, opinions = await self._bench.decide(message.incoming, [recipients[p] for p in asked])
         decisions.update(zip(asked, made, strict=True))
+        if len(made) == 1 and made[0].accept and made[0].reason:
+            message.remarks.update(remarks(recipients[asked[0]], made[0]))
         if not await self._still_here(message, decisions):
             return _GONE
         versions = Alterations(
