@@ -99,6 +99,7 @@ def _dmarc(domain: str, settings: Domain) -> Iterator[DNSRecord]:
     why = "others refuse mail that only pretends to be from the domain (DMARC)" + (
         ", and report it" if where else ""
     )
+    why += "; p=none for now if other programs send mail of the domain, too"
     yield _txt(f"_dmarc.{domain}", f"v=DMARC1;p=reject{where}", why)
     if reports is not None:
         yield from _foreign(domain, reports)

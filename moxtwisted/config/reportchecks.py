@@ -107,10 +107,12 @@ def check_host_reports(static: StaticConfig, domains: DomainsConfig, problems: P
         return
     path: Path = ("host_tls_reports",)
     _check_place(reports.account, reports.mailbox, domains, path, problems)
+    name = _ascii(static.hostname)
+    if not name:
+        return  # which is a problem of the host name, and told as such
     try:
-        name = DomainName.parse(static.hostname).ascii
         Address.parse(f"{reports.localpart}@{name}")
-    except (IdentifierError, AddressError):
+    except AddressError:
         problems.add(
             (*path, "localpart"), f"{quoted(reports.localpart)} found, what stands before the @ expected"
         )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from twisted.trial.unittest import SynchronousTestCase
 
-from moxtwisted.config.load import parse_domains, parse_static
+from moxtwisted.config.load import load, parse_domains, parse_static
 from moxtwisted.config.schema import DMARCReports, DomainsConfig, TLSReports
 from moxtwisted.errors import ConfigurationError
 
@@ -102,3 +104,14 @@ class Checks(SynchronousTestCase):
             parse_static((STATIC + host).encode()),
         )
         self.assertIn("instead", error.problems[0])
+
+    def test_host_without_name(self) -> None:
+        """Where the host has no name that is the only problem, not its address as well."""
+        path = Path(self.mktemp())
+        path.mkdir()
+        section = '[host_tls_reports]\naccount = "alice"\n'
+        (path / "mox.conf").write_text(STATIC.replace("hostname", "hostnme") + section)
+        (path / "domains.conf").write_text(DOMAINS.format(more="", other=""))
+        error = self.assertRaises(ConfigurationError, load, path / "mox.conf")
+        self.assertEqual([problem for problem in error.problems if "reports" in problem], [])
+        self.assertIn("hostname", error.problems[0])
