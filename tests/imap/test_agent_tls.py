@@ -7,6 +7,7 @@ import os
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from service_identity.exceptions import CertificateError
 from twisted.internet import reactor
 from twisted.internet.endpoints import clientFromString, serverFromString
 from twisted.internet.ssl import Certificate, optionsForClientTLS
@@ -27,7 +28,7 @@ ALICE = Credentials("alice", "secret")
 class TLSTests(TestCase):
     timeout = 30
 
-    async def serve(self, *, implicit: bool) -> str:
+    async def serve(self, *, implicit: bool, named: bool = True) -> str:
         """Start a server; where it is."""
         mail = MemoryMail()
         mail.add("INBOX", b"Subject: large\r\n\r\n" + b"0123456789\r\n" * 100_000)
@@ -35,8 +36,9 @@ class TLSTests(TestCase):
             ServerSettings(hostname="mx.example"),
             MemoryAuthenticator({"alice": ("secret", mail)}, os.urandom),
             reactor,
-            ServerTLS(certificate().options(), implicit=implicit),
+            ServerTLS((certificate() if named else certificate(named=False)).options(), implicit=implicit),
         )
+        self.factory = factory
         port: Any = await serverFromString(reactor, "tcp:0:interface=127.0.0.1").listen(factory)
         self.addCleanup(factory.shutdown)
         self.addCleanup(port.stopListening)
@@ -76,6 +78,21 @@ class TLSTests(TestCase):
         with self.assertRaises(ConnectionFailedError) as caught:
             await self.open(where, implicit=True, name="other.example")
         self.assertIn("TLS: the certificate is for another name", str(caught.exception.detail))
+
+    async def test_no_name(self) -> None:
+        """A certificate that names no host where names belong is refused, though Twisted lets it through."""
+        trust = Certificate(certificate(named=False).original)
+        for implicit in (True, False):
+            where = await self.serve(implicit=implicit, named=False)
+            tls = ClientTLS(optionsForClientTLS("mx.example", trustRoot=trust), implicit=implicit)
+            with self.assertRaises(ConnectionFailedError) as caught:
+                await connect(
+                    reactor, clientFromString(reactor, where), ClientSettings(tls=tls, credentials=ALICE)
+                )
+            self.assertIn("names no host", str(caught.exception.detail))
+            while self.factory.connections:
+                await deferLater(reactor, 0.01)
+        self.flushLoggedErrors(CertificateError)
 
     async def test_stranger(self) -> None:
         """A certificate that nobody known has signed is refused in words, and no error is left over that nobody took."""

@@ -15,12 +15,12 @@ from twisted.internet.ssl import Certificate, KeyPair, PrivateCertificate, optio
 
 
 @cache
-def certificate() -> PrivateCertificate:
-    """For mx.example, ECDSA P-256."""
+def certificate(*, named: bool = True) -> PrivateCertificate:
+    """For mx.example, ECDSA P-256; or with the name in its subject only."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "mx.example")])
     now = datetime.now(UTC)
-    made = (
+    builder = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
@@ -28,10 +28,12 @@ def certificate() -> PrivateCertificate:
         .serial_number(1)
         .not_valid_before(now - timedelta(days=1))
         .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName("mx.example")]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
     )
+    if named:
+        names = x509.SubjectAlternativeName([x509.DNSName("mx.example")])
+        builder = builder.add_extension(names, critical=False)
+    made = builder.sign(key, hashes.SHA256())
     private: Any = key  # the type stubs know RSA and DSA only
     pair = KeyPair(crypto.PKey.from_cryptography_key(private))
     return PrivateCertificate.fromCertificateAndKeyPair(
