@@ -95,6 +95,15 @@ class End:
         return False
 
 
+def envelope(sender: str, recipients: list[str], **parameters: Any) -> Envelope:
+    """From addresses."""
+    return Envelope(
+        Path(Address.parse(sender)),
+        [Recipient(Path(Address.parse(recipient))) for recipient in recipients],
+        MailParameters(**parameters),
+    )
+
+
 @frozen
 class Story:
     """How it ended.
@@ -162,16 +171,20 @@ class Wire:
 
         :raise AssertionError: the client does not end, or leaves something behind.
         """
-        envelope = Envelope(
-            Path(Address.parse(sender)),
-            [Recipient(Path(Address.parse(recipient))) for recipient in recipients],
-            MailParameters(**parameters),
-        )
-        ended: list[Any] = []
         self.server.captured.clear()
         begun = self.clock.seconds()
-        sending: Deferred[Any] = send_mail(self.clock, self, settings, envelope, BytesSource(message))  # type: ignore[arg-type]
-        sending.addBoth(ended.append)
+        letter = envelope(sender, recipients, **parameters)
+        results = self.run(send_mail(self.clock, self, settings, letter, BytesSource(message)))  # type: ignore[arg-type]
+        seconds = self.clock.seconds() - begun
+        return Story(results, self.server.captured.messages(), seconds, self.ends[1].octets)
+
+    def run(self, working: Deferred[Any]) -> Any:
+        """What it fires with; then its connection is gone, and nothing is left to be done.
+
+        :raise AssertionError: it fails, or never fires, or leaves something behind.
+        """
+        ended: list[Any] = []
+        working.addBoth(ended.append)
         for _ in range(_TURNS):
             moved = self.ends[0].turn()
             if self.ends[1].turn() or moved:
@@ -181,7 +194,6 @@ class Wire:
             self._wait()
         if not ended or isinstance(ended[0], Failure):
             raise AssertionError(f"no results: {ended}")
-        seconds = self.clock.seconds() - begun
         if not self._over() or self.clock.getDelayedCalls():
             raise AssertionError(f"left behind: {self.ends[0].__dict__} {self.clock.getDelayedCalls()}")
-        return Story(ended[0], self.server.captured.messages(), seconds, self.ends[1].octets)
+        return ended[0]

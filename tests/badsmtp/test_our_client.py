@@ -19,7 +19,6 @@ from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFrom
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 
-from moxtwisted.address import Address, Path
 from moxtwisted.badsmtp.grammar import parse_local_part
 from moxtwisted.badsmtp.interfaces import Hooks, IAuthenticator
 from moxtwisted.badsmtp.service import BadSMTPService
@@ -27,10 +26,9 @@ from moxtwisted.badsmtp.settings import Settings
 from moxtwisted.badsmtp.surroundings import Listener
 from moxtwisted.badsmtp.tlsfaults import Expected
 from moxtwisted.sasl.client import Credentials, choose
-from moxtwisted.smtp.agent import BytesSource, ClientSettings, ClientTimeouts, ClientTLS, send_mail
-from moxtwisted.smtp.envelope import Recipient
-from moxtwisted.smtp.transmission import Envelope, Outcome, RecipientResult
-from tests.badsmtp.clientwire import Story, Wire
+from moxtwisted.smtp.agent import BytesSource, ClientSettings, ClientTimeouts, ClientTLS, connect, send_mail
+from moxtwisted.smtp.transmission import Outcome, RecipientResult
+from tests.badsmtp.clientwire import Story, Wire, envelope
 from tests.badsmtp.howto import SMTP, literals, table
 
 ACCEPTED, REFUSED, LATER, UNKNOWN = Outcome.ACCEPTED, Outcome.REFUSED, Outcome.LATER, Outcome.UNKNOWN
@@ -305,6 +303,60 @@ class RecipientsTests(Case):
         self.assertEqual(story.outcomes, [REFUSED, UNKNOWN, UNKNOWN])
 
 
+class NextMessageTests(Case):
+    """A second message over the same connection."""
+
+    FIRST, SECOND = b"Subject: first\r\n\r\n1\r\n", b"Subject: second\r\n\r\n2\r\n"
+
+    async def two(self, name: str, sender: str, recipient: str, *, chunked: bool) -> list[Outcome]:
+        """What becomes of both; of the first alone, when the client has given the connection up."""
+        settings = ClientSettings(hello_name=name, prefer_chunking=chunked)
+        session = await connect(self.wire.clock, self.wire, settings)  # type: ignore[arg-type]
+        outcomes = [
+            r.outcome for r in await session.send(envelope(sender, [recipient]), BytesSource(self.FIRST))
+        ]
+        if session.alive:
+            second = envelope("a@b.example", ["second@e.example"])
+            outcomes += [r.outcome for r in await session.send(second, BytesSource(self.SECOND))]
+        again = (
+            await session.send(envelope("a@b.example", ["x@e.example"]), BytesSource(b""))
+            if not session.alive
+            else []
+        )
+        self.assertEqual([r.outcome for r in again], [LATER] * len(again), "a connection that is gone")
+        await session.quit()
+        return outcomes
+
+    def test_next_message(self) -> None:
+        """What went wrong before takes no part of the next message, doubles nothing and refuses nothing."""
+        endings = [
+            *(f".{fault}" for fault in FAULTS),
+            *map(str, CODES),
+            *(f"550.{fault}" for fault in FAULTS),
+        ]
+        gone = 0
+        for (token, chunked), verb, ending in product(
+            ways(), ("mail", "rcpt", "data", "bdat", "dend", "rset"), endings
+        ):
+            wish = f"{verb}{ending}@e.example"
+            sender = "a@b.example" if verb == "rcpt" else wish
+            recipient = wish if verb == "rcpt" else "rcpt550@e.example" if verb == "rset" else "d@e.example"
+            self.wire.server.captured.clear()
+            working = Deferred.fromCoroutine(
+                self.two(f"c{token}.example", sender, recipient, chunked=chunked)
+            )
+            outcomes = self.wire.run(working)
+            gone += len(outcomes) < 2
+            captured = self.wire.server.captured.messages()
+            contents = [message.content for message in captured]
+            what = f"{wish} {token} {chunked} {outcomes}"
+            self.assertIn(outcomes[1:], ([], [ACCEPTED], [LATER]), what)
+            self.assertEqual(contents.count(self.SECOND), int(outcomes[1:] == [ACCEPTED]), what)
+            self.assertLessEqual(contents.count(self.FIRST), int(outcomes[0] in {ACCEPTED, UNKNOWN}), what)
+            self.assertLessEqual(set(contents), {self.FIRST, self.SECOND}, what)
+        self.assertTrue(gone)
+
+
 class OpeningTests(Case):
     """Greetings, names and log-ins."""
 
@@ -447,10 +499,8 @@ class TLSTests(TestCase):
             timeouts=ClientTimeouts(tls_handshake=seconds, other=seconds),
         )
         endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", self.service.ports[port])
-        envelope = Envelope(
-            Path(Address.parse("a@b.example")), [Recipient(Path(Address.parse(f"{user}@e.example")))]
-        )
-        return send_mail(reactor, endpoint, settings, envelope, BytesSource(b"Subject: x\r\n\r\n"))
+        letter = envelope("a@b.example", [f"{user}@e.example"])
+        return send_mail(reactor, endpoint, settings, letter, BytesSource(b"Subject: x\r\n\r\n"))
 
     def check(self, results: list[RecipientResult], user: str, expected: Outcome) -> None:
         """The outcome, and that nothing and nobody's password came in where there was none."""
