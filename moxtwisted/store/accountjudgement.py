@@ -45,6 +45,8 @@ class AccountJudgement:
 
     #: What stands for all that is known of senders and of junk now: another number, that never was before, when that may have changed.
     experience: int
+    #: What stands for the account while it is open: no other has it, nor the next of the same name.
+    opening: int
     _answers: Answers
 
     #: The organizational domain of a domain, both A-labels in lower case.
@@ -54,7 +56,7 @@ class AccountJudgement:
     def _begin_to_judge(self) -> None:
         self._judging = Judging()
         self._answers = Answers()
-        self.experience = next(_EXPERIENCES)
+        self.experience = self.opening = next(_EXPERIENCES)
         self.organization = str
         self.decided = None
 

@@ -58,11 +58,13 @@ def judge_features(connection: Any, found: Features, explain: int = _NAMED_WORDS
 class _Remembered:
     """What words are worth in one account: without HTML, and with it; 0 for those that are worth nothing.
 
+    :ivar opening: of the account: what is known of one that was removed is nothing of the next that has its name.
     :ivar experience: the account's, when ``learned`` was read.
     :ivar changes: see ``Learned.changes``, when the first word was looked up; -1: none was.
     :ivar since: when that was, seconds.
     """
 
+    opening: int
     experience: int = -1
     learned: Learned = field(factory=Learned)
     changes: int = -1
@@ -90,7 +92,7 @@ class ContentFilter:
     async def score(self, account: str, message: IStagedMessage, header: Header) -> JunkScore | None:
         """See ``IContentFilter``."""
         opened = self._account(account)
-        remembered = self._take(account)
+        remembered = self._take(account, opened.opening)
         try:
             if remembered.experience != opened.experience:
                 remembered.experience = opened.experience
@@ -120,13 +122,14 @@ class ContentFilter:
             known.update(worths(rows, _totals(remembered.learned), html=found.html))
         return known
 
-    def _take(self, account: str) -> _Remembered:
-        """What is remembered of an account; nothing if that is too much."""
+    def _take(self, account: str, opening: int) -> _Remembered:
+        """What is remembered of an account; nothing if that is too much, or of another."""
         remembered = self._remembered.pop(account, None)
         if remembered is None:
-            return _Remembered()
+            return _Remembered(opening)
         self._words -= len(remembered)
-        return remembered if len(remembered) < _ACCOUNT_WORDS else _Remembered()
+        keep = remembered.opening == opening and len(remembered) < _ACCOUNT_WORDS
+        return remembered if keep else _Remembered(opening)
 
     def _remember(self, account: str, remembered: _Remembered) -> None:
         self._remembered[account] = remembered

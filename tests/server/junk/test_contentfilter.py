@@ -104,6 +104,23 @@ class FilterTests(StoreTestCase):
         self.content.forget(["bob", "nobody"])
         self.assertLess(self.score(strange).probability, after.probability)
 
+    def test_another_account_of_the_name(self) -> None:
+        """An account that is made anew under a name learns and judges by itself, though as much was learned in the one before."""
+        self.learn()
+        strange = message("Quarterly widgets and gadgets for everybody", "Subject: widgets")
+        for _ in range(5):
+            self.put(strange, "$Junk")
+        self.assertGreater(self.score(strange).probability, 0.9)
+        self.successResultOf(self.store.remove_account("bob"))
+        self.account = self.successResultOf(self.store.create_account("bob"))
+        self.inbox = self.account.mailbox("INBOX").id
+        self.successResultOf(self.account.use_learner(LEARNER))
+        self.assertEqual(self.score(strange), JunkScore(0.5, significant=False))
+        self.learn()
+        for _ in range(5):
+            self.put(strange, "$NotJunk")
+        self.assertLess(self.score(strange).probability, 0.1)
+
     def test_moved_and_expunged(self) -> None:
         """What is expunged is unlearned."""
         self.learn(3)
