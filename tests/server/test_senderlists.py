@@ -303,6 +303,16 @@ class AllowTests(PolicyCase):
         # A client needs no proof.
         self.assertEqual(self.send(sender, "b@other.example", ip="192.0.2.77"), "250 2.6.0")
 
+    def test_signed_for_a_neighbour(self) -> None:
+        """What a provider signed for one of its users is not let in as another's by an envelope that anybody wrote; as a proved author's it is."""
+        self.allow = "friend@client.example\n"
+        self.spf(SPFVerdict.FAIL)
+        self.verified |= {"dkim": (signed_by("client.example"),), "from_validated": True}
+        self.assertEqual(self.send("friend@client.example", "crook@client.example"), "550 5.7.1")
+        self.assertEqual(self.send("friend@client.example", "friend@client.example"), "250 2.6.0")
+        self.spf(SPFVerdict.PASS)
+        self.assertEqual(self.send("friend@client.example", "crook@client.example"), "250 2.6.0")
+
 
 class TrapTests(PolicyCase):
     def setUp(self) -> None:

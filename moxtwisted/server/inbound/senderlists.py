@@ -52,11 +52,13 @@ class Entry:
     :ivar text: as it was written.
     :ivar where: file and line, or whose it is.
     :ivar dmarc: whether it holds against DMARC as well.
+    :ivar address: whether it is one address, not all of a domain.
     """
 
     text: str
     where: str
     dmarc: bool = False
+    address: bool = False
 
 
 @frozen
@@ -158,7 +160,7 @@ def parse_entry(words: Sequence[str], where: str) -> _Parsed:
     if "*" in text or text.startswith("@"):
         name = text.rpartition("@")[2].lstrip("*.")[:80] or "example.org"
         raise ValueError(f"for a whole domain write {name}, with all below it .{name}: {text[:80]}")
-    entry = Entry(text, where, len(words) == 2)
+    entry = Entry(text, where, len(words) == 2, "@" in text)
     if "@" in text:
         try:
             address = Address.parse(text)

@@ -7,9 +7,9 @@
     Bench(judge, adjustments=(policy.adjust, ...))
 
 Who is in both is let in; what an account says goes before what the operator says, but for those that were refused before anybody knew for
-whom they came. A listed client is let in as it is. A listed sender is let in when it is it: its envelope when SPF passes or its
-organization signed, its From when that is proved; otherwise everybody could write a friend's name. With the word ``dmarc`` an entry holds
-without that proof.
+whom they came. A listed client is let in as it is. A listed sender is let in when it is it: its envelope when SPF passes or, of a listed
+domain, its organization signed, its From when that is proved; otherwise everybody could write a friend's name. With the word ``dmarc`` an
+entry holds without that proof.
 
 Being let in overrides what is known of the sender, its networks and names, lists in the DNS, the content and greylisting. Not: DMARC (but
 with that word), rates, what an address asks for by its rules, our own trouble.
@@ -184,7 +184,7 @@ class SenderPolicy:
         if entry is not None:
             return entry
         entry = _by_path(lists, incoming.reverse_path)
-        if entry is not None and (entry.dmarc or not proof or _envelope_proved(incoming)):
+        if entry is not None and (entry.dmarc or not proof or _envelope_proved(incoming, entry)):
             return entry
         author = incoming.author
         entry = lists.of_name(author.localpart, author.domain) if author.domain else None
@@ -193,8 +193,8 @@ class SenderPolicy:
         return None
 
 
-def _envelope_proved(incoming: Incoming) -> bool:
-    """Whether the domain of the envelope's sender answers for the message, by SPF or by a signature aligned with it."""
+def _envelope_proved(incoming: Incoming, entry: Entry) -> bool:
+    """Whether the domain of the envelope's sender answers for what an entry says of it, by SPF or by a signature aligned with it."""
     address = incoming.reverse_path.address
     if address is None or not isinstance(address.domain, Domain):
         return False
@@ -202,6 +202,10 @@ def _envelope_proved(incoming: Incoming) -> bool:
     # With RFC 7208 section 2.4 the domain that was checked is that of MAIL FROM, as there is one.
     if spf is not None and spf.verdict is Verdict.PASS and spf.domain.lower() == name:
         return True
+    if entry.address:
+        # RFC 6376 section 5.4: a signature covers fields, and never MAIL FROM. Who has any other mailbox there can send on what the
+        # provider signed for him in the name of his neighbour.
+        return False
     signers = {v.signature.domain for v in incoming.verified.dkim if v.authenticates and v.signature}
     if not signers:
         return False
