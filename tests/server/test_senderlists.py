@@ -304,7 +304,7 @@ class AllowTests(PolicyCase):
         self.assertEqual(self.send(sender, "b@other.example", ip="192.0.2.77"), "250 2.6.0")
 
     def test_signed_for_a_neighbour(self) -> None:
-        """What a provider signed for one of its users is not let in as another's by an envelope that anybody wrote; as a proved author's it is."""
+        """What a provider signed for a user is not another's, whatever the envelope says; From is believed when it is proved."""
         self.allow = "friend@client.example\n"
         self.spf(SPFVerdict.FAIL)
         self.verified |= {"dkim": (signed_by("client.example"),), "from_validated": True}
