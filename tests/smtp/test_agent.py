@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
-from moxtwisted.sasl.client import Credentials, choose
+from moxtwisted.sasl.client import ClientExchange, Credentials, choose
 from moxtwisted.smtp.agent import BytesSource, ClientSettings, FileSource, send_mail
 from moxtwisted.smtp.transmission import RecipientResult
 from tests.smtp.test_client import envelope
@@ -241,3 +241,47 @@ class AgentTests(SynchronousTestCase):
         self.server(b"354 go\r\n", b"250 ok\r\n", b"221 bye\r\n")
         self.lose()
         self.assertEqual(self.show(sending), [(250, ".", False), (250, ".", False), (452, "LOCAL", False)])
+
+    def test_said_ahead(self) -> None:
+        """Replies to commands that were not sent yet are no answers: the connection is dropped, and it is tried later."""
+        sending = self.send()
+        self.server(GREETING, b"250 mx\r\n", b"250 ok\r\n250 ok\r\n354 go\r\n250 taken\r\n")
+        self.assertEqual(self.show(sending), [(451, "RCPT", False)])
+        self.assertTrue(self.endpoint.transport.aborted)
+        self.assertNotIn(b"Subject", self.wrote())
+
+    def test_a_chunk_that_failed(self) -> None:
+        """What state the last BDAT leaves behind when it failed is not known, so RSET follows (RFC 3030 section 2)."""
+        sending = self.send(prefer_chunking=True)
+        self.server(GREETING, b"250-mx\r\n250 CHUNKING\r\n", b"250 ok\r\n", b"250 ok\r\n")
+        self.wrote()
+        self.server(b"552 5.3.4 too much\r\n")
+        self.assertEqual(self.wrote(), b"RSET\r\n")
+        self.server(b"250 ok\r\n", b"221 bye\r\n")
+        self.lose()
+        self.assertEqual(self.show(sending), [(552, "BDAT", False)])
+
+    def test_cancelled(self) -> None:
+        """Who does not want to wait any longer leaves no connection behind, wherever it is."""
+        replies = [GREETING, EHLO, b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n", b"250 ok\r\n"]
+        for count in range(len(replies) + 1):
+            sending = self.send()
+            self.server(*replies[:count])
+            sending.cancel()
+            self.failureResultOf(sending, CancelledError)
+            self.assertTrue(self.endpoint.transport.aborted, count)
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_asked_without_end(self) -> None:
+        """A server that always has one more challenge is left, whatever the mechanism makes of it."""
+
+        class Patient(ClientExchange):
+            mechanism = "PLAIN"
+
+            def _step(self, challenge: bytes) -> bytes:
+                return b""
+
+        sending = self.send(exchange=lambda names, tls: Patient())
+        self.server(GREETING, EHLO, *[b"334 \r\n"] * 20)
+        self.assertEqual(self.show(sending), [(454, "AUTH", False)])
+        self.assertTrue(self.endpoint.transport.aborted)
