@@ -2,7 +2,7 @@
 
 ::
 
-    verdict = await ask(endpoint, message, clock, seconds=30.0)         # MilterVerdict; MilterUnavailableError
+    verdict = await ask(endpoint, message, clock, seconds=30.0)     # MilterVerdict; MilterUnavailableError, MilterBrokeOffError
 
 A connection serves one message. The time limit is for all of it.
 """
@@ -18,11 +18,15 @@ from twisted.python.failure import Failure
 from moxtwisted.errors import MailError
 from moxtwisted.milter.client import MilterClient, MilterMessage, MilterVerdict
 
-__all__ = ["MilterUnavailableError", "ask"]
+__all__ = ["MilterBrokeOffError", "MilterUnavailableError", "ask"]
 
 
 class MilterUnavailableError(MailError):
     """A filter does not answer, or not as it should; ``detail`` says how."""
+
+
+class MilterBrokeOffError(MilterUnavailableError):
+    """A filter is there and did not come to a verdict about this message: it closed the connection, or broke the protocol."""
 
 
 class _Conversation(Protocol):
@@ -42,14 +46,14 @@ class _Conversation(Protocol):
             for octets in self._machine.receive(data):
                 self.transport.write(octets)  # type: ignore[union-attr]
         except MailError as e:
-            self._finish(Failure(MilterUnavailableError(e.detail)))
+            self._finish(Failure(MilterBrokeOffError(e.detail)))
         else:
             if self._machine.verdict is not None:
                 self._finish(self._machine.verdict)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """It ended."""
-        self._finish(Failure(MilterUnavailableError("the filter closed the connection before it decided")))
+        self._finish(Failure(MilterBrokeOffError("the filter closed the connection before it decided")))
 
     def stop(self) -> None:
         """Nobody waits any more."""
@@ -68,7 +72,8 @@ async def ask(
 ) -> MilterVerdict:
     """Show it a message and wait for its verdict.
 
-    :raises MilterUnavailableError: when it cannot be reached, breaks the protocol or takes longer.
+    :raises MilterUnavailableError: when it cannot be reached or takes longer.
+    :raises MilterBrokeOffError: when it closes the connection or breaks the protocol.
     """
     done: Deferred[MilterVerdict] = Deferred()
     conversation = _Conversation(MilterClient(message), done)

@@ -38,8 +38,9 @@ __all__ = ["Decision", "MilterClient", "MilterMessage", "MilterVerdict"]
 _PACKET_OCTETS: Final = 1 << 20
 #: Octets of body in one packet (MILTER_CHUNK_SIZE).
 CHUNK_OCTETS: Final = 65535
-#: Header fields that a filter may add, the octets of these and of those that it changes together, and packets that it may say beside its
-#: answers. What it removes is bounded by the last alone: a sender could else write more than it may remove.
+#: Header fields that a filter may add, the octets of these and of those that it changes together beyond what the message has, and packets
+#: that it may say beside its answers. What it removes is bounded by the last alone: a sender could else write more than it may remove, or
+#: change.
 _MAX_FIELDS: Final = 50
 _MAX_FIELD_OCTETS: Final = 65536
 _MAX_PACKETS: Final = 20_000
@@ -293,7 +294,7 @@ class _Fields:
         self._places: dict[bytes, list[int]] | None = None
         self._inserted: list[tuple[bytes, bytes | None]] = []
         self._appended: list[tuple[bytes, bytes | None]] = []
-        self._octets = 0
+        self._octets = -sum([len(name) + len(value) for name, value in fields])
 
     def added(self) -> tuple[tuple[bytes, bytes], ...]:
         """Those to stand above the message; what it would put below stands there as well, for a signature covers what is below it."""

@@ -217,6 +217,13 @@ class VerdictTests(SynchronousTestCase):
         verdict = self.changed(*removals, fields=(b"A",) * 9000)
         self.assertEqual(len(verdict.changes), 9000)
 
+    def test_long_changes(self) -> None:
+        """However long the fields are that a sender writes, all can be changed."""
+        fields = tuple((b"Subject", b"x" * 40_000) for _ in range(5))
+        said = [change(number + 1, b"Subject", b"[odd] " + b"x" * 40_000) for number in range(5)]
+        verdict = Filter({b"E": b"".join(said) + CONTINUE}).run(message(fields=fields))
+        self.assertEqual(len(verdict.changes), 5)
+
     def test_one_recipient_refused(self) -> None:
         """A message that others may have is taken, and who was refused is known; when all are, it is refused."""
 

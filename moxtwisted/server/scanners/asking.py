@@ -15,17 +15,22 @@ from moxtwisted.server.fuse import Fuse
 from moxtwisted.server.judgement.interfaces import IExternalJudge, Incoming, Opinion
 from moxtwisted.smtp.replies import Reply
 
-__all__ = ["Scanner", "ScannerUnavailableError", "safe_field"]
+__all__ = ["FIELD_OCTETS", "NotExaminedError", "Scanner", "ScannerUnavailableError", "safe_field"]
 
 _log = Logger()
 
 # RFC 3463 section 3.4: X.3.0, other mail system status.
 _LATER: Final = Reply(451, "4.3.0", "the message cannot be examined now, try again later")
-_FIELD_OCTETS: Final = 8192
+#: Of the value of a field that another program gives.
+FIELD_OCTETS: Final = 8192
 
 
 class ScannerUnavailableError(MailError):
-    """It does not answer, or with what cannot be understood; ``detail`` says how."""
+    """It does not answer; ``detail`` says how."""
+
+
+class NotExaminedError(ScannerUnavailableError):
+    """It is there, and makes nothing of this message; ``detail`` says how. That tells nothing of the next one."""
 
 
 @implementer(IExternalJudge)
@@ -54,7 +59,8 @@ class Scanner:
             opinion = await self.examine(incoming)
         except MailError as e:
             why = e.detail or e.public_text
-            blown = self._fuse.failed()
+            # What is wrong with one message must not keep it from looking at the others: a stranger could send three of that kind first.
+            blown = not isinstance(e, NotExaminedError) and self._fuse.failed()
             _log.warn(
                 "{scanner} did not look at a message: {why}",
                 scanner=self.name,
@@ -74,16 +80,18 @@ class Scanner:
         return Opinion(source=self.name, reply=reply, explanation=f"{self.name} did not look at it: {why}")
 
 
-def safe_field(name: bytes, value: bytes) -> bytes:
+def safe_field(name: bytes, value: bytes, octets: int = FIELD_OCTETS) -> bytes:
     """A header field that another program gave, with its CRLF; empty when it is none.
 
     RFC 5322 section 2.2: a name is printable ASCII without colon; lines of the value that do not begin with white space
     would be fields of their own, so they are folded.
+
+    :param octets: of the value at most; the rest is cut off.
     """
     if not name or len(name) > 100 or any(not 33 <= octet <= 126 or octet == 58 for octet in name):
         return b""
     lines = [
         line.strip(b" \t")
-        for line in value[:_FIELD_OCTETS].replace(b"\0", b"").replace(b"\r", b" ").split(b"\n")
+        for line in value[:octets].replace(b"\0", b"").replace(b"\r", b" ").split(b"\n")
     ]
     return name + b": " + b"\r\n\t".join([line for line in lines if line]) + b"\r\n"

@@ -23,7 +23,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from moxtwisted.server.judgement.interfaces import Incoming, Opinion
-from moxtwisted.server.scanners.asking import ScannerUnavailableError
+from moxtwisted.server.scanners.asking import NotExaminedError, ScannerUnavailableError
 from moxtwisted.smtp.replies import Reply
 
 __all__ = ["Clamd"]
@@ -80,7 +80,7 @@ class _Stream(Protocol):
         """The answer, whole when an octet 0 ends it; it may come before all was sent."""
         self._answer += data
         if len(self._answer) > _ANSWER_OCTETS:
-            self._finish(Failure(ScannerUnavailableError("clamd's answer does not end")))
+            self._finish(Failure(NotExaminedError("clamd's answer does not end")))
         elif self._answer.endswith(b"\0"):
             self._finish(self._answer.rstrip(b"\0"))
         else:
@@ -90,7 +90,7 @@ class _Stream(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """It ended."""
         self._paused = self._sent = True
-        self._finish(Failure(ScannerUnavailableError("clamd closed the connection without an answer")))
+        self._finish(Failure(NotExaminedError("clamd closed the connection without an answer")))
 
     def stop(self) -> None:
         """Nobody waits any more."""
@@ -143,7 +143,7 @@ class Clamd:
 
 
 def judge_answer(answer: str) -> Opinion | None:
-    """What clamd's answer means. :raises ScannerUnavailableError: when it is an error."""
+    """What clamd's answer means. :raises NotExaminedError: when it is an error."""
     found = _FOUND.fullmatch(answer)
     if found is not None:
         name = "".join(c for c in found["name"] if c.isprintable())
@@ -158,7 +158,8 @@ def judge_answer(answer: str) -> Opinion | None:
         )
     if answer == "stream: OK":
         return None
-    raise ScannerUnavailableError(f"clamd says: {answer[:200]}")
+    # Such as that the message is larger than it takes.
+    raise NotExaminedError(f"clamd says: {answer[:200]}")
 
 
 def _pieces(incoming: Incoming) -> Iterator[bytes]:

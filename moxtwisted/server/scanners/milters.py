@@ -10,10 +10,10 @@ from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.logger import Logger
 
 from moxtwisted.message.headers import Header
-from moxtwisted.milter.agent import ask
+from moxtwisted.milter.agent import MilterBrokeOffError, ask
 from moxtwisted.milter.client import Decision, MilterMessage, MilterVerdict
 from moxtwisted.server.judgement.interfaces import Incoming, Opinion
-from moxtwisted.server.scanners.asking import safe_field
+from moxtwisted.server.scanners.asking import FIELD_OCTETS, NotExaminedError, safe_field
 from moxtwisted.smtp.replies import Reply
 
 __all__ = ["Milter", "opinion_of"]
@@ -40,8 +40,11 @@ class Milter:
     seconds: float = 30.0
 
     async def examine(self, incoming: Incoming) -> Opinion | None:
-        """What it thinks. :raises MilterUnavailableError:"""
-        verdict = await ask(self.endpoint, self._message(incoming), self.clock, self.seconds)
+        """What it thinks. :raises MilterUnavailableError: , NotExaminedError."""
+        try:
+            verdict = await ask(self.endpoint, self._message(incoming), self.clock, self.seconds)
+        except MilterBrokeOffError as e:
+            raise NotExaminedError(e.detail) from e
         if verdict.refused:
             _log.info(
                 "{scanner} refused {count} of the recipients and took the message for others: it is taken for all",
@@ -102,9 +105,10 @@ def opinion_of(name: str, verdict: MilterVerdict, header: Header) -> Opinion | N
     for place, value in verdict.changes:
         changes[place] = b""
         if value is not None:
-            # One whose name cannot be written stays as it is.
-            field = header.fields[place][0].partition(b":")[0].strip()
-            changes[place] = safe_field(field, value) or header.fields[place][0]
+            # One whose name cannot be written stays as it is. Of what the sender wrote nothing is cut off.
+            raw = header.fields[place][0]
+            field = raw.partition(b":")[0].strip()
+            changes[place] = safe_field(field, value, len(raw) + FIELD_OCTETS) or raw
     reply = None
     if verdict.decision in {Decision.REJECT, Decision.DISCARD, Decision.TEMPFAIL}:
         # A message is refused, never taken and thrown away: the sender is to know.

@@ -24,7 +24,7 @@ from twisted.web.client import FileBodyProducer, RequestTransmissionFailed, Resp
 from twisted.web.http_headers import Headers
 
 from moxtwisted.server.judgement.interfaces import Incoming, Opinion
-from moxtwisted.server.scanners.asking import ScannerUnavailableError, safe_field
+from moxtwisted.server.scanners.asking import NotExaminedError, ScannerUnavailableError, safe_field
 from moxtwisted.smtp.replies import Reply
 from moxtwisted.store.interfaces import IStagedMessage
 
@@ -125,7 +125,7 @@ class Rspamd:
         try:
             verdict = msgspec.json.decode(answer, type=Verdict)
         except msgspec.DecodeError as e:
-            raise ScannerUnavailableError(f"rspamd's answer cannot be read: {e}") from e
+            raise NotExaminedError(f"rspamd's answer cannot be read: {e}") from e
         return opinion_of(verdict, greylist=self.settings.greylist)
 
     async def learn(self, octets: bytes, kind: Literal["spam", "ham"]) -> None:
@@ -157,7 +157,9 @@ class Rspamd:
             raise ScannerUnavailableError(
                 f"rspamd gave no answer within {self.settings.seconds:g} s"
             ) from None
-        except (ConnectError, ResponseFailed, RequestTransmissionFailed, OSError) as e:
+        except (ResponseFailed, RequestTransmissionFailed) as e:
+            raise NotExaminedError(f"rspamd at {url} broke off: {e}") from e
+        except (ConnectError, OSError) as e:
             raise ScannerUnavailableError(f"rspamd at {url} cannot be reached: {e}") from e
 
     async def _answer(self, url: str, headers: Headers, body: FileBodyProducer) -> bytes:
@@ -172,13 +174,13 @@ class Rspamd:
             nonlocal size
             size += len(piece)
             if size > _ANSWER_OCTETS:
-                raise ScannerUnavailableError("rspamd's answer is too long")
+                raise NotExaminedError("rspamd's answer is too long")
             pieces.append(piece)
 
         await treq.collect(response, collect)
         octets = b"".join(pieces)
         if response.code != 200:
-            raise ScannerUnavailableError(f"rspamd answers {response.code}: {octets[:200]!r}")
+            raise NotExaminedError(f"rspamd answers {response.code}: {octets[:200]!r}")
         return octets
 
 

@@ -23,7 +23,7 @@ from moxtwisted.milter.client import Decision, MilterVerdict
 from moxtwisted.milter.packets import encode
 from moxtwisted.server.fuse import Fuse
 from moxtwisted.server.judgement.interfaces import Incoming, Opinion
-from moxtwisted.server.scanners.asking import Scanner, ScannerUnavailableError, safe_field
+from moxtwisted.server.scanners.asking import NotExaminedError, Scanner, ScannerUnavailableError, safe_field
 from moxtwisted.server.scanners.clamd import Clamd, judge_answer
 from moxtwisted.server.scanners.milters import Milter, opinion_of
 from moxtwisted.server.scanners.rspamd import Verdict
@@ -108,6 +108,38 @@ class UnavailableTests(ScannerTestCase):
         self.clock.advance(30)
         fuse.worked()
         self.assertFalse(fuse.failed())
+
+    def test_odd_messages(self) -> None:
+        """However many messages it makes nothing of, it is asked about the next; only when it does not answer it is left alone."""
+        failures: list[Exception] = [NotExaminedError("too large")] * 9 + [ScannerUnavailableError("down")] * 3
+        asked = []
+
+        async def examine(_: Incoming) -> Opinion | None:
+            asked.append(failures[0])
+            raise failures.pop(0)
+
+        scanner = self.scanner(examine)
+        for _ in range(20):
+            self.look(scanner)
+        self.assertEqual((len(asked), failures), (12, []))
+
+    def test_asked_again(self) -> None:
+        """Clamd that wants no large messages, and a milter that breaks off, are asked about the next one."""
+        for said in (b"stream: INSTREAM size limit exceeded. ERROR\0", None):
+            endpoint = Endpoint()
+            milter = Milter("m", endpoint, self.clock, "mx.here.example")
+            for scanner in (
+                self.scanner(Clamd(endpoint, self.clock).examine),
+                self.scanner(milter.examine),
+            ):
+                for _ in range(5):
+                    endpoint.transport = StringTransportWithDisconnection()
+                    self.look(scanner)
+                    self.assertTrue(endpoint.transport.value())
+                    if said is None:
+                        endpoint.transport.loseConnection()
+                    else:
+                        endpoint.protocol.dataReceived(said)
 
     def test_time_limits(self) -> None:
         """Clamd and a milter that do not connect, or connect and stay silent, are given up after their time."""
@@ -240,6 +272,14 @@ class AnswerTests(SynchronousTestCase):
         opinion = opinion_of("m", verdict, header)
         assert opinion is not None
         self.assertEqual(opinion.changes, {0: b"SUBJECT: [odd]\r\n\tx\r\n", 2: b""})
+
+    def test_milter_changes_what_is_long(self) -> None:
+        """Of a long field nothing is cut off when it is changed."""
+        long = b"a@here.example, " * 2000
+        header = Header.parse(b"To: " + long + b"\r\n")
+        opinion = opinion_of("m", MilterVerdict(Decision.ACCEPT, changes=((0, long + b"b"),)), header)
+        assert opinion is not None
+        self.assertEqual(opinion.changes, {0: b"To: " + long + b"b\r\n"})
 
     @given(st.binary(max_size=50), st.binary(max_size=300))
     @settings(max_examples=200, deadline=None)
