@@ -38,6 +38,9 @@ __all__ = ["Decision", "MilterClient", "MilterMessage", "MilterVerdict"]
 _PACKET_OCTETS: Final = 1 << 20
 #: Octets of body in one packet (MILTER_CHUNK_SIZE).
 CHUNK_OCTETS: Final = 65535
+#: Of a header field's name and value: libmilter closes the connection at a packet with more than 65535, and then nobody has looked.
+_SHOWN_OCTETS: Final = 65_000
+_SHOWN_NAME_OCTETS: Final = 1000
 #: Header fields that a filter may add, the octets of these and of those that it changes together beyond what the message has, and packets
 #: that it may say beside its answers. What it removes is bounded by the last alone: a sender could else write more than it may remove, or
 #: change.
@@ -259,10 +262,7 @@ class MilterClient:
             yield encode(b"T"), not steps & Step.SILENT_DATA
         if self._says(Step.NO_HEADERS):
             for name, value in message.fields:
-                yield (
-                    encode(b"L", _nulled(name) + _nulled(value.lstrip(b" \t").replace(b"\r\n", b"\n"))),
-                    not steps & Step.SILENT_HEADERS,
-                )
+                yield encode(b"L", _shown(name, value)), not steps & Step.SILENT_HEADERS
         if self._says(Step.NO_END_OF_HEADER):
             yield self._macros(b"N", b"i"), False
             yield encode(b"N"), not steps & Step.SILENT_END_OF_HEADER
@@ -360,6 +360,12 @@ _MODIFICATIONS: Final = frozenset((b"h", b"i", b"m", b"q"))
 def _nulled(octets: bytes) -> bytes:
     """A string; an octet 0 inside would end it."""
     return octets.replace(b"\0", b"") + b"\0"
+
+
+def _shown(name: bytes, value: bytes) -> bytes:
+    """A header field, as much of it as a filter takes."""
+    text = value.lstrip(b" \t").replace(b"\r\n", b"\n")
+    return _nulled(name[:_SHOWN_NAME_OCTETS]) + _nulled(text[: _SHOWN_OCTETS - _SHOWN_NAME_OCTETS])
 
 
 def _connection(message: MilterMessage) -> bytes:

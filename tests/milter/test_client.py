@@ -93,6 +93,14 @@ class ConversationTests(SynchronousTestCase):
         pieces = [len(data) for command, data in peer.heard if command == b"B"]
         self.assertEqual(pieces, [7, 65535, 4465])
 
+    def test_a_field_that_no_filter_takes(self) -> None:
+        """Of a field that is longer than a packet to a filter may be the beginning is shown."""
+        peer = Filter()
+        peer.run(message(fields=((b"X-Long", b" " + b"x" * 100_000), (b"Y" * 70_000, b"z"))))
+        shown = [data for command, data in peer.heard if command == b"L"]
+        self.assertEqual([data[:9] for data in shown], [b"X-Long\0xx", b"YYYYYYYYY"])
+        self.assertTrue(all(len(data) <= 65535 for data in shown))
+
     def test_an_ipv6_client_and_a_local_one(self) -> None:
         """IPv6 addresses are marked; a client on this machine is of the family L."""
         peer = Filter()

@@ -91,7 +91,6 @@ def safe_field(name: bytes, value: bytes, octets: int = FIELD_OCTETS) -> bytes:
     if not name or len(name) > 100 or any(not 33 <= octet <= 126 or octet == 58 for octet in name):
         return b""
     lines = [
-        line.strip(b" \t")
-        for line in value[:octets].replace(b"\0", b"").replace(b"\r", b" ").split(b"\n")
+        line.strip(b" \t") for line in value[:octets].replace(b"\0", b"").replace(b"\r", b" ").split(b"\n")
     ]
     return name + b": " + b"\r\n\t".join([line for line in lines if line]) + b"\r\n"

@@ -111,7 +111,9 @@ class UnavailableTests(ScannerTestCase):
 
     def test_odd_messages(self) -> None:
         """However many messages it makes nothing of, it is asked about the next; only when it does not answer it is left alone."""
-        failures: list[Exception] = [NotExaminedError("too large")] * 9 + [ScannerUnavailableError("down")] * 3
+        failures: list[Exception] = [NotExaminedError("too large")] * 9 + [
+            ScannerUnavailableError("down")
+        ] * 3
         asked = []
 
         async def examine(_: Incoming) -> Opinion | None:
