@@ -306,7 +306,8 @@ class _Connection(Protocol):
         transport: Any = self.transport
         if transport is not None and not self._gone:
             self._gone = True
-            transport.unregisterProducer()
+            if self._closed is None:
+                transport.unregisterProducer()
             transport.abortConnection()
         self._fail_all(self.lost)
 
@@ -488,7 +489,9 @@ class SMTPClient:
         """
         connection = self._connection
         if connection.lost is not None:
-            return [RecipientResult(r, connection.lost, "CONNECT") for r in envelope.recipients]
+            # Whatever it said last, it was not about this message.
+            why = connection.lost if connection.lost.temporary else _LOST
+            return [RecipientResult(r, why, "CONNECT") for r in envelope.recipients]
         source = IMessageSource(source)
         size = source.size()
         if envelope.parameters.size is None and size is not None:
@@ -592,15 +595,15 @@ class SMTPClient:
 
     async def quit(self) -> None:
         """QUIT, and close. Never fails."""
-        if self._connection.lost is None and not self.machine.outstanding:
-            try:
+        try:
+            if self._connection.lost is None and not self.machine.outstanding:
                 await self.command(plain("QUIT"), self._settings.timeouts.connect)
-            except SessionFailed:
-                return
-            except BaseException:  # we are cancelled
-                self._connection.drop(_LOST)
-                raise
-        await self._connection.close()
+            await self._connection.close()
+        except SessionFailed:
+            return
+        except BaseException:  # we are cancelled
+            self._connection.drop(_LOST)
+            raise
 
 
 _LATER = Reply(452, "4.5.3", "more recipients than the next server takes at a time")

@@ -11,8 +11,8 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted.sasl.client import ClientExchange, Credentials, choose
-from moxtwisted.smtp.agent import BytesSource, ClientSettings, FileSource, send_mail
-from moxtwisted.smtp.transmission import RecipientResult
+from moxtwisted.smtp.agent import BytesSource, ClientSettings, FileSource, connect, send_mail
+from moxtwisted.smtp.transmission import Outcome, RecipientResult
 from tests.smtp.test_client import envelope
 
 GREETING = b"220 mx.example ESMTP\r\n"
@@ -261,9 +261,22 @@ class AgentTests(SynchronousTestCase):
         self.lose()
         self.assertEqual(self.show(sending), [(552, "BDAT", False)])
 
+    def test_refused_while_idle(self) -> None:
+        """What a server says unasked between two messages refuses nobody, but ends the connection."""
+        settings = ClientSettings(hello_name="client.example")
+        opening = connect(self.clock, self.endpoint, settings)  # type: ignore[arg-type]  # connect() is all that is used
+        self.server(GREETING, EHLO)
+        session = self.successResultOf(opening)
+        self.server(b"554 5.7.1 too idle\r\n")
+        self.assertFalse(session.alive)
+        results = self.successResultOf(
+            Deferred.fromCoroutine(session.send(envelope(), BytesSource(b"Subject: x\r\n\r\n")))
+        )
+        self.assertEqual([r.outcome for r in results], [Outcome.LATER])
+
     def test_cancelled(self) -> None:
         """Who does not want to wait any longer leaves no connection behind, wherever it is."""
-        replies = [GREETING, EHLO, b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n", b"250 ok\r\n"]
+        replies = [GREETING, EHLO, b"250 ok\r\n", b"250 ok\r\n", b"354 go\r\n", b"250 ok\r\n", b"221 bye\r\n"]
         for count in range(len(replies) + 1):
             sending = self.send()
             self.server(*replies[:count])
