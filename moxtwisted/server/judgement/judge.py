@@ -83,7 +83,8 @@ class Judge:
     _store: IStore
     _rules: RulesHolder
     _parts: JudgeParts
-    _keys: OrderedDict[str, bytes] = field(factory=OrderedDict, init=False)
+    # By the account as it was opened: the next of the same name has a key of its own.
+    _keys: OrderedDict[int, bytes] = field(factory=OrderedDict, init=False)
 
     async def judge(self, incoming: Incoming, recipient: Recipient) -> Decision:
         """Whether to take it; never raises."""
@@ -138,10 +139,10 @@ class Judge:
 
     async def subject_key(self, name: str) -> bytes:
         """The account's key; made when there is none. :raises SourceError:"""
-        key = self._keys.get(name)
+        account = self.account(name)
+        key = self._keys.get(account.opening)
         if key is not None:
             return key
-        account = self.account(name)
         try:
             kept: bytes | None = account.secret(_KEY_NAME)
             if kept is None:
@@ -151,7 +152,7 @@ class Judge:
                 kept = account.secret(_KEY_NAME) or kept
         except MailError as e:
             raise SourceError(e.explanation) from e
-        self._keys[name] = kept
+        self._keys[account.opening] = kept
         if len(self._keys) > _MOST_KEYS:
             self._keys.popitem(last=False)
         return kept

@@ -217,6 +217,10 @@ class Judging(JudgeCase):
         # The key outlives the process.
         self.judge = self.make()
         self.assertEqual(self.ask(incoming(header=header)).reason, Reason.SUBJECTPASS)
+        # But not the account: the next of its name gave nobody a pass.
+        self.successResultOf(self.house.store.remove_account("alice"))
+        self.successResultOf(self.house.store.create_account("alice"))
+        self.assertEqual(self.ask(incoming(header=header)).reason, Reason.GIVE_SUBJECTPASS)
 
     def test_dead_list(self) -> None:
         """A list that does not answer is passed over."""
