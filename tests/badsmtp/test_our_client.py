@@ -552,8 +552,8 @@ class TLSTests(TestCase):
             sending = self.send("smtp", user, name=f"badstarttls{wish}.example", patient=patient)
             if outcome is not None:
                 # The ordinary port has a certificate that we do not trust: good is what fails there.
-                stage = "TLS" if outcome is ACCEPTED else ""
-                waiting.append(sending.addCallback(self._starttls, user, outcome, stage))
+                sending.addCallback(self._starttls, user, outcome, "TLS" if outcome is ACCEPTED else "")
+            waiting.append(sending)
         return gatherResults(waiting, consumeErrors=True)
 
     def _starttls(self, results: list[RecipientResult], user: str, outcome: Outcome, stage: str) -> None:
