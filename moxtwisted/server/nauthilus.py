@@ -84,6 +84,10 @@ class _TroubleError(Exception):
     """It did not answer the question; in words."""
 
 
+class _OddQuestionError(_TroubleError):
+    """It does not take this question, which tells nothing of the next one: what is in it a client wrote."""
+
+
 @implementer(ILoginAuthority)
 @define(eq=False)
 class Nauthilus:
@@ -105,6 +109,8 @@ class Nauthilus:
             return Answer(Verdict.UNSURE, detail="nauthilus did not answer lately")
         if self._asking >= self.settings.at_once:
             return Answer(Verdict.UNSURE, detail="too many questions to nauthilus at once")
+        if not attempt.username or not attempt.password:
+            return Answer(Verdict.DENY, detail="no name or no password")
         try:
             question = _question(attempt)
         except UnicodeEncodeError:
@@ -113,7 +119,8 @@ class Nauthilus:
         try:
             answer = await self._ask(question)
         except _TroubleError as e:
-            blown = self.fuse.failed()
+            # Else three of them would keep everybody from logging in, or the authority from having its say.
+            blown = not isinstance(e, _OddQuestionError) and self.fuse.failed()
             _log.warn(
                 "nauthilus: {problem}{pause}",
                 problem=str(e),
@@ -235,7 +242,8 @@ def _understood(code: int, status: str, octets: bytes) -> Answer:
         403: "we may not ask",
         404: "wrong url",
     }
-    raise _TroubleError(f"it answers {code} {hint.get(code, said)}".rstrip())
+    kind = _OddQuestionError if code == 400 else _TroubleError
+    raise kind(f"it answers {code} {hint.get(code, said)}".rstrip())
 
 
 def _innermost(error: BaseException) -> str:

@@ -99,6 +99,8 @@ class FakeNauthilus(Resource):
         )
         if self.behaviour == "trouble":
             code, headers, text = 500, {"Auth-Status": "Temporary server problem"}, b'{"error":"x"}'
+        elif self.behaviour == "odd":
+            code, headers, text = 400, {}, b'{"error":"invalid request"}'
         elif self.behaviour == "scope":
             code, headers, text = 403, {}, b'{"error":"forbidden"}'
         elif self.behaviour == "garbage":

@@ -354,6 +354,21 @@ class NauthilusTests(TestCase):
         self.assertEqual(answer.verdict, Verdict.ALLOW)
 
     @inlineCallbacks
+    def test_odd_questions(self) -> Any:
+        """Names that it does not take, which anybody can try, keep nobody else from being asked about; no password is no question."""
+        clock: Any = reactor
+        self.nauthilus.fuse = Fuse(clock, 2, 30)
+        self.site.behaviour = "odd"
+        for _ in range(3):
+            answer = yield self.ask()
+            self.assertEqual((answer.verdict, "it answers 400" in answer.detail), (Verdict.UNSURE, True))
+        self.site.behaviour = ""
+        answer = yield self.ask("")
+        self.assertEqual((answer.verdict, len(self.site.questions)), (Verdict.DENY, 3))
+        answer = yield self.ask()
+        self.assertEqual(answer.verdict, Verdict.ALLOW)
+
+    @inlineCallbacks
     def test_hang(self) -> Any:
         """Its silence has a time limit."""
         self.site.behaviour = "hang"
