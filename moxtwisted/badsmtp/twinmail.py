@@ -31,16 +31,28 @@ _MOST_MAILBOXES: Final = 100
 
 
 @define(eq=False)
+class Room:
+    """What clients may still append, to the mail of all addresses together.
+
+    :ivar octets: so many.
+    """
+
+    octets: int = 0
+
+
+@define(eq=False)
 class TwinMail(MemoryMail):
     """Mail in memory with little room for more.
 
     :ivar most_messages: in all mailboxes.
-    :ivar room: octets that may still be appended.
+    :ivar room: that it shares with others.
+    :ivar appended: octets that it took of it.
     """
 
     most_messages: int = 5000
     most_octets: int = 0
-    room: int = 0
+    room: Room = field(factory=Room)
+    appended: int = 0
     numbers: dict[int, int] = field(factory=dict)
     """UID in INBOX by the number of the captured message."""
 
@@ -64,9 +76,10 @@ class TwinMail(MemoryMail):
         """All or none."""
         given: list[Incoming] = list(messages)
         octets = sum(len(piece) for message in given for piece in message.sink.parts)
-        if octets > self.room:
+        if octets > self.room.octets:
             raise OverQuotaError
-        self.room -= octets
+        self.room.octets -= octets
+        self.appended += octets
         return super().append(mailbox, given)
 
     def keep(self, message: CapturedMessage) -> None:
@@ -98,6 +111,8 @@ class Mailrooms:
         self._clock = clock
         self._most_messages = most_messages
         self._octets = octets
+        # Wherever there is room for what is captured there is some for as much again.
+        self._room = Room(octets)
         self._mails: OrderedDict[str, TwinMail] = OrderedDict()
         captured.subscribe(self._arrived)
         captured.watch_removed(self._forgotten)
@@ -107,16 +122,16 @@ class Mailrooms:
         key = address.lower()
         mail = self._mails.get(key)
         if mail is None:
-            # Wherever there is room for what is captured there is some for copies.
             mail = TwinMail(
                 self._clock.seconds,
                 most_messages=5 * self._most_messages + 100,
                 most_octets=3 * self._octets,
-                room=self._octets,
+                room=self._room,
             )
             self._mails[key] = mail
             while len(self._mails) > _MOST_ADDRESSES:
-                self._mails.popitem(last=False)
+                _, forgotten = self._mails.popitem(last=False)
+                self._room.octets += forgotten.appended
         self._mails.move_to_end(key)
         mail.follow(self._captured.messages(recipient=address))
         return mail

@@ -333,7 +333,7 @@ class MailTests(SynchronousTestCase):
             self.assertEqual(twin.wait(client.select("INBOX")).exists, count, fault)
 
     def test_room(self) -> None:
-        """There is an end to what clients may put in."""
+        """There is an end to what clients may put in, whatever names they log in by; who is forgotten takes none of it any more."""
         twin = Twin()
         client = twin.open("bob@x.example")
         twin.wait(client.append("INBOX", NewMail(b"Subject: x\r\n\r\n" + b"x" * 600_000)))
@@ -343,6 +343,12 @@ class MailTests(SynchronousTestCase):
             client.append("INBOX", NewMail(b"Subject: x\r\n\r\n" + b"x" * 600_000)),
         )
         self.assertEqual(error.status.code.name, "OVERQUOTA")
+        other = twin.open("alice@x.example")
+        half = NewMail(b"Subject: x\r\n\r\n" + b"x" * 600_000)
+        self.assertRaises(CommandRefusedError, twin.wait, other.append("INBOX", half))
+        for number in range(64):
+            twin.rooms.mail_of(f"{number}@x.example")
+        twin.wait(twin.open("carol@x.example").append("INBOX", half))
 
     def test_farewell(self) -> None:
         """The reason that a server gives in BYE is in the error, and told."""
