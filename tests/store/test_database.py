@@ -105,6 +105,9 @@ class DatabaseTests(SynchronousTestCase):
         self.assertLess(opened._log.pages, 40)
         for _ in range(20):
             self.grow(opened, 1)
+            checkpoint = opened._checkpoint
+            if checkpoint is not None:
+                self.assertIsNone(checkpoint.exception(20))
             self.assertLess(opened._log.pages, 200)
         self.assertEqual(opened.reader.execute("SELECT count(*) FROM thing").get, 1 + 25 * 20)
         self.assertEqual(opened.writer.execute("PRAGMA integrity_check").get, "ok")
