@@ -12,14 +12,12 @@ Who is banned, when and why is decided in ``moxtwisted.server.bans``, which asks
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
-from attrs import define, field, frozen
-from twisted.internet.defer import Deferred, fail, succeed
+from attrs import define, frozen
+from twisted.internet.defer import Deferred, fail
 
 from moxtwisted.errors import MailError
-from moxtwisted.store.database import Database, create_database
-from moxtwisted.store.writer import Lane, SingleConnection, WriterPool
+from moxtwisted.store.sidefile import SideFile
 
 __all__ = ["Ban", "BanRecords"]
 
@@ -45,14 +43,10 @@ class Ban:
 
 
 @define(eq=False)
-class BanRecords:
+class BanRecords(SideFile):
     """The file; it is made when somebody is banned for the first time."""
 
-    _path: Path
-    _key: bytes | None
-    _pool: WriterPool
-    _database: Database | None = field(default=None, init=False)
-    _lane: Lane | None = field(default=None, init=False)
+    schema = "bans"
 
     def all(self) -> list[Ban]:
         """What was written, ended ones too.
@@ -82,20 +76,3 @@ class BanRecords:
                 execute("INSERT OR REPLACE INTO ban VALUES (?, ?, ?, ?, ?, ?)", row)
 
         return lane.submit(write)
-
-    def _attach(self) -> tuple[Database, Lane]:
-        if self._database is None or self._lane is None:
-            if not self._path.exists():
-                create_database(self._path, self._key, "bans", room=self._pool.room)
-            database = Database.open(self._path, self._key, "bans", self._pool.room)
-            lane = self._pool.lane(SingleConnection(database.writer), database.tidy, database.make_room)
-            self._database, self._lane = database, lane
-        return self._database, self._lane
-
-    def close(self) -> Deferred[None]:
-        """After what was handed in."""
-        if self._database is None or self._lane is None:
-            return succeed(None)
-        closed = self._lane.close(self._database.close)
-        self._pool.release(self._lane)
-        return closed

@@ -14,15 +14,13 @@ will, so they go earlier than the others, by age and when there are too many. Wh
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final, cast
 
 from attrs import define, field
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, fail
 
 from moxtwisted.errors import MailError
-from moxtwisted.store.database import Database, create_database
-from moxtwisted.store.writer import Lane, SingleConnection, WriterPool
+from moxtwisted.store.sidefile import SideFile
 
 __all__ = ["GreylistRecords"]
 
@@ -33,18 +31,15 @@ _TIDY_EVERY: Final = 1000
 
 
 @define(eq=False)
-class GreylistRecords:
+class GreylistRecords(SideFile):
     """The file; it is made at the first use.
 
     :ivar most: rows that are kept.
     """
 
-    _path: Path
-    _key: bytes | None
-    _pool: WriterPool
+    schema = "greylist"
+
     _most: int = MOST
-    _database: Database | None = field(default=None, init=False)
-    _lane: Lane | None = field(default=None, init=False)
     _writes: int = field(default=0, init=False)
 
     def find(self, key: bytes) -> tuple[int, int] | None:
@@ -88,20 +83,3 @@ class GreylistRecords:
                         execute(f"DELETE FROM known WHERE key IN ({chosen})", (count - self._most,))
 
         return lane.submit(write, grows=True)
-
-    def close(self) -> Deferred[None]:
-        """After what was handed in."""
-        if self._database is None or self._lane is None:
-            return succeed(None)
-        closed = self._lane.close(self._database.close)
-        self._pool.release(self._lane)
-        return closed
-
-    def _attach(self) -> tuple[Database, Lane]:
-        if self._database is None or self._lane is None:
-            if not self._path.exists():
-                create_database(self._path, self._key, "greylist", room=self._pool.room)
-            database = Database.open(self._path, self._key, "greylist", self._pool.room)
-            lane = self._pool.lane(SingleConnection(database.writer), database.tidy, database.make_room)
-            self._database, self._lane = database, lane
-        return self._database, self._lane

@@ -14,15 +14,13 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 from attrs import define, field, frozen
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, fail
 
 from moxtwisted.errors import MailError
-from moxtwisted.store.database import Database, create_database
-from moxtwisted.store.writer import Lane, SingleConnection, WriterPool
+from moxtwisted.store.sidefile import SideFile
 
 __all__ = ["KEPT_SECONDS", "MOST", "MOST_OCTETS", "ReportRecords", "ReportRow"]
 
@@ -64,14 +62,11 @@ class ReportRow:
 
 
 @define(eq=False)
-class ReportRecords:
+class ReportRecords(SideFile):
     """The file; it is made when the first report comes."""
 
-    _path: Path
-    _key: bytes | None
-    _pool: WriterPool
-    _database: Database | None = field(default=None, init=False)
-    _lane: Lane | None = field(default=None, init=False)
+    schema = "reports"
+
     _writes: int = field(default=0, init=False)
 
     def put(self, row: ReportRow, detail: Sequence[bytes]) -> Deferred[None]:
@@ -127,23 +122,6 @@ class ReportRecords:
         database, _ = self._attach()
         row = database.reader.execute("SELECT detail FROM report WHERE id = ?", (number,)).fetchone()
         return zlib.decompress(row[0]) if row is not None else b""
-
-    def close(self) -> Deferred[None]:
-        """After what was handed in."""
-        if self._database is None or self._lane is None:
-            return succeed(None)
-        closed = self._lane.close(self._database.close)
-        self._pool.release(self._lane)
-        return closed
-
-    def _attach(self) -> tuple[Database, Lane]:
-        if self._database is None or self._lane is None:
-            if not self._path.exists():
-                create_database(self._path, self._key, "reports", room=self._pool.room)
-            database = Database.open(self._path, self._key, "reports", self._pool.room)
-            lane = self._pool.lane(SingleConnection(database.writer), database.tidy, database.make_room)
-            self._database, self._lane = database, lane
-        return self._database, self._lane
 
 
 def _forget(execute: Callable[..., Any], now: int) -> None:
