@@ -171,7 +171,7 @@ class MessageHasher:
             end, body = (at + 2, at + 4) if at >= 0 else (len(octets), len(octets))
         self._too_long = end > MAX_HEADER_OCTETS
         if not self._too_long:
-            self._fields = SignedFields(Header.parse(octets[:end]))
+            self._fields = SignedFields(Header.parse_once(octets[:end]))
             self._found = find_signatures(self._fields)
         forms = [*self.also, *arc_body_forms(self._fields)]
         forms += [

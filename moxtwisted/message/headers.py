@@ -60,6 +60,9 @@ _VALUE_COMMENT = re.compile(rb"\s\([^()]*\)\s*\Z")
 _SECTION = re.compile(rb"(.+?)\*(\d{1,3})(\*?)\Z")
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]+")
 
+#: Headers up to this size are remembered for a moment.
+_REMEMBERED_OCTETS = 16 * 1024
+
 Fields = dict[bytes, list[bytes]]
 
 
@@ -87,16 +90,22 @@ class Header:
     def parse(cls, octets: bytes) -> Header:
         """Cut a block; at most ``MAX_FIELDS`` fields are looked at."""
         values: Fields = {}
-        fields = []
-        for raw, name, value in _find_fields(octets):
-            key = name.lower()
-            fields.append((raw, key))
-            known = values.get(key)
-            if known is None:
-                values[key] = [value]
+        found = _find_fields(octets)
+        fields = [(raw, name.lower()) for raw, name, _ in found]
+        for (_, key), (_, _, value) in zip(fields, found, strict=True):
+            if key in values:
+                values[key].append(value)
             else:
-                known.append(value)
+                values[key] = [value]
         return cls(octets, values, fields)
+
+    @classmethod
+    def parse_once(cls, octets: bytes) -> Header:
+        """As ``parse``, and the same object for the same octets a moment later, which nobody may change.
+
+        Whoever verifies a message and whoever scans it cut the same header.
+        """
+        return _parse_remembered(octets) if len(octets) <= _REMEMBERED_OCTETS else cls.parse(octets)
 
     def get(self, name: bytes) -> bytes | None:
         """The raw value of the first field of that name."""
@@ -112,6 +121,10 @@ class Header:
         """The value of the first field of that name as text, encoded words decoded."""
         found = self.values.get(name)
         return decode_words(found[0]) if found else ""
+
+
+# Of messages that come in at the same time, some pieces of one between those of others.
+_parse_remembered = lru_cache(maxsize=16)(Header.parse)
 
 
 def _find_fields(octets: bytes) -> list[tuple[bytes, bytes, bytes]]:

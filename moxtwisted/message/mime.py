@@ -340,7 +340,7 @@ class Scanner:
             self._cut_header = None
             self._over_limits = True
         self._headers_octets += len(octets)
-        header = Header.parse(octets)
+        header = Header.parse_once(octets)
         part.body_start = self._base + body
         self._in_header = False
         self._describe(part, header)

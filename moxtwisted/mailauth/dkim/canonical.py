@@ -39,8 +39,10 @@ class Canonicalization(Enum):
     SIMPLE = "simple"
     RELAXED = "relaxed"
 
+    __hash__ = object.__hash__  # Enum's is written in Python
 
-@frozen
+
+@frozen(cache_hash=True)
 class BodyForm:
     """One thing to hash.
 

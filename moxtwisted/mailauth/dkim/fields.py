@@ -11,6 +11,8 @@ One object serves all signatures of a message: each field is made relaxed once.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
+from typing import Final
 
 from attrs import define, field
 
@@ -18,6 +20,22 @@ from moxtwisted.mailauth.dkim.canonical import Canonicalization, relaxed_field
 from moxtwisted.message.headers import Header
 
 __all__ = ["SignedFields"]
+
+#: Lists of names up to this length are remembered once they were read.
+_REMEMBERED_NAMES: Final = 64
+
+
+def _turns(names: tuple[bytes, ...]) -> tuple[tuple[bytes, int], ...]:
+    """Each name, and how often it was there so far, this time among them."""
+    seen: dict[bytes, int] = {}
+    turns = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        turns.append((name, seen[name]))
+    return tuple(turns)
+
+
+_turns_remembered = lru_cache(maxsize=256)(_turns)
 
 
 @define(eq=False)
@@ -27,15 +45,23 @@ class SignedFields:
     header: Header
     _positions: dict[bytes, list[int]] = field(factory=dict, init=False)
     _relaxed: dict[int, bytes] = field(factory=dict, init=False)
+    # Whether each CR and LF is half of a line end, and split() takes nothing for white space that is none here.
+    _usual: bool = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        positions = self._positions
+        positions, octets = self._positions, self.header.octets
         for i, (_, name) in enumerate(self.header.fields):
-            known = positions.get(name)
-            if known is None:
-                positions[name] = [i]
+            if name in positions:
+                positions[name].append(i)
             else:
-                known.append(i)
+                positions[name] = [i]
+        ends = octets.count(b"\n")
+        self._usual = (
+            b"\x0b" not in octets
+            and b"\x0c" not in octets
+            and octets.count(b"\r") == ends
+            and octets.count(b"\r\n") == ends
+        )
 
     def raw(self, position: int) -> bytes:
         """A field as it stands in the message, with a line end also if it is the last and has none."""
@@ -44,10 +70,15 @@ class SignedFields:
 
     def relaxed(self, position: int) -> bytes:
         """A field in relaxed form."""
-        known = self._relaxed.get(position)
-        if known is None:
-            known = self._relaxed[position] = relaxed_field(self.header.fields[position][0])
-        return known
+        if position in self._relaxed:
+            return self._relaxed[position]
+        raw, name = self.header.fields[position]
+        usual = self._usual
+        relaxed = (
+            name + b":" + b" ".join(raw.partition(b":")[2].split()) + b"\r\n" if usual else relaxed_field(raw)
+        )
+        self._relaxed[position] = relaxed
+        return relaxed
 
     def positions(self, name: bytes) -> list[int]:
         """Where the fields of a lower-case name stand, from the top."""
@@ -61,20 +92,20 @@ class SignedFields:
 
         :param without: the position of the signature itself, which never covers itself.
         """
-        left: dict[bytes, int] = {}
-        chosen: list[bytes] = []
+        wanted = tuple(names)
+        turns = _turns_remembered(wanted) if len(wanted) <= _REMEMBERED_NAMES else _turns(wanted)
+        positions = self._positions
+        own = self.header.fields[without][1] if without >= 0 else b""
+        if own in wanted:
+            positions = {**positions, own: [i for i in positions[own] if i != without]}
+        chosen: list[int] = []
+        for name, turn in turns:
+            if name in positions:
+                known = positions[name]
+                if turn <= len(known):
+                    chosen.append(known[-turn])
         make = self.relaxed if form is Canonicalization.RELAXED else self.raw
-        for name in names:
-            known = self._positions.get(name)
-            if known is None:
-                continue
-            i = left.get(name, len(known)) - 1
-            if i >= 0 and known[i] == without:
-                i -= 1
-            left[name] = max(i, 0)
-            if i >= 0:
-                chosen.append(make(known[i]))
-        return b"".join(chosen)
+        return b"".join([make(position) for position in chosen])
 
     def itself(self, position: int, form: Canonicalization, empty: Callable[[bytes], bytes]) -> bytes:
         """A signature's own field as it is hashed last: without its value and without its line end.

@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import binascii
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Final, Self
 
 from attrs import frozen
@@ -69,32 +69,32 @@ class KeyRecord:
             notes=_decoded(tags.get(b"n") or b""),
         )
 
-    @property
+    @cached_property
     def revoked(self) -> bool:
         """RFC 6376 section 3.6.1: an empty ``p=`` says that the key is not to be used any more."""
         return not self.octets
 
-    @property
+    @cached_property
     def testing(self) -> bool:
         """RFC 6376 section 3.6.1, t=y: the domain is trying DKIM out, its mail is as good as not signed."""
         return "y" in self.flags
 
-    @property
+    @cached_property
     def strict(self) -> bool:
         """RFC 6376 section 3.6.1, t=s: ``i=`` must name the domain of ``d=`` itself, none below it."""
         return "s" in self.flags
 
-    @property
+    @cached_property
     def for_reports(self) -> bool:
         """Whether it is for reports about TLS (RFC 8460 section 3)."""
         return "*" in self.services or "tlsrpt" in self.services
 
-    @property
+    @cached_property
     def for_mail(self) -> bool:
         """Whether ``s=`` lets the key be used for mail."""
         return "*" in self.services or "email" in self.services
 
-    @property
+    @cached_property
     def for_sha256(self) -> bool:
         """Whether ``h=`` allows SHA-256."""
         return not self.hashes or "sha256" in self.hashes

@@ -47,18 +47,22 @@ _NAME: Final = re.compile(
     r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?(?:\.[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?)*\Z"
 )
 _MAX_NAME: Final = 253
+#: The value of b=. No value has a semicolon in it.
+_VALUE: Final = re.compile(rb"(?:\A|;)[ \t\r\n]*+b[ \t\r\n]*+=([^;]*+)")
 #: Lists of fields up to this size are remembered once they were read.
 _REMEMBERED_OCTETS: Final = 1024
 #: Room is left for a domain.
 _MAX_SELECTOR: Final = 200
+_SIMPLE_BODY: Final = BodyForm(Canonicalization.SIMPLE)
+_RELAXED_BODY: Final = BodyForm(Canonicalization.RELAXED)
 _CANONICALIZATIONS: Final = {
-    b"simple": (Canonicalization.SIMPLE, Canonicalization.SIMPLE),
+    b"simple": (Canonicalization.SIMPLE, _SIMPLE_BODY),
     # RFC 6376 section 3.5: with one name only, it is for the header, and the body is simple.
-    b"relaxed": (Canonicalization.RELAXED, Canonicalization.SIMPLE),
-    b"simple/simple": (Canonicalization.SIMPLE, Canonicalization.SIMPLE),
-    b"simple/relaxed": (Canonicalization.SIMPLE, Canonicalization.RELAXED),
-    b"relaxed/simple": (Canonicalization.RELAXED, Canonicalization.SIMPLE),
-    b"relaxed/relaxed": (Canonicalization.RELAXED, Canonicalization.RELAXED),
+    b"relaxed": (Canonicalization.RELAXED, _SIMPLE_BODY),
+    b"simple/simple": (Canonicalization.SIMPLE, _SIMPLE_BODY),
+    b"simple/relaxed": (Canonicalization.SIMPLE, _RELAXED_BODY),
+    b"relaxed/simple": (Canonicalization.RELAXED, _SIMPLE_BODY),
+    b"relaxed/relaxed": (Canonicalization.RELAXED, _RELAXED_BODY),
 }
 
 
@@ -104,18 +108,20 @@ class Signature:
         tags = TagList.parse(raw.partition(b":")[2])
         # RFC 6376 section 3.5: v=1, nothing else.
         if tags.required(b"v") != b"1":
-            raise UnsupportedSignatureError(tags.offsets[b"v"], b"v", "no version that is known")
-        signed_at = tags.number(b"t", digits=_TIME_DIGITS)
-        expires_at = tags.number(b"x", digits=_TIME_DIGITS)
+            raise UnsupportedSignatureError(tags.offset(b"v"), b"v", "no version that is known")
+        signed_at = tags.number(b"t", digits=_TIME_DIGITS) if b"t" in tags.values else None
+        expires_at = tags.number(b"x", digits=_TIME_DIGITS) if b"x" in tags.values else None
         if signed_at is not None and expires_at is not None and expires_at < signed_at:
             raise tags.wrong(b"x", "before t=")
-        _check_query(tags)
+        if b"q" in tags.values:
+            _check_query(tags)
         signed = parse_signer(tags)
         # RFC 6376 section 6.1.1: a signature that does not cover From is none.
         if b"from" not in signed.signed_headers:
             raise tags.wrong(b"h", "From is not signed")
-        length = tags.number(b"l", digits=_LENGTH_DIGITS)
-        header_form, body_form = signed.header_form, signed.body_form
+        body_form = signed.body_form
+        if b"l" in tags.values:
+            body_form = BodyForm(body_form.canonicalization, tags.number(b"l", digits=_LENGTH_DIGITS))
         return cls(
             algorithm=signed.algorithm,
             domain=signed.domain,
@@ -123,9 +129,9 @@ class Signature:
             signed_headers=signed.signed_headers,
             body_hash=signed.body_hash,
             value=signed.value,
-            header_form=header_form,
-            body_form=BodyForm(body_form.canonicalization, length),
-            identity=_identity(tags, signed.domain),
+            header_form=signed.header_form,
+            body_form=body_form,
+            identity=_identity(tags, signed.domain) if b"i" in tags.values else "@" + signed.domain,
             signed_at=signed_at,
             expires_at=expires_at,
         )
@@ -180,7 +186,7 @@ def parse_signer(tags: TagList, canonicalization: bytes = b"simple/simple") -> _
     algorithm = parse_algorithm(tags)
     forms = _CANONICALIZATIONS.get(tags.values.get(b"c", canonicalization))
     if forms is None:
-        raise UnsupportedSignatureError(tags.offsets[b"c"], b"c", "no canonicalization that is known")
+        raise UnsupportedSignatureError(tags.offset(b"c"), b"c", "no canonicalization that is known")
     domain, selector = parse_place(tags)
     body_hash = tags.base64(b"bh")
     if len(body_hash) != (20 if algorithm in OUTDATED else 32):
@@ -193,7 +199,7 @@ def parse_signer(tags: TagList, canonicalization: bytes = b"simple/simple") -> _
         body_hash=body_hash,
         value=tags.base64(b"b"),
         header_form=forms[0],
-        body_form=BodyForm(forms[1]),
+        body_form=forms[1],
     )
 
 
@@ -204,7 +210,7 @@ def parse_algorithm(tags: TagList) -> str:
     """
     algorithm = tags.required(b"a").decode("latin-1")
     if algorithm not in ALGORITHMS and algorithm not in OUTDATED:
-        raise UnsupportedSignatureError(tags.offsets[b"a"], b"a", "no algorithm that is known")
+        raise UnsupportedSignatureError(tags.offset(b"a"), b"a", "no algorithm that is known")
     return algorithm
 
 
@@ -219,15 +225,22 @@ def parse_name(tags: TagList, tag: bytes) -> str:
     :raises TagListError: when it is none.
     """
     octets = tags.required(tag)
+    name = _name_in(octets) if len(octets) <= _REMEMBERED_OCTETS else None
+    if name is None:
+        raise tags.wrong(tag, "no name")
+    return name
+
+
+@lru_cache(maxsize=2048)
+def _name_in(octets: bytes) -> str | None:
+    """A name as A-labels; None when it is none."""
     if octets.isascii():
         name = octets.decode("ascii").lower()
-        if len(name) > _MAX_NAME or _NAME.match(name) is None:
-            raise tags.wrong(tag, "no name")
-        return name
+        return None if len(name) > _MAX_NAME or _NAME.match(name) is None else name
     try:
         return Domain.parse(octets.decode("utf-8"), lax=True).ascii
     except (DomainError, UnicodeDecodeError):
-        raise tags.wrong(tag, "no name") from None
+        return None
 
 
 def parse_domain(tags: TagList) -> str:
@@ -262,14 +275,13 @@ def _names_in(value: bytes) -> tuple[bytes, ...] | None:
 
 def _check_query(tags: TagList) -> None:
     # RFC 6376 section 3.5: dns/txt is the one way to a key; unknown ones are ignored when it is among them.
-    if b"q" in tags.values and b"dns/txt" not in [method.lower() for method in tags.names(b"q")]:
-        raise UnsupportedSignatureError(tags.offsets[b"q"], b"q", "no way to the key that is known")
+    if b"dns/txt" not in [method.lower() for method in tags.names(b"q")]:
+        raise UnsupportedSignatureError(tags.offset(b"q"), b"q", "no way to the key that is known")
 
 
 def _identity(tags: TagList, domain: str) -> str:
-    value = tags.get(b"i")
-    if value is None:
-        return "@" + domain
+    """What ``i=`` says."""
+    value = tags.values[b"i"]
     # RFC 6376 section 2.11: dkim-quoted-printable; white space in it means nothing.
     text = binascii.a2b_qp(b"".join(value.split())).decode("utf-8", "replace")
     local, at, where = text.rpartition("@")
@@ -288,11 +300,8 @@ def _identity(tags: TagList, domain: str) -> str:
 def without_signature(raw: bytes) -> bytes:
     """A signature's field as it was before ``b=`` was filled in: its value and all white space around it gone (RFC 6376 section 3.7)."""
     head, colon, value = raw.partition(b":")
-    # No value has a semicolon in it.
-    pieces = value.split(b";")
-    for i, piece in enumerate(pieces):
-        name, equals, _ = piece.partition(b"=")
-        if equals and name.strip(b" \t\r\n") == b"b":
-            pieces[i] = name + b"="
-            return head + colon + b";".join(pieces)
-    return raw
+    found = _VALUE.search(value)
+    if found is None:
+        return raw
+    start, end = found.span(1)
+    return head + colon + value[:start] + value[end:]

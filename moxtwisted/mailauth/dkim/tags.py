@@ -55,16 +55,21 @@ class TagListError(MailError):
         )
 
 
+def _offset(pieces: list[bytes], number: int) -> int:
+    """Where one of the pieces begins."""
+    return sum(map(len, pieces[:number])) + number
+
+
 @frozen
 class TagList:
     """Tags in order.
 
     :ivar values: by name; white space at their ends is gone, that within (folds, too) is not.
-    :ivar offsets: where each tag begins.
+    :ivar octets: the list.
     """
 
     values: dict[bytes, bytes]
-    offsets: dict[bytes, int]
+    octets: bytes = b""
 
     @classmethod
     def parse(cls, octets: bytes) -> Self:
@@ -78,26 +83,24 @@ class TagList:
         if control is not None:
             raise TagListError(control.start(), b"", "a control character")
         values: dict[bytes, bytes] = {}
-        offsets: dict[bytes, int] = {}
         pieces = octets.split(b";", MAX_TAGS + 1)
         # RFC 6376 section 3.2: a semicolon may end the list, two in a row are an error.
         if len(pieces) > 1 and not pieces[-1].strip(_WSP):
             pieces.pop()
         if len(pieces) > MAX_TAGS:
             raise TagListError(len(octets), b"", f"more than {MAX_TAGS} tags")
-        offset = 0
-        for piece in pieces:
+        for number, piece in enumerate(pieces):
             name, equals, value = piece.partition(b"=")
-            name = name.strip(_WSP)
+            # Most signers have a space or a fold between two tags.
+            if name not in _USUAL:
+                name = name.strip(_WSP)
             if not equals or (name not in _USUAL and _NAME.match(name) is None):
-                raise TagListError(offset, b"", "no tag=value")
+                raise TagListError(_offset(pieces, number), b"", "no tag=value")
             # RFC 6376 section 3.2: with a duplicate, the whole list is not valid.
             if name in values:
-                raise TagListError(offset, name, "twice")
+                raise TagListError(_offset(pieces, number), name, "twice")
             values[name] = value.strip(_WSP)
-            offsets[name] = offset
-            offset += len(piece) + 1
-        return cls(values, offsets)
+        return cls(values, octets)
 
     def get(self, name: bytes) -> bytes | None:
         """A value; None when there is no such tag."""
@@ -115,7 +118,13 @@ class TagList:
 
     def wrong(self, name: bytes, problem: str) -> TagListError:
         """An error about a tag, which the caller raises."""
-        return TagListError(self.offsets.get(name, 0), name, problem)
+        return TagListError(self.offset(name), name, problem)
+
+    def offset(self, name: bytes) -> int:
+        """Where a tag begins; 0 when there is none."""
+        pieces = self.octets.split(b";")
+        names = [piece.partition(b"=")[0].strip(_WSP) for piece in pieces]
+        return _offset(pieces, names.index(name)) if name in names else 0
 
     def packed(self, name: bytes) -> bytes:
         """A value without any white space, empty when it is missing."""
@@ -126,8 +135,7 @@ class TagList:
 
         :raises TagListError: when it is missing, empty or no base64.
         """
-        self.required(name)
-        packed = self.packed(name)
+        packed = b"".join(self.required(name).split())
         if _BASE64.match(packed) is None or len(packed) % 4:
             raise self.wrong(name, "no base64")
         try:

@@ -159,7 +159,7 @@ class Verification:
 
         RFC 6376 section 3.6.1: mail with a key in test is treated as mail without a signature.
         """
-        return self.status is Status.PASS and not self.testing
+        return self.status is Status.PASS and (self.record is None or not self.record.testing)
 
     def method_result(self) -> MethodResult:
         """What Authentication-Results says of it (RFC 8601 section 2.7.1)."""
@@ -348,13 +348,6 @@ def conclude(
     return first
 
 
-async def _ask(lookup: Awaitable[Answer]) -> Answer | NoAnswerError:
-    try:
-        return await lookup
-    except NoAnswerError as e:
-        return e
-
-
 def start_lookups(resolver: IResolver, names: list[str]) -> dict[str, Awaitable[Answer]]:
     """Ask for key records; what the resolver returns may run at once (a Deferred) or when awaited."""
     return {name: resolver.lookup(name, "TXT") for name in dict.fromkeys(names)}
@@ -362,7 +355,13 @@ def start_lookups(resolver: IResolver, names: list[str]) -> dict[str, Awaitable[
 
 async def finish_lookups(lookups: dict[str, Awaitable[Answer]]) -> dict[str, Answer | NoAnswerError]:
     """Wait for all of them."""
-    return {name: await _ask(lookup) for name, lookup in lookups.items()}
+    answers: dict[str, Answer | NoAnswerError] = {}
+    for name, lookup in lookups.items():
+        try:
+            answers[name] = await lookup
+        except NoAnswerError as e:
+            answers[name] = e
+    return answers
 
 
 async def verify(
@@ -373,12 +372,18 @@ async def verify(
     :param resolver: is asked for the keys of those signatures to which nothing else is missing. It bounds the time.
     :param now: seconds since 1970.
     """
-    examined: list[Any] = [examine(hashed, found, rules, now) for found in hashed.found]
-    names = [pending.signature.query_name for pending in examined if isinstance(pending, Pending)]
-    answers = await finish_lookups(start_lookups(resolver, names))
-    return tuple(
-        conclude(hashed, pending, answers[pending.signature.query_name], rules)
-        if isinstance(pending, Pending)
-        else pending
-        for pending in examined
-    )
+    examined: list[Any] = []
+    lookups: dict[str, Awaitable[Answer]] = {}
+    for found in hashed.found:
+        pending = examine(hashed, found, rules, now)
+        examined.append(pending)
+        if type(pending) is Pending:
+            name = pending.signature.query_name
+            if name not in lookups:
+                # What the resolver returns may run at once (a Deferred) or when awaited.
+                lookups[name] = resolver.lookup(name, "TXT")
+    answers = await finish_lookups(lookups)
+    for i, pending in enumerate(examined):
+        if type(pending) is Pending:
+            examined[i] = conclude(hashed, pending, answers[pending.signature.query_name], rules)
+    return tuple(examined)

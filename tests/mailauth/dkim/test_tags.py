@@ -14,7 +14,7 @@ class TagListTests(SynchronousTestCase):
         """Tags keep their order; white space around names and values goes, that within stays."""
         tags = TagList.parse(b" v = 1 ;\r\n\tb=ab\r\n cd;empty=; c=X=Y;")
         self.assertEqual(tags.values, {b"v": b"1", b"b": b"ab\r\n cd", b"empty": b"", b"c": b"X=Y"})
-        self.assertEqual(tags.offsets[b"b"], 8)
+        self.assertEqual(tags.offset(b"b"), 8)
         self.assertEqual(tags.packed(b"b"), b"abcd")
 
     def test_what_is_wrong(self) -> None:
