@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections import Counter
+from pathlib import Path
 
 from moxtwisted.cli.session import load_for, static_path
 
@@ -55,4 +57,21 @@ def key_show(arguments: argparse.Namespace) -> int:
         return 1
     print(recovery_form(key))
     store_key(loaded)  # what it is the key of: when of something else, that is said, and the status is 1
+    _tell_ciphers(loaded.data_directory)
     return 0
+
+
+def _tell_ciphers(directory: Path) -> None:
+    """Beside the key, for people: what the databases are encrypted with."""
+    from moxtwisted.cli.output import counted
+    from moxtwisted.store.ciphers import cipher_of, preferred_cipher
+    from moxtwisted.store.database import databases
+
+    found = Counter(cipher_of(path) for path, _ in databases(directory))
+    for cipher, count in found.most_common():
+        print(f"{counted(count, 'database')} encrypted with {cipher.value}", file=sys.stderr)
+    if found.keys() - {preferred_cipher()}:
+        print(
+            f"new ones here get {preferred_cipher().value}, and `moxmail key rotate` gives it to all",
+            file=sys.stderr,
+        )

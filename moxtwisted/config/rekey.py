@@ -5,11 +5,11 @@ It works on closed files and holds the lock of the data directory, so that no se
     change_key(loaded, MasterKey.generate(), progress)     # None: decrypt
 
 First every database is really read, through the log that a killed server may have left: one that opens with neither key
-is a refusal before anything is changed. Each database is copied, the copy gets the new key, and takes the database's place
-by a rename. Before the first, the new key is put beside the key file (``store.key.next``); after the last, all are read
-with it, and only then it becomes the key file. When that is cut short, some databases have the one key and some the
-other, and the server refuses to start (`read_key` sees the file); asking for a change again finishes the one that was
-begun, with the key that was noted.
+is a refusal before anything is changed. Each database is written into a new file, with the new key and the cipher that new
+ones have here, and that takes the database's place by a rename. Before the first, the new key is put beside the key file
+(``store.key.next``); after the last, all are read with it, and only then it becomes the key file. When that is cut short,
+some databases have the one key and some the other, and the server refuses to start (`read_key` sees the file); asking for
+a change again finishes the one that was begun, with the key that was noted.
 
 The key before is kept as ``store.key.old`` until a start has found that every database opens with the new one
 (`moxtwisted.config.oldkey`).
@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -34,8 +33,10 @@ from moxtwisted.config.oldkey import keep_old_key, old_key_path
 from moxtwisted.config.storekey import configured_key, file_text, parse_key, pending_path, write_key
 from moxtwisted.errors import KeyRefusedError, StoreFullError, StoreUnavailableError
 from moxtwisted.server.control.interfaces import Progress
+from moxtwisted.store.ciphers import copy_database, preferred_cipher
 from moxtwisted.store.database import connect, databases, read_with, remove_database, sync_directory
 from moxtwisted.store.keys import MasterKey, write_key_check
+from moxtwisted.store.room import disk_is_full
 
 __all__ = ["change_key", "restore_owner"]
 
@@ -137,27 +138,26 @@ def _rewrite(path: Path, had: bytes | None, wanted: bytes | None) -> None:
     remove_database(copy)
     try:
         _write_log_back(path, had)
-        shutil.copy2(path, copy)
-        connection = connect(copy, had)
-        # Only of the copy: it leaves a journal when it is cut short.
-        connection.execute("PRAGMA journal_mode = DELETE").fetchall()
-        if had is None:
-            connection.pragma("cipher", "chacha20")
-        connection.execute(
-            f"PRAGMA rekey = '{'raw:' + wanted.hex() if wanted is not None else ''}'"
-        ).fetchall()
-        connection.close()
+        connection = connect(path, had)
+        try:
+            copy_database(connection, copy, wanted, preferred_cipher())
+        finally:
+            connection.close()
         connection = connect(copy, wanted)
-        problems = connection.execute("PRAGMA quick_check(1)").get
-        connection.execute("PRAGMA journal_mode = WAL").fetchall()
-        connection.close()
+        try:
+            problems = connection.execute("PRAGMA quick_check(1)").get
+            connection.execute("PRAGMA journal_mode = WAL").fetchall()
+        finally:
+            connection.close()
         if problems != "ok":
             raise StoreUnavailableError(f"{path}: the copy with the new key is not sound: {problems}")
         with copy.open("rb") as f:
             os.fsync(f.fileno())
-    except (OSError, apsw.FullError) as e:
+    except (OSError, apsw.Error) as e:
         remove_database(copy)
-        raise StoreFullError(f"{path}: no room for a copy: {e}") from e
+        if isinstance(e, OSError) or disk_is_full(e):
+            raise StoreFullError(f"{path}: no room for a copy: {e}") from e
+        raise StoreUnavailableError(f"{path}: cannot be copied: {e}") from e
     status = path.stat()
     copy.chmod(status.st_mode & 0o777)
     if (status.st_uid, status.st_gid) != (os.geteuid(), os.getegid()):

@@ -27,6 +27,7 @@ import apsw
 from attrs import define, field
 
 from moxtwisted.errors import KeyRefusedError, StoreFullError, StoreUnavailableError
+from moxtwisted.store.ciphers import Cipher, cipher_of, preferred_cipher, unlock
 from moxtwisted.store.readahead import Line
 from moxtwisted.store.room import Room, disk_is_full
 
@@ -81,21 +82,22 @@ def newest_version(schema: str) -> int:
     return _migrations(schema)[-1][0]
 
 
-def connect(path: Path, key: bytes | None, *, immutable: bool = False) -> Any:
+def connect(path: Path, key: bytes | None, *, immutable: bool = False, cipher: Cipher | None = None) -> Any:
     """A bare connection that has its key; nothing was read yet.
 
     :param key: 32 octets, used as they are; None: the file is not encrypted.
     :param immutable: read the file alone and write nothing beside it.
+    :param cipher: for a new file; None: that of the file.
     """
-    flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+    # URIs for what is attached or copied to.
+    flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_URI
     name = str(path)
     if immutable:
         flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
         name = f"{path.absolute().as_uri()}?immutable=1"
     connection = apsw.Connection(name, flags=flags, statementcachesize=160)
     if key is not None:
-        connection.pragma("cipher", "chacha20")
-        connection.execute(f"PRAGMA key = 'raw:{key.hex()}'").fetchall()
+        unlock(connection, key, cipher or cipher_of(path))
     return connection
 
 
@@ -241,7 +243,7 @@ def _no_room(path: Path) -> StoreFullError:
 def _create(path: Path, key: bytes | None, schema: str, prepare: str, *args: Any) -> None:
     new = path.with_name(path.name + ".new")
     remove_database(new)
-    connection = connect(new, key)
+    connection = connect(new, key, cipher=preferred_cipher())
     try:
         _configure(connection, encrypted=key is not None)
         with connection:
@@ -290,16 +292,17 @@ def migrate(connection: Any, path: Path, key: bytes | None, schema: str) -> None
     for number, text in _migrations(schema):
         if number <= version:
             continue
-        _copy_before(connection, path.with_name(f"{path.name}.before-{number:04}"), key)
+        _copy_before(connection, path, path.with_name(f"{path.name}.before-{number:04}"), key)
         with connection:
             connection.execute(text)
             connection.pragma("user_version", number)
 
 
-def _copy_before(connection: Any, target: Path, key: bytes | None) -> None:
+def _copy_before(connection: Any, path: Path, target: Path, key: bytes | None) -> None:
     unfinished = target.with_name(target.name + ".new")
     remove_database(unfinished)
-    copy = connect(unfinished, key)
+    # Pages go over as they are, and have room for no other cipher's tags.
+    copy = connect(unfinished, key, cipher=cipher_of(path))
     try:
         copy.pragma("page_size", PAGE_SIZE)
         copy.execute("VACUUM").fetchall()

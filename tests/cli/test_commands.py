@@ -529,6 +529,32 @@ class ConfigurationTests(CommandTestCase):
         path.write_text(STATIC + "[store]\nencryption = false\n")
         self.assertEqual(self.run_command("-c", str(path), "key", "show")[0], 1)
 
+    def test_key_show_ciphers(self) -> None:
+        """Beside the key, not with it, it says what the databases are encrypted with, and what new ones get."""
+        from moxtwisted.config.storekey import create_key_file, new_key, recovery_form
+        from moxtwisted.store import ciphers, database
+        from moxtwisted.store.keys import MasterKey
+
+        path, key = self.files(), new_key()
+        create_key_file(path.with_name("store.key"), key)
+        (path.parent / "data" / "accounts").mkdir(parents=True)
+        names = ("accounts/ann", "accounts/bob", "bans")
+        told = []
+        for cipher, last in ((ciphers.Cipher.CHACHA20, 2), (ciphers.Cipher.AEGIS, 3)):
+            for module in (ciphers, database):
+                self.patch(module, "preferred_cipher", lambda cipher=cipher: cipher)
+            for name in names[2 * (last == 3) : last]:
+                schema = name.partition("/")[0].replace("accounts", "account")
+                database.create_database(
+                    path.parent / "data" / f"{name}.db", MasterKey(key).derive(name), schema
+                )
+            status, out, err = self.run_command("-c", str(path), "key", "show")
+            self.assertEqual((status, out), (0, recovery_form(key) + "\n"))
+            told.append(err.splitlines())
+        self.assertEqual(told[0], ["2 databases encrypted with ChaCha20-Poly1305"])
+        self.assertEqual(told[1][:2], [*told[0], "1 database encrypted with AEGIS-256"])
+        self.assertIn("new ones here get AEGIS-256", told[1][2])
+
 
 class PasswordTests(SynchronousTestCase):
     def test_generated(self) -> None:

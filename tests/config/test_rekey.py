@@ -8,6 +8,7 @@ import random
 import signal
 import time
 from collections.abc import Callable
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from moxtwisted.config.oldkey import old_key_path
 from moxtwisted.config.rekey import change_key, restore_owner
 from moxtwisted.config.storekey import create_key_file, new_key, parse_key, pending_path, read_key
 from moxtwisted.errors import KeyRefusedError, StoreFullError, StoreUnavailableError
+from moxtwisted.store import database
+from moxtwisted.store.ciphers import Cipher, cipher_of, copy_database
 from moxtwisted.store.database import Database, check_key, connect, create_database
 from moxtwisted.store.keys import MasterKey, check_key_value, write_key_check
 from tests.config.test_load import DOMAINS, STATIC
@@ -54,7 +57,7 @@ def killed(work: Callable[[], None], seconds: float | None = None) -> None:
 
 class RekeyTestCase(SynchronousTestCase):
     def setUp(self) -> None:
-        """A data directory with three accounts and a queue."""
+        """A data directory with three accounts and a queue, of both ciphers."""
         self.directory = Path(self.mktemp()).absolute()
         (self.directory / "data" / "accounts").mkdir(parents=True)
         (self.directory / "mox.conf").write_text(STATIC)
@@ -62,8 +65,9 @@ class RekeyTestCase(SynchronousTestCase):
         self.first = new_key()
         create_key_file(self.directory / "store.key", self.first)
         write_key_check(self.directory / "data" / "key-check", MasterKey(self.first))
-        for name in NAMES:
+        for name, cipher in zip(NAMES, cycle(Cipher), strict=False):
             key = MasterKey(self.first).derive(name)
+            self.patch(database, "preferred_cipher", lambda cipher=cipher: cipher)
             create_database(
                 self.path(name), key, "account", "INSERT INTO setting (key, value) VALUES ('test', ?)", name
             )
@@ -82,6 +86,11 @@ class RekeyTestCase(SynchronousTestCase):
     def loaded(self) -> LoadedConfig:
         """As the files are now."""
         return load(self.directory / "mox.conf")
+
+    def prefer(self, cipher: Cipher) -> None:
+        """What files get from now on."""
+        for module in (database, rekey):
+            self.patch(module, "preferred_cipher", lambda: cipher)
 
     def readable(self, key: bytes | None) -> None:
         """All databases have their row, with this key, which is also the configured one."""
@@ -152,6 +161,33 @@ class RekeyTests(RekeyTestCase):
         self.assertRaises(
             KeyRefusedError, check_key, self.path("queue"), MasterKey(self.first).derive("queue")
         )
+
+    def test_cipher(self) -> None:
+        """With a new key everything has the cipher that new files have here."""
+        self.assertEqual({cipher_of(self.path(name)) for name in NAMES}, set(Cipher))
+        for cipher in (*Cipher, *Cipher):
+            self.prefer(cipher)
+            key = MasterKey.generate()
+            change_key(self.loaded(), key, silent)
+            self.readable(key.secret)
+            self.assertEqual({cipher_of(self.path(name)) for name in NAMES}, {cipher})
+
+    def test_no_text_beside(self) -> None:
+        """While it is rewritten nothing of what is encrypted is on the disk in the clear."""
+        octets = bytearray()
+        real = copy_database
+
+        def copied(connection: Any, target: Path, *arguments: Any) -> None:
+            real(connection, target, *arguments)
+            for path in self.directory.rglob("*"):
+                if path.is_file():
+                    octets.extend(path.read_bytes())
+
+        self.patch(rekey, "copy_database", copied)
+        change_key(self.loaded(), MasterKey.generate(), silent)
+        self.assertGreater(len(octets), 100_000)
+        for text in (b"accounts/alice", b"CREATE TABLE", b"SQLite format"):
+            self.assertNotIn(text, bytes(octets))
 
     def test_off_and_on(self) -> None:
         """Encryption is switched off, which mox.conf notes, and on again."""
@@ -238,11 +274,11 @@ class RekeyTests(RekeyTestCase):
     def test_no_room(self) -> None:
         """Without room for a copy the databases stay as they are, and the change can be finished later."""
 
-        def full(source: Path, target: Path) -> None:
-            Path(target).write_bytes(b"x")
+        def full(connection: Any, target: Path, key: bytes | None, cipher: Cipher) -> None:
+            target.write_bytes(b"x")
             raise OSError(28, "No space left on device")
 
-        patched = self.patch(rekey.shutil, "copy2", full)  # type: ignore[attr-defined]
+        patched = self.patch(rekey, "copy_database", full)
         self.assertRaises(StoreFullError, change_key, self.loaded(), MasterKey.generate(), silent)
         patched.restore()
         change_key(self.loaded(), MasterKey.generate(), silent)
@@ -329,6 +365,7 @@ class KilledTests(RekeyTestCase):
             def change(new: MasterKey | None = begun) -> None:
                 change_key(self.loaded(), new, silent)
 
+            self.prefer(dice.choice(tuple(Cipher)))
             killed(change, dice.uniform(0.0, 0.12))
             asked = MasterKey.generate()
             change_key(self.loaded(), asked, silent)
