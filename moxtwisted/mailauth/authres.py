@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Final
 
 from attrs import frozen
@@ -35,6 +35,7 @@ __all__ = [
     "authserv_id",
     "claims",
     "parse_results",
+    "shortened",
     "without_claims",
     "without_fields",
 ]
@@ -43,6 +44,7 @@ __all__ = [
 MAX_OCTETS: Final = 16 * 1024
 MAX_RESULTS: Final = 100
 _MAX_WORDS: Final = 10
+_REASON_CHARACTERS: Final = 200
 _MAX_PROPERTIES: Final = 30
 _LINE: Final = 76
 _REMEMBERED_CHARACTERS: Final = 128
@@ -115,6 +117,11 @@ class MethodResult:
                 return found.value
         return ""
 
+    @cached_property
+    def line(self) -> str:
+        """As it is written, folded, in a message that is not internationalised."""
+        return _folded(_words(self, utf8=False))
+
 
 @frozen
 class AuthenticationResults:
@@ -141,12 +148,17 @@ class AuthenticationResults:
         head = _written(self.authserv_id, utf8=utf8) + (f" {self.version}" if self.version != 1 else "")
         if not self.results:
             return _encoded(head + "; none", utf8=utf8)
-        lines = [_words(result, utf8=utf8) for result in self.results]
-        return _encoded(head + ";\r\n" + ";\r\n".join(map(_folded, lines)), utf8=utf8)
+        lines = [_folded(_words(one, utf8=True)) if utf8 else one.line for one in self.results]
+        return _encoded(";\r\n".join((head, *lines)), utf8=utf8)
 
     def field(self, *, utf8: bool = False, name: bytes = b"Authentication-Results") -> bytes:
         """The whole field with CRLF."""
         return name + b": " + self.payload(utf8=utf8) + b"\r\n"
+
+
+def shortened(text: str) -> str:
+    """A reason, cut where it is long."""
+    return text if len(text) <= _REASON_CHARACTERS else text[: _REASON_CHARACTERS - 3] + "..."
 
 
 def _encoded(text: str, *, utf8: bool) -> bytes:
@@ -188,7 +200,7 @@ def _words(result: MethodResult, *, utf8: bool) -> list[str]:
     version = f"/{result.version}" if result.version != 1 else ""
     words = [f"{result.method}{version}={result.result}"]
     if result.comment:
-        words += [word for word in _comment(result.comment).split(" ") if word]
+        words += _comment(result.comment).split()
     if result.reason:
         words.append("reason=" + _quoted_always(_written(result.reason, utf8=utf8)))
     for found in result.properties:
@@ -204,13 +216,16 @@ def _folded(words: Iterable[str]) -> str:
     whole = "\t" + " ".join(words)
     if len(whole) <= _LINE:
         return whole
-    lines: list[str] = []
+    text, left = "", 0
     for word in words:
-        if lines and len(lines[-1]) + len(word) < _LINE:
-            lines[-1] += f" {word}"
+        size = len(word) + 1
+        left -= size
+        if left >= 0:
+            text += f" {word}"
         else:
-            lines.append(f"\t{word}")
-    return "\r\n".join(lines)
+            text += f"\r\n\t{word}"
+            left = _LINE - size
+    return text[2:]
 
 
 # -- reading ------------------------------------------------------------------------------------------------------

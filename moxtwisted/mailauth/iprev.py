@@ -9,11 +9,13 @@
 from __future__ import annotations
 
 from enum import Enum
+from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from attrs import field, frozen
 
 from moxtwisted.dns.answers import IResolver, NoAnswerError, Security
+from moxtwisted.mailauth.authres import MethodResult, Property, shortened
 
 __all__ = ["IPRevResult", "Verdict", "check_iprev"]
 
@@ -50,6 +52,16 @@ class IPRevResult:
     problem: str = ""
     security: Security = Security.INDETERMINATE
     ttl_seconds: int = field(default=0, eq=False)
+
+    def method_result(self) -> MethodResult:
+        """What Authentication-Results says of it (RFC 8601 section 2.7.3)."""
+        return self._told
+
+    @cached_property
+    def _told(self) -> MethodResult:
+        # The same for all messages of a client, as long as it holds.
+        properties = (Property("policy", "iprev", str(self.ip)),)
+        return MethodResult("iprev", self.verdict.value, shortened(self.problem), properties, self.name)
 
 
 async def check_iprev(resolver: IResolver, ip: IPv4Address | IPv6Address) -> IPRevResult:

@@ -16,7 +16,7 @@ import base64
 import hashlib
 import re
 from functools import lru_cache
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from attrs import field, frozen
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -59,7 +59,7 @@ class PublicKey:
 
     kind: str
     bits: int
-    _key: rsa.RSAPublicKey | ed25519.Ed25519PublicKey = field(repr=False)
+    _key: Any = field(repr=False)
 
     def verify(self, digest_input: bytes, digest: bytes, signature: bytes) -> bool:
         """Whether the signature is right.
@@ -68,7 +68,7 @@ class PublicKey:
         :param digest: its SHA-256, which Ed25519 signs in place of it (RFC 8463 section 3).
         """
         try:
-            if isinstance(self._key, ed25519.Ed25519PublicKey):
+            if self.kind == "ed25519":
                 self._key.verify(signature, digest)
             else:
                 self._key.verify(signature, digest_input, _PKCS1V15, _SHA256)

@@ -180,7 +180,7 @@ class Verification:
         notes += ["with DNSSEC"] if self.security is Security.SECURE else []
         notes += ["testing"] if self.testing else []
         reason = self.reason.value if self.reason is not None else ""
-        return MethodResult("dkim", self.status.value, reason, tuple(properties), ", ".join(notes))
+        return MethodResult("dkim", self.status._value_, reason, tuple(properties), ", ".join(notes))
 
 
 @frozen

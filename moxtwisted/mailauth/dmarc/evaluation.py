@@ -144,15 +144,18 @@ class Evaluator:
                 return False
             return await discovery.organizational(name) == organizational
 
-        spf = bool(found.spf_domain) and await aligned(found.spf_domain, record.spf_alignment)
+        name = found.spf_domain
+        spf = name == domain or (bool(name) and await aligned(name, record.spf_alignment))
         dkim = tuple(
             [
                 name
                 for name in found.dkim_domains[:_MAX_DKIM_DOMAINS]
-                if await aligned(name, record.dkim_alignment)
+                if name == domain or await aligned(name, record.dkim_alignment)
             ]
         )
-        requested = await self._requested(domain, policy.domain, record)
+        requested = record.policy or Policy.NONE
+        if domain != policy.domain:
+            requested = await self._requested(domain, record)
         verdict, disposition, sampled_out = Verdict.PASS, Policy.NONE, False
         if spf or dkim:
             what = [f"DKIM passed for {name}" for name in dkim]
@@ -173,12 +176,9 @@ class Evaluator:
             sampled_out, policy.security,
         )  # fmt: skip
 
-    async def _requested(self, domain: str, record_domain: str, record: DMARCRecord) -> Policy:
-        """RFC 7489 section 6.3 and RFC 9091 section 3.2: the policy that is for this domain."""
-        own = record.policy or Policy.NONE
-        if domain == record_domain:
-            return own
-        below = record.subdomain_policy or own
+    async def _requested(self, domain: str, record: DMARCRecord) -> Policy:
+        """RFC 7489 section 6.3 and RFC 9091 section 3.2: the policy that is for a domain below that of the record."""
+        below = record.subdomain_policy or record.policy or Policy.NONE
         nonexistent = record.nonexistent_policy
         if nonexistent is None or nonexistent is below or await self._exists(domain):
             return below

@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from enum import Enum
+from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Protocol
 
@@ -23,6 +24,7 @@ import idna
 from attrs import define, field, frozen
 
 from moxtwisted.dns.answers import Answer, IResolver, NoAnswerError, Security
+from moxtwisted.mailauth.authres import MethodResult, Property, shortened
 from moxtwisted.mailauth.spf.macros import MacroString, SPFSyntaxError, parse_explanation
 from moxtwisted.mailauth.spf.record import (
     All,
@@ -136,6 +138,7 @@ class SPFResult:
     :ivar security: SECURE only if every answer was.
     :ivar ttl_seconds: how long it holds for other messages of this client whose sender has another local part, by the answers of the
         DNS; 0 where it depends on the local part or on the time, and for TEMPERROR.
+    :ivar written: what ``received_spf`` made of it, by receiver and whether in UTF-8: the same client often has more from the same sender.
     """
 
     verdict: Verdict
@@ -152,6 +155,20 @@ class SPFResult:
     void_lookups: int = 0
     security: Security = Security.INDETERMINATE
     ttl_seconds: int = field(default=0, eq=False)
+    written: dict[tuple[str, bool], bytes] = field(factory=dict, init=False, eq=False, repr=False)
+
+    def method_result(self) -> MethodResult:
+        """What Authentication-Results says of it (RFC 8601 section 2.7.2)."""
+        return self._told
+
+    @cached_property
+    def _told(self) -> MethodResult:
+        # The same for all messages of a client from one sender, as long as it holds.
+        helo = self.identity is Identity.HELO
+        identity = (
+            Property("smtp", "helo", self.domain) if helo else Property("smtp", "mailfrom", self.sender)
+        )
+        return MethodResult("spf", self.verdict.value, shortened(self.problem), (identity,))
 
 
 class _RecordError(Exception):

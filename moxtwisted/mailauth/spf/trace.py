@@ -72,26 +72,33 @@ def received_spf(result: SPFResult, receiver: str, *, smtputf8: bool = False) ->
     :param receiver: the name of this host.
     :param smtputf8: whether the message may have UTF-8 in its header (RFC 6532); otherwise it is replaced by question marks.
     """
-    who = result.sender if result.identity is Identity.MAIL_FROM else result.domain
-    about = f"{receiver}: domain of {who[:_MAX_VALUE_CHARACTERS]} " + _SAYS[result.verdict].format(
-        ip=result.ip
-    )
-    pairs = [("receiver", receiver), ("identity", result.identity.value), ("client-ip", str(result.ip))]
-    if result.identity is Identity.MAIL_FROM:
+    key = receiver, smtputf8
+    if key not in result.written:
+        result.written[key] = _field(result, receiver).encode("utf-8" if smtputf8 else "ascii", "replace")
+    return result.written[key]
+
+
+def _field(result: SPFResult, receiver: str) -> str:
+    mail_from, ip, verdict = result.identity is Identity.MAIL_FROM, str(result.ip), result.verdict
+    who = result.sender if mail_from else result.domain
+    about = f"{receiver}: domain of {who[:_MAX_VALUE_CHARACTERS]} {_SAYS[verdict].format(ip=ip)}"
+    pairs = [("receiver", receiver), ("identity", result.identity.value), ("client-ip", ip)]
+    if mail_from:
         pairs.append(("envelope-from", result.sender))
     pairs.append(("helo", result.helo))
     if result.mechanism:
         pairs.append(("mechanism", result.mechanism))
     if result.problem:
         pairs.append(("problem", result.problem))
-    words = [result.verdict.value, *_comment(about).split(" ")]
+    words = [verdict.value, *_comment(about).split(" ")]
     words += [f"{key}={_value(value)};" for key, value in pairs]
     text, left = "Received-SPF:", _LINE - len("Received-SPF:")
     for word in words:
         # A quoted value stays in one piece: folding inside quotes would change it for some readers.
-        left -= 1 + len(word)
+        size = len(word) + 1
+        left -= size
         if word and left < 0:
             text += "\r\n"
-            left = _LINE - 1 - len(word)
+            left = _LINE - size
         text += f" {word}"
-    return f"{text}\r\n".encode("utf-8" if smtputf8 else "ascii", "replace")
+    return f"{text}\r\n"

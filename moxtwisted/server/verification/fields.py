@@ -19,9 +19,9 @@ from moxtwisted.mailauth.authres import (
     MethodResult,
     Property,
     claims,
+    shortened,
     without_fields,
 )
-from moxtwisted.mailauth.spf.evaluation import Identity, SPFResult
 from moxtwisted.mailauth.spf.trace import received_spf
 from moxtwisted.message.headers import Header
 
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from moxtwisted.mailauth.arc import Chain
     from moxtwisted.mailauth.dkim.verify import Verification
     from moxtwisted.mailauth.dmarc.evaluation import DMARCResult
-    from moxtwisted.mailauth.iprev import IPRevResult
     from moxtwisted.server.verification.interfaces import Verified
 
 __all__ = ["OWN_PREFIX", "cleaned", "trace_fields", "verdicts"]
@@ -76,11 +75,11 @@ def trace_fields(verified: Verified, authserv_id: str, *, smtputf8: bool = False
 def _results(verified: Verified) -> tuple[MethodResult, ...]:
     results: list[MethodResult] = []
     if verified.iprev is not None:
-        results.append(_iprev(verified.iprev))
+        results.append(verified.iprev.method_result())
     if verified.spf is not None:
-        results.append(_spf(verified.spf))
+        results.append(verified.spf.method_result())
     if verified.helo_spf is not None:
-        results.append(_spf(verified.helo_spf))
+        results.append(verified.helo_spf.method_result())
     results += [found.method_result() for found in verified.dkim] or [MethodResult("dkim", "none")]
     if verified.arc is not None and verified.arc.sets:
         results.append(verified.arc.method_result())
@@ -92,47 +91,33 @@ def _results(verified: Verified) -> tuple[MethodResult, ...]:
     return tuple(results)
 
 
-def _iprev(found: IPRevResult) -> MethodResult:
-    # RFC 8601 section 2.7.3
-    properties = (Property("policy", "iprev", str(found.ip)),)
-    return MethodResult("iprev", found.verdict.value, _short(found.problem), properties, found.name)
-
-
-def _spf(found: SPFResult) -> MethodResult:
-    # RFC 8601 section 2.7.2
-    helo = found.identity is Identity.HELO
-    identity = Property("smtp", "helo", found.domain) if helo else Property("smtp", "mailfrom", found.sender)
-    return MethodResult("spf", found.verdict.value, _short(found.problem), (identity,))
-
-
 def _dmarc(found: DMARCResult, verified: Verified) -> MethodResult:
     properties = [Property("header", "from", found.domain)]
     notes = []
     if found.requested is not None:
         # RFC 7489 section 11.1 leaves the policy to comments; its successor registers policy.dmarc: what is to be applied.
-        properties.append(Property("policy", "dmarc", found.disposition.value))
-        notes.append(f"p={found.requested.value}")
+        properties.append(Property("policy", "dmarc", found.disposition._value_))
+        notes.append(f"p={found.requested._value_}")
     if found.sampled_out:
         notes.append("sampled out")
     if verified.sealed is not None:
         notes.append(f"sealed by {verified.sealed.sealer}")
     if verified.unconfirmed:
         notes.append("not confirmed")
-    reason = "" if found.verdict.value in ("pass", "none") else _short(found.why)
-    return MethodResult("dmarc", found.verdict.value, reason, tuple(properties), ", ".join(notes))
+    reason = "" if found.verdict._value_ in ("pass", "none") else shortened(found.why)
+    return MethodResult("dmarc", found.verdict._value_, reason, tuple(properties), ", ".join(notes))
 
 
-def _short(text: str) -> str:
-    return text if len(text) <= 200 else text[:197] + "..."
+# ``_value_`` is what ``value`` of an Enum returns by way of two calls of Python.
 
 
 def verdicts(verified: Verified) -> dict[str, str]:
     """A word for each method, for the log, from which the metrics are counted."""
-    words = {"dmarc": verified.dmarc.verdict.value if verified.dmarc is not None else "permerror"}
+    words = {"dmarc": verified.dmarc.verdict._value_ if verified.dmarc is not None else "permerror"}
     if verified.spf is not None:
-        words["spf"] = verified.spf.verdict.value
+        words["spf"] = verified.spf.verdict._value_
     if verified.iprev is not None:
-        words["iprev"] = verified.iprev.verdict.value
+        words["iprev"] = verified.iprev.verdict._value_
     words["dkim"] = _best(verified.dkim)
     if verified.arc is not None and verified.arc.sets:
         words["arc"] = _arc(verified.arc)
@@ -141,9 +126,9 @@ def verdicts(verified: Verified) -> dict[str, str]:
 
 def _best(found: tuple[Verification, ...]) -> str:
     """Of several signatures: pass when one passes, else what the first came to."""
-    values = [one.status.value for one in found]
+    values = [one.status._value_ for one in found]
     return "pass" if "pass" in values else (values[0] if values else "none")
 
 
 def _arc(chain: Chain) -> str:
-    return chain.status.value
+    return chain.status._value_

@@ -15,7 +15,7 @@ from enum import Enum
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Any
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 from zope.interface import Interface
 
 if TYPE_CHECKING:
@@ -59,9 +59,9 @@ class Unverified:
     session: str = ""
 
 
-@frozen(kw_only=True)
+@define(kw_only=True)
 class Verified:
-    """What was found. What could not be asked in time is a temporary error of its method.
+    """What was found. What could not be asked in time is a temporary error of its method. The verifier fills it in; nobody else changes it.
 
     :ivar ip: of the client; None when it is on this machine.
     :ivar iprev: reverse DNS; None without an address.

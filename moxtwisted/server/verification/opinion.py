@@ -116,6 +116,15 @@ class SecondOpinion:
     _in_thread: Callable[[Callable[[], Any]], Deferred[Any]]
     _lock: DeferredLock = field(factory=DeferredLock, init=False)
 
+    @staticmethod
+    def may_differ(verified: Verified) -> bool:
+        """Whether anything of it is to be looked at again; mostly all is well."""
+        return (
+            not verified.from_validated
+            or (verified.dmarc is not None and verified.dmarc.disposition is not Policy.NONE)
+            or (verified.spf is not None and verified.spf.verdict is not Verdict.PASS)
+        )
+
     async def review(self, verified: Verified, message: Unverified, dmarc: DMARCQuestion) -> Verified:
         """Look again at what a refusal could rest on.
 

@@ -13,8 +13,9 @@ raised: trouble of ours is a temporary error too, so that nobody is refused for 
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from functools import partial
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from attrs import evolve, field, frozen
 from twisted.internet.defer import Deferred
@@ -61,6 +62,9 @@ _MAX_KEPT_SECONDS: Final = 60
 _MAX_KEPT: Final = 2000
 _MAX_KEPT_OCTETS: Final = 4 * 2**20
 _RESULT_OCTETS: Final = 800
+#: Of what names three of these, and of the fields that one of them was written to.
+_BEGUN_OCTETS: Final = 1200
+_NO_CHAIN: Final = Chain(ChainStatus.NONE)
 #: Lookups of keys that may be under way before the message is whole.
 _MAX_EARLY_KEYS: Final = 5
 
@@ -170,6 +174,20 @@ class Verifier:
         sender = "" if address is None else f"{address.localpart}@{address.domain.ascii}"
         if ip is None:
             return Begun(ip, hello, sender)
+        now = self.clock.seconds()
+        # Octets, since the hash of an address is made by Python each time.
+        key = (ip.packed, hello, sender)
+        kept = self._kept.get(key, now)
+        if kept is not None:
+            return cast("Begun", kept[0])
+        begun, left = self._begin(ip, hello, sender, now)
+        # What is known by now costs the next message one look instead of three.
+        octets = _BEGUN_OCTETS + len(hello) + len(sender)
+        self._kept.put(key, begun, octets=octets, now=now, ttl_seconds=left)
+        return begun
+
+    def _begin(self, ip: IPAddress, hello: str, sender: str, now: float) -> tuple[Begun, float]:
+        """What is asked, and for how many seconds all of it is known."""
 
         def no_iprev(why: str) -> IPRevResult:
             return IPRevResult(IPRevVerdict.TEMPERROR, ip, problem=why)
@@ -185,33 +203,42 @@ class Verifier:
                 problem=why,
             )
 
-        helo_spf = None
+        address = ip.packed
+        helo_spf, helo_left = None, float(_MAX_KEPT_SECONDS)
         if sender and _is_name(hello):
-            helo_spf = self._recent(
-                ("helo", ip, hello),
+            helo_spf, helo_left = self._recent(
+                ("helo", address, hello),
                 lambda: self._spf.check_helo(ip, hello),
                 no_spf(Identity.HELO, f"postmaster@{hello}"),
+                now,
             )
         local, _, domain = sender.rpartition("@")
-        spf: Pending[SPFResult] = self._recent(
-            ("mailfrom", ip, hello, domain),
+        spf: Pending[SPFResult]
+        spf, spf_left = self._recent(
+            ("mailfrom", address, hello, domain),
             lambda: self._spf.check_mail_from(ip, sender, hello),
             no_spf(Identity.MAIL_FROM, sender),
+            now,
         )
         if local and spf.known is not None and spf.known.sender.rpartition("@")[0] != local:
             spf = Pending.of(evolve(spf.known, sender=f"{local}@{spf.known.domain}"))
-        iprev = self._recent(("iprev", ip), lambda: check_iprev(self.resolver, ip), no_iprev)
-        return Begun(ip, hello, sender, iprev, spf, helo_spf)
+        iprev, iprev_left = self._recent(
+            ("iprev", address), lambda: check_iprev(self.resolver, ip), no_iprev, now
+        )
+        return Begun(ip, hello, sender, iprev, spf, helo_spf), min(helo_left, spf_left, iprev_left)
 
     def _recent(
         self,
         key: tuple[Any, ...],
         work: Callable[[], Coroutine[Any, Any, Any]],
         otherwise: Callable[[str], Any],
-    ) -> Pending[Any]:
-        """What was found for another message of the client, while it holds, or else now."""
-        kept = self._kept.get(key, self.clock.seconds())
-        return self._timed(self._keep(key, work()), otherwise) if kept is None else Pending.of(kept[0])
+        now: float,
+    ) -> tuple[Pending[Any], float]:
+        """What was found for another message of the client, and how long it holds; or else it is asked for now, and holds for 0 seconds."""
+        kept = self._kept.get(key, now)
+        if kept is None:
+            return self._timed(self._keep(key, work()), otherwise), 0.0
+        return Pending.of(kept[0]), kept[1]
 
     async def _keep(self, key: tuple[Any, ...], work: Coroutine[Any, Any, Any]) -> Any:
         found = await work
@@ -257,53 +284,51 @@ class Verifier:
             return Verified(ip=message.ip, author=author, dmarc=dmarc)
 
     async def _verify(self, message: Unverified) -> Verified:
-        hashed = message.hashed
-        deadline = self.clock.seconds() + self.settings.total_seconds
+        hashed, now = message.hashed, self.clock.seconds()
+        deadline = now + self.settings.total_seconds
         begun: Begun = message.begun or self.begin(message.ip, message.hello, message.reverse_path)
-        now = self.clock.seconds()
         signatures = chain = None
         if hashed.found:
             signatures = self._timed(
-                verify_dkim(hashed, self.resolver, now=now, rules=self.rules), self._no_dkim(hashed, now)
+                verify_dkim(hashed, self.resolver, now=now, rules=self.rules),
+                partial(self._no_dkim, hashed, now),
             )
         if hashed.fields.positions(b"arc-seal") or hashed.fields.positions(b"arc-message-signature"):
             chain = self._timed(validate_arc(hashed, self.resolver), _no_arc)
         author = find_author(hashed.header)
+        iprev, spf, helo_spf = begun.iprev, begun.spf, begun.helo_spf
         verified = Verified(
             ip=message.ip,
-            iprev=await begun.iprev.result() if begun.iprev is not None else None,
-            spf=await begun.spf.result() if begun.spf is not None else None,
-            helo_spf=await begun.helo_spf.result() if begun.helo_spf is not None else None,
-            dkim=await signatures.result() if signatures is not None else (),
-            arc=await chain.result() if chain is not None else Chain(ChainStatus.NONE),
+            iprev=None if iprev is None else iprev.known or await iprev.result(),
+            spf=None if spf is None else spf.known or await spf.result(),
+            helo_spf=None if helo_spf is None else helo_spf.known or await helo_spf.result(),
+            dkim=() if signatures is None else signatures.known or await signatures.result(),
+            arc=_NO_CHAIN if chain is None else await chain.result(),
             author=author,
         )
         if verified.spf is not None and not begun.sender and _is_name(message.hello):
             # RFC 7208 section 2.4: with a null reverse-path both identities are the same name.
-            verified = evolve(verified, helo_spf=evolve(verified.spf, identity=Identity.HELO))
+            verified.helo_spf = evolve(verified.spf, identity=Identity.HELO)
         if author.domain:
-            judged = self._timed(
+            judged: Pending[Verified] = self._timed(
                 self._policies(verified, message),
-                lambda why: evolve(verified, dmarc=_no_dmarc(author.domain, why)),
+                partial(_without_policies, verified),
                 min(self.settings.method_seconds, deadline - self.clock.seconds()),
             )
-            verified = await judged.result()
+            verified = judged.known or await judged.result()
         elif self._opinion is not None:
             verified = await self._opinion.review(verified, message, self._question("", Authenticated()))
-        trace = trace_fields(verified, self.settings.authserv_id, smtputf8=message.smtputf8)
-        return evolve(verified, trace=trace)
+        verified.trace = trace_fields(verified, self.settings.authserv_id, smtputf8=message.smtputf8)
+        return verified
 
-    def _no_dkim(self, hashed: HashedMessage, now: float) -> Callable[[str], tuple[Verification, ...]]:
-        def otherwise(why: str) -> tuple[Verification, ...]:
-            examined = [examine(hashed, found, self.rules, now) for found in hashed.found]
-            return tuple(
-                Verification(Status.TEMPERROR, Reason.DNS, why, found.signature)
-                if isinstance(found, PendingSignature)
-                else found
-                for found in examined
-            )
-
-        return otherwise
+    def _no_dkim(self, hashed: HashedMessage, now: float, why: str) -> tuple[Verification, ...]:
+        examined = [examine(hashed, found, self.rules, now) for found in hashed.found]
+        return tuple(
+            Verification(Status.TEMPERROR, Reason.DNS, why, found.signature)
+            if isinstance(found, PendingSignature)
+            else found
+            for found in examined
+        )
 
     # -- policies --------------------------------------------------------------------------------------------------
 
@@ -312,7 +337,6 @@ class Verifier:
         domain = verified.author.domain
         authenticated = await self._authenticated(verified, domain)
         dmarc = await self._dmarc.evaluate(domain, authenticated)
-        organizational = dmarc.organizational_domain or organizational_domain(domain)
         sealed = None
         if dmarc.verdict is DMARCVerdict.FAIL and verified.arc is not None:
             sealed = self._sealed(verified.arc, domain)
@@ -321,14 +345,9 @@ class Verifier:
             # Without a policy, what passed counts when it is of the same organization.
             passed = [*authenticated.dkim_domains, authenticated.spf_domain]
             validated = any([name and await self._related(name, domain) for name in passed])
-        verified = evolve(
-            verified,
-            dmarc=dmarc,
-            sealed=sealed,
-            organizational_domain=organizational,
-            from_validated=validated,
-        )
-        if self._opinion is None:
+        verified.dmarc, verified.sealed, verified.from_validated = dmarc, sealed, validated
+        verified.organizational_domain = dmarc.organizational_domain or organizational_domain(domain)
+        if self._opinion is None or not self._opinion.may_differ(verified):
             return verified
         return await self._opinion.review(verified, message, self._question(domain, authenticated))
 
@@ -339,25 +358,21 @@ class Verifier:
 
     async def _authenticated(self, verified: Verified, domain: str) -> Authenticated:
         """What DMARC is told: RFC 7489 section 6.6.2, step 4 and 5."""
-        spf = verified.spf
-        # What could not be checked matters only where it could have helped: a sender must not get away with a signature whose
-        # key is at a server of his that never answers.
-        unknown = [
-            found.signature.domain
-            for found in verified.dkim
-            if found.status is Status.TEMPERROR and found.signature is not None
-        ]
+        spf, passed, unknown = verified.spf, [], []
+        for found in verified.dkim:
+            if found.signature is None:
+                continue
+            if found.authenticates:
+                passed.append(found.signature.domain)
+            elif found.status is Status.TEMPERROR:
+                unknown.append(found.signature.domain)
         if spf is not None and spf.verdict is SPFVerdict.TEMPERROR:
             unknown.append(spf.domain)
-        return Authenticated(
-            spf_domain=spf.domain if spf is not None and spf.verdict is SPFVerdict.PASS else "",
-            dkim_domains=tuple(
-                found.signature.domain
-                for found in verified.dkim
-                if found.authenticates and found.signature is not None
-            ),
-            temporary=any([await self._related(name, domain) for name in unknown]),
-        )
+        # What could not be checked matters only where it could have helped: a sender must not get away with a signature whose
+        # key is at a server of his that never answers.
+        temporary = bool(unknown) and any([await self._related(name, domain) for name in unknown])
+        spf_domain = spf.domain if spf is not None and spf.verdict is SPFVerdict.PASS else ""
+        return Authenticated(spf_domain, tuple(passed), temporary)
 
     async def _related(self, name: str, domain: str) -> bool:
         """Whether two names are of one organization, as far as can be told."""
@@ -394,6 +409,17 @@ def _normal(name: str) -> str:
 def _is_name(hello: str) -> bool:
     """Whether SPF can be asked for the name of a client: not an address literal, not a bare word."""
     return "." in hello and not hello.startswith("[")
+
+
+def _without_policies(verified: Verified, why: str) -> Verified:
+    """What is left when they were not found out in time."""
+    return evolve(
+        verified,
+        dmarc=_no_dmarc(verified.author.domain, why),
+        sealed=None,
+        organizational_domain="",
+        from_validated=False,
+    )
 
 
 def _no_arc(why: str) -> Chain:
