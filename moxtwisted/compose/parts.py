@@ -317,4 +317,5 @@ class Parts:
             mechanisms=tuple(m for m in self.mechanisms() if m != "LOGIN"),
             append_limit=self.static.limits.imap.message_octets,
             seconds=time.time,
+            queue=self.queue,
         )

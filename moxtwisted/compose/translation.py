@@ -87,6 +87,7 @@ def build_directory(static: StaticConfig, domains: DomainsConfig, *, localserve:
                 name,
                 disabled=account.disabled,
                 imap_capabilities_disabled=frozenset(account.imap_capabilities_disabled),
+                queue_mailbox=account.queue_mailbox,
                 tls_public_keys={
                     fingerprint: KeyEntry(key.login, key.imap_preauth)
                     for fingerprint, key in account.tls_public_keys.items()

@@ -97,6 +97,7 @@ class AccountEntry:
 
     :ivar disabled: when not empty, log-in is refused with this text.
     :ivar quota_octets: room for messages; None is no limit.
+    :ivar queue_mailbox: whether it sees over IMAP what waits of its mail.
     :ivar tls_public_keys: keys of TLS clients by the SHA-256 of their SubjectPublicKeyInfo, in hexadecimal.
     :ivar addresses: mailbox by address; ``@domain`` takes what nobody else has there.
     :ivar refusals: by those addresses that take no mail, the answer to RCPT: 421 or 550, a space and a text.
@@ -106,6 +107,7 @@ class AccountEntry:
     disabled: str = ""
     quota_octets: int | None = None
     imap_capabilities_disabled: frozenset[str] = frozenset()
+    queue_mailbox: bool = False
     tls_public_keys: Mapping[str, KeyEntry] = field(factory=dict)
     addresses: Mapping[str, str] = field(factory=dict)
     refusals: Mapping[str, str] = field(factory=dict)

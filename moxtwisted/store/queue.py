@@ -8,7 +8,12 @@
         print(entry.recipient, entry.why)
 
 Nothing sends messages yet: delivery comes with the outbound service, which will find them here. The operator can remove
-what shall not wait for that (``moxmail queue remove``).
+what shall not wait for that (``moxmail queue remove``), and users see what they sent, and cancel it, in a mailbox
+(``moxtwisted.store.queuemailbox``)::
+
+    queue.mailbox("alice", clock).expunge(None)
+
+Whoever changes a row of ``recipient`` calls ``QueueLedger.renumber``, and ``withdraw`` when it was the last one of a message.
 """
 
 from __future__ import annotations
@@ -17,15 +22,21 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 
 from moxtwisted.errors import LimitError, MailError
+from moxtwisted.message.headers import select_fields
+from moxtwisted.message.structure import LIST_FIELDS
 from moxtwisted.store.bodies import encode
 from moxtwisted.store.database import Database, create_database
+from moxtwisted.store.facts import Facts, pack
 from moxtwisted.store.interfaces import IStagedMessage
-from moxtwisted.store.writer import Lane, SingleConnection, WriterPool
+from moxtwisted.store.queueledger import QueueLedger, QueueReport, added
+from moxtwisted.store.queuemailbox import QueueMailbox, render_missing, sweep
+from moxtwisted.store.writer import Lane, WriterPool
 
 __all__ = ["Outgoing", "Queue", "QueueEntry", "QueuedRecipient", "SendingLimits"]
 
@@ -100,8 +111,15 @@ class Queue:
     """All outgoing mail of the server."""
 
     _database: Database
-    _lane: Lane
     _pool: WriterPool
+    _ledger: QueueLedger = field(init=False)
+    _lane: Lane = field(init=False)
+    _mailboxes: WeakValueDictionary[str, QueueMailbox] = field(factory=WeakValueDictionary, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        database = self._database
+        self._ledger = QueueLedger(database.writer, self._told)
+        self._lane = self._pool.lane(self._ledger, database.tidy, database.make_room)
 
     @classmethod
     def open(cls, path: Path, key: bytes | None, pool: WriterPool) -> Queue:
@@ -112,9 +130,12 @@ class Queue:
         if not path.exists():
             create_database(path, key, "queue", room=pool.room)
         database = Database.open(path, key, "queue", pool.room)
-        return cls(
-            database, pool.lane(SingleConnection(database.writer), database.tidy, database.make_room), pool
-        )
+        render_missing(database.writer)
+        queue = cls(database, pool)
+        left = [row[0] for row in database.reader.execute("SELECT submission FROM leftover").fetchall()]
+        if left:
+            sweep(queue._lane, queue._ledger, left)
+        return queue
 
     def submit(
         self, outgoing: Outgoing, everyone: Sequence[str], limits: SendingLimits, now: int
@@ -131,7 +152,7 @@ class Queue:
 
     def withdraw(self, submission: int) -> Deferred[None]:
         """Remove a message that was not acknowledged after all. The account's counts stay."""
-        return self._lane.submit(lambda: self._withdraw(submission))
+        return self._lane.submit(lambda: self._ledger.withdraw((submission,)))
 
     def remove(self, recipients: Sequence[int]) -> Deferred[list[QueueEntry]]:
         """Drop what waits for these recipients (ids of entries); all of them, or none.
@@ -144,6 +165,28 @@ class Queue:
     def entries(self, account: str = "") -> list[QueueEntry]:
         """What waits, the next first; of one account or of all."""
         return _entries(self._database.reader, account)
+
+    def mailbox(self, account: str, clock: Any) -> QueueMailbox:
+        """What waits of an account's, as a mailbox; one for all who hold it.
+
+        :param clock: has callLater.
+        :raises StoreUnavailableError: when the queue was closed.
+        """
+        known = self._mailboxes.get(account)
+        if known is None:
+            known = QueueMailbox(account, self._ledger, self._lane, self._database.reader, clock)
+            self._mailboxes[account] = known
+        return known
+
+    def _told(self, report: QueueReport) -> None:
+        """A commit's report: bring the mailboxes that somebody holds up to date."""
+        for account, delta in report.deltas:
+            mailbox = self._mailboxes.get(account)
+            if mailbox is not None:
+                mailbox.apply(delta)
+        free = self._ledger.pins.left(report.left)
+        if free:
+            sweep(self._lane, self._ledger, free)
 
     def close(self) -> Deferred[None]:
         """After what was handed in."""
@@ -172,14 +215,6 @@ class Queue:
         )
         return self._insert(outgoing, now) if outgoing.recipients else 0
 
-    def _withdraw(self, submission: int) -> None:
-        self._database.writer.execute(
-            "DELETE FROM recipient WHERE submission = ?1;"
-            "DELETE FROM chunk WHERE id BETWEEN ?1 * 65536 AND ?1 * 65536 + 65535;"
-            "DELETE FROM submission WHERE id = ?1",
-            (submission, submission, submission),
-        )
-
     def _remove(self, recipients: frozenset[int]) -> list[QueueEntry]:
         connection = self._database.writer
         removed = [entry for entry in _entries(connection) if entry.id in recipients]
@@ -192,11 +227,11 @@ class Queue:
                 connection.execute("SELECT submission FROM recipient WHERE id = ?", (entry.id,)).get
             )
             connection.execute("DELETE FROM recipient WHERE id = ?", (entry.id,))
-        for submission in submissions:
-            if not connection.execute(
-                "SELECT count(*) FROM recipient WHERE submission = ?", (submission,)
-            ).get:
-                self._withdraw(submission)
+        for submission in sorted(submissions):
+            if connection.execute("SELECT count(*) FROM recipient WHERE submission = ?", (submission,)).get:
+                self._ledger.renumber(submission)
+            else:
+                self._ledger.withdraw((submission,))
         return removed
 
     def _check_limits(self, account: str, addresses: Sequence[str], limits: SendingLimits, now: int) -> None:
@@ -223,9 +258,10 @@ class Queue:
 
     def _insert(self, outgoing: Outgoing, now: int) -> int:
         connection = self._database.writer
+        uid, modseq = self._ledger.next_number(outgoing.account)
         connection.execute(
             "INSERT INTO submission (account, sender, queued, size, prefix, message_id, body, smtputf8, require_tls,"
-            " ret, envid) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            " ret, envid, uid, modseq, header_size, facts) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 outgoing.account,
                 outgoing.sender,
@@ -238,8 +274,13 @@ class Queue:
                 outgoing.require_tls,
                 outgoing.ret,
                 outgoing.envid,
+                uid,
+                modseq,
+                outgoing.staged.rendered.header_size,
+                pack(_facts(outgoing)),
             ),
         )
+        self._ledger.told(outgoing.account, added(uid, modseq))
         submission = int(connection.last_insert_rowid())
         connection.executemany(
             "INSERT INTO chunk VALUES (?, ?, ?)",
@@ -265,6 +306,16 @@ class Queue:
             ],
         )
         return submission
+
+
+def _facts(outgoing: Outgoing) -> Facts:
+    """What lists show of it; the prefix is kept by itself."""
+    rendered = outgoing.staged.rendered
+    # The blank line that select_fields puts at the end goes.
+    fields = select_fields(outgoing.prefix, LIST_FIELDS)[:-2] + rendered.fields
+    return Facts(
+        rendered.envelope, rendered.bodystructure, fields, rendered.preview, rendered.parts, prefix=b""
+    )
 
 
 def _entries(connection: Any, account: str = "") -> list[QueueEntry]:

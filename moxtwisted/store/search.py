@@ -40,7 +40,7 @@ from moxtwisted.store.interfaces import IBodyReader, SearchTerm
 from moxtwisted.store.remembered import SEARCH_OCTETS, Remembered
 from moxtwisted.store.vocabulary import MAX_BEHIND, Vocabulary
 
-__all__ = ["SearchIndex"]
+__all__ = ["SearchIndex", "in_field", "in_slices", "occurs", "scan", "storable"]
 
 _log = Logger()
 
@@ -242,7 +242,7 @@ class SearchIndex(FuzzyRating):
             return
         tokenize, words = self._tokenizer(), set[str]()
         for _, text in texts:
-            octets = _storable(text).encode()
+            octets = storable(text).encode()
             words.update(
                 tokenize(
                     octets, apsw.FTS5_TOKENIZE_DOCUMENT, None, include_offsets=False, include_colocated=False
@@ -285,7 +285,7 @@ class SearchIndex(FuzzyRating):
         if reader is None:
             return ""
         try:
-            scanned = yield from _scan(reader)
+            scanned = yield from scan(reader)
             pieces = [_written_text(scanned.header)]
             length = len(pieces[0])
             for piece in body_text(scanned, reader.read):
@@ -312,7 +312,7 @@ class SearchIndex(FuzzyRating):
         :raises StoreUnavailableError: when the account was closed meanwhile.
         """
         found: set[int] = await self._in_slices(
-            self._found(mailbox, term.field.lower(), _folded(_storable(term.needle)), uids)
+            self._found(mailbox, term.field.lower(), _folded(storable(term.needle)), uids)
         )
         return found
 
@@ -354,7 +354,7 @@ class SearchIndex(FuzzyRating):
 
         :raises StoreUnavailableError: when the account was closed meanwhile.
         """
-        name, text = term.field.lower(), _folded(_storable(term.needle))
+        name, text = term.field.lower(), _folded(storable(term.needle))
         needle = Needle(self._tokens(text))
         if name.encode("utf-8", "replace") in _KEPT_FIELDS and needle.words:
             work = self._rate_fields(mailbox, name.encode(), needle, uids)
@@ -446,18 +446,7 @@ class SearchIndex(FuzzyRating):
         if reader is None:
             return False
         try:
-            scanned = yield from _scan(reader)
-            if name not in ("text", "body", "header"):
-                return _in_field(scanned.header, name.encode("utf-8", "replace"), needle)
-            if name != "body" and needle in _folded(_written_text(scanned.header)):
-                return True
-            if name == "header":
-                return False
-            for piece in body_text(scanned, reader.read):
-                if needle in _folded(piece):
-                    return True
-                yield
-            return False
+            return (yield from occurs(reader, name, needle))
         except ConsistencyError as e:
             # One damaged message must not make all searches fail; `moxmail verifydata` finds it.
             _log.error("body {body} cannot be read: {error}", body=body, error=e.detail)
@@ -467,24 +456,57 @@ class SearchIndex(FuzzyRating):
 
     async def _in_slices(self, work: Work) -> Any:
         """The result of some work; the reactor gets its turn every few milliseconds."""
-        until = self._seconds() + SLICE_SECONDS
-        try:
-            while True:
-                next(work)
-                if self._seconds() > until:
-                    await deferLater(self._clock, 0)
-                    if self._stopped:
-                        raise StoreUnavailableError("the account is closed")
-                    until = self._seconds() + SLICE_SECONDS
-        except StopIteration as e:
-            return e.value
-        except apsw.ConnectionClosedError as e:
-            raise StoreUnavailableError("the account is closed") from e
-        finally:
-            work.close()
+        return await in_slices(work, self._clock, self._seconds, lambda: self._stopped)
 
 
-def _scan(reader: IBodyReader) -> Generator[None, None, ScannedMessage]:
+async def in_slices(
+    work: Work, clock: IReactorTime, seconds: Callable[[], float], stopped: Callable[[], bool]
+) -> Any:
+    """The result of some work on a database; the reactor gets its turn every few milliseconds.
+
+    :param stopped: whether it must not go on.
+    :raises StoreUnavailableError: when it must not, or the database was closed.
+    """
+    until = seconds() + SLICE_SECONDS
+    try:
+        while True:
+            next(work)
+            if seconds() > until:
+                await deferLater(clock, 0)
+                if stopped():
+                    raise StoreUnavailableError("it was closed")
+                until = seconds() + SLICE_SECONDS
+    except StopIteration as e:
+        return e.value
+    except apsw.ConnectionClosedError as e:
+        raise StoreUnavailableError("it was closed") from e
+    finally:
+        work.close()
+
+
+def occurs(reader: IBodyReader, name: str, needle: str) -> Generator[None, None, bool]:
+    """Whether a message's text has the needle in this place, a little at each step.
+
+    :param name: in lower case; see ``SearchTerm``.
+    :param needle: folded.
+    :raises ConsistencyError: when the message is damaged.
+    """
+    scanned = yield from scan(reader)
+    if name not in ("text", "body", "header"):
+        return in_field(scanned.header, name.encode("utf-8", "replace"), needle)
+    if name != "body" and needle in _folded(_written_text(scanned.header)):
+        return True
+    if name == "header":
+        return False
+    for piece in body_text(scanned, reader.read):
+        if needle in _folded(piece):
+            return True
+        yield
+    return False
+
+
+def scan(reader: IBodyReader) -> Generator[None, None, ScannedMessage]:
+    """Scan a message, a little at each step."""
     scanner = Scanner()
     for offset in range(0, reader.size, _READ_OCTETS):
         scanner.feed(reader.read(offset, _READ_OCTETS))
@@ -492,7 +514,8 @@ def _scan(reader: IBodyReader) -> Generator[None, None, ScannedMessage]:
     return scanner.finish()
 
 
-def _in_field(header: Header, name: bytes, needle: str) -> bool:
+def in_field(header: Header, name: bytes, needle: str) -> bool:
+    """Whether a field of that name has the folded needle."""
     return name in header.values and needle in _folded(header_text(header, frozenset((name,))))
 
 
@@ -511,7 +534,7 @@ def _has_endless_word(text: str) -> bool:
     return any(len(word.encode("utf-8", "replace")) > MAX_WORD_OCTETS for word in text.split())
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     """Without lone surrogates, which SQLite does not take."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
@@ -527,7 +550,7 @@ def _insert(connection: Any, texts: Sequence[tuple[int, str]]) -> None:
         # The message may have been expunged meanwhile.
         connection.execute(
             "INSERT INTO words (rowid, text) SELECT ?1, ?2 WHERE EXISTS (SELECT 1 FROM body WHERE id = ?1)",
-            (body, _storable(text)),
+            (body, storable(text)),
         )
     connection.execute(
         "INSERT INTO setting (key, value) VALUES ('indexed_body', ?)"

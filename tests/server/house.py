@@ -268,6 +268,7 @@ class House:
             mechanisms=("SCRAM-SHA-256", "PLAIN", "EXTERNAL"),
             append_limit=mail.pop("append_limit", 1_000_000),
             seconds=self.clock.seconds,
+            queue=self.queue,
         )
         settings = IMAPSettings(
             hostname=HOST, allow_plain_without_tls=True, timeouts=IMAPTimeouts(login_failure_pause=0.0)

@@ -10,6 +10,8 @@ from attrs import frozen
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted.errors import KeyRefusedError, LimitError, MailError
+from moxtwisted.message.mime import Scanner
+from moxtwisted.message.products import Rendered, render
 from moxtwisted.store.queue import Outgoing, Queue, QueuedRecipient, SendingLimits
 from moxtwisted.store.writer import WriterPool
 
@@ -24,6 +26,12 @@ class Staged:
     @property
     def size(self) -> int:
         return len(self.octets)
+
+    @property
+    def rendered(self) -> Rendered:
+        scanner = Scanner()
+        scanner.feed(self.octets)
+        return render(scanner.finish(), lambda offset, length: self.octets[offset : offset + length])
 
     def chunks(self) -> Iterator[bytes]:
         for start in range(0, len(self.octets), 262144):

@@ -251,6 +251,13 @@ class Account(ConfigStruct, frozen=True, kw_only=True):
             examples=[["QRESYNC"]],
         ),
     ] = ()
+    queue_mailbox: Annotated[
+        bool,
+        Meta(
+            description="Whether it has, over IMAP, a mailbox Queue with those of its own messages that wait to be sent to other "
+            "servers. What is taken out of it is cancelled, by programs that tidy up, too.",
+        ),
+    ] = False
     tls_public_keys: Annotated[
         dict[str, ClientKey],
         Meta(

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from moxtwisted.errors import MailError
+from moxtwisted.errors import MailboxMissingError, MailError
 from moxtwisted.identifiers import IdentifierError, parse_mailbox_name
 from moxtwisted.imap.backend import Appended
 from moxtwisted.imap.commands.messagelimit import concluded, newest, newest_of
@@ -27,6 +27,19 @@ def _target(name: str) -> str:
     except IdentifierError:
         # Cannot exist nor be created, so no TRYCREATE.
         raise RefusalError("no such mailbox", "CANNOT") from None
+
+
+def _refused(connection: Connection, error: MailError, target: str) -> RefusalError:
+    """Why it cannot be done."""
+    if isinstance(error, MailboxMissingError):
+        try:
+            connection.existing(target, "i")
+        except RefusalError as e:
+            if e.code == "NOPERM":
+                # There is such a mailbox, which takes nothing from others.
+                return e
+    # It may be the selected mailbox that somebody deleted.
+    return refused(error, trycreate=connection.box.view.live.exists)
 
 
 def _copyuid(done: Appended) -> bytes:
@@ -49,8 +62,7 @@ async def copy(connection: Connection, command: Copy) -> Answer:
     try:
         done = await box.mailbox.copy(uids, target)
     except MailError as e:
-        # It may be the selected mailbox that somebody deleted.
-        raise refused(e, trycreate=box.view.live.exists) from e
+        raise _refused(connection, e, target) from e
     if not done.source_uids:
         return b"NO [EXPUNGEISSUED] the messages are gone"
     connection.caused(target, done.uids)
@@ -68,8 +80,7 @@ async def move(connection: Connection, command: Move) -> Answer:
     try:
         done = await box.mailbox.move(uids, target)
     except MailError as e:
-        # It may be the selected mailbox that somebody deleted.
-        raise refused(e, trycreate=box.view.live.exists) from e
+        raise _refused(connection, e, target) from e
     if not done.source_uids:
         return b"NO [EXPUNGEISSUED] the messages are gone"
     connection.caused(target, done.uids)

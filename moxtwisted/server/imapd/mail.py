@@ -47,13 +47,14 @@ from moxtwisted.store.interfaces import (
     SearchTerm,
 )
 
-__all__ = ["EXTENSIONS", "AccountSession", "SelectedMailbox"]
+__all__ = ["EXTENSIONS", "AccountSession", "SelectedMailbox", "mailbox_info"]
 
 EXTENSIONS: Final[frozenset[str]] = frozenset(OPTIONAL)
 """Capabilities whose interfaces ``AccountSession`` provides: all that need one."""
 
 
-def _info(mailbox: Mailbox) -> MailboxInfo:
+def mailbox_info(mailbox: Mailbox) -> MailboxInfo:
+    """A mailbox of the store as IMAP shows it."""
     return MailboxInfo(
         mailbox.name,
         mailbox.uidvalidity,
@@ -75,12 +76,12 @@ _MOST_LISTED: Final = 4096
 
 
 def _listed(mailbox: Mailbox) -> MailboxInfo:
-    """The same as ``_info``, made once for all sessions and commands while nothing happens in the mailbox."""
+    """The same as ``mailbox_info``, made once for all sessions and commands while nothing happens in the mailbox."""
     known = _LISTED.get(id(mailbox))
     if known is None:
         if len(_LISTED) >= _MOST_LISTED:
             _LISTED.clear()
-        known = _LISTED[id(mailbox)] = (mailbox, _info(mailbox))
+        known = _LISTED[id(mailbox)] = (mailbox, mailbox_info(mailbox))
     return known[1]
 
 
@@ -203,7 +204,7 @@ class AccountSession(WatchedAccount, ReplacingSession, AnnotatedAccount, Limited
     def mailbox(self, name: str) -> MailboxInfo | None:
         """See ``ISession``."""
         found = self._account.mailbox(name)
-        return _info(found) if found else None
+        return mailbox_info(found) if found else None
 
     def subscriptions(self) -> frozenset[str]:
         """See ``ISession``."""
@@ -217,7 +218,7 @@ class AccountSession(WatchedAccount, ReplacingSession, AnnotatedAccount, Limited
 
     async def create(self, name: str, special_use: Sequence[str]) -> MailboxInfo:
         """See ``ISession``."""
-        return _info(await self._account.create_mailbox(name, special_use))
+        return mailbox_info(await self._account.create_mailbox(name, special_use))
 
     def delete(self, name: str) -> Awaitable[None]:
         """See ``ISession``."""

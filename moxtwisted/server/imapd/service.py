@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
 from attrs import define, field, frozen
@@ -21,10 +22,12 @@ from moxtwisted.server.authentication import Authenticator, Origin, Session
 from moxtwisted.server.certificates.binding import client_key_fingerprint, tls_description
 from moxtwisted.server.directory import DirectoryHolder
 from moxtwisted.server.imapd.mail import EXTENSIONS, AccountSession
+from moxtwisted.server.imapd.queued import QueueSession
 from moxtwisted.server.imapd.sharing import StoreShares
 from moxtwisted.server.imapd.urlkeys import URLKeys
 from moxtwisted.server.ratelimit import ConnectionLimiter
 from moxtwisted.store.interfaces import IAccount
+from moxtwisted.store.queue import Queue
 from moxtwisted.store.store import Store
 
 __all__ = ["IMAPService", "Mail"]
@@ -53,6 +56,7 @@ class Mail:
     :ivar append_limit: octets of one message.
     :ivar seconds: the time of day.
     :ivar url_keys: one at a time makes the key of an account's URLs.
+    :ivar queue: shown to those accounts that want to see it; None: to nobody.
     """
 
     store: Store
@@ -63,6 +67,7 @@ class Mail:
     append_limit: int
     seconds: Callable[[], float]
     url_keys: DeferredLock = field(factory=DeferredLock)
+    queue: Queue | None = None
 
 
 @implementer(IAuthenticator, IPreauthenticator)
@@ -134,11 +139,14 @@ class ConnectionAuthenticator(URLKeys):
                 f"mailto:{directory.postmaster}" if directory.postmaster else "",
             )
 
-        own = session_of(mail.store.account(entry.name))
-        if "ACL" in entry.imap_capabilities_disabled:
-            # Neither are its mailboxes shared by IMAP, nor does it see others'.
-            return own
-        return SharingSession(own, StoreShares(entry.name, mail.store, mail.directory, session_of))
+        session: ISession = session_of(mail.store.account(entry.name))
+        # Without ACL neither are its mailboxes shared by IMAP, nor does it see others'.
+        if "ACL" not in entry.imap_capabilities_disabled:
+            session = SharingSession(session, StoreShares(entry.name, mail.store, mail.directory, session_of))
+        if entry.queue_mailbox and mail.queue is not None:
+            clock = mail.store.workplace.clock
+            session = QueueSession(session, partial(mail.queue.mailbox, entry.name, clock), clock)
+        return session
 
     def release(self, *, errors: bool) -> None:
         """The connection is gone; ``errors``: because the client made too many."""
