@@ -310,7 +310,18 @@ class LineObserver:
                     if not name.startswith("log_") and name not in _TWISTED
                 ]
             )
-        return {name: REDACTED if secret else _plain(event[name]) for name, secret in shown}
+        fields: dict[str, Any] = {}
+        for name, secret in shown:
+            value = event[name]
+            kind = type(value)
+            if secret:
+                value = REDACTED
+            elif kind is not int and not (
+                kind is str and len(value) <= MAX_VALUE_CHARACTERS and value.isascii()
+            ):
+                value = _plain(value)
+            fields[name] = value
+        return fields
 
     def _message(self, event: LogEvent, fields: Mapping[str, Any]) -> str:
         text = event.get("log_format")
@@ -360,15 +371,16 @@ class LineObserver:
         for name, value in fields.items():
             if value is None or value == "" or name in shown:
                 continue
-            text = str(value)
+            text = value if type(value) is str else str(value)
             if text.isalnum():
                 parts.append(f"{name}={text}")
                 continue
-            text = _printable(text)
+            if not text.isprintable() or "\\" in text:
+                text = _printable(text)
             if " " in text or '"' in text or "=" in text:
                 text = '"' + text.replace('"', "\\x22") + '"'
             parts.append(f"{name}={text}")
-        failure = self._failure(event)
+        failure = self._failure(event) if "log_failure" in event else ""
         if failure:
             parts.append("failure=" + _printable(failure))
         return (" ".join(parts) + "\n").encode("utf-8", "backslashreplace")
@@ -382,7 +394,7 @@ class LineObserver:
             "message": self._message(event, fields),
         }
         line.update((name, value) for name, value in fields.items() if name not in line)
-        failure = self._failure(event)
+        failure = self._failure(event) if "log_failure" in event else ""
         if failure:
             line["failure"] = failure.encode("utf-8", "replace").decode()
         octets = msgspec.json.encode(line)

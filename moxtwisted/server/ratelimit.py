@@ -469,13 +469,16 @@ class DeliveryLimiter:
         if keys is None or keys[-1] not in self._delivered:
             return True
         now, octets = self._clock.seconds(), min(octets, self._most_octets)
+        windows = [
+            (int(now // seconds), 1.0 - now % seconds / seconds, messages, most)
+            for seconds, messages, most in self._windows
+        ]
         for number, key in enumerate(keys):
-            for count, (seconds, messages, most) in zip(
-                self._delivered.get(key, ()), self._windows, strict=False
+            for count, (index, before, messages, most) in zip(
+                self._delivered.get(key, ()), windows, strict=False
             ):
-                index, rest = divmod(now, seconds)
-                count.at(int(index))
-                before = 1.0 - rest / seconds
+                if count.index != index:
+                    count.begin(index)
                 if count.messages + count.messages_before * before + 1 > messages[number]:
                     return False
                 if count.octets + count.octets_before * before + octets > most[number]:
@@ -496,7 +499,8 @@ class DeliveryLimiter:
             else:
                 delivered.move_to_end(key)
             for count, index in zip(counts, indexes, strict=True):
-                count.at(index)
+                if count.index != index:
+                    count.begin(index)
                 count.messages += 1
                 count.octets += octets
 
@@ -511,9 +515,8 @@ class _Delivered:
     messages_before: int = 0
     octets_before: int = 0
 
-    def at(self, index: int) -> None:
-        if index == self.index:
-            return
+    def begin(self, index: int) -> None:
+        """Another window runs."""
         follows = index == self.index + 1
         self.messages_before = self.messages if follows else 0
         self.octets_before = self.octets if follows else 0
@@ -521,6 +524,7 @@ class _Delivered:
         self.index = index
 
 
+@lru_cache(4096)
 def _account_keys(account: str, ip: str) -> tuple[Hashable, ...] | None:
     keys = classes(ip)
     return None if keys is None else tuple([(account, *key) for key in keys])

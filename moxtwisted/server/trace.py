@@ -55,7 +55,7 @@ class TracedSession:
             ),
             ident=self.id,
             ehlo=(self.name or "unknown") if show_client else None,
-            peer_ip=str(self.peer.ip) if show_client and self.peer.ip is not None else None,
+            peer_ip=self.peer.ip_text if show_client and self.peer.ip is not None else None,
             tls=f"{tls.version} {tls.cipher}" if tls else "",
             recipient=str(recipients[0].path) if len(recipients) == 1 else None,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address
 from types import MappingProxyType
 from typing import Any
@@ -30,6 +31,16 @@ class Peer:
     local_ip: IPv4Address | IPv6Address | None = None
     local_port: int = 0
     proxy_ip: IPv4Address | IPv6Address | None = None
+
+    @cached_property
+    def ip_text(self) -> str:
+        """The client's address as text, ``None`` for a unix socket; made once for all messages of a connection."""
+        return str(self.ip)
+
+    @cached_property
+    def local(self) -> bool:
+        """Whether the client is on this machine."""
+        return self.ip is None or self.ip.is_loopback
 
 
 @frozen(kw_only=True)

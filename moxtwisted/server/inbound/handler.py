@@ -258,8 +258,7 @@ class InboundHandler:
         return self._inbound.settings.starttls_first and self._session.tls is None
 
     def _sender_rules(self) -> ISenderRules | None:
-        ip = self._session.peer.ip
-        if self._checks is None or ip is None or ip.is_loopback:
+        if self._checks is None or self._session.peer.local:
             # A program on this machine may write from a name that nobody else knows.
             return None
         return self._checks.sender_rules
@@ -462,7 +461,7 @@ class InboundHandler:
         _log.info(
             "message from {sender} for {count} recipients {recipients}: {octets} octets, {failed} failed",
             session=self._session.id,
-            peer=str(self._session.peer.ip),
+            peer=self._session.peer.ip_text,
             sender=str(transaction.reverse_path),
             recipients=first_recipients(transaction),
             count=len(transaction.recipients),

@@ -71,11 +71,11 @@ class Sources(Protocol):
     def jitter(self) -> float:
         """From -0.05 to 0.05, another for each message, so that the filter's limit cannot be felt for."""
 
-    def block_list(self) -> Awaitable[Listing | None]:
-        """The first list of clients to block that has this one."""
+    def block_list(self) -> Awaitable[Listing | None] | None:
+        """The first list of clients to block that has this one; None at once when there are no lists."""
 
-    def allow_list(self) -> Awaitable[Listing | None]:
-        """The first list of clients to let in that has this one."""
+    def allow_list(self) -> Awaitable[Listing | None] | None:
+        """The first list of clients to let in that has this one; None at once when there are no lists."""
 
     def report(self, kinds: frozenset[str]) -> Awaitable[Report | str]:
         """The report in the message, of one of these kinds, or why there is none."""
@@ -104,6 +104,8 @@ class Case:
 
     :ivar mailbox: where the message is to go, as far as is known.
     :ivar origin: where it is destined for, which reputation goes by.
+    :ivar forwarded: whether somebody forwarded it whom the recipient trusts.
+    :ivar local_client: whether the client is on this machine.
     :ivar quarantined: taken only into the junk mailbox.
     :ivar overridden: see ``Decision.overridden``.
     :ivar report: what it reports, at an address for reports.
@@ -122,6 +124,8 @@ class Case:
     sender: Sender = field(init=False)
     mailbox: str = field(init=False)
     origin: str = field(init=False)
+    forwarded: bool = field(init=False)
+    local_client: bool = field(init=False)
     standing: Standing = UNKNOWN
     content: Content = Content(good=True)
     blocked: Listing | None = None
@@ -138,6 +142,8 @@ class Case:
         self.destination = self.rules.destinations.get(self.recipient.destination, _ORDINARY)
         rulesets = self.destination.rulesets
         self.ruleset = find_ruleset(rulesets, incoming, self.author, self.domains) if rulesets else None
+        self.forwarded = self.ruleset is not None and self.ruleset.forward
+        self.local_client = verified.ip is None or verified.ip.is_loopback
         mailbox = (self.ruleset.mailbox if self.ruleset is not None else "") or self.recipient.mailbox
         self.mailbox = self.origin = INBOX if mailbox.upper() == INBOX else mailbox
         self.sender = self._sender()
@@ -156,17 +162,6 @@ class Case:
             ip=self.incoming.ip,
             origin=self.origin,
         )
-
-    @property
-    def forwarded(self) -> bool:
-        """Whether somebody forwarded it whom the recipient trusts."""
-        return self.ruleset is not None and self.ruleset.forward
-
-    @property
-    def local_client(self) -> bool:
-        """Whether the client is on this machine."""
-        ip = self.incoming.verified.ip
-        return ip is None or ip.is_loopback
 
     def without_forwarder(self) -> Sender:
         """The sender without what is only the forwarder's: its address, names and signature."""

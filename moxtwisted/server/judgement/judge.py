@@ -109,7 +109,7 @@ class Judge:
         address = recipient.path.address
         domain = address.domain.ascii if address is not None else ""
         wanted = rules.of(account)
-        asking = _Asking(self, incoming, recipient, wanted)
+        asking = _Asking(self, self._parts, incoming, recipient, wanted)
         case = Case(
             incoming=incoming,
             recipient=recipient,
@@ -131,11 +131,6 @@ class Judge:
             return self._store.account(name)
         except MailError as e:
             raise SourceError(e.explanation) from e
-
-    @property
-    def parts(self) -> JudgeParts:
-        """Whom it asks."""
-        return self._parts
 
     async def subject_key(self, name: str) -> bytes:
         """The account's key; made when there is none. :raises SourceError:"""
@@ -163,6 +158,7 @@ class _Asking:
     """The ``Sources`` of one case."""
 
     _judge: Judge
+    _parts: JudgeParts
     _incoming: Incoming
     _recipient: Recipient
     _rules: AccountRules
@@ -175,10 +171,10 @@ class _Asking:
 
     def within_rates(self) -> bool:
         size = self._incoming.staged.size
-        return not self.ip or self._judge.parts.limiter.allows(self._account, self.ip, size)
+        return not self.ip or self._parts.limiter.allows(self._account, self.ip, size)
 
     def may_post(self, author: str) -> bool | None:
-        directory = self._judge.parts.directory
+        directory = self._parts.directory
         if directory is None or not self._recipient.alias:
             return None
         return directory.current.may_post(self._recipient.path, author)
@@ -194,7 +190,7 @@ class _Asking:
         return self._judge.subject_key(self._account)
 
     async def score(self) -> JunkScore | None:
-        content = self._judge.parts.content
+        content = self._parts.content
         if content is None or not self._rules.junk_filter:
             return None
         try:
@@ -204,17 +200,19 @@ class _Asking:
             raise SourceError(e.explanation if isinstance(e, MailError) else type(e).__name__) from e
 
     def jitter(self) -> float:
-        share = int.from_bytes(self._judge.parts.entropy(2)) / 0xFFFF
+        share = int.from_bytes(self._parts.entropy(2)) / 0xFFFF
         return (2 * share - 1) * _JITTER
 
-    def block_list(self) -> Awaitable[Listing | None]:
-        return self._listed(self._judge.parts.block_lists)
+    def block_list(self) -> Awaitable[Listing | None] | None:
+        lists = self._parts.block_lists
+        return None if lists is None else self._ask(lists())
 
-    def allow_list(self) -> Awaitable[Listing | None]:
-        return self._listed(self._judge.parts.allow_lists)
+    def allow_list(self) -> Awaitable[Listing | None] | None:
+        lists = self._parts.allow_lists
+        return None if lists is None else self._ask(lists())
 
     async def report(self, kinds: frozenset[str]) -> Report | str:
-        reports = self._judge.parts.reports
+        reports = self._parts.reports
         if reports is None:
             return "nobody reads reports here"
         try:
@@ -224,13 +222,8 @@ class _Asking:
         return found
 
     def is_ours(self, domain: str) -> bool:
-        directory = self._judge.parts.directory
+        directory = self._parts.directory
         return directory is not None and directory.current.is_ours(domain)
-
-    def _listed(self, lists: Callable[[], Lists] | None) -> Awaitable[Listing | None]:
-        if lists is None:
-            return _nobody()
-        return self._ask(lists())
 
     async def _ask(self, lists: Lists) -> Listing | None:
         ip = self._incoming.verified.ip
@@ -240,10 +233,6 @@ class _Asking:
         for zone, problem in outcome.skipped:
             _log.debug("list {zone} was not asked: {problem}", zone=zone, problem=problem)
         return outcome.listed
-
-
-async def _nobody() -> None:
-    return None
 
 
 @implementer(IReputation)

@@ -114,13 +114,18 @@ class Question:
     def _glance(self, known: IReputation) -> frozenset[_Asked]:
         """Find out in one go what there is anything of, since mostly it is little or nothing."""
         asked: list[_Asked] = []
+        written: list[tuple[_Written, str]] = []
+        keys, validated = self._keys, self.sender.validated
         for kind in KINDS:
-            from_ = kind in _WRITTEN
-            for key in self.keys(kind):
-                asked.append((kind, key, from_ and self.sender.validated))
-                if from_ and not self.sender.validated:
+            if kind in _WRITTEN:
+                for key in keys.get(kind, ()):
                     asked.append((kind, key, True))
-        written = [(kind, key) for kind in _WRITTEN for key in self.keys(kind)]
+                    if not validated:
+                        asked.append((kind, key, False))
+            else:
+                asked += [(kind, key, False) for key in keys.get(kind, ())]
+        for kind in _WRITTEN:
+            written += [(kind, key) for key in keys.get(kind, ())]
         past, correspondence = known.glance(self.origin, asked, written)
         self._past = frozenset(compress(asked, past))
         self._written = frozenset(compress(written, correspondence))

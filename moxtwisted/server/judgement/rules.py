@@ -153,6 +153,7 @@ class Strictness:
 
 _NOTHING_SPECIAL: Final = AccountRules()
 _ANY_DOMAIN: Final = DomainRules()
+_MOST_KNOWN: Final = 10_000
 
 
 @frozen
@@ -162,6 +163,8 @@ class Rules:
     accounts: Mapping[str, AccountRules] = field(factory=dict)
     domains: Mapping[str, DomainRules] = field(factory=dict)
     server: ServerRules = ServerRules()
+    # By account and domain: asked for with every message.
+    _known: dict[tuple[str, str], Strictness] = field(factory=dict, init=False, eq=False, repr=False)
 
     def of(self, account: str) -> AccountRules:
         """What an account wants; one that is not known, what everybody wants."""
@@ -169,13 +172,19 @@ class Rules:
 
     def strictness(self, account: str, domain: str) -> Strictness:
         """What holds for mail to an address of this account at this domain: what the account says, else the domain."""
+        known = self._known.get((account, domain))
+        if known is not None:
+            return known
         mine, theirs = self.of(account), self.domains.get(domain, _ANY_DOMAIN)
-        return Strictness(
+        if len(self._known) >= _MOST_KNOWN:
+            self._known.clear()
+        found = self._known[account, domain] = Strictness(
             mine.dmarc or theirs.dmarc,
             mine.spf or theirs.spf,
             theirs.greylisting if mine.greylisting is None else mine.greylisting,
             theirs.scanners_off if mine.scanners_off is None else mine.scanners_off,
         )
+        return found
 
 
 @define

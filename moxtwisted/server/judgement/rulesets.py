@@ -48,8 +48,8 @@ class VerifiedDomains:
     @staticmethod
     def of(verified: Verified, reverse_path: Path) -> VerifiedDomains:
         """From what the checks found."""
-        signed = (v.signature.domain for v in verified.dkim if v.authenticates and v.signature is not None)
-        dkim = tuple(dict.fromkeys(signed))[:_MAX_DKIM_DOMAINS]
+        signed = [v.signature.domain for v in verified.dkim if v.signature is not None and v.authenticates]
+        dkim = tuple(dict.fromkeys(signed))[:_MAX_DKIM_DOMAINS] if len(signed) > 1 else tuple(signed)
         sender = localpart = helo = ""
         for spf in (verified.spf, verified.helo_spf):
             if spf is None or spf.verdict is not SPFVerdict.PASS:

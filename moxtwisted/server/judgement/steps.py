@@ -20,6 +20,7 @@ from moxtwisted.mailauth.dmarc.author import MAX_OCTETS
 from moxtwisted.mailauth.dmarc.evaluation import DMARCResult
 from moxtwisted.mailauth.dmarc.evaluation import Verdict as DMARCVerdict
 from moxtwisted.mailauth.dmarc.record import Policy
+from moxtwisted.mailauth.dnsbl import Listing
 from moxtwisted.mailauth.iprev import Verdict as IPRevVerdict
 from moxtwisted.mailauth.spf.evaluation import Identity
 from moxtwisted.mailauth.spf.evaluation import Verdict as SPFVerdict
@@ -299,7 +300,12 @@ async def content(case: Case) -> Decision | None:
         return None
     limit = case.rules.junk_threshold + case.sources.jitter()
     reason = Reason.JUNK_CONTENT
-    strict = await _strict(case) if limit > case.rules.strict_threshold else ""
+    strict = _suspicion(case) if limit > case.rules.strict_threshold else ""
+    asked = case.sources.allow_list() if strict else None
+    listing = await asked if asked is not None else None
+    if listing is not None:
+        case.say(f"The client is in {listing.zone}, a list of those to let in.")
+        strict = ""
     if strict:
         limit, reason = case.rules.strict_threshold, Reason.JUNK_CONTENT_STRICT
     good = score.probability <= limit or not (score.significant or case.suspicious)
@@ -308,21 +314,15 @@ async def content(case: Case) -> Decision | None:
     return None
 
 
-async def _strict(case: Case) -> str:
-    """Why the limit is stricter; empty when it is not."""
-    why = ""
+def _suspicion(case: Case) -> str:
+    """Why the limit is to be stricter; empty when it is not."""
     if case.suspicious:
-        why = "the client has no name"
-    elif not case.incoming.tls and not case.local_client:
-        why = "it came without TLS"
-    elif not case.forwarded and not _addressed(case):
-        why = "the recipient is neither in To nor in Cc"
-    if why:
-        listing = await case.sources.allow_list()
-        if listing is not None:
-            case.say(f"The client is in {listing.zone}, a list of those to let in.")
-            return ""
-    return why
+        return "the client has no name"
+    if not case.incoming.tls and not case.local_client:
+        return "it came without TLS"
+    if not case.forwarded and not _addressed(case):
+        return "the recipient is neither in To nor in Cc"
+    return ""
 
 
 def _addressed(case: Case) -> bool:
@@ -362,16 +362,19 @@ def _say_score(case: Case, score: JunkScore, limit: float, strict: str) -> None:
     case.say(f"The content filter says {score.probability:.3f}, the limit is {limit:.3f}{why}.")
     if not score.significant:
         case.say("It has not learned enough yet for its word to count.")
-    words = " ".join(f"{word} {probability:.2f}," for word, probability, _ in score.words[:_WORDS_SHOWN])
-    if words:
-        case.say(f"What weighed most: {words[:-1]}.")
+    if score.words:
+        words = [f"{word} {probability:.2f}" for word, probability, _ in score.words[:_WORDS_SHOWN]]
+        case.say(f"What weighed most: {', '.join(words)}.")
 
 
-async def block_lists(case: Case) -> None:
+def block_lists(case: Case) -> Awaitable[None] | None:
     """Step 18: If nothing else speaks against it, the lists of clients to block are asked."""
-    if not case.content.good:
-        return
-    listing = await case.sources.block_list()
+    asked = case.sources.block_list() if case.content.good else None
+    return None if asked is None else _ask_block_lists(case, asked)
+
+
+async def _ask_block_lists(case: Case, asked: Awaitable[Listing | None]) -> None:
+    listing = await asked
     if listing is not None:
         case.blocked = listing
         text = f": {listing.text}" if listing.text else ""
@@ -449,7 +452,9 @@ async def decide(case: Case) -> Decision:
     """Go through the steps."""
     for step in STEPS:
         outcome = step(case)
-        if outcome is not None and not isinstance(outcome, Decision):
+        if outcome is None:
+            continue
+        if not isinstance(outcome, Decision):
             outcome = await outcome
         if outcome is not None:
             return outcome
