@@ -114,6 +114,7 @@ class Administration(
         notes = self._editor.remove_account(name)
         if not keep_mail and name in self._on.store.accounts():
             await self._on.store.remove_account(name)
+            await self._on.queue.disown(name)
         self._on.changed_account(name)
         return notes
 

@@ -162,6 +162,10 @@ class Queue:
         """
         return self._lane.submit(lambda: self._remove(frozenset(recipients)))
 
+    def disown(self, account: str) -> Deferred[None]:
+        """The account is gone for good: what waits of it is sent, and is nobody's."""
+        return self._lane.submit(lambda: self._ledger.disown(account))
+
     def entries(self, account: str = "") -> list[QueueEntry]:
         """What waits, the next first; of one account or of all."""
         return _entries(self._database.reader, account)

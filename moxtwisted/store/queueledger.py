@@ -226,6 +226,21 @@ class QueueLedger:
         for account, uids in gone.items():
             self.told(account, expunged(sorted(uids), self.next_modseq(account)))
 
+    def disown(self, account: str) -> None:
+        """Its messages are nobody's any more, and are sent all the same: whoever has that name next did not write them."""
+        rows = self.connection.execute(
+            "SELECT id, uid, deleted FROM submission WHERE account = ? ORDER BY uid", (account,)
+        ).fetchall()
+        for submission, _, deleted in rows:
+            uid, modseq = self.next_number("")
+            self.connection.execute(
+                "UPDATE submission SET account = '', uid = ?, modseq = ? WHERE id = ?",
+                (uid, modseq, submission),
+            )
+            self.told("", added(uid, modseq, deleted))
+        if rows:
+            self.told(account, expunged([uid for _, uid, _ in rows], self.next_modseq(account)))
+
     def delete_chunks(self, submission: int) -> None:
         """The octets of a message."""
         first = submission << CHUNK_BITS
