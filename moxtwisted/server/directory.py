@@ -12,6 +12,7 @@ A ``Directory`` never changes; when the operator edits ``domains.conf`` a new on
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 
 from attrs import define, field, frozen
 
@@ -132,6 +133,11 @@ class Delivery:
     account: str
     mailbox: str
     destination: str = field(default="", eq=False)
+
+    @cached_property
+    def place(self) -> tuple[str, str, str]:
+        """All three; it is made once for all messages."""
+        return self.account, self.mailbox, self.destination
 
 
 @frozen

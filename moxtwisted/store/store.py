@@ -211,6 +211,10 @@ class Store:
         """Open it."""
         if self._closed:
             raise StoreUnavailableError("the store is closed")
+        kept = self._kept.get(name)
+        if kept is not None and 0 <= self._seconds() - kept[1] < 1.0:
+            # It is asked for several times while a message is delivered.
+            return kept[0]
         account = self._open.get(name)
         if account is None:
             closing = self._closing.pop(name, None)
@@ -237,10 +241,6 @@ class Store:
     def _keep(self, account: Account) -> None:
         """Keep it open for a while; what was kept too long and nobody uses closes by itself."""
         now = self._seconds()
-        newest = next(reversed(self._kept.values()), None)
-        if newest is not None and newest[0] is account and 0 <= now - newest[1] < 1.0:
-            # It is asked for several times while a message is delivered.
-            return
         self._kept[account.name] = (account, now)
         self._kept.move_to_end(account.name)
         while self._kept:

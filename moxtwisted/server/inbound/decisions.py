@@ -107,11 +107,12 @@ class Bench:
         if self._externals:
             opinions = await self._look(incoming, recipients)
         if len(recipients) == 1:
-            decisions = [await self._one(incoming, recipients[0], opinions[0])]
+            alone, said = recipients[0], opinions[0]
+            decisions = [await (self._one(incoming, alone, said) if said else self._judged(incoming, alone))]
         else:
             asked = [
-                Deferred.fromCoroutine(self._one(incoming, r, said))
-                for r, said in zip(recipients, opinions, strict=True)
+                Deferred.fromCoroutine(self._one(incoming, r, theirs))
+                for r, theirs in zip(recipients, opinions, strict=True)
             ]
             decisions = [await one for one in asked]
         for recipient, decision in zip(recipients, decisions, strict=True):

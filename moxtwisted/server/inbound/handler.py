@@ -399,7 +399,7 @@ class InboundHandler:
         now, staged = self._inbound.seconds(), lease.staged
         incoming = Incoming(
             reverse_path=transaction.reverse_path,
-            recipients=tuple(r.path for r in transaction.recipients),
+            recipients=tuple([r.path for r in transaction.recipients]),
             verified=verified,
             header=staged.scanned.header,
             staged=staged,
@@ -419,8 +419,10 @@ class InboundHandler:
             trapped=trapped,
         )
         answer = await self._inbound.outcome().take_in(message)
-        answers = answer if isinstance(answer, Sequence) else [answer] * len(transaction.recipients)
-        failed = sum(a is not None for a in answers)
+        if answer is None or isinstance(answer, Reply):
+            failed = 0 if answer is None else len(transaction.recipients)
+        else:
+            failed = sum([a is not None for a in answer])
         self._log_message(transaction, staged, failed, _verdicts(verified) | message.remarks)
         return answer
 

@@ -200,14 +200,25 @@ class Outcome:
             if attempt is not None
             else frozenset()
         )
-        decisions = self._taken_before(message, recipients, known) if known else {}
-        asked = [place for place in recipients if place not in decisions]
-        made, opinions = await self._bench.decide(message.incoming, [recipients[p] for p in asked])
+        decisions: dict[_Place, Decision] = {}
+        asked = recipients
+        if known:
+            decisions = self._taken_before(message, recipients, known)
+            asked = {place: r for place, r in recipients.items() if place not in decisions}
+        made, opinions = await self._bench.decide(message.incoming, list(asked.values()))
         decisions.update(zip(asked, made, strict=True))
         if len(made) == 1 and made[0].accept and made[0].reason:
-            message.remarks.update(remarks(recipients[asked[0]], made[0]))
-        if not await self._still_here(message, decisions):
+            message.remarks.update(remarks(next(iter(asked.values())), made[0]))
+        delay = 0.0
+        for decision in made:
+            if decision.accept and decision.delay_seconds > delay:
+                delay = decision.delay_seconds
+        # Nothing was promised to who is gone; it comes again. LMTP clients are programs of ours.
+        waits = delay > 0 and not message.lmtp
+        if not (await self._room.wait(delay, message.presence) if waits else message.presence.here):
             return _GONE
+        if not any(opinions):
+            return await self._settle(message, decisions, {}, attempt, known)
         versions = Alterations(
             message.lease.staged, message.incoming.header, self._delivery.stage, self._room.turn
         )
@@ -244,17 +255,10 @@ class Outcome:
             self._rejects.keep(Refusal(account, message.lease, _prefix(message, decision, paths, b"")))
         return evolve(decision.reply or _REFUSED_REPLY, slow=True)
 
-    async def _still_here(self, message: Complete, decisions: Mapping[_Place, Decision]) -> bool:
-        delay = max((d.delay_seconds for d in decisions.values() if d.accept), default=0.0)
-        if message.lmtp or delay <= 0:
-            # Nothing was promised to who is gone; it comes again. LMTP clients are programs of ours.
-            return message.presence.here
-        return await self._room.wait(delay, message.presence)
-
     def _attempt(self, message: Complete, recipients: Mapping[_Place, Recipient]) -> Attempt | None:
         """What tells the client's attempts apart, when it may have to try again for recipients that have the message."""
         alone = len(recipients) < 2
-        if message.separate or (alone and not len(self._splitting)):
+        if (alone and not len(self._splitting)) or message.separate:
             return None  # one commit: all or nothing
         these = frozenset(_wire(r.path) for r in message.transaction.recipients)
         everybody = self._splitting.all_of(message.sender, these, message.incoming.seconds)
@@ -270,12 +274,17 @@ class Outcome:
         attempt: Attempt | None,
         known: frozenset[str],
     ) -> Answer:
-        paths = [r.path for r in message.transaction.recipients]
-        by_path = {p: [decisions[_place(d)] for d in message.found[p].deliveries] for p in paths}
-        labels = {path: _label(found) for path, found in by_path.items()}
-        differ = not message.separate and len(set(labels.values())) > 1
+        by_path: dict[Path, list[Decision]] = {}
+        labels: dict[Path, Label] = {}
+        for recipient in message.transaction.recipients:
+            path = recipient.path
+            mine = [decisions[d.place] for d in message.found[path].deliveries]
+            by_path[path], labels[path] = mine, _label(mine)
+        differ = len(labels) > 1 and not message.separate and len(set(labels.values())) > 1
         # What an account that has it takes for another address now is a copy of its own; its note is about the first.
-        more = {p: d for p, d in decisions.items() if p[0] in known and d.reason != _KNOWN} if known else {}
+        more: dict[_Place, Decision] = {}
+        if known:
+            more = {p: d for p, d in decisions.items() if p[0] in known and d.reason != _KNOWN}
         others = {p: d for p, d in decisions.items() if p not in more} if more else decisions
         stored: dict[str, MailError | None] = {}
         for some, tried in ((more, None), (others, attempt)):
@@ -288,12 +297,13 @@ class Outcome:
                     attempt=tried,
                     incomplete=differ and tried is not None,
                 )
-                stored |= {account: error or stored.get(account) for account, error in found.items()}
+                for account, error in found.items():
+                    stored[account] = error or stored.get(account)
         self._look_after_rejects(message, decisions, stored)
         self._look_after_reports(message, decisions, stored)
-        answers = [
-            _answer(by_path[path], message.found[path].deliveries, decisions, stored) for path in paths
-        ]
+        # A recipient may be named twice, and is answered as often.
+        paths = [r.path for r in message.transaction.recipients]
+        answers = [_answer(by_path[path], message.found[path].deliveries, stored) for path in paths]
         if message.separate:
             return answers
         return self._one_answer(message, answers, labels, differ=differ)
@@ -308,6 +318,8 @@ class Outcome:
     ) -> Reply | None:
         sender = message.sender
         negative = [a for a in answers if a is not None]
+        if not (negative or differ or len(self._splitting)):
+            return None
         temporary = next((a for a in negative if a.temporary), None)
         if differ:
             _log.info(
@@ -333,10 +345,16 @@ class Outcome:
         stored: Mapping[str, MailError | None],
     ) -> None:
         """Keep what was refused for its recipients to see; take away what was taken after all."""
-        taken = {place[0] for place, d in decisions.items() if d.accept and stored.get(place[0]) is None}
+        taken: set[str] = set()
+        not_taken: set[str] = set()
+        for (account, _, _), d in decisions.items():
+            if not d.accept:
+                not_taken.add(account)
+            elif stored.get(account) is None:
+                taken.add(account)
         for account in sorted(taken):
             self._rejects.accepted(account, message.lease)
-        for account in sorted({p[0] for p, d in decisions.items() if not d.accept} - taken):
+        for account in sorted(not_taken - taken):
             refused = [(p, d) for p, d in decisions.items() if p[0] == account and d.keep_in_rejects]
             if refused:
                 place, decision = refused[0]
@@ -365,46 +383,51 @@ def _wire(path: Path) -> bytes:
     return path.wire(smtputf8=True)
 
 
-def _place(delivery: Delivery) -> _Place:
-    return delivery.account, delivery.mailbox, delivery.destination
-
-
 def _recipients(message: Complete) -> dict[_Place, Recipient]:
     """Whom to ask for: each account once for each mailbox and address of it. An address stands for itself before it is a member."""
     found: dict[_Place, Recipient] = {}
-    for path, recipients in sorted(message.found.items(), key=lambda item: item[1].alias):
+    items = message.found.items()
+    for path, recipients in items if len(items) < 2 else sorted(items, key=lambda item: item[1].alias):
         for d in recipients.deliveries:
-            found.setdefault(
-                _place(d),
-                Recipient(
+            if d.place not in found:
+                found[d.place] = Recipient(
                     path=path,
                     account=d.account,
                     mailbox=d.mailbox,
                     destination=d.destination,
                     alias=recipients.alias,
-                ),
-            )
+                )
     return found
 
 
 def _label(decisions: Sequence[Decision]) -> Label:
-    if any(d.accept for d in decisions):
-        return Label.TAKEN
-    later = any(d.reply is None or d.reply.temporary for d in decisions)
+    later = False
+    for d in decisions:
+        if d.accept:
+            return Label.TAKEN
+        later = later or d.reply is None or d.reply.temporary
     return Label.LATER if later else Label.REFUSED
 
 
 def _answer(
     decided: Sequence[Decision],
     deliveries: Sequence[Delivery],
-    decisions: Mapping[_Place, Decision],
     stored: Mapping[str, MailError | None],
 ) -> Reply | None:
-    """The answer to one recipient; None is the positive one."""
-    if any(d.accept for d in decided):
-        # Members of an alias that refused it do not count; one that could not take it does: it gets it next time.
-        errors = [stored[d.account] for d in deliveries if decisions[_place(d)].accept]
-        return next((reply_for_error(e) for e in errors if e is not None), None)
+    """The answer to one recipient; None is the positive one.
+
+    :param decided: about each delivery.
+    """
+    accepted = False
+    for delivery, decision in zip(deliveries, decided, strict=True):
+        if decision.accept:
+            # Members of an alias that refused it do not count; one that could not take it does: it gets it next time.
+            accepted = True
+            error = stored[delivery.account]
+            if error is not None:
+                return reply_for_error(error)
+    if accepted:
+        return None
     replies = [d.reply or _REFUSED_REPLY for d in decided]
     reply = next((r for r in replies if r.temporary), replies[0])
     return evolve(reply, slow=True) if any(d.keep_in_rejects for d in decided) else reply
@@ -429,8 +452,10 @@ def _copies(
             continue
         _, paths = targets.setdefault((place[0], decision.mailbox or place[1]), (place, {}))
         for path, recipients in message.found.items():
-            if any(_place(d) == place for d in recipients.deliveries):
-                paths[path] = None
+            for d in recipients.deliveries:
+                if d.place == place:
+                    paths[path] = None
+                    break
     copies = []
     for (account, mailbox), (place, paths) in targets.items():
         decision = decisions[place]
@@ -446,7 +471,7 @@ def _prefix(message: Complete, decision: Decision, paths: Sequence[Path], fields
     return b"".join(
         (
             b"Return-Path: " + message.sender + b"\r\n",
-            *(b"Delivered-To: " + _bare(p) + b"\r\n" for p in paths),
+            *[b"Delivered-To: " + _bare(p) + b"\r\n" for p in paths],
             reason_field(decision),
             fields,
             message.incoming.verified.trace,
