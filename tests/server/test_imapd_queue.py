@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import random
 import re
+from collections.abc import Awaitable, Coroutine
 from typing import Any
 
 from attrs import evolve
+from twisted.internet.defer import Deferred
+from twisted.test import iosim
 from zope.interface.verify import verifyObject
 
+from moxtwisted.imap.agent import ClientSettings, connect
 from moxtwisted.imap.backend import IMailboxView, IMessageBody, ISelectedMailbox, ISession
+from moxtwisted.imap.client.messagecommands import NewMail
+from moxtwisted.imap.client.notices import NewCount, Notice
+from moxtwisted.imap.client.results import members, message
+from moxtwisted.imap.client.session import CommandRefusedError
 from moxtwisted.imap.fuzzy import IFuzzyMailbox
 from moxtwisted.imap.metadata import IAnnotatedSession
 from moxtwisted.imap.notification import INotifyingSession
 from moxtwisted.imap.quota import IQuotaSession
 from moxtwisted.imap.replacement import IReplacingSession
 from moxtwisted.imap.sharing import ISharedSession
+from moxtwisted.imap.wire.commands import QResync, StoreMode
+from moxtwisted.sasl.client import Credentials
 from moxtwisted.server.imapd.queued import QueueSession
-from tests.server.house import ACCOUNTS, House, Line
+from tests.imap.test_agent import Given
+from tests.server.house import ACCOUNTS, SECRET, House, Line
 from tests.server.test_imapd import ALICE, LETTER, IMAPCase
 
 BOB = "bob@example.org"
@@ -508,6 +519,76 @@ class RefusingTests(QueueCase):
         self.yes(alice, "SELECT Queue")
         self.yes(alice, "MOVE 1 INBOX")
         self.assertEqual(self.waiting(), [])
+
+
+class OwnClientTests(QueueCase):
+    """Our own client, and the server with its store."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.pumps: list[Any] = []
+
+    def connected(self, protocol: Any) -> None:
+        server = self.house.imap_factory.buildProtocol(None)
+        ends = iosim.FakeTransport(server, isServer=True), iosim.FakeTransport(protocol, isServer=False)
+        self.pumps.append(iosim.connect(server, ends[0], protocol, ends[1]))
+
+    def wait(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """What comes of it, both sides talking as long as they like."""
+        done = Deferred.fromCoroutine(coroutine)
+        for _ in range(2000):
+            if done.called and not getattr(done, "_chainedTo", None):
+                break
+            for pump in self.pumps:
+                pump.flush()
+            self.house.clock.advance(0)
+        return self.successResultOf(done)
+
+    def test_round(self) -> None:
+        """It finds the mailbox, reads with types, is told of news, cancels, and resynchronises."""
+        heard: list[Notice] = []
+        settings = ClientSettings(credentials=Credentials(ALICE, SECRET), allow_clear_password=True)
+        client = self.wait(connect(self.house.clock, Given(self.connected), settings, heard.append))
+        self.send("one", "a@elsewhere.example", "b@elsewhere.example")
+        self.send("two")
+        self.assertIn("Queue", [box.name for box in self.wait(client.mailboxes())])
+        self.assertEqual(
+            self.wait(client.status("Queue", ["MESSAGES", "UNSEEN"])), {"MESSAGES": 2, "UNSEEN": 0}
+        )
+        self.wait(client.enable("QRESYNC"))
+        selected = self.wait(client.select("Queue"))
+        self.assertEqual((selected.exists, selected.uidnext, selected.read_only), (2, 3, False))
+        items = ["FLAGS", "ENVELOPE", "BODYSTRUCTURE", "BODY.PEEK[]", "MODSEQ", "RFC822.SIZE", "INTERNALDATE"]
+        one, two = self.wait(client.fetch([1, 2], items))
+        self.assertEqual(one.envelope.subject, "one")
+        self.assertEqual((one.structure.media_type, one.flags), ("text/plain", {"\\Seen"}))
+        self.assertEqual(one.size_octets, len(one.section()))
+        self.assertEqual(one.section().count(b"X-Moxtwisted-Queue"), 2)
+        self.assertEqual(list(members(self.wait(client.search("SUBJECT two")).numbers)), [2])
+        idle = self.wait(client.idle())
+        self.send("three")
+        self.wait(idle.done())
+        self.assertIn(NewCount(3), heard)
+        self.wait(client.unselect())
+        self.wait(client.select("Queue"))
+        self.wait(client.store([1], StoreMode.ADD, ["\\Deleted"]))
+        self.wait(client.expunge([1]))
+        self.assertEqual(self.waiting(), ["a@elsewhere.example"] * 2)
+        known = QResync(selected.uidvalidity, two.modseq)
+        again = self.wait(client.select("Queue", qresync=known))
+        self.assertEqual([list(members(gone)) for gone in again.vanished], [[1]])
+        self.assertEqual([change.uid for change in map(message, again.changed)], [3])
+        self.assertEqual(list(members(self.wait(client.move([2, 3], "INBOX")).target)), [1, 2])
+        self.assertEqual(self.waiting(), [])
+        caught = self.wait(self.refused(client.append("Queue", NewMail(LETTER))))
+        self.assertEqual(caught.imap_code, "NOPERM")
+
+    async def refused(self, command: Awaitable[Any]) -> CommandRefusedError:
+        try:
+            await command
+        except CommandRefusedError as e:
+            return e
+        raise AssertionError("it was not refused")
 
 
 class HostileTests(QueueCase):
