@@ -86,7 +86,7 @@ def _serve_closed_files(arguments: argparse.Namespace, account: str) -> None:
     async def work(reactor: Any) -> None:
         from twisted.internet.threads import deferToThread
 
-        from moxtwisted.compose import offline_imap
+        from moxtwisted.compose.offline import offline_imap
         from moxtwisted.config.rekey import restore_owner
 
         try:

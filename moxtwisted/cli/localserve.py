@@ -150,7 +150,7 @@ first_time_recipients_per_day = 1000000
 def _run(loaded: LoadedConfig, made: Creation | None, *, serve: bool) -> int:
     """Finish what the first run made, and serve until told to end."""
     with collector_paused():
-        import moxtwisted.compose  # noqa: F401  the bulk of the program
+        import moxtwisted.compose.server  # noqa: F401  the bulk of the program
     from moxtwisted.cli.session import run_reactor
     from moxtwisted.server.logging import LevelControl, LineObserver, LogFile
 
@@ -178,7 +178,7 @@ async def _serve(loaded: LoadedConfig, reactor: Any, levels: LevelControl) -> in
     from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
     from twisted.internet.error import CannotListenError
 
-    from moxtwisted.compose import make_service
+    from moxtwisted.compose.server import make_service
     from moxtwisted.server.sockets import listen_problem
 
     service = make_service(loaded, reactor, localserve=True, log_levels=levels)

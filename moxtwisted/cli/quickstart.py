@@ -282,7 +282,7 @@ def create_account(static_path: Path, account: str, password: str) -> None:
 
 async def set_password_offline(reactor: Any, static_path: Path, account: str, password: str) -> None:
     """The same, where a reactor runs already."""
-    from moxtwisted.compose import offline
+    from moxtwisted.compose.offline import offline
 
     administration = await offline(static_path, reactor)
     try:

@@ -6,11 +6,14 @@ import argparse
 import sys
 
 from moxtwisted.cli.session import static_path
+from moxtwisted.config.startup import collector_paused
 
 
 def serve(arguments: argparse.Namespace) -> int:
     """Run ``twistd --nodaemon moxmail`` in this process."""
-    from twisted.scripts.twistd import run
+    with collector_paused():
+        from twisted.internet import reactor  # noqa: F401  twistd would import it with the collector running
+        from twisted.scripts.twistd import run
 
     sys.argv = ["twistd", "--nodaemon", "--pidfile=", "moxmail", "-c", str(static_path(arguments))]
     run()

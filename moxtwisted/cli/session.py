@@ -19,6 +19,7 @@ from typing import Any
 
 from moxtwisted.cli.progress import ProgressBar
 from moxtwisted.config.load import LoadedConfig, default_path, find_data_directory, load
+from moxtwisted.config.startup import collector_paused
 from moxtwisted.errors import ConfigurationError, MailError
 from moxtwisted.server.control.interfaces import IConfigurationOperations, Progress
 
@@ -166,7 +167,8 @@ class _ClosedFiles:
 
             return ConfigurationEditor(self._static_path)
         if self._opened is None:
-            from moxtwisted.compose import offline
+            with collector_paused():
+                from moxtwisted.compose.offline import offline
 
             self._opened = await offline(self._static_path, self._reactor)
         return self._opened
@@ -196,15 +198,16 @@ def run_reactor(work: Callable[[Any], Awaitable[Any]], observer: Any = None) -> 
     :param observer: of the log; without it, warnings and worse go to standard error.
     :raises KeyboardInterrupt: when the work was cancelled.
     """
-    from twisted.internet import reactor
-    from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
-    from twisted.internet.interfaces import IReactorCore
-    from twisted.logger import globalLogBeginner
-    from twisted.python.failure import Failure
+    with collector_paused():
+        from twisted.internet import reactor
+        from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
+        from twisted.internet.interfaces import IReactorCore
+        from twisted.logger import globalLogBeginner
+        from twisted.python.failure import Failure
 
-    if observer is None:
         from moxtwisted.server.logging import LevelControl, LineObserver, LogFile
 
+    if observer is None:
         observer = LineObserver(LogFile(None), LevelControl("warn"))
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False, discardBuffer=True)
     core = IReactorCore(reactor)

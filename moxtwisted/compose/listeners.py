@@ -13,7 +13,8 @@ from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
-from moxtwisted.compose.parts import Parts, ready_accounts
+from moxtwisted.compose.opening import ready_accounts
+from moxtwisted.compose.parts import Parts
 from moxtwisted.compose.translation import SMTPListenerSettings, imap_settings
 from moxtwisted.config.privileges import find_identity
 from moxtwisted.config.schema import (

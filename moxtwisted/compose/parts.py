@@ -18,23 +18,19 @@ from moxtwisted.compose.effects import Effects
 from moxtwisted.compose.judgement import Judging
 from moxtwisted.compose.junk import filter_content, learn_junk
 from moxtwisted.compose.junkflags import remember_with
+from moxtwisted.compose.opening import open_queue, ready_accounts
 from moxtwisted.compose.reports import Reports
 from moxtwisted.compose.signing import Signers
 from moxtwisted.compose.translation import (
     build_directory,
     imap_settings,
-    initial_mailboxes,
     message_quota,
     quota,
 )
 from moxtwisted.compose.verification import Verification
 from moxtwisted.config.atomic import replace_file
 from moxtwisted.config.load import LoadedConfig
-from moxtwisted.config.machine import store_key
-from moxtwisted.config.schema import (
-    DomainsConfig,
-    StaticConfig,
-)
+from moxtwisted.config.schema import DomainsConfig
 from moxtwisted.imap.settings import ServerSettings as IMAPSettings
 from moxtwisted.server.authentication import AuthenticationSettings, Authenticator, HashPool
 from moxtwisted.server.bans import SPAM_TRAP
@@ -55,7 +51,7 @@ from moxtwisted.smtp.protocol import SMTPServerFactory
 from moxtwisted.smtp.settings import Mode
 from moxtwisted.smtp.settings import ServerSettings as SMTPSettings
 from moxtwisted.store.keys import MasterKey
-from moxtwisted.store.queue import Queue, SendingLimits
+from moxtwisted.store.queue import SendingLimits
 from moxtwisted.store.store import Store
 
 if TYPE_CHECKING:
@@ -64,34 +60,12 @@ if TYPE_CHECKING:
     from moxtwisted.server.imapd.local import LocalIMAP
     from moxtwisted.server.imapd.service import IMAPService, Mail
 
-__all__ = ["Parts", "master_key", "open_queue", "ready_accounts"]
+__all__ = ["Parts"]
 
 _log = Logger()
 
-#: In the data directory.
-QUEUE_NAME: Final = "queue.db"
 #: Only where encryption is off.
 DECOYS_NAME: Final = "decoys"
-
-
-def master_key(loaded: LoadedConfig) -> MasterKey | None:
-    """The store's key; None when encryption is off. :raises KeyRefusedError:"""
-    secret = store_key(loaded)
-    return None if secret is None else MasterKey(secret)
-
-
-def open_queue(loaded: LoadedConfig, store: Store) -> Queue:
-    """Open the queue, or make it."""
-    return Queue.open(loaded.data_directory / QUEUE_NAME, store.database_key("queue"), store.pool)
-
-
-async def ready_accounts(store: Store, domains: DomainsConfig, static: StaticConfig) -> None:
-    """Make the accounts that the configuration has and the store has not."""
-    for name in domains.accounts:
-        # Asked each time: another edit may be making accounts as well.
-        if name not in store.accounts():
-            await store.create_account(name, initial_mailboxes(static))
-            _log.info("account {account} was made", account=name)
 
 
 class Parts:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
@@ -15,10 +15,11 @@ from twisted.logger import Logger
 from moxtwisted import __version__
 from moxtwisted.compose.parts import Parts
 from moxtwisted.compose.translation import initial_mailboxes
-from moxtwisted.config.edit import ConfigurationEditor
 from moxtwisted.config.watch import DomainsWatcher
-from moxtwisted.server.administration import Administered, Administration, time_text
-from moxtwisted.server.control.amp import ControlService
+from moxtwisted.server.control.service import ControlService
+
+if TYPE_CHECKING:
+    from moxtwisted.server.administration import Administration
 
 __all__ = ["Control", "Retirement"]
 
@@ -46,6 +47,16 @@ class Control(Service):
         """Listen."""
         Service.startService(self)
         server = self._server
+        path = server.loaded.data_directory / SOCKET_NAME
+        self._inner = ControlService(server.reactor, path, self._administration, self._serve_imap)
+        self._inner.startService()
+
+    def _administration(self) -> Administration:
+        # Imported with the first command, not before the first banner.
+        from moxtwisted.config.edit import ConfigurationEditor
+        from moxtwisted.server.administration import Administered, Administration, time_text
+
+        server = self._server
         editor = ConfigurationEditor(server.loaded.static_path, self._watcher.check, deferToThread)
         administered = Administered(
             reactor=server.reactor,
@@ -68,10 +79,7 @@ class Control(Service):
             bans=server.bans,
             reports=server.reports.records,
         )
-        path = server.loaded.data_directory / SOCKET_NAME
-        administration = Administration(editor, administered)
-        self._inner = ControlService(server.reactor, path, administration, self._serve_imap)
-        self._inner.startService()
+        return Administration(editor, administered)
 
     def _serve_imap(self, transport: Any, account: str) -> None:
         if self._imap is None:

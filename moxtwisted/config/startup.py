@@ -3,7 +3,7 @@
 ::
 
     with collector_paused():
-        from moxtwisted.compose import make_service
+        from moxtwisted.compose.server import make_service
 
 Importing makes some hundred thousand objects that all stay, and the collector looks through them again and again: a
 fifth of the time to the first banner. What was made is then set aside for good (``gc.freeze``), which spares every

@@ -19,13 +19,13 @@ from twisted.application.service import IService
 from twisted.python import usage
 
 from moxtwisted import __version__
-from moxtwisted.config.load import LoadedConfig, default_path, load, summary
 from moxtwisted.config.startup import collector_paused
 from moxtwisted.errors import ConfigurationError, MailError
 
 if TYPE_CHECKING:
     from twisted.logger import ILogObserver
 
+    from moxtwisted.config.load import LoadedConfig
     from moxtwisted.server.logging import LevelControl
 
 __all__ = ["EXIT_CONFIGURATION", "Options", "makeService"]
@@ -65,9 +65,11 @@ class Options(usage.Options):
 
     def postOptions(self) -> None:
         """Read the configuration, and give twistd the log that it wants."""
-        self.loaded = _load_or_exit(Path(self["config"]) if self["config"] else default_path())
-        from moxtwisted.server.logging import LevelControl
+        with collector_paused():
+            from moxtwisted.config.load import default_path
+            from moxtwisted.server.logging import LevelControl
 
+        self.loaded = _load_or_exit(Path(self["config"]) if self["config"] else default_path())
         log = self.loaded.static.log
         self.log_levels = LevelControl(log.level, log.packages)
         if self.parent is not None and not self.parent.get("logger") and not self.parent.get("syslog"):
@@ -97,6 +99,8 @@ def log_observer() -> ILogObserver:
 
 
 def _load_or_exit(path: Path) -> LoadedConfig:
+    from moxtwisted.config.load import load, summary
+
     try:
         return load(path)
     except ConfigurationError as e:
@@ -108,10 +112,10 @@ def _load_or_exit(path: Path) -> LoadedConfig:
 
 def makeService(options: Any) -> IService:
     """The whole server as one service."""
-    from twisted.internet import reactor
-
     with collector_paused():
-        from moxtwisted.compose import make_service
+        from twisted.internet import reactor
+
+        from moxtwisted.compose.server import make_service
 
     try:
         service: IService = make_service(options.loaded, reactor, log_levels=options.log_levels)

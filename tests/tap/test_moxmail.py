@@ -96,10 +96,10 @@ class TapTests(SynchronousTestCase):
 
     def compose(self, make_service: Any) -> None:
         """Put this in the place of the composition."""
-        module = type(sys)("moxtwisted.compose")
+        module = type(sys)("moxtwisted.compose.server")
         module.make_service = make_service  # type: ignore[attr-defined]
         # In the dictionary that there is: importing looks into that, whatever sys.modules is called by then.
-        patched = patch.dict(sys.modules, {"moxtwisted.compose": module})
+        patched = patch.dict(sys.modules, {"moxtwisted.compose.server": module})
         patched.start()
         self.addCleanup(patched.stop)
 

@@ -3,14 +3,13 @@
 There is one command, ``Call``, with the name of an operation and its arguments as JSON; a new operation of
 ``IAdministration`` needs nothing here. While it runs, ``ProgressReport`` comes back with the serial of the call::
 
-    service = ControlService(reactor, Path("/var/lib/moxmail/ctl"), administration)      # the server's side
+    factory = ControlFactory(administration, reactor.seconds)       # the server's side; see ControlService, which listens
 
     administration = await connect(reactor, path)                   # the command's side, an IAdministration
     await administration.import_mbox("alice", "Archive", "/tmp/old.mbox", show)
     administration.disconnect()
 
-The socket has mode 0600 and lies in the data directory: who can open it may do everything. A caller that hangs up
-cancels what it asked for.
+A caller that hangs up cancels what it asked for.
 """
 
 # AMP's methods have no annotations, and untyped_calls_exclude does not see that inherited ones are Twisted's.
@@ -21,16 +20,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from inspect import isawaitable
 from pathlib import Path
-from stat import S_ISSOCK
 from typing import Any, ClassVar, Final, NoReturn, cast
 
-from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IListeningPort, IReactorUNIX
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.logger import Logger
 from twisted.protocols import amp
@@ -40,10 +35,9 @@ from zope.interface.interface import Method
 
 from moxtwisted.errors import ConfigurationError, LimitError, MailError
 from moxtwisted.server.control.address import socket_address
-from moxtwisted.server.control.door import Door, OpenIMAP
 from moxtwisted.server.control.interfaces import IAdministration, Progress
 
-__all__ = ["Call", "ControlProtocol", "ControlService", "ProgressReport", "RemoteAdministration", "connect"]
+__all__ = ["Call", "ControlFactory", "ControlProtocol", "ProgressReport", "RemoteAdministration", "connect"]
 
 log = Logger()
 
@@ -273,61 +267,6 @@ class ControlFactory(Factory):
     def buildProtocol(self, addr: Any) -> ControlProtocol:
         """See ``Factory``."""
         return ControlProtocol(self._administration, self._seconds)
-
-
-class ControlService(Service):
-    """Listens on the unix socket while the server runs.
-
-    Start it after the store was opened: whoever holds the store's lock owns the socket, so that one
-    that is there already is left over from a crash.
-
-    :param reactor: with ``listenUNIX`` and ``seconds``.
-    :param path: of the socket; its directory should be closed to others.
-    :param open_imap: see ``moxtwisted.server.control.door``.
-    """
-
-    def __init__(
-        self, reactor: Any, path: Path, administration: Any, open_imap: OpenIMAP | None = None
-    ) -> None:
-        self._reactor = reactor
-        self._path = path
-        self._administration = administration
-        self._open_imap = open_imap
-        self._port: IListeningPort | None = None
-        self._directory = -1
-
-    def startService(self) -> None:
-        """Listen."""
-        Service.startService(self)
-        with suppress(FileNotFoundError):
-            if S_ISSOCK(self._path.lstat().st_mode):
-                self._path.unlink()
-        address, self._directory = socket_address(self._path)
-        factory: Factory = ControlFactory(self._administration, self._reactor.seconds)
-        if self._open_imap is not None:
-            factory = Door(factory, self._open_imap)
-        # bind() makes the socket with what the umask leaves, and listenUNIX calls chmod only after that.
-        old = os.umask(0o177)
-        try:
-            self._port = cast("IReactorUNIX", self._reactor).listenUNIX(address, factory, mode=0o600)
-        finally:
-            os.umask(old)
-
-    def stopService(self) -> Any:
-        """Listen no more; calls that run go on until their connections end."""
-        Service.stopService(self)
-        port, self._port = self._port, None
-        stopped = port.stopListening() if port is not None else None
-        if isinstance(stopped, Deferred):
-            return stopped.addBoth(self._closed)
-        self._closed(None)
-        return None
-
-    def _closed(self, result: Any) -> Any:
-        if self._directory >= 0:
-            os.close(self._directory)
-            self._directory = -1
-        return result
 
 
 # -- the command's side ------------------------------------------------------------------------------------

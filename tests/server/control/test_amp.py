@@ -22,13 +22,13 @@ from moxtwisted.server.control.amp import (
     MAX_CALLS,
     ClientProtocol,
     ControlProtocol,
-    ControlService,
     RemoteAdministration,
     connect,
     operations,
 )
 from moxtwisted.server.control.delegation import ConfigurationOperations
 from moxtwisted.server.control.interfaces import IAdministration, IConfigurationOperations
+from moxtwisted.server.control.service import ControlService
 
 
 def box(pairs: dict[str, str]) -> bytes:
@@ -274,7 +274,7 @@ class SocketTests(TestCase):
     def serve(self, path: Path) -> Recorder:
         """Listen at the path until the test ends."""
         administration = Recorder()
-        service = ControlService(reactor, path, administration)
+        service = ControlService(reactor, path, lambda: administration)
         service.startService()
         self.addCleanup(service.stopService)
         return administration
@@ -324,7 +324,7 @@ class SocketTests(TestCase):
         with self.assertRaises(ConnectError):
             await connect(reactor, Path("/nonexistent/ctl"))
         path = Path(self.mktemp()).absolute()
-        service = ControlService(reactor, path, Recorder())
+        service = ControlService(reactor, path, Recorder)
         service.startService()
         await service.stopService()
         with self.assertRaises(ConnectError):
