@@ -8,12 +8,12 @@ from typing import Any
 
 from moxtwisted import __version__
 from moxtwisted.cli.badsmtparguments import add_badsmtp
-from moxtwisted.cli.bans import add_bans
+from moxtwisted.cli.bansarguments import add_bans
 from moxtwisted.cli.consent import add_yes
 from moxtwisted.cli.junkarguments import add_junk
 from moxtwisted.cli.loadarguments import add_load
 from moxtwisted.cli.parser import Parser
-from moxtwisted.cli.reports import add_parsing, add_reports
+from moxtwisted.cli.reportarguments import add_parsing, add_reports
 from moxtwisted.cli.signingarguments import add_arc, add_dkim
 
 __all__ = ["NO_DELIVERY", "Commands", "build_parser"]
@@ -121,9 +121,9 @@ class Commands:
         parser.set_defaults(run=_HERE + run, parser=parser)
         return parser.add_argument
 
-    def parser(self, name: str) -> argparse.ArgumentParser:
+    def parser(self, name: str) -> Parser:
         """The parser of a command that was added, for those whose arguments have groups."""
-        parser: argparse.ArgumentParser = self._actions.choices[name]
+        parser: Parser = self._actions.choices[name]
         return parser
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from typing import TYPE_CHECKING, Any
-
-from moxtwisted.badsmtp.options import CHOICES, OFF, Option, options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from moxtwisted.badsmtp.options import Option
     from moxtwisted.cli.arguments import Commands
 
 __all__ = ["add_badsmtp"]
@@ -81,6 +81,13 @@ def add_badsmtp(commands: Commands, json: Callable[[Any], None]) -> None:
         help="run a command while the server is up, and end with it; all that follows belongs to the command",
     )
     parser = commands.parser("badsmtp")
+    parser.fill = partial(_add_settings, parser)
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
+    # The settings are read off classes that no other command needs.
+    from moxtwisted.badsmtp.options import options
+
     left = list(options())
     for title, belongs in _GROUPS:
         group = parser.add_argument_group(title)
@@ -90,6 +97,8 @@ def add_badsmtp(commands: Commands, json: Callable[[Any], None]) -> None:
 
 
 def _add_setting(group: argparse._ArgumentGroup, option: Option) -> None:
+    from moxtwisted.badsmtp.options import CHOICES, OFF
+
     names = [_SHORT[option.name]] if option.name in _SHORT else []
     text = option.text.replace("``", "").replace("%", "%%")
     default = OFF if option.default is None else option.default

@@ -10,7 +10,7 @@ import importlib
 import sys
 from collections.abc import Sequence
 
-from moxtwisted.cli.arguments import build_parser
+from moxtwisted.config.startup import collector_paused
 
 __all__ = ["main"]
 
@@ -20,7 +20,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     :param arguments: without the program's name; None takes those of the process.
     """
-    parser = build_parser()
+    with collector_paused():
+        from moxtwisted.cli.arguments import build_parser
+
+        parser = build_parser()
     parsed, unknown = parser.parse_known_args(arguments)
     if unknown:
         parsed.parser.unknown(unknown)
@@ -32,7 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from moxtwisted.errors import ConfigurationError, MailError
 
     try:
-        return int(getattr(importlib.import_module(module), name)(parsed))
+        with collector_paused():
+            command = getattr(importlib.import_module(module), name)
+        return int(command(parsed))
     except ConfigurationError as e:
         for problem in e.problems:
             print(problem, file=sys.stderr)

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from difflib import get_close_matches
-from typing import NoReturn
+from typing import Any, NoReturn
 
 __all__ = ["Parser"]
 
@@ -25,9 +25,18 @@ class Parser(argparse.ArgumentParser):
     """Like that of Python, without the whole usage before the one line that matters.
 
     :ivar command_names: the commands below it, if any.
+    :ivar fill: adds arguments that are dear to find out, when this command is parsed or explained; the others need not wait.
     """
 
     command_names: Collection[str] = ()
+    fill: Callable[[], None] | None = None
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """See ``ArgumentParser``."""
+        fill, self.fill = self.fill, None
+        if fill is not None:
+            fill()
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong, and end with status 2."""
