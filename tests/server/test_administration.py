@@ -204,6 +204,23 @@ class MailTests(AdministrationCase):
         self.assertEqual((row["recipient"], row["queued"]), ("x@client.example", "2023-11-14T22:13:20Z"))
         self.assertIn("delivery", row["why"])
 
+    def test_queue_of_the_removed(self) -> None:
+        """What a removed account left in the queue is nobody's; that of one whose mail is kept stays its own."""
+        self.house.give_passwords()
+        for user in ("bob", "alice"):
+            line = self.house.submission(f"{user}@example.org")
+            line.begin(f"{user}@example.org", "x@client.example")
+            self.assertTrue(line.send(f"From: {user}@example.org\r\n\r\nx\r\n".encode()).startswith("250"))
+        self.gives(self.administration.account_remove("bob", True))
+        self.assertEqual(
+            [row["account"] for row in self.gives(self.administration.queue_list())], ["bob", "alice"]
+        )
+        self.gives(self.administration.account_add("bob", "bob@example.org", "", "correct horse"))
+        self.gives(self.administration.account_remove("bob", False))
+        self.assertEqual(
+            [row["account"] for row in self.gives(self.administration.queue_list())], ["", "alice"]
+        )
+
     def test_sharing(self) -> None:
         """Rights are given by account or address, listed, and taken away; what makes no sense is refused."""
         gives, administration = self.gives, self.administration

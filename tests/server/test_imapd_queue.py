@@ -32,6 +32,8 @@ from tests.server.house import ACCOUNTS, SECRET, House, Line
 from tests.server.test_imapd import ALICE, LETTER, IMAPCase
 
 BOB = "bob@example.org"
+#: How many times two sessions do what they like.
+SEEDS = 3
 SENT = b"From: alice@example.org\r\nTo: a@elsewhere.example\r\nSubject: %s\r\nMessage-ID: <%s@x>\r\n\r\nSome %s text.\r\n"
 
 
@@ -188,6 +190,32 @@ class ReadingTests(QueueCase):
         self.assertIn("* QUOTAROOT Queue\r\n", self.yes(self.alice, "GETQUOTAROOT Queue"))
         self.yes(self.alice, "SUBSCRIBE Queue")
         self.assertIn("Queue", self.yes(self.alice, 'LSUB "" *'))
+
+    def test_extensions(self) -> None:
+        """It works with UIDONLY, PARTIAL, contexts, CATENATE, URLAUTH and the object identifiers that it tells."""
+        self.send("one")
+        self.send("two")
+        answer = self.yes(self.alice, "SELECT Queue")
+        validity = re.findall(r"UIDVALIDITY (\d+)", answer)[0]
+        emailid, threadid = re.findall(
+            r"EMAILID \((\w+)\) THREADID \((\w+)\)", self.yes(self.alice, "FETCH 2 (EMAILID THREADID)")
+        )[0]
+        self.assertIn("* SEARCH 2\r\n", self.yes(self.alice, f"SEARCH EMAILID {emailid} THREADID {threadid}"))
+        self.assertIn("PARTIAL (-1:-1 2)", self.yes(self.alice, "SEARCH RETURN (PARTIAL -1:-1) ALL"))
+        self.assertIn("COUNT 2", self.yes(self.alice, "SEARCH RETURN (UPDATE COUNT) UNDELETED"))
+        self.send("three")
+        self.assertIn("ADDTO (0 3)", self.yes(self.alice, "NOOP"))
+        url = f"imap://alice%40example.org@mx.example.org/Queue;UIDVALIDITY={validity}/;UID=2"
+        made = self.yes(self.alice, f'GENURLAUTH "{url}/;SECTION=1;URLAUTH=authuser" INTERNAL')
+        authorised = re.findall(r'GENURLAUTH "?([^"\r]+)', made)[0]
+        self.assertIn("{16}\r\nSome two text.\r\n", self.yes(self.log_in(BOB), f'URLFETCH "{authorised}"'))
+        catenated = f'APPEND INBOX CATENATE (URL "/Queue;UIDVALIDITY={validity}/;UID=1")'
+        self.assertIn("APPENDUID", self.yes(self.alice, catenated))
+        self.assertIn(b"Some one text.", self.house.messages("alice")[0])
+        self.yes(self.alice, "ENABLE UIDONLY")
+        self.assertIn("* 2 UIDFETCH (FLAGS (\\Seen))", self.yes(self.alice, "UID FETCH 2 FLAGS"))
+        self.yes(self.alice, "UID STORE 2 +FLAGS (\\Deleted)")
+        self.assertIn("* VANISHED 2\r\n", self.yes(self.alice, "EXPUNGE"))
 
     def test_only_whom_it_is_for(self) -> None:
         """Who is not to have it has none, and nobody sees what others sent."""
@@ -417,9 +445,13 @@ class TellingTests(QueueCase):
 
     def test_converge(self) -> None:
         """Two sessions that do whatever they like in a queue that changes believe in the end what is so."""
+        for seed in range(SEEDS):
+            self.converge(random.Random(seed))
+            # So many connections are allowed in a minute.
+            self.house.clock.advance(61)
+
+    def converge(self, chance: random.Random) -> None:
         other = self.log_in()
-        for line in (self.alice, other):
-            self.yes(line, "SELECT Queue")
         words = iter(f"word{n}" for n in range(100))
         believed = {id(line): 0 for line in (self.alice, other)}
 
@@ -428,8 +460,9 @@ class TellingTests(QueueCase):
                 count = believed[id(line)]
                 believed[id(line)] = int(number) if what == "EXISTS" else count - 1
 
-        chance = random.Random(7)
-        for _ in range(60):
+        for line in (self.alice, other):
+            hear(line, self.yes(line, "SELECT Queue"))
+        for _ in range(40):
             line = chance.choice((self.alice, other))
             match chance.randrange(5):
                 case 0 | 1:
@@ -451,6 +484,8 @@ class TellingTests(QueueCase):
         self.yes(fresh, "SELECT Queue")
         answer = self.yes(fresh, "FETCH 1:* (UID FLAGS)")
         self.assertEqual(re.findall(r"UID (\d+) FLAGS \((.*?)\)", answer), views[0])
+        for line in (other, fresh):
+            line.drop()
 
 
 class RefusingTests(QueueCase):
