@@ -17,11 +17,11 @@ from moxtwisted.store import judgements, reputation
 from moxtwisted.store.interfaces import Mailbox, Sender
 from moxtwisted.store.judgements import Judging
 from moxtwisted.store.junkflags import JunkFlags
+from moxtwisted.store.lanes import Lane
 from moxtwisted.store.learner import Decided, Learner
 from moxtwisted.store.ledger import Ledger, Report
 from moxtwisted.store.reputation import MOST_RECIPIENTS, Answers, Reputation, destination
 from moxtwisted.store.senders import pack_sender
-from moxtwisted.store.writer import Lane
 
 __all__ = ["AccountJudgement"]
 

@@ -43,6 +43,7 @@ from moxtwisted.store.interfaces import (
     Sender,
 )
 from moxtwisted.store.keptrows import ROWS_OCTETS, KeptRows
+from moxtwisted.store.lanes import Lane
 from moxtwisted.store.ledger import Ledger, RawFlags, Report
 from moxtwisted.store.mailboxes import canonical_name
 from moxtwisted.store.messages import Prepared
@@ -52,7 +53,7 @@ from moxtwisted.store.remembered import Remembered
 from moxtwisted.store.search import SearchIndex
 from moxtwisted.store.staging import MEMORY_OCTETS
 from moxtwisted.store.sweeping import Sweeping
-from moxtwisted.store.writer import Lane, WriterPool
+from moxtwisted.store.writer import WriterPool
 
 __all__ = ["Account"]
 
@@ -92,6 +93,11 @@ def prepare(
     )
 
 
+#: A message of so many octets at most, or so many messages, are light work.
+_LIGHT_OCTETS: Final = 1 << 15
+_LIGHT_MESSAGES: Final = 16
+
+
 def _raw(flags: MessageFlags) -> RawFlags:
     return flags.system, " ".join(flags.keywords)
 
@@ -126,7 +132,7 @@ class Account(AccountSettings, AccountJudgement):
                 method(report)
 
         self._ledger = Ledger(database.writer, tell, seconds)
-        self._lane: Lane = pool.lane(self._ledger, database.tidy, database.make_room)
+        self._lane: Lane = pool.lane(self._ledger, database.tidy, database.make_room, database.sync_apart())
         self._room = pool.room
         self._flags = FlagTable()
         self._mailboxes = {record.id: record.snapshot() for record in self._ledger.mailboxes.values()}
@@ -161,7 +167,8 @@ class Account(AccountSettings, AccountJudgement):
             return None if account is None else account.open_by_id(body)
 
         def submit(job: Callable[[Any], None]) -> Deferred[None]:
-            return lane.submit(lambda: job(ledger.connection), grows=True)
+            # What is not in the index is put there again.
+            return lane.submit(lambda: job(ledger.connection), grows=True, lasting=False)
 
         index = SearchIndex(self._reader, open_by_id, submit, clock)
         if index.indexed() < self._ledger.last_body:
@@ -232,6 +239,13 @@ class Account(AccountSettings, AccountJudgement):
     def _growing(self, work: Callable[..., _T], *args: Any) -> Deferred[_T]:
         """A job that only makes the database larger."""
         return self._lane.submit(partial(work, self._ledger, *args), grows=True)
+
+    def _light(
+        self, uids: Sequence[int] | None, work: Callable[..., _T], *args: Any, grows: bool = False
+    ) -> Deferred[_T]:
+        """A job that is light if these messages are few."""
+        light = uids is not None and len(uids) <= _LIGHT_MESSAGES
+        return self._lane.submit(partial(work, self._ledger, *args), grows=grows, light=light)
 
     def submit(self, work: Callable[..., _T], *args: Any, grows: bool = False) -> Deferred[_T]:
         """Run ``work(ledger, *args)`` in the writer's thread, inside a transaction: for upkeep of the account. See ``Lane.submit``."""
@@ -320,7 +334,8 @@ class Account(AccountSettings, AccountJudgement):
             addition = additions[0]
             message = addition.message
             prepared = [prepare(self, message, ((addition.mailbox, _raw(message.flags)),))]
-            return self._growing(messages.add, prepared, check_quota).addCallback(_first)
+            work = partial(messages.add, self._ledger, prepared, check_quota)
+            return self._lane.submit(work, grows=True, light=largest <= _LIGHT_OCTETS).addCallback(_first)
         # The same octets with the same prefix are one body, however many mailboxes they are for.
         places: dict[tuple[int, bytes, int, Sender | None], list[int]] = {}
         for place, addition in enumerate(additions):
@@ -353,7 +368,8 @@ class Account(AccountSettings, AccountJudgement):
         if not self._fits(message.staged.size):
             return fail(StoreFullError(f"no room for {message.staged.size} octets"))
         prepared = prepare(self, message, ((addition.mailbox, _raw(message.flags)),))
-        return self._growing(messages.replace, mailbox, uid, prepared, check_quota)
+        work = partial(messages.replace, self._ledger, mailbox, uid, prepared, check_quota)
+        return self._lane.submit(work, grows=True, light=message.staged.size <= _LIGHT_OCTETS)
 
     def _fits(self, octets: int) -> bool:
         """Whether there is room for a message twice.
@@ -371,21 +387,21 @@ class Account(AccountSettings, AccountJudgement):
         unchanged_since: int | None = None,
     ) -> Deferred[FlagsStored]:
         """Change flags."""
-        return self._job(messages.store_flags, mailbox, uids, mode, flags, unchanged_since)
+        return self._light(uids, messages.store_flags, mailbox, uids, mode, flags, unchanged_since)
 
     def copy(self, mailbox: int, uids: Sequence[int], target: int) -> Deferred[Copied]:
         """Copy."""
-        return self._growing(messages.copy, mailbox, uids, target)
+        return self._light(uids, messages.copy, mailbox, uids, target, grows=True)
 
     def move(self, mailbox: int, uids: Sequence[int], target: int) -> Deferred[Copied]:
         """Move, atomically."""
-        return self._job(messages.move, mailbox, uids, target)
+        return self._light(uids, messages.move, mailbox, uids, target)
 
     def expunge(
         self, mailbox: int, uids: Sequence[int] | None, *, only_deleted: bool = True
     ) -> Deferred[tuple[int, ...]]:
         """Remove."""
-        return self._job(messages.expunge, mailbox, uids, only_deleted)
+        return self._light(uids, messages.expunge, mailbox, uids, only_deleted)
 
     # -- reading -------------------------------------------------------------------------------------------------
 
@@ -395,6 +411,8 @@ class Account(AccountSettings, AccountJudgement):
         if state is None:
             if mailbox not in self._mailboxes:
                 raise MailboxMissingError(f"mailbox {mailbox}")
+            # Whoever sees a UID must find it again after a power failure.
+            self._lane.flush()
             state = self._states[mailbox] = MailboxState.load(self._open(), mailbox, self._flags)
         self._kept[mailbox] = state
         self._kept.move_to_end(mailbox)
@@ -441,6 +459,7 @@ class Account(AccountSettings, AccountJudgement):
 
     def expunged_since(self, mailbox: int, modseq: int) -> tuple[Sequence[int], bool]:
         """UIDs, and whether the history reaches back so far."""
+        self._lane.flush()
         connection = self._open()
         uids = [
             row[0]

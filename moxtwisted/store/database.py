@@ -325,6 +325,7 @@ class _Log:
 
     def __init__(self, path: Path) -> None:
         self._path = path.with_name(path.name + "-wal")
+        self._handle: int | None = None
         self._allocated = 0
         self._written = 0
         self._patience = _LOG_PATIENCE
@@ -333,6 +334,18 @@ class _Log:
         self.pages = 0
         #: Whether room is so short that none is taken before it is needed.
         self.frugal = False
+
+    def handle(self) -> int:
+        """The file, open as long as the database is; no other lock or state of SQLite's hangs on it."""
+        if self._handle is None:
+            self._handle = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
+        return self._handle
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
 
     def committed(self, connection: Any) -> None:
         """A transaction is over: count what it wrote, and see that there is room for the next ones.
@@ -475,6 +488,32 @@ class Database:
             raise
         return cls(path, writer, reader, room, partial(connect, path, key))
 
+    # -- commits that are synced apart ---------------------------------------------------------------------------
+
+    def sync_apart(self) -> Database:
+        """From now on COMMIT only writes; who commits syncs the log (``moxtwisted.store.writer.Log``) before he tells anybody.
+
+        Checkpoints sync the log before they write to the file, so that what was not synced can be lost, but nothing else.
+        """
+        self.writer.pragma("synchronous", "NORMAL")
+        return self
+
+    @property
+    def prompt(self) -> bool:
+        """Whether the next commit is only writing."""
+        # The first page of a log is synced by itself, and so is the directory that it is new in.
+        return self._log.pages > 0
+
+    @property
+    def handle(self) -> int:
+        """The log's file."""
+        return self._log.handle()
+
+    def grown(self) -> bool:
+        """After a commit in the reactor's thread: count what it wrote; whether there is something to ``tidy``."""
+        self._log.committed(self.writer)
+        return self._log.pages >= self._look_at or (self._room is not None and self._room.low)
+
     def tidy(self) -> None:
         """In the writer's thread, after the answers went out: write a full log back into the file."""
         self._log.committed(self.writer)
@@ -586,3 +625,4 @@ class Database:
         self._settle()
         self.reader.close()
         self.writer.close()
+        self._log.close()

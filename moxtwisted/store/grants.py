@@ -25,7 +25,8 @@ from moxtwisted.errors import MailError, StoreFullError, StoreUnavailableError
 from moxtwisted.store.acl import Mode, Rights
 from moxtwisted.store.database import Database, create_database
 from moxtwisted.store.interfaces import IGrants
-from moxtwisted.store.writer import Lane, SingleConnection, WriterPool
+from moxtwisted.store.lanes import Lane, SingleConnection
+from moxtwisted.store.writer import WriterPool
 
 __all__ = ["ANYONE", "Grants"]
 

@@ -34,9 +34,10 @@ from moxtwisted.store.bodies import encode
 from moxtwisted.store.database import Database, create_database
 from moxtwisted.store.facts import Facts, pack
 from moxtwisted.store.interfaces import IStagedMessage
+from moxtwisted.store.lanes import Lane
 from moxtwisted.store.queueledger import QueueLedger, QueueReport, added
 from moxtwisted.store.queuemailbox import QueueMailbox, render_missing, sweep
-from moxtwisted.store.writer import Lane, WriterPool
+from moxtwisted.store.writer import WriterPool
 
 __all__ = ["Outgoing", "Queue", "QueueEntry", "QueuedRecipient", "SendingLimits"]
 

@@ -49,7 +49,7 @@ from moxtwisted.store.ledger import Delta
 from moxtwisted.store.queueledger import MAILBOX, NAME, QueueLedger, raw_flags
 from moxtwisted.store.reading import BodyReader
 from moxtwisted.store.search import in_field, in_slices, occurs, scan, storable
-from moxtwisted.store.writer import Lane
+from moxtwisted.store.lanes import Lane
 
 __all__ = ["FIELD", "QueueMailbox", "render_missing", "sweep"]
 

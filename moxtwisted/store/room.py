@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Final
 import apsw
 
 if TYPE_CHECKING:
-    from moxtwisted.store.writer import Lane
+    from moxtwisted.store.lanes import Lane
 
 __all__ = ["Room", "disk_is_full"]
 

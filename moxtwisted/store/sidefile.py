@@ -19,7 +19,8 @@ from attrs import define, field
 from twisted.internet.defer import Deferred, succeed
 
 from moxtwisted.store.database import Database, create_database
-from moxtwisted.store.writer import Lane, SingleConnection, WriterPool
+from moxtwisted.store.lanes import Lane, SingleConnection
+from moxtwisted.store.writer import WriterPool
 
 __all__ = ["SideFile"]
 

@@ -14,7 +14,9 @@ the others. Jobs must therefore be repeatable: what they change outside the data
 When the disk is full, the log is written back and the transaction tried again; jobs that do not say that they grow the
 database may then use the ballast (``moxtwisted.store.room``), and while that is gone, those that do are refused.
 
-Jobs handed to ``Lane.idle`` run in small slices when nothing else waits.
+What is light is written without the thread (``moxtwisted.store.lanes``).
+
+Jobs handed to ``Lane.idle`` run in small slices when nothing else waits; nobody is told of them, so they are not synced.
 
 With ``threads=0`` everything happens in the caller at once: for tests and for tools without a reactor.
 """
@@ -26,20 +28,30 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final
 
-import apsw
-from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from moxtwisted.errors import MailError, StoreFullError, StoreUnavailableError
+from moxtwisted.errors import StoreFullError
+from moxtwisted.store.lanes import (
+    Answers,
+    Job,
+    Lane,
+    Log,
+    Unit,
+    Writer,
+    nothing,
+    rollback,
+    transaction,
+    translated,
+)
 from moxtwisted.store.room import Room, disk_is_full
+from moxtwisted.store.syncing import Syncs
 
-__all__ = ["Lane", "SingleConnection", "Unit", "WriterPool", "translated"]
+__all__ = ["WriterPool"]
 
-_T = TypeVar("_T")
 log = Logger()
 
 #: Jobs in one transaction at most: bounds its memory and how long the first one waits.
@@ -52,112 +64,6 @@ STARVED_SECONDS: Final = 2.0
 _TRIES: Final = 2
 
 
-class Unit(Protocol):
-    """What a writer needs of one database; all but ``committed`` is called in the writer's thread."""
-
-    def begin(self) -> None:
-        """Start a transaction."""
-
-    def mark(self) -> int:
-        """A number that grows with every change that a job makes."""
-
-    def commit(self) -> Any:
-        """COMMIT; returns what the reactor shall know."""
-
-    def rollback(self) -> None:
-        """Forget the transaction; back to what is on disk."""
-
-    def committed(self, report: Any) -> None:
-        """In the reactor's thread: what ``commit`` returned, before the jobs' answers."""
-
-
-@frozen
-class SingleConnection:
-    """A ``Unit`` of a database of which nothing is kept in memory that a commit or a rollback would change."""
-
-    _connection: Any
-
-    def begin(self) -> None:
-        """Start a transaction."""
-        self._connection.execute("BEGIN IMMEDIATE")
-
-    def mark(self) -> int:
-        """How many rows were changed."""
-        return int(self._connection.total_changes())
-
-    def commit(self) -> None:
-        """COMMIT."""
-        self._connection.execute("COMMIT")
-
-    def rollback(self) -> None:
-        """Forget the transaction."""
-        if self._connection.in_transaction:
-            self._connection.execute("ROLLBACK")
-
-    def committed(self, report: Any) -> None:
-        """Nobody has to be told."""
-
-
-def translated(error: BaseException) -> BaseException:
-    """The error that a caller shall see for one that came out of SQLite."""
-    if disk_is_full(error):
-        return StoreFullError(str(error))
-    if isinstance(error, (apsw.Error, OSError)):
-        return StoreUnavailableError(f"{type(error).__name__}: {error}")
-    return error
-
-
-@define(eq=False)
-class _Job:
-    lane: Lane
-    run: Callable[[], Any]
-    answer: Deferred[Any]
-    alone: bool = False
-    grows: bool = False
-
-
-@define(eq=False)
-class Lane:
-    """The way into one database's writer; jobs are done in the order of their coming."""
-
-    unit: Unit
-    _thread: _Writer
-    #: Called in the writer's thread after a transaction's answers went out.
-    after: Callable[[], None] | None = None
-    #: Called in the writer's thread when there was no room for a transaction, with whether the ballast may be used;
-    #: whether it is worth to try again.
-    make_room: Callable[[bool], bool] | None = None
-    room: Room | None = None
-    closed: bool = field(default=False, init=False)
-
-    def submit(self, job: Callable[[], _T], *, grows: bool = False) -> Deferred[_T]:
-        """Run it inside a transaction; fires with its result after COMMIT, or fails with a MailError.
-
-        :param grows: it only makes the database larger, and is refused while the last room is kept for other things.
-        """
-        answer: Deferred[_T] = Deferred()
-        if self.closed:
-            answer.errback(StoreUnavailableError("closed"))
-        else:
-            self._thread.put(_Job(self, job, answer, grows=grows))
-        return answer
-
-    def idle(self, job: Callable[[], bool]) -> None:
-        """Run it in a transaction of its own when nothing else waits, again as long as it returns True."""
-        if not self.closed:
-            self._thread.put_idle(self, job)
-
-    def close(self, job: Callable[[], _T]) -> Deferred[_T]:
-        """Run a last job, outside any transaction, after all that were handed in; no more are taken."""
-        answer: Deferred[_T] = Deferred()
-        if self.closed:
-            answer.errback(StoreUnavailableError("closed"))
-            return answer
-        self.closed = True
-        self._thread.put(_Job(self, job, answer, alone=True))
-        return answer
-
-
 class _Reports:
     """What all threads have done, on its way to the reactor: one call for whatever comes before the reactor takes it.
 
@@ -166,12 +72,12 @@ class _Reports:
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
-        self._done: deque[tuple[Lane, Any, list[tuple[Deferred[Any], Any]]]] = deque()
+        self._done: deque[tuple[Lane, Any, Answers, int]] = deque()
         self._called = False
 
-    def put(self, lane: Lane, report: Any, answers: list[tuple[Deferred[Any], Any]]) -> None:
-        """In any thread."""
-        self._done.append((lane, report, answers))
+    def put(self, lane: Lane, report: Any, answers: Answers, handed: int) -> None:
+        """In any thread; so many of them were handed to the thread."""
+        self._done.append((lane, report, answers, handed))
         if not self._called and self._reactor is not None:
             self._called = True
             self._reactor.callFromThread(self.deliver)
@@ -181,14 +87,8 @@ class _Reports:
         # Before taking: a report that comes after the last one was taken calls again.
         self._called = False
         while self._done:
-            lane, report, answers = self._done.popleft()
-            if report is not None:
-                try:
-                    lane.unit.committed(report)
-                except Exception:  # noqa: BLE001 - the answers must go out
-                    log.failure("telling of a commit failed")
-            for answer, result in answers:
-                answer.callback(result)
+            lane, report, answers, handed = self._done.popleft()
+            lane.tell(report, answers, handed)
 
 
 class _Writer:
@@ -196,9 +96,10 @@ class _Writer:
 
     def __init__(self, reports: _Reports) -> None:
         self._reports = reports
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._idle: deque[tuple[Lane, Callable[[], bool]]] = deque()
         self._last_idle = 0.0
+        self._last_work = 0.0
         self._thread: threading.Thread | None = None
 
     def start(self, name: str) -> None:
@@ -213,7 +114,7 @@ class _Writer:
             self._thread = None
         self._reports.deliver()
 
-    def put(self, job: _Job) -> None:
+    def put(self, job: Job) -> None:
         self._jobs.put(job)
 
     def put_idle(self, lane: Lane, job: Callable[[], bool]) -> None:
@@ -221,6 +122,15 @@ class _Writer:
             self._last_idle = time.monotonic()
         self._idle.append((lane, job))
         self._jobs.put(_WAKE)
+
+    def report(self, lane: Lane, report: Any, answers: Answers) -> None:
+        self._reports.put(lane, report, answers, len(answers))
+
+    def deliver(self) -> None:
+        self._reports.deliver()
+
+    def worked(self) -> None:
+        self._last_work = time.monotonic()
 
     # -- in the thread -----------------------------------------------------------------------------------------
 
@@ -244,103 +154,122 @@ class _Writer:
             if ended:
                 return
 
-    def _next(self) -> _Job | None:
+    def _next(self) -> Job | None:
         """The next job; works on idle jobs meanwhile."""
         if not self._idle:
             return self._jobs.get()
-        if time.monotonic() - self._last_idle > STARVED_SECONDS:
+        if self._starved():
             self._idle_slice()
         while self._idle:
             try:
                 return self._jobs.get(timeout=QUIET_SECONDS)
             except queue.Empty:
                 pass
-            while self._idle and self._jobs.empty():
-                self._idle_slice()
+            while self._idle and self._jobs.empty() and (self._quiet() or self._starved()):
+                if not self._idle_slice():
+                    break
         return self._jobs.get()
 
-    def _idle_slice(self) -> None:
+    def _quiet(self) -> bool:
+        return time.monotonic() - self._last_work >= QUIET_SECONDS
+
+    def _starved(self) -> bool:
+        return time.monotonic() - self._last_idle > STARVED_SECONDS
+
+    def _idle_slice(self) -> bool:
+        """Do the next idle job for a while; False: the reactor's thread is writing what it would write."""
         try:
             lane, job = self._idle.popleft()
         except IndexError:
-            return
-        if not lane.closed:
-            more: list[bool] = []
-            answer: Deferred[Any] = Deferred()
-            answer.addErrback(lambda failure: log.failure("background work of the store failed", failure))
-            self._transact(lane, [_Job(lane, lambda: more.append(job()), answer)])
-            if more and more[-1]:
-                self._idle.append((lane, job))
+            return True
+        if not lane.lock.acquire(blocking=False):
+            lane.wanted = self._starved()
+            self._idle.append((lane, job))
+            return False
+        lane.wanted = False
+        more: list[bool] = []
+        try:
+            if not lane.closed:
+                answer: Deferred[Any] = Deferred()
+                answer.addErrback(lambda failure: log.failure("background work of the store failed", failure))
+                self._transact(lane, [Job(lane, lambda: more.append(job()), answer, lasting=False)], 0)
+                self._tidy(lane)
+        finally:
+            lane.lock.release()
+        if more and more[-1]:
+            self._idle.append((lane, job))
         self._last_idle = time.monotonic()
+        return True
 
-    def work(self, batch: list[_Job]) -> None:
+    def work(self, batch: list[Job]) -> None:
         """Do these jobs: a transaction for each lane."""
-        lanes: dict[Lane, list[_Job]] = {}
+        lanes: dict[Lane, list[Job]] = {}
         for job in batch:
             if job.lane is not _WAKE.lane:
                 lanes.setdefault(job.lane, []).append(job)
         for lane, jobs in lanes.items():
-            last = jobs.pop() if jobs[-1].alone else None
-            if jobs:
-                self._transact(lane, jobs)
-            if last is not None:
-                self._reports.put(lane, None, [(last.answer, self._alone(last))])
+            with lane.lock:
+                last = jobs.pop() if jobs[-1].alone else None
+                if jobs:
+                    self._transact(lane, jobs, len(jobs))
+                    self._tidy(lane)
+                if last is not None:
+                    self._reports.put(lane, None, [(last.answer, self._alone(last))], 0)
 
     @staticmethod
-    def _alone(job: _Job) -> Any:
+    def _alone(job: Job) -> Any:
         try:
             return job.run()
         except Exception as e:  # noqa: BLE001 - a boundary: the caller gets it
             return Failure(translated(e))
 
-    def _transact(self, lane: Lane, jobs: list[_Job], tries: int = 0) -> None:
-        unit = lane.unit
-        answers: list[tuple[Deferred[Any], Any]] = []
+    def _transact(self, lane: Lane, jobs: list[Job], handed: int, tries: int = 0) -> None:
+        """Do jobs, of which so many were handed in (none, or all); the lock is held."""
         if lane.room is not None and lane.room.low and not lane.room.restore():
-            jobs = self._without_growth(lane, jobs)
+            jobs = self._without_growth(lane, jobs, handed)
             if not jobs:
                 return
+        if handed:
+            handed = len(jobs)
+        if lane.broken:
+            self._reports.put(lane, None, lane.truly([(job.answer, None) for job in jobs]), handed)
+            return
         try:
-            unit.begin()
-            for job in jobs:
-                mark = unit.mark()
-                try:
-                    answers.append((job.answer, job.run()))
-                except MailError as e:
-                    if unit.mark() != mark:
-                        raise
-                    answers.append((job.answer, Failure(e)))
-            report = unit.commit()
+            report, answers, changed = transaction(lane.unit, jobs)
         except Exception as e:  # noqa: BLE001 - a boundary: each caller gets its own
-            try:
-                unit.rollback()
-            except Exception:  # noqa: BLE001 - the thread must live
-                log.failure("rolling back failed")
+            rollback(lane.unit)
             if disk_is_full(e) and tries < _TRIES and self._made_room(lane, jobs, tries):
-                self._transact(lane, jobs, tries + 1)
+                self._transact(lane, jobs, handed, tries + 1)
                 return
             if len(jobs) > 1:
                 for job in jobs:
-                    self._transact(lane, [job], min(tries, 1))
+                    self._transact(lane, [job], min(handed, 1), min(tries, 1))
                 return
-            report, answers = None, [(jobs[0].answer, Failure(translated(e)))]
-        self._reports.put(lane, report, answers)
+            report, answers, changed = None, [(jobs[0].answer, Failure(translated(e)))], False
+        if changed:
+            lane.sync()
+        self._reports.put(lane, report, lane.truly(answers), handed)
+
+    @staticmethod
+    def _tidy(lane: Lane) -> None:
         if lane.after is not None:
             try:
                 lane.after()
             except Exception:  # noqa: BLE001 - a full disk, say: tried again after the next one
                 log.failure("tidying up after a commit failed")
 
-    def _without_growth(self, lane: Lane, jobs: list[_Job]) -> list[_Job]:
+    def _without_growth(self, lane: Lane, jobs: list[Job], handed: int) -> list[Job]:
         """Refuse those that grow; the others."""
         refused = [job for job in jobs if job.grows]
         if refused:
             error = StoreFullError("the disk is full, what is left is for deleting")
-            self._reports.put(lane, None, [(job.answer, Failure(error)) for job in refused])
+            self._reports.put(
+                lane, None, [(job.answer, Failure(error)) for job in refused], min(handed, len(refused))
+            )
         return [job for job in jobs if not job.grows]
 
     @staticmethod
-    def _made_room(lane: Lane, jobs: list[_Job], tries: int) -> bool:
+    def _made_room(lane: Lane, jobs: list[Job], tries: int) -> bool:
         if lane.make_room is None:
             return False
         try:
@@ -363,7 +292,7 @@ class _Inline(_Writer):
     def start(self, name: str) -> None:
         pass
 
-    def put(self, job: _Job) -> None:
+    def put(self, job: Job) -> None:
         super().put(job)
         self._run()
 
@@ -407,7 +336,7 @@ class _Nothing:
     def committed(self, report: Any) -> None: ...
 
 
-_WAKE: Final = _Job(Lane(_Nothing(), _Writer(_Reports(None))), lambda: None, Deferred())
+_WAKE: Final = Job(Lane(_Nothing(), _Writer(_Reports(None))), nothing, Deferred())
 
 
 class WriterPool:
@@ -420,9 +349,10 @@ class WriterPool:
 
     def __init__(self, reactor: Any, threads: int = 3, room: Room | None = None) -> None:
         self.room = room
+        self._syncs = Syncs(reactor) if threads else None
         reports = _Reports(reactor)
         self._writers: list[_Writer] = [_Writer(reports) for _ in range(threads)] or [_Inline()]
-        self._lanes = dict.fromkeys(self._writers, 0)
+        self._lanes: dict[Writer, int] = dict.fromkeys(self._writers, 0)
         for number, writer in enumerate(self._writers):
             writer.start(f"store-writer-{number}")
 
@@ -431,15 +361,17 @@ class WriterPool:
         unit: Unit,
         after: Callable[[], None] | None = None,
         make_room: Callable[[bool], bool] | None = None,
+        log: Log | None = None,
     ) -> Lane:
         """Pin a database to a writer.
 
         :param after: called in the writer's thread after each transaction's answers went out.
         :param make_room: see L{Lane}.
+        :param log: see L{Lane}; the unit's COMMIT must not sync then.
         """
-        writer = min(self._writers, key=self._lanes.__getitem__)
+        writer = min(self._writers, key=lambda one: self._lanes[one])
         self._lanes[writer] += 1
-        lane = Lane(unit, writer, after, make_room, self.room)
+        lane = Lane(unit, writer, after, make_room, self.room, log, self._syncs)
         if self.room is not None:
             self.room.register(lane)
         return lane
@@ -450,5 +382,7 @@ class WriterPool:
 
     def stop(self) -> None:
         """End the threads after all that was handed in; what they report is delivered before this returns."""
+        if self._syncs is not None:
+            self._syncs.stop()
         for writer in self._writers:
             writer.stop()

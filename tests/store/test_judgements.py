@@ -23,10 +23,10 @@ from moxtwisted.store.database import connect
 from moxtwisted.store.interfaces import Addition, NewMessage, PastMessage, Sender
 from moxtwisted.store.judgements import combined, verdict
 from moxtwisted.store.junkflags import JunkFlags
+from moxtwisted.store.lanes import Lane
 from moxtwisted.store.maintenance import reparse
 from moxtwisted.store.reputation import Answers, Reputation
 from moxtwisted.store.senders import history_keys, networks, pack_sender, unpack_sender
-from moxtwisted.store.writer import Lane
 from tests.store.mail import KEY, StoreTestCase, go_back
 
 JUNK = MessageFlags.of(0, ["$Junk"])

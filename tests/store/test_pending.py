@@ -16,8 +16,8 @@ from moxtwisted.message.flags import DELETED, FLAGGED, SEEN, MessageFlags
 from moxtwisted.store import messages
 from moxtwisted.store.accounts import prepare
 from moxtwisted.store.interfaces import Addition, Column
+from moxtwisted.store.lanes import Job
 from moxtwisted.store.pending import Pending
-from moxtwisted.store.writer import _Job
 from tests.store.mail import StoreTestCase
 
 TABLES = ("setting", "mailbox", "message", "expunged", "body", "chunk", "unjudged")
@@ -57,7 +57,7 @@ class PendingTestCase(StoreTestCase):
         results: list[Any] = []
         batch = []
         for job in jobs:
-            one = _Job(lane, partial(job, self.account._ledger), self._answer(results))
+            one = Job(lane, partial(job, self.account._ledger), self._answer(results))
             batch.append(one)
         lane._thread.work(batch)
         lane._thread._reports.deliver()

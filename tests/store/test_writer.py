@@ -12,7 +12,8 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted.errors import OverQuotaError, StoreFullError, StoreUnavailableError
-from moxtwisted.store.writer import WriterPool, translated
+from moxtwisted.store.lanes import translated
+from moxtwisted.store.writer import WriterPool
 
 
 class FakeReactor:

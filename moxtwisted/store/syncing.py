@@ -1,0 +1,171 @@
+"""Files that are synced beside the reactor.
+
+A commit has two parts: its pages are written into the log, which is copying, and the log is synced, which is waiting for the
+disk. The first takes less than to hand a job to a thread that has to win the interpreter from a busy reactor. The second is for
+somebody else::
+
+    syncs = Syncs(reactor)
+    syncs.start(handle, done)   # in the reactor's thread, done(None): what was written before is on disk; done(OSError): it is not
+    syncs.stop()                # all have ended
+
+Linux does it by itself and says by an eventfd when it has (``io_submit`` with ``IOCB_CMD_FDSYNC``, by the library caio). Where the
+kernel does not take it, a few threads do, which costs about what it had cost to commit in a thread.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final
+
+from attrs import define
+from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
+from twisted.logger import Logger
+from zope.interface import implementer
+
+__all__ = ["Syncs"]
+
+log = Logger()
+
+Done = Callable[[OSError | None], None]
+
+#: Syncs that the kernel has at a time; the threads get what is beyond.
+_REQUESTS: Final = 64
+_THREADS: Final = 4
+
+
+@implementer(IReadDescriptor)
+class _Kernel:
+    """Syncs by the kernel's asynchronous I/O.
+
+    :raises ImportError: , OSError, SystemError: when there is none.
+    """
+
+    def __init__(self, reactor: Any) -> None:
+        # Not everywhere: https://github.com/mosquito/caio builds it on Linux only.
+        from caio import linux_aio
+
+        self._operation = linux_aio.Operation
+        self._context = linux_aio.Context(_REQUESTS)
+        self._reactor = reactor
+        self._running = 0
+        reactor.addReader(self)
+
+    def start(self, handle: int, done: Done) -> bool:
+        """Begin a sync; False: it was not begun."""
+        if self._running >= _REQUESTS:
+            return False
+        operation = self._operation.fdsync(handle)
+        operation.set_callback(partial(self._ended, operation, done))
+        try:
+            begun = self._context.submit(operation)
+        except Exception as e:  # noqa: BLE001 - caio has many for what the kernel says; the threads do it then
+            log.debug("the kernel did not take a sync: {error}", error=e)
+            return False
+        self._running += begun
+        return bool(begun)
+
+    def _ended(self, operation: Any, done: Done, _: int) -> None:
+        self._running -= 1
+        error: OSError | None = None
+        try:
+            operation.get_value()
+        except OSError as e:
+            error = e
+        except Exception as e:  # noqa: BLE001 - as above: whatever it is, nobody said that it is on disk
+            error = OSError(repr(e))
+        done(error)
+
+    def stop(self) -> None:
+        """Hear no more of what is on its way."""
+        self._reactor.removeReader(self)
+
+    # -- IReadDescriptor -------------------------------------------------------------------------------------------
+
+    def fileno(self) -> int:
+        """The eventfd."""
+        return int(self._context.fileno)
+
+    def doRead(self) -> None:
+        """Something has ended."""
+        with suppress(BlockingIOError):
+            self._context.poll()
+        self._context.process_events()
+
+    def connectionLost(self, reason: Any) -> None:
+        """The reactor ends."""
+
+    def logPrefix(self) -> str:
+        """For the reactor's messages."""
+        return "store"
+
+
+@define(eq=False)
+class _Request:
+    handle: int
+    done: Done
+
+
+class Syncs:
+    """Has files synced.
+
+    :param reactor: for callFromThread, and for addReader if it has that.
+    :param kernel: whether to have the kernel do it where it can.
+    """
+
+    def __init__(self, reactor: Any, *, kernel: bool = True) -> None:
+        self._reactor = reactor
+        self._requests: set[_Request] = set()
+        self._threads: ThreadPoolExecutor | None = None
+        self._kernel: _Kernel | None = None
+        if kernel and IReactorFDSet.providedBy(reactor):
+            try:
+                self._kernel = _Kernel(reactor)
+            except (ImportError, OSError, SystemError) as e:
+                log.info("the system does not sync files by itself ({error}): threads do", error=e)
+
+    def start(self, handle: int, done: Done) -> None:
+        """Have all that was written to this file brought to the disk; see the module."""
+        request = _Request(handle, done)
+        self._requests.add(request)
+        if self._kernel is not None and self._kernel.start(handle, partial(self._ended, request)):
+            return
+        try:
+            if self._threads is None:
+                self._threads = ThreadPoolExecutor(_THREADS, "store-sync")
+            future = self._threads.submit(os.fdatasync, handle)
+        except RuntimeError:
+            # The system has no more threads for us.
+            self._here(request)
+            return
+        future.add_done_callback(lambda done: self._reactor.callFromThread(self._thread_ended, request, done))
+
+    def _thread_ended(self, request: _Request, future: Future[None]) -> None:
+        error = future.exception()
+        self._ended(request, error if error is None or isinstance(error, OSError) else OSError(repr(error)))
+
+    def _ended(self, request: _Request, error: OSError | None) -> None:
+        if request in self._requests:
+            self._requests.remove(request)
+            request.done(error)
+
+    def _here(self, request: _Request) -> None:
+        try:
+            os.fdatasync(request.handle)
+        except OSError as e:
+            self._ended(request, e)
+        else:
+            self._ended(request, None)
+
+    def stop(self) -> None:
+        """Wait for all, also for those that are started by who is told of one."""
+        while self._requests:
+            self._here(next(iter(self._requests)))
+        if self._kernel is not None:
+            self._kernel.stop()
+            self._kernel = None
+        if self._threads is not None:
+            self._threads.shutdown()

@@ -1,0 +1,333 @@
+"""Jobs that the reactor's thread writes: who is told when, in what order, and what goes to the thread."""
+
+from __future__ import annotations
+
+import errno
+import os
+import random
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from attrs import define, field
+from twisted.internet import reactor
+from twisted.python.failure import Failure
+from twisted.trial.unittest import TestCase
+
+from moxtwisted.errors import OverQuotaError, StoreUnavailableError
+from moxtwisted.message.flags import SEEN, MessageFlags
+from moxtwisted.store import lanes
+from moxtwisted.store.database import connect
+from moxtwisted.store.interfaces import Addition, NewMessage
+from moxtwisted.store.keys import MasterKey
+from moxtwisted.store.store import Store
+from moxtwisted.store.syncing import Syncs
+from tests.store import test_writer
+
+
+@define
+class HeldSyncs:
+    """Keeps what is to be synced until the test says so."""
+
+    held: list[Callable[[OSError | None], None]] = field(factory=list)
+
+    def start(self, handle: int, done: Callable[[OSError | None], None]) -> None:
+        """Keep it."""
+        self.held.append(done)
+
+    def end(self, error: OSError | None = None) -> None:
+        """The oldest has ended."""
+        self.held.pop(0)(error)
+
+    def stop(self) -> None:
+        """End all."""
+        while self.held:
+            self.end()
+
+
+class FakeLog:
+    """A log in a file of its own."""
+
+    def __init__(self, handle: int) -> None:
+        self.path = Path("fake.db")
+        self.prompt = True
+        self.handle = handle
+        self.full = False
+
+    def grown(self) -> bool:
+        """Whether there is something to tidy."""
+        return self.full
+
+
+class LightJobsTests(test_writer.WriterTests):
+    """All that is true of jobs for the thread is true where light ones are, too; and more."""
+
+    def setUp(self) -> None:
+        """A lane that syncs apart."""
+        super().setUp()
+        self.syncs = HeldSyncs()
+        pool: Any = self.pool
+        pool._syncs = self.syncs
+        file = self.enterContext(tempfile.TemporaryFile())
+        self.log = FakeLog(file.fileno())
+        self.tidied = threading.Event()
+        self.lane = self.pool.lane(self.ledger, self.tidied.set, None, self.log)
+
+    def light(self, name: str) -> None:
+        """Hand in a light job that puts this."""
+        self.lane.submit(lambda: self.ledger.put(name), light=True).addBoth(self.results.append)
+
+    def test_nobody_is_told_before(self) -> None:
+        """What is written is told and answered when it is on disk, and not before."""
+        self.light("a")
+        self.assertEqual(self.ledger.log, ["begin", "commit"])
+        self.assertEqual(self.results, [])
+        self.syncs.end()
+        self.assertEqual(self.ledger.log, ["begin", "commit", "told a"])
+        self.assertEqual(self.results, ["A"])
+
+    def test_where(self) -> None:
+        """A light job runs in the caller's thread, another one does not."""
+        ran: list[int] = []
+
+        def job() -> None:
+            ran.append(threading.get_ident())
+            self.ledger.put("x")
+
+        self.lane.submit(job, light=True).addBoth(self.results.append)
+        self.syncs.end()
+        self.lane.submit(job).addBoth(self.results.append)
+        self.go(2)
+        self.assertEqual(ran[0], threading.get_ident())
+        self.assertNotEqual(ran[1], threading.get_ident())
+
+    def test_meanwhile(self) -> None:
+        """What comes during a sync is one transaction after it."""
+        for name in "abc":
+            self.light(name)
+        self.assertEqual(self.ledger.log, ["begin", "commit"])
+        self.syncs.end()
+        self.assertEqual(self.ledger.log, ["begin", "commit", "told a", "begin", "commit"])
+        self.syncs.end()
+        self.assertEqual(self.ledger.log[5:], ["told b,c"])
+        self.assertEqual(self.results, ["A", "B", "C"])
+
+    def test_behind_the_thread(self) -> None:
+        """A light job does not overtake one that the thread has, nor one whose answer is on its way."""
+        self.hold()
+        self.submit(lambda: self.ledger.put("a"))
+        self.light("b")
+        self.assertEqual(self.ledger.log, [])
+        self.go(2)
+        self.assertEqual(self.results, ["A", "B"])
+        self.light("c")
+        self.assertEqual(len(self.syncs.held), 1)
+        self.syncs.end()
+        self.assertEqual(self.results, ["A", "B", "C"])
+
+    def test_in_order(self) -> None:
+        """A heavy job waits for the sync before it, and the light one behind it for both."""
+        self.light("a")
+        self.submit(lambda: self.ledger.put("b"))
+        self.light("c")
+        self.syncs.end()
+        self.go(3)
+        self.assertEqual(self.results, ["A", "B", "C"])
+        self.assertEqual(self.ledger.kept, ["a", "b", "c"])
+
+    def test_from_an_answer(self) -> None:
+        """What an answer hands in comes behind what waited already."""
+        self.lane.submit(lambda: self.ledger.put("a"), light=True).addCallback(lambda _: self.light("c"))
+        self.light("b")
+        self.syncs.end()
+        self.syncs.end()
+        self.assertEqual(self.ledger.kept, ["a", "b", "c"])
+        self.assertEqual(self.results, ["B", "C"])
+
+    def test_many(self) -> None:
+        """More than a few that waited are the thread's."""
+        self.light("a")
+        for number in range(lanes._PROMPT_JOBS + 1):
+            self.light(str(number))
+        self.syncs.end()
+        self.assertEqual(self.syncs.held, [])
+        self.go(lanes._PROMPT_JOBS + 2)
+        self.assertEqual(len(self.ledger.kept), lanes._PROMPT_JOBS + 2)
+
+    def test_refused_job(self) -> None:
+        """A job that changed nothing is answered without a sync, in a turn of its own."""
+        self.lane.submit(self.ledger.refuse, light=True).addBoth(self.results.append)
+        self.assertEqual((self.syncs.held, self.results), ([], []))
+        self.go(1)
+        self.results[0].trap(OverQuotaError)
+        self.light("a")
+        self.syncs.end()
+        self.assertEqual(self.results[1:], ["A"])
+
+    def test_spoilt(self) -> None:
+        """A job that fails half way is taken back, and the thread tries each alone."""
+        self.light("a")
+        self.lane.submit(self.ledger.spoil, light=True).addBoth(self.results.append)
+        self.light("b")
+        self.syncs.end()
+        self.assertIn("rollback", self.ledger.log)
+        self.go(3)
+        self.results[1].trap(OverQuotaError)
+        self.assertEqual([self.results[0], self.results[2]], ["A", "B"])
+        self.assertNotIn("half", self.ledger.kept[:1] + self.ledger.kept[-1:])
+
+    def test_not_synced(self) -> None:
+        """What could not be synced is answered with a failure, and nothing is written any more, in no thread."""
+        self.light("a")
+        self.light("b")
+        self.submit(lambda: self.ledger.put("c"))
+        self.syncs.end(OSError(errno.EIO, "the disk is bad"))
+        self.go(3)
+        for result in self.results:
+            self.assertIsInstance(result, Failure)
+            result.trap(StoreUnavailableError)
+        self.light("d")
+        self.go(4)
+        self.results[3].trap(StoreUnavailableError)
+        self.assertEqual(self.ledger.kept, ["a"])
+        self.assertEqual(self.ledger.log, ["begin", "commit", "told a"])
+
+    def test_not_synced_by_the_thread(self) -> None:
+        """So it is when the thread could not."""
+        with mock.patch.object(os, "fdatasync", side_effect=OSError(errno.EIO, "the disk is bad")):
+            self.submit(lambda: self.ledger.put("a"))
+            self.go(1)
+        self.results[0].trap(StoreUnavailableError)
+        self.light("b")
+        self.go(2)
+        self.results[1].trap(StoreUnavailableError)
+        self.assertEqual(self.ledger.kept, ["a"])
+
+    def test_flush(self) -> None:
+        """Who is going to show what readers see has it synced; when that fails the answer that waits is a failure."""
+        with mock.patch.object(os, "fdatasync") as synced:
+            self.lane.flush()
+            self.assertEqual(synced.call_count, 0)
+            self.light("a")
+            self.lane.flush()
+            self.assertEqual(synced.call_count, 1)
+            synced.side_effect = OSError(errno.EIO, "the disk is bad")
+            self.assertRaises(StoreUnavailableError, self.lane.flush)
+        self.assertEqual(self.results, [])
+        self.syncs.end()
+        self.results[0].trap(StoreUnavailableError)
+
+    def test_fresh_log(self) -> None:
+        """When the log begins anew, which syncs, the thread writes; when it is full, the thread tidies up."""
+        self.log.prompt = False
+        self.light("a")
+        self.assertEqual(self.syncs.held, [])
+        self.go(1)
+        self.assertTrue(self.tidied.wait(10))
+        self.tidied.clear()
+        self.log.prompt = self.log.full = True
+        # The thread holds the lane until it has tidied up.
+        self.lane.lock.acquire()
+        self.lane.lock.release()
+        self.light("b")
+        self.syncs.end()
+        self.assertTrue(self.tidied.wait(10))
+        self.assertEqual(self.results, ["A", "B"])
+
+    def test_idle_meanwhile(self) -> None:
+        """Idle work waits until what was written is on disk, so that reports keep their order."""
+        done = threading.Event()
+        self.light("a")
+
+        def work() -> bool:
+            done.set()
+            return False
+
+        self.lane.idle(work)
+        self.assertFalse(done.wait(0.2))
+        self.syncs.end()
+        self.assertTrue(done.wait(10))
+
+    def test_closed_meanwhile(self) -> None:
+        """The last job comes after what is being synced and what waits for that."""
+        self.light("a")
+        self.light("b")
+        self.lane.close(lambda: list(self.ledger.kept)).addBoth(self.results.append)
+        self.light("c")
+        self.syncs.end()
+        self.syncs.end()
+        self.go(4)
+        self.assertEqual(self.results[1:], ["A", "B", ["a", "b"]])
+        self.results[0].trap(StoreUnavailableError)
+
+    def test_stopped_meanwhile(self) -> None:
+        """Who stops the writers has all answers."""
+        self.light("a")
+        self.light("b")
+        self.submit(lambda: self.ledger.put("c"))
+        self.pool.stop()
+        self.assertEqual(self.results, ["A", "B", "C"])
+
+
+class Snapshots(Syncs):
+    """Copies all files as they are when a sync of one begins: no more than that would be there after a power failure.
+
+    :ivar copied: the last copy.
+    """
+
+    data: Path
+    copies: Path
+    number = 0
+
+    def start(self, handle: int, done: Callable[[OSError | None], None]) -> None:
+        """Copy, then sync; told is who waits after the copy has become the last one."""
+        self.number += 1
+        copy = self.copies / str(self.number)
+        shutil.copytree(self.data / "accounts", copy, ignore=shutil.ignore_patterns("*-shm"))
+
+        def ended(error: OSError | None) -> None:
+            self.copied = copy
+            done(error)
+
+        super().start(handle, ended)
+
+
+class PowerFailureTests(TestCase):
+    """What is acknowledged was written before a sync that has ended."""
+
+    async def test_acknowledged(self) -> None:
+        """Each message and each flag is in the files as they were when the sync before its acknowledgement began."""
+        directory = Path(self.mktemp())
+        store = Store.open(reactor, directory / "data", MasterKey(bytes(32)))
+        self.addCleanup(store.close)
+        snapshots = Snapshots(reactor)
+        snapshots.data, snapshots.copies = directory / "data", directory / "copies"
+        if store.pool._syncs is not None:
+            store.pool._syncs.stop()
+        store.pool._syncs = snapshots
+        self.account = account = await store.create_account("u")
+        key = store.database_key("accounts/u")
+        dice = random.Random(1)
+        checked = 0
+        for number in range(25):
+            staging = store.stage()
+            staging.write(
+                b"Subject: %d\r\n\r\n" % number + dice.randbytes(dice.randrange(9000)).hex().encode()
+            )
+            message = NewMessage(staging.finish(), b"", 1_700_000_000)
+            (added,) = await account.add([Addition("INBOX", message)])
+            before = snapshots.number
+            await account.store_flags(added.mailbox, [added.uid], "add", MessageFlags(SEEN))
+            if snapshots.number == before:
+                continue
+            checked += 1
+            connection = connect(snapshots.copied / "u.db", key)
+            rows = connection.execute("SELECT uid, flags FROM message ORDER BY uid").fetchall()
+            connection.close()
+            self.assertEqual(rows, [(uid, SEEN) for uid in range(1, added.uid + 1)])
+        # The first commits of a log are the thread's.
+        self.assertGreater(checked, 20)

@@ -1,0 +1,134 @@
+"""Files that are synced beside the reactor: by the kernel and by threads."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections.abc import Callable
+from typing import Any
+from unittest import mock
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
+
+from moxtwisted.store import syncing
+from moxtwisted.store.syncing import Syncs
+from tests.store.test_writer import FakeReactor
+
+
+def sync(syncs: Syncs, handle: int) -> Deferred[OSError | None]:
+    """What is said of it."""
+    done: Deferred[OSError | None] = Deferred()
+    syncs.start(handle, done.callback)
+    return done
+
+
+class SyncsTests(TestCase):
+    """With the real reactor and a real file."""
+
+    def setUp(self) -> None:
+        """A file, and a pipe, which cannot be synced."""
+        file = self.enterContext(tempfile.TemporaryFile())
+        self.file = file.fileno()
+        os.write(self.file, bytes(5000))
+        ends = os.pipe()
+        for end in ends:
+            self.addCleanup(os.close, end)
+        self.pipe = ends[1]
+
+    def _syncs(self, *, kernel: bool) -> Syncs:
+        syncs = Syncs(reactor, kernel=kernel)
+        self.addCleanup(syncs.stop)
+        if kernel and syncs._kernel is None:
+            raise SkipTest("the kernel here does not sync files by itself")
+        return syncs
+
+    async def _check(self, syncs: Syncs) -> None:
+        for count in (1, 3 * syncing._REQUESTS):
+            said = await gatherResults([sync(syncs, self.file) for _ in range(count)])
+            self.assertEqual(said, [None] * count)
+        error = await sync(syncs, self.pipe)
+        self.assertIsInstance(error, OSError)
+        self.assertIsNone(await sync(syncs, self.file))
+        self.assertEqual(syncs._requests, set())
+
+    async def test_kernel(self) -> None:
+        """The kernel says of each file whether it is on disk; more than it takes at a time, and what it refuses, is the threads'."""
+        await self._check(self._syncs(kernel=True))
+
+    async def test_kernel_alone(self) -> None:
+        """What the kernel takes needs no thread."""
+        syncs = self._syncs(kernel=True)
+        await gatherResults([sync(syncs, self.file) for _ in range(syncing._REQUESTS)])
+        self.assertIsNone(syncs._threads)
+
+    async def test_threads(self) -> None:
+        """So do threads."""
+        syncs = self._syncs(kernel=False)
+        self.assertIsNone(syncs._kernel)
+        await self._check(syncs)
+
+    def test_stop(self) -> None:
+        """At the end all have ended, those too that were begun by who heard of another; none is told twice."""
+        for kernel in (True, False):
+            syncs = self._syncs(kernel=kernel)
+            said: list[OSError | None] = []
+
+            def again(error: OSError | None, syncs: Syncs = syncs, said: list[OSError | None] = said) -> None:
+                said.append(error)
+                if len(said) < 5:
+                    syncs.start(self.file, again)
+
+            syncs.start(self.file, again)
+            syncs.stop()
+            self.assertEqual(said, [None] * 5)
+
+
+class FallingBackTests(SynchronousTestCase):
+    """Where the kernel cannot, or will not."""
+
+    def test_reactor_without_descriptors(self) -> None:
+        """A reactor that watches no descriptors has threads."""
+        fake = FakeReactor()
+        syncs = Syncs(fake)
+        said: list[OSError | None] = []
+        with tempfile.TemporaryFile() as file:
+            syncs.start(file.fileno(), said.append)
+            fake.turn()
+            syncs.stop()
+        self.assertEqual(said, [None])
+
+    def test_refused(self) -> None:
+        """When the kernel has no more of it, as in some containers, threads do it."""
+        refusing = mock.Mock()
+        refusing.Context.side_effect = SystemError(errno.ENOSYS)
+        with mock.patch.dict("sys.modules", {"caio": mock.Mock(linux_aio=refusing)}):
+            syncs = Syncs(reactor)
+        self.assertIsNone(syncs._kernel)
+
+    def test_odd_error(self) -> None:
+        """Whatever the kernel's answer raises is taken for a failure, never for success."""
+        module = mock.Mock()
+        module.Context.return_value.submit.return_value = 1
+        module.Operation.fdsync.return_value.get_value.side_effect = AssertionError("odd")
+        with mock.patch.dict("sys.modules", {"caio": mock.Mock(linux_aio=module)}):
+            kernel = syncing._Kernel(mock.Mock())
+        said: list[OSError | None] = []
+        self.assertTrue(kernel.start(1, said.append))
+        ended: Callable[[int], Any] = module.Operation.fdsync.return_value.set_callback.call_args.args[0]
+        ended(0)
+        self.assertIsInstance(said[0], OSError)
+
+    def test_no_thread(self) -> None:
+        """When the system gives no thread, the file is synced at once."""
+        syncs = Syncs(FakeReactor())
+        said: list[OSError | None] = []
+        with (
+            tempfile.TemporaryFile() as file,
+            mock.patch.object(syncing, "ThreadPoolExecutor", side_effect=RuntimeError("can't start")),
+        ):
+            syncs.start(file.fileno(), said.append)
+        self.assertEqual(said, [None])
+        syncs.stop()
