@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     from moxtwisted.badsmtp.configuration import Configuration
     from moxtwisted.compose.badsmtp import BadSMTP
 
-__all__ = ["EXIT_INTERRUPTED", "badsmtp"]
+__all__ = ["badsmtp"]
 
-EXIT_INTERRUPTED: Final = 130
 _TAKEN: Final = "; is another badsmtp running? --free-ports takes ports that nobody has"
 
 
@@ -120,7 +119,9 @@ async def _serve(reactor: Any, server: BadSMTP, arguments: argparse.Namespace, r
         return await Deferred()
     except CancelledError:
         # SIGINT or SIGTERM. A command that did not come to its end did not succeed.
-        return 0 if arguments.command is None else EXIT_INTERRUPTED
+        if arguments.command is not None:
+            raise
+        return 0
     finally:
         await maybeDeferred(server.stopService)
 

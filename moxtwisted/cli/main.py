@@ -7,6 +7,7 @@ reason is on standard error), 2 wrong usage, 78 the configuration is not usable.
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -45,8 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MailError as e:
         print(f"moxmail: {e.explanation}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return 130
+    except KeyboardInterrupt as e:
+        return 128 + int(getattr(e, "signal", signal.SIGINT))
     except BrokenPipeError:
         # `moxmail … | head`: the reader has enough. Python would complain once more at exit.
         sys.stderr.close()

@@ -12,6 +12,7 @@ when standard error is a terminal.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -25,6 +26,7 @@ from moxtwisted.server.control.interfaces import IConfigurationOperations, Progr
 
 __all__ = [
     "SOCKET_NAME",
+    "InterruptedBySignal",
     "NotRunningError",
     "administer",
     "call",
@@ -61,6 +63,17 @@ def static_path(arguments: argparse.Namespace) -> Path:
     except OSError:
         pass  # Whoever reads it says why that cannot be done.
     return path
+
+
+class InterruptedBySignal(KeyboardInterrupt):
+    """The command was told to end.
+
+    :ivar signal: by which signal; the exit status is this and 128, as that of a program that has no handler.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.signal = number
 
 
 class NotRunningError(MailError):
@@ -196,7 +209,7 @@ def run_reactor(work: Callable[[Any], Awaitable[Any]], observer: Any = None) -> 
     When the process is told to end (SIGINT, SIGTERM), the work is cancelled and the reactor waits for it.
 
     :param observer: of the log; without it, warnings and worse go to standard error.
-    :raises KeyboardInterrupt: when the work was cancelled.
+    :raises InterruptedBySignal: when the work was cancelled.
     """
     with collector_paused():
         from twisted.internet import reactor
@@ -224,6 +237,7 @@ def run_reactor(work: Callable[[Any], Awaitable[Any]], observer: Any = None) -> 
             core.stop()
 
     stopping: list[bool] = []
+    received: list[int] = []
 
     def begin() -> None:
         running: Deferred[Any] = ensureDeferred(start())
@@ -234,14 +248,30 @@ def run_reactor(work: Callable[[Any], Awaitable[Any]], observer: Any = None) -> 
             return finished
 
         core.addSystemEventTrigger("before", "shutdown", end)
+        _note_signals(received)
         running.addBoth(done)
 
     core.callWhenRunning(begin)
     core.run()
+    interrupted = InterruptedBySignal(received[0] if received else signal.SIGINT)
     if not outcome:
-        raise KeyboardInterrupt
+        raise interrupted
     if isinstance(outcome[0], Failure):
         if outcome[0].check(CancelledError):
-            raise KeyboardInterrupt
+            raise interrupted
         outcome[0].raiseException()
     return outcome[0]
+
+
+def _note_signals(received: list[int]) -> None:
+    """Remember which signals end the command, before Twisted's handlers stop the reactor."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        handler = signal.getsignal(number)
+        if not callable(handler):
+            continue
+
+        def note(number: int, frame: Any, handler: Callable[[int, Any], Any] = handler) -> None:
+            received.append(number)
+            handler(number, frame)
+
+        signal.signal(number, note)

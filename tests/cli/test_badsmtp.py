@@ -253,6 +253,24 @@ class LiveTests(SynchronousTestCase):
         self.assertNotIn(b"hunter2", err)
         self.assertNotIn(b"AGFsaWNlAGh1bnRlcjI", err)
 
+    def test_command_is_told_to_end(self) -> None:
+        """A server with a command that is ended by SIGTERM has the exit status of that, as shells have it."""
+        program = "import signal; print('up', flush=True); signal.pause()"
+        with subprocess.Popen(
+            _command("--exec", sys.executable, "-c", program),
+            cwd=self.folder,
+            env=_clean(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        ) as process:
+            watchdog = threading.Timer(_PATIENCE, process.kill)
+            watchdog.start()
+            self.addCleanup(watchdog.cancel)
+            self.assertEqual(process.stdout.readline() if process.stdout else b"", b"up\n")
+            process.send_signal(signal.SIGTERM)
+            _, err = process.communicate(timeout=_PATIENCE)
+        self.assertEqual((process.returncode, err), (143, b""))
+
     def test_taken(self) -> None:
         """A port that is taken is told in a sentence, and how to do without it to who does not know."""
         with socket.create_server(("127.0.0.1", 0)) as taken:
