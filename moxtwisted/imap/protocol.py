@@ -202,6 +202,7 @@ class IMAPServerProtocol(Connected, Protocol):
         self._changes = False  # an idling client is to be told something
         self._turn: Any = None
         self._progress: Any = None
+        self._cut_off: Any = None  # when the server stops, and a command is not done
         self._progress_due = 0.0
 
     # -- the connection ----------------------------------------------------------------------------------------
@@ -291,10 +292,10 @@ class IMAPServerProtocol(Connected, Protocol):
         """The connection is gone, whoever ended it."""
         self._ended = True
         self._deadline.cancel()
-        for call in (self._turn, self._progress):
+        for call in (self._turn, self._progress, self._cut_off):
             if call is not None and call.active():
                 call.cancel()
-        self._turn = self._pieces = self._progress = None
+        self._turn = self._pieces = self._progress = self._cut_off = None
         if self._layer is not None:
             self._layer.close()
         if self.server is not None:
@@ -501,8 +502,8 @@ class IMAPServerProtocol(Connected, Protocol):
         if work is not None:
             self._write(self.server.take_output())
             self._end()
-        else:
-            self._clock.callLater(self.factory.settings.timeouts.shutdown, self._abort)
+        elif self._cut_off is None:
+            self._cut_off = self._clock.callLater(self.factory.settings.timeouts.shutdown, self._abort)
 
     def _broken(self, failure: Failure) -> None:
         """Something that nobody expected: this session ends, and the log knows why."""

@@ -482,6 +482,7 @@ class ShutdownTests(ProtocolTestCase):
         self.assertEqual(transport.value(), b"a OK CHECK completed\r\n* BYE server is shutting down\r\n")
         self.assertTrue(transport.disconnecting)
         self.lose(protocol)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_not_for_ever(self) -> None:
         """A command that does not end is cut off after some seconds."""
