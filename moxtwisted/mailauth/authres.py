@@ -17,10 +17,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Final
 
-from attrs import frozen
+from attrs import evolve, field, frozen
 
 from moxtwisted.identifiers import Domain, DomainError
 from moxtwisted.message.comments import without_comments
@@ -101,6 +101,7 @@ class MethodResult:
     :ivar reason: for people.
     :ivar comment: what stands behind the result in parentheses; written only.
     :ivar version: of the method.
+    :ivar line: as it is written, folded, in a message that is not internationalised; empty when it was not written yet.
     """
 
     method: str
@@ -109,6 +110,7 @@ class MethodResult:
     properties: tuple[Property, ...] = ()
     comment: str = ""
     version: int = 1
+    line: str = field(default="", eq=False, repr=False)
 
     def value(self, kind: str, name: str) -> str:
         """The first property of that name, or empty."""
@@ -117,10 +119,9 @@ class MethodResult:
                 return found.value
         return ""
 
-    @cached_property
-    def line(self) -> str:
-        """As it is written, folded, in a message that is not internationalised."""
-        return _folded(_words(self, utf8=False))
+    def written(self) -> MethodResult:
+        """The same, with ``line``: for what is written to several messages."""
+        return evolve(self, line=_folded(_words(self, utf8=False)))
 
 
 @frozen
@@ -148,7 +149,7 @@ class AuthenticationResults:
         head = _written(self.authserv_id, utf8=utf8) + (f" {self.version}" if self.version != 1 else "")
         if not self.results:
             return _encoded(head + "; none", utf8=utf8)
-        lines = [_folded(_words(one, utf8=True)) if utf8 else one.line for one in self.results]
+        lines = [(not utf8 and one.line) or _folded(_words(one, utf8=utf8)) for one in self.results]
         return _encoded(";\r\n".join((head, *lines)), utf8=utf8)
 
     def field(self, *, utf8: bool = False, name: bytes = b"Authentication-Results") -> bytes:

@@ -9,8 +9,8 @@
 from __future__ import annotations
 
 from enum import Enum
-from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import cast
 
 from attrs import field, frozen
 
@@ -52,16 +52,16 @@ class IPRevResult:
     problem: str = ""
     security: Security = Security.INDETERMINATE
     ttl_seconds: int = field(default=0, eq=False)
+    _told: MethodResult | None = field(default=None, init=False, eq=False, repr=False)
 
     def method_result(self) -> MethodResult:
         """What Authentication-Results says of it (RFC 8601 section 2.7.3)."""
-        return self._told
-
-    @cached_property
-    def _told(self) -> MethodResult:
-        # The same for all messages of a client, as long as it holds.
-        properties = (Property("policy", "iprev", str(self.ip)),)
-        return MethodResult("iprev", self.verdict.value, shortened(self.problem), properties, self.name)
+        if self._told is None:
+            # The same for all messages of a client, as long as it holds.
+            properties = (Property("policy", "iprev", str(self.ip)),)
+            told = MethodResult("iprev", self.verdict.value, shortened(self.problem), properties, self.name)
+            object.__setattr__(self, "_told", told.written())
+        return cast("MethodResult", self._told)
 
 
 async def check_iprev(resolver: IResolver, ip: IPv4Address | IPv6Address) -> IPRevResult:

@@ -45,6 +45,7 @@ MAX_SEARCH_OCTETS = 8 * 1024 * 1024
 _PREVIEW_TEXT_OCTETS = 2048
 _PREVIEW_MORE_OCTETS = 64 * 1024  # of HTML with long style sheets in front
 _PREVIEW_PARTS = 3
+_PREVIEW_SPLIT_CHARACTERS = 3 * MAX_PREVIEW_CHARACTERS
 
 Read = Callable[[int, int], bytes]
 
@@ -245,10 +246,19 @@ def _preview_of(part: Part, read: Read, octets: int) -> str:
         text = text.rstrip("\ufffd")  # a character cut in two
     if ">" in text:
         # What is quoted from others tells less; when all is quoted, show it.
-        own = " ".join(_QUOTED_LINE.sub("", text).split())
+        own = _beginning(_QUOTED_LINE.sub("", text))
         if own:
-            return own[:MAX_PREVIEW_CHARACTERS].rstrip()
-    return " ".join(text.split())[:MAX_PREVIEW_CHARACTERS].rstrip()
+            return own
+    return _beginning(text)
+
+
+def _beginning(text: str) -> str:
+    """What is shown of a text."""
+    # To cut all of it into words takes seven times as long.
+    shown = " ".join(text[:_PREVIEW_SPLIT_CHARACTERS].split())
+    if len(shown) <= MAX_PREVIEW_CHARACTERS and len(text) > _PREVIEW_SPLIT_CHARACTERS:
+        shown = " ".join(text.split())
+    return shown[:MAX_PREVIEW_CHARACTERS].rstrip()
 
 
 # -- search -----------------------------------------------------------------------------------------------------

@@ -12,7 +12,6 @@ A ``Directory`` never changes; when the operator edits ``domains.conf`` a new on
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import cached_property
 
 from attrs import define, field, frozen
 
@@ -128,15 +127,16 @@ class Delivery:
 
     :ivar destination: key of the address in the account's configuration (``alice@example.org``, ``@example.org``); empty when it
         has none, as for the postmaster. Two that differ in nothing else are the same copy.
+    :ivar place: all three.
     """
 
     account: str
     mailbox: str
     destination: str = field(default="", eq=False)
+    place: tuple[str, str, str] = field(init=False, eq=False, repr=False)
 
-    @cached_property
-    def place(self) -> tuple[str, str, str]:
-        """All three; it is made once for all messages."""
+    @place.default
+    def _all_three(self) -> tuple[str, str, str]:
         return self.account, self.mailbox, self.destination
 
 

@@ -87,6 +87,10 @@ _FROM = re.compile(rb"[Ff][Rr][Oo][Mm]: ?(<[!#-=?-~\x80-\xff]*>)(?: +(.*))?\Z", 
 _TO = re.compile(rb"[Tt][Oo]: ?(<[!#-=?-~\x80-\xff]*>)(?: +(.*))?\Z", re.DOTALL)
 _XTEXT = re.compile(rb"(?:[!-*,-<>-~]|\+[0-9A-F]{2})*\Z")
 _XTEXT_UTF8 = re.compile(rb"(?:[!-*,-<>-~\x80-\xff]|\+[0-9A-F]{2})+\Z")
+#: Commands as nearly everybody writes them.
+_USUAL = {
+    verb.encode("ascii"): verb for verb in ("EHLO", "MAIL", "RCPT", "DATA", "BDAT", "RSET", "NOOP", "QUIT")
+}
 _HEXCHAR = re.compile(rb"\+([0-9A-F]{2})")
 _CHUNK = re.compile(rb"([0-9]{1,20})(?: +([Ll][Aa][Ss][Tt]))?\Z")
 # RFC 6533 section 3: the utf-8 address type writes what xtext cannot as \x{HEX}.
@@ -99,6 +103,9 @@ def split_command(line: bytes) -> tuple[str, bytes]:
 
     The verb is empty when the line begins with no letter.
     """
+    usual = _USUAL.get(line[:4])
+    if usual is not None and line[4:5] in (b" ", b"") and line[-1:] not in (b" ", b"\t"):
+        return usual, line[5:]
     verb, _, argument = line.partition(b" ")
     # Tolerance 1.
     argument = argument.rstrip(b" \t")

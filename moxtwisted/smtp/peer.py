@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address
 from types import MappingProxyType
 from typing import Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from moxtwisted.sasl.agent import channel_bindings, client_key_sha256
 
@@ -24,6 +23,8 @@ class Peer:
     :ivar local_ip: our address; None for a unix socket.
     :ivar local_port: our port.
     :ivar proxy_ip: the proxy that told us ``ip`` by a PROXY protocol header; None without.
+    :ivar ip_text: the client's address as text, ``None`` for a unix socket.
+    :ivar local: whether the client is on this machine.
     """
 
     ip: IPv4Address | IPv6Address | None
@@ -32,14 +33,15 @@ class Peer:
     local_port: int = 0
     proxy_ip: IPv4Address | IPv6Address | None = None
 
-    @cached_property
-    def ip_text(self) -> str:
-        """The client's address as text, ``None`` for a unix socket; made once for all messages of a connection."""
+    ip_text: str = field(init=False, eq=False, repr=False)
+    local: bool = field(init=False, eq=False, repr=False)
+
+    @ip_text.default
+    def _write_ip(self) -> str:
         return str(self.ip)
 
-    @cached_property
-    def local(self) -> bool:
-        """Whether the client is on this machine."""
+    @local.default
+    def _is_local(self) -> bool:
         return self.ip is None or self.ip.is_loopback
 
 

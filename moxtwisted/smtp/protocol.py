@@ -15,9 +15,10 @@ waits for its answer.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from ipaddress import IPv4Address, IPv6Address, ip_address
+from types import CoroutineType
 from typing import Any
 
 from attrs import frozen
@@ -149,7 +150,9 @@ async def _coroutine(awaitable: Awaitable[Any]) -> Any:
 def _as_deferred(awaitable: Any) -> Deferred[Any]:
     if isinstance(awaitable, Deferred):
         return awaitable
-    return Deferred.fromCoroutine(awaitable if isinstance(awaitable, Coroutine) else _coroutine(awaitable))
+    if type(awaitable) is not CoroutineType:
+        awaitable = _coroutine(awaitable)
+    return Deferred.fromCoroutine(awaitable)
 
 
 @implementer(IHandshakeListener, IPushProducer)

@@ -128,11 +128,16 @@ class ServerMachine(Commands):
         if type(event) is BodyStart and event.verb == "BDAT":
             self._settle_chunked_start(reply)
             return b""
-        copies = 1
-        if type(event) is BodyEnd or (type(event) is Refused and event.body):
-            copies = self._replies_due(event)
-        wire = self._wire(reply) * copies
-        self._settle(event, reply)
+        kind = type(event)
+        wire = reply.wire()
+        if not wire.isascii():
+            wire = self._fitting(wire, reply)
+        if kind is BodyEnd or (isinstance(event, Refused) and event.body):
+            wire *= self._replies_due(event)
+        settle = _SETTLE.get(kind)
+        if settle is not None:
+            # Go where the answer leads.
+            getattr(self, settle)(event, reply)
         if reply.close or reply.code in _CLOSING:
             self.state = State.CLOSED
             self._buffer = b""
@@ -151,15 +156,15 @@ class ServerMachine(Commands):
         if len(replies) != (len(event.transaction.recipients) if each else self._replies_due(event)):
             raise MisuseError("one reply is due for each recipient, after the message")
         self._pending = None
-        wire = b"".join([self._wire(reply) for reply in replies])
+        wire = b"".join([self._fitting(reply.wire(), reply) for reply in replies])
         if each:
             # draft-hall-prdr: 353, the recipients' replies in the order of RCPT, and one for the whole; that has to be positive
             # when one of them is, and 4yz when one of those that are left may be tried again.
             overall = event.reply
             if not any(r.positive for r in replies):
                 overall = next((r for r in replies if r.temporary), replies[0])
-            wire = self._wire(self.replies.each_recipient) + wire + self._wire(overall)
-        self._settle(event, next((r for r in replies if r.positive), replies[0]))
+            wire = self.replies.each_recipient.wire() + wire + self._fitting(overall.wire(), overall)
+        self._settle_end(event, next((r for r in replies if r.positive), replies[0]))
         if any(r.close or r.code in _CLOSING for r in replies):
             self.state = State.CLOSED
         return wire
@@ -172,7 +177,7 @@ class ServerMachine(Commands):
         self._pending = None
         self.state = State.CLOSED
         self._buffer = b""
-        return b"" if reply is None else self._wire(reply)
+        return b"" if reply is None else self._fitting(reply.wire(), reply)
 
     def tls_started(self, tls: TLSInfo) -> None:
         """The TLS handshake is done. Everything that was said before is forgotten (RFC 3207 section 4.2)."""
@@ -184,8 +189,8 @@ class ServerMachine(Commands):
         self.transaction = None
         self._buffer, self._skipping = b"", False
 
-    def _wire(self, reply: Reply) -> bytes:
-        wire = reply.wire()
+    def _fitting(self, wire: bytes, reply: Reply) -> bytes:
+        """The octets of a reply as this client may have them."""
         if wire.isascii() or isinstance(reply, RawReply):
             return wire
         # RFC 6531 section 3.7.4.2: text beyond ASCII only to a client that said SMTPUTF8.
@@ -205,12 +210,6 @@ class ServerMachine(Commands):
         if event.verb == "BDAT" and not self._last_chunk:
             return 1
         return len(self.transaction.recipients)
-
-    def _settle(self, event: Event, reply: Reply) -> None:
-        """Go where the answer leads."""
-        name = _SETTLE.get(type(event))
-        if name is not None:
-            getattr(self, name)(event, reply)
 
     def _drop_transaction(self, *, bad: bool) -> None:
         if self.transaction is not None and bad:

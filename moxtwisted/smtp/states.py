@@ -32,6 +32,8 @@ class State(Enum):
     TLS = "tls"
     CLOSED = "closed"
 
+    __hash__ = object.__hash__  # Enum's is written in Python
+
 
 #: The states in which commands are read.
 COMMAND_STATES = (State.GREETED, State.READY, State.MAIL, State.RCPT, State.CHUNKS)

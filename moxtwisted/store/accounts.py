@@ -271,7 +271,7 @@ class Account(AccountSettings, AccountJudgement):
     def mailbox(self, name: str) -> Mailbox | None:
         """The one with that name."""
         try:
-            return self._by_name.get(canonical_name(name))
+            return self._by_name.get(name if name in self._by_name else canonical_name(name))
         except MailError:
             return None
 

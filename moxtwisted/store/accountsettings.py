@@ -23,11 +23,11 @@ class AccountSettings:
 
     def usage(self) -> tuple[int, int, int | None]:
         """(octets, messages, quota)."""
-        return (
-            sum(mailbox.size for mailbox in self._mailboxes.values()),
-            sum(mailbox.messages for mailbox in self._mailboxes.values()),
-            self._ledger.quota,
-        )
+        octets = messages = 0
+        for mailbox in self._mailboxes.values():
+            octets += mailbox.size
+            messages += mailbox.messages
+        return octets, messages, self._ledger.quota
 
     @property
     def highest_uidvalidity(self) -> int:

@@ -97,6 +97,7 @@ class Store:
     ) -> None:
         self._clock = Clock() if reactor is None else reactor
         self._directory = directory
+        self._staging = directory / "tmp"
         self._key = key
         self._seconds = seconds
         self._entropy: Callable[[int], bytes] = os.urandom
@@ -302,7 +303,7 @@ class Store:
     @property
     def workplace(self) -> Workplace:
         """For copies between accounts."""
-        return Workplace(self._clock, self.room, self._directory / "tmp", self._entropy)
+        return Workplace(self._clock, self.room, self._staging, self._entropy)
 
     def opened(self, name: str) -> bool:
         """Whether an account is open, so that ``account`` gives it at once."""
@@ -332,7 +333,7 @@ class Store:
         """A place for a message that comes in."""
         if self._closed:
             raise StoreUnavailableError("the store is closed")
-        return Staging(self._directory / "tmp", self._entropy, self._packer)
+        return Staging(self._staging, self._entropy, self._packer)
 
     def close(self) -> Deferred[None]:
         """Finish pending commits, checkpoint, close all files."""

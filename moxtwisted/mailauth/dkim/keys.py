@@ -61,17 +61,17 @@ class PublicKey:
     bits: int
     _key: Any = field(repr=False)
 
-    def verify(self, digest_input: bytes, digest: bytes, signature: bytes) -> bool:
+    def verify(self, octets: bytes, signature: bytes) -> bool:
         """Whether the signature is right.
 
-        :param digest_input: what was hashed, for RSA.
-        :param digest: its SHA-256, which Ed25519 signs in place of it (RFC 8463 section 3).
+        :param octets: what is signed.
         """
         try:
             if self.kind == "ed25519":
-                self._key.verify(signature, digest)
+                # RFC 8463 section 3: it signs the SHA-256 in their place.
+                self._key.verify(signature, hashlib.sha256(octets).digest())
             else:
-                self._key.verify(signature, digest_input, _PKCS1V15, _SHA256)
+                self._key.verify(signature, octets, _PKCS1V15, _SHA256)
         except InvalidSignature:
             return False
         except ValueError:
@@ -183,7 +183,7 @@ class SigningKey:
         except ValueError:
             return False
         public = public_key(self.kind, self.public_octets())
-        return public.verify(octets, hashlib.sha256(octets).digest(), signature)
+        return public.verify(octets, signature)
 
     def public_octets(self) -> bytes:
         """What is published in ``p=``, before base64."""

@@ -10,10 +10,10 @@
 from __future__ import annotations
 
 import binascii
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import Final, Self
 
-from attrs import frozen
+from attrs import field, frozen
 
 from moxtwisted.mailauth.dkim.keys import PublicKey, public_key
 from moxtwisted.mailauth.dkim.tags import TagList
@@ -34,6 +34,12 @@ class KeyRecord:
     :ivar services: of ``s=``; ``("*",)`` is any.
     :ivar flags: of ``t=``.
     :ivar notes: ``n=``, for people.
+    :ivar revoked: whether the key is not to be used any more.
+    :ivar testing: whether the domain only tries DKIM out.
+    :ivar strict: whether ``i=`` must name the domain of ``d=`` itself.
+    :ivar for_reports: whether it is for reports about TLS.
+    :ivar for_mail: whether it may be used for mail.
+    :ivar for_sha256: whether it may be used with SHA-256.
     """
 
     kind: str
@@ -42,6 +48,12 @@ class KeyRecord:
     services: tuple[str, ...] = ("*",)
     flags: frozenset[str] = frozenset()
     notes: str = ""
+    revoked: bool = field(init=False, eq=False, repr=False)
+    testing: bool = field(init=False, eq=False, repr=False)
+    strict: bool = field(init=False, eq=False, repr=False)
+    for_reports: bool = field(init=False, eq=False, repr=False)
+    for_mail: bool = field(init=False, eq=False, repr=False)
+    for_sha256: bool = field(init=False, eq=False, repr=False)
 
     @classmethod
     def parse(cls, text: bytes) -> Self:
@@ -69,35 +81,21 @@ class KeyRecord:
             notes=_decoded(tags.get(b"n") or b""),
         )
 
-    @cached_property
-    def revoked(self) -> bool:
-        """RFC 6376 section 3.6.1: an empty ``p=`` says that the key is not to be used any more."""
-        return not self.octets
-
-    @cached_property
-    def testing(self) -> bool:
-        """RFC 6376 section 3.6.1, t=y: the domain is trying DKIM out, its mail is as good as not signed."""
-        return "y" in self.flags
-
-    @cached_property
-    def strict(self) -> bool:
-        """RFC 6376 section 3.6.1, t=s: ``i=`` must name the domain of ``d=`` itself, none below it."""
-        return "s" in self.flags
-
-    @cached_property
-    def for_reports(self) -> bool:
-        """Whether it is for reports about TLS (RFC 8460 section 3)."""
-        return "*" in self.services or "tlsrpt" in self.services
-
-    @cached_property
-    def for_mail(self) -> bool:
-        """Whether ``s=`` lets the key be used for mail."""
-        return "*" in self.services or "email" in self.services
-
-    @cached_property
-    def for_sha256(self) -> bool:
-        """Whether ``h=`` allows SHA-256."""
-        return not self.hashes or "sha256" in self.hashes
+    def __attrs_post_init__(self) -> None:
+        # Found out once: records are remembered.
+        for name, holds in (
+            # RFC 6376 section 3.6.1: an empty ``p=`` says that the key is not to be used any more.
+            ("revoked", not self.octets),
+            # t=y: the domain is trying DKIM out, its mail is as good as not signed.
+            ("testing", "y" in self.flags),
+            # t=s: ``i=`` must name the domain of ``d=`` itself, none below it.
+            ("strict", "s" in self.flags),
+            # RFC 8460 section 3.
+            ("for_reports", "*" in self.services or "tlsrpt" in self.services),
+            ("for_mail", "*" in self.services or "email" in self.services),
+            ("for_sha256", not self.hashes or "sha256" in self.hashes),
+        ):
+            object.__setattr__(self, name, holds)
 
     def key(self) -> PublicKey:
         """The key itself.

@@ -48,7 +48,7 @@ _NAME: Final = re.compile(
 )
 _MAX_NAME: Final = 253
 #: The value of b=. No value has a semicolon in it.
-_VALUE: Final = re.compile(rb"(?:\A|;)[ \t\r\n]*+b[ \t\r\n]*+=([^;]*+)")
+_VALUE: Final = re.compile(rb";[ \t\r\n]*+b[ \t\r\n]*+=([^;]*+)")
 #: Lists of fields up to this size are remembered once they were read.
 _REMEMBERED_OCTETS: Final = 1024
 #: Room is left for a domain.
@@ -300,8 +300,10 @@ def _identity(tags: TagList, domain: str) -> str:
 def without_signature(raw: bytes) -> bytes:
     """A signature's field as it was before ``b=`` was filled in: its value and all white space around it gone (RFC 6376 section 3.7)."""
     head, colon, value = raw.partition(b":")
+    # As if a tag stood before the first one, so that the search goes from semicolon to semicolon.
+    value = b";" + value
     found = _VALUE.search(value)
     if found is None:
         return raw
     start, end = found.span(1)
-    return head + colon + value[:start] + value[end:]
+    return head + colon + value[1:start] + value[end:]

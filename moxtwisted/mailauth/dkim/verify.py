@@ -17,7 +17,6 @@ The steps by themselves, for callers with another way to keys: ``examine`` says 
 from __future__ import annotations
 
 import base64
-import hashlib
 import hmac
 from collections.abc import Awaitable, Callable
 from enum import Enum
@@ -306,7 +305,7 @@ def _try_record(
         # RFC 8301 section 3.2: signatures with keys below 1024 bits must not be taken for valid.
         return ended(Status.POLICY, Reason.KEY_SIZE, f"{key.bits} bits", key.bits)
     octets = header_octets(hashed, pending)
-    if not key.verify(octets, hashlib.sha256(octets).digest(), signature.value):
+    if not key.verify(octets, signature.value):
         return ended(Status.FAIL, Reason.SIGNATURE, "", key.bits)
     if not record.for_mail:
         # RFC 8460 section 3: "tlsrpt" is what such reports are signed for; other mail it says nothing about.

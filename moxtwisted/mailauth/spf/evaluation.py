@@ -16,9 +16,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from enum import Enum
-from functools import cached_property
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Protocol
+from typing import Protocol, cast
 
 import idna
 from attrs import define, field, frozen
@@ -156,19 +155,17 @@ class SPFResult:
     security: Security = Security.INDETERMINATE
     ttl_seconds: int = field(default=0, eq=False)
     written: dict[tuple[str, bool], bytes] = field(factory=dict, init=False, eq=False, repr=False)
+    _told: MethodResult | None = field(default=None, init=False, eq=False, repr=False)
 
     def method_result(self) -> MethodResult:
         """What Authentication-Results says of it (RFC 8601 section 2.7.2)."""
-        return self._told
-
-    @cached_property
-    def _told(self) -> MethodResult:
-        # The same for all messages of a client from one sender, as long as it holds.
-        helo = self.identity is Identity.HELO
-        identity = (
-            Property("smtp", "helo", self.domain) if helo else Property("smtp", "mailfrom", self.sender)
-        )
-        return MethodResult("spf", self.verdict.value, shortened(self.problem), (identity,))
+        if self._told is None:
+            # The same for all messages of a client from one sender, as long as it holds.
+            helo = self.identity is Identity.HELO
+            who = Property("smtp", "helo", self.domain) if helo else Property("smtp", "mailfrom", self.sender)
+            told = MethodResult("spf", self.verdict.value, shortened(self.problem), (who,))
+            object.__setattr__(self, "_told", told.written())
+        return cast("MethodResult", self._told)
 
 
 class _RecordError(Exception):

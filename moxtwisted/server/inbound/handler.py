@@ -396,7 +396,7 @@ class InboundHandler:
 
         if self._inbound.outcome is None:
             raise StoreUnavailableError("nobody to decide")
-        now, staged = self._inbound.seconds(), lease.staged
+        now, staged, peer = self._inbound.seconds(), lease.staged, self._session.peer
         incoming = Incoming(
             reverse_path=transaction.reverse_path,
             recipients=tuple([r.path for r in transaction.recipients]),
@@ -407,6 +407,7 @@ class InboundHandler:
             tls=self._session.tls is not None,
             seconds=now,
             session=self._session.id,
+            ip=peer.ip_text if peer.ip is not None else "",
         )
         message = Complete(
             transaction=transaction,

@@ -22,7 +22,6 @@ among their rejects.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from attrs import define, evolve, field, frozen
@@ -101,7 +100,7 @@ class Complete:
     trapped: tuple[Path, ...] = ()
     remarks: dict[str, str] = field(factory=dict)
 
-    @cached_property
+    @property
     def sender(self) -> bytes:
         """The reverse-path as on the wire."""
         return _wire(self.transaction.reverse_path)
@@ -316,10 +315,10 @@ class Outcome:
         *,
         differ: bool,
     ) -> Reply | None:
-        sender = message.sender
         negative = [a for a in answers if a is not None]
         if not (negative or differ or len(self._splitting)):
             return None
+        sender = message.sender
         temporary = next((a for a in negative if a.temporary), None)
         if differ:
             _log.info(

@@ -10,7 +10,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
@@ -50,6 +49,8 @@ class Incoming:
     :ivar tls: whether it came over TLS.
     :ivar seconds: when it came, since 1970.
     :ivar session: for the log.
+    :ivar author: who wrote it, as From says.
+    :ivar ip: the client's address as text; empty when it is on this machine.
     """
 
     reverse_path: Path
@@ -61,15 +62,15 @@ class Incoming:
     tls: bool
     seconds: float
     session: str = ""
+    author: Author = field()
+    ip: str = field()
 
-    @cached_property
-    def author(self) -> Author:
-        """Who wrote it, as From says."""
+    @author.default
+    def _find_author(self) -> Author:
         return find_author(self.header, self.verified.author.domain)
 
-    @cached_property
-    def ip(self) -> str:
-        """The client's address as text; empty when it is on this machine."""
+    @ip.default
+    def _ip_of_client(self) -> str:
         return str(self.verified.ip) if self.verified.ip is not None else ""
 
 

@@ -57,7 +57,7 @@ class KeyTests(SynchronousTestCase):
         """SubjectPublicKeyInfo and the RSAPublicKey that the RFC names are the same key."""
         key = SigningKey.from_pem("example.org", "s", new_private_key("rsa"))
         public = key.private.public_key().public_bytes(Encoding.DER, PublicFormat.PKCS1)
-        self.assertTrue(public_key("rsa", public).verify(b"x", b"", key.sign_octets(b"x")))
+        self.assertTrue(public_key("rsa", public).verify(b"x", key.sign_octets(b"x")))
 
     def test_no_keys(self) -> None:
         """Octets that are no key, or a huge one, are refused before anything is computed with them."""
@@ -78,7 +78,7 @@ class KeyTests(SynchronousTestCase):
             key = SigningKey.from_pem("example.org", "s", new_private_key(kind))
             public = public_key(kind, key.public_octets())
             for value in (b"", b"x", b"x" * 64, b"x" * 256, b"x" * 5000):
-                self.assertFalse(public.verify(b"x", b"x" * 32, value))
+                self.assertFalse(public.verify(b"x", value))
 
     def test_what_cannot_sign(self) -> None:
         """Keys of other kinds and sizes, and names that are none, are refused."""
