@@ -150,7 +150,7 @@ class AddressTests(SynchronousTestCase):
         self.assertEqual((str(path), path.wire()), ("a@example.org", b"<a@example.org>"))
         self.assertEqual(str(Path(None, True)), "postmaster")
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=40))
     def test_any_local_part_survives(self, localpart: str) -> None:
         """Every printable local part can be written and read again."""
@@ -158,7 +158,7 @@ class AddressTests(SynchronousTestCase):
         self.assertEqual(parse_mailbox(written, smtputf8=False), Address(localpart, EXAMPLE))
         self.assertTrue(quote_localpart(localpart).isascii())
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(st.binary(max_size=60), st.booleans())
     def test_any_octets(self, octets: bytes, smtputf8: bool) -> None:
         """Any octets are a path or an AddressError, and what was read can be written and read again."""

@@ -49,7 +49,6 @@ class TargetTests(SynchronousTestCase):
         @given(st.sampled_from(inputs), _CHANGES, st.binary(max_size=40))
         @settings(
             max_examples=200,
-            deadline=None,
             database=None,
             suppress_health_check=list(HealthCheck),
             derandomize=True,

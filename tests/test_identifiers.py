@@ -104,7 +104,7 @@ class DomainTests(SynchronousTestCase):
         self.assertTrue(domain.is_below(domain))
         self.assertFalse(Domain("xb.example").is_below(Domain("b.example")))
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(st.text(max_size=80))
     def test_never_anything_but_a_domain_error(self, text: str) -> None:
         """Any text is a domain or a DomainError, and a domain can be parsed again."""
@@ -191,7 +191,7 @@ class NameTests(SynchronousTestCase):
         ):
             self.assertRaises(IdentifierError, parse_mailbox_name, name)
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(st.text(max_size=60))
     def test_mailbox_names_are_stable(self, text: str) -> None:
         """A name that was accepted is accepted again as it is."""

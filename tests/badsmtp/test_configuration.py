@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-from hypothesis import HealthCheck, given
+from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -341,7 +341,7 @@ class ProblemTests(Case):
             max_size=5,
         )
     )
-    @hypothesis_settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @hypothesis_settings(max_examples=100)
     def test_any(self, environment: dict[str, str]) -> None:
         """Whatever the environment says, there is a configuration or there are sentences."""
         try:

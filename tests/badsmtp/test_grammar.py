@@ -46,7 +46,7 @@ class GrammarTests(SynchronousTestCase):
     @given(LOCAL_PARTS)
     @example("mail550_5.7.509")
     @example("mail٥٥٠")
-    @settings(max_examples=200, deadline=None, database=None)
+    @settings(max_examples=200, database=None)
     def test_it_is_that_of_badsmtp(self, text: str) -> None:
         """What the expressions of BadSMTP match in a lower-case address is read as they read it."""
         lower = text.lower()
@@ -65,7 +65,7 @@ class GrammarTests(SynchronousTestCase):
         st.sampled_from(["", *sorted(FAULTS)]),
         st.none() | st.integers(0, 99999),
     )
-    @settings(max_examples=200, deadline=None, database=None)
+    @settings(max_examples=200, database=None)
     def test_all_that_there_is(
         self, verb: str, code: int, enhanced: str, fault: str, number: int | None
     ) -> None:
@@ -182,7 +182,7 @@ class TokenTests(SynchronousTestCase):
         st.text(max_size=300)
         | st.from_regex(r"(size|nosize|dlay|bad|auth|no|eod|helo|-|\.|[0-9]){1,12}", fullmatch=True)
     )
-    @settings(max_examples=200, deadline=None, database=None)
+    @settings(max_examples=200, database=None)
     def test_anything(self, name: str) -> None:
         """Any name is read, and what it asks for is within bounds."""
         wishes = parse_hello_name(name)
@@ -205,7 +205,7 @@ class FaultTests(SynchronousTestCase):
         st.none() | st.integers(0, 99999),
         st.sampled_from([b"250 OK\r\n", b"250-a\r\n250 b\r\n", b""]),
     )
-    @settings(max_examples=100, deadline=None, database=None)
+    @settings(max_examples=100, database=None)
     def test_bounds(self, fault: str, number: int | None, reply: bytes) -> None:
         """Whatever the number, waits and octets are bounded; with an ending there need be no octets."""
         plan = spoil(reply, fault, number)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from attrs import evolve
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.testing import StringTransport
@@ -175,7 +175,7 @@ class WishTests(SynchronousTestCase):
         self.assertIn(b"* 1 EXISTS", said)
 
     @given(st.lists(st.binary(max_size=12), max_size=4), st.integers(1, 7))
-    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=60)
     def test_framing(self, literals_: list[bytes], size: int) -> None:
         """Answers are cut where they end, literals and all, however they come."""
         responses = [b"* 1 FETCH (A {%d}\r\n%b)\r\n" % (len(one), one) for one in literals_] + [

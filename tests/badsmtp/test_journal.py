@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any, cast
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.logger import Logger
 from twisted.trial.unittest import SynchronousTestCase
@@ -107,7 +107,7 @@ class LineTests(SynchronousTestCase):
             st.text(max_size=5), st.one_of(st.text(), st.binary(), st.lists(st.text()), st.floats())
         )
     )
-    @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=100)
     def test_any(self, fields: dict[str, Any]) -> None:
         """Whatever a client made of the fields, there is one line of UTF-8, in both forms."""
         for form in ("json", "text"):
@@ -191,7 +191,7 @@ class RedactionTests(SynchronousTestCase):
     @given(
         st.sampled_from(["AUTH {}", "AUTH PLAIN {}", "auth login  {}", "t AUTHENTICATE NTLM {}", "PASS {}"])
     )
-    @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=20)
     def test_nowhere(self, form: str) -> None:
         """No line has the secret, whatever the field is called, nor as an error."""
         text = form.format(_SECRET)

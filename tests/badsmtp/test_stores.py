@@ -11,7 +11,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import attrs
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import ensureDeferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
@@ -131,7 +131,7 @@ class RoutingTests(SynchronousTestCase):
         )
 
     @given(st.one_of(st.text(max_size=40), st.text(alphabet="./\\a:\0", max_size=12)))
-    @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @settings(max_examples=100)
     def test_no_traversal(self, name: str) -> None:
         """Whatever a client calls itself or its recipients, only Maildirs of the settings are written to."""
         message = attrs.evolve(

@@ -247,7 +247,7 @@ class DomainEditTests(EditTestCase):
         self.assertEqual(self.domains.domains["example.org"].aliases, {})
         self.kept_comments()
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(
         st.lists(
             st.tuples(

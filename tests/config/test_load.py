@@ -177,7 +177,7 @@ mechanisms = ["PLAIN", "NTLM"]
         problems = self.static_problems(STATIC.replace("mail.example.org", "\\u001b[31m" * 20))
         self.assertTrue(all(problem.isprintable() for problem in problems), problems)
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(
         st.recursive(
             st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text()),
@@ -198,7 +198,7 @@ mechanisms = ["PLAIN", "NTLM"]
         result = read(StaticConfig, tree if isinstance(tree, dict) else {"listeners": tree}, problems)
         self.assertEqual(result is None, bool(problems.lines))
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(st.text(alphabet=string.printable, max_size=200))
     def test_any_text(self, text: str) -> None:
         """Whatever the text, the error is a ConfigurationError."""

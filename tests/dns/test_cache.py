@@ -37,7 +37,7 @@ class CacheTests(SynchronousTestCase):
         self.assertEqual([key for key in "abc" if cache.get(key, 1)], ["a", "c"])
 
     @given(st.lists(st.tuples(st.integers(0, 20), st.integers(0, 2000), st.integers(0, 5))))
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     def test_bounds(self, puts: list[tuple[int, int, int]]) -> None:
         """Whatever is put, entries and octets stay within their bounds, and are counted rightly."""
         cache: Cache[int] = Cache(5, 5000)

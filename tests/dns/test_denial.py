@@ -95,14 +95,14 @@ class ModelTests(SynchronousTestCase):
         return Proof.NONE, Proof.NONE if code in wildcard else Proof.PROVED
 
     @given(QUERIES, st.sampled_from([A, MX]))
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     def test_whole_chain(self, name: str, code: int) -> None:
         """With every record of the zone, each absence is proved and no presence is denied, in both ways."""
         for denial in (chain(NAMES), hashed(NAMES), hashed(NAMES, iterations=0, salt=b"")):
             self.assertEqual((denial.no_name(name), denial.no_type(name, code)), self.expected(name, code))
 
     @given(QUERIES, st.sets(st.integers(0, 12)))
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     def test_part_of_it(self, name: str, kept: set[int]) -> None:
         """With some of the records less may be proved, and nothing that is wrong."""
         for whole in (chain(NAMES), hashed(NAMES)):

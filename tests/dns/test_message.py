@@ -95,7 +95,7 @@ class QueryTests(SynchronousTestCase):
         self.assertEqual([(int(o.otype), o.to_wire()) for o in read.options], [(10, b"12345678")])
 
     @given(st.binary(min_size=8, max_size=8))
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     def test_letters(self, bits: bytes) -> None:
         """Letters change their case and nothing else changes; all bits off is the name itself."""
         wire = to_wire("abc-123.example.org")
@@ -200,14 +200,14 @@ class HostileTests(SynchronousTestCase):
         self.assertEqual([found.ttl for found in read.answer], [0])
 
     @given(st.binary(max_size=300))
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     def test_anything(self, data: bytes) -> None:
         """Whatever comes is a message or refused."""
         self.read(data)
         self.read(self.header(1, 2) + data)
 
     @given(st.integers(0, 400), st.binary(min_size=1, max_size=4))
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     def test_changed(self, place: int, octets: bytes) -> None:
         """A good message with a few octets changed is one or refused."""
         data = answer_with(

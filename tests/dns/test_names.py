@@ -59,7 +59,7 @@ class NormaliseTests(SynchronousTestCase):
         self.assertEqual(len(to_wire(normalise(".".join(["a" * 63] * 3 + ["b" * 61])))), 255)
 
     @given(LABELS)
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     def test_wire(self, parts: list[bytes]) -> None:
         """Any octets can be in a label, and the wire is dnspython's."""
         name = from_labels(parts)
@@ -69,7 +69,7 @@ class NormaliseTests(SynchronousTestCase):
         self.assertEqual(to_wire(name), expected)
 
     @given(LABELS, LABELS)
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     def test_within(self, one: list[bytes], other: list[bytes]) -> None:
         """Whether a name is below another is as dnspython has it."""
         for left, right in ((one, other), ([*one[:2], *other[:3]], other[:3])):

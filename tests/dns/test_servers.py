@@ -62,7 +62,7 @@ class ResolvConfTests(SynchronousTestCase):
             self.assertIs(ResolverSettings.from_resolv_conf(text).believes_ad, believed, text)
 
     @given(st.text(max_size=200))
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     def test_anything(self, text: str) -> None:
         """Whatever the file says, there are settings."""
         found = ResolverSettings.from_resolv_conf("options timeout:" + text + "\nnameserver " + text)

@@ -117,7 +117,7 @@ class LayerTests(SynchronousTestCase):
         self.assertEqual(other.close(), b"b NOOP\r\n")
 
     @given(st.lists(st.binary(max_size=300), max_size=12), st.randoms(), st.integers(0, 9))
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     def test_any_cuts(self, texts: list[bytes], dice: random.Random, level: int) -> None:
         """However the client compresses, flushes and sends, and whenever the layer sleeps, the octets are the same."""
         layer, peer = CompressionLayer(CompressionPool(1)), Peer(level)

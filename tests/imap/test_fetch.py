@@ -167,7 +167,7 @@ class SectionTests(SynchronousTestCase):
 class KeptFieldsTests(SynchronousTestCase):
     names = ("subject", "from", "to", "date", "references")
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(
         st.lists(
             st.tuples(
@@ -212,7 +212,7 @@ class DateTests(SynchronousTestCase):
 
 
 class DecodingTests(SynchronousTestCase):
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(
         st.binary(max_size=300),
         st.lists(st.integers(0, 400), max_size=6),
@@ -230,7 +230,7 @@ class DecodingTests(SynchronousTestCase):
         pieces = [encoded[a:b] for a, b in pairwise(places)]
         self.assertEqual(b"".join(decoded(pieces, encoding)), data)
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(st.binary(max_size=200), st.sampled_from(("base64", "quoted-printable", "8bit")))
     def test_garbage(self, data: bytes, encoding: str) -> None:
         """Octets that are no such encoding do no harm, and whole are decoded as the rest of the program does."""

@@ -86,7 +86,7 @@ class FilterTests(SynchronousTestCase):
         self.search("RETURN (SAVE) FILTER nothing")
         self.assertEqual(self.driver.command("FETCH $ UID")[:-1], [])
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(search_keys)
     def test_any_program(self, key: k.SearchKey) -> None:
         """Every search program can be kept as a filter, with its literals."""
@@ -94,7 +94,7 @@ class FilterTests(SynchronousTestCase):
         kept = written.removeprefix(b"a SEARCH ").removesuffix(b"\r\n")
         self.assertEqual(parse_filter(kept), key)
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(st.binary(max_size=60))
     def test_anything(self, value: bytes) -> None:
         """Other octets are refused, and nothing else happens."""

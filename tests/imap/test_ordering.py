@@ -155,7 +155,7 @@ class EnvelopeTests(SynchronousTestCase):
         self.assertEqual(sent_and_subject(self.envelope(b"Subject: \xe4\r\n")), (b"", b"\xe4"))
 
     @given(st.binary(max_size=120), st.integers(2, 7))
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     def test_damaged(self, octets: bytes, place: int) -> None:
         """What is no envelope gives something, and no error; neither does a cut one."""
         whole = self.envelope(b'Subject: "x" \xe4\r\nFrom: a <b@c>\r\nTo: d@e\r\nDate: 1 Jan 2020\r\n')

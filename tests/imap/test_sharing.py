@@ -484,7 +484,7 @@ class RightsTests(SynchronousTestCase):
                 parse_rights(text)
             self.assertIn(why, caught.exception.public_text)
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(st.text("lrswipkxteacd", max_size=20), st.sampled_from(("", "+", "-")), st.text("lrswipkxtea"))
     def test_round_trip(self, text: str, sign: str, before: str) -> None:
         """What is shown is read as the same rights; a modification does what its sign says."""
@@ -495,7 +495,7 @@ class RightsTests(SynchronousTestCase):
         expected = {"": rights, "+": rights | set(before), "-": frozenset(before) - rights}[sign]
         self.assertEqual(after, expected)
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(
         st.dictionaries(
             st.sampled_from(("bob", "-bob", "anyone", "-anyone", "carol", "-carol")),

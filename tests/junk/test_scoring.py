@@ -41,7 +41,7 @@ class WorthTests(SynchronousTestCase):
         self.assertEqual(worths(rows, learned, html=True), {})
         self.assertGreater(worths(rows, Totals(ham=1000, junk=1000, html_junk=900), html=False)[1], 0.5)
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(st.lists(st.integers(0, 50), min_size=8, max_size=8))
     def test_bounds(self, n: list[int]) -> None:
         """Whatever was learned, worth is between -1 and 1."""

@@ -235,7 +235,7 @@ class BoundTests(SynchronousTestCase):
         self.assertGreater(len(octets), 2 * ENOUGH_OCTETS)
         self.assertEqual(found_in(octets).numbers(), found_in(octets[:ENOUGH_OCTETS]).numbers())
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(st.binary(max_size=2000))
     def test_anything(self, octets: bytes) -> None:
         """Any octets have tokens, the same every time, and each can be named."""
@@ -245,7 +245,7 @@ class BoundTests(SynchronousTestCase):
         self.assertEqual(found.texts(numbers).keys(), numbers)
         self.assertTrue(all(0 <= number < 1 << 63 for number in numbers))
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(st.text(max_size=500), st.text(max_size=100), st.booleans())
     def test_any_text(self, text: str, subject: str, html: bool) -> None:
         """Any text, too."""

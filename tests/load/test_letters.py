@@ -21,7 +21,7 @@ from tests.load.wire import RUN, letters
 class MadeUpTests(SynchronousTestCase):
     """Letters of words."""
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(st.integers(0, 5000), st.booleans())
     def test_size_and_lines(self, octets: int, eight_bit: bool) -> None:
         """A payload is as long as it should be, made of whole lines that are not too long, and has nothing to be stuffed."""
@@ -102,7 +102,7 @@ class FileTests(SynchronousTestCase):
         )
         self.assertTrue(letter.eight_bit)
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(st.lists(st.sampled_from([b"a", b".", b"\r\n", b"\n", b"\r", b"\xff"]), max_size=12).map(b"".join))
     def test_what_is_stuffed_is_what_is_read(self, octets: bytes) -> None:
         """Whatever is in a file: a server that unstuffs what goes out after DATA has what would go out in a chunk."""

@@ -25,7 +25,7 @@ class MarkTests(SynchronousTestCase):
         self.assertIsNone(find_mark(b"X-" + field + b"\r\n"))
         self.assertIsNone(find_mark(b""))
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(st.binary(max_size=200))
     def test_anything_is_looked_at(self, octets: bytes) -> None:
         """Whatever the message is, looking at it raises nothing."""
@@ -36,7 +36,7 @@ class MarkTests(SynchronousTestCase):
 class NumberTests(SynchronousTestCase):
     """The memory of them."""
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(st.lists(st.integers(1, 3000), max_size=100), st.integers(0, 3000))
     def test_counted_as_a_set_would(self, numbers: list[int], total: int) -> None:
         """What is missing, what is doubled, and which are missing first is as a set of the numbers says."""

@@ -35,7 +35,7 @@ def histogram_of(nanoseconds: list[int]) -> Histogram:
 class HistogramTests(SynchronousTestCase):
     """The histogram itself."""
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(DURATIONS, PERCENTS)
     def test_percentiles_are_those_of_the_list(self, values: list[int], percent: float) -> None:
         """A percentile is that of the sorted list by nearest rank: never less, and less than 1/128 more."""
@@ -45,7 +45,7 @@ class HistogramTests(SynchronousTestCase):
         self.assertGreaterEqual(found, exact)
         self.assertLessEqual(found, exact + exact * RELATIVE_ERROR)
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(DURATIONS)
     def test_summary_is_exact_where_it_can_be(self, values: list[int]) -> None:
         """Count, minimum, maximum and mean are those of the values, and the percentiles rise from one to the other."""
@@ -59,7 +59,7 @@ class HistogramTests(SynchronousTestCase):
         rising = [summary["min"], *(summary[f"p{percent:g}"] for percent in PERCENTILES), summary["max"]]
         self.assertEqual(rising, sorted(rising))
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(DURATIONS, DURATIONS)
     def test_addition_is_both_together(self, first: list[int], second: list[int]) -> None:
         """Two histograms added are one of all their values, and the one added stays as it was."""

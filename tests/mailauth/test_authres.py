@@ -136,7 +136,7 @@ class WritingTests(SynchronousTestCase):
         """What is written is read as it was, but for comments and what cannot be shown."""
 
         @given(st.lists(st.tuples(WORDS, WORDS, VALUES, VALUES), max_size=4))
-        @settings(max_examples=150, deadline=None)
+        @settings(max_examples=150)
         def check(rows: list[tuple[str, str, str, str]]) -> None:
             rows = [(a, b, c.replace("\t", " "), d.replace("\t", " ")) for a, b, c, d in rows]
             results = AuthenticationResults(

@@ -28,7 +28,7 @@ class MessageHasherTests(SynchronousTestCase):
         pieces = st.sampled_from([b"A: b", b"\r\n", b"\r\n\r\n", b"\r", b"\n", b"x"])
 
         @given(st.lists(pieces, max_size=12).map(b"".join), st.integers(1, 5))
-        @settings(max_examples=200, deadline=None)
+        @settings(max_examples=200)
         def check(message: bytes, size: int) -> None:
             whole, cut = hashed(message, len(message) or 1), hashed(message, size)
             self.assertEqual(whole.header.fields, cut.header.fields)

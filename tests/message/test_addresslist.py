@@ -107,7 +107,7 @@ class AddressListTests(SynchronousTestCase):
         self.assertEqual(len(parse_address_list(b"a@b," * (MAX_ADDRESSES + 9))), MAX_ADDRESSES)
         self.assertLessEqual(len(parse_address_list(b"(c)," + b"a@b," * (MAX_ADDRESSES + 9))), MAX_ADDRESSES)
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(st.text(st.sampled_from('ab@.,;:<>()[]"\\ \t\r\nü\0'), max_size=60))
     def test_any_text(self, text: str) -> None:
         """Any octets are read, groups that begin also end, and no name has a line end."""

@@ -87,14 +87,14 @@ def theirs(message: Any) -> object:
 class StructureTests(SynchronousTestCase):
     """Well-formed MIME."""
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(trees(), st.sampled_from([b"\r\n", b"\n"]))
     def test_trees(self, node: Tree, end: bytes) -> None:
         """Both see the same parts with the same octets."""
         octets = b"Subject: x" + end + build(node, end, [0])
         self.assertEqual(ours(scan(octets).root, octets), theirs(email.message_from_bytes(octets)))
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=60))
     def test_parameters(self, value: str) -> None:
         """A parameter that the library encodes by RFC 2231 is read back."""
@@ -104,7 +104,7 @@ class StructureTests(SynchronousTestCase):
         assert found is not None
         self.assertEqual(found.parameter("name"), value)
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(
         st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=60).filter(
             lambda t: "=?" not in t
@@ -122,7 +122,7 @@ class StructureTests(SynchronousTestCase):
 class FieldTests(SynchronousTestCase):
     """Dates, words, addresses."""
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(st.integers(-2_000_000_000, 200_000_000_000), st.integers(-720, 840))
     def test_dates(self, seconds: int, zone: int) -> None:
         """Dates that we write the library reads, and the other way round."""
@@ -131,7 +131,7 @@ class FieldTests(SynchronousTestCase):
         self.assertEqual(email.utils.parsedate_to_datetime(render_date(seconds, zone).decode()), local)
         self.assertEqual(parse_date(email.utils.format_datetime(local).encode()), seconds)
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"]), max_size=100))
     def test_words(self, text: str) -> None:
         """Text that the library encodes in words we decode, and the other way round."""
@@ -142,7 +142,7 @@ class FieldTests(SynchronousTestCase):
         joined = "".join(p.decode(c or "ascii") if isinstance(p, bytes) else p for p, c in parts)
         self.assertEqual(joined, clean)
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(
         st.lists(
             st.tuples(
@@ -160,7 +160,7 @@ class FieldTests(SynchronousTestCase):
         found = [(a.name.decode() if a.name else "", a.address) for a in mailboxes(field.encode())]
         self.assertEqual(found, wanted)
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(
         st.text(
             st.characters(
@@ -183,7 +183,7 @@ class FieldTests(SynchronousTestCase):
         read = part_text(root, octets[root.body_start : root.body_end])
         self.assertEqual(read.replace("\r\n", "\n"), wanted)
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(st.binary(max_size=100))
     def test_any_octets_decode(self, octets: bytes) -> None:
         """Any octets can be decoded from any transfer encoding."""

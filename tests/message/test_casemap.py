@@ -35,7 +35,7 @@ class CasemapTests(SynchronousTestCase):
         self.assertNotIn(casemap("mul"), casemap("Müller"))
         self.assertNotEqual(casemap("resume"), casemap("résumé"))
 
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     @given(
         st.lists(
             st.sampled_from(["a", "ü", "e\u0301\u0323", "ｶﾞ", "각", "ffi", "\u0344", "אָּ"]),
@@ -70,7 +70,7 @@ class CasemapTests(SynchronousTestCase):
         )
 
     @given(st.text(), st.text())
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     def test_mapped_once(self, text: str, other: str) -> None:
         """A form is its own form, and what is equal by Python's folding is equal."""
         self.assertEqual(casemap(casemap(text)), casemap(text))

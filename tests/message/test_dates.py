@@ -86,7 +86,7 @@ class DateTests(SynchronousTestCase):
         ):
             self.assertIsNone(parse_imap_datetime(octets), octets)
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(st.integers(0, 200_000_000_000), st.integers(-720, 840))
     def test_round_trip(self, seconds: int, zone: int) -> None:
         """What was written is read as the same instant."""
@@ -94,7 +94,7 @@ class DateTests(SynchronousTestCase):
         self.assertEqual(parse_imap_datetime(render_imap_datetime(seconds, zone)), seconds)
         self.assertEqual(parse_date(render_from_line_date(seconds)), seconds)
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(st.text(st.sampled_from("0123456789 :.,-+()NovFriGMT\r\n"), max_size=50))
     def test_any_text(self, text: str) -> None:
         """Any octets are a date or None."""

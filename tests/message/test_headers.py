@@ -77,7 +77,7 @@ class HeaderTests(SynchronousTestCase):
         self.assertEqual(message_ids(b" <a@b>\r\n\t<c@d>, text <a@b> <e f> <>"), ["a@b", "c@d"])
         self.assertEqual(message_ids(b"<fol\r\nded@x>"), ["folded@x"])
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(st.binary(max_size=200))
     def test_any_octets(self, octets: bytes) -> None:
         """Any octets can be parsed, and fields and the rest of the block make up what was there."""
@@ -147,7 +147,7 @@ class WordTests(SynchronousTestCase):
         """UTF-8 that lost a few octets is not taken for windows-1252."""
         self.assertEqual(decode_unlabelled("Grüße für dich".encode() + b"\xc3"), "Grüße für dich\ufffd")
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(st.binary(max_size=100), st.text(max_size=20))
     def test_any_octets(self, octets: bytes, label: str) -> None:
         """Any octets under any label make text."""
@@ -221,7 +221,7 @@ class ParameterTests(SynchronousTestCase):
         value = b"".join(b"; a%d=x" % i for i in range(500))
         self.assertEqual(len(self.parameters(value)), MAX_PARAMETERS)
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(st.text(st.sampled_from("ab*0129=;\"\\ '%()\r\n\t/"), max_size=60))
     def test_any_value(self, text: str) -> None:
         """Any value is read without failing."""

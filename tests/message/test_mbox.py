@@ -61,7 +61,7 @@ class Trickle(io.RawIOBase):
 class MboxTests(SynchronousTestCase):
     """read_mbox and MboxWriter."""
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(st.lists(CONTENTS, max_size=4), st.integers(1, 50))
     def test_mboxrd_loses_nothing(self, messages: list[bytes], piece: int) -> None:
         """What mboxrd was written with is read back, however the octets come."""
@@ -75,7 +75,7 @@ class MboxTests(SynchronousTestCase):
         for messages in ([b""], [b"", b""], [b"a\r\n", b""]):
             self.assertEqual(read(write(messages)), messages)
 
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     @given(st.lists(CONTENTS, max_size=4))
     def test_mboxo(self, messages: list[bytes]) -> None:
         """Format mboxo loses the difference between From and >From, as it must."""

@@ -69,7 +69,7 @@ def walk(part: Part) -> Iterator[Part]:
 class CutTests(SynchronousTestCase):
     """Whatever comes in, the result depends on the octets alone."""
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(MESSAGES, st.lists(st.integers(1, 30), min_size=1, max_size=20), st.booleans())
     def test_cuts(self, octets: bytes, sizes: list[int], small: bool) -> None:
         """Any cuts give the same parts, also where limits are passed."""
@@ -97,7 +97,7 @@ class CutTests(SynchronousTestCase):
         )
         self.assertEqual(render(cut, reader(octets)), render(expected, reader(octets)))
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(MESSAGES)
     def test_parts_nest(self, octets: bytes) -> None:
         """Every part lies within its parent and behind the part before it, and lines are line feeds."""

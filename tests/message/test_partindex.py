@@ -175,7 +175,7 @@ class SectionTests(SynchronousTestCase):
         index = PartIndex([(4, 0, 0, 0, 10, 1 << 33)])
         self.assertEqual(PartIndex.decode(index.encode()).section("TEXT"), (10, (1 << 33) - 10))
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(MESSAGES, st.from_regex(r"\A([12]\.){0,3}([12]|MIME|HEADER|TEXT)\Z"))
     def test_within_the_message(self, octets: bytes, name: str) -> None:
         """Every section lies within its message."""

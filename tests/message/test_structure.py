@@ -37,7 +37,7 @@ class StringTests(SynchronousTestCase):
         ):
             self.assertEqual(imap_string(value), expected)
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(st.binary(max_size=40))
     def test_read_back(self, value: bytes) -> None:
         """Every value but its NULs is read back by the grammar."""
@@ -85,7 +85,7 @@ class RenderTests(SynchronousTestCase):
             body_from_bodystructure(octets)
         self.assertEqual(body_from_bodystructure(b"~"), b"~")
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(MESSAGES, st.binary(max_size=60))
     def test_grammar(self, octets: bytes, value: bytes) -> None:
         """Whatever the message, what is rendered keeps to the grammar, and BODY can be made of BODYSTRUCTURE."""

@@ -37,7 +37,7 @@ class BaseSubjectTests(SynchronousTestCase):
         ):
             self.assertEqual(base_subject(subject), expected, subject)
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(st.lists(st.sampled_from(["re", "fwd", ":", "[", "]", " ", "(fwd)", "[fwd:", "x"]), max_size=30))
     def test_nothing_remains_to_be_stripped(self, pieces: list[str]) -> None:
         """The base of a base subject is itself."""

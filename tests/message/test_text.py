@@ -117,7 +117,7 @@ class DecodeTests(SynchronousTestCase):
         ):
             self.assertEqual(html_to_text(text), expected, text)
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(st.text(st.sampled_from("<>/!-?= \"'abscriptstyle&;#x\n"), max_size=100))
     def test_any_html(self, text: str) -> None:
         """Any text can be stripped."""
@@ -146,7 +146,7 @@ class SearchTests(SynchronousTestCase):
         self.assertEqual(header_text(header), "Subject: ü\nX-A: b c")
         self.assertEqual(header_text(header, frozenset([b"x-a"])), "b c")
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(MESSAGES)
     def test_any_message(self, octets: bytes) -> None:
         """Of any message there is text without NUL, and products."""

@@ -179,13 +179,13 @@ members = st.builds(
 
 class ReferencesTests(SynchronousTestCase):
     @given(st.lists(members, max_size=14))
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     def test_against_naive(self, messages: list[ThreadMember]) -> None:
         """Any messages are threaded as the algorithm of the RFC, carried out word by word, threads them."""
         self.assertEqual(nested(done(thread_by_references(messages)), len(messages)), naive(messages))
 
     @given(st.lists(members, max_size=14))
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     def test_each_message_once(self, messages: list[ThreadMember]) -> None:
         """Each message is in the threads once; dummies are at the top only, and hold two or more together."""
         threads = done(thread_by_references(messages))
@@ -272,7 +272,7 @@ class ReferencesTests(SynchronousTestCase):
 
 class SubjectTests(SynchronousTestCase):
     @given(st.lists(members, max_size=14))
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     def test_against_naive(self, messages: list[ThreadMember]) -> None:
         """Sorted by subject and date, cut where the subject changes, the pieces by their first dates."""
         order = sorted(range(len(messages)), key=lambda n: (messages[n].subject, messages[n].sent, n))

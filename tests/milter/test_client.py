@@ -292,7 +292,7 @@ class BadFilterTests(SynchronousTestCase):
         self.assertIn("none", self.refused(options(), encode(b"y", b"250 fine\0")))
 
     @given(st.lists(st.binary(max_size=200), max_size=10))
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     def test_any_octets(self, pieces: list[bytes]) -> None:
         """Whatever a filter sends, it is understood or refused as what it is."""
         machine = MilterClient(message())

@@ -25,7 +25,7 @@ class ContextTests(SynchronousTestCase):
         """The contexts of the RFC's password give the RFC's digest."""
         self.assertEqual(cram_contexts(b"tanstaaftanstaaf").hmac(CHALLENGE).hex().encode(), DIGEST)
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(st.binary(max_size=150), st.binary(max_size=300))
     def test_against_hashlib(self, key: bytes, text: bytes) -> None:
         """For any password and text the digest is that of the standard library."""

@@ -76,7 +76,7 @@ class VerifierTests(SynchronousTestCase):
         self.assertGreaterEqual(DEFAULT_COSTS.sha256_iterations, 4096)
         self.assertRaises(ValueError, Costs, sha1_iterations=4095)
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(st.binary(max_size=200))
     def test_any_octets(self, data: bytes) -> None:
         """Any octets are read or refused as damaged."""
@@ -127,7 +127,7 @@ class PreparationTests(SynchronousTestCase):
             self.assertNotIn("hunter", repr(cause) + str(vars(cause)))
             cause = cause.__context__
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(st.text(max_size=30))
     def test_twice(self, text: str) -> None:
         """What was prepared stays the same when it is prepared again, and nothing but refusal is raised."""

@@ -111,7 +111,7 @@ class PlainTests(SynchronousTestCase):
         self.assertRaises(ZeroDivisionError, now, server.respond(b"\0a\0b"))
         self.assertIsInstance(now(server.respond(b"\0a\0b")), Failure)
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(st.binary(max_size=60))
     def test_any_octets(self, data: bytes) -> None:
         """Any octets are answered; none get in."""

@@ -272,7 +272,7 @@ class ExchangeTests(SynchronousTestCase):
         )
         self.assertEqual(step, Success(name, name, "", "SCRAM-SHA-1"))
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(position=st.integers(0, 300), turn=st.integers(0, 1), value=st.integers(1, 255))
     def test_mutation(self, position: int, turn: int, value: int) -> None:
         """One changed octet in either client message is refused and never raises."""
@@ -297,7 +297,7 @@ class ExchangeTests(SynchronousTestCase):
                 return
         raise self.failureException("a changed message was accepted")
 
-    @settings(max_examples=25, deadline=None)
+    @settings(max_examples=25)
     @given(
         user=st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=20),
         password=st.text(
@@ -375,7 +375,7 @@ class MessageTests(SynchronousTestCase):
         final = parse_client_final(b"c=biws,r=abc,x=1,p=YQ==")
         self.assertEqual(final.without_proof, b"c=biws,r=abc,x=1")
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(st.binary(max_size=200))
     def test_any_octets(self, data: bytes) -> None:
         """Any octets are read or refused, nothing else happens."""

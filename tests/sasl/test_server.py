@@ -58,7 +58,7 @@ class OfferTests(SynchronousTestCase):
 class AnyPeerTests(SynchronousTestCase):
     """Peers that say anything."""
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(
         st.sampled_from(MECHANISMS),
         st.lists(
@@ -181,7 +181,7 @@ class WireTests(SynchronousTestCase):
             error: WireError = self.assertRaises(WireError, decode_response, line)
             self.assertIsNone(error.__cause__)
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(st.binary(max_size=300))
     def test_round_trip(self, data: bytes) -> None:
         """What was encoded is decoded again."""

@@ -51,7 +51,7 @@ class ReadingTests(SynchronousTestCase):
             self.assertIsNone(without_comments(open_ended), open_ended)
 
     @given(st.one_of(st.binary(max_size=60), FIELDS))
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     def test_anything(self, value: bytes) -> None:
         """Nothing raises, and the tolerant reading sees the same addresses."""
         found = authors(value)
@@ -60,7 +60,7 @@ class ReadingTests(SynchronousTestCase):
             self.assertEqual(read, found)
 
     @given(FIELDS.filter(lambda value: b"\r" not in value))
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     def test_another_reader(self, value: bytes) -> None:
         """Another parser sees nobody else in a field of our own addresses."""
         found = authors(value)

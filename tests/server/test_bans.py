@@ -343,7 +343,7 @@ class BoundTests(BansCase):
         st.lists(st.tuples(st.integers(0, 2**32 - 1), st.integers(8, 32)), max_size=20),
         st.integers(0, 2**32 - 1),
     )
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     def test_like_ipaddress(self, networks: list[tuple[int, int]], address: int) -> None:
         """Who is banned is just who lies in one of the networks."""
         bans = Bans(self.clock.seconds, self.clock, BanSettings(never=()))

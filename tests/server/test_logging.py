@@ -202,7 +202,7 @@ class LineTests(SynchronousTestCase):
             if nasty != "\ud800":
                 self.assertEqual(parsed["login"], nasty)
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(
         st.dictionaries(st.sampled_from(sorted(FIELDS)), st.text() | st.binary() | st.none() | st.floats())
     )

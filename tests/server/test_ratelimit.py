@@ -143,7 +143,7 @@ class LimiterTests(SynchronousTestCase):
         self.assertTrue(limiter.allows("10.0.0.1"))
         self.assertRaises(ValueError, SlidingWindowLimiter, [MINUTE], self.clock, max_networks=2)
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(st.lists(st.tuples(st.floats(0, 30), st.booleans()), max_size=60))
     def test_against_exact_count(self, steps: list[tuple[float, bool]]) -> None:
         """Never more than twice the limit passes in any minute, and a quiet peer is never refused."""

@@ -233,7 +233,7 @@ class TransmissionTests(SynchronousTestCase):
         pair = Pair("DSN")
         self.assertFalse(pair.carry(what, b"x").results[0].dsn)
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(st.binary(max_size=300), st.integers(1, 50), st.booleans(), st.integers(1, 40))
     def test_any_message(self, message: bytes, size: int, chunking: bool, chunks: int) -> None:
         """Any octets arrive: binary ones unchanged, by DATA with their line ends put right."""
@@ -357,7 +357,7 @@ class ClientMachineTests(SynchronousTestCase):
             b"RCPT TO:<b@x.example> NOTIFY=NEVER ORCPT=utf-8;\\x{E9}@x.example\r\n",
         )
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(st.binary(max_size=200))
     def test_any_octets(self, octets: bytes) -> None:
         """Octets give replies or ServerRefused, nothing else."""

@@ -19,13 +19,13 @@ WORDS = [
 class FuzzTests(SynchronousTestCase):
     """Nothing unexpected is raised, and cuts do not matter."""
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(st.integers(0, 255), st.lists(st.sampled_from(WORDS) | st.binary(max_size=8), max_size=25))
     def test_words(self, first: int, parts: list[bytes]) -> None:
         """Commands and octets in any order."""
         one(bytes((first,)) + b"".join(parts))
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(st.binary(max_size=200))
     def test_octets(self, octets: bytes) -> None:
         """Any octets."""

@@ -106,7 +106,7 @@ class CommandTests(SynchronousTestCase):
         for bad in (b"AGEAYg=", b"AGEAYg", b"AG EAYg==", b"\xff", b"====", b"AGEAYg==x"):
             self.assertIsNone(decode_base64(bad), bad)
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(st.binary(max_size=80))
     def test_any_octets(self, octets: bytes) -> None:
         """Any octets are values or SyntaxRefused."""
@@ -119,7 +119,7 @@ class CommandTests(SynchronousTestCase):
             except SyntaxRefused as e:
                 self.assertIn(e.reply_code, {501, 555})
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(st.lists(st.sampled_from(sorted(ALL_MAIL)), max_size=4), st.text("=+;<>@.A1fz\u00e9", max_size=12))
     def test_any_values(self, keywords: list[bytes], value: str) -> None:
         """Any values of the known parameters are understood or refused."""

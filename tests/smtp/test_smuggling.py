@@ -91,7 +91,7 @@ class SmugglingTests(SynchronousTestCase):
                 said, b"500 5.5.2 bare carriage return or newline, may be smtp smuggling\r\n", line
             )
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(
         st.lists(st.sampled_from([b"\r", b"\n", b"\r\n", b".", b"\0", b"a", b"\r\n.\r\n"]), max_size=30),
         st.integers(1, 9),

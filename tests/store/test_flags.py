@@ -39,7 +39,7 @@ class FlagsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.patch(messages, "_DENSE_UIDS", 2)
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(st.sets(st.integers(1, _COUNT), max_size=4), st.lists(_STEP, max_size=12))
     def test_as_one_by_one(self, gone: set[int], steps: list[Any]) -> None:
         """Whole ranges and single messages, with and without UNCHANGEDSINCE: flags, modseqs, counts and what sessions are

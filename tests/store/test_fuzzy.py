@@ -78,7 +78,7 @@ class FuzzyTests(SearchCase):
             self.assertEqual(self.rated("text", needle), {}, needle[:20])
         self.assertEqual(self.rated("text", 'x" OR "hello'), {1: 66})
 
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=30)
     @given(st.lists(words, min_size=1, max_size=30), st.lists(words, min_size=1, max_size=3))
     def test_all_close_words_are_found(self, texts: list[str], needles: list[str]) -> None:
         """With few words in the index, those that are close are just what closeness() says."""

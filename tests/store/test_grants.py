@@ -230,7 +230,7 @@ class IndexTests(GrantCase):
         self.again()
         self.assertEqual(self.store.grants.named("ann"), {"anyone", "bob"})
 
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=30)
     @given(
         st.lists(
             st.tuples(

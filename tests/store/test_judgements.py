@@ -83,7 +83,7 @@ class SenderTests(SynchronousTestCase):
 
     text = st.text(max_size=20)
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(
         st.builds(
             Sender,
@@ -686,13 +686,13 @@ class RandomTests(JudgementCase):
         finally:
             self.doCleanups()
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(st.lists(STEPS, max_size=40))
     def test_recount(self, steps: list[Any]) -> None:
         """After any steps, with pauses anywhere, judgements, history and words are what the messages' flags say."""
         self.example(steps, None)
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(st.lists(STEPS, max_size=40))
     def test_recount_with_rules(self, steps: list[Any]) -> None:
         """The same where mailboxes change flags."""

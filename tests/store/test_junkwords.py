@@ -64,7 +64,7 @@ class CountTests(SynchronousTestCase):
         self.learn({1, 3}, sign=-1)
         self.assertEqual(counts(self.connection, [1, 2, 3])[1], [(2, 0, 1, 0, 0)])
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(
         st.lists(
             st.tuples(st.sets(st.integers(0, 12), max_size=8), st.booleans(), st.booleans(), st.booleans()),

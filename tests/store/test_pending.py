@@ -285,7 +285,7 @@ class EqualityTests(PendingTestCase):
         return tables, records
 
     @given(st.lists(st.lists(OPERATIONS, min_size=1, max_size=5), max_size=5))
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     def test_equal(self, batches: list[list[tuple[str, int, int]]]) -> None:
         """In one statement, in a transaction of many, and each row as soon as it comes."""
         account, inbox = self.account, self.inbox

@@ -144,7 +144,7 @@ NEEDLES = st.one_of(
 
 
 class IndexTests(SearchCase):
-    @settings(max_examples=80, deadline=None)
+    @settings(max_examples=80)
     @given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=5), st.integers(0, 5), st.data())
     def test_agrees_with_a_plain_scan(self, texts: list[tuple[str, str]], late: int, data: Any) -> None:
         """Whatever is in the messages and is looked for, the index and reading every message agree, indexed or not."""

@@ -144,13 +144,13 @@ class RoundTripTests(TransferCase):
         finally:
             self.doCleanups()
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(st.lists(MESSAGES, max_size=5))
     def test_mbox(self, messages: list[Any]) -> None:
         """Octets, flags, keywords, dates and order survive an mbox file."""
         self.round_trip([m for m in messages if m[0]], "mbox")
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(st.lists(MESSAGES, max_size=5))
     def test_maildir(self, messages: list[Any]) -> None:
         """Octets, flags, keywords and dates survive a Maildir."""

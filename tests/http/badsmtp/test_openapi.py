@@ -106,7 +106,7 @@ class DescriptionTests(SynchronousTestCase):
                     query = "to=nobody@example.org"
                 self.assertEqual(self.conform(method, path, query, body), wanted, (method, path))
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(st.data())
     def test_any_request(self, data: st.DataObject) -> None:
         """Whatever is asked with whatever parameters and content, the answer is as described, and never our own failure."""

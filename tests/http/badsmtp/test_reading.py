@@ -45,7 +45,7 @@ class PartTests(SynchronousTestCase):
         )
         self.assertEqual([path for path, _ in numbered(scan(b"Subject: x\r\n\r\ny").root)], ["1"])
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(st.lists(PIECES, max_size=14).map(b"".join))
     @example(MIXED)
     @example(b"Content-Type: message/rfc822\r\n\r\nContent-Type: message/rfc822\r\n\r\nx: y\r\n\r\nz")
@@ -60,7 +60,7 @@ class PartTests(SynchronousTestCase):
 class ReaderTests(SynchronousTestCase):
     """All of a message."""
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(st.lists(PIECES, max_size=14).map(b"".join) | st.binary(max_size=200))
     @example(MIXED)
     def test_any_message(self, content: bytes) -> None:

@@ -36,7 +36,7 @@ class NameTests(SynchronousTestCase):
         self.assertEqual(safe_filename("ü" * 200 + ".pdf"), "ü" * 73 + ".pdf")
         self.assertEqual(len(safe_filename("x" * 1000)), NAME_OCTETS)
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(st.text(max_size=300))
     def test_any_name(self, name: str) -> None:
         """Whatever the name is, the header is one line of ASCII that says an attachment, with a safe name."""

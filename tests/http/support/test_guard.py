@@ -112,7 +112,7 @@ class GuardTests(SynchronousTestCase):
             self.assertNotIn("access-control-allow-origin", answer.headers)
             self.assertEqual(answer.headers["server"], "moxtwisted")
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=1, max_size=40))
     def test_any_host(self, host: str) -> None:
         """Whatever the Host header says is answered, and let in only when what stands before the port is ours."""

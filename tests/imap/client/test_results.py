@@ -148,7 +148,7 @@ class MessageTests(SynchronousTestCase):
             max_size=4,
         )
     )
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     def test_any_values(self, items: dict[str, Any]) -> None:
         """Whatever a server says, there is a message or one error."""
         with contextlib.suppress(ResultError):

@@ -17,7 +17,7 @@ class FuzzTargetTests(SynchronousTestCase):
             st.tuples(st.integers(0, len(SESSION)), st.integers(0, 12), st.binary(max_size=4)), max_size=6
         ),
     )
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     def test_changed_session(self, choice: int, changes: list[tuple[int, int, bytes]]) -> None:
         """A session with octets removed and put in is read without an exception, the same in any cuts."""
         text = bytearray(SESSION)

@@ -521,7 +521,7 @@ class AnyTextTests(GrammarCase):
             max_size=12,
         ).map("".join),
     )  # fmt: skip
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     def test_no_exception(self, word: bytes, text: str) -> None:
         """Whatever follows a command's name, it is a command or refused."""
         if text.endswith("}"):

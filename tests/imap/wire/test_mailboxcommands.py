@@ -63,7 +63,7 @@ commands: st.SearchStrategy[Command] = st.one_of(
 
 
 class RoundTests(SynchronousTestCase):
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(commands, st.booleans(), st.sampled_from(NonSync), st.lists(st.integers(0, 200), max_size=4))
     def test_round(self, command: Command, utf8: bool, literals: NonSync, places: list[int]) -> None:
         """What a client writes is read as the same command, however it is cut."""

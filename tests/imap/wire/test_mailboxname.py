@@ -75,7 +75,7 @@ class EncodingTests(SynchronousTestCase):
         self.assertRaises(MailboxNameError, decode, b"\xff", utf8=True)
 
     @given(names)
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     def test_round_trip(self, name: str) -> None:
         """Every name has one encoding, of printable ASCII, that decodes to it."""
         octets = encode_utf7(name)
@@ -83,7 +83,7 @@ class EncodingTests(SynchronousTestCase):
         self.assertEqual(decode_utf7(octets), name)
 
     @given(st.binary(max_size=20) | st.text("&-AbQ,9=", max_size=12).map(str.encode))
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     def test_any_octets(self, octets: bytes) -> None:
         """What decodes encodes to the same octets."""
         try:
@@ -152,7 +152,7 @@ class PatternTests(SynchronousTestCase):
         self.assertEqual(combine("in", "box"), "INBOX")
 
     @given(st.text("ab/%*", max_size=8), st.text("ab/", max_size=10))
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     def test_against_regular_expressions(self, pattern: str, name: str) -> None:
         """Matching agrees with the pattern written as a regular expression."""
         expression = "".join({"*": ".*", "%": "[^/]*"}.get(c) or re.escape(c) for c in pattern)
@@ -165,7 +165,7 @@ class PatternTests(SynchronousTestCase):
         self.assertEqual(canonical("inbox/" + name), "INBOX/" + name)
 
     @given(names)
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     def test_canonical_is_composed(self, name: str) -> None:
         """A canonical name is in NFC."""
         self.assertTrue(unicodedata.is_normalized("NFC", canonical(name)))

@@ -63,7 +63,7 @@ def read(octets: bytes, limits: Limits | None = None) -> list[Any]:
 
 
 class NotifyTests(SynchronousTestCase):
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(
         st.none() | st.tuples(st.lists(selected(), max_size=1), st.lists(others(), min_size=1, max_size=3)),
         st.booleans(),

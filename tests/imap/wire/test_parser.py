@@ -361,13 +361,13 @@ class CutTests(SynchronousTestCase):
         self.assertEqual(whole[-1], c.Noop(b"a10"))
 
     @given(st.lists(st.integers(0, len(SESSION)), max_size=20))
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     def test_any_cuts(self, places: list[int]) -> None:
         """Cuts anywhere make no difference."""
         self.assertEqual(self.events(cut(SESSION, places)), self.events([SESSION]))
 
     @given(st.binary(max_size=300), st.lists(st.integers(0, 300), max_size=6))
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     def test_any_octets(self, text: bytes, places: list[int]) -> None:
         """Any octets give events, the same for any cuts, and never an exception."""
         self.assertEqual(self.events(cut(text, places)), self.events([text]))

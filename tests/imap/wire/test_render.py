@@ -46,7 +46,7 @@ class StringTests(SynchronousTestCase):
         self.assertEqual(render.mailbox("Entwürfe", utf8=True), '"Entwürfe"'.encode())
 
     @given(st.binary(max_size=60), st.booleans())
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     def test_round_trip(self, value: bytes, utf8: bool) -> None:
         """A string that was written is read back."""
         written = render.string(value, utf8=utf8)
@@ -71,7 +71,7 @@ class DateTests(SynchronousTestCase):
         st.datetimes(datetime(1900, 1, 1), datetime(9999, 1, 1)),  # noqa: DTZ001 the zone is added below
         st.integers(-14 * 60, 14 * 60),
     )
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     def test_round_trip(self, moment: datetime, minutes: int) -> None:
         """A date that was written is read back, to the second."""
         value = moment.replace(microsecond=0, tzinfo=timezone(timedelta(minutes=minutes)) if minutes else UTC)

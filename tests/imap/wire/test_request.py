@@ -222,7 +222,7 @@ commands = st.one_of(
 
 class RoundTripTests(SynchronousTestCase):
     @given(commands, st.sampled_from(NonSync), st.booleans(), st.lists(st.integers(0, 200), max_size=4))
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=300)
     def test_commands(self, command: c.Command, literals: NonSync, utf8: bool, places: list[int]) -> None:
         """Every command is read as what was written, in any mode, in any cuts; each wait is announced."""
         reader = CommandReader()
@@ -240,7 +240,7 @@ class RoundTripTests(SynchronousTestCase):
         st.lists(st.builds(Outgoing, st.binary(max_size=30), flag_names, st.none() | st.just(RECEIVED)), min_size=1, max_size=3),
         st.sampled_from(NonSync),
     )  # fmt: skip
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     def test_append(self, mailbox: str, messages: list[Outgoing], literals: NonSync) -> None:
         """So is every APPEND, its messages handed out octet for octet."""
         events = joined(read(CommandReader(), *render_append(b"a", mailbox, messages, literals=literals)))

@@ -201,7 +201,7 @@ class ReadTests(SynchronousTestCase):
             self.assertEqual([type(response) for response in found], [r.BadResponse])
 
     @given(st.lists(st.integers(0, len(SESSION)), max_size=20))
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     def test_any_cuts(self, places: list[int]) -> None:
         """Cuts make no difference."""
         whole = read(SESSION)
@@ -209,7 +209,7 @@ class ReadTests(SynchronousTestCase):
         self.assertEqual(len(whole), 9)
 
     @given(st.binary(max_size=200) | st.lists(st.sampled_from(PIECES)).map(b"".join))
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     def test_any_octets(self, text: bytes) -> None:
         """Any octets give responses, never an exception."""
         read(text + b"\r\n")

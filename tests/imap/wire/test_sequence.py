@@ -76,7 +76,7 @@ class SyntaxTests(SynchronousTestCase):
         self.assertEqual(found.members([1, 2, 3, 1_999_999]), [1, 3, 1_999_999])
 
     @given(ranges)
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     def test_round_trip(self, pairs: list[tuple[int, int]]) -> None:
         """A set that was rendered is read as the same set."""
         found = SequenceSet.parse(written(pairs))
@@ -116,7 +116,7 @@ class MembershipTests(SynchronousTestCase):
         self.assertEqual(SequenceSet.parse(b"2:3").members(array("I", [1, 2, 3])), [2, 3])
 
     @given(ranges, known_numbers)
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     def test_against_enumeration(self, pairs: list[tuple[int, int]], known: list[int]) -> None:
         """Membership by bisection agrees with enumerating the ranges."""
         found = SequenceSet.parse(written(pairs))
@@ -142,7 +142,7 @@ class CompactTests(SynchronousTestCase):
         self.assertEqual(compact_ranges(range(1, 4)), [(1, 3)])
 
     @given(known_numbers)
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     def test_round_trip(self, known: list[int]) -> None:
         """What was compacted has the same members."""
         text = compact(known)

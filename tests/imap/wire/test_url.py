@@ -75,7 +75,7 @@ class URLTests(SynchronousTestCase):
         st.none() | st.integers(1, 2**32 - 1),
         st.none() | names,
     )
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     def test_round(
         self, mailbox: str, uid: int, section: str, partial: tuple[int, int | None] | None, validity: int | None, user: str | None
     ) -> None:  # fmt: skip
@@ -89,7 +89,7 @@ class URLTests(SynchronousTestCase):
             self.assertEqual(getattr(found, name), getattr(url, name), text)
 
     @given(st.text(st.sampled_from("imap:/;UIDSECTON=1.@%20?PARLURhtuser+:aF"), max_size=60))
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     def test_any_text(self, text: str) -> None:
         """Any text is a URL or an URLError."""
         with contextlib.suppress(URLError):

@@ -95,7 +95,7 @@ class BodyTests(SynchronousTestCase):
         """In any cuts the forms are those of the standard's own words."""
 
         @given(st.lists(PIECES, max_size=25).map(b"".join), st.integers(1, 7))
-        @settings(max_examples=300, deadline=None)
+        @settings(max_examples=300)
         def check(body: bytes, size: int) -> None:
             hashes = hashed(body, [BodyForm(SIMPLE), BodyForm(RELAXED)], size)
             for form in (SIMPLE, RELAXED):

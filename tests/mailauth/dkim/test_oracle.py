@@ -117,7 +117,7 @@ class OracleTests(SynchronousTestCase):
             st.sampled_from(Canonicalization),
             st.booleans(),
         )
-        @settings(max_examples=150 * TIMES, deadline=None, derandomize=True)
+        @settings(max_examples=150 * TIMES, derandomize=True)
         def check(
             header: bytes,
             body: bytes,
@@ -164,7 +164,6 @@ class OracleTests(SynchronousTestCase):
         )
         @settings(
             max_examples=200 * TIMES,
-            deadline=None,
             derandomize=True,
             suppress_health_check=list(HealthCheck),
             report_multiple_bugs=False,
@@ -210,7 +209,7 @@ class OracleTests(SynchronousTestCase):
         """Signatures whose arithmetic is right and whose tags are odd are judged alike."""
 
         @given(varied(_TAGS, chance=3))
-        @settings(max_examples=300 * TIMES, deadline=None, derandomize=True)
+        @settings(max_examples=300 * TIMES, derandomize=True)
         def check(chosen: dict[bytes, bytes]) -> None:
             tags = {
                 b"v": b"1", b"a": b"rsa-sha256", b"c": b"relaxed/relaxed", b"d": b"example.org", b"h": b"from:subject",
@@ -225,7 +224,7 @@ class OracleTests(SynchronousTestCase):
         """Key records with odd tags are judged alike."""
 
         @given(varied(_RECORDS, chance=3), st.booleans())
-        @settings(max_examples=200 * TIMES, deadline=None, derandomize=True)
+        @settings(max_examples=200 * TIMES, derandomize=True)
         def check(chosen: dict[bytes, bytes], last: bool) -> None:
             public = base64.b64encode(KEYS["rsa"].public_octets())
             pairs = list(chosen.items())

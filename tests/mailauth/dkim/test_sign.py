@@ -86,7 +86,7 @@ class SignTests(SynchronousTestCase):
             form,
             form,
         )
-        @settings(max_examples=100, deadline=None)
+        @settings(max_examples=100)
         def check(
             fields: list[str], body: bytes, header_form: Canonicalization, body_form: Canonicalization
         ) -> None:

@@ -56,7 +56,7 @@ class TagListTests(SynchronousTestCase):
         """Any octets are a list or an error with a place in them."""
 
         @given(st.binary(max_size=60) | st.text(alphabet="ab=; \r\n:", max_size=60).map(str.encode))
-        @settings(max_examples=200, deadline=None)
+        @settings(max_examples=200)
         def check(octets: bytes) -> None:
             try:
                 TagList.parse(octets)

@@ -106,7 +106,7 @@ class RecordTests(SynchronousTestCase):
         )
         self.assertEqual(len(record.aggregate), 20)
 
-    @settings(max_examples=200, deadline=None, derandomize=True, database=None)
+    @settings(max_examples=200, derandomize=True, database=None)
     @given(st.text(alphabet="v=DMARC1;p none,rua:mailto@x!10k sp\tñ", max_size=60))
     def test_any_text(self, text: str) -> None:
         """Whatever stands there is read or refused."""

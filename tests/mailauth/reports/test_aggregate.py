@@ -162,7 +162,7 @@ class Values(SynchronousTestCase):
         self.assertEqual(len(report.rows[0].reasons), 100)
         self.assertEqual(len(read(xml(rows=row)).rows[0].reasons[0].comment), 1000)
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(st.data())
     def test_damaged(self, data: st.DataObject) -> None:
         """Whatever happens to a report, it is read or refused, and the same in pieces."""

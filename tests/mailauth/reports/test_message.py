@@ -145,7 +145,7 @@ class Messages(SynchronousTestCase):
         )
         self.assertEqual(len(json.loads(b"".join(encoded(report_of(many))))["rows"]), 1001)
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(st.sampled_from([dmarc_message(), tls_message()]), st.data())
     def test_damaged(self, octets: bytes, data: st.DataObject) -> None:
         """Whatever happens to the message, it is read or refused."""

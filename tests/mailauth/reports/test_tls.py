@@ -107,7 +107,7 @@ class Values(SynchronousTestCase):
         self.assertEqual(len(list(reading_tls(tls_json(policies=tls()["policies"] * 100)))), 5)
         self.assertEqual(list(reading_tls(tls_json())), [])
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(st.data())
     def test_damaged(self, data: st.DataObject) -> None:
         """Whatever happens to a report, it is read or refused."""

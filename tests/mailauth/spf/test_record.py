@@ -157,7 +157,7 @@ class RecordTests(SynchronousTestCase):
         self.assertEqual(len(parse_record("v=spf1" + " ip4:192.0.2.1" * 1000).directives), 1000)
         self.assertRaises(SPFSyntaxError, parse_record, "v=spf1" + " ip4:192.0.2.1" * 1200)
 
-    @settings(max_examples=200, deadline=None, derandomize=True, database=None)
+    @settings(max_examples=200, derandomize=True, database=None)
     @given(st.lists(st.text(alphabet="aimx:/.=%{}dr0123456789-+~? ", max_size=20), max_size=6))
     def test_any_text(self, terms: list[str]) -> None:
         """Whatever stands there is read, or refused with the error for it."""

@@ -95,7 +95,7 @@ class SecondTests(BesideCase):
         """Over all mechanisms, errors of records and of the DNS, the verdicts are the same or the difference is the standard's."""
 
         @given(zones("a", "mx", "ptr", "exists", "include", errors=True), st.sampled_from(CLIENTS))
-        @settings(max_examples=200, deadline=None, derandomize=True, database=None)
+        @settings(max_examples=200, derandomize=True, database=None)
         def holds(zone: Zone, client: str) -> None:
             self.difference(zone, client, 1000)
 
@@ -105,7 +105,7 @@ class SecondTests(BesideCase):
         """With the limit of empty answers, the verdicts are the same."""
 
         @given(zones("a", "exists", "include", errors=False), st.sampled_from(CLIENTS))
-        @settings(max_examples=200, deadline=None, derandomize=True, database=None)
+        @settings(max_examples=200, derandomize=True, database=None)
         def holds(zone: Zone, client: str) -> None:
             self.difference(zone, client, 2)
 

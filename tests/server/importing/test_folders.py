@@ -73,7 +73,7 @@ class PlanTests(SynchronousTestCase):
             unique_by=lambda one: one.name,
         )
     )
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     def test_any_names(self, listed: list[ListedMailbox]) -> None:
         """Whatever they are called, each goes into a mailbox of its own whose name can be."""
         made = plan(listed, (), ours=OURS)

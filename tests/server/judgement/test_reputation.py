@@ -329,7 +329,7 @@ memories = st.builds(
 class Anything(SynchronousTestCase):
     """Whatever the past is."""
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(memories, senders)
     def test_known_word(self, memory: FakeReputation, sender: Sender) -> None:
         """The answer is a method, and what is conclusive says which."""

@@ -36,7 +36,7 @@ class Authors(SynchronousTestCase):
             self.assertEqual(find_author(header, "a.example"), expected)
         self.assertEqual(find_author(Header.parse(b"From: a@a.example, b@b.example\r\n\r\n"), ""), Author())
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(st.binary(max_size=80))
     def test_anything(self, value: bytes) -> None:
         """Whatever From has, it is an author."""

@@ -580,7 +580,7 @@ headers = st.one_of(st.just(HEADER), st.binary(max_size=60), st.binary(max_size=
 class Whatever(SynchronousTestCase):
     """Anything that can be put together."""
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(
         verdicts, facts, rulesets, headers, st.sampled_from(["", "mary@a.example"]), st.booleans(),
         st.builds(Strictness, st.sampled_from(["strict", "enforce", "reject-only", "ignore"]),

@@ -52,7 +52,7 @@ class Passes(SynchronousTestCase):
             changed = token[:i] + ("A" if token[i] != "A" else "B") + token[i + 1 :]
             self.assertFalse(self.good(f"(pass:{changed})"))
 
-    @settings(max_examples=100, deadline=None)
+    @settings(max_examples=100)
     @given(st.text(alphabet=st.characters(codec="utf-8"), max_size=60), st.floats(0, 2e9))
     def test_anything(self, subject: str, now: float) -> None:
         """No subject makes it stumble."""

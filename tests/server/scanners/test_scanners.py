@@ -284,7 +284,7 @@ class AnswerTests(SynchronousTestCase):
         self.assertEqual(opinion.changes, {0: b"To: " + long + b"b\r\n"})
 
     @given(st.binary(max_size=50), st.binary(max_size=300))
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     def test_a_field_is_one_field(self, name: bytes, value: bytes) -> None:
         """Whatever another program gives as name and value, at most one field comes of it."""
         octets = safe_field(name, value)

@@ -63,7 +63,7 @@ class CleanedTests(SynchronousTestCase):
         self.assertEqual(cleaned(header, NAMES, (b"x-spam", b"x-rspamd-")), b"A: b\r\nNot-X-Spam: x\r\n")
         self.assertIs(cleaned(header, NAMES), header.octets)
 
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     @given(st.lists(st.one_of(st.sampled_from(PIECES), st.binary(max_size=5)), max_size=30).map(b"".join))
     def test_any_octets(self, octets: bytes) -> None:
         """Whatever comes, and in whatever pieces, nothing that claims to be ours is left, and nothing else is lost."""
@@ -71,7 +71,7 @@ class CleanedTests(SynchronousTestCase):
 
 
 class WrittenTests(VerifierCase):
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(st.text(max_size=80))
     def test_any_text(self, hello: str) -> None:
         """Whatever a client says of itself, the fields are whole, and other programs read our results."""
