@@ -13,7 +13,8 @@ what shall not wait for that (``moxmail queue remove``), and users see what they
 
     queue.mailbox("alice", clock).expunge(None)
 
-Whoever changes a row of ``recipient`` calls ``QueueLedger.renumber``, and ``withdraw`` when it was the last one of a message.
+Whoever changes a row of ``recipient`` calls ``QueueLedger.renumber``, and ``withdraw`` when it was the last one of a message. A message
+may be withdrawn at any time, while it is being sent, too.
 """
 
 from __future__ import annotations

@@ -292,6 +292,14 @@ class QueueLedger:
         self.withdraw([submission for submission, _ in rows])
         return tuple([uid for _, uid in rows])
 
+    def cancel_identified(self, account: str, submissions: Sequence[int]) -> int:
+        """The same by what messages are, whatever their UIDs are by now; how many there were."""
+        rows = self.connection.execute(
+            "SELECT id FROM submission WHERE account = ? AND id IN carray(?)", (account, _carray(submissions))
+        ).fetchall()
+        self.withdraw([row[0] for row in rows])
+        return len(rows)
+
 
 def _carray(values: Sequence[int]) -> Any:
     # SQLite takes no empty array; there is no UID 0.

@@ -7,7 +7,7 @@ r"""What waits in the queue of an account's own messages, as a mailbox.
     await waiting.store_flags([4], "add", MessageFlags.parse(["\\Deleted"]), None)
     await waiting.expunge(None)                         # cancels: its recipients are taken out of the queue
 
-A message begins with a block of fields, one for each recipient who did not get it yet::
+A message begins with a block of fields, one for each recipient who did not get it yet (of very many, the first, and how many more)::
 
     X-Moxtwisted-Queue: bob@example.com; queued Sun, 22 Nov 2026 11:16:31 +0000; next attempt Sun, 22 Nov 2026 11:20:00 +0000;
      attempts so far 1; connection refused
@@ -37,7 +37,8 @@ from moxtwisted.message.dates import render_date
 from moxtwisted.message.flags import DELETED, MessageFlags
 from moxtwisted.message.fuzzy import Needle
 from moxtwisted.message.headers import Header
-from moxtwisted.message.products import render
+from moxtwisted.message.mime import Scanner
+from moxtwisted.message.products import Rendered, render
 from moxtwisted.message.structure import LIST_FIELDS
 from moxtwisted.message.text import body_text, header_text
 from moxtwisted.store.bodies import CHUNK_BITS, decode
@@ -45,11 +46,11 @@ from moxtwisted.store.changes import ChangeQueue, FlagTable, MailboxState, publi
 from moxtwisted.store.facts import Facts, pack, picker, unpack
 from moxtwisted.store.fieldtexts import folded
 from moxtwisted.store.interfaces import Column, FlagsStored, Mailbox, SearchTerm
+from moxtwisted.store.lanes import Lane
 from moxtwisted.store.ledger import Delta
 from moxtwisted.store.queueledger import MAILBOX, NAME, QueueLedger, raw_flags
 from moxtwisted.store.reading import BodyReader
 from moxtwisted.store.search import in_field, in_slices, occurs, scan, storable
-from moxtwisted.store.lanes import Lane
 
 __all__ = ["FIELD", "QueueMailbox", "render_missing", "sweep"]
 
@@ -59,8 +60,8 @@ FIELD: Final = "X-Moxtwisted-Queue"
 """The name of the fields that say for whom a message waits, and why."""
 
 _KEPT_FIELDS: Final = frozenset(name.lower() for name in LIST_FIELDS)
-#: Messages that are asked for at a time.
-_ROWS: Final = 1000
+#: Messages that are looked up at a time.
+_ROWS: Final = 100
 #: Characters that are shown of a reason.
 _WHY: Final = 500
 _FACTS: Final = int(Column.ENVELOPE | Column.BODYSTRUCTURE | Column.FIELDS | Column.PREVIEW | Column.PARTS)
@@ -72,8 +73,10 @@ _SUBMISSIONS: Final = """
 SELECT s.uid, s.id, s.size, s.queued, s.prefix, s.header_size, s.facts
 FROM carray(?) k CROSS JOIN submission s ON s.account = ? AND s.uid = k.value
 """
-_RECIPIENTS: Final = """
-SELECT submission, address, attempts, next_attempt, why FROM recipient WHERE submission IN carray(?) ORDER BY id
+#: Recipients of one message that are told: what does it for all must not take long.
+_TOLD: Final = 50
+_RECIPIENTS: Final = f"""
+SELECT address, attempts, next_attempt, why FROM recipient WHERE submission = ? ORDER BY id LIMIT {_TOLD + 1}
 """
 
 
@@ -208,14 +211,10 @@ class QueueMailbox:
             rows = execute(_SUBMISSIONS, (apsw.carray(array("q", uids)), self.account)).fetchall()
             if not rows:
                 return []
-            heads: dict[int, list[bytes]] = {row[1]: [] for row in rows}
-            queued = {row[1]: row[3] for row in rows}
-            for submission, *recipient in execute(_RECIPIENTS, (apsw.carray(array("q", heads)),)):
-                heads[submission].append(_status(queued[submission], *recipient))
-        found = []
-        for uid, submission, size, at, prefix, header_size, facts in rows:
-            head = b"".join((*heads[submission], prefix))
-            found.append(_Waiting(uid, submission, len(head) + size, at, head, header_size, facts))
+            found = []
+            for uid, submission, size, queued, prefix, header_size, facts in rows:
+                head = _fields(execute, submission, queued) + prefix
+                found.append(_Waiting(uid, submission, len(head) + size, queued, head, header_size, facts))
         return found
 
     def rows(self, uids: Sequence[int], columns: Column) -> list[tuple[Any, ...]]:
@@ -234,14 +233,15 @@ class QueueMailbox:
     def bodies(self, uids: Sequence[int], limit_octets: int) -> list[tuple[int, bytes]]:
         """(uid, octets) of the first that fit."""
         left = limit_octets
-        found = []
-        for message in self._waiting(uids[:_ROWS]):
-            left -= message.size
-            if left < 0:
-                break
-            octets = self._octets(message)
-            if octets is not None:
-                found.append((message.uid, octets))
+        found: list[tuple[int, bytes]] = []
+        for start in range(0, len(uids), _ROWS):
+            for message in self._waiting(uids[start : start + _ROWS]):
+                left -= message.size
+                if left < 0:
+                    return found
+                octets = self._octets(message)
+                if octets is not None:
+                    found.append((message.uid, octets))
         return found
 
     def _octets(self, message: _Waiting) -> bytes | None:
@@ -291,6 +291,14 @@ class QueueMailbox:
         """Cancel: those who did not get these messages yet never will. The UIDs that went."""
         chosen = None if uids is None else tuple(uids)
         return self._lane.submit(partial(self._ledger.cancel, self.account, chosen, only_deleted))
+
+    def identify(self, uids: Sequence[int]) -> tuple[int, ...]:
+        """What these (ascending) are, whatever UIDs they get."""
+        return tuple([message.id for message in self._waiting(uids)])
+
+    def cancel(self, submissions: Sequence[int]) -> Deferred[int]:
+        """As ``expunge``, by what ``identify`` said; how many there were."""
+        return self._lane.submit(partial(self._ledger.cancel_identified, self.account, tuple(submissions)))
 
     # -- searching ---------------------------------------------------------------------------------------------
 
@@ -378,6 +386,16 @@ _COLUMNS: Final[tuple[tuple[Column, Callable[[_Waiting], int]], ...]] = (
 """The columns that are not among the facts."""
 
 
+def _fields(execute: Any, submission: int, queued: int) -> bytes:
+    """For whom it waits."""
+    rows = execute(_RECIPIENTS, (submission,)).fetchall()
+    fields = [_status(queued, *row) for row in rows[:_TOLD]]
+    if len(rows) > _TOLD:
+        count = execute("SELECT count(*) FROM recipient WHERE submission = ?", (submission,)).get
+        fields.append(field(FIELD, f"and {count - _TOLD} more recipients"))
+    return b"".join(fields)
+
+
 def _status(queued: int, address: str, attempts: int, next_attempt: int, why: str) -> bytes:
     """The field about one recipient."""
     text = (
@@ -401,12 +419,11 @@ def render_missing(connection: Any) -> None:
     rows = connection.execute("SELECT id, size, prefix FROM submission WHERE facts IS NULL").fetchall()
     for submission, size, prefix in rows:
         reader = BodyReader(size, connection, submission, b"", lambda _: None)
-        work = scan(reader)
         try:
-            while True:
-                next(work)
-        except StopIteration as e:
-            rendered = render(e.value, reader.read)
+            rendered = _rendered(reader)
+        except ConsistencyError:
+            # One damaged message must not keep the server from starting.
+            rendered = render(Scanner().finish(), lambda offset, length: b"")
         header = Header.parse(prefix)
         fields = b"".join(raw for raw, name in header.fields if name in LIST_FIELDS) + rendered.fields
         facts = Facts(
@@ -416,3 +433,12 @@ def render_missing(connection: Any) -> None:
             "UPDATE submission SET header_size = ?, facts = ? WHERE id = ?",
             (rendered.header_size, pack(facts), submission),
         )
+
+
+def _rendered(reader: BodyReader) -> Rendered:
+    work = scan(reader)
+    try:
+        while True:
+            next(work)
+    except StopIteration as e:
+        return render(e.value, reader.read)

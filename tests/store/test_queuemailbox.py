@@ -347,3 +347,16 @@ class MigrationTests(QueueMailboxCase):
         self.assertEqual(self.mailbox().state.uidnext, 3)
         self.submit()
         self.assertEqual(list(self.mailbox().state.uids), [1, 2, 3])
+
+    def test_damaged(self) -> None:
+        """A message that cannot be read keeps nobody from starting, and is there."""
+        self.submit()
+        self.submit(octets=LETTER.replace(b"Some", b"Other"))
+        writer = self.queue._database.writer
+        writer.execute("UPDATE submission SET facts = NULL; DELETE FROM chunk WHERE id < 2 << 16")
+        self.reopen()
+        mailbox = self.mailbox()
+        self.assertEqual(len(mailbox.rows([1, 2], EVERYTHING)), 2)
+        self.assertEqual(self.successResultOf(mailbox.search(SearchTerm("text", "text"), [1, 2])), {2})
+        self.assertEqual([uid for uid, _ in mailbox.bodies([1, 2], 10**6)], [2])
+        self.assertEqual(self.successResultOf(mailbox.expunge(None, only_deleted=False)), (1, 2))

@@ -124,66 +124,70 @@ class QueuedMailbox:
 
     async def expunge(self, uids: Sequence[int] | None) -> tuple[int, ...]:
         """See ``ISelectedMailbox``: cancels."""
-        return await self._cancel(uids, only_deleted=True)
-
-    async def _cancel(self, uids: Sequence[int] | None, *, only_deleted: bool) -> tuple[int, ...]:
-        gone = await self._waiting.expunge(uids, only_deleted=only_deleted)
-        if gone:
-            _log.info(
-                "{account} cancelled {count} messages in the queue",
-                account=self._waiting.account,
-                count=len(gone),
-            )
+        gone = await self._waiting.expunge(uids)
+        self._cancelled(len(gone))
         return gone
+
+    def _cancelled(self, count: int) -> None:
+        if count:
+            account = self._waiting.account
+            _log.info("{account} cancelled {count} messages in the queue", account=account, count=count)
 
     async def copy(self, uids: Sequence[int], target: str) -> b.Appended:
         """See ``ISelectedMailbox``: as APPEND does, wherever the target is."""
+        return (await self._copy(uids, target))[0]
+
+    async def move(self, uids: Sequence[int], target: str) -> b.Appended:
+        """See ``ISelectedMailbox``: a copy, and then it is cancelled. What stops between leaves a copy of what is still to be sent."""
+        done, copied = await self._copy(uids, target)
+        if copied:
+            # By what they are: one of them may have got another UID meanwhile.
+            self._cancelled(await self._waiting.cancel(copied))
+        return done
+
+    async def _copy(self, uids: Sequence[int], target: str) -> tuple[b.Appended, Sequence[int]]:
+        """Where they are now, and what was copied as ``QueueMailbox.identify`` says it."""
         rows = self.rows(uids[: _MOST_COPIED + 1], b.SIZE | b.INTERNALDATE)
-        octets = sum(row[1] for row in rows)
-        if len(rows) > _MOST_COPIED or (len(rows) > 1 and octets > self._session.append_limit):
-            error = LimitError(
-                f"COPY of {octets} octets", public_text="too much at once, copy fewer messages"
-            )
-            error.imap_code = "LIMIT"
-            raise error
+        _check_size([size for _, size, _ in rows], self._session.append_limit)
         copied: list[int] = []
+        identities: list[int] = []
         messages: list[b.Incoming] = []
+        until = self._clock.seconds() + _SLICE_SECONDS
         try:
             for uid, size, date in rows:
-                body = self.open_body(uid)
+                identity, body = self._waiting.identify((uid,)), self.open_body(uid)
                 if body is None:
                     continue
                 try:
                     sink = self._session.append_sink(target, size)
                     messages.append(b.Incoming(sink, _COPIED_FLAGS, date))
-                    await self._pour(body, sink)
+                    for offset in range(0, body.size, _PIECE_OCTETS):
+                        sink.write(body.read(offset, _PIECE_OCTETS))
+                        if self._clock.seconds() > until:
+                            await deferLater(self._clock, 0)
+                            until = self._clock.seconds() + _SLICE_SECONDS
                 finally:
                     body.close()
                 copied.append(uid)
+                identities += identity
             if not messages:
-                return b.Appended(0, ())
+                return b.Appended(0, ()), ()
             done = await self._session.append(target, messages)
         except BaseException:
             for message in messages:
                 message.sink.abort()
             raise
-        return b.Appended(done.uidvalidity, done.uids, tuple(copied))
+        return b.Appended(done.uidvalidity, done.uids, tuple(copied)), identities
 
-    async def _pour(self, body: b.IMessageBody, sink: b.IAppendSink) -> None:
-        clock = self._clock
-        began = clock.seconds()
-        for offset in range(0, body.size, _PIECE_OCTETS):
-            sink.write(body.read(offset, _PIECE_OCTETS))
-            if clock.seconds() - began > _SLICE_SECONDS:
-                await deferLater(clock, 0)
-                began = clock.seconds()
 
-    async def move(self, uids: Sequence[int], target: str) -> b.Appended:
-        """See ``ISelectedMailbox``: a copy, and then it is cancelled. What stops between leaves a copy of what is still to be sent."""
-        done = await self.copy(uids, target)
-        if done.source_uids:
-            await self._cancel(done.source_uids, only_deleted=False)
-        return done
+def _check_size(sizes: Sequence[int], limit_octets: int) -> None:
+    """They wait together for the last of them."""
+    if len(sizes) > _MOST_COPIED or (len(sizes) > 1 and sum(sizes) > limit_octets):
+        error = LimitError(
+            f"COPY of {sum(sizes)} octets", public_text="too much at once, copy fewer messages"
+        )
+        error.imap_code = "LIMIT"
+        raise error
 
 
 @implementer(IHappeningFeed)
