@@ -202,6 +202,18 @@ def open_reader(path: Path, key: bytes | None, cache_kib: int = READER_CACHE_KIB
     return reader
 
 
+def _recover(connection: Any) -> None:
+    """Bring to disk what a killed server left in the log, before anything stands behind it.
+
+    After a sync that failed the system may go on showing pages that are not on disk, and never write them again.
+    """
+    try:
+        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+    except (apsw.FullError, apsw.IOError) as e:
+        if not disk_is_full(e):
+            raise
+
+
 def _limit_pages(connection: Any) -> None:
     """Under a limit on the size of files: let no page be made that could not be written back into the file."""
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
@@ -476,10 +488,13 @@ class Database:
     @classmethod
     def _open(cls, path: Path, key: bytes | None, schema: str, room: Room | None) -> Database:
         check_key(path, key)
+        logged = _has_log(path)
         writer = connect(path, key)
         try:
             _first_look(writer, path)
             _configure(writer, encrypted=key is not None)
+            if logged:
+                _recover(writer)
             _limit_pages(writer)
             migrate(writer, path, key, schema)
             reader = open_reader(path, key)

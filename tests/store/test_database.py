@@ -205,6 +205,23 @@ class DatabaseTests(SynchronousTestCase):
             self.assertEqual(after, before)
             self.assertEqual(self.opened(right).reader.execute("SELECT count(*) FROM thing").get, 2)
 
+    def test_recovered(self) -> None:
+        """What a killed server left in the log is in the file, and on disk, before anything is written behind it."""
+        self.create()
+        opened = self.opened()
+        opened.writer.execute(many(4000, 20)).fetchall()
+        left = self.directory / "left"
+        left.mkdir()
+        for suffix in ("", "-wal"):
+            (left / ("x.db" + suffix)).write_bytes((self.directory / ("x.db" + suffix)).read_bytes())
+        again = Database.open(left / "x.db", b"k" * 32, "thing")
+        self.addCleanup(again.close)
+        (left / "alone").mkdir()
+        (left / "alone" / "x.db").write_bytes((left / "x.db").read_bytes())
+        alone = connect(left / "alone" / "x.db", b"k" * 32)
+        self.addCleanup(alone.close)
+        self.assertEqual(alone.execute("SELECT count(*) FROM thing").get, 21)
+
     def test_half_written(self) -> None:
         """A file that was cut while the log was written back is opened by means of the log."""
         self.create()
