@@ -102,7 +102,7 @@ class IPLiteral:
 
 def quote_localpart(localpart: str) -> str:
     """A local part as it is written: bare when it is a dot-string, else as quoted string."""
-    if _DOT_STRING.match(localpart):
+    if localpart.isalnum() or _DOT_STRING.match(localpart):
         return localpart
     return '"' + localpart.replace("\\", "\\\\").replace('"', '\\"') + '"'
 

@@ -223,6 +223,9 @@ def parse_sets(fields: SignedFields) -> tuple[ArcSet, ...]:
 
 def arc_body_forms(fields: SignedFields) -> Iterable[BodyForm]:
     """The forms of the body that a chain's signatures hash; none when the chain cannot be read."""
+    names = fields.header.values
+    if SIGNATURE not in names and SEAL not in names and RESULTS not in names:
+        return ()
     try:
         return tuple(found.signature.body_form for found in parse_sets(fields))
     except ArcSyntaxError:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 
 from attrs import frozen
 
@@ -25,6 +26,7 @@ MAX_ADDRESSES = 10_000
 """Entries that are read from one field."""
 _MAX_TOKENS = 8 * MAX_ADDRESSES
 _MAX_COMMENT_DEPTH = 20
+_REMEMBERED_OCTETS = 256
 
 
 @frozen
@@ -85,6 +87,10 @@ Token = tuple[int, bytes, bool]  # kind, text, whether white space stood before 
 
 def parse_address_list(value: bytes) -> tuple[Entry, ...]:
     """Read the value of an address field (folded or not), at most ``MAX_ADDRESSES`` entries of it."""
+    return _parsed_before(value) if len(value) <= _REMEMBERED_OCTETS else _parsed(value)
+
+
+def _parsed(value: bytes) -> tuple[Entry, ...]:
     entries: list[Entry] = []
     position, end = 0, len(value)
     while len(entries) < MAX_ADDRESSES:
@@ -103,6 +109,10 @@ def parse_address_list(value: bytes) -> tuple[Entry, ...]:
     if rest:
         entries.extend(_Parser(rest, MAX_ADDRESSES - len(entries)).entries())
     return tuple(entries)
+
+
+# From of a message is read by those who verify it, judge it and render it, and the same few write to the same few.
+_parsed_before = lru_cache(512)(_parsed)
 
 
 def mailboxes(value: bytes) -> list[HeaderAddress]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, date, datetime, timedelta, timezone
+from functools import lru_cache
 
 __all__ = [
     "parse_date",
@@ -137,6 +138,8 @@ def _offset(zone_minutes: int) -> str:
     return f"{'-' if zone_minutes < 0 else '+'}{hours:02d}{minutes:02d}"
 
 
+# Of the messages that come in the same second.
+@lru_cache(16)
 def render_date(seconds: int, zone_minutes: int = 0) -> bytes:
     """An instant as a Date or Received field has it.
 

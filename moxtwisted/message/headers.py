@@ -68,9 +68,8 @@ Fields = dict[bytes, list[bytes]]
 
 def unfold(value: bytes) -> bytes:
     """A field's value on one line, without white space at its ends (RFC 5322 section 2.2.3)."""
-    if b"\n" in value:
-        value = _FOLD.sub(b"", value)
-    return value.strip(b" \t\r")
+    value = value.strip(b" \t\r\n")
+    return _FOLD.sub(b"", value) if b"\n" in value else value
 
 
 @define
@@ -184,8 +183,12 @@ def _lowered(names: frozenset[bytes]) -> frozenset[bytes]:
 def message_ids(value: bytes) -> list[str]:
     """The message identifiers in a References, In-Reply-To or Message-ID field, without angle brackets, in order,
     each once (RFC 5322 section 3.6.4)."""
-    found = islice(_MESSAGE_ID.finditer(_FOLD.sub(b"", value)), MAX_MESSAGE_IDS)
-    return list(dict.fromkeys(m[1].decode("utf-8", "replace") for m in found))
+    value = unfold(value)
+    if len(value) < MAX_MESSAGE_IDS:  # octets: there cannot be so many
+        found = _MESSAGE_ID.findall(value)
+    else:
+        found = [m[1] for m in islice(_MESSAGE_ID.finditer(value), MAX_MESSAGE_IDS)]
+    return list(dict.fromkeys([one.decode("utf-8", "replace") for one in found]))
 
 
 # -- RFC 2047 ---------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from attrs import frozen
 
@@ -76,6 +77,8 @@ def with_protocol(
     return word + ("S" if tls else "") + ("A" if authenticated else "")
 
 
+# Our own name, the protocols, the clients that are here now.
+@lru_cache(1024)
 def _name(text: str) -> str:
     return _UNSAFE_NAME.sub("?", text[:_MAX_NAME]) or "?"
 

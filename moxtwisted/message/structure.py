@@ -12,6 +12,7 @@ Where the parts lie is in ``moxtwisted.message.partindex``.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from moxtwisted.message.addresslist import GroupStart, HeaderAddress, parse_address_list
 from moxtwisted.message.headers import Disposition, Header, Parameters, select_fields, unfold
@@ -45,6 +46,8 @@ LIST_FIELDS = frozenset(
     )
 )
 """The header fields that are kept beside a message; a client that asks only for these is answered without reading it."""
+
+_REMEMBERED_OCTETS = 64
 
 # RFC 9051 section 9: TEXT-CHAR without quoted-specials may stand in a quoted string as it is.
 _PLAIN = re.compile(rb"[\x01-\x09\x0b\x0c\x0e-!#-\[\]-\x7f]*\Z").match
@@ -110,11 +113,13 @@ def _addresses(values: dict[bytes, list[bytes]], name: bytes, default: bytes = b
     out = []
     for entry in entries:
         if isinstance(entry, HeaderAddress):
+            called, local, domain = entry.name, entry.local, entry.domain
             # NIL for mailbox or host would mean a group: what is missing is an empty string.
-            out.append(
-                b"(%b NIL %b %b)"
-                % (_nstring(entry.name), imap_string(entry.local), imap_string(entry.domain))
-            )
+            if _PLAIN((called or b"") + local + domain):
+                shown = b"NIL" if called is None else b'"' + called + b'"'
+                out.append(b'(%b NIL "%b" "%b")' % (shown, local, domain))
+                continue
+            out.append(b"(%b NIL %b %b)" % (_nstring(called), imap_string(local), imap_string(domain)))
         elif isinstance(entry, GroupStart):
             out.append(b"(NIL NIL %b NIL)" % imap_string(entry.name))
         else:
@@ -181,17 +186,28 @@ def _media(part: Part) -> bytes:
         # Clients expect parts in a multipart and a message in message/rfc822: what was not looked into gets another
         # name. A multipart without a boundary is shown as text, so that people can read it.
         return _DEFAULT_TEXT if _is_undivided(part) else _OPAQUE + b" NIL"
-    parameters = _parameters(content_type.parameters)
-    if content_type.type == "text" and b'"charset' not in parameters:
+    # Nearly all mail has one of a few dozen types.
+    given = content_type.parameters
+    small = not given or (len(given) == 1 and len(given[0][1]) <= _REMEMBERED_OCTETS)
+    make = _written_before if small else _written
+    return make(content_type.type, content_type.subtype, given)
+
+
+def _written(kind: str, subtype: str, given: Parameters) -> bytes:
+    parameters = _parameters(given)
+    if kind == "text" and b'"charset' not in parameters:
         # RFC 2046 section 4.1.2: us-ascii is assumed without a charset.
         parameters = (
             b'("charset" "us-ascii")' if parameters == b"NIL" else parameters[:-1] + b' "charset" "us-ascii")'
         )
     return b"%b %b %b" % (
-        imap_string(content_type.type.encode("ascii")),
-        imap_string(content_type.subtype.encode("ascii")),
+        imap_string(kind.encode("ascii")),
+        imap_string(subtype.encode("ascii")),
         parameters,
     )
+
+
+_written_before = lru_cache(512)(_written)
 
 
 def _multipart(part: Part, extended: bool) -> bytes:

@@ -17,7 +17,6 @@ MAX_SUBJECT_CHARACTERS = 1000
 _BLOB = r"\[[^\[\]]*\]\s*"
 _LEADER = re.compile(rf"(?:{_BLOB})*(?:re|fwd?)\s*(?:{_BLOB})?:\s*", re.IGNORECASE)
 _LEADING_BLOB = re.compile(_BLOB)
-_SPACES = re.compile(r"\s+")
 
 
 def base_subject(subject: str) -> tuple[str, bool]:
@@ -26,7 +25,7 @@ def base_subject(subject: str) -> tuple[str, bool]:
     :return: the base subject in its own case (threads compare without case), and whether something said that it is a
         reply or a forward.
     """
-    text = _SPACES.sub(" ", subject[:MAX_SUBJECT_CHARACTERS]).strip()
+    text = " ".join(subject[:MAX_SUBJECT_CHARACTERS].split())
     start, end = 0, len(text)
     is_reply = False
     while True:

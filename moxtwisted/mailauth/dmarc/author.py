@@ -48,6 +48,8 @@ def find_author(header: Header) -> Author:
     if not found:
         return Author("", "From has no address")
     try:
+        if len(found) == 1 and found[0].domain:
+            return Author(normalise(found[0].domain.decode("utf-8")))
         domains = {normalise(address.domain.decode("utf-8")) for address in found if address.domain}
     except (BadNameError, UnicodeDecodeError):
         return Author("", "From has a domain that cannot be one")

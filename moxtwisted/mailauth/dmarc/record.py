@@ -123,7 +123,7 @@ class DMARCRecord:
 
 def is_dmarc(text: bytes) -> bool:
     """RFC 7489 section 6.6.3: whether a TXT record is one of DMARC."""
-    return _VERSION.match(text[:100].decode("ascii", "replace")) is not None
+    return text[:9] == b"v=DMARC1;" or _VERSION.match(text[:100].decode("ascii", "replace")) is not None
 
 
 def _tags(text: str, ignored: list[str]) -> dict[str, str]:

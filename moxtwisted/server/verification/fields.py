@@ -49,7 +49,10 @@ def cleaned(header: Header, names: Collection[str], prefixes: tuple[bytes, ...] 
     # Nearly all mail has none of them, and a search costs less than a look at each field.
     if _RESULTS not in header.values:
         found = b"\n".join(header.values)
-        if not any(prefix in found for prefix in forbidden):
+        for prefix in forbidden:
+            if prefix in found:
+                break
+        else:
             return header.octets
 
     def unwanted(raw: bytes, name: bytes) -> bool:

@@ -293,7 +293,8 @@ class Verifier:
                 verify_dkim(hashed, self.resolver, now=now, rules=self.rules),
                 partial(self._no_dkim, hashed, now),
             )
-        if hashed.fields.positions(b"arc-seal") or hashed.fields.positions(b"arc-message-signature"):
+        names = hashed.header.values
+        if b"arc-seal" in names or b"arc-message-signature" in names:
             chain = self._timed(validate_arc(hashed, self.resolver), _no_arc)
         author = find_author(hashed.header)
         iprev, spf, helo_spf = begun.iprev, begun.spf, begun.helo_spf
