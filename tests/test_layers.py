@@ -28,6 +28,7 @@ PURE = (
     "dns",
     "sieve",
     "tlspolicy",
+    "transport",
     "mailauth",
     "junk",
     "smtp",

@@ -384,10 +384,12 @@ class ImapTwinFactory(IMAPServerFactory):
         """The machine of a new connection."""
         return _Machine(self, authenticator, transport, changed)
 
+    def make_protocol(self) -> _Protocol:
+        """The protocol of a new connection."""
+        return _Protocol(self)
+
     def buildProtocol(self, addr: object) -> Any:
         """A protocol, or None after ``shutdown`` or when there are too many connections."""
-        if self._closing or len(self.connections) >= self._badsmtp.settings.connections:
+        if len(self.connections) >= self._badsmtp.settings.connections:
             return None
-        protocol = _Protocol(self)
-        protocol.factory = self
-        return protocol
+        return super().buildProtocol(addr)

@@ -178,7 +178,7 @@ class _Protocol(POP3ServerProtocol):
         """Carry out no command while a reply takes its time; hear the client leave meanwhile."""
         if wanted:
             self._blocked = True
-            self._expect(None)
+            self._deadline.suspend()
         else:
             self._go_on()
 
@@ -307,10 +307,12 @@ class PopTwinFactory(POP3ServerFactory):
         keeper = Doorkeeper(self._badsmtp, "POP3", str(getattr(transport.peer, "host", "")))
         return _Machine(self, transport, keeper)
 
+    def make_protocol(self) -> _Protocol:
+        """The protocol of a new connection."""
+        return _Protocol(self)
+
     def buildProtocol(self, addr: object) -> Any:
         """A protocol, or None after ``shutdown`` or when there are too many connections."""
-        if self._closing or len(self.connections) >= self._badsmtp.settings.connections:
+        if len(self.connections) >= self._badsmtp.settings.connections:
             return None
-        protocol = _Protocol(self)
-        protocol.factory = self
-        return protocol
+        return super().buildProtocol(addr)

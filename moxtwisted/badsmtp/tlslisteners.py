@@ -70,13 +70,9 @@ class TLSFaultFactory(BadSMTPFactory):
         machine.replies = self.replies
         return machine
 
-    def buildProtocol(self, addr: object) -> Any:
-        """A protocol, or None after ``shutdown``."""
-        if self.fault.behaviour is not Behaviour.PIPELINED or self._closing:
-            return super().buildProtocol(addr)
-        protocol = _Pipelined(self)
-        protocol.factory = self
-        return protocol
+    def make_protocol(self) -> SMTPServerProtocol:
+        """The protocol of a new connection."""
+        return _Pipelined(self) if self.fault.behaviour is Behaviour.PIPELINED else super().make_protocol()
 
 
 def tls_listeners(

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from moxtwisted.imap.compression import CompressionLayer, DecompressionError
-from moxtwisted.imap.deadline import Deadline
 from moxtwisted.imap.server import Server
+from moxtwisted.transport.deadline import Deadline
 
 __all__ = ["Connected"]
 
@@ -84,7 +84,7 @@ class Connected:
         """Close, once what was written is out."""
         self._ended = True
         self._pieces = None
-        self._deadline.expect(self.factory.settings.timeouts.write)
+        self._deadline.set(self.factory.settings.timeouts.write)
         transport = self._transport
         transport.unregisterProducer()
         if not (self._reading or self._silent):
@@ -95,7 +95,7 @@ class Connected:
             return
         # Octets that we did not read would make the kernel send a reset, which can overtake our last words.
         transport.loseWriteConnection()
-        self._deadline.expect(self.factory.settings.timeouts.linger)
+        self._deadline.set(self.factory.settings.timeouts.linger)
 
     def _abort(self) -> None:
         if self._transport is None:

@@ -21,14 +21,14 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from attrs import evolve, frozen
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IHalfCloseableProtocol,
     IHandshakeListener,
     IPushProducer,
     ISSLTransport,
 )
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -55,6 +55,7 @@ from moxtwisted.imap.settings import ServerSettings
 from moxtwisted.imap.states import State
 from moxtwisted.sasl.agent import channel_bindings
 from moxtwisted.sasl.decoys import Decoys
+from moxtwisted.transport.protocol import ListenerFactory
 
 __all__ = ["IMAPServerFactory", "IMAPServerProtocol", "ServerTLS", "inspect_tls"]
 
@@ -83,10 +84,9 @@ class ServerTLS:
     inspect: Callable[[Any], tuple[bool, Mapping[str, tuple[bytes, ...]]]] = inspect_tls
 
 
-class IMAPServerFactory(Factory):
-    """Makes the protocols of one listener, and ends them.
+class IMAPServerFactory(ListenerFactory["IMAPServerProtocol"]):
+    """Makes the protocols of one listener, and ends them with BYE; a command that is under way is finished, within a time.
 
-    :ivar connections: the connections that are open.
     :param clock: the reactor.
     :param decoys: for SASL with unknown users; should outlive restarts.
     :ivar private: whether the connections are such that the authenticator knows the user without a log-in, although they are
@@ -94,8 +94,6 @@ class IMAPServerFactory(Factory):
     :ivar compression: which connections keep a compressor ready.
     :ivar surroundings: what the machines are given; replace it before the first connection for other handlers.
     """
-
-    noisy = False
 
     def __init__(
         self,
@@ -106,18 +104,16 @@ class IMAPServerFactory(Factory):
         decoys: Decoys | None = None,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
+        super().__init__()
         self.settings = evolve(settings, offer_starttls=tls is not None and not tls.implicit)
         self.authenticator = authenticator
         self.clock = clock
         self.tls = tls
         self.surroundings = Surroundings(clock, entropy, decoys or Decoys(entropy(32)))
-        self.connections: set[IMAPServerProtocol] = set()
         self.private = False
         self.compression = CompressionPool()
         self._woken: deque[IMAPServerProtocol] = deque()
         self._telling = False
-        self._empty: list[Deferred[None]] = []
-        self._closing = False
 
     def authenticator_for(self, transport: Any) -> IAuthenticator:
         """The authenticator of a new connection: a host overrides it that wants one for each client.
@@ -136,27 +132,9 @@ class IMAPServerFactory(Factory):
         """The machine of a new connection; override it to use a subclass."""
         return Server(self.settings, authenticator, self.surroundings, transport, changed)
 
-    def buildProtocol(self, addr: object) -> Any:
-        """A protocol, or None (the connection is dropped) after ``shutdown``."""
-        if self._closing:
-            return None
-        protocol = IMAPServerProtocol(self)
-        protocol.factory = self
-        return protocol
-
-    def shutdown(self) -> Deferred[None]:
-        """End all connections with BYE; a command that is under way is finished, within a time.
-
-        :return: fires when the last is gone. The caller has stopped listening before.
-        """
-        self._closing = True
-        for connection in list(self.connections):
-            connection.shutdown()
-        if not self.connections:
-            return succeed(None)
-        done: Deferred[None] = Deferred()
-        self._empty.append(done)
-        return done
+    def make_protocol(self) -> IMAPServerProtocol:
+        """See ``ListenerFactory``."""
+        return IMAPServerProtocol(self)
 
     def wake(self, connection: IMAPServerProtocol) -> None:
         """Have a client told what changed, once, after everything that happens in this turn of the reactor."""
@@ -177,14 +155,6 @@ class IMAPServerFactory(Factory):
         self._telling = bool(woken)
         if woken:
             self.clock.callLater(0, self._tell)
-
-    def connection_lost(self, connection: IMAPServerProtocol) -> None:
-        """A protocol says that its connection is gone."""
-        self.connections.discard(connection)
-        if not self.connections:
-            waiting, self._empty = self._empty, []
-            for done in waiting:
-                done.callback(None)
 
 
 @implementer(IHalfCloseableProtocol, IHandshakeListener, IPushProducer)
@@ -230,7 +200,7 @@ class IMAPServerProtocol(Connected, Protocol):
         self.server.connection.pause = self._pause
         if ISSLTransport.providedBy(transport):
             self._waiting = self._handshaking = True
-            self._deadline.expect(factory.settings.timeouts.tls_handshake)
+            self._deadline.set(factory.settings.timeouts.tls_handshake)
         elif factory.tls is not None and factory.tls.implicit:
             self._start_tls()
         else:
@@ -255,7 +225,7 @@ class IMAPServerProtocol(Connected, Protocol):
         if tls is None:
             raise RuntimeError("TLS without a context")
         self._waiting = self._handshaking = True
-        self._deadline.expect(self.factory.settings.timeouts.tls_handshake)
+        self._deadline.set(self.factory.settings.timeouts.tls_handshake)
         self._transport.startTLS(tls.context_factory)
 
     def handshakeCompleted(self) -> None:
@@ -457,11 +427,11 @@ class IMAPServerProtocol(Connected, Protocol):
             if self._answered:
                 # Parts of a command do not count: they could go on coming for ever.
                 self._answered = False
-                self._deadline.expect(timeouts.login)
+                self._deadline.set(timeouts.login)
         elif server.mid_command:
-            self._deadline.expect(timeouts.literal)
+            self._deadline.set(timeouts.literal)
         else:
-            self._deadline.expect(timeouts.idle)
+            self._deadline.set(timeouts.idle)
         if self._pending_octets <= self.factory.settings.limits.pending_octets:
             self._read(True)
 
@@ -529,7 +499,7 @@ class IMAPServerProtocol(Connected, Protocol):
         """The client does not read: answer nothing more until it does, and read nothing."""
         self._blocked = True
         self._read(False)
-        self._deadline.expect(self.factory.settings.timeouts.write)
+        self._deadline.set(self.factory.settings.timeouts.write)
 
     def resumeProducing(self) -> None:
         """The client reads again."""

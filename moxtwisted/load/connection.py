@@ -32,10 +32,10 @@ from moxtwisted.smtp.agent import ClientSettings, ClientTLS
 from moxtwisted.smtp.client import ClientMachine, Replied, ServerRefused, Unsolicited
 from moxtwisted.smtp.clientcommands import Command, auth, auth_response, hello, plain
 from moxtwisted.smtp.grammar import decode_base64
-from moxtwisted.smtp.pacing import Deadline
 from moxtwisted.smtp.peer import TLSInfo
 from moxtwisted.smtp.replies import Reply
 from moxtwisted.smtp.transmission import Envelope, RecipientResult, Transmission
+from moxtwisted.transport.deadline import Deadline
 
 __all__ = ["ConnectionUser", "LoadConnection", "Meter"]
 

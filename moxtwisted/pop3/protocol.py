@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from attrs import evolve, frozen
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHandshakeListener, IPushProducer
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -30,6 +30,8 @@ from moxtwisted.pop3.settings import ServerSettings
 from moxtwisted.pop3.states import State
 from moxtwisted.sasl.agent import channel_bindings
 from moxtwisted.sasl.decoys import Decoys
+from moxtwisted.transport.deadline import Deadline
+from moxtwisted.transport.protocol import ListenerFactory
 
 __all__ = ["POP3ServerFactory", "POP3ServerProtocol", "ServerTLS"]
 
@@ -54,15 +56,12 @@ class ServerTLS:
     inspect: Callable[[Any, Any], Transport] = _inspect
 
 
-class POP3ServerFactory(Factory):
-    """Makes the protocols of one listener, and ends them.
+class POP3ServerFactory(ListenerFactory["POP3ServerProtocol"]):
+    """Makes the protocols of one listener, and ends them; a command that is under way is finished, within a time.
 
-    :ivar connections: the connections that are open.
     :param clock: the reactor.
     :param decoys: for SASL with unknown users; should outlive restarts.
     """
-
-    noisy = False
 
     def __init__(
         self,
@@ -73,48 +72,20 @@ class POP3ServerFactory(Factory):
         decoys: Decoys | None = None,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
+        super().__init__()
         self.settings = evolve(settings, offer_stls=tls is not None and not tls.implicit)
         self.authenticator = authenticator
         self.clock = clock
         self.tls = tls
         self.surroundings = Surroundings(entropy, decoys or Decoys(entropy(32)))
-        self.connections: set[POP3ServerProtocol] = set()
-        self._empty: list[Deferred[None]] = []
-        self._closing = False
 
     def make_machine(self, transport: Transport) -> Server:
         """The machine of a new connection; override it to use a subclass."""
         return Server(self.settings, self.authenticator, self.surroundings, transport)
 
-    def buildProtocol(self, addr: object) -> Any:
-        """A protocol, or None (the connection is dropped) after ``shutdown``."""
-        if self._closing:
-            return None
-        protocol = POP3ServerProtocol(self)
-        protocol.factory = self
-        return protocol
-
-    def shutdown(self) -> Deferred[None]:
-        """End all connections; a command that is under way is finished, within a time.
-
-        :return: fires when the last is gone. The caller has stopped listening before.
-        """
-        self._closing = True
-        for connection in list(self.connections):
-            connection.shutdown()
-        if not self.connections:
-            return succeed(None)
-        done: Deferred[None] = Deferred()
-        self._empty.append(done)
-        return done
-
-    def connection_lost(self, connection: POP3ServerProtocol) -> None:
-        """A protocol says that its connection is gone."""
-        self.connections.discard(connection)
-        if not self.connections:
-            waiting, self._empty = self._empty, []
-            for done in waiting:
-                done.callback(None)
+    def make_protocol(self) -> POP3ServerProtocol:
+        """See ``ListenerFactory``."""
+        return POP3ServerProtocol(self)
 
 
 @implementer(IHandshakeListener, IPushProducer)
@@ -125,8 +96,7 @@ class POP3ServerProtocol(Protocol):
 
     def __init__(self, factory: POP3ServerFactory) -> None:
         self.factory = factory
-        self._timer: Any = None
-        self._due = 0.0  # when our patience ends; 0: never
+        self._deadline = Deadline(factory.clock, self._expired)
         self.machine: Server | None = None
         self._pieces: Iterator[bytes] | None = None
         self._waiting = False  # for a coroutine, or a handshake
@@ -166,7 +136,7 @@ class POP3ServerProtocol(Protocol):
         if tls is None:
             raise RuntimeError("TLS without a context")
         self._waiting = True
-        self._expect(self.factory.settings.timeouts.tls_handshake)
+        self._deadline.set(self.factory.settings.timeouts.tls_handshake)
         self._transport.startTLS(tls.context_factory)
 
     def handshakeCompleted(self) -> None:
@@ -199,10 +169,9 @@ class POP3ServerProtocol(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone, whoever ended it."""
         self._ended = True
-        for call in (self._timer, self._ending):
-            if call is not None and call.active():
-                call.cancel()
-        self._timer = None
+        self._deadline.cancel()
+        if self._ending is not None and self._ending.active():
+            self._ending.cancel()
         self._drop_pieces()
         machine = self.machine
         if machine is not None:
@@ -285,9 +254,9 @@ class POP3ServerProtocol(Protocol):
             return
         timeouts = settings.timeouts
         if self._waiting or self._pieces is not None:
-            self._expect(None)
+            self._deadline.suspend()
             return
-        self._expect(timeouts.login if machine.maildrop is None else timeouts.idle)
+        self._deadline.set(timeouts.login if machine.maildrop is None else timeouts.idle)
         self._read(True)
 
     def _read(self, wanted: bool) -> None:
@@ -299,25 +268,6 @@ class POP3ServerProtocol(Protocol):
                 self._transport.pauseProducing()
 
     # -- the end ---------------------------------------------------------------------------------------------------
-    def _expect(self, seconds: float | None) -> None:
-        """Something must happen within this time. The timer is only moved when it fires."""
-        clock = self.factory.clock
-        self._due = 0.0 if seconds is None else clock.seconds() + seconds
-        if seconds is None:
-            return
-        if self._timer is None:
-            self._timer = clock.callLater(seconds, self._tick)
-        elif self._timer.getTime() > self._due:
-            self._timer.reset(seconds)
-
-    def _tick(self) -> None:
-        self._timer = None
-        left = self._due - self.factory.clock.seconds()
-        if self._due and left > 0:
-            self._timer = self.factory.clock.callLater(left, self._tick)
-        elif self._due:
-            self._expired()
-
     def _expired(self) -> None:
         """The client was silent for too long, or did not read."""
         if self.machine is not None:
@@ -370,11 +320,11 @@ class POP3ServerProtocol(Protocol):
         timeouts = self.factory.settings.timeouts
         quitted = self.machine is not None and self.machine.quitted
         if quitted or getattr(transport, "TLS", False) or not hasattr(transport, "loseWriteConnection"):
-            self._expect(timeouts.write)
+            self._deadline.set(timeouts.write)
             transport.loseConnection()
             return
         # Octets that we did not read would make the kernel send a reset, which can overtake our last words.
-        self._expect(timeouts.linger)
+        self._deadline.set(timeouts.linger)
         transport.loseWriteConnection()
 
     # -- back-pressure ---------------------------------------------------------------------------------------------
@@ -382,7 +332,7 @@ class POP3ServerProtocol(Protocol):
         """The client does not read: answer nothing more until it does, and read nothing."""
         self._blocked = True
         self._read(False)
-        self._expect(self.factory.settings.timeouts.write)
+        self._deadline.set(self.factory.settings.timeouts.write)
 
     def resumeProducing(self) -> None:
         """The client reads again."""

@@ -35,11 +35,11 @@ from moxtwisted.smtp.client import ClientMachine, OutOfStep, Replied, ServerRefu
 from moxtwisted.smtp.clientcommands import Command, auth, auth_response, hello, plain
 from moxtwisted.smtp.clientsettings import ClientSettings, ClientTimeouts, ClientTLS
 from moxtwisted.smtp.grammar import decode_base64
-from moxtwisted.smtp.pacing import Deadline
 from moxtwisted.smtp.peer import TLSInfo
 from moxtwisted.smtp.replies import Reply
 from moxtwisted.smtp.sources import BytesSource, FileSource, IMessageSource
 from moxtwisted.smtp.transmission import Envelope, RecipientResult, Transmission
+from moxtwisted.transport.deadline import Deadline
 
 __all__ = [
     "BytesSource",

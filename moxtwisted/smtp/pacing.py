@@ -1,4 +1,4 @@
-"""Time on a connection: one deadline, and the slow mode that bad clients get. Both run on a clock that is given.
+"""The slow mode that bad clients get. It runs on a clock that is given.
 
 The clock is what Twisted's reactor or ``task.Clock`` are: ``seconds()`` and ``callLater(seconds, function)``.
 """
@@ -8,45 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Deadline", "Drip"]
-
-
-class Deadline:
-    """Calls a function when a moment is reached that may be moved often and cheaply.
-
-    The timer underneath is touched only when the moment comes earlier; when it fires too early, it is set again.
-    """
-
-    __slots__ = ("_at", "_clock", "_reached", "_timer")
-
-    def __init__(self, clock: Any, reached: Callable[[], None]) -> None:
-        self._clock = clock
-        self._reached = reached
-        self._timer: Any = None
-        self._at = 0.0
-
-    def set(self, seconds: float) -> None:
-        """The moment is so many seconds from now; what was set before does not count any more."""
-        self._at = self._clock.seconds() + seconds
-        timer = self._timer
-        if timer is None:
-            self._timer = self._clock.callLater(seconds, self._tick)
-        elif timer.getTime() > self._at:
-            timer.reset(seconds)
-
-    def cancel(self) -> None:
-        """There is no deadline."""
-        timer, self._timer = self._timer, None
-        if timer is not None:
-            timer.cancel()
-
-    def _tick(self) -> None:
-        self._timer = None
-        left = self._at - self._clock.seconds()
-        if left > 0:
-            self._timer = self._clock.callLater(left, self._tick)
-        else:
-            self._reached()
+__all__ = ["Drip"]
 
 
 class Drip:

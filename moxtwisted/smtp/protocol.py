@@ -22,9 +22,9 @@ from types import CoroutineType
 from typing import Any
 
 from attrs import frozen
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IHandshakeListener, IPushProducer, IReactorTime
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -34,13 +34,15 @@ from moxtwisted.errors import MailError
 from moxtwisted.smtp.dialogue import Dialogue
 from moxtwisted.smtp.extensions import Offers
 from moxtwisted.smtp.interfaces import ISMTPHandlerFactory
-from moxtwisted.smtp.pacing import Deadline, Drip
+from moxtwisted.smtp.pacing import Drip
 from moxtwisted.smtp.peer import Peer, TLSInfo, inspect_tls
 from moxtwisted.smtp.proxyheader import ProxyHeaderError, parse_proxy_header
 from moxtwisted.smtp.replies import Reply, StandardReplies, reply_for_error
 from moxtwisted.smtp.server import ServerMachine
 from moxtwisted.smtp.settings import ServerSettings
 from moxtwisted.smtp.states import State
+from moxtwisted.transport.deadline import Deadline
+from moxtwisted.transport.protocol import ListenerFactory
 
 __all__ = ["SMTPServerFactory", "SMTPServerProtocol", "ServerTLS"]
 
@@ -61,13 +63,8 @@ class ServerTLS:
     inspect: Callable[[Any], TLSInfo] = inspect_tls
 
 
-class SMTPServerFactory(Factory):
-    """Makes the protocols of one listener, and ends them.
-
-    :ivar connections: the connections that are open.
-    """
-
-    noisy = False
+class SMTPServerFactory(ListenerFactory["SMTPServerProtocol"]):
+    """Makes the protocols of one listener, and ends them: messages in transfer are finished, all others get 421."""
 
     def __init__(
         self,
@@ -78,15 +75,13 @@ class SMTPServerFactory(Factory):
         offers: Offers | None = None,
         replies: StandardReplies | None = None,
     ) -> None:
+        super().__init__()
         self.settings = settings
         self.handlers = ISMTPHandlerFactory(handlers)
         self.clock = clock
         self.tls = tls
         self.replies = replies if replies is not None else StandardReplies()
         self.offers = offers
-        self.connections: set[SMTPServerProtocol] = set()
-        self._empty: list[Deferred[None]] = []
-        self._closing = False
 
     def utc_now(self) -> datetime:
         """The time of day, by the clock (a reactor's ``seconds()`` is the time since 1970)."""
@@ -104,35 +99,9 @@ class SMTPServerFactory(Factory):
         self.offers = machine.offers  # one for all connections
         return machine
 
-    def buildProtocol(self, addr: object) -> Any:
-        """A protocol, or None (the connection is dropped) after ``shutdown``."""
-        if self._closing:
-            return None
-        protocol = SMTPServerProtocol(self)
-        protocol.factory = self
-        return protocol
-
-    def shutdown(self) -> Deferred[None]:
-        """End all connections: messages in transfer are finished, all others get 421.
-
-        :return: fires when the last is gone. The caller has stopped listening before.
-        """
-        self._closing = True
-        for connection in list(self.connections):
-            connection.shutdown()
-        if not self.connections:
-            return succeed(None)
-        done: Deferred[None] = Deferred()
-        self._empty.append(done)
-        return done
-
-    def connection_lost(self, connection: SMTPServerProtocol) -> None:
-        """A protocol says that its connection is gone."""
-        self.connections.discard(connection)
-        if not self.connections:
-            waiting, self._empty = self._empty, []
-            for done in waiting:
-                done.callback(None)
+    def make_protocol(self) -> SMTPServerProtocol:
+        """See ``ListenerFactory``."""
+        return SMTPServerProtocol(self)
 
 
 def _ip(host: str) -> IPv4Address | IPv6Address | None:

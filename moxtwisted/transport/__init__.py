@@ -1,0 +1,1 @@
+"""What every protocol needs of a transport, whatever it speaks: time-outs, and the connections of a listener."""
