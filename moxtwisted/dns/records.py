@@ -12,6 +12,7 @@ A, AAAA, CNAME, NS and PTR are ``str``, TXT is ``bytes``; a type that nobody kno
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from attrs import frozen
 
@@ -46,6 +47,7 @@ _NUMBERED = re.compile(r"TYPE[0-9]{1,5}\Z")
 _QUESTION_ONLY = frozenset((0, 41, *range(128, 256)))
 
 
+@lru_cache(256)
 def type_code(rrtype: str) -> int:
     """The number of a type that can be asked for; also of ``TYPE1234`` (RFC 3597 section 5).
 

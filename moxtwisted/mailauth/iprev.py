@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import cast
 
 from attrs import field, frozen
 
@@ -56,12 +55,14 @@ class IPRevResult:
 
     def method_result(self) -> MethodResult:
         """What Authentication-Results says of it (RFC 8601 section 2.7.3)."""
-        if self._told is None:
+        told = self._told
+        if told is None:
             # The same for all messages of a client, as long as it holds.
             properties = (Property("policy", "iprev", str(self.ip)),)
-            told = MethodResult("iprev", self.verdict.value, shortened(self.problem), properties, self.name)
-            object.__setattr__(self, "_told", told.written())
-        return cast("MethodResult", self._told)
+            reason = shortened(self.problem)
+            told = MethodResult("iprev", self.verdict.value, reason, properties, self.name).written()
+            object.__setattr__(self, "_told", told)
+        return told
 
 
 async def check_iprev(resolver: IResolver, ip: IPv4Address | IPv6Address) -> IPRevResult:

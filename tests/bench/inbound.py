@@ -5,6 +5,7 @@ the sender, all answers of the DNS in the cache, a line for the log, and the sto
 
     python -m tests.bench.inbound              # the figures
     python -m tests.bench.inbound profile      # where the time goes after verification
+    python -m tests.bench.inbound calls        # how many calls a message takes, and of what
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ import pstats
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path as FilePath
+from types import FrameType
 from typing import Any
 
 from attrs import evolve
 
+from moxtwisted.config.startup import collector_paused
 from moxtwisted.message.flags import MessageFlags
 from moxtwisted.server.inbound.decisions import Bench as Decisions
 from moxtwisted.server.inbound.goodsenders import GoodSenders
@@ -217,8 +221,32 @@ def _profile(world: World, recipient: str) -> None:
     pstats.Stats(profile, stream=sys.stdout).sort_stats("tottime").print_stats(45)
 
 
+def _calls(work: Callable[[], None], most: int = 40) -> None:
+    """Count what one message calls: ours and Python's functions, and those of C (but operators and attributes)."""
+    python: Counter[str] = Counter()
+    c: Counter[str] = Counter()
+
+    def note(frame: FrameType, event: str, argument: Any) -> None:
+        if event == "call":
+            python[f"{FilePath(frame.f_code.co_filename).name} {frame.f_code.co_qualname}"] += 1
+        elif event == "c_call":
+            c[argument.__qualname__] += 1
+
+    for _ in range(TIMES):
+        work()
+    sys.setprofile(note)
+    for _ in range(TIMES):
+        work()
+    sys.setprofile(None)
+    print(f"{python.total() / TIMES:.0f} of Python, {c.total() / TIMES:.0f} of C")
+    for name, count in (python + c).most_common(most):
+        print(f"{count / TIMES:6.1f} {name}")
+
+
 def main() -> None:
     """Print the figures."""
+    with collector_paused():
+        pass  # from here on it looks as seldom as in the program
     shared = "/dev/shm"  # files that cost nothing but CPU
     place = shared if os.access(shared, os.W_OK) else None
     with tempfile.TemporaryDirectory(dir=place) as directory:
@@ -226,6 +254,9 @@ def main() -> None:
         world = World(FilePath(directory) / "house")
         if sys.argv[1:2] == ["profile"]:
             _profile(world, PEOPLE[(*sys.argv[2:], "stranger")[0]])
+            return
+        if sys.argv[1:2] == ["calls"]:
+            _calls(world.whole(PEOPLE[(*sys.argv[2:], "stranger")[0]], checked=True))
             return
         print(f"not judged               {best(world.unjudged('carol@all.example')):7.1f}")
         for name, recipient in PEOPLE.items():

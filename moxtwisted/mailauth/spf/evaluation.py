@@ -17,7 +17,7 @@ import re
 from collections.abc import Sequence
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Protocol, cast
+from typing import Protocol
 
 import idna
 from attrs import define, field, frozen
@@ -159,13 +159,14 @@ class SPFResult:
 
     def method_result(self) -> MethodResult:
         """What Authentication-Results says of it (RFC 8601 section 2.7.2)."""
-        if self._told is None:
+        told = self._told
+        if told is None:
             # The same for all messages of a client from one sender, as long as it holds.
             helo = self.identity is Identity.HELO
             who = Property("smtp", "helo", self.domain) if helo else Property("smtp", "mailfrom", self.sender)
-            told = MethodResult("spf", self.verdict.value, shortened(self.problem), (who,))
-            object.__setattr__(self, "_told", told.written())
-        return cast("MethodResult", self._told)
+            told = MethodResult("spf", self.verdict.value, shortened(self.problem), (who,)).written()
+            object.__setattr__(self, "_told", told)
+        return told
 
 
 class _RecordError(Exception):

@@ -31,10 +31,6 @@ _YEAR: Final = 365 * _DAY
 _Written = Literal["address", "domain", "organization"]
 _Asked = tuple[ReputationKind, str, bool]
 _WRITTEN: Final[tuple[_Written, ...]] = ("address", "domain", "organization")
-#: All but the first, which is asked about at once.
-KINDS: Final[tuple[ReputationKind, ...]] = (
-    "domain", "organization", "dkim", "spf-address", "spf-domain", "helo", "ip1", "ip2", "ip3",
-)  # fmt: skip
 
 
 @frozen
@@ -113,19 +109,12 @@ class Question:
 
     def _glance(self, known: IReputation) -> frozenset[_Asked]:
         """Find out in one go what there is anything of, since mostly it is little or nothing."""
-        asked: list[_Asked] = []
-        written: list[tuple[_Written, str]] = []
-        keys, validated = self._keys, self.sender.validated
-        for kind in KINDS:
-            if kind in _WRITTEN:
-                for key in keys.get(kind, ()):
-                    asked.append((kind, key, True))
-                    if not validated:
-                        asked.append((kind, key, False))
-            else:
-                asked += [(kind, key, False) for key in keys.get(kind, ())]
-        for kind in _WRITTEN:
-            written += [(kind, key) for key in keys.get(kind, ())]
+        validated, from_ = self.sender.validated, _WRITTEN
+        others = [(kind, keys) for kind, keys in self._keys.items() if kind != "address"]
+        asked = [(kind, key, kind in from_) for kind, keys in others for key in keys]
+        if not validated:
+            asked += [(kind, key, False) for kind, keys in others if kind in from_ for key in keys]
+        written = [(kind, key) for kind in _WRITTEN for key in self._keys.get(kind, ())]
         past, correspondence = known.glance(self.origin, asked, written)
         self._past = frozenset(compress(asked, past))
         self._written = frozenset(compress(written, correspondence))

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from functools import partial
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from attrs import evolve, field, frozen
 from twisted.internet.defer import Deferred
@@ -179,7 +179,8 @@ class Verifier:
         key = (ip.packed, hello, sender)
         kept = self._kept.get(key, now)
         if kept is not None:
-            return cast("Begun", kept[0])
+            known: Begun = kept[0]
+            return known
         begun, left = self._begin(ip, hello, sender, now)
         # What is known by now costs the next message one look instead of three.
         octets = _BEGUN_OCTETS + len(hello) + len(sender)
