@@ -13,7 +13,6 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from hmac import compare_digest
 from typing import Any, Final, Literal
 
 from attrs import define, field
@@ -31,9 +30,7 @@ from moxtwisted.message.flags import DELETED, NO_FLAGS, SEEN, MessageFlags
 from moxtwisted.message.mime import ScannedMessage, Scanner
 from moxtwisted.message.products import Rendered, render
 from moxtwisted.message.text import body_text, header_text
-from moxtwisted.sasl.credentials import Costs, PasswordVerifiers, derive
-from moxtwisted.sasl.interfaces import ISASLBackend
-from moxtwisted.sasl.outcome import Accepted, Failure, Outcome, Reason
+from moxtwisted.sasl.memory import MemoryUsers
 from moxtwisted.sasl.scram import SCRAM_MECHANISMS
 
 __all__ = ["MemoryAuthenticator", "MemoryMail", "MemoryMailbox"]
@@ -537,8 +534,8 @@ class _Session(NotifyingSession, ReplacingSession, MemoryAnnotatedSession):
         self._mail.sessions -= 1
 
 
-@implementer(b.IAuthenticator, ISASLBackend)
-class MemoryAuthenticator:
+@implementer(b.IAuthenticator)
+class MemoryAuthenticator(MemoryUsers):
     """Users with their passwords and mail, in memory.
 
     :param users: (password, mail) by user name.
@@ -554,47 +551,9 @@ class MemoryAuthenticator:
         entropy: Callable[[int], bytes],
         mechanisms: Sequence[str] = (*SCRAM_MECHANISMS, "PLAIN"),
     ) -> None:
-        self._users = dict(users)
-        self._entropy = entropy
-        self._verifiers: dict[str, PasswordVerifiers] = {}
-        self.mechanisms = tuple(mechanisms)
-        self.sasl_backend = self
-
-    def _right(self, username: str, password: str) -> bool:
-        known = self._users.get(username, ("", None))[0]
-        return compare_digest(known.encode("utf-8"), password.encode("utf-8")) and username in self._users
-
-    async def login(self, username: str, password: str, peer: Any) -> str | None:
-        """See `IAuthenticator <moxtwisted.imap.backend.IAuthenticator>`."""
-        return username if self._right(username, password) else None
+        super().__init__({name: password for name, (password, _) in users.items()}, entropy, mechanisms)
+        self._mail = {name: kept for name, (_, kept) in users.items()}
 
     def session(self, identity: str, peer: Any) -> _Session:
         """See `IAuthenticator <moxtwisted.imap.backend.IAuthenticator>`."""
-        return self._users[identity][1].session(identity)
-
-    async def verifiers(self, username: str, mechanism: str) -> PasswordVerifiers | Failure | None:
-        """See `ISASLBackend <moxtwisted.sasl.interfaces.ISASLBackend>`."""
-        if username not in self._users:
-            return None
-        if username not in self._verifiers:
-            cheap = Costs(memory_kib=8, passes=1, sha256_iterations=4096, sha1_iterations=4096)
-            self._verifiers[username] = derive(
-                self._users[username][0], self._entropy, cram_md5=True, costs=cheap
-            )
-        return self._verifiers[username]
-
-    async def conclude(self, username: str, mechanism: str, refusal: Reason | None) -> Outcome:
-        """See `ISASLBackend <moxtwisted.sasl.interfaces.ISASLBackend>`."""
-        if refusal is not None or username not in self._users:
-            return Failure(refusal or Reason.BAD_CREDENTIALS, username)
-        return Accepted(username, username)
-
-    async def check_password(self, username: str, password: str, mechanism: str) -> Outcome:
-        """See `ISASLBackend <moxtwisted.sasl.interfaces.ISASLBackend>`."""
-        if self._right(username, password):
-            return Accepted(username, username)
-        return Failure(Reason.BAD_CREDENTIALS, username)
-
-    async def external(self, username: str) -> Outcome:
-        """See `ISASLBackend <moxtwisted.sasl.interfaces.ISASLBackend>`."""
-        return Failure(Reason.BAD_CREDENTIALS, username)
+        return self._mail[identity].session(identity)

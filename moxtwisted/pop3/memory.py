@@ -9,7 +9,6 @@ r"""Maildrops in memory, behind the interfaces of ``moxtwisted.pop3.backend``: f
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from hmac import compare_digest
 from typing import Any
 
 from attrs import define, field
@@ -17,9 +16,7 @@ from zope.interface import implementer
 
 from moxtwisted.errors import MailError
 from moxtwisted.pop3.backend import IAuthenticator, IMaildrop, IMessageBody
-from moxtwisted.sasl.credentials import Costs, PasswordVerifiers, derive
-from moxtwisted.sasl.interfaces import ISASLBackend
-from moxtwisted.sasl.outcome import Accepted, Failure, Outcome, Reason
+from moxtwisted.sasl.memory import MemoryUsers
 from moxtwisted.sasl.scram import SCRAM_MECHANISMS
 
 __all__ = ["BytesBody", "InUseError", "MemoryAuthenticator", "MemoryMaildrop"]
@@ -102,8 +99,8 @@ class _Open:
         self._maildrop.locked = False
 
 
-@implementer(IAuthenticator, ISASLBackend)
-class MemoryAuthenticator:
+@implementer(IAuthenticator)
+class MemoryAuthenticator(MemoryUsers):
     """Users with their passwords and maildrops, in memory.
 
     :param users: (password, maildrop) by user name.
@@ -117,46 +114,9 @@ class MemoryAuthenticator:
         entropy: Callable[[int], bytes],
         mechanisms: Sequence[str] = (*SCRAM_MECHANISMS, "CRAM-MD5", "PLAIN"),
     ) -> None:
-        self._users = dict(users)
-        self._entropy = entropy
-        self._verifiers: dict[str, PasswordVerifiers] = {}
-        self.mechanisms = tuple(mechanisms)
-        self.sasl_backend = self
-
-    def _right(self, username: str, password: str) -> bool:
-        known = self._users.get(username, ("", None))[0]
-        return compare_digest(known.encode("utf-8"), password.encode("utf-8")) and username in self._users
-
-    async def login(self, username: str, password: str, peer: Any) -> str | None:
-        """See `IAuthenticator <moxtwisted.pop3.backend.IAuthenticator>`."""
-        return username if self._right(username, password) else None
+        super().__init__({name: password for name, (password, _) in users.items()}, entropy, mechanisms)
+        self._maildrops = {name: kept for name, (_, kept) in users.items()}
 
     def maildrop(self, identity: str, peer: Any) -> _Open:
         """See `IAuthenticator <moxtwisted.pop3.backend.IAuthenticator>`."""
-        return self._users[identity][1].open()
-
-    async def verifiers(self, username: str, mechanism: str) -> PasswordVerifiers | Failure | None:
-        """See `ISASLBackend <moxtwisted.sasl.interfaces.ISASLBackend>`."""
-        if username not in self._users:
-            return None
-        if username not in self._verifiers:
-            cheap = Costs(memory_kib=8, passes=1, sha256_iterations=4096, sha1_iterations=4096)
-            password = self._users[username][0]
-            self._verifiers[username] = derive(password, self._entropy, cram_md5=True, costs=cheap)
-        return self._verifiers[username]
-
-    async def conclude(self, username: str, mechanism: str, refusal: Reason | None) -> Outcome:
-        """See `ISASLBackend <moxtwisted.sasl.interfaces.ISASLBackend>`."""
-        if refusal is not None or username not in self._users:
-            return Failure(refusal or Reason.BAD_CREDENTIALS, username)
-        return Accepted(username, username)
-
-    async def check_password(self, username: str, password: str, mechanism: str) -> Outcome:
-        """See `ISASLBackend <moxtwisted.sasl.interfaces.ISASLBackend>`."""
-        if self._right(username, password):
-            return Accepted(username, username)
-        return Failure(Reason.BAD_CREDENTIALS, username)
-
-    async def external(self, username: str) -> Outcome:
-        """See `ISASLBackend <moxtwisted.sasl.interfaces.ISASLBackend>`."""
-        return Failure(Reason.BAD_CREDENTIALS, username)
+        return self._maildrops[identity].open()
