@@ -552,8 +552,8 @@ class MemoryAuthenticator(MemoryUsers):
         mechanisms: Sequence[str] = (*SCRAM_MECHANISMS, "PLAIN"),
     ) -> None:
         super().__init__({name: password for name, (password, _) in users.items()}, entropy, mechanisms)
-        self._mail = {name: kept for name, (_, kept) in users.items()}
+        self._users = dict(users)
 
     def session(self, identity: str, peer: Any) -> _Session:
         """See `IAuthenticator <moxtwisted.imap.backend.IAuthenticator>`."""
-        return self._mail[identity].session(identity)
+        return self._users[identity][1].session(identity)
