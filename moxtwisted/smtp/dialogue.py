@@ -49,6 +49,7 @@ from moxtwisted.smtp.states import State
 __all__ = ["Dialogue", "Link"]
 
 
+_NO_COMMANDS = frozenset((State.CLOSED, State.TLS))
 #: A read can bring ten thousand commands; so many are answered before other connections have their turn (some 5 ms).
 TURN_EVENTS = 200
 
@@ -405,12 +406,12 @@ class Dialogue:
             if kind is Refused:
                 self._drop_exchange()
             self._exchange = None
-        if machine.state is State.CLOSED:
+        if machine.state in _NO_COMMANDS:
             self.flush()
-            self._link.end("quit" if kind is Quit else "refused")
-        elif machine.state is State.TLS:
-            self.flush()
-            self._link.start_tls()
+            if machine.state is State.TLS:
+                self._link.start_tls()
+            else:
+                self._link.end("quit" if kind is Quit else "refused")
         elif self.closing is not None and not machine.receiving:
             self.say_last(self.closing)
             self._link.end("shutdown")

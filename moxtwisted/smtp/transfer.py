@@ -16,6 +16,9 @@ from moxtwisted.smtp.states import State
 __all__ = ["MisuseError", "Transfer"]
 
 
+_RECEIVING = frozenset((State.BODY, State.CHUNK))
+
+
 class MisuseError(RuntimeError):
     """The caller answered what was not asked, or asked while an answer was due: a fault of the program."""
 
@@ -58,7 +61,7 @@ class Transfer:
     @property
     def receiving(self) -> bool:
         """Whether a message is in transfer, between its first octet and its last."""
-        return self.state is State.BODY or self.state is State.CHUNK
+        return self.state in _RECEIVING
 
     def fail_body(self, reply: Reply) -> None:
         """The host cannot take the message in transfer: read the rest, keep nothing, and answer with this."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from ipaddress import IPv4Address, IPv6Address
 from types import coroutine
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -39,9 +39,10 @@ from moxtwisted.smtp.replies import Reply, reply_for_error
 from moxtwisted.store.interfaces import IStagedMessage, IStore
 
 if TYPE_CHECKING:
-    from moxtwisted.server.inbound.outcome import Outcome
+    from moxtwisted.server.inbound.outcome import Complete, Outcome
+    from moxtwisted.server.judgement.interfaces import Incoming
     from moxtwisted.server.verification.checks import Checks
-    from moxtwisted.server.verification.interfaces import ISenderRules, Verified
+    from moxtwisted.server.verification.interfaces import ISenderRules, Unverified, Verified
 
 __all__ = ["Inbound", "InboundFactory", "InboundHandler", "InboundSettings"]
 
@@ -367,9 +368,8 @@ class InboundHandler:
         checks, hashed = sink.checks, sink.hashed
         if checks is None or hashed is None:
             return None
-        from moxtwisted.server.verification.interfaces import Unverified
-
-        message = Unverified(
+        make, _ = _of_verification()
+        message = make(
             ip=self._session.peer.ip,
             hello=self._session.name,
             reverse_path=transaction.reverse_path,
@@ -391,13 +391,11 @@ class InboundHandler:
         verified: Verified,
     ) -> Reply | Sequence[Reply | None] | None:
         """Let the accounts decide."""
-        from moxtwisted.server.inbound.outcome import Complete
-        from moxtwisted.server.judgement.interfaces import Incoming
-
+        make_incoming, make_complete = _of_judgement()
         if self._inbound.outcome is None:
             raise StoreUnavailableError("nobody to decide")
         now, staged, peer = self._inbound.seconds(), lease.staged, self._session.peer
-        incoming = Incoming(
+        incoming = make_incoming(
             reverse_path=transaction.reverse_path,
             recipients=tuple([r.path for r in transaction.recipients]),
             verified=verified,
@@ -409,7 +407,7 @@ class InboundHandler:
             session=self._session.id,
             ip=peer.ip_text if peer.ip is not None else "",
         )
-        message = Complete(
+        message = make_complete(
             transaction=transaction,
             found=deliveries,
             incoming=incoming,
@@ -525,6 +523,24 @@ async def _sender_refusal(rules: ISenderRules, reverse_path: Path) -> Reply | No
 def _verdicts(verified: Verified | None) -> dict[str, str]:
     if verified is None:
         return {}
-    from moxtwisted.server.verification.fields import verdicts
-
+    _, verdicts = _of_verification()
     return verdicts(verified)
+
+
+# Not imported before they are needed; and to import again what is there takes a microsecond each time.
+
+
+@cache
+def _of_verification() -> tuple[type[Unverified], Callable[[Verified], dict[str, str]]]:
+    from moxtwisted.server.verification.fields import verdicts
+    from moxtwisted.server.verification.interfaces import Unverified
+
+    return Unverified, verdicts
+
+
+@cache
+def _of_judgement() -> tuple[type[Incoming], type[Complete]]:
+    from moxtwisted.server.inbound.outcome import Complete
+    from moxtwisted.server.judgement.interfaces import Incoming
+
+    return Incoming, Complete
