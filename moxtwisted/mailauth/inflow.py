@@ -141,7 +141,7 @@ class MessageHasher:
         self._held.append(octets)
         self._held_octets += len(octets)
         self._tail = seen[-3:]
-        if no_header or b"\r\n\r\n" in seen or self._held_octets > MAX_HEADER_OCTETS + 4:
+        if no_header or seen.find(b"\r\n\r\n") >= 0 or self._held_octets > MAX_HEADER_OCTETS + 4:
             self._split(b"".join(self._held))
 
     @property

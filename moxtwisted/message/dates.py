@@ -66,7 +66,7 @@ def parse_date(value: bytes) -> int | None:
     :return: seconds since the epoch, or None when it cannot be read.
     """
     value = value[:_MAX_DATE_OCTETS]
-    if b"(" in value:
+    if 0x28 in value:  # a parenthesis
         value = _COMMENT.sub(b" ", value)
     found = _USUAL.match(value)
     if found is not None:

@@ -48,6 +48,8 @@ MAX_MESSAGE_IDS = 1000
 # A line that is neither a field nor a continuation is passed over.
 _FIELD = re.compile(rb"^(([!-9;-~]+)[ \t]*:([^\n]*(?:\n[ \t][^\n]*)*\n?))", re.MULTILINE)
 _FOLD = re.compile(rb"\r?\n")
+# A number is found in octets in a tenth of the time that octets take: for these an exception is made first, inside.
+_LF = 0x0A
 _ENCODED_WORD = re.compile(r"=\?([^?\s]{1,100})\?([bBqQ])\?([^?]*)\?=")
 _MESSAGE_ID = re.compile(rb"<([^<>\s]+)>")
 _MEDIA_TYPE = re.compile(
@@ -69,7 +71,7 @@ Fields = dict[bytes, list[bytes]]
 def unfold(value: bytes) -> bytes:
     """A field's value on one line, without white space at its ends (RFC 5322 section 2.2.3)."""
     value = value.strip(b" \t\r\n")
-    return _FOLD.sub(b"", value) if b"\n" in value else value
+    return _FOLD.sub(b"", value) if _LF in value else value
 
 
 @define

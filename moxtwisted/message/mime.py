@@ -240,7 +240,7 @@ class Scanner:
         if not self._has_8bit:
             self._has_8bit = not data.isascii()
         if not self._has_nul:
-            self._has_nul = b"\0" in data
+            self._has_nul = 0 in data
         self._buffer += data
         position = 0
         while True:

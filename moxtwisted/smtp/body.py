@@ -52,7 +52,7 @@ def _is_clean(block: bytes, held: bytes, bare: BareLineEnds) -> bool:
     if block.endswith((b"\n", b"\r")):
         lines.append(b"")
     clean = b"\r\n".join(lines) == block
-    if clean and b"\0" not in block and not (held and block.endswith(b".")):
+    if clean and 0 not in block and not (held and block.endswith(b".")):
         return True
     if not clean and bare is BareLineEnds.REFUSE:
         raise Smuggling

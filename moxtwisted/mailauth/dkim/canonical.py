@@ -60,7 +60,7 @@ def relaxed_field(raw: bytes) -> bytes:
     """
     name, _, value = raw.partition(b":")
     ends = value.count(b"\r\n")
-    if value.count(b"\r") != ends or value.count(b"\n") != ends or b"\x0b" in value or b"\x0c" in value:
+    if value.count(b"\r") != ends or value.count(b"\n") != ends or 0x0B in value or 0x0C in value:
         # What split() takes for white space and the standard does not.
         value = _WSP_RUN.sub(b" ", _FOLD.sub(b"", value.removesuffix(b"\n").removesuffix(b"\r"))).strip(b" ")
     else:
@@ -164,9 +164,9 @@ class _Stream:
 
 def _collapsed(octets: bytes) -> bytes:
     """Runs of white space to one space, none before line ends; each step is one pass of C."""
-    if b"\t" in octets:
+    if 0x09 in octets:
         octets = octets.replace(b"\t", b" ")
-    while b"  " in octets:
+    while octets.find(b"  ") >= 0:
         octets = octets.replace(b"  ", b" ")
     return octets.replace(b" \r\n", b"\r\n")
 

@@ -57,8 +57,8 @@ class SignedFields:
                 positions[name] = [i]
         ends = octets.count(b"\n")
         self._usual = (
-            b"\x0b" not in octets
-            and b"\x0c" not in octets
+            0x0B not in octets
+            and 0x0C not in octets
             and octets.count(b"\r") == ends
             and octets.count(b"\r\n") == ends
         )
@@ -114,6 +114,8 @@ class SignedFields:
         """
         raw = empty(self.raw(position))
         if form is Canonicalization.RELAXED:
+            if self._usual:
+                return self.header.fields[position][1] + b":" + b" ".join(raw.partition(b":")[2].split())
             raw = relaxed_field(raw)
         # RFC 6376 section 3.7: the last field is hashed without its CRLF.
         return raw.removesuffix(b"\n").removesuffix(b"\r")

@@ -13,6 +13,8 @@ out of what is staged; signatures are verified over the octets as they came.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, field
@@ -108,7 +110,7 @@ class Arrival:
         held.append(octets)
         self._held_octets += len(octets)
         self._tail = seen[-3:]
-        if no_header or b"\r\n\r\n" in seen:
+        if no_header or seen.find(b"\r\n\r\n") >= 0:
             self._release(held)
         elif self._held_octets > _MAX_HEADER_OCTETS:
             raise HeaderRefusedError(f"{self._held_octets} octets, and no end of the header")
@@ -136,10 +138,8 @@ class Arrival:
         header = Header.parse(octets[:end]) if fields is None else fields.header
         if len(header.fields) >= MAX_FIELDS:
             raise HeaderRefusedError(f"{MAX_FIELDS} header fields or more")
-        from moxtwisted.server.verification.fields import cleaned
-
-        checks = self.checks
-        kept = cleaned(header, checks.own_names, checks.removed_fields) if checks else cleaned(header, ())
+        checks, cleaned = self.checks, _cleaner()
+        kept = cleaned(header, checks.own_names, checks.removed_fields) if checks else cleaned(header, (), ())
         if kept is header.octets:
             return octets
         if kept and not kept.endswith(b"\r\n"):
@@ -147,3 +147,11 @@ class Arrival:
             kept = kept.removesuffix(b"\n") + b"\r\n"
         self.removed_octets = len(header.octets) - len(kept)
         return kept + octets[len(header.octets) :]
+
+
+@cache
+def _cleaner() -> Callable[[Header, Collection[str], tuple[bytes, ...]], bytes]:
+    # Not imported before it is needed.
+    from moxtwisted.server.verification.fields import cleaned
+
+    return cleaned

@@ -474,7 +474,7 @@ class InboundHandler:
 
 def _is_odd(header: bytes) -> bool:
     """Whether it has NUL, or CR that stands before no CRLF."""
-    if b"\0" not in header and header.count(b"\r") == header.count(b"\r\n"):
+    if 0 not in header and header.count(b"\r") == header.count(b"\r\n"):
         return False
     return _ODD.search(header) is not None
 
