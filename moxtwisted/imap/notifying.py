@@ -29,8 +29,9 @@ from moxtwisted.imap.sharing import OTHER_USERS
 from moxtwisted.imap.states import State
 from moxtwisted.imap.wire import render
 from moxtwisted.imap.wire.commands import StatusItem
-from moxtwisted.imap.wire.events import Event, EventGroup, MailboxFilter
+from moxtwisted.imap.wire.events import Event, EventGroup
 from moxtwisted.imap.wire.fetchattributes import FetchAttribute
+from moxtwisted.imap.wire.mailboxfilter import FilterKind
 from moxtwisted.imap.wire.mailboxname import canonical
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class SelectedEvents:
             if group.mailboxes.of_selected and group.events:
                 return cls(
                     Event.FLAG_CHANGE in group.events,
-                    group.mailboxes is MailboxFilter.SELECTED_DELAYED,
+                    group.mailboxes is FilterKind.SELECTED_DELAYED,
                     group.attributes,
                 )
         return None
@@ -171,11 +172,11 @@ class Notifying:
 
     def _matches(self, group: EventGroup, names: frozenset[str], name: str) -> bool:
         match group.mailboxes:
-            case MailboxFilter.MAILBOXES:
+            case FilterKind.MAILBOXES:
                 return name in names
-            case MailboxFilter.SUBTREE:
+            case FilterKind.SUBTREE:
                 return any(above in names for above in ancestry(name))
-            case MailboxFilter.SUBSCRIBED:
+            case FilterKind.SUBSCRIBED:
                 # Section 6.4: the list as it is now. A change makes a new one.
                 subscriptions = self._connection.mail.subscriptions()
                 if subscriptions is not self._subscribed[0]:

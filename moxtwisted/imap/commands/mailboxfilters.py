@@ -26,7 +26,7 @@ def chosen(connection: Connection, filters: Iterable[MailboxFilter]) -> dict[str
     known = {info.name: info for info in connection.mail.mailboxes()}
     found: dict[str, MailboxInfo] = {}
     for one in filters:
-        if one.kind in (FilterKind.SELECTED, FilterKind.SELECTED_DELAYED):
+        if one.kind.of_selected:
             name = connection.box.name
             info = known.get(name) or connection.mail.mailbox(name)
             if info is not None:

@@ -4,10 +4,10 @@
 
     (selected MessageNew (uid flags) MessageExpunge)    is wrong, events stand in parentheses
     (selected (MessageNew (uid flags) MessageExpunge))
-      -> EventGroup(MailboxFilter.SELECTED, events=frozenset({Event.MESSAGE_NEW, Event.MESSAGE_EXPUNGE}),
+      -> EventGroup(FilterKind.SELECTED, events=frozenset({Event.MESSAGE_NEW, Event.MESSAGE_EXPUNGE}),
                     attributes=(Uid(), Flags()))
     (subtree Lists NONE)
-      -> EventGroup(MailboxFilter.SUBTREE, ("Lists",))
+      -> EventGroup(FilterKind.SUBTREE, ("Lists",))
 """
 
 from __future__ import annotations
@@ -17,30 +17,9 @@ from enum import Enum
 from attrs import frozen
 
 from moxtwisted.imap.wire.fetchattributes import FetchAttribute
+from moxtwisted.imap.wire.mailboxfilter import FilterKind
 
-__all__ = ["MAILBOX_EVENTS", "MESSAGE_EVENTS", "Event", "EventGroup", "MailboxFilter"]
-
-
-class MailboxFilter(Enum):
-    """Which mailboxes; the value is the wire's word in capitals."""
-
-    SELECTED = "SELECTED"
-    SELECTED_DELAYED = "SELECTED-DELAYED"
-    INBOXES = "INBOXES"
-    PERSONAL = "PERSONAL"
-    SUBSCRIBED = "SUBSCRIBED"
-    SUBTREE = "SUBTREE"
-    MAILBOXES = "MAILBOXES"
-
-    @property
-    def of_selected(self) -> bool:
-        """Whether it is about the selected mailbox, whichever that is."""
-        return self in {MailboxFilter.SELECTED, MailboxFilter.SELECTED_DELAYED}
-
-    @property
-    def has_names(self) -> bool:
-        """Whether names follow."""
-        return self in {MailboxFilter.SUBTREE, MailboxFilter.MAILBOXES}
+__all__ = ["MAILBOX_EVENTS", "MESSAGE_EVENTS", "Event", "EventGroup"]
 
 
 class Event(Enum):
@@ -75,7 +54,7 @@ class EventGroup:
     :ivar unknown: names of events that we do not know, as given.
     """
 
-    mailboxes: MailboxFilter
+    mailboxes: FilterKind
     names: tuple[str, ...] = ()
     events: frozenset[Event] = frozenset()
     attributes: tuple[FetchAttribute, ...] = ()

@@ -1,4 +1,5 @@
-r"""Which mailboxes a command is about: the filters of ESEARCH (RFC 7377 section 2.2), which are those of RFC 5465 section 6 and one more.
+r"""Which mailboxes a command is about: the filters of NOTIFY (RFC 5465 section 6) and those of ESEARCH (RFC 7377 section 2.2), each of
+which has one that the other has not.
 
 ::
 
@@ -16,7 +17,7 @@ from attrs import frozen
 
 from moxtwisted.imap.wire.lexer import CommandError, Cursor
 
-__all__ = ["MAX_FILTER_NAMES", "FilterKind", "MailboxFilter", "mailbox_filter"]
+__all__ = ["MAX_FILTER_NAMES", "FilterKind", "MailboxFilter", "filter_names", "mailbox_filter"]
 
 MAX_FILTER_NAMES: Final = 1000
 """The most names in one filter (our choice)."""
@@ -35,6 +36,11 @@ class FilterKind(Enum):
     SUBTREE_ONE = "SUBTREE-ONE"
     """ESEARCH only (RFC 7377 section 2.2)."""
     MAILBOXES = "MAILBOXES"
+
+    @property
+    def of_selected(self) -> bool:
+        """Whether it is about the selected mailbox, whichever that is."""
+        return self in {FilterKind.SELECTED, FilterKind.SELECTED_DELAYED}
 
     @property
     def has_names(self) -> bool:
@@ -68,12 +74,20 @@ def mailbox_filter(cursor: Cursor, without: Container[FilterKind] = ()) -> Mailb
     if not kind.has_names:
         return MailboxFilter(kind)
     cursor.space()
+    return MailboxFilter(kind, filter_names(cursor))
+
+
+def filter_names(cursor: Cursor) -> tuple[str, ...]:
+    """``one-or-more-mailbox``, decoded, each once.
+
+    :raise CommandError: for anything else, and for more than `MAX_FILTER_NAMES`.
+    """
     if not cursor.skip(b"("):
-        return MailboxFilter(kind, (cursor.mailbox(),))
+        return (cursor.mailbox(),)
     names = [cursor.mailbox()]
     while not cursor.skip(b")"):
         cursor.space()
         names.append(cursor.mailbox())
         if len(names) > MAX_FILTER_NAMES:
             raise CommandError("too many mailbox names", "LIMIT", "NO")
-    return MailboxFilter(kind, tuple(names))
+    return tuple(dict.fromkeys(names))

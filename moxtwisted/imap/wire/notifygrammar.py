@@ -11,40 +11,26 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from moxtwisted.imap.wire.commands import Notify
-from moxtwisted.imap.wire.events import MESSAGE_EVENTS, Event, EventGroup, MailboxFilter
+from moxtwisted.imap.wire.events import MESSAGE_EVENTS, Event, EventGroup
 from moxtwisted.imap.wire.fetchattributes import FetchAttribute
 from moxtwisted.imap.wire.fetchgrammar import fetch_attributes
 from moxtwisted.imap.wire.lexer import CommandError, Cursor
+from moxtwisted.imap.wire.mailboxfilter import FilterKind, filter_names
 
 if TYPE_CHECKING:
     from moxtwisted.imap.wire.request import RequestWriter
 
-__all__ = ["MAX_EVENTS", "MAX_GROUPS", "MAX_NAMES", "notify_arguments", "write_notify"]
+__all__ = ["MAX_EVENTS", "MAX_GROUPS", "notify_arguments", "write_notify"]
 
 MAX_GROUPS = 100
 """The most groups of events of one NOTIFY (our choice: a client has one for the selected mailbox and a few others)."""
 
-MAX_NAMES = 1000
-"""The most names of mailboxes of one group."""
-
 MAX_EVENTS = 50
 """The most events of one group."""
 
-_FILTERS = {kind.value.encode("ascii"): kind for kind in MailboxFilter}
+# RFC 7377 section 2.2: SUBTREE-ONE is for ESEARCH only.
+_FILTERS = {kind.value.encode("ascii"): kind for kind in FilterKind if kind is not FilterKind.SUBTREE_ONE}
 _EVENTS = {event.value.upper().encode("ascii"): event for event in Event}
-
-
-def _names(cursor: Cursor) -> tuple[str, ...]:
-    """``one-or-more-mailbox``."""
-    if not cursor.skip(b"("):
-        return (cursor.mailbox(),)
-    names = [cursor.mailbox()]
-    while not cursor.skip(b")"):
-        cursor.space()
-        names.append(cursor.mailbox())
-        if len(names) > MAX_NAMES:
-            raise CommandError("too many mailboxes")
-    return tuple(dict.fromkeys(names))
 
 
 def _events(
@@ -83,7 +69,7 @@ def _group(cursor: Cursor) -> EventGroup:
     cursor.space()
     names: tuple[str, ...] = ()
     if kind.has_names:
-        names = _names(cursor)
+        names = filter_names(cursor)
         cursor.space()
     events, attributes, unknown = _events(cursor)
     cursor.expect(b")", "the end of the group")
@@ -91,7 +77,7 @@ def _group(cursor: Cursor) -> EventGroup:
     return EventGroup(kind, names, events, attributes, unknown)
 
 
-def _check(kind: MailboxFilter, events: frozenset[Event], attributes: tuple[FetchAttribute, ...]) -> None:
+def _check(kind: FilterKind, events: frozenset[Event], attributes: tuple[FetchAttribute, ...]) -> None:
     """RFC 5465 sections 5 and 6.1: what must stand together, and what must not."""
     both = {Event.MESSAGE_NEW, Event.MESSAGE_EXPUNGE}
     if events & MESSAGE_EVENTS and not events >= both:

@@ -183,7 +183,7 @@ commands = st.one_of(
             | st.builds(
                 MailboxFilter,
                 st.sampled_from([kind for kind in FilterKind if kind.has_names]),
-                st.lists(mailboxes, min_size=1, max_size=3).map(tuple),
+                st.lists(mailboxes, min_size=1, max_size=3, unique=True).map(tuple),
             ),
             max_size=3,
         ).map(tuple),
