@@ -25,6 +25,7 @@ import stat
 import time
 import urllib.parse
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import IO, Final
 
@@ -140,11 +141,12 @@ class _Importer:
             addition.message.staged.close()
 
 
-_LONE_LF: Final = re.compile(rb"(?<!\r)\n")
-
-
 def _crlf(octets: bytes) -> bytes:
-    return _LONE_LF.sub(b"\r\n", octets) if octets.count(b"\n") != octets.count(b"\r\n") else octets
+    complete = octets.count(b"\r\n")
+    if complete == octets.count(b"\n"):
+        return octets
+    # A tenth of the time that a regular expression takes.
+    return (octets.replace(b"\r\n", b"\n") if complete else octets).replace(b"\n", b"\r\n")
 
 
 async def _target(account: Account, name: str) -> int:
@@ -241,11 +243,12 @@ async def import_maildir(
     try:
         for folder in folders:
             importer.mailbox = await _target(account, folder.mailbox)
-            for date, name in folder.files:
+            for name in folder.files:
                 done += 1
-                file = folder.path / name
                 try:
-                    staged = await importer.stage(_octets_of(file))
+                    with (folder.path / name).open("rb") as file:
+                        date = _date_of(file)
+                        staged = await importer.stage(iter(partial(file.read, _READ_OCTETS), b""))
                 except (OSError, LimitError):
                     skipped.append(_printable(folder.name + name))
                     continue
@@ -270,18 +273,19 @@ class _Folder:
     """A Maildir, or a folder of one, and where its messages go.
 
     :ivar name: below the Maildir, with a slash; empty for itself.
-    :ivar files: (date, name below the folder), the oldest first.
+    :ivar files: names below the folder, the oldest first. Of very many: their dates are looked up again.
     """
 
     path: Path
     name: str
     mailbox: str
     keywords: dict[str, str]
-    files: list[tuple[int, str]]
+    files: list[str]
 
     @classmethod
     def read(cls, path: Path, name: str, mailbox: str) -> _Folder:
-        return cls(path, name, mailbox, _maildir_keywords(path), sorted(_maildir_files(path)))
+        files = [name for _, name in sorted(_maildir_files(path))]
+        return cls(path, name, mailbox, _maildir_keywords(path), files)
 
 
 def _folders(path: Path, mailbox: str, skipped: list[str]) -> Iterator[_Folder]:
@@ -320,16 +324,15 @@ def _maildir_files(path: Path) -> Iterator[tuple[int, str]]:
         with os.scandir(path / directory) as entries:
             for entry in entries:
                 if not entry.name.startswith(".") and entry.is_file(follow_symlinks=False):
-                    date = int(entry.stat(follow_symlinks=False).st_mtime)
-                    yield _bounded(date), f"{directory}/{entry.name}"
+                    yield int(entry.stat(follow_symlinks=False).st_mtime), f"{directory}/{entry.name}"
 
 
-def _octets_of(file: Path) -> Iterator[bytes]:
-    with file.open("rb") as opened:
-        if os.fstat(opened.fileno()).st_size > _MESSAGE_OCTETS:
-            raise LimitError(f"{file}: larger than {_MESSAGE_OCTETS} octets")
-        while chunk := opened.read(_READ_OCTETS):
-            yield chunk
+def _date_of(file: IO[bytes]) -> int:
+    """When it was written. :raises LimitError: it is too large for a message"""
+    facts = os.fstat(file.fileno())
+    if facts.st_size > _MESSAGE_OCTETS:
+        raise LimitError(f"{file.name}: larger than {_MESSAGE_OCTETS} octets")
+    return _bounded(int(facts.st_mtime))
 
 
 def _maildir_keywords(path: Path) -> dict[str, str]:

@@ -374,14 +374,14 @@ class ImportTests(TransferCase):
     def test_unreadable_file(self) -> None:
         """A file that cannot be read is skipped and named."""
         path = self.maildir(a=b"Subject: x\n\n", b=b"Subject: y\n\n")
-        real = transfer._octets_of
+        real = transfer._date_of
 
-        def octets(file: Path) -> Any:
-            if file.name == "a":
+        def date_of(file: Any) -> int:
+            if Path(file.name).name == "a":
                 raise PermissionError(13, "no")
             return real(file)
 
-        self.patch(transfer, "_octets_of", octets)
+        self.patch(transfer, "_date_of", date_of)
         done = self.do(self.import_maildir(path))
         self.assertEqual((done.messages, done.skipped), (1, ("cur/a",)))
 
