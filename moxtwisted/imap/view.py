@@ -24,20 +24,19 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol, TypeVar
 
 from moxtwisted.imap.backend import IMailboxView
+from moxtwisted.imap.lines import MANY, Told, message_lines, render_flags
 from moxtwisted.imap.wire.sequence import compact
 from moxtwisted.message.flags import MessageFlags
 
-__all__ = ["IViewObserver", "SessionView", "render_flags"]
+__all__ = ["IViewObserver", "SessionView"]
 
 _T = TypeVar("_T")
 
+#: Messages that one piece of octets tells of; it goes out at once if it has no more than 64 KiB.
+_MESSAGES_A_PIECE = 1024
+
 # RFC 7162 section 3.2.10 lets a VANISHED response be cut into several; lines stay within what clients buffer.
 _VANISHED_UIDS_A_LINE = 1000
-
-
-def render_flags(flags: MessageFlags) -> bytes:
-    r"""Flags as in a FETCH response, ``(\Seen $Forwarded)``."""
-    return ("(" + " ".join(flags.names) + ")").encode("ascii", "replace")
 
 
 class IViewObserver(Protocol):
@@ -220,7 +219,8 @@ class SessionView:
     def lines(
         self, positions: Sequence[int], *, uid: bool = True, flags: bool = True, modseq: bool = False
     ) -> list[bytes]:
-        """Untagged FETCH responses about messages, without those that the client does not know of yet.
+        """Untagged FETCH responses about messages, without those that the client does not know of yet; when they are many,
+        some hundred together.
 
         :param positions: in the mailbox's arrays, ascending.
         :param uid: tell the UID (with UIDONLY it stands in front anyway).
@@ -236,9 +236,18 @@ class SessionView:
         if self.uidonly:
             numbers = uids
         elif self.current:
-            numbers = [at + 1 for at in positions]
+            numbers = _after(positions)
         else:
             numbers = [bisect_left(self.uids, u) + 1 for u in uids]
+        if len(numbers) >= MANY:
+            return self._joined(
+                numbers,
+                Told(
+                    uids if uid and not self.uidonly else None,
+                    _chosen(live.flags, positions) if flags else None,
+                    _chosen(live.modseqs, positions) if modseq else None,
+                ),
+            )
         columns: list[Sequence[object]] = [numbers]
         items = []
         if uid and not self.uidonly:
@@ -254,6 +263,20 @@ class SessionView:
             columns.append(_chosen(live.modseqs, positions))
         template = self.head + b" ".join(items) + b")\r\n"
         return [template % row for row in zip(*columns, strict=True)]
+
+    def _joined(self, numbers: Sequence[int], told: Told) -> list[bytes]:
+        step, head = _MESSAGES_A_PIECE, self.head
+        return [
+            message_lines(head, numbers[start : start + step], told.part(start, start + step))
+            for start in range(0, len(numbers), step)
+        ]
+
+
+def _after(positions: Sequence[int]) -> Sequence[int]:
+    """The sequence numbers of these positions."""
+    if isinstance(positions, range) and positions.step == 1:
+        return range(positions.start + 1, positions.stop + 1)
+    return [at + 1 for at in positions]
 
 
 def _chosen(values: Sequence[_T], positions: Sequence[int]) -> Sequence[_T]:

@@ -170,7 +170,8 @@ class MailboxState:
         for raw, uids in flagged:
             new = self._table[raw]
             first, end = bisect_left(self.uids, uids[0]), bisect_right(self.uids, uids[-1])
-            if end - first == len(uids) and self.uids[first:end] == array("I", uids):
+            known = self.uids[first:end]
+            if known == (uids if isinstance(uids, array) else array("I", uids)):
                 # All of a range: no need to look for each.
                 old, count = self.flags[first:end], len(uids)
                 self.flags[first:end] = [new] * count
@@ -181,7 +182,8 @@ class MailboxState:
                 for place in places:
                     self.flags[place] = new
                     self.modseqs[place] = modseq
-            self.unseen += sum([flags.system & SEEN for flags in old]) - count * (new.system & SEEN)
+            seen = sum([old.count(flags) for flags in set(old) if flags.system & SEEN])
+            self.unseen += seen - count * (new.system & SEEN)
 
     def _place(self, uid: int) -> int:
         place = bisect_left(self.uids, uid)

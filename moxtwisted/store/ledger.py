@@ -107,13 +107,17 @@ class Delta:
     old_name: str = ""
     entries: tuple[str, ...] = ()
     acl: dict[str, str] | None = None
+    _flagged_uids: tuple[int, ...] | None = field(default=None, init=False)
 
     @property
     def flagged_uids(self) -> tuple[int, ...]:
         """All UIDs with other flags, ascending."""
-        if len(self.flagged) == 1:
-            return tuple(self.flagged[0][1])
-        return tuple(sorted([uid for _, uids in self.flagged for uid in uids]))
+        if self._flagged_uids is None:
+            if len(self.flagged) == 1:
+                self._flagged_uids = tuple(self.flagged[0][1])
+            else:
+                self._flagged_uids = tuple(sorted([uid for _, uids in self.flagged for uid in uids]))
+        return self._flagged_uids
 
 
 @frozen

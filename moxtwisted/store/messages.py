@@ -228,6 +228,7 @@ def _found(
 _DENSE_UIDS: Final = 32
 _DENSE_GROUPS: Final = 8
 _DENSE: Final = "mailbox = ? AND uid BETWEEN ? AND ?"
+_SET_FLAGS: Final = "UPDATE message SET flags = ?, keywords = ?, modseq = ?"
 _ALIKE: Final = f"{_DENSE} AND flags = ? AND keywords = ?"
 
 
@@ -242,47 +243,59 @@ def _store_dense(
     of a microsecond for a row; None: they are not all of them, or some are to be left alone."""
     execute = ledger.connection.execute
     span = (record.id, uids[0], uids[-1])
-    rows = execute(f"SELECT uid FROM message WHERE {_DENSE} LIMIT ?", (*span, len(uids) + 1))
-    there = array("I", [uid for (uid,) in rows])
-    if uids[-1] - uids[0] >= len(uids) and there != array("I", uids):
+    there = _all_there(ledger, span, uids)
+    if there is None:
         return None
-    combinations = execute(
-        f"SELECT flags, keywords, count(*), sum(size), max(modseq) FROM message WHERE {_DENSE} GROUP BY flags, keywords",
-        span,
+    combinations: list[RawFlags] = execute(
+        f"SELECT DISTINCT flags, keywords FROM message WHERE {_DENSE}", span
     ).fetchall()
-    if unchanged_since is not None and any(row[4] > unchanged_since for row in combinations):
+    newest = f"SELECT max(modseq) FROM message WHERE {_DENSE}"
+    if unchanged_since is not None and there and execute(newest, span).get > unchanged_since:
         return None
-    wanted = [(row, new) for row in combinations if (new := change((row[0], row[1]))) != (row[0], row[1])]
+    wanted = [(old, new) for old in combinations if (new := change(old)) != old]
     if not wanted:
         return FlagsStored((), (), 0)
     if len(wanted) > _DENSE_GROUPS:
         return None
+    alone = len(combinations) == 1
     groups: list[tuple[RawFlags, Sequence[int]]] = [
-        (new, there if len(combinations) == 1 else _alike(ledger, span, row)) for row, new in wanted
+        (new, there if alone else _alike(ledger, span, old)) for old, new in wanted
     ]
-    modseq = ledger.next_modseq()
-    for (bits, keywords, *_), new in wanted:
-        if verdict(bits, keywords) is not verdict(*new):
-            note_alike(ledger, span, (bits, keywords))
-    for (bits, keywords, count, size, _), new in wanted:
-        # What another of these statements has changed has the new modseq already.
-        execute(
-            f"UPDATE message SET flags = ?, keywords = ?, modseq = ? WHERE {_ALIKE} AND modseq < ?",
-            (*new, modseq, *span, bits, keywords, modseq),
-        )
-        record.unseen += count * ((bits & SEEN) - (new[0] & SEEN))
-        if (bits ^ new[0]) & DELETED:
+    for (old, new), (_, group) in zip(wanted, groups, strict=True):
+        record.unseen += len(group) * ((old[0] & SEEN) - (new[0] & SEEN))
+        if (old[0] ^ new[0]) & DELETED:
             sign = 1 if new[0] & DELETED else -1
-            record.deleted += sign * count
-            record.deleted_size += sign * size
+            record.deleted += sign * len(group)
+            size = f"SELECT sum(size) FROM message WHERE {_ALIKE}"
+            record.deleted_size += sign * execute(size, (*span, *old)).get
+        if verdict(*old) is not verdict(*new):
+            note_alike(ledger, span, old)
+    modseq = ledger.next_modseq()
+    for old, new in wanted:
+        if alone:
+            execute(f"{_SET_FLAGS} WHERE {_DENSE}", (*new, modseq, *span))
+        else:
+            # What another of these statements has changed has the new modseq already.
+            execute(f"{_SET_FLAGS} WHERE {_ALIKE} AND modseq < ?", (*new, modseq, *span, *old, modseq))
     ledger.touch(record, modseq)
     told = ledger.tell(Delta("messages", record.id, record.name, modseq, flagged=groups))
     return FlagsStored(told.flagged_uids, (), modseq)
 
 
-def _alike(ledger: Ledger, span: tuple[int, int, int], row: tuple[Any, ...]) -> array[int]:
-    """UIDs of those that have the flags and keywords that the row begins with."""
-    rows = ledger.connection.execute(f"SELECT uid FROM message WHERE {_ALIKE}", (*span, row[0], row[1]))
+def _all_there(ledger: Ledger, span: tuple[int, int, int], uids: Sequence[int]) -> array[int] | None:
+    """The UIDs that exist from the first to the last; None: there are others than these."""
+    execute = ledger.connection.execute
+    consecutive = uids[-1] - uids[0] < len(uids)
+    if consecutive and execute(f"SELECT count(*) FROM message WHERE {_DENSE}", span).get == len(uids):
+        return uids if isinstance(uids, array) else array("I", uids)
+    rows = execute(f"SELECT uid FROM message WHERE {_DENSE} LIMIT ?", (*span, len(uids) + 1))
+    there = array("I", [uid for (uid,) in rows])
+    return there if consecutive or there == array("I", uids) else None
+
+
+def _alike(ledger: Ledger, span: tuple[int, int, int], flags: RawFlags) -> array[int]:
+    """UIDs of those that have these flags."""
+    rows = ledger.connection.execute(f"SELECT uid FROM message WHERE {_ALIKE}", (*span, *flags))
     return array("I", [uid for (uid,) in rows])
 
 

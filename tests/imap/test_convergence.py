@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from typing import Any
 
 from attrs import define
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted.errors import MailboxMissingError
+from moxtwisted.imap import view
 from moxtwisted.imap.memory import MemoryMail
 from moxtwisted.imap.testing import Driver, split_responses
 from moxtwisted.message.flags import MessageFlags
@@ -383,6 +385,20 @@ class ConvergenceTests(Convergence):
     def test_all_views_equal_the_store(self) -> None:
         """Every response to random commands in two to four sessions is the one of the model, and all end with the same view."""
         for seed in seeds(range(850)):
+            self.one(seed)
+
+    def test_told_together(self) -> None:
+        """So it is where messages are told of together, as those of large mailboxes are."""
+        # The package has the command by this name.
+        fetch = import_module("moxtwisted.imap.commands.fetch")
+        for module, name, value in (
+            (fetch, "MANY", 2),
+            (fetch, "_FLAGS_A_PIECE", 3),
+            (view, "MANY", 2),
+            (view, "_MESSAGES_A_PIECE", 3),
+        ):
+            self.patch(module, name, value)
+        for seed in seeds(range(850, 1000)):
             self.one(seed)
 
     def test_flags_are_interned(self) -> None:

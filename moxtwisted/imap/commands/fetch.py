@@ -20,6 +20,7 @@ from moxtwisted.imap.commands.fetchplan import Batch, Plan, compile_plan
 from moxtwisted.imap.commands.messagelimit import Cut, concluding, newest, refuse_more
 from moxtwisted.imap.commands.results import check_returns
 from moxtwisted.imap.connection import Answer, Connection, Handled, RefusalError, Selected
+from moxtwisted.imap.lines import MANY, Told, message_lines
 from moxtwisted.imap.sharedmailbox import rights_of
 from moxtwisted.imap.wire.commands import Fetch
 from moxtwisted.imap.wire.fetchattributes import FetchAttribute, ModSeq
@@ -29,7 +30,8 @@ from moxtwisted.message.flags import SEEN, MessageFlags
 
 __all__ = ["fetch", "fetched"]
 
-_FLAGS_A_PIECE: Final = 2048
+#: What is in memory is told of so many messages at once: the client has something to do soon, and up to 64 KiB go out at once.
+_FLAGS_A_PIECE: Final = 1024
 _ROWS_A_CALL: Final = 1000
 _VANISHED_RANGES_A_LINE: Final = 1000
 
@@ -192,6 +194,8 @@ def _pieces(
             batch.numbers = batch.uids
         if plan.bodies:
             yield from write_bodies(box.mailbox, plan, batch, limits)
+        elif not plan.columns and len(batch.uids) >= MANY:
+            yield message_lines(plan.head, batch.numbers, _told(plan, batch))
         else:
             values = [of(batch) for of in plan.values]
             yield b"".join([template % row for row in zip(batch.numbers, *values, strict=True)])
@@ -199,6 +203,14 @@ def _pieces(
         # RFC 2180 section 4.1.2, RFC 5530 section 3: others expunged them, which the client may not be told yet.
         return b"NO [EXPUNGEISSUED] some of the messages are gone"
     return None
+
+
+def _told(plan: Plan, batch: Batch) -> Told:
+    return Told(
+        batch.uids if plan.needs_uid else None,
+        batch.flags if plan.needs_flags else None,
+        batch.modseqs if plan.needs_modseq else None,
+    )
 
 
 def _cut(ranges: _Ranges, size: int) -> Iterator[Sequence[int]]:

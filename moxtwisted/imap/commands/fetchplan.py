@@ -20,7 +20,7 @@ from typing import Any, Final
 from attrs import define, field, frozen
 
 from moxtwisted.imap import backend as b
-from moxtwisted.imap.view import render_flags
+from moxtwisted.imap.lines import render_flags
 from moxtwisted.imap.wire import fetchattributes as f
 from moxtwisted.imap.wire import render
 from moxtwisted.message.dates import render_imap_datetime
@@ -93,15 +93,18 @@ class Plan:
     :ivar values: what goes into the template behind the sequence number.
     :ivar columns: for ``ISelectedMailbox.rows<moxtwisted.imap.backend.ISelectedMailbox.rows>``.
     :ivar bodies: what needs octets, in the client's order.
-    :ivar needs_flags, needs_modseq: whether FLAGS and MODSEQ are in the template.
+    :ivar needs_uid, needs_flags, needs_modseq: whether UID, FLAGS and MODSEQ are in the template.
+    :ivar head: how the template begins.
     """
 
     template: bytes
     values: tuple[_Values, ...]
     columns: int
     bodies: tuple[BodyItem, ...]
+    needs_uid: bool
     needs_flags: bool
     needs_modseq: bool
+    head: bytes
 
 
 # -- simple items ----------------------------------------------------------------------------------------------
@@ -261,9 +264,10 @@ def compile_plan(
     bodies: list[BodyItem] = []
     flags = flags or f.Flags in kinds
     modseq = modseq or f.ModSeq in kinds
+    uid = uid or f.Uid in kinds
     of: _Values
     for wanted, template, of in (
-        (uid or f.Uid in kinds, b"UID %d", _uids),
+        (uid, b"UID %d", _uids),
         (flags, b"FLAGS %b", _flags),
         (modseq, b"MODSEQ (%d)", _modseqs),
     ):
@@ -296,4 +300,4 @@ def compile_plan(
         parts.append(template)
         values.append(of)
         columns |= column
-    return Plan(head + b" ".join(parts), tuple(values), columns, tuple(bodies), flags, modseq)
+    return Plan(head + b" ".join(parts), tuple(values), columns, tuple(bodies), uid, flags, modseq, head)

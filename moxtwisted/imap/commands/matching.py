@@ -16,6 +16,7 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Generator, Mapping, Sequence
 from datetime import date
+from itertools import compress
 from typing import Any, Final
 
 from attrs import frozen
@@ -303,6 +304,11 @@ class Matching:
             is present
             for f in kinds
         }
+        verdicts = set(verdict.values())
+        if len(verdicts) == 1:
+            return at if True in verdicts else ()
+        if len(at) == len(flags):
+            return list(compress(at, map(verdict.__getitem__, flags)))
         return [i for i in at if verdict[flags[i]]]
 
     def _test(self, key: k.SearchKey) -> tuple[int, Callable[[Any], bool]]:

@@ -18,6 +18,7 @@ from attrs import frozen
 
 from moxtwisted.imap.commands.matching import Matching
 from moxtwisted.imap.connection import Connection, RefusalError
+from moxtwisted.imap.wire.decimals import decimals
 from moxtwisted.imap.wire.returnoptions import (
     Partial,
     ReturnOption,
@@ -58,6 +59,10 @@ class Results:
 
     def numbers(self, order: Sequence[int]) -> Sequence[int]:
         """These positions as the client is told of them."""
+        if isinstance(order, range) and order.step == 1:
+            # All of a range.
+            first, end = order.start, order.stop
+            return self.matching.uids[first:end] if self.uid else range(first + 1, end + 1)
         if self.uid:
             uids = self.matching.uids
             return [uids[i] for i in order]
@@ -85,7 +90,9 @@ def answer(connection: Connection, results: Results) -> None:
 
 
 def _plain(results: Results) -> bytes:
-    numbers = "".join(map(" {}".format, results.numbers(results.order))).encode("ascii")
+    found = results.numbers(results.order)
+    texts = decimals(found) if results.word == b"SEARCH" else map(str, found)
+    numbers = " ".join(["", *texts]).encode("ascii")
     highest = _highest(results)
     tail = b" (MODSEQ %d)" % highest if highest else b""
     return b"* %b%b%b\r\n" % (results.word, numbers, tail)
