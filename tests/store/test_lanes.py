@@ -329,5 +329,5 @@ class PowerFailureTests(TestCase):
             rows = connection.execute("SELECT uid, flags FROM message ORDER BY uid").fetchall()
             connection.close()
             self.assertEqual(rows, [(uid, SEEN) for uid in range(1, added.uid + 1)])
-        # The first commits of a log are the thread's.
-        self.assertGreater(checked, 20)
+        # The first commits of a log are the thread's, and those behind the search index.
+        self.assertGreater(checked, 5)
