@@ -92,7 +92,7 @@ LINES: dict[str, tuple[str, bytes]] = {
     # -- lists -------------------------------------------------------------------------------------------------
     "NOTIFY of two thousand": (
         f"NOTIFY SET (mailboxes ({many('m{}', 2000)}) (MessageNew MessageExpunge))",
-        b"BAD",
+        b"NO [LIMIT]",
     ),
     "NOTIFY in nine hundred groups": ("NOTIFY SET " + many("(personal NONE)", 900), b"BAD"),
     "twelve hundred entries": (f"GETMETADATA INBOX ({many('/private/{}', 1200)})", b"NO [LIMIT]"),
