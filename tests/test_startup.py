@@ -20,10 +20,10 @@ _ROOT = Path(__file__).parent.parent
 #: Not in memory when the first client is greeted: the name itself, or all below it.
 _AFTER_THE_BANNER = (
     # Others' libraries.
-    "argon2", "dkim", "dns", "hyperlink", "jinja2", "josepy", "klein", "nh3", "precis_i18n", "prometheus_client", "spf", "tomlkit", "treq",
-    "werkzeug", "yaml",
+    "argon2", "caio", "dkim", "dns", "hyperlink", "jinja2", "josepy", "klein", "nh3", "precis_i18n", "prometheus_client", "spf", "tomlkit",
+    "treq", "werkzeug", "yaml",
     # Python's and Twisted's own.
-    "argparse", "csv", "html.parser", "http.server", "pyexpat", "sqlite3", "twisted.names", "twisted.protocols.amp", "twisted.web",
+    "argparse", "csv", "html.parser", "http.server", "multiprocessing", "pyexpat", "sqlite3", "twisted.names", "twisted.protocols.amp", "twisted.web",
     "twisted.words", "xml", "zoneinfo",
     # Ours.
     "moxtwisted.badsmtp", "moxtwisted.cli", "moxtwisted.compose.badsmtp", "moxtwisted.compose.offline", "moxtwisted.config.describe",

@@ -121,16 +121,14 @@ class Syncs:
         self._requests: set[_Request] = set()
         self._threads: ThreadPoolExecutor | None = None
         self._kernel: _Kernel | None = None
-        if kernel and IReactorFDSet.providedBy(reactor):
-            try:
-                self._kernel = _Kernel(reactor)
-            except (ImportError, OSError, SystemError) as e:
-                log.info("the system does not sync files by itself ({error}): threads do", error=e)
+        # Made by warm_up: importing caio takes a tenth of what a start of the server does.
+        self._ask_kernel = kernel and IReactorFDSet.providedBy(reactor)
 
     def start(self, handle: int, done: Done) -> None:
         """Have all that was written to this file brought to the disk; see the module."""
         request = _Request(handle, done)
         self._requests.add(request)
+        self.warm_up()
         if self._kernel is not None and self._kernel.start(handle, partial(self._ended, request)):
             return
         try:
@@ -142,6 +140,16 @@ class Syncs:
             self._here(request)
             return
         future.add_done_callback(lambda done: self._reactor.callFromThread(self._thread_ended, request, done))
+
+    def warm_up(self) -> None:
+        """Find out, once, whether the kernel does it; the first sync would."""
+        if not self._ask_kernel:
+            return
+        self._ask_kernel = False
+        try:
+            self._kernel = _Kernel(self._reactor)
+        except (ImportError, OSError, SystemError) as e:
+            log.info("the system does not sync files by itself ({error}): threads do", error=e)
 
     def _thread_ended(self, request: _Request, future: Future[None]) -> None:
         error = future.exception()

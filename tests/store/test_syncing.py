@@ -41,6 +41,7 @@ class SyncsTests(TestCase):
     def _syncs(self, *, kernel: bool) -> Syncs:
         syncs = Syncs(reactor, kernel=kernel)
         self.addCleanup(syncs.stop)
+        syncs.warm_up()
         if kernel and syncs._kernel is None:
             raise SkipTest("the kernel here does not sync files by itself")
         return syncs
@@ -106,6 +107,7 @@ class FallingBackTests(SynchronousTestCase):
         refusing.Context.side_effect = SystemError(errno.ENOSYS)
         with mock.patch.dict("sys.modules", {"caio": mock.Mock(linux_aio=refusing)}):
             syncs = Syncs(reactor)
+            syncs.warm_up()
         self.assertIsNone(syncs._kernel)
 
     def test_odd_error(self) -> None:
