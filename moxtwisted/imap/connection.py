@@ -13,7 +13,7 @@ pulled as the client reads. What cannot be done is a ``RefusalError``.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Sequence
 from typing import Any
 
 from attrs import define, field
@@ -27,6 +27,7 @@ from moxtwisted.imap.states import State
 from moxtwisted.imap.view import SessionView
 from moxtwisted.imap.wire.sequence import SequenceSet
 from moxtwisted.message.flags import DELETED
+from moxtwisted.transport.facts import Transport
 
 __all__ = [
     "Answer",
@@ -87,22 +88,6 @@ def mailbox_name(name: str) -> str:
 
 def _nothing() -> None:
     """Nobody wants to know."""
-
-
-@define
-class Transport:
-    """What is known of the transport.
-
-    :ivar peer: whatever the host uses for the client's address; given to the authenticator.
-    :ivar tls: whether it is encrypted.
-    :ivar client_key: whether the client showed a certificate.
-    :ivar channel_bindings: by type, as ``tls-exporter``, for SCRAM with -PLUS.
-    """
-
-    peer: Any = None
-    tls: bool = False
-    client_key: bool = False
-    channel_bindings: Mapping[str, Sequence[bytes]] = field(factory=dict)
 
 
 @define(eq=False)

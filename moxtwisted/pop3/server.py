@@ -23,10 +23,10 @@ marked as deleted are removed by QUIT and by nothing else.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from typing import Any, Final
 
-from attrs import field, frozen
+from attrs import frozen
 
 from moxtwisted.errors import MailError
 from moxtwisted.pop3 import commands as c
@@ -38,6 +38,7 @@ from moxtwisted.pop3.states import State, allowed
 from moxtwisted.pop3.work import Close, Run, StartTLS, Stream, Work
 from moxtwisted.sasl.decoys import Decoys
 from moxtwisted.sasl.wire import MAX_LINE_OCTETS
+from moxtwisted.transport.facts import Transport
 
 __all__ = ["Close", "Run", "Server", "StartTLS", "Stream", "Surroundings", "Transport", "Work"]
 
@@ -56,22 +57,6 @@ class Surroundings:
 
     entropy: Callable[[int], bytes]
     decoys: Decoys
-
-
-@frozen
-class Transport:
-    """What is known of the transport.
-
-    :ivar peer: whatever the host uses for the client's address; given to the authenticator.
-    :ivar tls: whether it is encrypted.
-    :ivar client_key: whether the client showed a certificate.
-    :ivar channel_bindings: by type, as ``tls-exporter``, for SCRAM with -PLUS.
-    """
-
-    peer: Any = None
-    tls: bool = False
-    client_key: bool = False
-    channel_bindings: Mapping[str, Sequence[bytes]] = field(factory=dict)
 
 
 class Server(LogIn):
