@@ -23,8 +23,8 @@ _AFTER_THE_BANNER = (
     "argon2", "caio", "dkim", "dns", "hyperlink", "jinja2", "josepy", "klein", "nh3", "precis_i18n", "prometheus_client", "spf", "tomlkit",
     "treq", "werkzeug", "yaml",
     # Python's and Twisted's own.
-    "argparse", "csv", "html.parser", "http.server", "multiprocessing", "pyexpat", "sqlite3", "twisted.names", "twisted.protocols.amp", "twisted.web",
-    "twisted.words", "xml", "zoneinfo",
+    "argparse", "csv", "html.parser", "http.server", "multiprocessing", "pyexpat", "sqlite3", "twisted.names", "twisted.protocols.amp",
+    "twisted.web", "twisted.words", "xml", "zoneinfo",
     # Ours.
     "moxtwisted.badsmtp", "moxtwisted.cli", "moxtwisted.compose.badsmtp", "moxtwisted.compose.offline", "moxtwisted.config.describe",
     "moxtwisted.config.dnsrecords", "moxtwisted.config.document", "moxtwisted.config.edit", "moxtwisted.config.rekey",
