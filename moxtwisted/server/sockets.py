@@ -41,8 +41,9 @@ _REASONS: Final = {
 
 #: None where the system has no such thing.
 _QUICKACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
-#: Longer data goes the usual way: what the socket does not take would be copied.
-_PROMPT_OCTETS: Final = 65536
+#: So many octets are given to a socket at once, which mostly takes them; with Twisted's 128 KiB each piece of a long answer
+#: came back to the reactor six times.
+_SEND_OCTETS: Final = 1 << 20
 
 
 class _Promptly(FileDescriptor):
@@ -62,7 +63,7 @@ class _Promptly(FileDescriptor):
             and not self.dataBuffer
             and self.connected
             and not self._writeDisconnected
-            and 0 < len(data) <= _PROMPT_OCTETS
+            and data
         ):
             sent = self.writeSomeData(data)
             self.prompt_writes += 1
@@ -80,6 +81,7 @@ class _PromptConnection(tcp.Server):
     """
 
     prompt_writes = 0
+    SEND_LIMIT = _SEND_OCTETS
 
     def write(self, data: bytes) -> None:
         """Through TLS, if it was started."""
