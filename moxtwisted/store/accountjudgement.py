@@ -39,7 +39,7 @@ class AccountJudgement:
     _lane: Lane
     _judging: Judging
     _open: Callable[[], Any]
-    _job: Callable[..., Deferred[Any]]
+    submit: Callable[..., Deferred[Any]]
     mailbox: Callable[[str], Mailbox | None]
     mailbox_by_id: Callable[[int], Mailbox | None]
 
@@ -97,11 +97,11 @@ class AccountJudgement:
 
     def use_learner(self, learner: Learner) -> Deferred[None]:
         """Have this one learn what is junk."""
-        return self._job(judgements.use_learner, learner)
+        return self.submit(judgements.use_learner, learner)
 
     def relearn(self) -> Deferred[None]:
         """Have the learner forget everything and learn it anew, behind the replies."""
-        return self._job(judgements.relearn)
+        return self.submit(judgements.relearn)
 
     def wrote(self, addresses: Iterable[tuple[str, str]], at: int) -> Deferred[None]:
         """Remember that the account wrote to these.
@@ -109,7 +109,7 @@ class AccountJudgement:
         :param addresses: (local part, domain).
         :param at: seconds since 1970.
         """
-        return self._job(_wrote, self._organized(addresses), at)
+        return self.submit(_wrote, self._organized(addresses), at)
 
     def _organized(self, addresses: Iterable[tuple[str, str]]) -> list[tuple[str, str, str]]:
         found: dict[tuple[str, str, str], None] = {}

@@ -233,13 +233,6 @@ class Account(AccountSettings, AccountJudgement):
                 self._released.discard(body)
                 self._sweep([body])
 
-    def _job(self, work: Callable[..., _T], *args: Any) -> Deferred[_T]:
-        return self._lane.submit(partial(work, self._ledger, *args))
-
-    def _growing(self, work: Callable[..., _T], *args: Any) -> Deferred[_T]:
-        """A job that only makes the database larger."""
-        return self._lane.submit(partial(work, self._ledger, *args), grows=True)
-
     def _light(
         self, uids: Sequence[int] | None, work: Callable[..., _T], *args: Any, grows: bool = False
     ) -> Deferred[_T]:
@@ -288,27 +281,27 @@ class Account(AccountSettings, AccountJudgement):
 
     def create_mailbox(self, name: str, special_use: Sequence[str] = ()) -> Deferred[Mailbox]:
         """Make it."""
-        return self._mailbox_after(self._growing(_create, name, tuple(special_use)))
+        return self._mailbox_after(self.submit(_create, name, tuple(special_use), grows=True))
 
     def rename_mailbox(self, old: str, new: str) -> Deferred[Mailbox]:
         """With all below it."""
-        return self._mailbox_after(self._job(_rename, old, new))
+        return self._mailbox_after(self.submit(_rename, old, new))
 
     def delete_mailbox(self, name: str) -> Deferred[None]:
         """With its messages."""
-        return self._job(hierarchy.delete, name)
+        return self.submit(hierarchy.delete, name)
 
     def subscribe(self, name: str) -> Deferred[None]:
         """Subscribe a name."""
-        return self._job(mailboxes.subscribe, name)
+        return self.submit(mailboxes.subscribe, name)
 
     def unsubscribe(self, name: str) -> Deferred[None]:
         """Unsubscribe it."""
-        return self._job(mailboxes.unsubscribe, name)
+        return self.submit(mailboxes.unsubscribe, name)
 
     def set_special_use(self, name: str, special_use: Sequence[str]) -> Deferred[None]:
         """Replace."""
-        return self._job(mailboxes.set_special_use, name, tuple(special_use))
+        return self.submit(mailboxes.set_special_use, name, tuple(special_use))
 
     def annotations(self, mailbox: int) -> dict[str, bytes]:
         """By key."""
@@ -321,7 +314,7 @@ class Account(AccountSettings, AccountJudgement):
         self, mailbox: int, values: dict[str, bytes | None], special_use: Sequence[str] | None = None
     ) -> Deferred[None]:
         """Set or remove."""
-        return self._growing(mailboxes.annotate, mailbox, dict(values), special_use)
+        return self.submit(mailboxes.annotate, mailbox, dict(values), special_use, grows=True)
 
     # -- messages ------------------------------------------------------------------------------------------------
 
@@ -358,7 +351,7 @@ class Account(AccountSettings, AccountJudgement):
                     ordered[place] = one
             return cast("list[Added]", ordered)
 
-        return self._growing(messages.add, prepared, check_quota).addCallback(in_order)
+        return self.submit(messages.add, prepared, check_quota, grows=True).addCallback(in_order)
 
     def replace(
         self, mailbox: int, uid: int, addition: Addition, *, check_quota: bool = True

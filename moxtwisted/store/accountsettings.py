@@ -19,7 +19,7 @@ class AccountSettings:
     _ledger: Ledger
     _mailboxes: dict[int, Mailbox]
     _open: Callable[[], Any]
-    _job: Callable[..., Deferred[Any]]
+    submit: Callable[..., Deferred[Any]]
 
     def usage(self) -> tuple[int, int, int | None]:
         """(octets, messages, quota)."""
@@ -52,7 +52,7 @@ class AccountSettings:
 
     def set_secret(self, name: str, value: bytes | None) -> Deferred[None]:
         """Keep or remove it."""
-        return self._job(_set_secret, f"secret:{name}", value)
+        return self.submit(_set_secret, f"secret:{name}", value)
 
 
 def _set_secret(ledger: Ledger, key: str, value: bytes | None) -> None:

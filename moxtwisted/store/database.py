@@ -30,16 +30,12 @@ from moxtwisted.errors import KeyRefusedError, StoreFullError, StoreUnavailableE
 from moxtwisted.store.ciphers import Cipher, cipher_of, preferred_cipher, unlock
 from moxtwisted.store.readahead import Line
 from moxtwisted.store.room import Room, disk_is_full
+from moxtwisted.store.writeaheadlog import PAGE_SIZE, WriteAheadLog, write_back
 
 __all__ = ["PAGE_SIZE", "Database", "newest_version", "remove_database"]
 
-# Measured with group commits of 50 deliveries of 4 KB: 37, 26, 27 us each for 4, 8, 16 KiB; alone 267, 331, 400.
-PAGE_SIZE: Final = 8192
 #: Pages of log after which it is written back into the file: 32 MB.
 CHECKPOINT_PAGES: Final = 4000
-#: The log of a busy database grows by so many octets at a time. Syncing 56 KB into space that is there takes 240 us and
-#: 80 us of CPU; when it makes the file longer, the file system's journal commits too: 330 and 130 us.
-_LOG_STEP: Final = 1 << 18
 #: So long may the log become while another thread writes it back; then the writer waits for it.
 _PATIENT_PAGES: Final = 16000
 #: Every so many pages of log the room on the disk is looked at (4 MB), and when it is scarce, more often.
@@ -47,9 +43,6 @@ _LOOK_PAGES: Final = 512
 _LOOK_PAGES_SCARCE: Final = 64
 #: Pages that are given back to a full file system at once; each may cost a page of log first.
 _VACUUM_PAGES: Final = 64
-#: Commits without a step before: quiet accounts keep small files.
-_LOG_PATIENCE: Final = 16
-_FRAME_HEADER: Final = 24
 #: How long emptying a log waits for who reads it.
 _PATIENCE_MILLISECONDS: Final = 250
 #: Page cache of a reading connection, in KiB; all caches together are bounded by L{bound_memory}.
@@ -329,110 +322,6 @@ def _copy_before(connection: Any, path: Path, target: Path, key: bytes | None) -
     sync_directory(target.parent)
 
 
-class _Log:
-    """The write-ahead log of one database: how full it is, and room for what comes.
-
-    SQLite takes zeros behind the last frame for the end of the log, as it takes what is left there from before.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path.with_name(path.name + "-wal")
-        self._handle: int | None = None
-        self._allocated = 0
-        self._written = 0
-        self._patience = _LOG_PATIENCE
-        #: Whether it may have begun anew since its pages were counted.
-        self._doubtful = True
-        self.pages = 0
-        #: Whether room is so short that none is taken before it is needed.
-        self.frugal = False
-
-    def handle(self) -> int:
-        """The file, open as long as the database is; no other lock or state of SQLite's hangs on it."""
-        if self._handle is None:
-            self._handle = os.open(self._path, os.O_RDWR | os.O_CLOEXEC)
-        return self._handle
-
-    def close(self) -> None:
-        """Close the file."""
-        if self._handle is not None:
-            os.close(self._handle)
-            self._handle = None
-
-    def committed(self, connection: Any) -> None:
-        """A transaction is over: count what it wrote, and see that there is room for the next ones.
-
-        The pages that the connection wrote are counted, which costs nothing; SQLite's own hook would want the interpreter in the
-        middle of every commit. That the log began anew only SQLite knows: it is asked when the count says that something is to be done.
-        """
-        written = connection.status(apsw.SQLITE_DBSTATUS_CACHE_WRITE)[0]
-        if written == self._written:
-            return
-        self.pages += written - self._written
-        self._written = written
-        if self._short():
-            self._patience -= 1
-            if self._patience < 0 and not self.frugal:
-                if self._doubtful:
-                    self.measure(connection)
-                if self._short():
-                    self._grow(self.pages * (PAGE_SIZE + _FRAME_HEADER))
-
-    def _short(self) -> bool:
-        return self.pages * (PAGE_SIZE + _FRAME_HEADER) + _LOG_STEP // 4 > self._allocated
-
-    def measure(self, connection: Any) -> None:
-        """Ask SQLite how many pages the log has."""
-        pages = max(0, connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)[0])
-        self._doubtful &= pages >= self.pages
-        self.pages = pages
-
-    def written_back(self) -> None:
-        """It is in the file; the next commit begins it anew, unless somebody reads it."""
-        self.pages = 0
-        self._doubtful = True
-
-    def size(self) -> int:
-        """Octets of its file."""
-        try:
-            return self._path.stat().st_size
-        except OSError:
-            return 0
-
-    def emptied(self) -> None:
-        """It was written back and is empty."""
-        self.written_back()
-        self._allocated = 0
-
-    def _grow(self, end: int) -> None:
-        try:
-            handle = os.open(self._path, os.O_WRONLY)
-        except OSError:
-            return
-        try:
-            size = os.fstat(handle).st_size
-            if size < end + _LOG_STEP // 4:
-                size += os.pwrite(handle, bytes(_LOG_STEP), max(size, end))
-            self._allocated = size
-        except OSError:
-            # No room: the next commit will say so, or not need it.
-            self._patience = _LOG_PATIENCE
-        finally:
-            os.close(handle)
-
-
-def _checkpoint(connect: Callable[[], Any]) -> None:
-    """Write a log back into its file over a connection of one's own; neither readers nor the writer wait for it."""
-    connection = connect()
-    try:
-        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
-        connection.pragma("synchronous", "FULL")
-        connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
-        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
-    finally:
-        connection.close()
-
-
 @define(eq=False)
 class Database:
     """An open database file.
@@ -452,14 +341,14 @@ class Database:
     _checkpoint: Future[None] | None = field(default=None, init=False)
     closed: bool = field(default=False, init=False)
     ahead: Line | None = field(default=None, init=False)
-    _log: _Log = field(init=False)
+    _log: WriteAheadLog = field(init=False)
     #: Pages of log after which to look how much room there is.
     _look_at: int = field(default=_LOOK_PAGES, init=False)
     #: Free octets when the log could not be written back: with no more than that it is not tried again.
     _hopeless: int = field(default=-1, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._log = _Log(self.path)
+        self._log = WriteAheadLog(self.path)
         self._log.committed(self.writer)
 
     @classmethod
@@ -563,7 +452,7 @@ class Database:
         if self.checkpointer is None or self._connect is None:
             return False
         try:
-            self._checkpoint = self.checkpointer.submit(_checkpoint, self._connect)
+            self._checkpoint = self.checkpointer.submit(write_back, self._connect)
         except RuntimeError:
             # The store is being closed.
             return False
