@@ -468,17 +468,27 @@ class DeliveryLimiter:
         # Who delivered nothing from its widest network did not from those within.
         if keys is None or keys[-1] not in self._delivered:
             return True
-        now, octets = self._clock.seconds(), min(octets, self._most_octets)
-        windows = [
-            (int(now // seconds), 1.0 - now % seconds / seconds, messages, most)
-            for seconds, messages, most in self._windows
-        ]
+        octets = min(octets, self._most_octets)
+        # No window ever has more than what was counted in it and in the one before: mostly that says enough.
         for number, key in enumerate(keys):
-            for count, (index, before, messages, most) in zip(
-                self._delivered.get(key, ()), windows, strict=False
+            for count, (_, messages, most) in zip(self._delivered.get(key, ()), self._windows, strict=False):
+                if (
+                    count.messages + count.messages_before >= messages[number]
+                    or count.octets + count.octets_before + octets > most[number]
+                ):
+                    return self._reckoned(keys, octets)
+        return True
+
+    def _reckoned(self, keys: tuple[Hashable, ...], octets: int) -> bool:
+        now = self._clock.seconds()
+        for number, key in enumerate(keys):
+            for count, (seconds, messages, most) in zip(
+                self._delivered.get(key, ()), self._windows, strict=False
             ):
-                if count.index != index:
-                    count.begin(index)
+                index, rest = divmod(now, seconds)
+                if count.index != int(index):
+                    count.begin(int(index))
+                before = 1.0 - rest / seconds
                 if count.messages + count.messages_before * before + 1 > messages[number]:
                     return False
                 if count.octets + count.octets_before * before + octets > most[number]:
