@@ -112,7 +112,7 @@ def _parsed(value: bytes) -> tuple[Entry, ...]:
 
 
 # From of a message is read by those who verify it, judge it and render it, and the same few write to the same few.
-_parsed_before = lru_cache(512)(_parsed)
+_parsed_before = lru_cache(256)(_parsed)
 
 
 def mailboxes(value: bytes) -> list[HeaderAddress]:

@@ -125,7 +125,7 @@ class Header:
 
 
 # Of messages that come in at the same time, some pieces of one between those of others.
-_parse_remembered = lru_cache(maxsize=16)(Header.parse)
+_parse_remembered = lru_cache(maxsize=8)(Header.parse)
 
 
 def _find_fields(octets: bytes) -> list[tuple[bytes, bytes, bytes]]:

@@ -47,7 +47,7 @@ LIST_FIELDS = frozenset(
 )
 """The header fields that are kept beside a message; a client that asks only for these is answered without reading it."""
 
-_REMEMBERED_OCTETS = 64
+_REMEMBERED_OCTETS = 100
 
 # RFC 9051 section 9: TEXT-CHAR without quoted-specials may stand in a quoted string as it is.
 _PLAIN = re.compile(rb"[\x01-\x09\x0b\x0c\x0e-!#-\[\]-\x7f]*\Z").match
@@ -187,10 +187,11 @@ def _media(part: Part) -> bytes:
         # name. A multipart without a boundary is shown as text, so that people can read it.
         return _DEFAULT_TEXT if _is_undivided(part) else _OPAQUE + b" NIL"
     # Nearly all mail has one of a few dozen types.
-    given = content_type.parameters
-    small = not given or (len(given) == 1 and len(given[0][1]) <= _REMEMBERED_OCTETS)
-    make = _written_before if small else _written
-    return make(content_type.type, content_type.subtype, given)
+    kind, subtype, given = content_type.type, content_type.subtype, content_type.parameters
+    size = len(kind) + len(subtype)
+    for name, value in given:
+        size += len(name) + len(value)
+    return (_written_before if size <= _REMEMBERED_OCTETS else _written)(kind, subtype, given)
 
 
 def _written(kind: str, subtype: str, given: Parameters) -> bytes:

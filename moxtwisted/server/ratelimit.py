@@ -480,6 +480,7 @@ class DeliveryLimiter:
         return True
 
     def _reckoned(self, keys: tuple[Hashable, ...], octets: int) -> bool:
+        """The same with the share of the window before that still counts."""
         now = self._clock.seconds()
         for number, key in enumerate(keys):
             for count, (seconds, messages, most) in zip(
