@@ -17,21 +17,33 @@ from tests.junk.messages import found_in, message, texts_of
 class TokenTests(SynchronousTestCase):
     def test_digest(self) -> None:
         """A token has the same number of 63 bits in every process."""
-        self.assertEqual(digest("subject:free"), 0x7E31C77DDA027A63)
+        self.assertEqual(digest("subject:free"), 0xE36BD2E6076D1DE)
 
     def test_words(self) -> None:
-        """Words are lower case but for those in capitals; two that follow each other are a pair; single letters are none."""
-        texts = texts_of(message("Please CLICK here a lot"))
-        self.assertLessEqual(
-            {"please", "CLICK", "here", "lot", "please CLICK", "CLICK here", "here lot"}, texts
-        )
+        """Words are lower case but for those in capitals; what stands around them is no part of them; single letters are none."""
+        texts = texts_of(message('"Please," CLICK (here) a lot... *now*; only $5,000!'))
+        self.assertLessEqual({"please", "CLICK", "here", "lot", "now", "only", "$5,000!"}, texts)
         self.assertNotIn("a", texts)
 
-    def test_order(self) -> None:
-        """A pair the other way round is another pair."""
-        one, other = found_in(message("red green")), found_in(message("green red"))
-        pairs = VIEWS.index("pair")
-        self.assertFalse(one.views[pairs] & other.views[pairs])
+    def test_words_only(self) -> None:
+        """A word of the text that looks like another kind of token is still a word."""
+        one, other = found_in(message("html:width=10 url/buy from:@a.example")), found_in(message("buy"))
+        words = set(one.views[VIEWS.index("word")])
+        self.assertEqual(set(one.texts(words).values()), {"html:width=10", "url/buy", "from:@a.example"})
+        self.assertFalse(words & {digest("html:width=10"), digest("url/buy"), digest("from:@a.example")})
+        self.assertEqual(set(other.views[VIEWS.index("word")]), {digest("buy")})
+
+    def test_beginning_and_end(self) -> None:
+        """Of a long text the words at its beginning and the last ones are heard, of each part."""
+        texts = texts_of(message(" ".join(f"word{n}" for n in range(1000))))
+        self.assertLessEqual({"word0", "word100", "word970", "word999"}, texts)
+        self.assertNotIn("word500", texts)
+        parts = b"".join(
+            b"--b\r\nContent-Type: text/plain\r\n\r\n" + name + b" filling" * 1000 + b"\r\n"
+            for name in (b"first", b"second")
+        )
+        both = texts_of(b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + parts + b"--b--\r\n")
+        self.assertLessEqual({"first", "second", "filling"}, both)
 
     def test_header(self) -> None:
         """Words of header fields carry the field's name, domains stand with those above them."""
@@ -47,10 +59,10 @@ class TokenTests(SynchronousTestCase):
             )
         )
         wanted = {
-            *("subject:frühling", "subject:SALE", "subject:frühling SALE", "subject:signs"),
+            *("subject:frühling", "subject:SALE", "subject:signs"),
             *("from:bargain", "from:house", "from:named", "from:digits", "from:count 1"),
             *("from:@example", "from:@shop.example", "from:@mail.shop.example", "to:none"),
-            *("x-mailer:bulk", "has:x-mailer", "has:x-oddity", "date:+0900", "message-id:@shop.example"),
+            *("x-mailer:bulk", "has:x-mailer", "has:x-oddity", "date:+0900"),
         }
         self.assertLessEqual(wanted, texts)
 
@@ -72,16 +84,15 @@ class TokenTests(SynchronousTestCase):
         )
 
     def test_links(self) -> None:
-        """Hosts of links and domains of addresses, with what is above; addresses in numbers stand out."""
+        """Hosts of links, with what is above; addresses in numbers stand out."""
         texts = texts_of(
             message(
-                "see http://user@Pills.Shop.Example:8080/buy%20now/cheap?x, www.other.example,"
-                " https://192.0.2.1/ or a@lists.post.example"
+                "see http://user@Pills.Shop.Example:8080/buy%20now/cheap?x, www.other.example, https://192.0.2.1/"
             )
         )
         wanted = {
             *("url:example", "url:shop.example", "url:pills.shop.example", "url:at sign", "url:percent"),
-            *("url/buy", "url/cheap", "url:www.other.example", "url:number", "mail:post.example"),
+            *("url/buy", "url/cheap", "url:www.other.example", "url:number"),
         }
         self.assertLessEqual(wanted, texts)
 
@@ -100,7 +111,8 @@ class TokenTests(SynchronousTestCase):
             {
                 "viagra",
                 "now",
-                "big deal",
+                "big",
+                "deal",
                 "html:marquee",
                 "html:bgcolor=#ff0000",
                 "html:width=10",
@@ -115,7 +127,8 @@ class TokenTests(SynchronousTestCase):
         """Invisible characters, mixed alphabets, letters apart and letters in disguise are seen, and seen through."""
         self.assertLessEqual({"trick:invisible", "viagra"}, texts_of(message("vi\u200bag\u00adra")))
         self.assertIn("trick:alphabets mixed", texts_of(message("p\u0430yp\u0430l")))
-        self.assertIn("buy VIAGRA", texts_of(message("buy V.I.A.G.R.A today")))
+        self.assertIn("VIAGRA", texts_of(message("buy V.I.A.G.R.A! today")))
+        self.assertIn("viagra", texts_of(message("buy v|i|a|g|r|a today")))
         self.assertLessEqual({"trick:letters apart", "apart:free"}, texts_of(message("get it F R E E now")))
         self.assertIn(
             "viagra", texts_of(message("\U0001d42f\U0001d422\U0001d41a\U0001d420\U0001d42b\U0001d41a"))
@@ -132,7 +145,7 @@ class TokenTests(SynchronousTestCase):
             (b"quoted-printable", b"Gr=C3=B6=C3=9Fe z=C3=A4hlt"),
         ):
             head = b"Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: " + encoding
-            self.assertIn("größe zählt", texts_of(head + b"\r\n\r\n" + octets))
+            self.assertLessEqual({"größe", "zählt"}, texts_of(head + b"\r\n\r\n" + octets))
 
 
 class BoundTests(SynchronousTestCase):

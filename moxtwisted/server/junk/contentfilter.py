@@ -6,7 +6,7 @@
     score = await content.score("alice", staged, staged.scanned.header)
     score.probability, score.significant, score.words
 
-What words are worth is remembered for a while: looking them up costs more than all else, and most words of a message stood in others
+What words weigh is remembered for a while: looking them up costs more than all else, and most words of a message stood in others
 before. What was learned meanwhile counts after ``STALE_SECONDS`` at the latest, and at once where nothing is remembered.
 """
 
@@ -20,7 +20,7 @@ from attrs import define, field
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import implementer
 
-from moxtwisted.junk.scoring import Totals, Verdict, weigh, worths
+from moxtwisted.junk.scoring import Totals, Verdict, weigh, weights
 from moxtwisted.junk.tokens import Features, features
 from moxtwisted.message.headers import Header
 from moxtwisted.server.judgement.interfaces import IContentFilter, JunkScore
@@ -51,12 +51,12 @@ def judge_features(connection: Any, found: Features, explain: int = _NAMED_WORDS
     """
     learned, rows = counts(connection, found.numbers())
     totals = _totals(learned)
-    return weigh(found, worths(rows, totals, html=found.html), totals, explain)
+    return weigh(found, weights(rows, totals, html=found.html), totals, explain)
 
 
 @define(eq=False)
 class _Remembered:
-    """What words are worth in one account: without HTML, and with it; 0 for those that are worth nothing.
+    """What words weigh in one account: without HTML, and with it; 0 for those that weigh nothing.
 
     :ivar opening: of the account: what is known of one that was removed is nothing of the next that has its name.
     :ivar experience: the account's, when ``learned`` was read.
@@ -69,10 +69,10 @@ class _Remembered:
     learned: Learned = field(factory=Learned)
     changes: int = -1
     since: float = 0.0
-    worth: tuple[dict[int, float], dict[int, float]] = field(factory=lambda: ({}, {}))
+    weights: tuple[dict[int, float], dict[int, float]] = field(factory=lambda: ({}, {}))
 
     def __len__(self) -> int:
-        return len(self.worth[0]) + len(self.worth[1])
+        return len(self.weights[0]) + len(self.weights[1])
 
 
 @implementer(IContentFilter)
@@ -101,25 +101,25 @@ class ContentFilter:
                 # Who knows one kind only cannot tell the kinds apart.
                 return JunkScore(0.5, significant=False)
             found = features(message.scanned, message.read)
-            known = self._worths(remembered, opened.reader, found)
+            known = self._weights(remembered, opened.reader, found)
             verdict = weigh(found, known, _totals(remembered.learned), _NAMED_WORDS)
         finally:
             self._remember(account, remembered)
         words = tuple([(word.token, word.probability, word.weight) for word in verdict.words])
         return JunkScore(verdict.probability, verdict.significant, words)
 
-    def _worths(self, remembered: _Remembered, connection: Any, found: Features) -> dict[int, float]:
-        """What words are worth, all of this message among them."""
+    def _weights(self, remembered: _Remembered, connection: Any, found: Features) -> dict[int, float]:
+        """What words weigh, all of this message among them."""
         now, changes = self._clock.seconds(), remembered.learned.changes
         stale = remembered.changes != changes and now - remembered.since > STALE_SECONDS
         if remembered.changes < 0 or stale:
-            remembered.changes, remembered.since, remembered.worth = changes, now, ({}, {})
-        known = remembered.worth[found.html]
+            remembered.changes, remembered.since, remembered.weights = changes, now, ({}, {})
+        known = remembered.weights[found.html]
         missing = found.numbers().difference(known)
         if missing:
             remembered.learned, rows = counts(connection, missing)
             known.update(dict.fromkeys(missing, 0.0))
-            known.update(worths(rows, _totals(remembered.learned), html=found.html))
+            known.update(weights(rows, _totals(remembered.learned), html=found.html))
         return known
 
     def _take(self, account: str, opening: int) -> _Remembered:

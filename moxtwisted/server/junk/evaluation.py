@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from attrs import asdict, frozen
 
-from moxtwisted.junk.scoring import Row, Totals, Verdict, weigh, worths
+from moxtwisted.junk.scoring import Row, Totals, Verdict, weigh, weights
 from moxtwisted.junk.tokens import ENOUGH_OCTETS, Features, features
 from moxtwisted.message.mime import Scanner
 
@@ -84,7 +84,7 @@ class Knowledge:
             row = self._rows.get(number)
             if row is not None:
                 rows.append((number, row[0], row[1], row[2], row[3]))
-        return weigh(found, worths(rows, self.totals, html=found.html), self.totals)
+        return weigh(found, weights(rows, self.totals, html=found.html), self.totals)
 
 
 def judge_parts(

@@ -78,7 +78,7 @@ class FilterTests(StoreTestCase):
         self.assertGreater(bad.probability, 0.99)
         self.assertLess(good.probability, 0.01)
         self.assertTrue(bad.significant)
-        self.assertIn("cheap pills", [word for word, _, _ in bad.words])
+        self.assertIn("subject:CHEAP", [word for word, _, _ in bad.words])
         self.assertIn("subject:minutes", [word for word, _, _ in good.words])
         self.assertEqual(list(recount(self.account.reader, LEARNER)), [])
 
