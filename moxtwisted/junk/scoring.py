@@ -163,19 +163,20 @@ def weights(rows: Iterable[Row], learned: Totals, *, html: bool) -> dict[int, fl
     """What tokens add in messages with HTML, or in those without, by number; of those that say anything."""
     if not learned.ham or not learned.junk:
         return {}
-    ham_of_form = learned.html_ham if html else learned.ham - learned.html_ham
-    junk_of_form = learned.html_junk if html else learned.junk - learned.html_junk
+    ham_of_form = learned.html_ham if html else max(learned.ham - learned.html_ham, 0)
+    junk_of_form = learned.html_junk if html else max(learned.junk - learned.html_junk, 0)
     ham_share, junk_share = 1 / (ham_of_form + _FORM), 1 / (junk_of_form + _FORM)
-    # Messages of the form count fully, all others by what they add to their share of all.
-    ham_all, junk_all = (
-        _FORM / learned.ham * ham_share,
-        _FORM / learned.junk * junk_share,
-    )
+    # A message of the form counts by its share of them, and each by what all add to that.
+    all_ham, all_junk = _FORM / learned.ham * ham_share, _FORM / learned.junk * junk_share
+    if not html:
+        # Those without HTML are all but those with it.
+        all_ham, ham_share = all_ham + ham_share, -ham_share
+        all_junk, junk_share = all_junk + junk_share, -junk_share
     log = math.log
     found = {}
     for number, ham, junk, html_ham, html_junk in rows:
-        h = ham_all * ham + ham_share * (html_ham if html else ham - html_ham)
-        j = junk_all * junk + junk_share * (html_junk if html else junk - html_junk)
+        h = all_ham * ham + ham_share * html_ham
+        j = all_junk * junk + junk_share * html_junk
         if h < 0.0 or j < 0.0 or not h + j:
             continue  # a damaged database
         twice, unknown = 2 * (ham + junk), _RARE * (h + j)

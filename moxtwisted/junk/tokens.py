@@ -185,7 +185,7 @@ _ATTRIBUTE = re.compile(
     r"\b(color|bgcolor|face|size|width|height|align|border|style|target|method|type|action)\s{0,3}=\s{0,3}[\"']?([^\s\"'>]{0,12})"
 )
 _ALT = re.compile(r"\balt\s{0,3}=\s{0,3}(?:\"([^\"]{1,300})\"|'([^']{1,300})')", re.IGNORECASE)
-_IN_WORD = re.compile(r"(?<=\w)</?[a-z!][^>]{0,300}>\w", re.IGNORECASE)
+_IN_WORD = re.compile(r"<(?<=\w<)/?[a-z!][^>]{0,300}>\w")
 _INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u115f\u17b4\u17b5\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\U000e0000-\U000e007f]"
 )
@@ -263,7 +263,7 @@ def forget() -> None:
     """Keep no numbers of what stood in earlier messages, for measuring."""
     for kept in (_WORDS, _TOKENS):
         kept.clear()
-    for cached in (_token, _field, _worded):
+    for cached in (_token, _field, _worded, _of_people):
         cached.cache_clear()
 
 
@@ -400,25 +400,26 @@ def _people(found: set[str], header: Header) -> None:
     for field_name, name in _PEOPLE:
         raw = header.get(field_name)
         if raw is not None:
-            # Mail is judged by how people are written there, whether or not that is an address.
-            pieces = decode_words(raw[:_FIELD_OCTETS]).replace("<", " <").replace(",", " ").split()
-            _addresses(found, name, [piece for piece in pieces if "@" in piece])
-            words = [
-                word for word in map(_token, [p[:_WIDEST] for p in pieces if "@" not in p][:_NAMES]) if word
-            ]
-            found.add(name + (":named" if words else ":nameless"))
-            found.update([f"{name}:{word}" for word in words])
+            found.update(_of_people(name, raw[:_FIELD_OCTETS]))
         elif name in ("from", "to"):
             found.add(name + ":none")
 
 
-def _addresses(found: set[str], name: str, pieces: list[str]) -> None:
-    found.add(f"{name}:count {min(len(pieces), 5)}")
-    for piece in pieces[:_ADDRESSES]:
+@lru_cache(1 << 9)
+def _of_people(name: str, raw: bytes) -> frozenset[str]:
+    """What is in one field; many messages have the same recipient."""
+    # Mail is judged by how people are written there, whether or not that is an address.
+    pieces = decode_words(raw).replace("<", " <").replace(",", " ").split()
+    words = [word for word in map(_token, [p[:_WIDEST] for p in pieces if "@" not in p][:_NAMES]) if word]
+    addresses = [piece for piece in pieces if "@" in piece]
+    found = {name + (":named" if words else ":nameless"), f"{name}:count {min(len(addresses), 5)}"}
+    found.update([f"{name}:{word}" for word in words])
+    for piece in addresses[:_ADDRESSES]:
         local, _, domain = piece.rpartition("@")
         found.update([f"{name}:@{above}" for above in _upwards(domain.strip(_AROUND).lower()[:255], 3)])
         if _DIGIT.search(local) is not None:
             found.add(name + ":digits")
+    return frozenset(found)
 
 
 def _upwards(domain: str, most: int) -> list[str]:
@@ -537,7 +538,7 @@ def _html(found: _Collector, text: str) -> str:
     add = found.markup.add
     if "<!--" in text:
         add("html:comment")
-    if _IN_WORD.search(text) is not None:
+    if _IN_WORD.search(text.lower()) is not None:
         add("html:tag in a word")
     text = _SILENT.sub(" ", text)
     lower = text.lower()
@@ -546,6 +547,7 @@ def _html(found: _Collector, text: str) -> str:
     found.markup.update([f"html:{name}={value}" for name, value in set(_ATTRIBUTE.findall(lower))])
     add(f"html:images {min(tags.count('img'), 3)}")
     shown = unescape(_TAG.sub(" ", _INLINE.sub("", text)))
-    alternatives = " ".join([one or other for one, other in _ALT.findall(text)])
+    found_alternatives = _ALT.findall(text) if "alt" in lower else ()
+    alternatives = " ".join([one or other for one, other in found_alternatives])
     add(f"html:words {shown.count(' ').bit_length()}")
     return f"{shown} {alternatives}" if alternatives else shown
