@@ -8,8 +8,8 @@
     verdict.probability, verdict.significant
     verdict.words                                                  # (("subject:offer", 0.98, 3.9), …): what weighed most
 
-A token that stands in the share *j* of all junk and *h* of all wanted mail has the odds ``j : h``. Seen *n* times only, they are pulled
-towards 1 : 1, by as much as half a message with it on either side would (Robinson). The shares are those among messages of the same form,
+A token that stands in the share *j* of all junk and *h* of all wanted mail has the odds ``j : h``. They are pulled towards
+1 : 1, as if ``RARE`` messages more had had it, half of them junk (Robinson). The shares are those among messages of the same form,
 with HTML or without, as far as there are enough of them, and among all otherwise: that a newsletter and junk are both made of HTML must not
 count with each of their words. From each view (see ``moxtwisted.junk.tokens``) those few that speak most against a message and those few
 that speak most for it add the logarithms of their odds (Graham), at most ``STRONGEST`` each; what speaks for it counts more, because a good
@@ -31,16 +31,7 @@ from attrs import frozen
 
 from moxtwisted.junk.tokens import TOKENIZER, VIEWS, Features
 
-__all__ = [
-    "MIN_HAM",
-    "MIN_JUNK",
-    "VERSION",
-    "Totals",
-    "Verdict",
-    "Weight",
-    "weigh",
-    "weights",
-]
+__all__ = ["MIN_HAM", "MIN_JUNK", "VERSION", "Totals", "Verdict", "Weight", "weigh", "weights"]
 
 #: number of a token; messages with it: ham, junk, ham with HTML, junk with HTML
 Row = tuple[int, int, int, int, int]
@@ -57,7 +48,7 @@ VERSION: Final = (TOKENIZER * 1000 + _UNICODE[0]) * 10 + _UNICODE[1]
 
 #: Tokens of each view that count, of those against a message and of those for it.
 _MOST: Final = dict(zip(VIEWS, (3, 10, 4, 4, 12), strict=True))
-#: Messages with a token, half of them junk, that are thought to have been there besides those that were.
+#: So many messages with a token, half of them junk, are thought to have been there besides those that were.
 _RARE: Final = 0.6
 #: So many messages of the same form count as much as all that is known.
 _FORM: Final = 30.0
@@ -129,13 +120,12 @@ def weigh(found: Features, weight: Mapping[int, float], learned: Totals, explain
     heard: list[float] = []
     for numbers, most in zip(found.views, _MOST.values(), strict=True):
         known = sorted(filter(None, map(get, numbers)))
-        against = bisect_left(known, 0.0)
-        heard += known[: min(most, against)]
-        heard += known[max(against, len(known) - most) :]
+        middle = bisect_left(known, 0.0)
+        heard += known[: min(most, middle)]
+        heard += known[max(middle, len(known) - most) :]
     total = sum(heard)
-    named = (
-        tuple(_explained(found, weight, sorted(map(abs, heard), reverse=True)[:explain])) if explain else ()
-    )
+    strengths = sorted(map(abs, heard), reverse=True)[:explain]
+    named = tuple(_explained(found, weight, strengths))
     return Verdict(_probability(total), total, learned.significant, named)
 
 

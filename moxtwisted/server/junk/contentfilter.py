@@ -6,8 +6,8 @@
     score = await content.score("alice", staged, staged.scanned.header)
     score.probability, score.significant, score.words
 
-What words weigh is remembered for a while: looking them up costs more than all else, and most words of a message stood in others
-before. What was learned meanwhile counts after ``STALE_SECONDS`` at the latest, and at once where nothing is remembered.
+What words weigh is remembered for a while: looking them up costs nearly as much as taking a message apart, and most words of it stood in
+others before. What was learned meanwhile counts after ``STALE_SECONDS`` at the latest, and at once where nothing is remembered.
 """
 
 from __future__ import annotations
