@@ -248,7 +248,7 @@ def _no_room(path: Path) -> StoreFullError:
 def _create(path: Path, key: bytes | None, schema: str, prepare: str, *args: Any) -> None:
     new = path.with_name(path.name + ".new")
     remove_database(new)
-    connection = connect(new, key, cipher=preferred_cipher())
+    connection = connect(new, key, cipher=preferred_cipher() if key is not None else None)
     try:
         _configure(connection, encrypted=key is not None)
         with connection:
