@@ -11,7 +11,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-from moxtwisted.junk.scoring import Totals, weigh, worths
+from moxtwisted.junk.scoring import Totals, weigh, weights
 from moxtwisted.junk.tokens import features
 from moxtwisted.message.mime import Scanner
 
@@ -43,7 +43,7 @@ class Counts:
         ham, junk, html_ham, html_junk = self.totals
         totals = Totals(ham=ham, junk=junk, html_ham=html_ham, html_junk=html_junk)
         rows = [(number, *self.rows[number]) for number in found.numbers() if number in self.rows]
-        return weigh(found, worths(rows, totals, html=found.html), totals)
+        return weigh(found, weights(rows, totals, html=found.html), totals)
 
 
 def main(wanted, junk, message):
