@@ -25,7 +25,7 @@ from moxtwisted.config.describe import toml_value
 from moxtwisted.config.dnsrecords import DNSRecord, dns_records
 from moxtwisted.config.load import DOMAINS_NAME, load
 from moxtwisted.config.machine import can_listen
-from moxtwisted.config.privileges import Identity, UnknownUserError, find_identity
+from moxtwisted.config.privileges import Identity, UnknownUserError, closed_program, find_identity
 from moxtwisted.config.reading import quoted
 from moxtwisted.errors import ConfigurationError, MailError
 from moxtwisted.identifiers import Domain, IdentifierError, parse_account_name
@@ -321,6 +321,8 @@ Next
 Mail to other servers
   {NO_DELIVERY}: moxmail queue list, moxmail queue remove.
   Mail from other servers, and between your accounts, is delivered.""")
+    if plan.identity is not None and (closed := closed_program(plan.identity)):
+        print(f"\nBefore it can start\n  {closed}")
     if plan.identity is None:
         print(f"""
 The unit runs as user moxmail. You are not root, so the files belong to you; as root:

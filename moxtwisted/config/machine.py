@@ -12,7 +12,7 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from moxtwisted.config.load import LoadedConfig
-from moxtwisted.config.privileges import UnknownUserError, find_identity
+from moxtwisted.config.privileges import UnknownUserError, closed_program, find_identity
 from moxtwisted.config.reading import Path as KeyPath
 from moxtwisted.config.reading import Problems, quoted
 from moxtwisted.config.schema import Certificate
@@ -51,9 +51,12 @@ def check_start(loaded: LoadedConfig, problems: Problems, notes: Problems) -> No
     static = loaded.static
     if static.user:
         try:
-            find_identity(static.user)
+            identity = find_identity(static.user)
         except UnknownUserError as e:
             problems.add(("user",), f"{quoted(static.user)} found, a user of this machine expected: {e}")
+        else:
+            if os.geteuid() == 0 and (closed := closed_program(identity)):
+                notes.add(("user",), closed)
     _check_data_directory(loaded.data_directory, problems)
     rspamd = static.scanners.rspamd
     if rspamd is not None and rspamd.password_file:

@@ -15,12 +15,21 @@ that the configuration names: whoever opens ports and key files there does it as
 from __future__ import annotations
 
 import os
+import sys
+from pathlib import Path
 
 from attrs import frozen
 from twisted.application.service import Service
 from twisted.logger import Logger
 
-__all__ = ["DropPrivileges", "Identity", "UnknownUserError", "find_identity"]
+__all__ = [
+    "DropPrivileges",
+    "Identity",
+    "UnknownUserError",
+    "closed_directory",
+    "closed_program",
+    "find_identity",
+]
 
 log = Logger()
 
@@ -64,6 +73,35 @@ def find_identity(text: str) -> Identity:
     except KeyError:
         raise UnknownUserError(f"no group {group}") from None
     return Identity(uid, gid, entry.pw_name if entry is not None else "")
+
+
+def closed_program(identity: Identity) -> str:
+    """Why the user cannot read this program or its Python, in a sentence; empty when it can.
+
+    What a server has not imported by the time it becomes the user would be missing then: root's own pyenv, for example,
+    is closed to everybody else.
+    """
+    for file in (sys.executable, os.path.realpath(sys.executable), os.path.realpath(os.__file__), __file__):
+        closed = closed_directory(identity, Path(file))
+        if closed is not None:
+            return (
+                f"{closed} is closed to {identity.name or identity.uid}, who needs {file} to run the server: "
+                "install with a Python that everybody can read, as /usr/bin/python3, and in a folder such as /opt/moxmail"
+            )
+    return ""
+
+
+def closed_directory(identity: Identity, file: Path) -> Path | None:
+    """The topmost directory above an absolute path that keeps the user out, by its mode; access lists are not looked at."""
+    if identity.uid == 0:
+        return None
+    groups = os.getgrouplist(identity.name, identity.gid) if identity.name else [identity.gid]
+    for directory in reversed(file.parents):
+        status = directory.stat()
+        other = 0o010 if status.st_gid in groups else 0o001
+        if not status.st_mode & (0o100 if status.st_uid == identity.uid else other):
+            return directory
+    return None
 
 
 class DropPrivileges(Service):

@@ -22,6 +22,7 @@ characters are escaped, so what a peer sends can neither begin a new line nor ta
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 import time
@@ -228,13 +229,15 @@ class LogFile:
             self._descriptor = -1
 
 
+#: Looked up now: a codec is a module that is imported, and what is told may be that nothing can be imported.
+_escape = codecs.getencoder("unicode_escape")
+
+
 def _printable(text: str) -> str:
     """Escape what is not printable (controls, bidirectional overrides, lone surrogates), and the backslash itself."""
     if text.isprintable() and "\\" not in text:
         return text
-    return "".join(
-        c if c.isprintable() and c != "\\" else c.encode("unicode_escape").decode("ascii") for c in text
-    )
+    return "".join(c if c.isprintable() and c != "\\" else _escape(c)[0].decode("ascii") for c in text)
 
 
 def _plain(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -14,7 +15,14 @@ from twisted.logger import ILogObserver, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted.config.load import load
-from moxtwisted.config.privileges import DropPrivileges, Identity, UnknownUserError, find_identity
+from moxtwisted.config.privileges import (
+    DropPrivileges,
+    Identity,
+    UnknownUserError,
+    closed_directory,
+    closed_program,
+    find_identity,
+)
 from moxtwisted.config.schema import DomainsConfig
 from moxtwisted.config.watch import DomainsWatcher, HangUp
 from tests.config.test_load import DOMAINS, STATIC
@@ -182,3 +190,36 @@ class PrivilegesTests(SynchronousTestCase):
         self.assertEqual(find_identity("987654:987654"), Identity(987654, 987654, ""))
         for text in ("nobody-of-that-name", "987654", "root:nogroup-of-that-name", "99999999999999999999"):
             self.assertRaises(UnknownUserError, find_identity, text)
+
+    def test_closed_directory(self) -> None:
+        """The topmost directory that a user cannot pass is named: by its owner, by its group, or by all others."""
+        outer = Path(self.mktemp()).absolute()
+        file = outer / "inner" / "python"
+        file.parent.mkdir(parents=True)
+        file.parent.chmod(0o755)
+        status = outer.stat()
+        stranger = Identity(status.st_uid + 1, status.st_gid + 1, "")
+        member = Identity(status.st_uid + 1, status.st_gid, "")
+        beyond = set(outer.parents)
+        for mode, closed in (
+            (0o700, {stranger, member}),
+            (0o710, {stranger}),
+            (0o701, {member}),
+            (0o711, set()),
+        ):
+            outer.chmod(mode)
+            for identity in (stranger, member):
+                found = closed_directory(identity, file)
+                if found not in beyond:
+                    self.assertEqual(found, outer if identity in closed else None)
+        self.assertIsNone(closed_directory(Identity(0, 0, "root"), file))
+
+    def test_closed_program(self) -> None:
+        """A Python that lies where the user cannot go is told with the directory and with what helps; root goes anywhere."""
+        outer = Path(self.mktemp()).absolute()
+        outer.mkdir(mode=0o700)
+        self.patch(sys, "executable", str(outer / "python"))
+        text = closed_program(Identity(os.getuid() + 1, os.getgid() + 1, ""))
+        self.assertIn(" is closed to ", text)
+        self.assertIn("/opt/moxmail", text)
+        self.assertEqual(closed_program(Identity(0, 0, "root")), "")
