@@ -106,10 +106,7 @@ class WriteAheadLog:
 
     def _grow(self, end: int) -> None:
         try:
-            handle = os.open(self._path, os.O_WRONLY)
-        except OSError:
-            return
-        try:
+            handle = self.handle()
             size = os.fstat(handle).st_size
             if size < end + _LOG_STEP // 4:
                 size += os.pwrite(handle, bytes(_LOG_STEP), max(size, end))
@@ -117,8 +114,6 @@ class WriteAheadLog:
         except OSError:
             # No room: the next commit will say so, or not need it.
             self._patience = _LOG_PATIENCE
-        finally:
-            os.close(handle)
 
 
 def write_back(connect: Callable[[], Any]) -> None:
