@@ -92,6 +92,6 @@ def _play(junk: Commands, json: Callable[[Any], None]) -> None:
         metavar="N",
         type=int,
         default=2,
-        help="so many parts, each judged by what all others teach (default: 2; 10 shows what ten times as much mail would do)",
+        help="so many parts, each judged by what all others teach (default: 2; with 10 nine tenths of the mail teach)",
     )
     json(add)

@@ -13,12 +13,14 @@ from typing import Any
 
 import tomlkit
 
-from .live import CLIENT_SECONDS, IMAPS, START_SECONDS, SUBMISSIONS, LiveTestCase, unverified
+from .live import ACCOUNT, CLIENT_SECONDS, IMAPS, START_SECONDS, SUBMISSIONS, unverified
+from .live import PASSWORD as FIRST_PASSWORD
+from .test_readme import Typed
 
 PASSWORD = "correct horse battery"
 
 
-class QueueTests(LiveTestCase):
+class QueueTests(Typed):
     """An account of its own, which sees what waits of its mail."""
 
     def moxmail(self, *words: str, stdin: bytes = b"") -> str:
@@ -62,15 +64,28 @@ class QueueTests(LiveTestCase):
                 raise AssertionError("the server does not take the new configuration")
             time.sleep(0.1)
 
-    def test_seen_and_cancelled(self) -> None:
-        """What was submitted is there, one recipient goes by command, one message by IMAP, for good; the other waits through a kill."""
-        name = f"sender{os.getpid()}"
+    def account(self, name: str) -> None:
+        """Make it, with the mailbox; it goes with the test."""
         self.address = f"{name}@localhost"
         self.moxmail(
             "account", "add", name, self.address, "--password-stdin", stdin=PASSWORD.encode() + b"\n"
         )
         self.addCleanup(self.moxmail, "account", "rm", name, "--yes")
         self.allow(name)
+
+    def test_manual(self) -> None:
+        """The Python lines of the manual send a message that waits, show it, and cancel it."""
+        self.account(f"reader{os.getpid()}")
+        (text,) = self.blocks("docs/howto/queue.rst", "python", "HOLDFOR")
+        text = text.replace(ACCOUNT, self.address).replace(FIRST_PASSWORD, PASSWORD)
+        shown = self.succeeds(sys.executable, "-c", text)
+        self.assertIn(b"X-Moxtwisted-Queue: bob@example.com; queued ", shown)
+        self.assertTrue(shown.endswith(b"('OK', [b'1'])\n"), shown)
+        self.assertNotIn(self.address, self.moxmail("queue", "list"))
+
+    def test_seen_and_cancelled(self) -> None:
+        """What was submitted is there, one recipient goes by command, one message by IMAP, for good; the other waits through a kill."""
+        self.account(f"sender{os.getpid()}")
         client = self.client()
         self.good(client.select("Queue"))
         kept = self.send("a@elsewhere.example", "b@elsewhere.example")
