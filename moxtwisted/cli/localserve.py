@@ -244,5 +244,6 @@ def connection_help(loaded: LoadedConfig) -> str:
     lines += [
         f"configuration: {loaded.static_path}; for other commands, in a second terminal:",
         f"  {_ourselves()} -c {loaded.static_path} account list",
+        "Ctrl-C ends it; the mail stays.",
     ]
     return "\n".join(lines)
