@@ -135,11 +135,14 @@ def run(command: Sequence[str]) -> tuple[int, list[str]]:
         assert child.stdout is not None
         limit = threading.Timer(COMMAND_SECONDS, child.kill)
         limit.start()
-        for line in child.stdout:
-            sys.stdout.write(line)
-            sys.stdout.flush()
-            lines.append(line.rstrip("\n"))
-        limit.cancel()
+        try:
+            for line in child.stdout:
+                sys.stdout.write(line)
+                sys.stdout.flush()
+                lines.append(line.rstrip("\n"))
+        finally:
+            # Also after Ctrl-C: its thread would keep us until the time is over.
+            limit.cancel()
     return child.returncode, lines
 
 
