@@ -116,9 +116,13 @@ def junk_play(arguments: argparse.Namespace) -> int:
         raise MailError(f"--parts is a number from 2 to {_MOST_PARTS}")
     bar = ProgressBar(sys.stderr)
     try:
-        samples = _samples(arguments.ham, bar, junk=False) + _samples(arguments.junk, bar, junk=True)
-        if not any(s.junk for s in samples) or all(s.junk for s in samples):
-            raise MailError("mail of both kinds is needed")
+        ham, junk = _samples(arguments.ham, bar, junk=False), _samples(arguments.junk, bar, junk=True)
+        for option, found, paths in (("--ham", ham, arguments.ham), ("--junk", junk, arguments.junk)):
+            if not found:
+                raise MailError(
+                    f"{option} {' '.join(paths)}: no message is there; mail of both kinds is needed"
+                )
+        samples = ham + junk
         judged = judge_parts(
             samples, arguments.parts, lambda done: bar(done, len(samples), "messages judged")
         )

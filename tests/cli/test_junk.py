@@ -87,6 +87,6 @@ class JunkTests(LiveTestCase):
         )
         self.assertEqual(report["ham"], 60)
         self.assertIn(
-            "both kinds",
+            f"--junk {self.ham}/noise: no message is there; mail of both kinds",
             self.moxmail("junk", "play", "--ham", self.ham, "--junk", self.ham + "/noise", status=1),
         )
