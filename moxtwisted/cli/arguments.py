@@ -151,9 +151,14 @@ def _starting(commands: Commands) -> None:
     add(
         "--dir",
         metavar="DIR",
-        help="where everything is kept (default: moxmail-localserve in your data directory)",
+        help="where everything is kept (default: moxmail-localserve in $XDG_DATA_HOME or ~/.local/share)",
     )
-    add("--ip", metavar="IP", action="append", help="address to listen on (default: 127.0.0.1 and ::1)")
+    add(
+        "--ip",
+        metavar="IP",
+        action="append",
+        help="address to listen on, may be given again (default: as mox.conf there says; in a new folder 127.0.0.1 and ::1)",
+    )
     add("--init-only", action="store_true", help="write the files, and do not serve")
     commands.command("serve", "serve:serve", "run the server in the foreground, as systemd does")
     commands.command("stop", "running:stop", "shut the running server down")
