@@ -133,6 +133,8 @@ class Account(AccountSettings, AccountJudgement):
 
         self._ledger = Ledger(database.writer, tell, seconds)
         self._lane: Lane = pool.lane(self._ledger, database.tidy, database.make_room, database.sync_apart())
+        #: For who waits until it is closed.
+        self.give_way = self._lane.give_way
         self._room = pool.room
         self._flags = FlagTable()
         self._mailboxes = {record.id: record.snapshot() for record in self._ledger.mailboxes.values()}
@@ -404,9 +406,10 @@ class Account(AccountSettings, AccountJudgement):
         if state is None:
             if mailbox not in self._mailboxes:
                 raise MailboxMissingError(f"mailbox {mailbox}")
+            state = MailboxState.load(self._open(), mailbox, self._flags)
             # Whoever sees a UID must find it again after a power failure.
             self._lane.flush()
-            state = self._states[mailbox] = MailboxState.load(self._open(), mailbox, self._flags)
+            self._states[mailbox] = state
         self._kept[mailbox] = state
         self._kept.move_to_end(mailbox)
         if len(self._kept) > _KEPT_STATES:
@@ -452,7 +455,6 @@ class Account(AccountSettings, AccountJudgement):
 
     def expunged_since(self, mailbox: int, modseq: int) -> tuple[Sequence[int], bool]:
         """UIDs, and whether the history reaches back so far."""
-        self._lane.flush()
         connection = self._open()
         uids = [
             row[0]
@@ -461,6 +463,7 @@ class Account(AccountSettings, AccountJudgement):
             ).fetchall()
         ]
         retired = connection.execute("SELECT value FROM setting WHERE key = 'retired_modseq'").get
+        self._lane.flush()
         return uids, modseq >= (retired or 0)
 
     def search(self, mailbox: int, term: SearchTerm, uids: Sequence[int]) -> Deferred[set[int]]:

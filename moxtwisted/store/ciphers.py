@@ -24,6 +24,8 @@ from typing import Any, Final
 
 import apsw
 
+from moxtwisted.errors import StoreUnavailableError
+
 __all__ = ["Cipher", "cipher_of", "copy_database", "preferred_cipher", "unlock"]
 
 _MARK: Final = b"moxtwisted AEGIS"
@@ -53,12 +55,17 @@ def _spelt(key: bytes, cipher: Cipher) -> str:
 
 
 def cipher_of(path: Path) -> Cipher:
-    """What a database file is encrypted with, if it is."""
+    """What a database file is encrypted with, if it is.
+
+    :raises StoreUnavailableError: when it cannot be looked at: with too many files open, say, nothing is known of its key.
+    """
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+    except FileNotFoundError:
         # Who opens it will say so.
         return Cipher.CHACHA20
+    except OSError as e:
+        raise StoreUnavailableError(f"{path}: {e.strerror}") from e
     try:
         return Cipher.AEGIS if os.pread(handle, len(_MARK), 0) == _MARK else Cipher.CHACHA20
     finally:

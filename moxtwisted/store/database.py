@@ -398,7 +398,15 @@ class Database:
         """From now on COMMIT only writes; who commits syncs the log (``moxtwisted.store.writer.Log``) before he tells anybody.
 
         Checkpoints sync the log before they write to the file, so that what was not synced can be lost, but nothing else.
+
+        :raises StoreUnavailableError: when the process has too many files open; the database is closed.
         """
+        try:
+            # Now: a sync must not fail for want of a file.
+            self._log.handle()
+        except OSError as e:
+            self.close()
+            raise StoreUnavailableError(f"{self.path}: {e}") from e
         self.writer.pragma("synchronous", "NORMAL")
         return self
 

@@ -209,6 +209,8 @@ class Lane:
     closed: bool = field(default=False, init=False)
     #: Something that was written could not be synced.
     broken: bool = field(default=False, init=False)
+    #: The thread has a transaction of it, or what follows one.
+    working: bool = field(default=False, init=False)
     #: The thread has waited long enough for the lock: the next job is for it.
     wanted: bool = field(default=False, init=False)
     lock: threading.Lock = field(factory=threading.Lock, init=False)
@@ -216,6 +218,8 @@ class Lane:
     _handed: int = field(default=0, init=False)
     #: Answers to what the reactor's thread has written, while that is being synced; none while they are told.
     _written: Answers | None = field(default=None, init=False)
+    #: What the unit reported with them.
+    _report: Any = field(default=None, init=False)
     _waiting: list[Job] = field(factory=list, init=False)
     _last: deque[Job] = field(factory=deque, init=False)
 
@@ -259,11 +263,11 @@ class Lane:
         return answer
 
     def flush(self) -> None:
-        """In the reactor's thread: have all on disk that readers can see, for who is going to show it.
+        """In the reactor's thread: have all on disk that was read so far, for who is going to show it.
 
         :raises StoreUnavailableError: it is not.
         """
-        if self._written and self.log is not None:
+        if (self._written or self.working) and self.log is not None:
             try:
                 # Who waits for the sync that is on its way is told when that has ended.
                 os.fdatasync(self.log.handle)
@@ -271,6 +275,28 @@ class Lane:
                 # The system tells of an error once.
                 self._break(e)
                 raise StoreUnavailableError(f"not on disk: {e}") from e
+
+    def give_way(self) -> None:
+        """In the reactor's thread, which is going to wait for the thread to do the last job: let it have the lane.
+
+        What was written is synced here; who waits for that is told in one of the next turns.
+        """
+        written = self._written
+        if written is None:
+            return
+        if written:
+            if self.log is not None and not self.broken:
+                try:
+                    os.fdatasync(self.log.handle)
+                except OSError as e:
+                    self._break(e)
+            self._handed += len(written)
+            self._thread.report(self, self._report, self.truly(written))
+        jobs, self._waiting = self._waiting, []
+        self._written = self._report = None
+        self.lock.release()
+        self._hand(jobs)
+        self._hand_last()
 
     # -- writing in the reactor's thread -----------------------------------------------------------------------
 
@@ -310,7 +336,7 @@ class Lane:
             return
         if changed:
             self._thread.worked()
-            self._written = answers
+            self._written, self._report = answers, report
             self._syncs.start(handle, partial(self._synced, report, answers))
             return
         self._handed += len(answers)
@@ -320,12 +346,18 @@ class Lane:
 
     def _synced(self, report: Any, answers: Answers, error: OSError | None) -> None:
         """What was written is on disk, or is not going to be."""
+        if self._written is not answers:
+            # It gave way.
+            return
         # While they are told the lane is not free: what they hand in waits behind what came before.
-        self._written = []
+        telling: Answers = []
+        self._written, self._report = telling, None
         self._thread.deliver()
         if error is not None:
             self._break(error)
         self.tell(report, self.truly(answers))
+        if self._written is not telling:
+            return
         jobs, self._waiting = self._waiting, []
         if self.log is not None and self.log.grown():
             jobs.append(Job(self, nothing, Deferred()))

@@ -25,7 +25,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import apsw
 from twisted.internet.defer import Deferred, gatherResults, succeed
@@ -61,6 +61,7 @@ from moxtwisted.store.writer import WriterPool
 
 __all__ = ["Store"]
 
+_T = TypeVar("_T")
 _log = Logger()
 
 #: Accounts kept open though nobody uses them, and for how long, seconds.
@@ -111,7 +112,8 @@ class Store:
         self._rows = Remembered(ROWS_OCTETS)
         self._open: weakref.WeakValueDictionary[str, Account] = weakref.WeakValueDictionary()
         self._kept: OrderedDict[str, tuple[Account, float]] = OrderedDict()
-        self._closing: dict[str, threading.Event] = {}
+        self._closing: dict[str, tuple[threading.Event, weakref.WeakMethod[Callable[[], None]]]] = {}
+        self._removing: set[str] = set()
         self._closed = False
         self._lock = -1
         #: Which accounts share something with whom.
@@ -218,18 +220,11 @@ class Store:
             return kept[0]
         account = self._open.get(name)
         if account is None:
-            closing = self._closing.pop(name, None)
-            if closing is not None and not closing.wait(_CLOSING_SECONDS):
-                raise StoreUnavailableError(f"account {name} does not close")
-            database = Database.open(self._path(name), self._account_key(name), "account", self.room)
-            database.checkpointer = self._checkpointer
-            if self.read_ahead is not None:
-                reader = partial(open_reader, database.path, self._account_key(name), AHEAD_CACHE_KIB)
-                database.ahead = self.read_ahead.line(reader)
-            closed = self._closing[name] = threading.Event()
-            account = self._open[name] = Account(
-                name, database, self.pool, self._clock, self._seconds, closed
-            )
+            if name in self._removing:
+                # Whoever opened it now would write into files that are going to be deleted.
+                raise StoreUnavailableError(f"account {name} is being removed")
+            self._wait_until_closed(name)
+            account = self._open[name] = self._opened(name)
             account.set_quota(self.quota_of(name), self.message_quota_of(name))
             account.set_judgement(self.junk_flags_of(name), self.learner, self.organization)
             account.decided = self.decided
@@ -237,6 +232,33 @@ class Store:
             account.kept_rows.share(self._rows)
             self.grants.opened(account)
         self._keep(account)
+        return account
+
+    def _wait_until_closed(self, name: str) -> None:
+        if name not in self._closing:
+            return
+        closed, lane = self._closing[name]
+        give_way = lane()
+        if give_way is not None:
+            # What it waits for may be ours to do.
+            give_way()
+        if not closed.wait(_CLOSING_SECONDS):
+            raise StoreUnavailableError(f"account {name} does not close")
+        del self._closing[name]
+
+    def _opened(self, name: str) -> Account:
+        database = Database.open(self._path(name), self._account_key(name), "account", self.room)
+        try:
+            database.checkpointer = self._checkpointer
+            if self.read_ahead is not None:
+                reader = partial(open_reader, database.path, self._account_key(name), AHEAD_CACHE_KIB)
+                database.ahead = self.read_ahead.line(reader)
+            closed = threading.Event()
+            account = Account(name, database, self.pool, self._clock, self._seconds, closed)
+        except BaseException:
+            database.close()
+            raise
+        self._closing[name] = closed, weakref.WeakMethod(account.give_way)
         return account
 
     def _keep(self, account: Account) -> None:
@@ -313,19 +335,23 @@ class Store:
         account = self.account(name)
         self._kept.pop(name, None)
         del self._open[name]
+        self._removing.add(name)
         used = account.highest_uidvalidity
         done = account.close()
 
-        def remove(_: object) -> Deferred[None]:
+        def remove(_: object) -> None:
             floor = self._directory / "uidvalidity"
             new = floor.with_suffix(".new")
             new.write_text(str(max(self._first_uidvalidity(), used + 1)), "ascii")
             new.rename(floor)
             remove_database(self._path(name))
             sync_directory(self._path(name).parent)
-            return self.grants.forget(name)
 
-        return done.addCallback(remove)
+        def removed(result: _T) -> _T:
+            self._removing.discard(name)
+            return result
+
+        return done.addCallback(remove).addBoth(removed).addCallback(lambda _: self.grants.forget(name))
 
     # -- the rest ------------------------------------------------------------------------------------------------
 
@@ -340,8 +366,10 @@ class Store:
         if self._closed:
             return succeed(None)
         self._closed = True
+        accounts = list(self._open.values())
         self._kept.clear()
-        done = [self.grants.close(), *(account.close() for account in list(self._open.values()))]
+        done = [self.grants.close(), *(account.close() for account in accounts)]
+        accounts.clear()
 
         def end(_: object) -> None:
             self.pool.stop()

@@ -211,8 +211,10 @@ class _Writer:
             with lane.lock:
                 last = jobs.pop() if jobs[-1].alone else None
                 if jobs:
+                    lane.working = True
                     self._transact(lane, jobs, len(jobs))
                     self._tidy(lane)
+                    lane.working = False
                 if last is not None:
                     self._reports.put(lane, None, [(last.answer, self._alone(last))], 0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import random
 import shutil
@@ -10,11 +11,12 @@ import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from unittest import mock
 
 from attrs import define, field
 from twisted.internet import reactor
+from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
@@ -26,6 +28,7 @@ from moxtwisted.store.interfaces import Addition, NewMessage
 from moxtwisted.store.keys import MasterKey
 from moxtwisted.store.store import Store
 from moxtwisted.store.syncing import Syncs
+from moxtwisted.store.writeaheadlog import WriteAheadLog
 from tests.store import test_writer
 
 
@@ -271,6 +274,134 @@ class LightJobsTests(test_writer.WriterTests):
         self.submit(lambda: self.ledger.put("c"))
         self.pool.stop()
         self.assertEqual(self.results, ["A", "B", "C"])
+
+    def test_give_way(self) -> None:
+        """Who waits for the thread to close has it all done without the sync that is under way, in the same order."""
+        self.light("a")
+        self.light("b")
+        self.lane.close(lambda: self.results.append("closed"))
+        self.lane.give_way()
+        self.lane.give_way()
+        with self.lane.lock:
+            pass
+        self.go(2)
+        self.assertEqual([one for one in self.results if one != "closed"], ["A", "B"])
+        self.assertLess(self.ledger.log.index("told a"), self.ledger.log.index("told b"))
+        self.syncs.end()
+        self.assertEqual(self.ledger.kept, ["a", "b"])
+
+    def test_give_way_while_telling(self) -> None:
+        """So it is when he was told himself just now."""
+        done = threading.Event()
+
+        def wait(_: object) -> None:
+            self.lane.close(done.set)
+            self.lane.give_way()
+            self.assertTrue(done.wait(10))
+
+        self.lane.submit(lambda: self.ledger.put("a"), light=True).addCallback(wait).addErrback(
+            self.results.append
+        )
+        self.light("b")
+        self.syncs.end()
+        self.go(1)
+        self.assertEqual(self.results, ["B"])
+
+    def test_flush_while_the_thread_writes(self) -> None:
+        """What the thread has committed is synced too for who is going to show it."""
+        begun, end = threading.Event(), threading.Event()
+        synced: list[int] = []
+
+        def sync(handle: int) -> None:
+            synced.append(threading.get_ident())
+            if len(synced) == 1:
+                begun.set()
+                end.wait(10)
+
+        with mock.patch.object(os, "fdatasync", sync):
+            self.submit(lambda: self.ledger.put("a"))
+            self.assertTrue(begun.wait(10))
+            self.lane.flush()
+            self.assertEqual(synced[-1], threading.get_ident())
+            end.set()
+            self.go(1)
+
+
+class OpeningTests(TestCase):
+    """An account that is asked for while it is being closed, and its files."""
+
+    timeout = 60
+
+    async def opened(self) -> Store:
+        """A store with an account of which the next small message is written by the reactor."""
+        store = Store.open(reactor, Path(self.mktemp()), MasterKey(bytes(32)))
+        self.addCleanup(store.close)
+        account = await store.create_account("u")
+        for _ in range(3):
+            await account.add([self.addition(store)])
+        # It would wait for syncs that are held.
+        await account.index.stop()
+        return store
+
+    def addition(self, store: Store) -> Addition:
+        """A small message."""
+        staging = store.stage()
+        staging.write(b"Subject: x\r\n\r\nx")
+        return Addition("INBOX", NewMessage(staging.finish(), b"", 1_700_000_000))
+
+    def let_go(self, store: Store) -> None:
+        """Nobody uses the account any more."""
+        store._kept.clear()
+        gc.collect()
+        self.assertFalse(store.opened("u"))
+
+    async def test_let_go_while_syncing(self) -> None:
+        """An account that was let go of while something is being synced opens again at once, and has it."""
+        store = await self.opened()
+        syncs = HeldSyncs()
+        self.addCleanup(syncs.stop)
+        store.account("u")._lane._syncs = cast("Any", syncs)
+        while not syncs.held:
+            # The thread may have had idle work, and got the one before; answers come while the lane is not free.
+            await deferLater(reactor, 0)
+            added = store.account("u").add([self.addition(store)])
+            if not syncs.held:
+                await added
+        self.let_go(store)
+        with mock.patch("moxtwisted.store.store._CLOSING_SECONDS", 10.0):
+            account = store.account("u")
+        (one,) = await added
+        self.assertEqual(list(account.state(1).uids), list(range(1, one.uid + 1)))
+
+    async def test_being_removed(self) -> None:
+        """An account that is being removed is not opened again: its files are going to be deleted."""
+        store = await self.opened()
+        removed = store.remove_account("u")
+        self.assertRaises(StoreUnavailableError, store.account, "u")
+        await removed
+        account = await store.create_account("u")
+        await account.add([self.addition(store)])
+        self.assertTrue((store._directory / "accounts" / "u.db").exists())
+
+    async def test_not_removed(self) -> None:
+        """One that could not be removed is there still."""
+        store = await self.opened()
+        with mock.patch("moxtwisted.store.store.remove_database", side_effect=OSError(errno.EIO, "no")):
+            await self.assertFailure(store.remove_account("u"), OSError)
+        self.assertEqual(list(store.account("u").state(1).uids), [1, 2, 3])
+
+    async def test_no_more_files(self) -> None:
+        """When there are too many files open an account is not opened; one that is can always be synced."""
+        store = await self.opened()
+        self.let_go(store)
+        with mock.patch.object(WriteAheadLog, "handle", side_effect=OSError(errno.EMFILE, "too many")):
+            self.assertRaises(StoreUnavailableError, store.account, "u")
+            self.assertRaises(StoreUnavailableError, store.account, "u")
+        with mock.patch("moxtwisted.store.writeaheadlog.os.open", side_effect=OSError(errno.EMFILE, "no")):
+            self.assertRaises(StoreUnavailableError, store.account, "u")
+        account = store.account("u")
+        with mock.patch("moxtwisted.store.writeaheadlog.os.open", side_effect=OSError(errno.EMFILE, "no")):
+            self.assertEqual([one.uid for one in await account.add([self.addition(store)])], [4])
 
 
 class Snapshots(Syncs):
