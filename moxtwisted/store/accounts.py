@@ -133,8 +133,7 @@ class Account(AccountSettings, AccountJudgement):
 
         self._ledger = Ledger(database.writer, tell, seconds)
         self._lane: Lane = pool.lane(self._ledger, database.tidy, database.make_room, database.sync_apart())
-        #: For who waits until it is closed.
-        self.give_way = self._lane.give_way
+        self.give_way = self._lane.give_way  #: For who waits until it is closed.
         self._room = pool.room
         self._flags = FlagTable()
         self._mailboxes = {record.id: record.snapshot() for record in self._ledger.mailboxes.values()}
