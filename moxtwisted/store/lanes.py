@@ -359,7 +359,7 @@ class Lane:
         if self._written is not telling:
             return
         jobs, self._waiting = self._waiting, []
-        if self.log is not None and self.log.grown():
+        if self._grown():
             jobs.append(Job(self, nothing, Deferred()))
         if jobs and len(jobs) <= _PROMPT_JOBS and all(job.light for job in jobs) and self._may_write():
             self._written = None
@@ -369,6 +369,13 @@ class Lane:
         self.lock.release()
         self._hand(jobs)
         self._hand_last()
+
+    def _grown(self) -> bool:
+        try:
+            return self.log is not None and self.log.grown()
+        except Exception:  # noqa: BLE001 - the lock must be let go of; the thread will see for itself
+            log.failure("asking for the length of a log failed")
+            return True
 
     def tell(self, report: Any, answers: Answers, handed: int = 0) -> None:
         """In the reactor's thread: tell of a commit, then give the jobs their answers, of which so many come from the thread."""

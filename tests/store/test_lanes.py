@@ -241,6 +241,17 @@ class LightJobsTests(test_writer.WriterTests):
         self.assertTrue(self.tidied.wait(10))
         self.assertEqual(self.results, ["A", "B"])
 
+    def test_log_that_cannot_be_asked(self) -> None:
+        """When the log's length cannot be found out the lane is free all the same, and the thread tidies up."""
+        self.light("a")
+        with mock.patch.object(self.log, "grown", side_effect=OSError(errno.EIO, "the disk is bad")):
+            self.syncs.end()
+        self.assertTrue(self.tidied.wait(10))
+        self.submit(lambda: self.ledger.put("b"))
+        self.go(2)
+        self.assertEqual(self.results, ["A", "B"])
+        self.assertEqual(len(self.flushLoggedErrors(OSError)), 1)
+
     def test_idle_meanwhile(self) -> None:
         """Idle work waits until what was written is on disk, so that reports keep their order."""
         done = threading.Event()
