@@ -15,6 +15,7 @@ from twisted.logger import Logger, globalLogPublisher
 from moxtwisted.compose.authority import make_elsewhere, offered_mechanisms
 from moxtwisted.compose.bans import end_connections, open_bans
 from moxtwisted.compose.effects import Effects
+from moxtwisted.compose.files import allow_many_files
 from moxtwisted.compose.judgement import Judging
 from moxtwisted.compose.junk import filter_content, learn_junk
 from moxtwisted.compose.junkflags import remember_with
@@ -103,6 +104,7 @@ class Parts:
 
         :raises StoreUnavailableError: when another process uses it.
         """
+        allow_many_files()
         self.store = Store.open(self.reactor, self.loaded.data_directory, self.key)
         self.store.quota_of = partial(quota, self.loaded.domains, self.static)
         self.store.message_quota_of = partial(message_quota, self.loaded.domains, self.static)
