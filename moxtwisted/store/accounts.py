@@ -93,9 +93,13 @@ def prepare(
     )
 
 
-#: A message of so many octets at most, or so many messages, are light work.
+#: A message of so many octets at most, or so many messages or correspondents, are light work.
 _LIGHT_OCTETS: Final = 1 << 15
 _LIGHT_MESSAGES: Final = 16
+
+
+def _is_light(message: Prepared) -> bool:
+    return message.size <= _LIGHT_OCTETS and len(message.sent_to) <= _LIGHT_MESSAGES
 
 
 def _raw(flags: MessageFlags) -> RawFlags:
@@ -327,9 +331,9 @@ class Account(AccountSettings, AccountJudgement):
         if len(additions) == 1:
             addition = additions[0]
             message = addition.message
-            prepared = [prepare(self, message, ((addition.mailbox, _raw(message.flags)),))]
-            work = partial(messages.add, self._ledger, prepared, check_quota)
-            return self._lane.submit(work, grows=True, light=largest <= _LIGHT_OCTETS).addCallback(_first)
+            one = prepare(self, message, ((addition.mailbox, _raw(message.flags)),))
+            work = partial(messages.add, self._ledger, [one], check_quota)
+            return self._lane.submit(work, grows=True, light=_is_light(one)).addCallback(_first)
         # The same octets with the same prefix are one body, however many mailboxes they are for.
         places: dict[tuple[int, bytes, int, Sender | None], list[int]] = {}
         for place, addition in enumerate(additions):
@@ -363,7 +367,7 @@ class Account(AccountSettings, AccountJudgement):
             return fail(StoreFullError(f"no room for {message.staged.size} octets"))
         prepared = prepare(self, message, ((addition.mailbox, _raw(message.flags)),))
         work = partial(messages.replace, self._ledger, mailbox, uid, prepared, check_quota)
-        return self._lane.submit(work, grows=True, light=message.staged.size <= _LIGHT_OCTETS)
+        return self._lane.submit(work, grows=True, light=_is_light(prepared))
 
     def _fits(self, octets: int) -> bool:
         """Whether there is room for a message twice.

@@ -41,16 +41,18 @@ _THREADS: Final = 4
 class _Kernel:
     """Syncs by the kernel's asynchronous I/O.
 
+    :param lost: called when the reactor hears no more of it.
     :raises ImportError: , OSError, SystemError: when there is none.
     """
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Any, lost: Callable[[], None]) -> None:
         # Not everywhere: https://github.com/mosquito/caio builds it on Linux only.
         from caio import linux_aio
 
         self._operation = linux_aio.Operation
         self._context = linux_aio.Context(_REQUESTS)
         self._reactor = reactor
+        self._lost = lost
         self._running = 0
         reactor.addReader(self)
 
@@ -96,7 +98,8 @@ class _Kernel:
         self._context.process_events()
 
     def connectionLost(self, reason: Any) -> None:
-        """The reactor ends."""
+        """The reactor ends, or something went wrong in ``doRead``."""
+        self._lost()
 
     def logPrefix(self) -> str:
         """For the reactor's messages."""
@@ -129,12 +132,14 @@ class Syncs:
         request = _Request(handle, done)
         self._requests.add(request)
         self.warm_up()
-        if self._kernel is not None and self._kernel.start(handle, partial(self._ended, request)):
-            return
+        if self._kernel is None or not self._kernel.start(handle, partial(self._ended, request)):
+            self._start_thread(request)
+
+    def _start_thread(self, request: _Request) -> None:
         try:
             if self._threads is None:
                 self._threads = ThreadPoolExecutor(_THREADS, "store-sync")
-            future = self._threads.submit(os.fdatasync, handle)
+            future = self._threads.submit(os.fdatasync, request.handle)
         except RuntimeError:
             # The system has no more threads for us.
             self._here(request)
@@ -147,9 +152,15 @@ class Syncs:
             return
         self._ask_kernel = False
         try:
-            self._kernel = _Kernel(self._reactor)
+            self._kernel = _Kernel(self._reactor, self._kernel_lost)
         except (ImportError, OSError, SystemError) as e:
             log.info("the system does not sync files by itself ({error}): threads do", error=e)
+
+    def _kernel_lost(self) -> None:
+        self._kernel = None
+        for request in tuple(self._requests):
+            # The kernel may have told of it, or not: once more is right in either case.
+            self._start_thread(request)
 
     def _thread_ended(self, request: _Request, future: Future[None]) -> None:
         error = future.exception()

@@ -86,6 +86,16 @@ class SyncsTests(TestCase):
             syncs.stop()
             self.assertEqual(said, [None] * 5)
 
+    async def test_kernel_lost(self) -> None:
+        """When the reactor hears no more of the kernel, threads sync what was on its way, and all that comes."""
+        syncs = self._syncs(kernel=True)
+        done = [sync(syncs, self.file) for _ in range(3)]
+        kernel: Any = syncs._kernel
+        watching: Any = reactor
+        watching.removeReader(kernel)
+        kernel.connectionLost(None)
+        self.assertEqual(await gatherResults([*done, sync(syncs, self.file)]), [None] * 4)
+
 
 class FallingBackTests(SynchronousTestCase):
     """Where the kernel cannot, or will not."""
@@ -116,7 +126,7 @@ class FallingBackTests(SynchronousTestCase):
         module.Context.return_value.submit.return_value = 1
         module.Operation.fdsync.return_value.get_value.side_effect = AssertionError("odd")
         with mock.patch.dict("sys.modules", {"caio": mock.Mock(linux_aio=module)}):
-            kernel = syncing._Kernel(mock.Mock())
+            kernel = syncing._Kernel(mock.Mock(), mock.Mock())
         said: list[OSError | None] = []
         self.assertTrue(kernel.start(1, said.append))
         ended: Callable[[int], Any] = module.Operation.fdsync.return_value.set_callback.call_args.args[0]
