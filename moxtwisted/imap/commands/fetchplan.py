@@ -13,13 +13,13 @@ What needs octets of the message is in ``plan.bodies``, and is written behind th
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from attrs import define, field, frozen
 
 from moxtwisted.imap import backend as b
+from moxtwisted.imap.commands.listfields import literals_of
 from moxtwisted.imap.lines import render_flags
 from moxtwisted.imap.wire import fetchattributes as f
 from moxtwisted.imap.wire import render
@@ -178,21 +178,6 @@ _SIMPLE: Final[dict[type[f.FetchAttribute], tuple[bytes, int, _Values]]] = {
 }
 
 
-def _kept_fields(item: BodyItem) -> _Values:
-    """HEADER.FIELDS from the fields that the backend keeps."""
-    names = b"|".join(sorted(map(re.escape, item.names or ())))
-    # A field begins a line and goes on over lines that begin with a blank. Most of what is kept is wanted: so the rest is
-    # taken out, which begins with an octet that is found fast.
-    without = re.compile(rb"\n(?!(?:%b)[ \t]*:|[ \t]|\Z)[^\n]*(?:\n[ \t][^\n]*)*" % names, re.IGNORECASE).sub
-
-    def values(batch: Batch) -> list[bytes]:
-        chosen = [without(b"", b"\n" + fields) for fields in batch.columns[b.FIELDS]]
-        # The line feed in front of the first field ends the line with the size.
-        return [b"{%d}\r%b\r\n" % (len(fields) + 1, fields) for fields in chosen]
-
-    return values
-
-
 # -- compiling -------------------------------------------------------------------------------------------------
 
 
@@ -295,7 +280,7 @@ def compile_plan(
             template, column, of = (
                 item.label.replace(b"%", b"%%") + b" %b",
                 b.FIELDS,
-                _kept_fields(item),
+                _column(b.FIELDS, literals_of(item.names or frozenset())),
             )
         parts.append(template)
         values.append(of)
