@@ -30,6 +30,7 @@ from moxtwisted.store.acl import AccessLists
 from moxtwisted.store.changes import ChangeQueue, FlagTable, MailboxState, published
 from moxtwisted.store.database import Database
 from moxtwisted.store.facts import Facts, prefix_of
+from moxtwisted.store.holds import Holds
 from moxtwisted.store.interfaces import (
     Added,
     Addition,
@@ -145,8 +146,7 @@ class Account(AccountSettings, AccountJudgement):
         self._subscriptions = frozenset(self._ledger.subscriptions)
         self._states: weakref.WeakValueDictionary[int, MailboxState] = weakref.WeakValueDictionary()
         self._kept: OrderedDict[int, MailboxState] = OrderedDict()
-        self._pins: dict[int, int] = {}
-        self._released: set[int] = set()
+        self._pins = Holds()
         self._sweeping = Sweeping()
         self._begin_to_judge()
         self._queues: list[ChangeQueue] = []
@@ -221,22 +221,13 @@ class Account(AccountSettings, AccountJudgement):
 
     def _sweep(self, bodies: Iterable[int]) -> None:
         """Have bodies deleted that nobody reads; the others when they are let go."""
-        free = []
-        for body in bodies:
-            if body in self._pins:
-                self._released.add(body)
-            else:
-                free.append(body)
+        free = self._pins.left(bodies)
         if free and self._sweeping.put(free):
             self._lane.idle(partial(self._sweeping.slice, self._ledger))
 
     def _unpin(self, body: int) -> None:
-        self._pins[body] -= 1
-        if not self._pins[body]:
-            del self._pins[body]
-            if body in self._released:
-                self._released.discard(body)
-                self._sweep([body])
+        if self._pins.unpin(body):
+            self._sweep([body])
 
     def _light(
         self, uids: Sequence[int] | None, work: Callable[..., _T], *args: Any, grows: bool = False
@@ -433,7 +424,7 @@ class Account(AccountSettings, AccountJudgement):
         if not found:
             return None
         size, body, kept = found[0]
-        self._pins[body] = self._pins.get(body, 0) + 1
+        self._pins.hold(body)
         return BodyReader(size, connection, body, prefix_of(kept), self._unpin)
 
     def open_by_id(self, body: int) -> BodyReader | None:
@@ -444,7 +435,7 @@ class Account(AccountSettings, AccountJudgement):
         ).fetchall()
         if not found:
             return None
-        self._pins[body] = self._pins.get(body, 0) + 1
+        self._pins.hold(body)
         return BodyReader(found[0][0], connection, body, prefix_of(found[0][1]), self._unpin)
 
     def bodies(self, mailbox: int, uids: Sequence[int], limit_octets: int) -> list[tuple[int, bytes]]:

@@ -22,6 +22,7 @@ from attrs import define, field, frozen
 from moxtwisted.errors import LimitError
 from moxtwisted.message.flags import DELETED, SEEN
 from moxtwisted.store.bodies import CHUNK_BITS
+from moxtwisted.store.holds import Holds
 from moxtwisted.store.interfaces import FlagsStored
 from moxtwisted.store.ledger import Delta, RawFlags
 
@@ -80,49 +81,23 @@ class QueueReport:
 
 
 @define(eq=False)
-class Pins:
+class Pins(Holds):
     """Messages that somebody reads: their octets stay until he has done with them, though they left the queue.
 
     The reactor's thread pins and the writer's removes, without waiting for each other: who pins looks whether the message is being
     removed and then whether it is still there; who removes says so, and then looks for pins.
     """
 
-    _counts: dict[int, int] = field(factory=dict)
-    _left: set[int] = field(factory=set)
     #: What the transaction under way removes.
     removing: set[int] = field(factory=set)
 
     def pin(self, submission: int, there: Callable[[], bool]) -> bool:
         """Keep its octets; False: too late."""
-        self._counts[submission] = self._counts.get(submission, 0) + 1
+        self.hold(submission)
         if submission not in self.removing and there():
             return True
         self.unpin(submission)
         return False
-
-    def unpin(self, submission: int) -> bool:
-        """Somebody has done; whether the octets can go now."""
-        self._counts[submission] -= 1
-        if self._counts[submission]:
-            return False
-        del self._counts[submission]
-        if submission in self._left:
-            self._left.discard(submission)
-            return True
-        return False
-
-    def left(self, submissions: Iterable[int]) -> list[int]:
-        """These are gone; those of them that nobody reads any more."""
-        free = []
-        for submission in submissions:
-            if submission in self._counts:
-                self._left.add(submission)
-            else:
-                free.append(submission)
-        return free
-
-    def __contains__(self, submission: int) -> bool:
-        return submission in self._counts
 
 
 class QueueLedger:
