@@ -211,6 +211,8 @@ class Account(AccountSettings, AccountJudgement):
             state.tell()
         if report.new_bodies:
             self._index.wake()
+        elif report.deltas:
+            self._index.disturb()
         if report.released:
             self._sweep(report.released)
         self._told_of_judgements(report)

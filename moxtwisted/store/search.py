@@ -46,14 +46,14 @@ _log = Logger()
 
 #: How long one slice of work may take before the reactor gets its turn, seconds.
 SLICE_SECONDS: Final = 0.004
-#: The index waits so long after the last new message, seconds, and at most so long in all.
+#: The index waits so long after the last change of anything in the account, seconds, and at most so long in all.
 QUIET_SECONDS: Final = 1.0
 IMPATIENT_SECONDS: Final = 10.0
 #: Messages, and characters of text, that go into the index in one transaction: 20 ms of the writer's time at most, for
 #: which a delivery may have to wait.
 BATCH_BODIES: Final = 50
 BATCH_CHARACTERS: Final = 128 * 1024
-#: While mail comes in, so many times as long as a batch took nothing is indexed.
+#: When it has waited so long in vain, nothing is indexed for so many times as long as a batch took.
 REST_FACTOR: Final = 9.0
 MAX_REST_SECONDS: Final = 1.0
 #: Of a longer text, so many characters are indexed, and it is compared in every search.
@@ -125,6 +125,9 @@ class SearchIndex(FuzzyRating):
     _running: Deferred[None] | None = field(default=None, init=False)
     _stopped: bool = field(default=False, init=False)
     _disturbed: bool = field(default=False, init=False)
+    _disturbed_at: float = field(default=0.0, init=False)
+    #: Since when there was no pause between disturbances.
+    _busy_since: float | None = field(default=None, init=False)
     _resting: Deferred[None] | None = field(default=None, init=False)
     _tokenize: Any = field(default=None, init=False)
     _rated: Any = field(default=None, init=False)
@@ -144,15 +147,20 @@ class SearchIndex(FuzzyRating):
 
     def wake(self) -> None:
         """There are new messages: put them into the index once it is quiet."""
-        self._disturbed = True
+        self.disturb()
         if self._stopped or self._running is not None:
             return
-        now = self._clock.seconds()
+        now = self._disturbed_at
         if self._waiting is None:
             self._waiting_since = now
             self._waiting = self._clock.callLater(QUIET_SECONDS, self._begin)
         elif now - self._waiting_since < IMPATIENT_SECONDS:
             self._waiting.reset(QUIET_SECONDS)
+
+    def disturb(self) -> None:
+        """Somebody has changed something, and may go on: he and the index have one writer."""
+        self._disturbed = True
+        self._disturbed_at = self._clock.seconds()
 
     def stop(self) -> Deferred[None]:
         """Fires when no indexing is under way any more; the rest is done after the next start. Searches fail from now on."""
@@ -175,6 +183,8 @@ class SearchIndex(FuzzyRating):
             if self._waiting is not None:
                 self._waiting.cancel()
             self._begin()
+        elif self._resting is not None:
+            self._resting.cancel()
         return self._after_running()
 
     def _after_running(self) -> Deferred[None]:
@@ -196,7 +206,7 @@ class SearchIndex(FuzzyRating):
         return int(rows[0][0]) if rows else 0
 
     def _begin(self) -> None:
-        self._waiting = None
+        self._waiting = self._busy_since = None
         running: Deferred[None] = Deferred()
         self._running = running
         running.addBoth(self._ended)
@@ -253,14 +263,28 @@ class SearchIndex(FuzzyRating):
             self._memory.put(key, learned, learned.octets)
 
     async def _rest(self, worked_seconds: float) -> None:
-        """Mail comes in, which waits for the same writer: leave it most of the time."""
-        self._resting = deferLater(self._clock, min(REST_FACTOR * worked_seconds, MAX_REST_SECONDS))
-        try:
-            await self._resting
-        except CancelledError:
-            return
-        finally:
-            self._resting = None
+        """Somebody writes, and waits for the same writer: let him end, or have most of the time if he does not."""
+        now = self._clock.seconds()
+        if self._busy_since is None:
+            self._busy_since = now
+        until = self._busy_since + IMPATIENT_SECONDS
+        quiet = self._disturbed_at + QUIET_SECONDS
+        while now < quiet:
+            impatient = now >= until
+            seconds = (
+                min(REST_FACTOR * worked_seconds, MAX_REST_SECONDS) if impatient else min(quiet, until) - now
+            )
+            self._resting = deferLater(self._clock, seconds)
+            try:
+                await self._resting
+            except CancelledError:
+                return
+            finally:
+                self._resting = None
+            if impatient:
+                return
+            now, quiet = self._clock.seconds(), self._disturbed_at + QUIET_SECONDS
+        self._busy_since = None
 
     def _texts(self, bodies: Sequence[int]) -> Work:
         """(body, text) of these, fewer when they are long."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import count, cycle
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock, patch
@@ -14,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted.errors import StoreUnavailableError
 from moxtwisted.message.casemap import casemap
+from moxtwisted.message.flags import FLAGGED, MessageFlags
 from moxtwisted.message.mime import Scanner
 from moxtwisted.message.text import body_text, header_text
 from moxtwisted.store import fieldtexts, search
@@ -87,7 +89,7 @@ class SearchCase(SynchronousTestCase):
         for _ in range(10_000):
             if deferred.called:
                 break
-            self.clock.advance(0)
+            self.clock.advance(0.01)
         return self.successResultOf(deferred)
 
     def index(self) -> None:
@@ -296,6 +298,62 @@ class WorkTests(SearchCase):
         self.successResultOf(self.account.close())
         self.successResultOf(done)
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_rests_while_somebody_writes(self) -> None:
+        """Whatever is changed, the index waits until nothing was for a second; after ten seconds it goes on with pauses."""
+        self.add(*(letter(f"number {n}", "word") for n in range(220)))
+        index = self.account.index
+        real = index._submit
+        modes = cycle(("add", "remove"))
+        # Batches take so long that the longest pause is made.
+        index._seconds = count().__next__
+        self.patch(search, "MAX_REST_SECONDS", 0.27)
+
+        def write() -> None:
+            mode: Any = next(modes)
+            self.successResultOf(self.account.store_flags(self.inbox, [1], mode, MessageFlags(FLAGGED)))
+
+        def submit(job: Any) -> Any:
+            write()
+            return real(job)
+
+        index._submit = submit
+        done = index.complete()
+        for _ in range(19):
+            self.clock.advance(0.5)
+            write()
+            self.assertEqual(index.indexed(), 50)
+        self.clock.advance(0.5)
+        write()
+        self.assertEqual(index.indexed(), 50)
+        for batch in (2, 3):
+            self.clock.advance(0.26)
+            self.assertEqual(index.indexed(), 50 * (batch - 1))
+            self.clock.advance(0.02)
+            self.assertEqual(index.indexed(), 50 * batch)
+        index._submit = real
+        self.clock.advance(0.28)
+        self.assertEqual(index.indexed(), 220)
+        self.successResultOf(done)
+
+    def test_complete_now(self) -> None:
+        """Who asks for all of it does not wait for a pause."""
+        self.add(*(letter(f"number {n}", "word") for n in range(60)))
+        index = self.account.index
+        real = index._submit
+
+        def submit(job: Any) -> Any:
+            index._submit = real
+            index.disturb()
+            return real(job)
+
+        index._submit = submit
+        first = index.complete()
+        self.assertNoResult(first)
+        self.assertEqual(index.indexed(), 50)
+        self.successResultOf(index.complete())
+        self.assertEqual(index.indexed(), 60)
+        self.successResultOf(first)
 
     def test_expunged_meanwhile(self) -> None:
         """A message that is expunged while it is being indexed leaves nothing in the index."""

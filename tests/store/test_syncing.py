@@ -39,7 +39,7 @@ class SyncsTests(TestCase):
         self.pipe = ends[1]
 
     def _syncs(self, *, kernel: bool) -> Syncs:
-        syncs = Syncs(reactor, kernel=kernel)
+        syncs = Syncs(reactor, kernel=kernel, waiting=False)
         self.addCleanup(syncs.stop)
         syncs.warm_up()
         if kernel and syncs._kernel is None:
@@ -95,6 +95,102 @@ class SyncsTests(TestCase):
         watching.removeReader(kernel)
         kernel.connectionLost(None)
         self.assertEqual(await gatherResults([*done, sync(syncs, self.file)]), [None] * 4)
+
+
+class WaitingTests(TestCase):
+    """A reactor that has nothing else to do waits itself."""
+
+    def setUp(self) -> None:
+        """What the reactor does is done before each step."""
+        self.file = self.enterContext(tempfile.TemporaryFile()).fileno()
+        self.syncs = Syncs(reactor)
+        self.addCleanup(self.syncs.stop)
+        self.said: list[OSError | None] = []
+        leisure = self.syncs._leisure
+        # What other tests have left in the reactor is not this test's.
+        self.assertIsNotNone(leisure._look, "Twisted's epoll reactor keeps its epoll object elsewhere")
+        self.ready: list[Any] = []
+        leisure._look = lambda timeout, most: self.ready
+
+    def test_alone(self) -> None:
+        """It is told at once, of failures too."""
+        self.syncs.start(self.file, self.said.append)
+        self.assertEqual(self.said, [None])
+        ends = os.pipe()
+        for end in ends:
+            self.addCleanup(os.close, end)
+        self.syncs.start(ends[1], self.said.append)
+        self.assertIsInstance(self.said[1], OSError)
+        self.assertEqual(self.syncs._requests, set())
+
+    async def test_something_ready(self) -> None:
+        """When somebody waits for the reactor it does not wait for the disk."""
+        self.ready = [(1, 1)]
+        done = sync(self.syncs, self.file)
+        self.assertFalse(done.called)
+        self.assertIsNone(await done)
+
+    async def test_others(self) -> None:
+        """Nor when other syncs are on their way."""
+        self.ready = [(1, 1)]
+        first = sync(self.syncs, self.file)
+        self.ready = []
+        second = sync(self.syncs, self.file)
+        self.assertFalse(second.called)
+        self.assertEqual(await gatherResults([first, second]), [None, None])
+
+    async def test_in_turn(self) -> None:
+        """Who is told and goes on at once is not called deeper and deeper."""
+        ended: Deferred[None] = Deferred()
+
+        def again(error: OSError | None) -> None:
+            self.said.append(error)
+            if len(self.said) == 1000:
+                ended.callback(None)
+            elif len(self.said) < 1000:
+                self.syncs.start(self.file, again)
+
+        self.syncs.start(self.file, again)
+        self.assertEqual(self.said, [None])
+        await ended
+        self.assertEqual(self.said, [None] * 1000)
+
+    async def test_slow_disk(self) -> None:
+        """After a sync that took its time it waits for none for a while."""
+        now = [100.0]
+
+        def slow(handle: int) -> None:
+            now[0] += 2 * syncing._SHORT
+
+        with mock.patch("time.monotonic", side_effect=lambda: now[0]):
+            with mock.patch("os.fdatasync", side_effect=slow):
+                self.assertTrue(sync(self.syncs, self.file).called)
+            second = sync(self.syncs, self.file)
+            self.assertFalse(second.called)
+            self.assertIsNone(await second)
+            now[0] += 2 * syncing._SHORT * syncing._RESPITE
+            self.assertTrue(sync(self.syncs, self.file).called)
+
+    async def test_reactor_looked_at(self) -> None:
+        """What is ready is still told of by the reactor afterwards."""
+        leisure = syncing._Leisure(reactor)
+        reading, writing = os.pipe()
+        self.addCleanup(os.close, writing)
+        heard: Deferred[bytes] = Deferred()
+        connection: Any = mock.Mock(fileno=lambda: reading, logPrefix=lambda: "test")
+        connection.doRead = lambda: heard.callback(os.read(reading, 10))
+        watching: Any = reactor
+        watching.addReader(connection)
+        self.addCleanup(os.close, reading)
+        self.addCleanup(watching.removeReader, connection)
+        os.write(writing, b"x")
+        self.assertFalse(leisure.there())
+        self.assertFalse(leisure.there())
+        self.assertEqual(await heard, b"x")
+
+    def test_other_reactors(self) -> None:
+        """A reactor that cannot be asked never waits."""
+        self.assertFalse(syncing._Leisure(FakeReactor()).there())
 
 
 class FallingBackTests(SynchronousTestCase):
