@@ -133,7 +133,13 @@ class _Leisure:
 
     def there(self) -> bool:
         """Nothing is ready, and the disk is quick."""
-        return self._look is not None and time.monotonic() >= self._from and not self._look(0, 1)
+        if self._look is None or time.monotonic() < self._from:
+            return False
+        try:
+            return not self._look(0, 1)
+        except (OSError, ValueError):
+            # Closed, say.
+            return False
 
     def spent(self, seconds: float) -> None:
         """A sync took so long."""

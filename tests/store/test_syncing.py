@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import tempfile
 from collections.abc import Callable
 from typing import Any
@@ -189,8 +190,13 @@ class WaitingTests(TestCase):
         self.assertEqual(await heard, b"x")
 
     def test_other_reactors(self) -> None:
-        """A reactor that cannot be asked never waits."""
+        """A reactor that cannot be asked never waits, nor does one that has closed what it would be asked by."""
         self.assertFalse(syncing._Leisure(FakeReactor()).there())
+        ended = mock.Mock(_poller=select.epoll())
+        leisure = syncing._Leisure(ended)
+        self.assertTrue(leisure.there())
+        ended._poller.close()
+        self.assertFalse(leisure.there())
 
 
 class FallingBackTests(SynchronousTestCase):
