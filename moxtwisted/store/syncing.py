@@ -8,8 +8,9 @@ somebody else::
     syncs.start(handle, done)   # in the reactor's thread, done(None): what was written before is on disk; done(OSError): it is not
     syncs.stop()                # all have ended
 
-Linux does it by itself and says by an eventfd when it has (``io_submit`` with ``IOCB_CMD_FDSYNC``, by the library caio). Where the
-kernel does not take it, a few threads do, which costs about what it had cost to commit in a thread.
+Linux does it by itself and says by an eventfd when it has, asked by the library caio: by io_uring, whose workers are threads that the
+system puts on a processor that is free, or where that is switched off, as in many containers, by ``io_submit``, whose workers stay on the
+processor of who asks. Where the kernel does neither, a few threads do, which costs about what it had cost to commit in a thread.
 
 A reactor that has nothing else to do would only sleep until the sync has ended. Then it waits for the disk itself, which spares the
 way to somebody else and back: a client alone has its answer a tenth sooner. It does not when anything else is to be done, and a
@@ -21,10 +22,11 @@ from __future__ import annotations
 import os
 import select
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
+from importlib import import_module
 from typing import Any, Final
 
 from attrs import define
@@ -32,7 +34,7 @@ from twisted.internet.interfaces import IReactorFDSet, IReadDescriptor
 from twisted.logger import Logger
 from zope.interface import implementer
 
-__all__ = ["Syncs"]
+__all__ = ["WAYS", "Syncs"]
 
 log = Logger()
 
@@ -41,6 +43,8 @@ Done = Callable[[OSError | None], None]
 #: Syncs that the kernel has at a time; the threads get what is beyond.
 _REQUESTS: Final = 64
 _THREADS: Final = 4
+#: The ways to have the kernel do it, modules of caio, the best first.
+WAYS: Final = ("linux_uring", "linux_aio")
 
 #: After a sync that took longer than so many seconds the reactor waits for none for so many times as long.
 _SHORT: Final = 0.001
@@ -52,15 +56,18 @@ class _Kernel:
     """Syncs by the kernel's asynchronous I/O.
 
     :param lost: called when the reactor hears no more of it.
+    :param way: caio's module.
     :raises ImportError: , OSError, SystemError: when there is none.
     """
 
-    def __init__(self, reactor: Any, lost: Callable[[], None]) -> None:
+    def __init__(self, reactor: Any, lost: Callable[[], None], way: str) -> None:
         # Not everywhere: https://github.com/mosquito/caio builds it on Linux only.
-        from caio import linux_aio
-
-        self._operation = linux_aio.Operation
-        self._context = linux_aio.Context(_REQUESTS)
+        module = import_module(f"caio.{way}")
+        self._operation = module.Operation
+        self._context = module.Context(_REQUESTS)
+        #: What was handed in goes to the kernel with this; None: at once.
+        self._flush: Callable[[], object] | None = getattr(self._context, "flush", None)
+        self.way = way
         self._reactor = reactor
         self._lost = lost
         self._running = 0
@@ -74,10 +81,13 @@ class _Kernel:
         operation.set_callback(partial(self._ended, operation, done))
         try:
             begun = self._context.submit(operation)
+            # Before it is on its way: it may end at once, or with the next ones that are flushed.
+            self._running += begun
+            if self._flush is not None:
+                self._flush()
         except Exception as e:  # noqa: BLE001 - caio has many for what the kernel says; the threads do it then
             log.debug("the kernel did not take a sync: {error}", error=e)
             return False
-        self._running += begun
         return bool(begun)
 
     def _ended(self, operation: Any, done: Done, _: int) -> None:
@@ -157,11 +167,11 @@ class Syncs:
     """Has files synced.
 
     :param reactor: for callFromThread, and for addReader if it has that.
-    :param kernel: whether to have the kernel do it where it can.
+    :param ways: how to have the kernel do it; the first that it has is taken.
     :param waiting: whether a reactor that has nothing else to do waits itself.
     """
 
-    def __init__(self, reactor: Any, *, kernel: bool = True, waiting: bool = True) -> None:
+    def __init__(self, reactor: Any, *, ways: Sequence[str] = WAYS, waiting: bool = True) -> None:
         self._reactor = reactor
         self._leisure = _Leisure(reactor if waiting else None)
         self._telling = False
@@ -169,7 +179,7 @@ class Syncs:
         self._threads: ThreadPoolExecutor | None = None
         self._kernel: _Kernel | None = None
         # Made by warm_up: importing caio takes a tenth of what a start of the server does.
-        self._ask_kernel = kernel and IReactorFDSet.providedBy(reactor)
+        self._untried = tuple(ways) if IReactorFDSet.providedBy(reactor) else ()
 
     def start(self, handle: int, done: Done) -> None:
         """Have all that was written to this file brought to the disk; see the module. It may have ended before this returns."""
@@ -196,13 +206,14 @@ class Syncs:
 
     def warm_up(self) -> None:
         """Find out, once, whether the kernel does it; the first sync would."""
-        if not self._ask_kernel:
-            return
-        self._ask_kernel = False
-        try:
-            self._kernel = _Kernel(self._reactor, self._kernel_lost)
-        except (ImportError, OSError, SystemError) as e:
-            log.info("the system does not sync files by itself ({error}): threads do", error=e)
+        ways, self._untried = self._untried, ()
+        for way in ways:
+            try:
+                self._kernel = _Kernel(self._reactor, self._kernel_lost, way)
+            except (ImportError, OSError, SystemError) as e:
+                log.info("the system does not sync files by {way} ({error})", way=way, error=e)
+            else:
+                return
 
     def _kernel_lost(self) -> None:
         self._kernel = None

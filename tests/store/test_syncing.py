@@ -12,7 +12,7 @@ from unittest import mock
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from moxtwisted.store import syncing
 from moxtwisted.store.syncing import Syncs
@@ -39,12 +39,10 @@ class SyncsTests(TestCase):
             self.addCleanup(os.close, end)
         self.pipe = ends[1]
 
-    def _syncs(self, *, kernel: bool) -> Syncs:
-        syncs = Syncs(reactor, kernel=kernel, waiting=False)
+    def _syncs(self, *ways: str) -> Syncs:
+        syncs = Syncs(reactor, ways=ways, waiting=False)
         self.addCleanup(syncs.stop)
         syncs.warm_up()
-        if kernel and syncs._kernel is None:
-            raise SkipTest("the kernel here does not sync files by itself")
         return syncs
 
     async def _check(self, syncs: Syncs) -> None:
@@ -55,27 +53,40 @@ class SyncsTests(TestCase):
         self.assertIsInstance(error, OSError)
         self.assertIsNone(await sync(syncs, self.file))
         self.assertEqual(syncs._requests, set())
+        if syncs._kernel is not None:
+            self.assertEqual(syncs._kernel._running, 0)
 
     async def test_kernel(self) -> None:
-        """The kernel says of each file whether it is on disk; more than it takes at a time, and what it refuses, is the threads'."""
-        await self._check(self._syncs(kernel=True))
+        """The kernel says of each file whether it is on disk; more than it takes at a time, and what it refuses, is the threads'.
+
+        Where it has none of a way, all is.
+        """
+        for way in syncing.WAYS:
+            await self._check(self._syncs(way))
 
     async def test_kernel_alone(self) -> None:
         """What the kernel takes needs no thread."""
-        syncs = self._syncs(kernel=True)
-        await gatherResults([sync(syncs, self.file) for _ in range(syncing._REQUESTS)])
-        self.assertIsNone(syncs._threads)
+        for way in syncing.WAYS:
+            syncs = self._syncs(way)
+            await gatherResults([sync(syncs, self.file) for _ in range(syncing._REQUESTS)])
+            self.assertEqual(syncs._threads is None, syncs._kernel is not None)
+
+    def test_first_way(self) -> None:
+        """The first way that there is is taken."""
+        has = [way for way in syncing.WAYS if self._syncs(way)._kernel is not None]
+        kernel = self._syncs("no_such_module", *syncing.WAYS)._kernel
+        self.assertEqual([] if kernel is None else [kernel.way], has[:1])
 
     async def test_threads(self) -> None:
         """So do threads."""
-        syncs = self._syncs(kernel=False)
+        syncs = self._syncs()
         self.assertIsNone(syncs._kernel)
         await self._check(syncs)
 
     def test_stop(self) -> None:
         """At the end all have ended, those too that were begun by who heard of another; none is told twice."""
-        for kernel in (True, False):
-            syncs = self._syncs(kernel=kernel)
+        for ways in (*zip(syncing.WAYS), ()):
+            syncs = self._syncs(*ways)
             said: list[OSError | None] = []
 
             def again(error: OSError | None, syncs: Syncs = syncs, said: list[OSError | None] = said) -> None:
@@ -89,13 +100,15 @@ class SyncsTests(TestCase):
 
     async def test_kernel_lost(self) -> None:
         """When the reactor hears no more of the kernel, threads sync what was on its way, and all that comes."""
-        syncs = self._syncs(kernel=True)
-        done = [sync(syncs, self.file) for _ in range(3)]
-        kernel: Any = syncs._kernel
-        watching: Any = reactor
-        watching.removeReader(kernel)
-        kernel.connectionLost(None)
-        self.assertEqual(await gatherResults([*done, sync(syncs, self.file)]), [None] * 4)
+        for way in syncing.WAYS:
+            syncs = self._syncs(way)
+            done = [sync(syncs, self.file) for _ in range(3)]
+            kernel: Any = syncs._kernel
+            if kernel is not None:
+                watching: Any = reactor
+                watching.removeReader(kernel)
+                kernel.connectionLost(None)
+            self.assertEqual(await gatherResults([*done, sync(syncs, self.file)]), [None] * 4)
 
 
 class WaitingTests(TestCase):
@@ -217,23 +230,38 @@ class FallingBackTests(SynchronousTestCase):
         """When the kernel has no more of it, as in some containers, threads do it."""
         refusing = mock.Mock()
         refusing.Context.side_effect = SystemError(errno.ENOSYS)
-        with mock.patch.dict("sys.modules", {"caio": mock.Mock(linux_aio=refusing)}):
+        with mock.patch.dict("sys.modules", dict.fromkeys([f"caio.{way}" for way in syncing.WAYS], refusing)):
             syncs = Syncs(reactor)
             syncs.warm_up()
         self.assertIsNone(syncs._kernel)
+
+    def _kernel(self, module: Any) -> syncing._Kernel:
+        with mock.patch.dict("sys.modules", {"caio.odd": module}):
+            return syncing._Kernel(mock.Mock(), mock.Mock(), "odd")
 
     def test_odd_error(self) -> None:
         """Whatever the kernel's answer raises is taken for a failure, never for success."""
         module = mock.Mock()
         module.Context.return_value.submit.return_value = 1
         module.Operation.fdsync.return_value.get_value.side_effect = AssertionError("odd")
-        with mock.patch.dict("sys.modules", {"caio": mock.Mock(linux_aio=module)}):
-            kernel = syncing._Kernel(mock.Mock(), mock.Mock())
+        kernel = self._kernel(module)
         said: list[OSError | None] = []
         self.assertTrue(kernel.start(1, said.append))
         ended: Callable[[int], Any] = module.Operation.fdsync.return_value.set_callback.call_args.args[0]
         ended(0)
         self.assertIsInstance(said[0], OSError)
+
+    def test_not_flushed(self) -> None:
+        """What could not be flushed may go with the next that is: it is not counted twice."""
+        module = mock.Mock()
+        module.Context.return_value.submit.return_value = 1
+        module.Context.return_value.flush.side_effect = SystemError("busy")
+        kernel = self._kernel(module)
+        said: list[OSError | None] = []
+        self.assertFalse(kernel.start(1, said.append))
+        ended: Callable[[int], Any] = module.Operation.fdsync.return_value.set_callback.call_args.args[0]
+        ended(0)
+        self.assertEqual(kernel._running, 0)
 
     def test_no_thread(self) -> None:
         """When the system gives no thread, the file is synced at once."""
