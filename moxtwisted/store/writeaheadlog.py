@@ -24,6 +24,7 @@ PAGE_SIZE: Final = 8192
 #: The log of a busy database grows by so many octets at a time. Syncing 56 KB into space that is there takes 240 us and
 #: 80 us of CPU; when it makes the file longer, the file system's journal commits too: 330 and 130 us.
 _LOG_STEP: Final = 1 << 18
+_ZEROS: Final = bytes(_LOG_STEP)
 #: Commits without a step before: quiet accounts keep small files.
 _LOG_PATIENCE: Final = 16
 _FRAME_HEADER: Final = 24
@@ -109,7 +110,7 @@ class WriteAheadLog:
             handle = self.handle()
             size = os.fstat(handle).st_size
             if size < end + _LOG_STEP // 4:
-                size += os.pwrite(handle, bytes(_LOG_STEP), max(size, end))
+                size += os.pwrite(handle, _ZEROS, max(size, end))
             self._allocated = size
         except OSError:
             # No room: the next commit will say so, or not need it.
