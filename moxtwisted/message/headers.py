@@ -62,8 +62,9 @@ _VALUE_COMMENT = re.compile(rb"\s\([^()]*\)\s*\Z")
 _SECTION = re.compile(rb"(.+?)\*(\d{1,3})(\*?)\Z")
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]+")
 
-#: Headers up to this size are remembered for a moment.
+#: Headers up to this size are remembered for a moment; short ones, as parts have them, for longer.
 _REMEMBERED_OCTETS = 16 * 1024
+_SHORT_OCTETS = 200
 
 Fields = dict[bytes, list[bytes]]
 
@@ -91,9 +92,10 @@ class Header:
     def parse(cls, octets: bytes) -> Header:
         """Cut a block; at most ``MAX_FIELDS`` fields are looked at."""
         values: Fields = {}
-        found = _find_fields(octets)
-        fields = [(raw, name.lower()) for raw, name, _ in found]
-        for (_, key), (_, _, value) in zip(fields, found, strict=True):
+        fields: list[tuple[bytes, bytes]] = []
+        for raw, name, value in _find_fields(octets):
+            key = name.lower()
+            fields.append((raw, key))
             if key in values:
                 values[key].append(value)
             else:
@@ -104,8 +106,10 @@ class Header:
     def parse_once(cls, octets: bytes) -> Header:
         """As ``parse``, and the same object for the same octets a moment later, which nobody may change.
 
-        Whoever verifies a message and whoever scans it cut the same header.
+        Whoever verifies a message and whoever scans it cut the same header; and parts of all messages have the same few.
         """
+        if len(octets) <= _SHORT_OCTETS:
+            return _parse_short(octets)
         return _parse_remembered(octets) if len(octets) <= _REMEMBERED_OCTETS else cls.parse(octets)
 
     def get(self, name: bytes) -> bytes | None:
@@ -126,6 +130,7 @@ class Header:
 
 # Of messages that come in at the same time, some pieces of one between those of others.
 _parse_remembered = lru_cache(maxsize=8)(Header.parse)
+_parse_short = lru_cache(maxsize=128)(Header.parse)
 
 
 def _find_fields(octets: bytes) -> list[tuple[bytes, bytes, bytes]]:

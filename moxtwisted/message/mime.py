@@ -72,6 +72,7 @@ class Part:
     :ivar encoding: Content-Transfer-Encoding in lower case, ``"7bit"`` when missing.
     :ivar header: the header; kept for the root and for embedded messages, else None.
     :ivar message_root: whether it is a whole message: the root, or what a message/rfc822 part contains.
+    :ivar is_multipart: whether its body was divided at boundaries.
     :ivar opaque: a multipart or message that was not looked into: no boundary, over a limit, encoded.
     :ivar over_limit: opaque because of a limit.
     """
@@ -92,14 +93,10 @@ class Part:
     content_id: bytes | None = None
     description: bytes | None = None
     header: Header | None = None
+    is_multipart: bool = False
     opaque: bool = False
     over_limit: bool = False
     children: list[Part] = Factory(list)
-
-    @property
-    def is_multipart(self) -> bool:
-        """Whether its body was divided at boundaries."""
-        return not self.opaque and self.content_type.type == "multipart"
 
     @property
     def is_message(self) -> bool:
@@ -203,7 +200,6 @@ class Scanner:
         self._headers_octets = 0
         self._lines = 0  # line feeds before _counted
         self._counted = 0  # offset up to which line feeds were counted
-        self._body_lines: dict[Part, int] = {}
         self._has_8bit = False
         self._has_nul = False
         self._over_limits = False
@@ -344,7 +340,8 @@ class Scanner:
         part.body_start = self._base + body
         self._in_header = False
         self._describe(part, header)
-        self._body_lines[part] = self._count_lines(part.body_start)
+        # Until the part is closed: those before its body.
+        part.lines = self._count_lines(part.body_start)
         if part.message_root:
             part.header = header
         if part.content_type.type == "multipart":
@@ -417,6 +414,7 @@ class Scanner:
         ):
             part.opaque = True
             return
+        part.is_multipart = True
         self._shadowed.append((part, boundary, self._boundaries.get(boundary)))
         self._boundaries[boundary] = part
         self._misses, self._pattern = 0, None
@@ -446,7 +444,7 @@ class Scanner:
         while len(opened) > depth:
             part = opened.pop()
             part.body_end = max(offset, part.body_start)
-            part.lines = max(0, lines - self._body_lines.pop(part, lines))
+            part.lines = max(0, lines - part.lines)
             if part.is_multipart:
                 self._forget_boundary(part)
 

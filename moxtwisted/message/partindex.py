@@ -25,6 +25,7 @@ _MULTIPART, _MESSAGE, _ROOT = 1, 2, 4
 # Content-Transfer-Encodings by number; what is not here is 255 and cannot be decoded.
 _ENCODINGS = ("7bit", "8bit", "binary", "quoted-printable", "base64")
 _UNKNOWN = 255
+_ENCODING_NUMBERS = {name: number for number, name in enumerate(_ENCODINGS)}
 _NARROW = struct.Struct("<BBHIII")
 _WIDE = struct.Struct("<BBHQQQ")
 _MAX_NUMBER_DIGITS = 5
@@ -66,15 +67,17 @@ class PartIndex:
         waiting: list[tuple[Part, int]] = [(scanned.root, 0)]
         while waiting:
             part, parent = waiting.pop()
-            number = len(records)
-            flags = (
-                (_MULTIPART if part.is_multipart else 0)
-                | (_MESSAGE if part.is_message else 0)
-                | (_ROOT if part.message_root else 0)
-            )
-            encoding = _ENCODINGS.index(part.encoding) if part.encoding in _ENCODINGS else _UNKNOWN
+            flags = _ROOT if part.message_root else 0
+            if part.is_multipart:
+                flags |= _MULTIPART
+            children = part.children
+            if children:
+                if children[0].message_root:
+                    flags |= _MESSAGE
+                number = len(records)
+                waiting += [(child, number) for child in reversed(children)]
+            encoding = _ENCODING_NUMBERS.get(part.encoding, _UNKNOWN)
             records.append((flags, encoding, parent, part.header_start, part.body_start, part.body_end))
-            waiting.extend([(child, number) for child in reversed(part.children)])
         return cls(records)
 
     def encode(self) -> bytes:

@@ -20,7 +20,7 @@ from moxtwisted.message.mime import ScannedMessage
 from moxtwisted.message.partindex import PartIndex
 from moxtwisted.message.structure import list_fields, render_bodystructure, render_envelope
 from moxtwisted.message.subject import base_subject
-from moxtwisted.message.text import has_attachments, preview
+from moxtwisted.message.text import preview
 
 __all__ = ["Relatives", "Rendered", "references", "relatives", "render"]
 
@@ -55,8 +55,6 @@ class Rendered:
     :ivar parts: an encoded ``PartIndex``.
     :ivar header_size: octets of the header with its blank line.
     :ivar relatives: what says which messages belong together.
-    :ivar date: of the Date field, in seconds since the epoch; None when unreadable.
-    :ivar attachments: whether there is something a list would show a paper clip for.
     """
 
     size: int
@@ -67,8 +65,6 @@ class Rendered:
     parts: bytes
     header_size: int
     relatives: Relatives
-    date: int | None
-    attachments: bool
 
 
 def _ids(header: Header, name: bytes) -> list[str]:
@@ -113,6 +109,4 @@ def render(scanned: ScannedMessage, read: Callable[[int, int], bytes]) -> Render
         parts=PartIndex.of(scanned).encode(),
         header_size=scanned.header_size,
         relatives=relatives(scanned.header),
-        date=scanned.date,
-        attachments=has_attachments(scanned),
     )

@@ -107,9 +107,14 @@ def _addresses(values: dict[bytes, list[bytes]], name: bytes, default: bytes = b
         return default
     # RFC 5322 section 4.5 knows To, Cc and Bcc fields that occur more than once.
     value = found[0] if len(found) == 1 else b",".join(found)
+    return (_listed_before if len(value) <= _REMEMBERED_OCTETS else _listed)(value) or default
+
+
+def _listed(value: bytes) -> bytes:
+    """An address list with its parentheses; empty when there are no addresses."""
     entries = parse_address_list(value)
     if not entries:
-        return default
+        return b""
     out = []
     for entry in entries:
         if isinstance(entry, HeaderAddress):
@@ -125,6 +130,10 @@ def _addresses(values: dict[bytes, list[bytes]], name: bytes, default: bytes = b
         else:
             out.append(b"(NIL NIL NIL NIL)")
     return b"(" + b"".join(out) + b")"
+
+
+# The same few write to the same few.
+_listed_before = lru_cache(512)(_listed)
 
 
 # -- BODYSTRUCTURE ----------------------------------------------------------------------------------------------

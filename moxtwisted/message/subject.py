@@ -26,6 +26,9 @@ def base_subject(subject: str) -> tuple[str, bool]:
         reply or a forward.
     """
     text = " ".join(subject[:MAX_SUBJECT_CHARACTERS].split())
+    if ":" not in text and "]" not in text and text[-1:] != ")":
+        # There is neither a leader nor a blob nor a trailer.
+        return text, False
     start, end = 0, len(text)
     is_reply = False
     while True:

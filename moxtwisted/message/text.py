@@ -42,10 +42,14 @@ MAX_SEARCH_PART_OCTETS = 2 * 1024 * 1024
 MAX_SEARCH_OCTETS = 8 * 1024 * 1024
 """Encoded octets of all text parts of a message that are searched."""
 
+# What is read of a text: usually enough without quotes; enough where others are quoted; of HTML with long style sheets in front.
+_PREVIEW_PLAIN_OCTETS = 768
 _PREVIEW_TEXT_OCTETS = 2048
-_PREVIEW_MORE_OCTETS = 64 * 1024  # of HTML with long style sheets in front
+_PREVIEW_MORE_OCTETS = 64 * 1024
 _PREVIEW_PARTS = 3
-_PREVIEW_SPLIT_CHARACTERS = 3 * MAX_PREVIEW_CHARACTERS
+_PREVIEW_SPLIT_CHARACTERS = 300
+# One less, because a space at the end is cut off.
+_PREVIEW_ENOUGH = MAX_PREVIEW_CHARACTERS - 1
 
 Read = Callable[[int, int], bytes]
 
@@ -225,10 +229,7 @@ def preview(scanned: ScannedMessage, read: Read) -> str:
             continue
         if not part.size:
             continue
-        shown = _preview_of(part, read, _PREVIEW_TEXT_OCTETS)
-        # One less, because a space at the end is cut off.
-        if len(shown) < MAX_PREVIEW_CHARACTERS - 1 and part.size > _PREVIEW_TEXT_OCTETS:
-            shown = _preview_of(part, read, _PREVIEW_MORE_OCTETS)
+        shown = _preview_of_part(part, read)
         if shown:
             return shown
         tried += 1
@@ -237,28 +238,45 @@ def preview(scanned: ScannedMessage, read: Read) -> str:
     return ""
 
 
-def _preview_of(part: Part, read: Read, octets: int) -> str:
-    raw = read(part.body_start, min(part.size, octets))
-    if len(raw) < part.size and part.encoding == "base64":
+def _preview_of_part(part: Part, read: Read) -> str:
+    size = part.size
+    if size > _PREVIEW_PLAIN_OCTETS and part.content_type.subtype != "html":
+        text = _text_of(part, read, _PREVIEW_PLAIN_OCTETS)
+        if ">" not in text:
+            shown = _beginning(text)
+            if len(shown) >= _PREVIEW_ENOUGH:
+                return shown
+    shown = _own(_text_of(part, read, _PREVIEW_TEXT_OCTETS))
+    if len(shown) < _PREVIEW_ENOUGH and size > _PREVIEW_TEXT_OCTETS:
+        return _own(_text_of(part, read, _PREVIEW_MORE_OCTETS))
+    return shown
+
+
+def _text_of(part: Part, read: Read, octets: int) -> str:
+    """The text of the first so many octets."""
+    size = part.size
+    if size <= octets:
+        return part_text(part, read(part.body_start, size)).replace("\0", "")
+    raw = read(part.body_start, octets)
+    if part.encoding == "base64":
         raw = raw[: raw.rfind(b"\n") + 1] or raw[: len(raw) // 4 * 4]
-    text = part_text(part, raw).replace("\0", "")
-    if len(raw) < part.size:
-        text = text.rstrip("\ufffd")  # a character cut in two
-    if ">" in text:
-        # What is quoted from others tells less; when all is quoted, show it.
-        own = _beginning(_QUOTED_LINE.sub("", text))
-        if own:
-            return own
-    return _beginning(text)
+    return part_text(part, raw).replace("\0", "").rstrip("\ufffd")  # a character cut in two
+
+
+def _own(text: str) -> str:
+    """What is shown of a text in which others may be quoted, which tells less; when all is quoted, it is shown."""
+    return (">" in text and _beginning(_QUOTED_LINE.sub("", text))) or _beginning(text)
 
 
 def _beginning(text: str) -> str:
     """What is shown of a text."""
-    # To cut all of it into words takes seven times as long.
-    shown = " ".join(text[:_PREVIEW_SPLIT_CHARACTERS].split())
-    if len(shown) <= MAX_PREVIEW_CHARACTERS and len(text) > _PREVIEW_SPLIT_CHARACTERS:
-        shown = " ".join(text.split())
-    return shown[:MAX_PREVIEW_CHARACTERS].rstrip()
+    # To cut all of it into words takes ten times as long.
+    characters = _PREVIEW_SPLIT_CHARACTERS
+    while True:
+        shown = " ".join(text[:characters].split())
+        if len(shown) > MAX_PREVIEW_CHARACTERS or len(text) <= characters:
+            return shown[:MAX_PREVIEW_CHARACTERS].rstrip()
+        characters *= 4
 
 
 # -- search -----------------------------------------------------------------------------------------------------

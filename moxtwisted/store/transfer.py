@@ -176,7 +176,7 @@ async def import_mbox(
                 staged = await importer.stage(chunks)
                 date = entry.seconds
                 if date is None:
-                    date = staged.rendered.date
+                    date = staged.scanned.date
                 await importer.add(staged, _bounded(date or 0), flags)
                 progress(file.tell(), total, "octets")
             await importer.flush()

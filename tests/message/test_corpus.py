@@ -17,7 +17,7 @@ from moxtwisted.message.mime import Part, ScannedMessage, Scanner
 from moxtwisted.message.partindex import PartIndex
 from moxtwisted.message.products import Relatives, Rendered, render
 from moxtwisted.message.structure import body_from_bodystructure, render_body
-from moxtwisted.message.text import search_text
+from moxtwisted.message.text import has_attachments, search_text
 from tests.message import imapsyntax
 
 CORPUS = pathlib.Path(__file__).parent / "corpus"
@@ -75,6 +75,7 @@ def describe(octets: bytes) -> str:
             lines.extend(f"{one.name}: {getattr(value, one.name)!r}" for one in fields(Relatives))
         else:
             lines.append(f"{name}: {value!r}")
+    lines += [f"date: {scanned.date!r}", f"attachments: {has_attachments(scanned)!r}"]
     lines.append("-- search text")
     lines.extend(repr(piece) for piece in search_text(scanned, reader(octets)))
     return "\n".join(lines) + "\n"

@@ -136,7 +136,7 @@ class Batch:
             self.unreadable(uid, body.problem)
             return None
         staged = body.staging.finish()
-        date = int(message.internaldate.timestamp()) if message.internaldate else staged.rendered.date or 0
+        date = int(message.internaldate.timestamp()) if message.internaldate else staged.scanned.date or 0
         date = min(max(date, _FIRST_DATE), _LAST_DATE)
         self._pending.append(Fetched(uid, staged, date, readable_flags(message.flags), body.digest))
         self._octets += body.size
