@@ -20,7 +20,7 @@ from collections.abc import Callable, Collection, Iterable
 from functools import lru_cache
 from typing import Final
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from moxtwisted.identifiers import Domain, DomainError
 from moxtwisted.message.comments import without_comments
@@ -101,7 +101,6 @@ class MethodResult:
     :ivar reason: for people.
     :ivar comment: what stands behind the result in parentheses; written only.
     :ivar version: of the method.
-    :ivar line: as it is written, folded, in a message that is not internationalised; empty when it was not written yet.
     """
 
     method: str
@@ -110,7 +109,7 @@ class MethodResult:
     properties: tuple[Property, ...] = ()
     comment: str = ""
     version: int = 1
-    line: str = field(default="", eq=False, repr=False)
+    _line: str = field(default="", init=False, eq=False, repr=False)
 
     def value(self, kind: str, name: str) -> str:
         """The first property of that name, or empty."""
@@ -119,9 +118,27 @@ class MethodResult:
                 return found.value
         return ""
 
-    def written(self) -> MethodResult:
-        """The same, with ``line``: for what is written to several messages."""
-        return evolve(self, line=_folded(_words(self, utf8=False)))
+    def line(self, *, utf8: bool = False) -> str:
+        """As it is written, folded."""
+        if utf8:
+            return _folded(_words(self, utf8=True))
+        line = self._line
+        if not line:
+            # What is the same for several messages is written once.
+            line = _folded(_words(self, utf8=False))
+            object.__setattr__(self, "_line", line)
+        return line
+
+    def with_property(self, added: Property) -> MethodResult:
+        """The same, and a further property, which is of one message alone."""
+        found = MethodResult(
+            self.method, self.result, self.reason, (*self.properties, added), self.comment, self.version
+        )
+        line, word = self.line(), f"{added.kind}.{added.name}={_write(added.value, utf8=False)}"
+        room = _LINE - (len(line) - line.rfind("\n") - 1)
+        line += f" {word}" if len(word) < room else f"\r\n\t{word}"
+        object.__setattr__(found, "_line", line)
+        return found
 
 
 @frozen
@@ -149,7 +166,7 @@ class AuthenticationResults:
         head = _written(self.authserv_id, utf8=utf8) + (f" {self.version}" if self.version != 1 else "")
         if not self.results:
             return _encoded(head + "; none", utf8=utf8)
-        lines = [(not utf8 and one.line) or _folded(_words(one, utf8=utf8)) for one in self.results]
+        lines = [one.line(utf8=utf8) for one in self.results]
         return _encoded(";\r\n".join((head, *lines)), utf8=utf8)
 
     def field(self, *, utf8: bool = False, name: bytes = b"Authentication-Results") -> bytes:
@@ -169,10 +186,10 @@ def _encoded(text: str, *, utf8: bool) -> bytes:
 def _written(value: str, *, utf8: bool) -> str:
     """A value as token, address or quoted string."""
     # The same few are written again and again: domains, selectors, words.
-    return _remembered(value, utf8) if len(value) <= _REMEMBERED_CHARACTERS else _write(value, utf8)
+    return _remembered(value, utf8=utf8) if len(value) <= _REMEMBERED_CHARACTERS else _write(value, utf8=utf8)
 
 
-def _write(value: str, utf8: bool) -> str:
+def _write(value: str, *, utf8: bool) -> str:
     if not value.isprintable():
         value = "".join(c if c.isprintable() else "?" for c in value)
     value = value[:1000]

@@ -60,7 +60,7 @@ class IPRevResult:
             # The same for all messages of a client, as long as it holds.
             properties = (Property("policy", "iprev", str(self.ip)),)
             reason = shortened(self.problem)
-            told = MethodResult("iprev", self.verdict.value, reason, properties, self.name).written()
+            told = MethodResult("iprev", self.verdict.value, reason, properties, self.name)
             object.__setattr__(self, "_told", told)
         return told
 

@@ -151,6 +151,23 @@ class WritingTests(SynchronousTestCase):
 
         check()
 
+    def test_further_property(self) -> None:
+        """With a further property a result is as if it had been made with it, folds included."""
+
+        @given(st.lists(VALUES | st.text(alphabet="ab", max_size=80), min_size=1, max_size=6), VALUES)
+        @settings(max_examples=150)
+        def check(values: list[str], reason: str) -> None:
+            properties = tuple(Property("header", "x", value) for value in values)
+            made = MethodResult("dkim", "fail", reason, properties, "note")
+            extended = MethodResult("dkim", "fail", reason, properties[:-1], "note").with_property(
+                properties[-1]
+            )
+            self.assertEqual(extended, made)
+            for utf8 in (False, True):
+                self.assertEqual(extended.line(utf8=utf8), made.line(utf8=utf8))
+
+        check()
+
 
 class ClaimTests(SynchronousTestCase):
     def test_whose(self) -> None:

@@ -16,10 +16,11 @@ The steps by themselves, for callers with another way to keys: ``examine`` says 
 
 from __future__ import annotations
 
-import base64
+import binascii
 import hmac
 from collections.abc import Awaitable, Callable
 from enum import Enum
+from functools import lru_cache
 from typing import Any, Final
 
 from attrs import frozen
@@ -51,6 +52,8 @@ __all__ = [
 
 #: Of a signature, in header.b: twelve characters.
 _TOLD_APART_OCTETS: Final = 9
+#: What is written about signers with identities up to this length is remembered.
+_REMEMBERED_CHARACTERS: Final = 256
 #: RFC 6376 section 6.1.2: of several records any may be tried.
 _MAX_RECORDS: Final = 3
 
@@ -162,24 +165,35 @@ class Verification:
 
     def method_result(self) -> MethodResult:
         """What Authentication-Results says of it (RFC 8601 section 2.7.1)."""
-        properties: list[Property] = []
+        notes: tuple[str, ...] = (f"{self.key_bits}-bit key",) if self.key_bits else ()
+        notes += ("with DNSSEC",) if self.security is Security.SECURE else ()
+        notes += ("testing",) if self.testing else ()
+        reason = self.reason._value_ if self.reason is not None else ""
         signature = self.signature
-        if signature is not None:
-            properties = [
-                Property("header", "d", signature.domain),
-                Property("header", "s", signature.selector),
-            ]
-            if not signature.identity.startswith("@"):
-                properties.append(Property("header", "i", signature.identity))
-            properties.append(Property("header", "a", signature.algorithm))
-            # RFC 6008 section 4: the beginning of b= tells several signatures of a domain apart.
-            value = base64.b64encode(signature.value[:_TOLD_APART_OCTETS]).decode("ascii")
-            properties.append(Property("header", "b", value))
-        notes = [f"{self.key_bits}-bit key"] if self.key_bits else []
-        notes += ["with DNSSEC"] if self.security is Security.SECURE else []
-        notes += ["testing"] if self.testing else []
-        reason = self.reason.value if self.reason is not None else ""
-        return MethodResult("dkim", self.status._value_, reason, tuple(properties), ", ".join(notes))
+        if signature is None:
+            return MethodResult("dkim", self.status._value_, reason, (), ", ".join(notes))
+        place = (signature.domain, signature.selector, signature.identity, signature.algorithm)
+        tell = _told if len(signature.identity) <= _REMEMBERED_CHARACTERS else _tell
+        told = tell(self.status._value_, reason, place, notes)
+        # RFC 6008 section 4: the beginning of b= tells several signatures of a domain apart.
+        value = binascii.b2a_base64(signature.value[:_TOLD_APART_OCTETS], newline=False).decode("ascii")
+        return told.with_property(Property("header", "b", value))
+
+
+def _tell(result: str, reason: str, place: tuple[str, str, str, str], notes: tuple[str, ...]) -> MethodResult:
+    """What is the same for all messages of a signer.
+
+    :param place: domain, selector, identity and algorithm.
+    """
+    domain, selector, identity, algorithm = place
+    properties = [Property("header", "d", domain), Property("header", "s", selector)]
+    if not identity.startswith("@"):
+        properties.append(Property("header", "i", identity))
+    properties.append(Property("header", "a", algorithm))
+    return MethodResult("dkim", result, reason, tuple(properties), ", ".join(notes))
+
+
+_told = lru_cache(512)(_tell)
 
 
 @frozen

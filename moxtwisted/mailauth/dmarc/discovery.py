@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 from moxtwisted.dns.answers import Answer, IResolver, Security
 from moxtwisted.mailauth.dmarc.record import DMARCRecord, DMARCSyntaxError, is_dmarc, parse_record
@@ -24,6 +24,7 @@ __all__ = ["Discovery", "Found"]
 
 # draft-ietf-dmarc-dmarcbis, DNS Tree Walk: a name of eight labels or more is asked itself, and then at seven labels and fewer.
 _MAX_WALKED_LABELS = 7
+_MAX_TTL_SECONDS = 86_400
 # Records up to this size are remembered once they were read.
 _REMEMBERED_CHARACTERS = 1024
 _remembered = lru_cache(1024)(parse_record)
@@ -38,6 +39,7 @@ class Found:
     :ivar organizational_domain: of the domain that was asked for.
     :ivar problem: why a record that is there cannot be used, or empty.
     :ivar security: what DNSSEC says of the answers up to it.
+    :ivar ttl_seconds: how long these hold.
     """
 
     domain: str
@@ -45,6 +47,7 @@ class Found:
     organizational_domain: str
     problem: str = ""
     security: Security = Security.INSECURE
+    ttl_seconds: int = field(default=0, eq=False)
 
 
 @define
@@ -54,11 +57,13 @@ class _Looking:
     resolver: IResolver
     secure: bool = True
     problem: str = ""
+    ttl: int = _MAX_TTL_SECONDS
 
     async def at(self, domain: str) -> DMARCRecord | None:
         """RFC 7489 section 6.6.3: the one record of a domain, if there is one and it can be used."""
         answer: Answer = await self.resolver.lookup(f"_dmarc.{domain}", "TXT")
         self.secure = self.secure and answer.security is Security.SECURE
+        self.ttl = min(self.ttl, answer.ttl_seconds)
         texts = [text for text in answer.records if is_dmarc(text)]
         if not texts:
             return None
@@ -74,7 +79,7 @@ class _Looking:
 
     def found(self, domain: str, record: DMARCRecord | None, organizational: str) -> Found:
         security = Security.SECURE if self.secure else Security.INSECURE
-        return Found(domain if record else "", record, organizational, self.problem, security)
+        return Found(domain if record else "", record, organizational, self.problem, security, self.ttl)
 
 
 @frozen

@@ -15,10 +15,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import Enum
 
-from attrs import frozen
+from attrs import field, frozen
 
 from moxtwisted.dns.answers import IResolver, NoAnswerError, Security
 from moxtwisted.dns.names import BadNameError, normalise
+from moxtwisted.mailauth.authres import MethodResult, Property, shortened
 from moxtwisted.mailauth.dmarc.discovery import Discovery, Found
 from moxtwisted.mailauth.dmarc.record import Alignment, DMARCRecord, Policy
 
@@ -68,6 +69,8 @@ class DMARCResult:
     :ivar dkim_aligned: the domains of valid signatures that are.
     :ivar sampled_out: whether the percentage (or the testing flag) made the policy milder.
     :ivar security: SECURE if the record, or that there is none, was proved.
+    :ivar ttl_seconds: how long it holds for other messages for which the same passed, by the answers of the DNS; 0 where a sample was
+        drawn or other names were asked for, and for TEMPERROR.
     """
 
     verdict: Verdict
@@ -82,6 +85,35 @@ class DMARCResult:
     dkim_aligned: tuple[str, ...] = ()
     sampled_out: bool = False
     security: Security = Security.INDETERMINATE
+    ttl_seconds: int = field(default=0, eq=False)
+    _told: MethodResult | None = field(default=None, init=False, eq=False, repr=False)
+
+    def method_result(self, *notes: str) -> MethodResult:
+        """What Authentication-Results says of it (RFC 7489 section 11.2).
+
+        :param notes: what else people are told.
+        """
+        if notes:
+            return self._tell(notes)
+        told = self._told
+        if told is None:
+            # The same for all messages of a domain, as long as it holds.
+            told = self._tell(())
+            object.__setattr__(self, "_told", told)
+        return told
+
+    def _tell(self, further: tuple[str, ...]) -> MethodResult:
+        properties = [Property("header", "from", self.domain)]
+        notes = []
+        if self.requested is not None:
+            # RFC 7489 section 11.1 leaves the policy to comments; its successor registers policy.dmarc: what is to be applied.
+            properties.append(Property("policy", "dmarc", self.disposition.value))
+            notes.append(f"p={self.requested.value}")
+        if self.sampled_out:
+            notes.append("sampled out")
+        reason = "" if self.verdict in (Verdict.PASS, Verdict.NONE) else shortened(self.why)
+        comment = ", ".join((*notes, *further))
+        return MethodResult("dmarc", self.verdict.value, reason, tuple(properties), comment)
 
 
 @frozen
@@ -121,6 +153,7 @@ class Evaluator:
                     domain,
                     policy.organizational_domain,
                     security=policy.security,
+                    ttl_seconds=policy.ttl_seconds,
                 )
             return await self._judge(domain, policy, policy.record, found, discovery)
         except NoAnswerError as e:
@@ -153,8 +186,11 @@ class Evaluator:
                 if name == domain or await aligned(name, record.dkim_alignment)
             ]
         )
+        # Where the tree is walked, the organizations of other names have answers of their own.
+        ttl = 0 if found.temporary or discovery.tree_walk else policy.ttl_seconds
         requested = record.policy or Policy.NONE
         if domain != policy.domain:
+            ttl = 0 if record.nonexistent_policy is not None else ttl
             requested = await self._requested(domain, record)
         verdict, disposition, sampled_out = Verdict.PASS, Policy.NONE, False
         if spf or dkim:
@@ -167,13 +203,13 @@ class Evaluator:
                 "SPF or DKIM could not be checked now, and nothing else is aligned",
             )
         else:
-            verdict = Verdict.FAIL
+            verdict, ttl = Verdict.FAIL, ttl if record.percent >= 100 else 0
             sampled_out = self._left_out(record, discovery)
             disposition = requested.milder if sampled_out else requested
             why = _reason(domain, policy.domain, requested, found)
         return DMARCResult(
             verdict, disposition, requested, why, domain, organizational, policy.domain, record, spf, dkim,
-            sampled_out, policy.security,
+            sampled_out, policy.security, ttl,
         )  # fmt: skip
 
     async def _requested(self, domain: str, record: DMARCRecord) -> Policy:

@@ -164,7 +164,7 @@ class SPFResult:
             # The same for all messages of a client from one sender, as long as it holds.
             helo = self.identity is Identity.HELO
             who = Property("smtp", "helo", self.domain) if helo else Property("smtp", "mailfrom", self.sender)
-            told = MethodResult("spf", self.verdict.value, shortened(self.problem), (who,)).written()
+            told = MethodResult("spf", self.verdict.value, shortened(self.problem), (who,))
             object.__setattr__(self, "_told", told)
         return told
 

@@ -14,14 +14,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING, Final
 
-from moxtwisted.mailauth.authres import (
-    AuthenticationResults,
-    MethodResult,
-    Property,
-    claims,
-    shortened,
-    without_fields,
-)
+from moxtwisted.mailauth.authres import AuthenticationResults, MethodResult, claims, without_fields
 from moxtwisted.mailauth.spf.trace import received_spf
 from moxtwisted.message.headers import Header
 
@@ -95,20 +88,12 @@ def _results(verified: Verified) -> tuple[MethodResult, ...]:
 
 
 def _dmarc(found: DMARCResult, verified: Verified) -> MethodResult:
-    properties = [Property("header", "from", found.domain)]
     notes = []
-    if found.requested is not None:
-        # RFC 7489 section 11.1 leaves the policy to comments; its successor registers policy.dmarc: what is to be applied.
-        properties.append(Property("policy", "dmarc", found.disposition._value_))
-        notes.append(f"p={found.requested._value_}")
-    if found.sampled_out:
-        notes.append("sampled out")
     if verified.sealed is not None:
         notes.append(f"sealed by {verified.sealed.sealer}")
     if verified.unconfirmed:
         notes.append("not confirmed")
-    reason = "" if found.verdict._value_ in ("pass", "none") else shortened(found.why)
-    return MethodResult("dmarc", found.verdict._value_, reason, tuple(properties), ", ".join(notes))
+    return found.method_result(*notes)
 
 
 # ``_value_`` is what ``value`` of an Enum returns by way of two calls of Python.

@@ -57,7 +57,7 @@ _log = Logger()
 
 IPAddress = IPv4Address | IPv6Address
 
-#: Results of SPF and iprev that are kept for further messages, seconds at most; names of clients are their own to choose, so not too many.
+#: Results of SPF, iprev and DMARC that are kept for further messages, seconds at most; clients choose the names in them, so not too many.
 _MAX_KEPT_SECONDS: Final = 60
 _MAX_KEPT: Final = 2000
 _MAX_KEPT_OCTETS: Final = 4 * 2**20
@@ -134,6 +134,7 @@ class Verifier:
     _discovery: Discovery = field(init=False)
     # A client seldom has one message only.
     _kept: Cache[Any] = field(init=False, factory=lambda: Cache(_MAX_KEPT, _MAX_KEPT_OCTETS))
+    _policies_kept: Cache[DMARCResult] = field(init=False, factory=lambda: Cache(_MAX_KEPT, _MAX_KEPT_OCTETS))
     _opinion: SecondOpinion | None = field(init=False)
 
     def _evaluator(self, resolver: IResolver) -> SPFEvaluator:
@@ -338,7 +339,7 @@ class Verifier:
         """DMARC, and what may override it."""
         domain = verified.author.domain
         authenticated = await self._authenticated(verified, domain)
-        dmarc = await self._dmarc.evaluate(domain, authenticated)
+        dmarc = await self._dmarc_of(domain, authenticated)
         sealed = None
         if dmarc.verdict is DMARCVerdict.FAIL and verified.arc is not None:
             sealed = self._sealed(verified.arc, domain)
@@ -352,6 +353,19 @@ class Verifier:
         if self._opinion is None or not self._opinion.may_differ(verified):
             return verified
         return await self._opinion.review(verified, message, self._question(domain, authenticated))
+
+    async def _dmarc_of(self, domain: str, facts: Authenticated) -> DMARCResult:
+        """What DMARC comes to, or what it came to for another message for which the same passed."""
+        now = self.clock.seconds()
+        key = (domain, facts.spf_domain, facts.dkim_domains, facts.temporary)
+        kept = self._policies_kept.get(key, now)
+        if kept is not None:
+            return kept[0]
+        found = await self._dmarc.evaluate(domain, facts)
+        octets = _RESULT_OCTETS + len(domain) + len(facts.spf_domain) + sum(map(len, facts.dkim_domains))
+        ttl = min(found.ttl_seconds, _MAX_KEPT_SECONDS)
+        self._policies_kept.put(key, found, octets=octets, now=now, ttl_seconds=ttl)
+        return found
 
     def _question(self, domain: str, facts: Authenticated) -> DMARCQuestion:
         return DMARCQuestion(

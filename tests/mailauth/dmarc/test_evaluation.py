@@ -251,6 +251,26 @@ class PolicyTests(DMARCTestCase):
             self.judge("example.com", Authenticated("example.com", temporary=True)).verdict, Verdict.PASS
         )
 
+    def test_time(self) -> None:
+        """A result holds as long as the answers that led to it, and not where a sample, other names or what is not known now had a part."""
+        passed = Authenticated("example.com")
+        for record, domain, found, seconds in (
+            ("p=reject; pct=50", "example.com", passed, 300),
+            ("p=reject", "example.com", NOBODY, 300),
+            ("p=reject; pct=50", "example.com", NOBODY, 0),
+            ("p=reject", "example.com", Authenticated(temporary=True), 0),
+            ("p=reject", "a.example.com", passed, 300),
+            ("p=none; np=reject", "a.example.com", passed, 0),
+            ("p=none; np=reject", "example.com", passed, 300),
+        ):
+            self.zone({"example.com": f"v=DMARC1; {record}"})
+            self.assertEqual(self.judge(domain, found).ttl_seconds, seconds)
+        self.assertEqual(self.judge("example.com", passed, tree_walk=True).ttl_seconds, 0)
+        self.zone({"example.com": NoAnswerError("example.com", "TXT", "x")})
+        self.assertEqual(self.judge("example.com").ttl_seconds, 0)
+        self.zone({}, ttl_seconds=7)
+        self.assertEqual(self.judge("example.com").ttl_seconds, 7)
+
     def test_reasons(self) -> None:
         """A failure is explained with what passed, and whose policy it is."""
         self.zone({"example.com": "v=DMARC1; p=reject"})

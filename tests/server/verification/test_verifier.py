@@ -117,6 +117,57 @@ class KeptTests(VerifierCase):
         self.assertIs(self.begin().spf.known.verdict, SPFVerdict.PASS)
 
 
+class KeptPolicyTests(VerifierCase):
+    def setUp(self) -> None:
+        """One verifier for several messages."""
+        super().setUp()
+        self.one = self.world.verifier()
+
+    def policy(self, message: bytes = LETTER, **changes: Any) -> tuple[DMARCVerdict, Policy]:
+        """What DMARC comes to for a message."""
+        work = self.one.verify(self.world.unverified(message, **changes))
+        return self.dmarc(self.successResultOf(Deferred.fromCoroutine(work)))  # type: ignore[arg-type]
+
+    def set(self, record: bytes) -> None:
+        """Another policy."""
+        self.world.zones.set("_dmarc.sender.example", "TXT", [record])
+
+    def test_next_message(self) -> None:
+        """For a minute, or as long as the answers hold, what DMARC came to is not found out again where the same passed."""
+        for ttl, seconds in ((300, 60), (7, 7)):
+            self.world.zones.ttl_seconds = ttl
+            self.one = self.world.verifier()
+            self.set(b"v=DMARC1; p=reject")
+            self.assertEqual(self.policy(), (DMARCVerdict.PASS, Policy.NONE))
+            self.set(b"v=something")
+            self.world.clock.advance(seconds - 1)
+            self.assertEqual(self.policy(ip=IP + 1), (DMARCVerdict.PASS, Policy.NONE))
+            self.world.clock.advance(1)
+            self.assertEqual(self.policy(), (DMARCVerdict.NONE, Policy.NONE))
+
+    def test_others(self) -> None:
+        """Another message of the domain for which something else passed is judged by itself."""
+        self.assertEqual(self.policy(), (DMARCVerdict.PASS, Policy.NONE))
+        self.assertEqual(self.policy(ip=IP + 256), (DMARCVerdict.FAIL, Policy.REJECT))
+        self.assertEqual(self.policy(signed(LETTER), ip=IP + 256), (DMARCVerdict.PASS, Policy.NONE))
+        self.assertEqual(self.policy(ip=IP + 256), (DMARCVerdict.FAIL, Policy.REJECT))
+
+    def test_sample(self) -> None:
+        """A sample is drawn for each message."""
+        draws = [b"\0\0\0\0", b"\0\0\0\x63"]
+        self.one = evolve(self.one, entropy=lambda _: draws.pop())
+        self.set(b"v=DMARC1; p=reject; pct=50")
+        self.assertEqual(self.policy(ip=IP + 256), (DMARCVerdict.FAIL, Policy.QUARANTINE))
+        self.assertEqual(self.policy(ip=IP + 256), (DMARCVerdict.FAIL, Policy.REJECT))
+
+    def test_trouble(self) -> None:
+        """What could not be found out is not kept."""
+        self.world.zones.set("_dmarc.sender.example", "TXT", NoAnswerError("x", "TXT", "x"))
+        self.assertEqual(self.policy(), (DMARCVerdict.TEMPERROR, Policy.NONE))
+        self.set(b"v=DMARC1; p=reject")
+        self.assertEqual(self.policy(), (DMARCVerdict.PASS, Policy.NONE))
+
+
 class MethodTests(VerifierCase):
     def test_all_good(self) -> None:
         """All methods pass for a sender that does everything right."""
