@@ -71,6 +71,8 @@ class _Kernel:
         self._reactor = reactor
         self._lost = lost
         self._running = 0
+        #: What has ended and nobody was told of; the eventfd says that there is something.
+        self._over: list[tuple[Any, Done]] = []
         reactor.addReader(self)
 
     def start(self, handle: int, done: Done) -> bool:
@@ -78,7 +80,8 @@ class _Kernel:
         if self._running >= _REQUESTS:
             return False
         operation = self._operation.fdsync(handle)
-        operation.set_callback(partial(self._ended, operation, done))
+        # io_uring tells of others while it takes one in. They hear of it in a turn of their own, or calls would stand in calls.
+        operation.set_callback(lambda _: self._over.append((operation, done)))
         try:
             begun = self._context.submit(operation)
             # Before it is on its way: it may end at once, or with the next ones that are flushed.
@@ -90,7 +93,7 @@ class _Kernel:
             return False
         return bool(begun)
 
-    def _ended(self, operation: Any, done: Done, _: int) -> None:
+    def _ended(self, operation: Any, done: Done) -> None:
         self._running -= 1
         error: OSError | None = None
         try:
@@ -116,6 +119,9 @@ class _Kernel:
         with suppress(BlockingIOError):
             self._context.poll()
         self._context.process_events()
+        over, self._over = self._over, []
+        for operation, done in over:
+            self._ended(operation, done)
 
     def connectionLost(self, reason: Any) -> None:
         """The reactor ends, or something went wrong in ``doRead``."""

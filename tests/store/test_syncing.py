@@ -239,6 +239,17 @@ class FallingBackTests(SynchronousTestCase):
         with mock.patch.dict("sys.modules", {"caio.odd": module}):
             return syncing._Kernel(mock.Mock(), mock.Mock(), "odd")
 
+    @staticmethod
+    def _callback(module: Any) -> Callable[[int], Any]:
+        """What caio was told to call."""
+        callback: Callable[[int], Any] = module.Operation.fdsync.return_value.set_callback.call_args.args[0]
+        return callback
+
+    def _end(self, module: Any, kernel: syncing._Kernel) -> None:
+        """The last sync ends."""
+        self._callback(module)(0)
+        kernel.doRead()
+
     def test_odd_error(self) -> None:
         """Whatever the kernel's answer raises is taken for a failure, never for success."""
         module = mock.Mock()
@@ -247,8 +258,7 @@ class FallingBackTests(SynchronousTestCase):
         kernel = self._kernel(module)
         said: list[OSError | None] = []
         self.assertTrue(kernel.start(1, said.append))
-        ended: Callable[[int], Any] = module.Operation.fdsync.return_value.set_callback.call_args.args[0]
-        ended(0)
+        self._end(module, kernel)
         self.assertIsInstance(said[0], OSError)
 
     def test_not_flushed(self) -> None:
@@ -259,8 +269,28 @@ class FallingBackTests(SynchronousTestCase):
         kernel = self._kernel(module)
         said: list[OSError | None] = []
         self.assertFalse(kernel.start(1, said.append))
-        ended: Callable[[int], Any] = module.Operation.fdsync.return_value.set_callback.call_args.args[0]
-        ended(0)
+        self._end(module, kernel)
+        self.assertEqual(kernel._running, 0)
+
+    def test_told_of_while_another_begins(self) -> None:
+        """What has ended when another begins, or that itself, is told in a turn of its own."""
+        module = mock.Mock()
+        module.Context.return_value.submit.return_value = 1
+        flush = module.Context.return_value.flush
+        flush.side_effect = lambda: self._callback(module)(0)
+        kernel = self._kernel(module)
+        said: list[OSError | None] = []
+
+        def again(error: OSError | None) -> None:
+            said.append(error)
+            if len(said) < 3:
+                kernel.start(1, again)
+
+        self.assertTrue(kernel.start(1, again))
+        for turn in range(4):
+            self.assertEqual(len(said), turn)
+            if turn < 3:
+                kernel.doRead()
         self.assertEqual(kernel._running, 0)
 
     def test_no_thread(self) -> None:
