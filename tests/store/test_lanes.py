@@ -352,6 +352,8 @@ class OpeningTests(TestCase):
             await account.add([self.addition(store)])
         # It would wait for syncs that are held.
         await account.index.stop()
+        # Whoever gave us the account holds it until we have returned to the reactor.
+        await deferLater(reactor, 0)
         return store
 
     def addition(self, store: Store) -> Addition:
