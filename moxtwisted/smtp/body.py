@@ -89,8 +89,11 @@ class BodyReader:
         :raise Smuggling: see the module.
         """
         block = self._tail + octets
-        stuffed = block.rfind(b"\r\n.") >= 0  # several times faster than find when there is none
-        end = block.find(b"\r\n.\r\n") if stuffed else -1
+        # Several times faster than find; mostly no line begins with a dot but the last.
+        end = block.rfind(b"\r\n.")
+        stuffed = end >= 0 and (block[end + 3 : end + 5] != b"\r\n" or block.rfind(b"\r\n.", 0, end) >= 0)
+        if stuffed:
+            end = block.find(b"\r\n.\r\n")
         if end >= 0:
             self.done, self.rest, self._tail = True, block[end + 5 :], b""
             block = block[: end + 2]
