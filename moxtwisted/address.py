@@ -218,6 +218,12 @@ def parse_path(octets: bytes, *, smtputf8: bool, max_localpart_octets: int = MAX
     :param max_localpart_octets: 64 by the standard; some senders' VERP needs more.
     :raise AddressError: when it has another form or passes a limit.
     """
+    return _parse_path(octets, smtputf8, max_localpart_octets)
+
+
+# The same few recipients, and many of the same senders; what is no path is not remembered.
+@lru_cache(4096)
+def _parse_path(octets: bytes, smtputf8: bool, max_localpart_octets: int) -> Path:
     if octets[:1] != b"<" or octets[-1:] != b">" or len(octets) < 2:
         raise AddressError("path is not in angle brackets")
     if len(octets) > MAX_PATH_OCTETS - MAX_LOCALPART_OCTETS + max_localpart_octets:

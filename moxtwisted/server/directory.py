@@ -173,6 +173,8 @@ UNKNOWN_DOMAIN = Refused(550, "5.1.2", "not accepting mail for this domain", Fal
 DOMAIN_DISABLED = Refused(450, "4.2.1", "recipient domain temporarily disabled", True)
 
 _ANY_DOMAIN = DomainEntry("")
+#: Addresses of which is remembered where their mail goes; with a catch-all there are any number.
+_MOST_KNOWN = 10_000
 
 _Key = tuple[str, str]  # canonical local part ("" for the catch-all), domain in ASCII
 
@@ -192,6 +194,8 @@ class Directory:
     _traps: frozenset[_Key] = frozenset()
     _reports: Mapping[_Key, Delivery] = field(factory=dict)
     _tls_reports: frozenset[_Key] = frozenset()
+    # Where mail for an address goes: asked for with every message.
+    _known: dict[Path, Recipients] = field(factory=dict, init=False, eq=False, repr=False)
 
     @staticmethod
     def build(
@@ -249,6 +253,17 @@ class Directory:
 
     def resolve(self, path: Path) -> Recipients | Refused:
         """Where mail for a forward-path goes: alias, then exact address, then catch-all, then postmaster."""
+        known = self._known.get(path)
+        if known is not None:
+            return known
+        found = self._resolve(path)
+        if isinstance(found, Recipients):
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            self._known[path] = found
+        return found
+
+    def _resolve(self, path: Path) -> Recipients | Refused:
         address = path.address
         if address is None:
             # RFC 5321 section 4.1.1.3: "postmaster" without a domain is to be taken.

@@ -59,6 +59,7 @@ _ODD: Final = re.compile(rb"\0|\r(?![\r\n])")
 _ONE_RECIPIENT: Final = Reply(452, "4.5.3", "one recipient at a time unless SPF passes for the sender")
 # RFC 3207 section 4: 530 to every command that is not for clients without TLS.
 _STARTTLS_FIRST: Final = Reply(530, "5.7.0", "must issue a STARTTLS command first")
+_NULL_PATH: Final = Path(None)
 _MEMBERS_ONLY: Final = Reply(550, "5.7.2", "only members may write to this address")
 
 
@@ -131,7 +132,7 @@ class InboundHandler:
         settings = inbound.settings
         self._inbound = inbound
         self._session = TracedSession(settings.hostname, peer, settings.lmtp)
-        self._reverse_path = Path(None)
+        self._reverse_path = _NULL_PATH
         self._transaction: Transaction | None = None
         self._deliveries: dict[Path, Recipients] = {}
         self._trapped: list[Path] = []
@@ -139,6 +140,7 @@ class InboundHandler:
         self._prdr = False
         self._declared_octets = 0
         self._checks: Checks | None = None
+        self._outcome: Outcome | None = None  # of this transaction; None: nobody judges it
         self._begun: Any = None
 
     # -- ISMTPHandler --------------------------------------------------------------------------------------------
@@ -168,16 +170,18 @@ class InboundHandler:
         self._reverse_path = reverse_path
         self._declared_octets = parameters.size or 0
         self._prdr = parameters.prdr
-        provoked = self._inbound.provocation.at_mail(reverse_path)
-        if provoked is not None or self._inbound.checks is None or self._session.peer.ip is None:
+        inbound, ip = self._inbound, self._session.peer.ip
+        provoked = inbound.provocation.at_mail(reverse_path)
+        if provoked is not None or inbound.checks is None or ip is None:
             # Who comes by a unix socket is on this machine, and no sender.
             return provoked
-        policy = self._inbound.outcome().policy if self._inbound.outcome is not None else None
-        blocked = policy.at_mail(self._session.peer.ip, reverse_path) if policy is not None else None
-        if blocked is not None:
-            return blocked
-        self._checks = checks = self._inbound.checks()
-        self._begun = checks.verifier.begin(self._session.peer.ip, self._session.name, reverse_path)
+        outcome = inbound.outcome() if inbound.outcome is not None else None
+        if outcome is not None and outcome.policy is not None:
+            blocked = outcome.policy.at_mail(ip, reverse_path)
+            if blocked is not None:
+                return blocked
+        self._checks, self._outcome = inbound.checks(), outcome
+        self._begun = self._checks.verifier.begin(ip, self._session.name, reverse_path)
         rules = self._sender_rules()
         if rules is None or reverse_path.address is None:
             return None
@@ -194,25 +198,28 @@ class InboundHandler:
         provoked = inbound.provocation.at_rcpt(forward_path)
         if provoked is not None:
             return provoked
-        if self._is_trap(forward_path):
+        outcome, directory = self._outcome, inbound.directory.current
+        if outcome is not None and outcome.has_traps and directory.is_trap(forward_path):
             self._trapped.append(forward_path)
             return None
-        found = inbound.directory.current.resolve(forward_path)
+        found = directory.resolve(forward_path)
         if isinstance(found, Refused):
             return self._refuse(found)
-        if not found.public and (self._checks is None or inbound.outcome is None):
+        if not found.public and outcome is None:
             # Nobody will look whether From is a member's.
             return _MEMBERS_ONLY
         # One full member must not keep an alias from the others; the commit asks again.
         full = [self._quota_refusal(delivery.account) for delivery in found.deliveries]
         if all(full):
             return full[0]
-        refusal = self._kept_out(found) or self._apart(forward_path)
-        if refusal is not None:
-            return refusal
-        rules = self._sender_rules()
-        if rules is not None and self._deliveries and forward_path not in self._deliveries:
-            return _at_once(self._another(rules, forward_path, found))
+        if outcome is not None:
+            refusal = self._kept_out(outcome, found) or self._apart(outcome, forward_path)
+            if refusal is not None:
+                return refusal
+        if self._deliveries and forward_path not in self._deliveries:
+            rules = self._sender_rules()
+            if rules is not None:
+                return _at_once(self._another(rules, forward_path, found))
         self._deliveries[forward_path] = found
         return None
 
@@ -234,11 +241,11 @@ class InboundHandler:
 
     def reset(self) -> None:
         """The transaction is void."""
-        self._reverse_path = Path(None)
+        self._reverse_path = _NULL_PATH
         self._transaction = None
         self._deliveries = {}
         self._trapped = []
-        self._checks = None
+        self._checks = self._outcome = None
         self._ask_no_more()
 
     def disconnected(self, reason: str) -> None:
@@ -280,9 +287,11 @@ class InboundHandler:
         except MailError as e:
             self._inbound.trouble.report(e)
             return reply_for_error(e)
-        if self._checks is not None and self._inbound.outcome is not None:
+        if quota is None and kept.message_quota is None:
+            return None
+        if self._outcome is not None:
             # What can be looked at after it was refused takes no room from what is taken.
-            octets, copies_there = self._inbound.outcome().rejects.room(kept)
+            octets, copies_there = self._outcome.rejects.room(kept)
             used, messages = used - octets, messages - copies_there
         full = kept.message_quota is not None and messages >= kept.message_quota
         if full or (quota is not None and used + max(self._declared_octets, 1) > quota):
@@ -290,36 +299,18 @@ class InboundHandler:
             return Reply(452, "4.2.2", "mailbox is over its quota")
         return None
 
-    def _is_trap(self, forward_path: Path) -> bool:
-        inbound = self._inbound
-        if (
-            self._checks is None
-            or inbound.outcome is None
-            or not inbound.directory.current.is_trap(forward_path)
-        ):
-            return False
-        return inbound.outcome().has_traps
-
-    def _kept_out(self, found: Recipients) -> Reply | None:
+    def _kept_out(self, outcome: Outcome, found: Recipients) -> Reply | None:
         """The refusal of a sender by the accounts themselves."""
-        if self._checks is None or self._inbound.outcome is None:
-            return None
-        policy = self._inbound.outcome().policy
-        if policy is None:
+        if outcome.policy is None:
             return None
         accounts = [d.account for d in found.deliveries]
-        return policy.at_rcpt(accounts, self._session.peer.ip, self._reverse_path)
+        return outcome.policy.at_rcpt(accounts, self._session.peer.ip, self._reverse_path)
 
-    def _apart(self, forward_path: Path) -> Reply | None:
+    def _apart(self, outcome: Outcome, forward_path: Path) -> Reply | None:
         """The refusal of a recipient who is to come in a transaction of his own."""
-        inbound = self._inbound
-        if self._checks is None or inbound.outcome is None:
-            return None
-        if self._prdr or inbound.settings.lmtp:
+        if self._prdr or self._inbound.settings.lmtp:
             return None  # each has an answer of his own
-        return inbound.outcome().apart(
-            self._reverse_path, list(self._deliveries), forward_path, inbound.seconds()
-        )
+        return outcome.apart(self._reverse_path, self._deliveries, forward_path, self._inbound.seconds())
 
     async def _another(self, rules: ISenderRules, forward_path: Path, found: Recipients) -> Reply | None:
         if not await rules.may_have_recipients(self._begun):

@@ -21,7 +21,7 @@ among their rejects.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from attrs import define, evolve, field, frozen
@@ -179,7 +179,7 @@ class Outcome:
         """Whether mail for traps may come."""
         return self._traps is not None
 
-    def apart(self, reverse_path: Path, others: Sequence[Path], path: Path, now: float) -> Reply | None:
+    def apart(self, reverse_path: Path, others: Iterable[Path], path: Path, now: float) -> Reply | None:
         """The refusal, at RCPT, of a recipient who is to come in another transaction than those before, or than others
         who are to come first."""
         if not len(self._splitting):
