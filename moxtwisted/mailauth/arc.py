@@ -325,7 +325,7 @@ def _names(fields: SignedFields, rules: SealRules) -> tuple[bytes, ...]:
         return rules.headers
     names: list[bytes] = []
     for name in rules.headers:
-        names += [name] * min(len(fields.positions(name)) + (name == b"from"), 100)
+        names += [name] * min(fields.count(name) + (name == b"from"), 100)
     return tuple(names)
 
 

@@ -24,6 +24,7 @@ from moxtwisted.mailauth.dkim.signature import (
     ALGORITHMS,
     parse_algorithm,
     parse_place,
+    parse_signed,
     parse_signer,
 )
 from moxtwisted.mailauth.dkim.tags import TagList, TagListError
@@ -128,23 +129,24 @@ def _instance(tags: TagList) -> int:
 def _signature(tags: TagList, position: int) -> ArcMessageSignature:
     # RFC 8617 section 4.1.2 takes the tags from DKIM, where a missing c= is simple. We take it for relaxed, as the published suite and
     # the validators in use do.
-    signed = parse_signer(tags, canonicalization=b"relaxed/relaxed")
-    if signed.algorithm not in ALGORITHMS:
+    signer = parse_signer(tags, canonicalization=b"relaxed/relaxed")
+    body_hash, signed_headers, value = parse_signed(tags, signer)
+    if signer.algorithm not in ALGORITHMS:
         raise tags.wrong(b"a", "outdated")
     # RFC 8617 section 4.1.2: seals are not covered, since each seal comes after the signature.
-    if SEAL in signed.signed_headers:
+    if SEAL in signed_headers:
         raise tags.wrong(b"h", "covers ARC-Seal")
     length = tags.number(b"l", digits=76)
     return ArcMessageSignature(
         position=position,
-        algorithm=signed.algorithm,
-        domain=signed.domain,
-        selector=signed.selector,
-        signed_headers=signed.signed_headers,
-        body_hash=signed.body_hash,
-        value=signed.value,
-        header_form=signed.header_form,
-        body_form=BodyForm(signed.body_form.canonicalization, length),
+        algorithm=signer.algorithm,
+        domain=signer.domain,
+        selector=signer.selector,
+        signed_headers=signed_headers,
+        body_hash=body_hash,
+        value=value,
+        header_form=signer.header_form,
+        body_form=BodyForm(signer.body_form.canonicalization, length),
         signed_at=tags.number(b"t", digits=_TIME_DIGITS),
     )
 
@@ -204,7 +206,7 @@ def parse_sets(fields: SignedFields) -> tuple[ArcSet, ...]:
 
     :raises ArcSyntaxError: when they are not complete (RFC 8617 section 5.2, step 3), or over ``MAX_SETS``.
     """
-    counts = [len(fields.positions(name)) for name in (RESULTS, SIGNATURE, SEAL)]
+    counts = [fields.count(name) for name in (RESULTS, SIGNATURE, SEAL)]
     if not any(counts):
         return ()
     if max(counts) > MAX_SETS:

@@ -141,8 +141,11 @@ class MessageHasher:
         self._held.append(octets)
         self._held_octets += len(octets)
         self._tail = seen[-3:]
-        if no_header or seen.find(b"\r\n\r\n") >= 0 or self._held_octets > MAX_HEADER_OCTETS + 4:
-            self._split(b"".join(self._held))
+        at = 0 if no_header else seen.find(b"\r\n\r\n")
+        if at >= 0:
+            self.begin(b"".join(self._held), 0 if no_header else self._held_octets - len(seen) + at + 2)
+        elif self._held_octets > MAX_HEADER_OCTETS + 4:
+            self.begin(b"".join(self._held), self._held_octets)
 
     @property
     def fields(self) -> SignedFields | None:
@@ -157,21 +160,21 @@ class MessageHasher:
     def finish(self) -> HashedMessage:
         """The message is whole; one without an empty line is a header alone."""
         if self._body is None:
-            self._split(b"".join(self._held))
+            self.begin(b"".join(self._held), self._held_octets)
         bodies = self._body.finish() if self._body is not None else BodyHashes({}, {})
-        skipped = max(0, len(self._fields.positions(b"dkim-signature")) - len(self._found))
+        skipped = max(0, self._fields.count(b"dkim-signature") - len(self._found))
         return HashedMessage(self._fields, self._found, skipped, bodies, self._too_long)
 
-    def _split(self, octets: bytes) -> None:
+    def begin(self, octets: bytes, end: int) -> None:
+        """The header, and what came of the body, in place of the first ``feed``: for who found out where the header ends.
+
+        :param octets: all so far.
+        :param end: of the last field, with its line end, before the empty line; 0: there is none.
+        """
         self._held.clear()
-        if octets.startswith(b"\r\n"):
-            end = body = 2
-        else:
-            at = octets.find(b"\r\n\r\n")
-            end, body = (at + 2, at + 4) if at >= 0 else (len(octets), len(octets))
         self._too_long = end > MAX_HEADER_OCTETS
         if not self._too_long:
-            self._fields = SignedFields(Header.parse_once(octets[:end]))
+            self._fields = SignedFields(Header.parse_once(octets[: end or 2]))
             self._found = find_signatures(self._fields)
         forms = [*self.also, *arc_body_forms(self._fields)]
         forms += [
@@ -180,5 +183,5 @@ class MessageHasher:
             if isinstance(found.signature, Signature) and found.signature.algorithm in ALGORITHMS
         ]
         self._body = BodyHasher(forms)
-        if len(octets) > body:
-            self._body.feed(octets[body:])
+        if len(octets) > end + 2:
+            self._body.feed(octets[end + 2 :])

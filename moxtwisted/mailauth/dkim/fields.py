@@ -43,18 +43,13 @@ class SignedFields:
     """The fields of a header, ready to be hashed."""
 
     header: Header
-    _positions: dict[bytes, list[int]] = field(factory=dict, init=False)
-    _relaxed: dict[int, bytes] = field(factory=dict, init=False)
+    # By position, or by the name and the turn from below.
+    _relaxed: dict[int | tuple[bytes, int], bytes] = field(factory=dict, init=False)
     # Whether each CR and LF is half of a line end, and split() takes nothing for white space that is none here.
     _usual: bool = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        positions, octets = self._positions, self.header.octets
-        for i, (_, name) in enumerate(self.header.fields):
-            if name in positions:
-                positions[name].append(i)
-            else:
-                positions[name] = [i]
+        octets = self.header.octets
         ends = octets.count(b"\n")
         self._usual = (
             0x0B not in octets
@@ -82,7 +77,13 @@ class SignedFields:
 
     def positions(self, name: bytes) -> list[int]:
         """Where the fields of a lower-case name stand, from the top."""
-        return self._positions.get(name, [])
+        if name not in self.header.values:
+            return []
+        return [i for i, (_, found) in enumerate(self.header.fields) if found == name]
+
+    def count(self, name: bytes) -> int:
+        """How many fields there are of a lower-case name."""
+        return len(self.header.values.get(name, ()))
 
     def octets(self, names: Iterable[bytes], form: Canonicalization, *, without: int = -1) -> bytes:
         """What is hashed of the header for a list of names.
@@ -94,18 +95,27 @@ class SignedFields:
         """
         wanted = tuple(names)
         turns = _turns_remembered(wanted) if len(wanted) <= _REMEMBERED_NAMES else _turns(wanted)
-        positions = self._positions
-        own = self.header.fields[without][1] if without >= 0 else b""
-        if own in wanted:
-            positions = {**positions, own: [i for i in positions[own] if i != without]}
-        chosen: list[int] = []
-        for name, turn in turns:
-            if name in positions:
-                known = positions[name]
-                if turn <= len(known):
-                    chosen.append(known[-turn])
-        make = self.relaxed if form is Canonicalization.RELAXED else self.raw
-        return b"".join([make(position) for position in chosen])
+        relaxed = form is Canonicalization.RELAXED
+        if not (relaxed and self._usual) or (without >= 0 and self.header.fields[without][1] in wanted):
+            make = self.relaxed if relaxed else self.raw
+            return b"".join([make(position) for position in self._chosen(turns, without)])
+        values, made, lines = self.header.values, self._relaxed, []
+        for turn in turns:
+            if turn not in made:
+                name, nth = turn
+                known = values.get(name, ())
+                there = nth <= len(known)
+                made[turn] = name + b":" + b" ".join(known[-nth].split()) + b"\r\n" if there else b""
+            lines.append(made[turn])
+        return b"".join(lines)
+
+    def _chosen(self, turns: Iterable[tuple[bytes, int]], without: int) -> Iterable[int]:
+        """Where the fields stand that are hashed."""
+        positions: dict[bytes, list[int]] = {}
+        for i, (_, name) in enumerate(self.header.fields):
+            if i != without:
+                positions.setdefault(name, []).append(i)
+        return [positions[name][-nth] for name, nth in turns if nth <= len(positions.get(name, ()))]
 
     def itself(self, position: int, form: Canonicalization, empty: Callable[[bytes], bytes]) -> bytes:
         """A signature's own field as it is hashed last: without its value and without its line end.

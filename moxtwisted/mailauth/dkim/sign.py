@@ -159,7 +159,7 @@ def headers_to_sign(fields: SignedFields, rules: SigningRules) -> tuple[bytes, .
     names: list[bytes] = []
     # RFC 6376 section 5.4: From must be signed.
     for name in dict.fromkeys((b"from", *rules.headers)):
-        names += [name] * min(len(fields.positions(name)) + rules.seal, _MAX_REPEATED)
+        names += [name] * min(fields.count(name) + rules.seal, _MAX_REPEATED)
     return tuple(names)
 
 
@@ -182,7 +182,7 @@ def prepare(
     body_hash = hashed.bodies.digest(rules.body_form)
     if body_hash is None or rules.body_form.length is not None:
         raise KeyDataError("the body was not hashed in the form that is to be signed")
-    if not fields.positions(b"from"):
+    if not fields.count(b"from"):
         raise KeyDataError("a message without From cannot be signed")
     names = headers_to_sign(fields, rules)
     writer = FieldWriter(b"DKIM-Signature")

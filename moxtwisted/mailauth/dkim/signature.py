@@ -26,10 +26,12 @@ from moxtwisted.mailauth.dkim.tags import TagList, TagListError
 __all__ = [
     "ALGORITHMS",
     "Signature",
+    "Signer",
     "UnsupportedSignatureError",
     "is_selector",
     "parse_domain",
     "parse_place",
+    "parse_signed",
     "parse_signer",
     "without_signature",
 ]
@@ -115,23 +117,24 @@ class Signature:
             raise tags.wrong(b"x", "before t=")
         if b"q" in tags.values:
             _check_query(tags)
-        signed = parse_signer(tags)
+        signer = parse_signer(tags)
+        body_hash, signed_headers, value = parse_signed(tags, signer)
         # RFC 6376 section 6.1.1: a signature that does not cover From is none.
-        if b"from" not in signed.signed_headers:
+        if b"from" not in signed_headers:
             raise tags.wrong(b"h", "From is not signed")
-        body_form = signed.body_form
+        body_form = signer.body_form
         if b"l" in tags.values:
             body_form = BodyForm(body_form.canonicalization, tags.number(b"l", digits=_LENGTH_DIGITS))
         return cls(
-            algorithm=signed.algorithm,
-            domain=signed.domain,
-            selector=signed.selector,
-            signed_headers=signed.signed_headers,
-            body_hash=signed.body_hash,
-            value=signed.value,
-            header_form=signed.header_form,
-            body_form=body_form,
-            identity=_identity(tags, signed.domain) if b"i" in tags.values else "@" + signed.domain,
+            signer.algorithm,
+            signer.domain,
+            signer.selector,
+            signed_headers,
+            body_hash,
+            value,
+            signer.header_form,
+            body_form,
+            identity=_identity(tags, signer.domain) if b"i" in tags.values else "@" + signer.domain,
             signed_at=signed_at,
             expires_at=expires_at,
         )
@@ -153,15 +156,15 @@ class Signature:
 
 
 @frozen
-class _Signer:
-    """What DKIM-Signature and ARC-Message-Signature (RFC 8617 section 4.1.2) have in common."""
+class Signer:
+    """What all signatures of a signer have in common: DKIM-Signature, and ARC-Message-Signature (RFC 8617 section 4.1.2).
+
+    :ivar body_form: without ``l=``.
+    """
 
     algorithm: str
     domain: str
     selector: str
-    signed_headers: tuple[bytes, ...]
-    body_hash: bytes
-    value: bytes
     header_form: Canonicalization
     body_form: BodyForm
 
@@ -177,30 +180,50 @@ def parse_place(tags: TagList) -> tuple[str, str]:
     return domain, selector
 
 
-def parse_signer(tags: TagList, canonicalization: bytes = b"simple/simple") -> _Signer:
-    """Read the tags that all signatures over a body have.
+def parse_signer(tags: TagList, canonicalization: bytes = b"simple/simple") -> Signer:
+    """Read ``a=``, ``c=``, ``d=`` and ``s=``, or know them again.
 
     :param canonicalization: what a missing ``c=`` means.
     :raises TagListError: when one of them is wrong.
     """
+    values = tags.values
+    forms = values.get(b"c", canonicalization)
+    try:
+        return _known_signer(values.get(b"a"), forms, values.get(b"d"), values.get(b"s"))
+    except TagListError:
+        # It does not know where the wrong one stands.
+        return _signer(tags, forms)
+
+
+def _signer(tags: TagList, canonicalization: bytes) -> Signer:
     algorithm = parse_algorithm(tags)
-    forms = _CANONICALIZATIONS.get(tags.values.get(b"c", canonicalization))
+    forms = _CANONICALIZATIONS.get(canonicalization)
     if forms is None:
         raise UnsupportedSignatureError(tags.offset(b"c"), b"c", "no canonicalization that is known")
     domain, selector = parse_place(tags)
-    body_hash = tags.base64(b"bh")
-    if len(body_hash) != (20 if algorithm in OUTDATED else 32):
-        raise tags.wrong(b"bh", f"{len(body_hash)} octets")
-    return _Signer(
-        algorithm=algorithm,
-        domain=domain,
-        selector=selector,
-        signed_headers=_signed_headers(tags),
-        body_hash=body_hash,
-        value=tags.base64(b"b"),
-        header_form=forms[0],
-        body_form=forms[1],
+    return Signer(algorithm, domain, selector, *forms)
+
+
+# What can be read is short: a domain and a selector have at most 1,024 octets each.
+@lru_cache(maxsize=1024)
+def _known_signer(
+    algorithm: bytes | None, canonicalization: bytes, domain: bytes | None, selector: bytes | None
+) -> Signer:
+    values = {b"a": algorithm, b"d": domain, b"s": selector}
+    return _signer(
+        TagList({name: value for name, value in values.items() if value is not None}), canonicalization
     )
+
+
+def parse_signed(tags: TagList, signer: Signer) -> tuple[bytes, tuple[bytes, ...], bytes]:
+    """Read ``bh=``, ``h=`` and ``b=``, which are those of one message.
+
+    :raises TagListError: when one of them is wrong.
+    """
+    body_hash = tags.base64(b"bh")
+    if len(body_hash) != (20 if signer.algorithm in OUTDATED else 32):
+        raise tags.wrong(b"bh", f"{len(body_hash)} octets")
+    return body_hash, _signed_headers(tags), tags.base64(b"b")
 
 
 def parse_algorithm(tags: TagList) -> str:

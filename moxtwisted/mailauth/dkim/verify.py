@@ -207,7 +207,7 @@ class Pending:
 
 def _field_not_signed(hashed: HashedMessage, signature: Signature, rules: VerifyRules) -> bytes:
     for name in rules.required_headers:
-        if name not in signature.signed_headers and hashed.fields.positions(name):
+        if name not in signature.signed_headers and hashed.fields.count(name):
             return name
     return b""
 
@@ -329,7 +329,7 @@ def _try_record(
         risks.add(Risk.LENGTH)
     if key.kind == "rsa" and key.bits < 2048:
         risks.add(Risk.SMALL_KEY)
-    if signature.signed_headers.count(b"from") <= len(hashed.fields.positions(b"from")):
+    if signature.signed_headers.count(b"from") <= hashed.fields.count(b"from"):
         risks.add(Risk.FROM_NOT_SEALED)
     return Verification(
         Status.PASS, None, "", signature, record, key.bits, answer.security, pending.unsigned_octets,

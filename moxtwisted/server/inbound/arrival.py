@@ -93,7 +93,7 @@ class Arrival:
         :raises HeaderRefusedError: , StoreFullError.
         """
         if self._held is not None:
-            self._release(self._held)
+            self._release(self._held, self._held_octets)
         if self._hasher is not None:
             self.hashed = self._hasher.finish()
         return self._intake.finish()
@@ -110,22 +110,20 @@ class Arrival:
         held.append(octets)
         self._held_octets += len(octets)
         self._tail = seen[-3:]
-        if no_header or seen.find(b"\r\n\r\n") >= 0:
-            self._release(held)
+        at = 0 if no_header else seen.find(b"\r\n\r\n")
+        if at >= 0:
+            self._release(held, 0 if no_header else self._held_octets - len(seen) + at + 2)
         elif self._held_octets > _MAX_HEADER_OCTETS:
             raise HeaderRefusedError(f"{self._held_octets} octets, and no end of the header")
 
-    def _release(self, held: list[bytes]) -> None:
-        """The header is whole: pass it on."""
+    def _release(self, held: list[bytes], end: int) -> None:
+        """The header is whole, and has so many octets: pass it on."""
         octets = held[0] if len(held) == 1 else b"".join(held)
         self._held = None
-        end = 0 if octets.startswith(b"\r\n") else octets.find(b"\r\n\r\n") + 2
-        if end == 1:
-            end = len(octets)
         if end > _MAX_HEADER_OCTETS:
             raise HeaderRefusedError(f"header of {end} octets")
         if self._hasher is not None:
-            self._hasher.feed(octets)
+            self._hasher.begin(octets, end)
         if octets:
             self._intake.write(self._cleaned(octets, end))
 
