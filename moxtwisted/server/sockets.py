@@ -10,7 +10,8 @@ that a killed process left behind stays in the way. And Twisted sends nothing be
 of what epoll looks at and one more turn for each reply. Here what is written goes out at once, if nothing waits before it.
 
 And Linux acknowledges what is not answered only after 40 ms, for which a client waits that sends the end of a command, a literal's
-line end say, by itself (Nagle's algorithm). Python's imaplib does: 22 APPENDs a second. Here they are acknowledged at once.
+line end say, by itself (Nagle's algorithm). Python's imaplib does: 22 APPENDs a second. Here they are acknowledged at once; but not
+what was the last that a client has to say before it is answered, if the protocol knows (``at_work``): its answer acknowledges it.
 """
 
 from __future__ import annotations
@@ -94,7 +95,13 @@ class _PromptConnection(tcp.Server):
         sent = self.prompt_writes
         result = super()._dataReceived(data)
         # A full read has more behind it, whose acknowledgement says both.
-        if sent == self.prompt_writes and _QUICKACK is not None and data and len(data) < self.bufferSize:
+        if (
+            sent == self.prompt_writes
+            and _QUICKACK is not None
+            and data
+            and len(data) < self.bufferSize
+            and not getattr(self.protocol, "at_work", False)
+        ):
             # The client may be gone, and its socket with it.
             with suppress(OSError, AttributeError):
                 self.socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)

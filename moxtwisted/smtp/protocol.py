@@ -276,6 +276,11 @@ class SMTPServerProtocol(Protocol):
         return str(peer.ip) if peer is not None and peer.ip is not None else ""
 
     @property
+    def at_work(self) -> bool:
+        """Whether a complete message waits for its answer: nothing else is expected of the peer."""
+        return self._dialogue.committing
+
+    @property
     def halted(self) -> bool:
         """Whether no further event is to be taken."""
         return self._blocked or self._ending != ""

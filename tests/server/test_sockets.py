@@ -222,20 +222,32 @@ class PromptTests(TestCase):
         await lost
 
     async def test_acknowledged(self) -> None:
-        """What gets no answer is acknowledged at once, so that the client may send the next small piece."""
-        port: Any = listen_tcp(reactor, "127.0.0.1", 0, Factory.forProtocol(Protocol))
+        """What gets no answer is acknowledged at once, so that the client may send the next small piece; what is at work is not."""
+        events: list[str] = []
+
+        class Worker(Protocol):
+            at_work = False
+
+            def dataReceived(self, data: bytes) -> None:
+                """Note it."""
+                events.append(data.decode())
+                self.at_work = data == b"all of it"
+
+        port: Any = listen_tcp(reactor, "127.0.0.1", 0, Factory.forProtocol(Worker))
         self.addCleanup(port.stopListening)
-        asked: list[tuple[int, ...]] = []
         real = socket.socket.setsockopt
 
         def note(self: socket.socket, *arguments: Any) -> None:
-            asked.append(arguments)
+            if arguments == (socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1):
+                events.append("acknowledged")
             real(self, *arguments)
 
         with (
             patch.object(socket.socket, "setsockopt", note),
             socket.create_connection(("127.0.0.1", port.getHost().port)) as client,
         ):
-            client.sendall(b"a literal without the end of its line")
-            while (socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1) not in asked:
-                await deferLater(reactor, 0.005)
+            for said in (b"all of it", b"a piece"):
+                client.sendall(said)
+                while said.decode() not in events:
+                    await deferLater(reactor, 0.005)
+        self.assertEqual(events, ["all of it", "a piece", "acknowledged"])
