@@ -200,6 +200,7 @@ class Ledger:
         )
         self.size = sum(record.size for record in self.mailboxes.values())
         self.messages = sum(record.messages for record in self.mailboxes.values())
+        self.threads.load()
         self._clear()
 
     def _clear(self) -> None:

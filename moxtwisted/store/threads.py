@@ -49,14 +49,20 @@ class Threads:
         self._writing = writing or (lambda: connection)
         self._links: dict[int, int] = {}
         self._subjects: dict[int, tuple[int, int]] = {}
+        #: Whether there may be anything in the tables.
+        self._written = True
 
     def load(self) -> None:
         """Forget what is in memory, and make again what the tables do not have."""
         self._links.clear()
         self._subjects.clear()
-        for thread, facts, at in self._connection.execute(
+        execute = self._connection.execute
+        linked: int = execute("SELECT value FROM setting WHERE key = 'linked_body'").get
+        self._written = linked > 0
+        for thread, facts, at in execute(
             "SELECT b.thread, b.facts, (SELECT max(m.internaldate) FROM message m WHERE m.body = b.id)"
-            " FROM body b WHERE b.id > (SELECT value FROM setting WHERE key = 'linked_body') ORDER BY b.id"
+            " FROM body b WHERE b.id > ? ORDER BY b.id",
+            (linked,),
         ).fetchall():
             try:
                 message = relatives(Header.parse(unpack(facts).fields))
@@ -92,6 +98,7 @@ class Threads:
             " ON CONFLICT DO UPDATE SET value = excluded.value",
             (last_body,),
         )
+        self._written = True
         self._links.clear()
         self._subjects.clear()
 
@@ -121,7 +128,7 @@ class Threads:
         pending = self._links
         linked = {link: pending[link] for link in links if link in pending}
         asked = [link for link in links if link not in pending]
-        if asked:
+        if asked and self._written:
             marks = ",".join("?" * len(asked))
             linked.update(
                 self._connection.execute(
@@ -133,6 +140,8 @@ class Threads:
     def _by_subject(self, subject: int) -> tuple[int, int] | None:
         """(thread, seconds) of the newest with this base subject."""
         pending = self._subjects.get(subject)
+        if not self._written:
+            return pending
         kept: list[tuple[int, int]] = self._connection.execute(
             "SELECT thread, at FROM thread_subject WHERE hash = ?", (subject,)
         ).fetchall()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import moxtwisted.store
 from moxtwisted.message.products import Relatives
 from moxtwisted.store.facts import Facts, pack
 from moxtwisted.store.threads import SUBJECT_WINDOW_SECONDS, Threads
+from tests.store.mail import StoreTestCase
 
 
 def message(
@@ -168,3 +170,37 @@ class PendingTests(SynchronousTestCase):
         connection = fresh()
         connection.execute("INSERT INTO body VALUES (1, 1, 0, 0, 0, 1, x'017777')")
         Threads(connection).load()
+
+    def test_nothing_in_the_tables(self) -> None:
+        """As long as nothing was written there, the tables are not asked."""
+        connection = fresh()
+        known = Threads(connection)
+        known.load()
+        asked: list[str] = []
+
+        def note(_: Any, statement: str, __: Any) -> bool:
+            asked.append(statement)
+            return True
+
+        connection.exec_trace = note
+        self.assertEqual(known.assign(1, message("a"), 1), 1)
+        self.assertEqual(known.assign(2, message("b", ("a",)), 1), 1)
+        self.assertEqual(known.assign(3, message("", is_reply=True), 1), 1)
+        self.assertEqual(asked, [])
+
+
+class AccountTests(StoreTestCase):
+    def test_killed(self) -> None:
+        """After a crash a reply still belongs to a message whose links were in memory only."""
+        (first,) = self.successResultOf(self.add(b"Message-ID: <1@a>\r\nSubject: hello\r\n\r\none\r\n"))
+        self.successResultOf(self.add(b"Message-ID: <2@a>\r\nSubject: other\r\n\r\ntwo\r\n"))
+        left = self.directory.with_name("left")
+        shutil.copytree(self.directory, left)
+        self.successResultOf(self.store.close())
+        self.directory = left
+        self.store = self.open()
+        self.account = self.store.account("bob")
+        (reply,) = self.successResultOf(
+            self.add(b"In-Reply-To: <1@a>\r\nSubject: Re: hello\r\n\r\nthree\r\n")
+        )
+        self.assertEqual(reply.thread, first.thread)
