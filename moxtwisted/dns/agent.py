@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Any, Final, Generic, TypeVar, cast
 
-from attrs import frozen
+from attrs import define, frozen
 from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.internet.defer import TimeoutError as OutOfTime
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, connectProtocol
@@ -71,6 +71,31 @@ class _Failure:
     def error(self) -> NoAnswerError:
         """A fresh exception."""
         return self.kind(self.name, self.rrtype, self.reason)
+
+
+@define
+class _Known:
+    """An answer as the cache keeps it.
+
+    :ivar given: as it was given last: who asks again within a second is given the same object.
+    """
+
+    given: Answer
+
+    def left(self, seconds: int) -> Answer:
+        """The answer with the time that it has left."""
+        known = self.given
+        if known.ttl_seconds != seconds:
+            self.given = Answer(
+                known.name,
+                known.rrtype,
+                known.records,
+                known.canonical_name,
+                known.exists,
+                known.security,
+                seconds,
+            )
+        return self.given
 
 
 class _Flights(Generic[T]):
@@ -132,7 +157,7 @@ class DNSResolver:
         self.settings = settings
         self._reactor, self._entropy = reactor, entropy
         self._upstreams = [Upstream(address) for address in settings.servers]
-        self._cache: Cache[Answer | _Failure] = Cache(settings.cache_entries, settings.cache_octets)
+        self._cache: Cache[_Known | _Failure] = Cache(settings.cache_entries, settings.cache_octets)
         self._flights: _Flights[Answer] = _Flights()
         self._links: _Flights[Any] = _Flights()
         self._judging = (False, 0.0)
@@ -158,18 +183,10 @@ class DNSResolver:
         kept = self._cache.get(key, self._reactor.seconds())
         if kept is None:
             return await self._flights.join(key, lambda: self._fresh(key))
-        value, left = kept
-        if isinstance(value, _Failure):
-            raise value.error()
-        return Answer(
-            value.name,
-            value.rrtype,
-            value.records,
-            value.canonical_name,
-            value.exists,
-            value.security,
-            int(left),
-        )
+        known, left = kept
+        if isinstance(known, _Failure):
+            raise known.error()
+        return known.left(int(left))
 
     def clear(self) -> None:
         """Forget all answers, and what was proved of zones."""
@@ -206,7 +223,8 @@ class DNSResolver:
         raise failure.error()
 
     def _keep(self, key: tuple[str, int], value: Answer | _Failure, octets: int, ttl_seconds: int) -> None:
-        self._cache.put(key, value, octets=octets, now=self._reactor.seconds(), ttl_seconds=ttl_seconds)
+        known = value if isinstance(value, _Failure) else _Known(value)
+        self._cache.put(key, known, octets=octets, now=self._reactor.seconds(), ttl_seconds=ttl_seconds)
 
     async def _resolve(self, question: Question) -> Found:
         if await self._servers_judge():

@@ -60,7 +60,7 @@ class IPRevResult:
             # The same for all messages of a client, as long as it holds.
             properties = (Property("policy", "iprev", str(self.ip)),)
             reason = shortened(self.problem)
-            told = MethodResult("iprev", self.verdict.value, reason, properties, self.name)
+            told = MethodResult("iprev", self.verdict._value_, reason, properties, self.name)
             object.__setattr__(self, "_told", told)
         return told
 
@@ -82,12 +82,12 @@ async def check_iprev(resolver: IResolver, ip: IPv4Address | IPv6Address) -> IPR
     problem = ""
     for name in names:
         try:
-            back = await resolver.lookup(name, "A" if ip.version == 4 else "AAAA")
+            back = await resolver.lookup(name, "A" if isinstance(ip, IPv4Address) else "AAAA")
         except NoAnswerError as e:
             problem = e.detail
             continue
         if str(ip) in back.records or any(ip_address(text) == ip for text in back.records):
-            secure = {answer.security, back.security} == {Security.SECURE}
+            secure = answer.security is Security.SECURE and back.security is Security.SECURE
             security = Security.SECURE if secure else Security.INSECURE
             ttl = min(answer.ttl_seconds, back.ttl_seconds)
             return IPRevResult(Verdict.PASS, ip, name, names, security=security, ttl_seconds=ttl)

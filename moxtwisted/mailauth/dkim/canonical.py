@@ -18,7 +18,7 @@ import hashlib
 import re
 from collections.abc import Iterable
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from attrs import define, field, frozen
 
@@ -42,8 +42,7 @@ class Canonicalization(Enum):
     __hash__ = object.__hash__  # Enum's is written in Python
 
 
-@frozen(cache_hash=True)
-class BodyForm:
+class BodyForm(NamedTuple):
     """One thing to hash.
 
     :ivar length: only so many octets of the canonical body (``l=``); None is all.

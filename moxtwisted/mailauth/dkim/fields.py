@@ -101,12 +101,11 @@ class SignedFields:
             return b"".join([make(position) for position in self._chosen(turns, without)])
         values, made, lines = self.header.values, self._relaxed, []
         for turn in turns:
-            if turn not in made:
-                name, nth = turn
-                known = values.get(name, ())
-                there = nth <= len(known)
-                made[turn] = name + b":" + b" ".join(known[-nth].split()) + b"\r\n" if there else b""
-            lines.append(made[turn])
+            name, nth = turn
+            if name in values and nth <= len(values[name]):
+                if turn not in made:
+                    made[turn] = name + b":" + b" ".join(values[name][-nth].split()) + b"\r\n"
+                lines.append(made[turn])
         return b"".join(lines)
 
     def _chosen(self, turns: Iterable[tuple[bytes, int]], without: int) -> Iterable[int]:

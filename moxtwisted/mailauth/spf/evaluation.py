@@ -14,10 +14,10 @@ limits of the standard, by a time for the whole, and by the size of a record.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from enum import Enum
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Protocol
+from typing import Any, Protocol
 
 import idna
 from attrs import define, field, frozen
@@ -26,13 +26,11 @@ from moxtwisted.dns.answers import Answer, IResolver, NoAnswerError, Security
 from moxtwisted.mailauth.authres import MethodResult, Property, shortened
 from moxtwisted.mailauth.spf.macros import MacroString, SPFSyntaxError, parse_explanation
 from moxtwisted.mailauth.spf.record import (
-    All,
     Exchangers,
     Exists,
     Hosts,
     Include,
     Mechanism,
-    Network,
     Qualifier,
     Record,
     Reverse,
@@ -43,6 +41,7 @@ from moxtwisted.mailauth.spf.record import (
 __all__ = ["Evaluator", "IClock", "Identity", "Limits", "SPFResult", "Step", "Verdict"]
 
 IPAddress = IPv4Address | IPv6Address
+Checking = Coroutine[Any, Any, "SPFResult"]
 
 # RFC 1035 section 2.3.4: labels of 1 to 63 octets, 253 characters with their dots; of printable ASCII, as far as we are concerned.
 _NAME = re.compile(r"(?=.{1,253}\Z)[ -\-/-~]{1,63}(?:\.[ -\-/-~]{1,63})*\Z")
@@ -69,6 +68,8 @@ class Verdict(Enum):
     SOFTFAIL = "softfail"
     TEMPERROR = "temperror"
     PERMERROR = "permerror"
+
+    __hash__ = object.__hash__  # Enum's is written in Python
 
 
 class Identity(Enum):
@@ -164,7 +165,7 @@ class SPFResult:
             # The same for all messages of a client from one sender, as long as it holds.
             helo = self.identity is Identity.HELO
             who = Property("smtp", "helo", self.domain) if helo else Property("smtp", "mailfrom", self.sender)
-            told = MethodResult("spf", self.verdict.value, shortened(self.problem), (who,))
+            told = MethodResult("spf", self.verdict._value_, shortened(self.problem), (who,))
             object.__setattr__(self, "_told", told)
         return told
 
@@ -203,10 +204,10 @@ def _can_have_record(domain: str) -> bool:
 
 
 def _contains(addresses: Sequence[str], ip: IPAddress, prefix: int) -> bool:
-    shift = ip.max_prefixlen - prefix
     # Addresses are read when their text alone does not tell.
     if str(ip) in addresses:
         return True
+    shift = ip.max_prefixlen - prefix
     wanted = int(ip) >> shift
     return any(int(ip_address(text)) >> shift == wanted for text in addresses)
 
@@ -233,7 +234,7 @@ class _Run:
 
     @property
     def rrtype(self) -> str:
-        return "A" if self.ip.version == 4 else "AAAA"
+        return "A" if isinstance(self.ip, IPv4Address) else "AAAA"
 
     async def ask(self, name: str, rrtype: str, *, void: bool = True) -> Answer:
         """An answer; ``void`` says whether an empty one counts."""
@@ -253,6 +254,13 @@ class _Run:
             if self.void_lookups > self.limits.void_lookups:
                 raise _RecordError(f"more than {self.limits.void_lookups} lookups without an answer")
         return answer
+
+    def deciding(self) -> Step:
+        """The step whose term decided; those before it are redirections."""
+        for step in self.stack:
+            if not step.term.startswith("redirect="):
+                return step
+        return self.stack[-1]
 
     def count(self) -> None:
         """RFC 7208 section 4.6.4: one more term that asks the DNS."""
@@ -289,8 +297,11 @@ class _Run:
             return Verdict.NONE
         at = len(self.stack) - 1
         for directive in record.directives:
+            covers = directive.covers(self.ip)
+            if covers is False:
+                continue
             self.stack[at] = Step(domain, record.text, directive.text)
-            if await self.matches(directive, domain):
+            if covers or await self.matches(directive, domain):
                 return _VERDICTS[directive.qualifier]
             del self.stack[at + 1 :]
         if record.redirect is not None:
@@ -310,11 +321,7 @@ class _Run:
         return Verdict.NEUTRAL
 
     async def matches(self, directive: Mechanism, domain: str) -> bool:
-        """RFC 7208 section 5: whether a mechanism matches."""
-        if isinstance(directive, Network):
-            return self.ip in directive.network if self.ip.version == directive.network.version else False
-        if isinstance(directive, All):
-            return True
+        """RFC 7208 section 5: whether a mechanism that needs the DNS matches."""
         self.count()
         try:
             return await self.asks(directive, domain)
@@ -349,7 +356,7 @@ class _Run:
     async def is_host(self, name: str, prefix4: int, prefix6: int) -> bool:
         """Whether the client has an address of that name, as far as the prefix goes."""
         answer = await self.ask(self.name(name), self.rrtype)
-        return _contains(answer.records, self.ip, prefix4 if self.ip.version == 4 else prefix6)
+        return _contains(answer.records, self.ip, prefix4 if isinstance(self.ip, IPv4Address) else prefix6)
 
     async def is_exchanger(self, directive: Exchangers, target: str) -> bool:
         """RFC 7208 section 5.4."""
@@ -455,7 +462,7 @@ class _Run:
     async def explanation(self) -> str:
         """RFC 7208 section 6.2: the text of the record that decided; whatever is wrong with it, there is none."""
         # An include that fails does not match, so the record that decided is found by redirections alone.
-        step = next(step for step in self.stack if not step.term.startswith("redirect="))
+        step = self.deciding()
         record = parse_record(step.record)
         if record.explanation is None:
             return ""
@@ -486,7 +493,7 @@ class Evaluator:
     receiver: str = "unknown"
     limits: Limits = Limits()
 
-    async def check_mail_from(self, ip: IPAddress, mail_from: str, helo: str) -> SPFResult:
+    def check_mail_from(self, ip: IPAddress, mail_from: str, helo: str) -> Checking:
         """Check the sender of the envelope.
 
         :param ip: the client's address.
@@ -497,11 +504,11 @@ class Evaluator:
         if not at and not domain:
             # RFC 7208 section 2.4: an empty reverse-path is checked as postmaster at the HELO name.
             domain = helo
-        return await self._check(Identity.MAIL_FROM, ip, local_part, domain, helo)
+        return self._check(Identity.MAIL_FROM, ip, local_part, domain, helo)
 
-    async def check_helo(self, ip: IPAddress, helo: str) -> SPFResult:
+    def check_helo(self, ip: IPAddress, helo: str) -> Checking:
         """Check what the client calls itself (RFC 7208 section 2.3)."""
-        return await self._check(Identity.HELO, ip, "", helo, helo)
+        return self._check(Identity.HELO, ip, "", helo, helo)
 
     async def _check(
         self, identity: Identity, ip: IPAddress, local_part: str, domain: str, helo: str
@@ -527,8 +534,7 @@ class Evaluator:
             verdict, problem = Verdict.PERMERROR, str(e)
         mechanism = ""
         if not problem and verdict is not Verdict.NONE:
-            last = next(step for step in run.stack if not step.term.startswith("redirect="))
-            mechanism = last.term or "default"
+            mechanism = run.deciding().term or "default"
         return SPFResult(
             verdict, identity, domain, f"{local_part}@{domain}", ip, helo, mechanism, explanation, problem,
             tuple(run.stack) if verdict is not Verdict.NONE else (), run.terms, run.void_lookups,

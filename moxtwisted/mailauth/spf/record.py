@@ -56,6 +56,8 @@ class Qualifier(Enum):
     SOFTFAIL = "~"
     NEUTRAL = "?"
 
+    __hash__ = object.__hash__  # Enum's is written in Python
+
 
 @frozen
 class Mechanism:
@@ -68,10 +70,18 @@ class Mechanism:
     qualifier: Qualifier
     text: str
 
+    def covers(self, ip: IPv4Address | IPv6Address) -> bool | None:
+        """Whether it matches the client; None: the DNS has to be asked."""
+        return None
+
 
 @frozen
 class All(Mechanism):
     """``all``, RFC 7208 section 5.1."""
+
+    def covers(self, ip: IPv4Address | IPv6Address) -> bool:
+        """Everybody."""
+        return True
 
 
 @frozen
@@ -111,6 +121,10 @@ class Network(Mechanism):
     """``ip4:…`` and ``ip6:…``, RFC 7208 section 5.6."""
 
     network: IPv4Network | IPv6Network
+
+    def covers(self, ip: IPv4Address | IPv6Address) -> bool:
+        """Those in the network."""
+        return ip in self.network
 
 
 @frozen

@@ -82,7 +82,7 @@ def _field(result: SPFResult, receiver: str) -> str:
     mail_from, ip, verdict = result.identity is Identity.MAIL_FROM, str(result.ip), result.verdict
     who = result.sender if mail_from else result.domain
     about = f"{receiver}: domain of {who[:_MAX_VALUE_CHARACTERS]} {_SAYS[verdict].format(ip=ip)}"
-    pairs = [("receiver", receiver), ("identity", result.identity.value), ("client-ip", ip)]
+    pairs = [("receiver", receiver), ("identity", result.identity._value_), ("client-ip", ip)]
     if mail_from:
         pairs.append(("envelope-from", result.sender))
     pairs.append(("helo", result.helo))
@@ -90,7 +90,7 @@ def _field(result: SPFResult, receiver: str) -> str:
         pairs.append(("mechanism", result.mechanism))
     if result.problem:
         pairs.append(("problem", result.problem))
-    words = [verdict.value, *_comment(about).split(" ")]
+    words = [verdict._value_, *_comment(about).split(" ")]
     words += [f"{key}={_value(value)};" for key, value in pairs]
     text, left = "Received-SPF:", _LINE - len("Received-SPF:")
     for word in words:

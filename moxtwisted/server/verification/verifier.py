@@ -245,7 +245,7 @@ class Verifier:
     async def _keep(self, key: tuple[Any, ...], work: Coroutine[Any, Any, Any]) -> Any:
         found = await work
         ttl = min(found.ttl_seconds, _MAX_KEPT_SECONDS)
-        octets = sum(len(step.record) for step in found.chain) if isinstance(found, SPFResult) else 0
+        octets = sum([len(step.record) for step in found.chain]) if isinstance(found, SPFResult) else 0
         self._kept.put(key, found, octets=_RESULT_OCTETS + octets, now=self.clock.seconds(), ttl_seconds=ttl)
         return found
 
