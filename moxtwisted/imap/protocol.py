@@ -182,6 +182,11 @@ class IMAPServerProtocol(Connected, Protocol):
         transport = self.transport
         return str(getattr(transport.getPeer(), "host", "")) if transport is not None else ""
 
+    @property
+    def at_work(self) -> bool:
+        """Whether a command is under way and nothing of another has come: what the client said last is acknowledged by the answer."""
+        return self._waiting and not self._handshaking and not self._pending_octets
+
     def connectionMade(self) -> None:
         """Greet, or start TLS first."""
         factory, transport = self.factory, self._transport

@@ -191,6 +191,24 @@ class ReadingTests(ProtocolTestCase):
             self.clock.advance(0)
         self.assertEqual(transport.producerState, "producing")
 
+    def test_at_work(self) -> None:
+        """A command that is under way needs no acknowledgement but its answer; a piece of the next one, or of a literal, does."""
+        waiting: Deferred[None] = Deferred()
+
+        async def check(connection: Any, command: c.Check) -> None:
+            await waiting
+
+        self.handlers[c.Check] = check
+        protocol, _ = self.selected()
+        protocol.dataReceived(b"a APPEND INBOX {10+}\r\nSubject: x")
+        self.assertFalse(protocol.at_work)
+        protocol.dataReceived(b"\r\nb CHECK\r\n")
+        self.assertTrue(protocol.at_work)
+        protocol.dataReceived(b"c NO")
+        self.assertFalse(protocol.at_work)
+        waiting.callback(None)
+        self.assertFalse(protocol.at_work)
+
     def test_nothing_is_read_while_the_client_does_not(self) -> None:
         """A client that does not read its answers is not read from either."""
         self.fill(100, 10_000)

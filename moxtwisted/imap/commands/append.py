@@ -85,17 +85,22 @@ class Appending:
     ) -> None:
         flags = parse_flags(names)
         check_keywords(connection, flags)
-        if self.messages and "MULTIAPPEND" not in connection.offered:
-            raise RefusalError("MULTIAPPEND is not available now", kind="BAD")
-        refuse_more(connection, len(self.messages) + 1)
-        if len(self.messages) >= connection.settings.limits.append_messages:
-            raise RefusalError("too many messages in one APPEND", "LIMIT")
+        if self.messages:
+            self._refuse_more(connection)
         try:
             sink = self.sink(connection, size_octets)
         except MailError as e:
             raise refused(e, trycreate=True) from e
         date = None if received is None else int(received.timestamp())
         self.messages.append(Incoming(sink, flags, date))
+
+    def _refuse_more(self, connection: Connection) -> None:
+        """Whether there may be another message."""
+        if "MULTIAPPEND" not in connection.offered:
+            raise RefusalError("MULTIAPPEND is not available now", kind="BAD")
+        refuse_more(connection, len(self.messages) + 1)
+        if len(self.messages) >= connection.settings.limits.append_messages:
+            raise RefusalError("too many messages in one APPEND", "LIMIT")
 
     def sink(self, connection: Connection, size_octets: int) -> IAppendSink:
         """Where the octets go. :raises MailError:"""
@@ -129,7 +134,8 @@ async def append(connection: Connection, command: Append) -> Answer:
     if appending.failure is not None:
         raise appending.failure
     try:
-        await appending.carry_out(connection, command.steps)
+        if command.steps:
+            await appending.carry_out(connection, command.steps)
         done = await connection.mail.append(appending.mailbox, appending.messages)
     except MailError as e:
         appending.abort()

@@ -10,6 +10,7 @@ r"""STORE and UID STORE (RFC 9051 section 6.4.6, RFC 7162 section 3.1.3).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Final, Literal
 
 from moxtwisted.imap.backend import Stored
@@ -39,6 +40,10 @@ def parse_flags(names: Sequence[str]) -> MessageFlags:
 
     :raise RefusalError: BAD for a system flag that does not exist or cannot be set.
     """
+    return (_parsed_before if len(names) <= _REMEMBERED_NAMES else _parsed)(tuple(names))
+
+
+def _parsed(names: tuple[str, ...]) -> MessageFlags:
     # RFC 3501 section 2.3.2: \Recent cannot be set; old clients send it back in APPEND and STORE, where it is without effect.
     kept = [name for name in names if name.lower() != "\\recent"]
     try:
@@ -47,14 +52,20 @@ def parse_flags(names: Sequence[str]) -> MessageFlags:
         raise RefusalError("no such system flag", kind="BAD") from None
 
 
+# The same few are set all the time. A line bounds their octets.
+_REMEMBERED_NAMES: Final = 4
+_parsed_before = lru_cache(64)(_parsed)
+
+
 def check_keywords(connection: Connection, *outcomes: MessageFlags) -> None:
     """Refuse flags that would be too many for a message.
 
     :raise RefusalError: NO with LIMIT.
     """
     most = connection.settings.limits.keywords
-    if any(len(flags.keywords) > most for flags in outcomes):
-        raise RefusalError(f"a message may have {most} keywords", "LIMIT")
+    for flags in outcomes:
+        if len(flags.keywords) > most:
+            raise RefusalError(f"a message may have {most} keywords", "LIMIT")
 
 
 async def store(connection: Connection, command: Store) -> Answer:

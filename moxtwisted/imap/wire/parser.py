@@ -148,13 +148,8 @@ _TAG = re.compile(rb'([^\x00-\x20(){%*"\\+\x7f-\xff]+)(?: |$)')
 _MARK = re.compile(rb"(~?)\{([0-9]{1,20})(\+?)\}$")
 
 
-class _State(Enum):
-    LINE = 1
-    LITERAL = 2
-    ANNOUNCED = 3
-    MESSAGE = 4
-    SKIP = 5
-    DEAD = 6
+# What comes next; places in a list, since members of an Enum are slow to look up.
+_LINE, _LITERAL, _ANNOUNCED, _MESSAGE, _SKIP, _DEAD = range(6)
 
 
 class _Mode(Enum):
@@ -203,19 +198,12 @@ class CommandReader:
         self._buffer = b""
         self._position = 0
         self._searched = 0
-        self._state = _State.LINE
+        self._state = _LINE
         self._mode = _Mode.COMMAND
         self._mode_tag = b""
         self._skipper = Skipper(0)
         self._remaining = 0
-        self._steps = {
-            _State.LINE: self._line,
-            _State.LITERAL: self._literal,
-            _State.ANNOUNCED: self._wait,
-            _State.MESSAGE: self._message,
-            _State.SKIP: self._skip,
-            _State.DEAD: self._wait,
-        }
+        self._steps = (self._line, self._literal, self._wait, self._message, self._skip, self._wait)
         self._progress = False
         self._reset()
 
@@ -240,7 +228,7 @@ class CommandReader:
         """Forget what is buffered and any command that is under way."""
         self._buffer = b""
         self._position = self._searched = 0
-        self._state = _State.LINE
+        self._state = _LINE
         self._mode = _Mode.COMMAND
         self._reset()
 
@@ -254,8 +242,8 @@ class CommandReader:
 
     def accept_message(self) -> None:
         """Have the octets of the message that was announced."""
-        if self._state is _State.ANNOUNCED:
-            self._state = _State.MESSAGE
+        if self._state == _ANNOUNCED:
+            self._state = _MESSAGE
             self._continuation_due = self._messages[-1].synchronising
 
     def refuse_message(self) -> None:
@@ -263,11 +251,11 @@ class CommandReader:
 
         Octets that the client sends anyway are read over, or are ``TooMuch``.
         """
-        if self._state is not _State.ANNOUNCED:
+        if self._state != _ANNOUNCED:
             return
         message = self._messages[-1]
         self._reset()
-        self._state = _State.LINE
+        self._state = _LINE
         if not message.synchronising:
             self._start_skipping(message.size_octets)
 
@@ -285,6 +273,7 @@ class CommandReader:
         """Nothing of a command was read yet."""
         self._tag: bytes | None = None
         self._name = b""
+        self._behind_name = 0
         self._text: list[bytes] = []
         self._literals: list[bytes] = []
         self._octets = 0
@@ -375,7 +364,8 @@ class CommandReader:
         reader = self._commands.get(self._name)
         if reader is None:
             raise CommandError("unknown command")
-        return self._tag, reader, match.end()
+        self._behind_name = match.end()
+        return self._tag, reader, self._behind_name
 
     def _parse(self, line: bytes) -> Event:
         """A command that is one line."""
@@ -423,7 +413,7 @@ class CommandReader:
                 message = self._announced_message(line[: mark.start()], size, mark)
                 if message is not None:
                     self._messages.append(message)
-                    self._state = _State.ANNOUNCED
+                    self._state = _ANNOUNCED
                     return message
             octets = self._octets + len(line) + size
             _check_literal(self.limits, self._name, size, octets, len(self._literals))
@@ -436,7 +426,7 @@ class CommandReader:
         self._text.append(line)
         self._octets += len(line) + size
         self._remaining = size
-        self._state = _State.LITERAL
+        self._state = _LITERAL
         self._progress = True
         return NeedContinuation(self._tag or b"", size) if synchronising else None
 
@@ -451,7 +441,7 @@ class CommandReader:
         if not self._remaining:
             self._literals.append(b"".join(self._parts))
             self._parts = []
-            self._state = _State.LINE
+            self._state = _LINE
             self._progress = True
 
     # -- APPEND -----------------------------------------------------------------------------------------------------
@@ -472,7 +462,7 @@ class CommandReader:
             number = self._messages[0].replaces
             cursor = self._cursor(self._close_utf8(text), 0)
         else:
-            cursor = self._cursor(text, self._head(text)[2])
+            cursor = self._cursor(text, self._behind_name)
             if not appends:
                 number = replaced(cursor, uid=self._name == b"UID")
         found = self._between(cursor, literal=True)
@@ -507,7 +497,8 @@ class CommandReader:
         found = append_text(cursor, first=not self._messages, catenating=self._catenating, literal=literal)
         if found is None:
             return None
-        self._begun += sum(isinstance(step, CatenateBegin) for step in found.steps)
+        if found.steps:
+            self._begun += sum(isinstance(step, CatenateBegin) for step in found.steps)
         self._begun += literal and not found.is_part
         if self._begun > 1 and self._name != b"APPEND":
             # RFC 8508 section 4.7: one message is replaced by one.
@@ -543,16 +534,18 @@ class CommandReader:
             self._start_skipping(remaining)
             return BadCommand(message.tag, "NUL in a message that is no literal8")
         if not self._remaining:
-            self._state = _State.LINE
+            self._state = _LINE
         return AppendChunk(chunk, not self._remaining)
 
     def _after_message(self, line: bytes) -> Event:
         """The last line of APPEND."""
         messages = tuple(self._messages)
+        steps: tuple[Any, ...] = ()
         try:
-            text = self._close_utf8(b"\r\n".join([*self._text, line]))
-            found = self._between(self._cursor(text, 0), literal=False)
-            steps = tuple(found.steps) if found is not None else ()
+            if line or self._text or self._utf8_open or self._catenating:
+                text = self._close_utf8(b"\r\n".join([*self._text, line]))
+                found = self._between(self._cursor(text, 0), literal=False)
+                steps = tuple(found.steps) if found is not None else ()
             event: Event = _completed(messages, steps)
         except CommandError as error:
             event = BadCommand(messages[0].tag, error.text)
@@ -564,7 +557,7 @@ class CommandReader:
     def _start_skipping(self, literal_octets: int | None) -> None:
         """Read over the rest of the command: from inside a line, or a literal that the client sends anyway."""
         self._skipper = Skipper(self.limits.skip_octets, literal_octets)
-        self._state = _State.SKIP
+        self._state = _SKIP
 
     def _skip(self) -> Event | None:
         skipper = self._skipper
@@ -572,12 +565,12 @@ class CommandReader:
         if skipper.exceeded:
             return self._give_up()
         if skipper.done:
-            self._state = _State.LINE
+            self._state = _LINE
             self._progress = True
         return None
 
     def _give_up(self) -> TooMuch:
-        self._state = _State.DEAD
+        self._state = _DEAD
         self._buffer = b""
         self._position = self._searched = 0
         return TooMuch("too much to read over")
