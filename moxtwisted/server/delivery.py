@@ -111,6 +111,8 @@ class LocalDelivery:
         :param incomplete: the sender will be told to try again even if all of these succeed: there are recipients without a copy.
         :returns: by account, None or why it has nothing of it.
         """
+        if len(copies) == 1 and attempt is None:
+            return {copies[0].account: await self._add(copies[0].account, copies, staged, internaldate)}
         by_account: dict[str, list[Copy]] = {}
         for copy in copies:
             by_account.setdefault(copy.account, []).append(copy)

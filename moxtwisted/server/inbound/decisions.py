@@ -103,6 +103,10 @@ class Bench:
         self, incoming: Incoming, recipients: Sequence[Recipient]
     ) -> tuple[list[Decision], list[Opinions]]:
         """A decision for each recipient, and what the external judges said that counts for it."""
+        if len(recipients) == 1 and not self._externals:
+            decision = await self._judged(incoming, recipients[0])
+            self._note(incoming, recipients[0], decision, alone=True)
+            return [decision], [()]
         opinions: list[Opinions] = [()] * len(recipients)
         if self._externals:
             opinions = await self._look(incoming, recipients)

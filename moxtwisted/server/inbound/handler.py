@@ -429,15 +429,16 @@ class InboundHandler:
             trace = verified.trace + trace
         several = len(transaction.recipients) > 1
         separate = self._inbound.settings.lmtp or (transaction.parameters.prdr and several)
+        wanted = copies(
+            transaction.reverse_path,
+            {path: found.deliveries for path, found in deliveries.items()},
+            trace,
+        )
         outcome = await self._inbound.delivery.deliver(
             staged,
-            copies(
-                transaction.reverse_path,
-                {path: found.deliveries for path, found in deliveries.items()},
-                trace,
-            ),
+            wanted,
             int(now),
-            attempt=None if separate else attempt(transaction),
+            attempt=None if separate or len(wanted) == 1 else attempt(transaction),
         )
         answers = [_worst(outcome, deliveries[r.path].deliveries) for r in transaction.recipients]
         failed = sum(a is not None for a in answers)

@@ -217,6 +217,9 @@ class Outcome:
         if not (await self._room.wait(delay, message.presence) if waits else message.presence.here):
             return _GONE
         if not any(opinions):
+            alone = len(made) == len(message.found) == len(message.transaction.recipients) == 1
+            if alone and attempt is None:
+                return await self._settle_alone(message, next(iter(asked.values())), made[0])
             return await self._settle(message, decisions, {}, attempt, known)
         versions = Alterations(
             message.lease.staged, message.incoming.header, self._delivery.stage, self._room.turn
@@ -264,6 +267,28 @@ class Outcome:
         if alone and not everybody:
             return None
         return Attempt(message.sender, everybody | these, split=bool(everybody))
+
+    async def _settle_alone(self, message: Complete, recipient: Recipient, decision: Decision) -> Answer:
+        """As ``_settle``, for the only copy of the only recipient, as most mail has: there is nothing to compare."""
+        path, account, lease = recipient.path, recipient.account, message.lease
+        stored: Mapping[str, MailError | None] = {}
+        if decision.accept:
+            prefix = _prefix(message, decision, (path,), b"")
+            copy = Copy(
+                account, decision.mailbox or recipient.mailbox, prefix, decision.flags, decision.sender
+            )
+            stored = await self._delivery.deliver(lease.staged, (copy,), int(message.incoming.seconds))
+            if stored[account] is None:
+                self._rejects.accepted(account, lease)
+                if decision.report is not None and self._note_report is not None:
+                    self._note_report(decision.report, message.incoming)
+        elif decision.keep_in_rejects:
+            prefix = _prefix(message, decision, (path,), b"")
+            self._rejects.keep(Refusal(account, lease, prefix, decision.sender))
+        answer = _answer((decision,), message.found[path].deliveries, stored)
+        if message.separate:
+            return [answer]
+        return self._one_answer(message, (answer,), {path: _label((decision,))}, differ=False)
 
     async def _settle(
         self,

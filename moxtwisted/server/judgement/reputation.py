@@ -31,6 +31,7 @@ _YEAR: Final = 365 * _DAY
 _Written = Literal["address", "domain", "organization"]
 _Asked = tuple[ReputationKind, str, bool]
 _WRITTEN: Final[tuple[_Written, ...]] = ("address", "domain", "organization")
+_OTHERS: Final[tuple[ReputationKind, ...]] = ("spf-address", "spf-domain", "helo", "ip1", "ip2", "ip3")
 
 
 @frozen
@@ -63,14 +64,14 @@ class Question:
     origin: str
     sender: Sender
     now: float
-    _keys: dict[ReputationKind, tuple[str, ...]] = field(init=False)
+    _keys: dict[ReputationKind, str] = field(init=False)
     _past: frozenset[_Asked] | None = field(default=None, init=False)
     _written: frozenset[tuple[_Written, str]] = field(default=frozenset(), init=False)
 
     def __attrs_post_init__(self) -> None:
         sender = self.sender
         around = networks(sender.ip) or ("", "", "")
-        one: dict[ReputationKind, str] = {
+        self._keys = {
             "address": _address(sender.localpart, sender.domain),
             "domain": sender.domain,
             "organization": sender.organizational_domain,
@@ -81,12 +82,13 @@ class Question:
             "ip2": around[1],
             "ip3": around[2],
         }
-        self._keys = {kind: (key,) for kind, key in one.items() if key}
-        self._keys["dkim"] = sender.dkim_domains
 
     def keys(self, kind: ReputationKind) -> tuple[str, ...]:
         """What is looked for; nothing when the sender has no such property."""
-        return self._keys.get(kind, ())
+        if kind == "dkim":
+            return self.sender.dkim_domains
+        key = self._keys[kind]
+        return (key,) if key else ()
 
     def has_past(self, known: IReputation, kind: ReputationKind, key: str, validated: bool) -> bool:
         """Whether it is worth asking for."""
@@ -109,12 +111,12 @@ class Question:
 
     def _glance(self, known: IReputation) -> frozenset[_Asked]:
         """Find out in one go what there is anything of, since mostly it is little or nothing."""
-        validated, from_ = self.sender.validated, _WRITTEN
-        others = [(kind, keys) for kind, keys in self._keys.items() if kind != "address"]
-        asked = [(kind, key, kind in from_) for kind, keys in others for key in keys]
-        if not validated:
-            asked += [(kind, key, False) for kind, keys in others if kind in from_ for key in keys]
-        written = [(kind, key) for kind in _WRITTEN for key in self._keys.get(kind, ())]
+        written = [(kind, key) for kind in _WRITTEN if (key := self._keys[kind])]
+        of_from: list[_Asked] = [(kind, key, True) for kind, key in written if kind != "address"]
+        asked = of_from + [(kind, key, False) for kind in _OTHERS if (key := self._keys[kind])]
+        asked += [("dkim", key, False) for key in self.sender.dkim_domains]
+        if not self.sender.validated:
+            asked += [(kind, key, False) for kind, key, _ in of_from]
         past, correspondence = known.glance(self.origin, asked, written)
         self._past = frozenset(compress(asked, past))
         self._written = frozenset(compress(written, correspondence))
