@@ -274,8 +274,9 @@ class Account(AccountSettings, AccountJudgement):
         """Names."""
         return self._subscriptions
 
-    def _mailbox_after(self, done: Deferred[int]) -> Deferred[Mailbox]:
-        return done.addCallback(lambda identifier: self._mailboxes[identifier])
+    def _mailbox_after(self, done: Deferred[Mailbox]) -> Deferred[Mailbox]:
+        # Another client may have removed it in the same commit.
+        return done.addCallback(lambda made: self._mailboxes.get(made.id, made))
 
     def create_mailbox(self, name: str, special_use: Sequence[str] = ()) -> Deferred[Mailbox]:
         """Make it."""
@@ -525,9 +526,9 @@ def _first(answers: list[list[Added]]) -> Sequence[Added]:
     return answers[0]
 
 
-def _create(ledger: Ledger, name: str, special_use: Sequence[str]) -> int:
-    return mailboxes.create(ledger, name, special_use).id
+def _create(ledger: Ledger, name: str, special_use: Sequence[str]) -> Mailbox:
+    return mailboxes.create(ledger, name, special_use).snapshot()
 
 
-def _rename(ledger: Ledger, old: str, new: str) -> int:
-    return hierarchy.rename(ledger, old, new).id
+def _rename(ledger: Ledger, old: str, new: str) -> Mailbox:
+    return hierarchy.rename(ledger, old, new).snapshot()
