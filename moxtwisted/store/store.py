@@ -67,6 +67,8 @@ _log = Logger()
 #: Accounts kept open though nobody uses them, and for how long, seconds.
 KEPT_OPEN: Final = 256
 KEPT_SECONDS: Final = 300.0
+#: So many of them are looked at when one is asked for.
+_LOOKED_AT: Final = 8
 #: Threads that write. On two processors a third one only takes the interpreter from the others.
 WRITERS: Final = 2 if (os.cpu_count() or 1) <= 2 else 3
 _SUFFIX: Final = ".db"
@@ -266,11 +268,16 @@ class Store:
         now = self._seconds()
         self._kept[account.name] = (account, now)
         self._kept.move_to_end(account.name)
-        while self._kept:
+        for _ in range(_LOOKED_AT):
             name, (oldest, since) = next(iter(self._kept.items()))
-            if oldest.busy or (len(self._kept) <= KEPT_OPEN and since + KEPT_SECONDS > now):
+            if len(self._kept) <= KEPT_OPEN and since + KEPT_SECONDS > now:
                 break
-            del self._kept[name]
+            if oldest.busy:
+                # As long as somebody writes, it may have an index to be made: the others do not wait for that.
+                self._kept[name] = (oldest, now)
+                self._kept.move_to_end(name)
+            else:
+                del self._kept[name]
 
     def refresh_quotas(self) -> None:
         """Ask ``quota_of`` and ``message_quota_of`` again for the accounts that are open."""
