@@ -17,9 +17,8 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Any, Final, Generic, TypeVar, cast
 
-from attrs import define, frozen
-from twisted.internet.defer import Deferred, DeferredSemaphore
-from twisted.internet.defer import TimeoutError as OutOfTime
+from attrs import define, evolve, frozen
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP6ClientEndpoint, connectProtocol
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import DatagramProtocol, connectionDone
@@ -57,6 +56,8 @@ _MAX_IDLE_LINES: Final = 32
 # How long it is believed that the servers validate, or do not.
 _PROBE_SECONDS: Final = 3600.0
 _SOA: Final = 6
+# Times that are so close are up together.
+_TICK_SECONDS: Final = 0.001
 
 
 @frozen
@@ -162,8 +163,12 @@ class DNSResolver:
         self._links: _Flights[Any] = _Flights()
         self._judging = (False, 0.0)
         self._chain = TrustChain(anchors)
-        self._exchanges = DeferredSemaphore(_MAX_EXCHANGES)
+        self._places = _Places(_MAX_EXCHANGES)
         self._lines = _Lines(reactor, settings.queries_per_port)
+        self._timers = _Timers(reactor)
+        self._unjudging = AskPolicy(try_seconds=settings.try_seconds, rounds=settings.rounds)
+        self._believing = evolve(self._unjudging, want_ad=True)
+        self._validating = evolve(self._unjudging, dnssec_ok=True, checking_disabled=True)
         self._limits = TTLLimits(
             settings.minimum_ttl_seconds, settings.maximum_ttl_seconds, settings.maximum_negative_ttl_seconds
         )
@@ -199,26 +204,31 @@ class DNSResolver:
         self._lines.close()
 
     def _fresh(self, key: tuple[str, int]) -> Deferred[Answer]:
+        """Find the answer in the time that there is."""
+        task = Deferred.fromCoroutine(self._find(key))
+        if not task.called:
+            give_up = task.cancel
+            self._timers.begin(self.settings.total_seconds, give_up)
+            task.addBoth(self._ended, give_up)
+        return task
+
+    def _ended(self, result: T, give_up: Callable[[], None]) -> T:
+        self._timers.end(give_up)
+        return result
+
+    async def _find(self, key: tuple[str, int]) -> Answer:
         """Find the answer, and keep it, or keep that there is none."""
-        task = Deferred.fromCoroutine(self._resolve(Question(*key)))
-        task.addTimeout(self.settings.total_seconds, self._reactor)
-        return task.addCallbacks(self._found, self._not_found, callbackArgs=(key,), errbackArgs=(key,))
-
-    def _found(self, found: Found, key: tuple[str, int]) -> Answer:
-        answer = found.answer
-        self._keep(key, answer, found.octets, answer.ttl_seconds)
-        return answer
-
-    def _not_found(self, why: Failure, key: tuple[str, int]) -> Answer:
-        error = why.value
         name, rrtype = key[0], type_name(key[1])
-        if isinstance(error, NoAnswerError):
+        try:
+            found = await self._resolve(Question(*key))
+        except NoAnswerError as e:
             # A link of a chain may be what failed; the caller knows the name that it asked for.
-            failure = _Failure(type(error), name, rrtype, error.reason)
-        elif isinstance(error, OutOfTime):
+            failure = _Failure(type(e), name, rrtype, e.reason)
+        except CancelledError:
             failure = _Failure(NoAnswerError, name, rrtype, "no answer in time")
         else:
-            why.raiseException()
+            self._keep(key, found.answer, found.octets, found.answer.ttl_seconds)
+            return found.answer
         self._keep(key, failure, len(failure.reason), self.settings.failure_seconds)
         raise failure.error()
 
@@ -227,14 +237,15 @@ class DNSResolver:
         self._cache.put(key, known, octets=octets, now=self._reactor.seconds(), ttl_seconds=ttl_seconds)
 
     async def _resolve(self, question: Question) -> Found:
-        if await self._servers_judge():
+        # A server on this machine may be one that only forwards.
+        if self.settings.believes_ad and await self._servers_judge():
             judge: Judge = BelievingJudge()
-            policy = self._policy(want_ad=True)
+            policy = self._believing
         elif self.settings.validate:
-            policy = self._policy(validating=True)
+            policy = self._validating
             judge = Validator(self._chain, lambda wanted: self._link(wanted, policy), self._reactor.seconds)
         else:
-            judge, policy = UnjudgingJudge(), self._policy()
+            judge, policy = UnjudgingJudge(), self._unjudging
 
         async def fetch(wanted: Question) -> Message:
             return await self._ask(wanted, policy)
@@ -242,11 +253,8 @@ class DNSResolver:
         return await Resolution(fetch, judge, self._limits).resolve(question)
 
     async def _servers_judge(self) -> bool:
-        """Whether the AD bit is believed, and used: a server on this machine may be one that only forwards."""
-        settings = self.settings
-        if not settings.believes_ad:
-            return False
-        if not settings.validate:
+        """Whether the AD bit says anything."""
+        if not self.settings.validate:
             return True
         judging, until = self._judging
         if self._reactor.seconds() < until:
@@ -256,7 +264,7 @@ class DNSResolver:
     async def _probe(self) -> bool:
         """Ask for what is signed everywhere: who validates says so."""
         try:
-            message = await self._ask(Question(ROOT, _SOA), self._policy(want_ad=True))
+            message = await self._ask(Question(ROOT, _SOA), self._believing)
         except NoAnswerError:
             self._judging = (False, self._reactor.seconds() + self.settings.failure_seconds)
         else:
@@ -269,28 +277,17 @@ class DNSResolver:
             ("link", question), lambda: Deferred.fromCoroutine(self._ask(question, policy))
         )
 
-    def _policy(self, *, want_ad: bool = False, validating: bool = False) -> AskPolicy:
-        return AskPolicy(
-            dnssec_ok=validating,
-            checking_disabled=validating,
-            want_ad=want_ad,
-            try_seconds=self.settings.try_seconds,
-            rounds=self.settings.rounds,
-        )
-
     async def _ask(self, question: Question, policy: AskPolicy) -> Message:
         """Put one question to the servers until one answers."""
         exchange = Exchange(question, self._upstreams, policy, self._entropy)
-        turn = self._exchanges.acquire()
-        if not turn.called:
-            await turn
+        await self._places.take()
         try:
             step = exchange.start()
             while isinstance(step, Send):
                 send = self._by_stream if step.stream else self._by_datagram
                 step = await send(step, exchange)
         finally:
-            self._exchanges.release()
+            self._places.give_back()
         if isinstance(step, Failed):
             raise NoAnswerError(question.name, type_name(question.code), step.detail)
         return step.message
@@ -301,13 +298,13 @@ class DNSResolver:
             line = self._lines.take(send.upstream.address)
         except (CannotListenError, OSError) as e:
             return exchange.broken(f"no socket: {e}")
-        timer = self._timer(send, exchange, answered)
+        give_up = _give_up(exchange, answered)
+        self._timers.begin(send.wait_seconds, give_up)
         try:
             line.ask(send.octets, exchange, answered)
             return await answered
         finally:
-            if timer.active():
-                timer.cancel()
+            self._timers.end(give_up)
             self._lines.give_back(line)
 
     async def _by_stream(self, send: Send, exchange: Exchange) -> Step:
@@ -318,23 +315,83 @@ class DNSResolver:
         protocol = _Stream(send, exchange, answered)
         connecting = connectProtocol(endpoint, protocol)
         connecting.addErrback(protocol.unreachable)
-        timer = self._timer(send, exchange, answered)
+        give_up = _give_up(exchange, answered)
+        self._timers.begin(send.wait_seconds, give_up)
         try:
             return await answered
         finally:
-            if timer.active():
-                timer.cancel()
+            self._timers.end(give_up)
             connecting.cancel()
             protocol.abandon()
 
-    def _timer(self, send: Send, exchange: Exchange, answered: Deferred[Step]) -> Any:
-        """The time that a server has."""
 
-        def give_up() -> None:
-            if not answered.called:
-                answered.callback(exchange.timed_out())
+def _give_up(exchange: Exchange, answered: Deferred[Step]) -> Callable[[], None]:
+    """What is done when a server's time is up."""
 
-        return self._reactor.callLater(send.wait_seconds, give_up)
+    def give_up() -> None:
+        if not answered.called:
+            answered.callback(exchange.timed_out())
+
+    return give_up
+
+
+class _Places:
+    """So many at once; the others wait, and who is there does not make a Deferred to find that out."""
+
+    def __init__(self, free: int) -> None:
+        self._free = free
+        self._waiting: list[Deferred[None]] = []
+
+    async def take(self) -> None:
+        """Wait for a place."""
+        if self._free:
+            self._free -= 1
+            return
+        turn: Deferred[None] = Deferred(self._waiting.remove)
+        self._waiting.append(turn)
+        await turn
+
+    def give_back(self) -> None:
+        """Leave it to who waits."""
+        if self._waiting:
+            self._waiting.pop(0).callback(None)
+        else:
+            self._free += 1
+
+
+class _Timers:
+    """What is done after a time unless it ends before, which is the rule: one call of the reactor for all of it."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._due: dict[Callable[[], None], float] = {}
+        self._call: Any = None
+
+    def begin(self, seconds: float, action: Callable[[], None]) -> None:
+        """Do it after so many seconds."""
+        at = self._due[action] = self._reactor.seconds() + seconds
+        if self._call is None:
+            self._call = self._reactor.callLater(seconds, self._ring)
+        elif at < self._call.getTime():
+            self._call.reset(seconds)
+
+    def end(self, action: Callable[[], None]) -> None:
+        """Do it no more."""
+        self._due.pop(action, None)
+        if not self._due and self._call is not None:
+            self._call.cancel()
+            self._call = None
+
+    def _ring(self) -> None:
+        self._call = None
+        now = self._reactor.seconds() + _TICK_SECONDS
+        for action in [action for action, at in self._due.items() if at <= now]:
+            # One may have ended another.
+            if self._due.pop(action, None) is not None:
+                action()
+        if self._due and self._call is None:
+            wait = min(self._due.values()) - self._reactor.seconds()
+            self._call = self._reactor.callLater(max(0.0, wait), self._ring)
 
 
 class _Line(DatagramProtocol):
@@ -399,7 +456,7 @@ class _Lines:
         idle = self._idle
         while idle:
             line = idle.pop()
-            if line.left > 0 and line.until > now and line.address == address:
+            if line.left > 0 and line.until > now and line.address is address:
                 return line
             line.port.stopListening()
         line = _Line(address, now + _LINE_SECONDS, self._queries)

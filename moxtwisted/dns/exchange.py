@@ -146,14 +146,16 @@ class Exchange:
 
     def receive(self, octets: bytes) -> Step | None:
         """Judge what came; None: it is not the answer, go on waiting (the time that is left)."""
+        name = self.question.name
+        end = 12 + len(to_wire(name))
         try:
-            message = parse(octets)
+            message = parse(octets, (self._sent[12:end], name))
         except MessageError as e:
             return self._wrong(f"nonsense: {e}")
         if not message.is_response or message.ident != int.from_bytes(self._sent[:2], "big"):
             return self._wrong("answer to another query")
         upstream = self._upstream
-        asked = self._sent[12 : 12 + len(to_wire(self.question.name)) + 4]
+        asked = self._sent[12 : end + 4]
         if message.question != asked:
             # RFC 1035 section 4.1.1: a server that cannot read a query need not give its question back.
             if not message.question and message.rcode in {_FORMERR, _NOTIMP}:
@@ -205,8 +207,7 @@ class Exchange:
         if self._edns:
             edns = EDNS(dnssec_ok=policy.dnssec_ok, cookie=upstream.client_cookie + upstream.server_cookie)
         flags = RD | (CD if policy.checking_disabled else 0) | (AD if policy.want_ad else 0)
-        name_octets = len(to_wire(self.question.name))
-        dice = self.entropy(2 + (name_octets + 7) // 8)
+        dice = self.entropy(2 + len(to_wire(self.question.name)))
         self._sent = query(
             self.question,
             int.from_bytes(dice[:2], "big"),

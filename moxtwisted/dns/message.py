@@ -15,6 +15,7 @@ name that was read is not read again, and there are limits on the number of reco
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from ipaddress import IPv6Address
 from struct import Struct
 from struct import error as StructError  # noqa: N812  # its own name is error
@@ -73,6 +74,9 @@ _MAX_RECORDS = 2000
 _MAX_NAME_OCTETS = 255
 _MAX_POINTERS = 64
 
+#: The bit that makes a lower-case letter an upper-case one, for what is a letter: the octets of lengths are at most 63, below them.
+_CASE = bytes(0x20 if 97 <= octet <= 122 else 0 for octet in range(256))
+
 _HEADER = Struct("!HHHHHH")
 _FIXED = Struct("!HHIH")
 _QTAIL = Struct("!HH")
@@ -96,8 +100,7 @@ class Question(NamedTuple):
     code: int
 
 
-@frozen
-class EDNS:
+class EDNS(NamedTuple):
     """What the OPT record of a query says (RFC 6891).
 
     :ivar dnssec_ok: send signatures (RFC 3225).
@@ -159,7 +162,7 @@ class Message:
 
     def records(self, name: str, code: int) -> RecordsOf:
         """The records of the answer section at a name with a type."""
-        return RecordsOf(self.data, tuple(r for r in self.answer if r.code == code and r.name == name))
+        return RecordsOf(self.data, tuple([r for r in self.answer if r.code == code and r.name == name]))
 
 
 class RecordsOf(NamedTuple):
@@ -170,21 +173,16 @@ class RecordsOf(NamedTuple):
 
     def decoded(self) -> list[Any]:
         """What they say, each once."""
-        return list(dict.fromkeys(decode(self.data, record) for record in self.records))
+        return list(dict.fromkeys([decode(self.data, record) for record in self.records]))
 
 
 def mix_case(wire: bytes, bits: bytes) -> bytes:
     """The name in wire form with letters in upper case where a bit is set, to be compared with the answer (draft-vixie-dnsext-dns0x20).
 
-    :param bits: an octet for every eight of the name.
+    :param bits: an octet for every one of the name, of which one bit counts.
     """
-    mixed = bytearray(wire)
-    mask = int.from_bytes(bits, "big")
-    for index, octet in enumerate(mixed):
-        # The octets of lengths are at most 63, below the letters.
-        if 97 <= octet <= 122 and mask >> index & 1:
-            mixed[index] = octet - 32
-    return bytes(mixed)
+    chosen = int.from_bytes(wire.translate(_CASE), "big") & int.from_bytes(bits, "big")
+    return (int.from_bytes(wire, "big") ^ chosen).to_bytes(len(wire), "big")
 
 
 def query(
@@ -199,12 +197,15 @@ def query(
     if case:
         name = mix_case(name, case)
     octets = _HEADER.pack(ident, flags, 1, 0, 0, edns is not None) + name + _QTAIL.pack(question.code, IN)
-    if edns is None:
-        return octets
+    return octets if edns is None else octets + _opt(edns)
+
+
+# Each server has a cookie for a long time.
+@lru_cache(maxsize=64)
+def _opt(edns: EDNS) -> bytes:
+    """The OPT record."""
     options = _OPTION.pack(_COOKIE, len(edns.cookie)) + edns.cookie if edns.cookie else b""
-    return (
-        octets + _OPTHEAD.pack(0, _OPT, edns.udp_octets, _DO if edns.dnssec_ok else 0, len(options)) + options
-    )
+    return _OPTHEAD.pack(0, _OPT, edns.udp_octets, _DO if edns.dnssec_ok else 0, len(options)) + options
 
 
 Names = dict[int, tuple[str, int, int]]
@@ -245,21 +246,22 @@ def name_at(data: bytes, at: int, seen: Names) -> tuple[str, int]:
                 raise MessageError("label of an unknown kind")
             if octets > _MAX_NAME_OCTETS:
                 raise MessageError("name too long")
-        name = from_labels(labels)
+        name = from_labels(labels) if labels or not rest else rest
     except (IndexError, BadNameError) as e:
         raise MessageError("name cut off") from e
     if octets > _MAX_NAME_OCTETS:
         raise MessageError("name too long")
-    if rest and rest != ROOT:
-        name = f"{name}.{rest}" if labels else rest
+    if labels and rest and rest != ROOT:
+        name = f"{name}.{rest}"
     end = end or at + 1
     seen[begin] = (name, end, octets)
     return name, end
 
 
-def parse(data: bytes) -> Message:
+def parse(data: bytes, asked: tuple[bytes, str] | None = None) -> Message:
     """Read a message.
 
+    :param asked: a name in wire form as it was asked for, and the name: where it is what the question names, it is not read again.
     :raises MessageError: when it is none, or has more than 2,000 records, or not exactly one question.
     """
     seen: Names = {}
@@ -270,8 +272,12 @@ def parse(data: bytes) -> Message:
         at = 12
         question = b""
         if questions:
-            _, at = name_at(data, at, seen)
-            at += 4
+            if asked is not None and data.startswith(asked[0], at):
+                size = len(asked[0])
+                seen[at] = (asked[1], at + size, size)
+                at += size + 4
+            else:
+                at = name_at(data, at, seen)[1] + 4
             question = data[12:at]
         sections: list[list[Record]] = [[], [], []]
         options: tuple[int, bytes] | None = None

@@ -38,6 +38,7 @@ _MAX_NAME_OCTETS = 255
 # Every octet of 255 may be an escape of four characters; U-labels may be a little longer than their A-labels.
 _MAX_CHARACTERS = 1100
 _PLAIN = re.compile(r"(?=.{1,253}\Z)[a-z0-9_-]{1,63}(?:\.[a-z0-9_-]{1,63})*\Z")
+_PLAIN_OCTETS = re.compile(_PLAIN.pattern.encode("ascii"))
 _ESCAPE = re.compile(r"\\(\d{3}|.)|(.)", re.DOTALL)
 _PLAIN_LABEL = re.compile(rb"[a-z0-9_-]+\Z")
 _SPECIAL = frozenset(b'."\\;()@$')
@@ -106,6 +107,9 @@ def from_labels(found: list[bytes]) -> str:
 
     :raises BadNameError: when it cannot be a name.
     """
+    joined = b".".join(found).lower()
+    if _PLAIN_OCTETS.match(joined) and joined.count(b".") < len(found):
+        return joined.decode("ascii")
     if sum(map(len, found)) + len(found) + 1 > _MAX_NAME_OCTETS:
         raise BadNameError("name longer than 255 octets")
     return ".".join(map(_present, found)) or ROOT

@@ -55,6 +55,11 @@ class Verdict:
     ttl_seconds: int = 2**31
 
 
+_SECURE: Final = Verdict(Security.SECURE)
+_INSECURE: Final = Verdict(Security.INSECURE)
+_NOT_KNOWN: Final = Verdict(Security.INDETERMINATE)
+
+
 class Judge(Protocol):
     """Whoever decides on the security state; a bogus answer raises ``BogusError``."""
 
@@ -71,7 +76,7 @@ class BelievingJudge:
 
     async def positive(self, message: Message, name: str, code: int) -> Verdict:
         """As the message says."""
-        return Verdict(Security.SECURE if message.authentic else Security.INSECURE)
+        return _SECURE if message.authentic else _INSECURE
 
     async def negative(self, message: Message, name: str, code: int) -> Verdict:
         """As the message says."""
@@ -84,11 +89,11 @@ class UnjudgingJudge:
 
     async def positive(self, message: Message, name: str, code: int) -> Verdict:
         """Not known."""
-        return Verdict(Security.INDETERMINATE)
+        return _NOT_KNOWN
 
     async def negative(self, message: Message, name: str, code: int) -> Verdict:
         """Not known."""
-        return Verdict(Security.INDETERMINATE)
+        return _NOT_KNOWN
 
 
 @frozen
@@ -125,8 +130,8 @@ class _Course:
     def add(self, verdict: Verdict, ttl: int) -> None:
         """A further part of the answer: the chain is as good as its weakest link, and as durable."""
         self.ttl = min(self.ttl, ttl, verdict.ttl_seconds)
-        order = (Security.INDETERMINATE, Security.INSECURE, Security.SECURE)
-        self.security = min(self.security, verdict.security, key=order.index)
+        if self.security is Security.SECURE or verdict.security is Security.INDETERMINATE:
+            self.security = verdict.security
 
 
 @frozen
@@ -211,7 +216,7 @@ class Resolution:
 
 def _least_ttl(records: tuple[Record, ...]) -> int:
     # RFC 2181 section 5.2: the TTLs of a set should be one; the least is right when they are not.
-    return min(record.ttl for record in records)
+    return min([record.ttl for record in records])
 
 
 def _soa(message: Message, name: str) -> tuple[Record, SOA] | None:

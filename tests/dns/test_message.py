@@ -94,14 +94,16 @@ class QueryTests(SynchronousTestCase):
         self.assertEqual((read.payload, read.ednsflags), (1232, dns.flags.DO))
         self.assertEqual([(int(o.otype), o.to_wire()) for o in read.options], [(10, b"12345678")])
 
-    @given(st.binary(min_size=8, max_size=8))
+    @given(st.binary(min_size=21, max_size=21))
     @settings(max_examples=50)
     def test_letters(self, bits: bytes) -> None:
-        """Letters change their case and nothing else changes; all bits off is the name itself."""
+        """Each letter changes its case when its bit is set and nothing else changes; all bits off is the name itself."""
         wire = to_wire("abc-123.example.org")
         mixed = mix_case(wire, bits)
         self.assertEqual(mixed.lower(), wire)
-        self.assertEqual(mix_case(wire, bytes(8)), wire)
+        for before, after, octet in zip(wire, mixed, bits, strict=True):
+            self.assertEqual(before != after, chr(before).islower() and bool(octet & 0x20))
+        self.assertEqual(mix_case(wire, bytes(21)), wire)
 
 
 class DecodeTests(SynchronousTestCase):
