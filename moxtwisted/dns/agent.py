@@ -15,6 +15,7 @@ then ``close`` it at the end.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from functools import partial
 from typing import Any, Final, Generic, TypeVar, cast
 
 from attrs import define, evolve, frozen
@@ -36,6 +37,7 @@ from moxtwisted.dns.names import ROOT, BadNameError, normalise
 from moxtwisted.dns.records import type_code, type_name
 from moxtwisted.dns.resolution import BelievingJudge, Found, Judge, Resolution, TTLLimits, UnjudgingJudge
 from moxtwisted.dns.servers import ResolverSettings, ServerAddress
+from moxtwisted.dns.timers import Timers
 from moxtwisted.dns.validation import TrustChain, Validator
 
 __all__ = ["DNSResolver"]
@@ -56,8 +58,6 @@ _MAX_IDLE_LINES: Final = 32
 # How long it is believed that the servers validate, or do not.
 _PROBE_SECONDS: Final = 3600.0
 _SOA: Final = 6
-# Times that are so close are up together.
-_TICK_SECONDS: Final = 0.001
 
 
 @frozen
@@ -165,7 +165,8 @@ class DNSResolver:
         self._chain = TrustChain(anchors)
         self._places = _Places(_MAX_EXCHANGES)
         self._lines = _Lines(reactor, settings.queries_per_port)
-        self._timers = _Timers(reactor)
+        self._timers = Timers(reactor)
+        self._may_believe = settings.believes_ad
         self._unjudging = AskPolicy(try_seconds=settings.try_seconds, rounds=settings.rounds)
         self._believing = evolve(self._unjudging, want_ad=True)
         self._validating = evolve(self._unjudging, dnssec_ok=True, checking_disabled=True)
@@ -207,14 +208,8 @@ class DNSResolver:
         """Find the answer in the time that there is."""
         task = Deferred.fromCoroutine(self._find(key))
         if not task.called:
-            give_up = task.cancel
-            self._timers.begin(self.settings.total_seconds, give_up)
-            task.addBoth(self._ended, give_up)
+            self._timers.begin(key, self.settings.total_seconds, task.cancel)
         return task
-
-    def _ended(self, result: T, give_up: Callable[[], None]) -> T:
-        self._timers.end(give_up)
-        return result
 
     async def _find(self, key: tuple[str, int]) -> Answer:
         """Find the answer, and keep it, or keep that there is none."""
@@ -229,6 +224,8 @@ class DNSResolver:
         else:
             self._keep(key, found.answer, found.octets, found.answer.ttl_seconds)
             return found.answer
+        finally:
+            self._timers.end(key)
         self._keep(key, failure, len(failure.reason), self.settings.failure_seconds)
         raise failure.error()
 
@@ -238,7 +235,7 @@ class DNSResolver:
 
     async def _resolve(self, question: Question) -> Found:
         # A server on this machine may be one that only forwards.
-        if self.settings.believes_ad and await self._servers_judge():
+        if self._may_believe and await self._servers_judge():
             judge: Judge = BelievingJudge()
             policy = self._believing
         elif self.settings.validate:
@@ -247,10 +244,7 @@ class DNSResolver:
         else:
             judge, policy = UnjudgingJudge(), self._unjudging
 
-        async def fetch(wanted: Question) -> Message:
-            return await self._ask(wanted, policy)
-
-        return await Resolution(fetch, judge, self._limits).resolve(question)
+        return await Resolution(partial(self._ask, policy=policy), judge, self._limits).resolve(question)
 
     async def _servers_judge(self) -> bool:
         """Whether the AD bit says anything."""
@@ -298,13 +292,12 @@ class DNSResolver:
             line = self._lines.take(send.upstream.address)
         except (CannotListenError, OSError) as e:
             return exchange.broken(f"no socket: {e}")
-        give_up = _give_up(exchange, answered)
-        self._timers.begin(send.wait_seconds, give_up)
+        self._timers.begin(answered, send.wait_seconds, partial(_give_up, exchange, answered))
         try:
             line.ask(send.octets, exchange, answered)
             return await answered
         finally:
-            self._timers.end(give_up)
+            self._timers.end(answered)
             self._lines.give_back(line)
 
     async def _by_stream(self, send: Send, exchange: Exchange) -> Step:
@@ -315,24 +308,19 @@ class DNSResolver:
         protocol = _Stream(send, exchange, answered)
         connecting = connectProtocol(endpoint, protocol)
         connecting.addErrback(protocol.unreachable)
-        give_up = _give_up(exchange, answered)
-        self._timers.begin(send.wait_seconds, give_up)
+        self._timers.begin(answered, send.wait_seconds, partial(_give_up, exchange, answered))
         try:
             return await answered
         finally:
-            self._timers.end(give_up)
+            self._timers.end(answered)
             connecting.cancel()
             protocol.abandon()
 
 
-def _give_up(exchange: Exchange, answered: Deferred[Step]) -> Callable[[], None]:
-    """What is done when a server's time is up."""
-
-    def give_up() -> None:
-        if not answered.called:
-            answered.callback(exchange.timed_out())
-
-    return give_up
+def _give_up(exchange: Exchange, answered: Deferred[Step]) -> None:
+    """A server's time is up."""
+    if not answered.called:
+        answered.callback(exchange.timed_out())
 
 
 class _Places:
@@ -357,41 +345,6 @@ class _Places:
             self._waiting.pop(0).callback(None)
         else:
             self._free += 1
-
-
-class _Timers:
-    """What is done after a time unless it ends before, which is the rule: one call of the reactor for all of it."""
-
-    def __init__(self, reactor: Any) -> None:
-        self._reactor = reactor
-        self._due: dict[Callable[[], None], float] = {}
-        self._call: Any = None
-
-    def begin(self, seconds: float, action: Callable[[], None]) -> None:
-        """Do it after so many seconds."""
-        at = self._due[action] = self._reactor.seconds() + seconds
-        if self._call is None:
-            self._call = self._reactor.callLater(seconds, self._ring)
-        elif at < self._call.getTime():
-            self._call.reset(seconds)
-
-    def end(self, action: Callable[[], None]) -> None:
-        """Do it no more."""
-        self._due.pop(action, None)
-        if not self._due and self._call is not None:
-            self._call.cancel()
-            self._call = None
-
-    def _ring(self) -> None:
-        self._call = None
-        now = self._reactor.seconds() + _TICK_SECONDS
-        for action in [action for action, at in self._due.items() if at <= now]:
-            # One may have ended another.
-            if self._due.pop(action, None) is not None:
-                action()
-        if self._due and self._call is None:
-            wait = min(self._due.values()) - self._reactor.seconds()
-            self._call = self._reactor.callLater(max(0.0, wait), self._ring)
 
 
 class _Line(DatagramProtocol):
