@@ -148,7 +148,7 @@ _TAG = re.compile(rb'([^\x00-\x20(){%*"\\+\x7f-\xff]+)(?: |$)')
 _MARK = re.compile(rb"(~?)\{([0-9]{1,20})(\+?)\}$")
 
 
-# What comes next; places in a list, since members of an Enum are slow to look up.
+# What comes next; places in a tuple, since members of an Enum are slow to look up.
 _LINE, _LITERAL, _ANNOUNCED, _MESSAGE, _SKIP, _DEAD = range(6)
 
 
