@@ -180,24 +180,20 @@ def _trailing_line_ends(octets: bytes) -> int:
     return (len(tail) - start) // 2
 
 
-def _distinct(forms: Iterable[BodyForm]) -> tuple[BodyForm, ...]:
-    return tuple(dict.fromkeys(forms))
-
-
 @define(eq=False)
 class BodyHasher:
     """Hashes a body in several forms at once: those that will be asked for. The caller bounds their number."""
 
-    _forms: tuple[BodyForm, ...] = field(converter=_distinct)
+    _forms: Iterable[BodyForm]
     _streams: dict[Canonicalization, _Stream] = field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
-        for form in self._forms:
-            stream = self._streams.setdefault(
-                form.canonicalization, _Stream(form.canonicalization is Canonicalization.RELAXED)
-            )
-            if form.length is not None:
-                stream.limited.setdefault(form.length, _Limited(form.length))
+        streams, self._forms = self._streams, frozenset(self._forms)
+        for canonicalization, length in self._forms:
+            if canonicalization not in streams:
+                streams[canonicalization] = _Stream(canonicalization is Canonicalization.RELAXED)
+            if length is not None:
+                streams[canonicalization].limited[length] = _Limited(length)
 
     def feed(self, octets: bytes) -> None:
         """Take more of the body, with line ends CRLF."""

@@ -11,6 +11,7 @@ any program may show any of the names.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 from attrs import frozen
@@ -23,6 +24,7 @@ __all__ = ["MAX_OCTETS", "Author", "find_author"]
 
 #: Of From: a longer one takes too long to look at, again for each recipient; nobody has so many authors.
 MAX_OCTETS: Final = 16 * 1024
+_REMEMBERED_OCTETS: Final = 256
 
 
 @frozen
@@ -42,9 +44,14 @@ def find_author(header: Header) -> Author:
     fields = header.values.get(b"from", [])
     if len(fields) != 1:
         return Author("", f"the message has {len(fields) or 'no'} From fields")
-    if len(fields[0]) > MAX_OCTETS:
-        return Author("", "From is too long")
-    found = mailboxes(unfold(fields[0]))
+    value = fields[0]
+    if len(value) <= _REMEMBERED_OCTETS:
+        return _remembered(value)
+    return _read(value) if len(value) <= MAX_OCTETS else Author("", "From is too long")
+
+
+def _read(value: bytes) -> Author:
+    found = mailboxes(unfold(value))
     if not found:
         return Author("", "From has no address")
     try:
@@ -57,3 +64,7 @@ def find_author(header: Header) -> Author:
         # RFC 7489 section 6.6.1: several domains cannot be judged as one.
         return Author("", "From has addresses of several domains, or without one")
     return Author(domains.pop())
+
+
+# The same authors write again and again.
+_remembered = lru_cache(maxsize=1024)(_read)
