@@ -236,11 +236,12 @@ class Verifier:
         otherwise: Callable[[str], Any],
         now: float,
     ) -> tuple[Pending[Any], float]:
-        """What was found for another message of the client, and how long it holds; or else it is asked for now, and holds for 0 seconds."""
+        """What was found for another message of the client, or is asked for now, and how many seconds it holds; 0: not known yet."""
         kept = self._kept.get(key, now)
-        if kept is None:
-            return self._timed(self._keep(key, work()), otherwise), 0.0
-        return Pending.of(kept[0]), kept[1]
+        if kept is not None:
+            return Pending.of(kept[0]), kept[1]
+        pending = self._timed(self._keep(key, work()), otherwise)
+        return pending, 0.0 if pending.known is None else min(pending.known.ttl_seconds, _MAX_KEPT_SECONDS)
 
     async def _keep(self, key: tuple[Any, ...], work: Coroutine[Any, Any, Any]) -> Any:
         found = await work

@@ -65,6 +65,13 @@ class KeptTests(VerifierCase):
         self.assertEqual(second.helo_spf.known, first.helo_spf.known)
         self.assertEqual(second.iprev.known, first.iprev.known)
 
+    def test_at_once(self) -> None:
+        """What was known at once for the first message is the same object for the next of the same sender."""
+        self.assertIs(self.begin(), self.begin())
+        self.world.zones.set("7.100.51.198.in-addr.arpa", "PTR", NoAnswerError("x", "PTR", "x"))
+        self.one = self.world.verifier()
+        self.assertIsNot(self.begin(), self.begin())
+
     def test_others(self) -> None:
         """Another client, name or domain is asked for."""
         self.begin()
