@@ -27,7 +27,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from moxtwisted.errors import ConsistencyError, StoreUnavailableError
+from moxtwisted.errors import ConsistencyError, StoreFullError, StoreUnavailableError
 from moxtwisted.message.fuzzy import Needle
 from moxtwisted.message.headers import Header, decode_words
 from moxtwisted.message.mime import ScannedMessage, Scanner
@@ -49,6 +49,8 @@ SLICE_SECONDS: Final = 0.004
 #: The index waits so long after the last change of anything in the account, seconds, and at most so long in all.
 QUIET_SECONDS: Final = 1.0
 IMPATIENT_SECONDS: Final = 10.0
+#: On a full disk it tries again after so many seconds.
+FULL_SECONDS: Final = 60.0
 #: Messages, and characters of text, that go into the index in one transaction: 20 ms of the writer's time at most, for
 #: which a delivery may have to wait.
 BATCH_BODIES: Final = 50
@@ -124,6 +126,7 @@ class SearchIndex(FuzzyRating):
     _waiting_since: float = field(default=0.0, init=False)
     _running: Deferred[None] | None = field(default=None, init=False)
     _stopped: bool = field(default=False, init=False)
+    _full: bool = field(default=False, init=False)
     _disturbed: bool = field(default=False, init=False)
     _disturbed_at: float = field(default=0.0, init=False)
     #: Since when there was no pause between disturbances.
@@ -216,13 +219,20 @@ class SearchIndex(FuzzyRating):
         # An account that nobody uses closes by itself, whatever waits to be indexed.
         if failure.check(apsw.ConnectionClosedError, StoreUnavailableError):
             self._stopped = True
+        elif failure.check(StoreFullError):
+            self._full = True
+            _log.warn("the search index waits: {error}", error=failure.value.detail)
         else:
             _log.failure("indexing failed", failure)
 
     def _ended(self, result: Any) -> None:
         self._running = None
-        if not self._stopped and self._missing(1):
-            self.wake()
+        full, self._full = self._full, False
+        if self._stopped or not self._missing(1):
+            return
+        self.wake()
+        if full and self._waiting is not None:
+            self._waiting.reset(FULL_SECONDS)
 
     def _missing(self, limit: int, indexed: int | None = None) -> list[int]:
         after = self.indexed() if indexed is None else indexed

@@ -10,10 +10,11 @@ from unittest.mock import Mock, patch
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.defer import fail
 from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
-from moxtwisted.errors import StoreUnavailableError
+from moxtwisted.errors import StoreFullError, StoreUnavailableError
 from moxtwisted.message.casemap import casemap
 from moxtwisted.message.flags import FLAGGED, MessageFlags
 from moxtwisted.message.mime import Scanner
@@ -354,6 +355,28 @@ class WorkTests(SearchCase):
         self.successResultOf(index.complete())
         self.assertEqual(index.indexed(), 60)
         self.successResultOf(first)
+
+    def test_full_disk(self) -> None:
+        """When there is no room it tries again after a minute, with a line in the log and no traceback."""
+        self.add(letter("a", "x"))
+        self.clock.advance(search.QUIET_SECONDS + 1)
+        self.add(letter("b", "x"))
+        index, tries = self.account.index, count(1)
+        real = index._submit
+
+        def submit(job: Any) -> Any:
+            next(tries)
+            return fail(StoreFullError("the disk is full"))
+
+        index._submit = submit
+        self.clock.advance(search.QUIET_SECONDS)
+        self.assertTrue(index.busy)
+        for _ in range(3):
+            self.clock.advance(search.FULL_SECONDS / 2 - 1)
+        self.assertEqual(next(tries), 3)
+        index._submit = real
+        self.clock.advance(search.FULL_SECONDS)
+        self.assertEqual(index.indexed(), 2)
 
     def test_expunged_meanwhile(self) -> None:
         """A message that is expunged while it is being indexed leaves nothing in the index."""
