@@ -216,7 +216,7 @@ class Lane:
     lock: threading.Lock = field(factory=threading.Lock, init=False)
     #: Jobs that the thread has, or whose answers are on their way from it. Only the reactor's thread counts.
     _handed: int = field(default=0, init=False)
-    #: Answers to what the reactor's thread has written, while that is being synced; none while they are told.
+    #: Answers to what the reactor's thread has written, while that is being synced; none while it is written and while they are told.
     _written: Answers | None = field(default=None, init=False)
     #: What the unit reported with them.
     _report: Any = field(default=None, init=False)
@@ -292,11 +292,8 @@ class Lane:
                     self._break(e)
             self._handed += len(written)
             self._thread.report(self, self._report, self.truly(written))
-        jobs, self._waiting = self._waiting, []
-        self._written = self._report = None
-        self.lock.release()
-        self._hand(jobs)
-        self._hand_last()
+        self._report = None
+        self._free([])
 
     # -- writing in the reactor's thread -----------------------------------------------------------------------
 
@@ -316,6 +313,15 @@ class Lane:
         for job in jobs:
             self._thread.put(job)
 
+    def _free(self, jobs: list[Job]) -> None:
+        """Let the thread have the lane, and do these, then all that waits."""
+        waiting, self._waiting = self._waiting, []
+        self.lock.release()
+        self._hand([*jobs, *waiting])
+        # Only now: who closes it in another thread does not come before them.
+        self._written = None
+        self._hand_last()
+
     def _hand_last(self) -> None:
         # It may be any thread that lets go of a database.
         with suppress(IndexError):
@@ -325,14 +331,14 @@ class Lane:
         """Make a transaction and begin to sync it; the lock is held."""
         if self.log is None or self._syncs is None:
             raise RuntimeError("nothing syncs this lane")
+        # Whoever lets go of the database meanwhile, by collecting garbage say, must not have the thread wait for the lock.
+        self._written = []
         try:
             handle = self.log.handle
             report, answers, changed = transaction(self.unit, jobs)
         except Exception:  # noqa: BLE001 - the thread tries again, and knows what to do when it does not succeed either
             rollback(self.unit)
-            self.lock.release()
-            self._hand(jobs)
-            self._hand_last()
+            self._free(jobs)
             return
         if changed:
             self._thread.worked()
@@ -340,9 +346,8 @@ class Lane:
             self._syncs.start(handle, partial(self._synced, report, answers))
             return
         self._handed += len(answers)
-        self.lock.release()
         self._thread.report(self, report, answers)
-        self._hand_last()
+        self._free([])
 
     def _synced(self, report: Any, answers: Answers, error: OSError | None) -> None:
         """What was written is on disk, or is not going to be."""
@@ -362,13 +367,9 @@ class Lane:
         if self._grown():
             jobs.append(Job(self, nothing, Deferred()))
         if jobs and len(jobs) <= _PROMPT_JOBS and all(job.light for job in jobs) and self._may_write():
-            self._written = None
             self._write(jobs)
             return
-        self._written = None
-        self.lock.release()
-        self._hand(jobs)
-        self._hand_last()
+        self._free(jobs)
 
     def _grown(self) -> bool:
         try:
@@ -385,6 +386,9 @@ class Lane:
                 self.unit.committed(report)
             except Exception:  # noqa: BLE001 - the answers must go out
                 log.failure("telling of a commit failed")
+        if handed and self.broken:
+            # The thread's sync knows nothing of an error that one beside it was told of.
+            answers = self.truly(answers)
         for answer, result in answers:
             answer.callback(result)
 

@@ -19,6 +19,7 @@ disk that takes its time has a hundredth of the reactor's at most.
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import time
@@ -49,6 +50,10 @@ WAYS: Final = ("linux_uring", "linux_aio")
 #: After a sync that took longer than so many seconds the reactor waits for none for so many times as long.
 _SHORT: Final = 0.001
 _RESPITE: Final = 100
+
+
+class _NotBegunError(OSError):
+    """The kernel did not do it: nothing is known of the disk."""
 
 
 @implementer(IReadDescriptor)
@@ -101,7 +106,9 @@ class _Kernel:
         except OSError as e:
             error = e
         except Exception as e:  # noqa: BLE001 - as above: whatever it is, nobody said that it is on disk
-            error = OSError(repr(e))
+            # io_uring has to make a thread for its first one; where there can be no more of them it says so in this way.
+            begun = getattr(operation, "error", 0) != errno.ECANCELED
+            error = OSError(repr(e)) if begun else _NotBegunError(errno.ECANCELED, repr(e))
         done(error)
 
     def stop(self) -> None:
@@ -196,7 +203,13 @@ class Syncs:
             self._wait(request)
             return
         self.warm_up()
-        if self._kernel is None or not self._kernel.start(handle, partial(self._ended, request)):
+        if self._kernel is None or not self._kernel.start(handle, partial(self._kernel_ended, request)):
+            self._start_thread(request)
+
+    def _kernel_ended(self, request: _Request, error: OSError | None) -> None:
+        if not isinstance(error, _NotBegunError):
+            self._ended(request, error)
+        elif request in self._requests:
             self._start_thread(request)
 
     def _start_thread(self, request: _Request) -> None:
@@ -205,8 +218,8 @@ class Syncs:
                 self._threads = ThreadPoolExecutor(_THREADS, "store-sync")
             future = self._threads.submit(os.fdatasync, request.handle)
         except RuntimeError:
-            # The system has no more threads for us.
-            self._here(request)
+            # The system has no more threads for us. In a turn of its own, or there would be no end of calls in calls.
+            self._reactor.callFromThread(self._here, request)
             return
         future.add_done_callback(lambda done: self._reactor.callFromThread(self._thread_ended, request, done))
 
@@ -244,6 +257,8 @@ class Syncs:
             self._telling = False
 
     def _here(self, request: _Request) -> None:
+        if request not in self._requests:
+            return
         begun = time.monotonic()
         error = None
         try:

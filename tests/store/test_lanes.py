@@ -278,6 +278,24 @@ class LightJobsTests(test_writer.WriterTests):
         self.assertEqual(self.results[1:], ["A", "B", ["a", "b"]])
         self.results[0].trap(StoreUnavailableError)
 
+    def test_closed_while_writing(self) -> None:
+        """So it does when somebody lets go of the database in the middle of a transaction: the thread waits for nobody's lock."""
+        pool: Any = self.pool
+        other = pool.lane(test_writer.Ledger())
+        other._thread = self.lane._thread
+
+        def write() -> str:
+            self.lane.close(lambda: list(self.ledger.kept)).addBoth(self.results.append)
+            return self.ledger.put("a")
+
+        self.lane.submit(write, light=True).addBoth(self.results.append)
+        other.submit(lambda: "other").addBoth(self.results.append)
+        self.go(1)
+        self.assertEqual(self.results, ["other"])
+        self.syncs.end()
+        self.go(3)
+        self.assertEqual(self.results, ["other", "A", ["a"]])
+
     def test_stopped_meanwhile(self) -> None:
         """Who stops the writers has all answers."""
         self.light("a")
@@ -336,6 +354,31 @@ class LightJobsTests(test_writer.WriterTests):
             self.assertEqual(synced[-1], threading.get_ident())
             end.set()
             self.go(1)
+
+    def test_flush_is_told_of_the_error(self) -> None:
+        """When two sync at the same time, and the system tells the reactor's thread alone that it failed, nobody has a good answer."""
+        begun, told, answered = threading.Event(), threading.Event(), threading.Event()
+        writer: Any = self.lane._thread
+        put = writer._reports.put
+
+        def report(*args: Any) -> None:
+            put(*args)
+            answered.set()
+
+        def sync(handle: int) -> None:
+            if threading.current_thread() is threading.main_thread():
+                told.set()
+                answered.wait(10)
+                raise OSError(errno.EIO, "the disk is bad")
+            begun.set()
+            told.wait(10)
+
+        with mock.patch.object(os, "fdatasync", sync), mock.patch.object(writer._reports, "put", report):
+            self.submit(lambda: self.ledger.put("a"))
+            self.assertTrue(begun.wait(10))
+            self.assertRaises(StoreUnavailableError, self.lane.flush)
+            self.go(1)
+        self.results[0].trap(StoreUnavailableError)
 
 
 class OpeningTests(TestCase):

@@ -263,6 +263,25 @@ class FallingBackTests(SynchronousTestCase):
         self._end(module, kernel)
         self.assertIsInstance(said[0], OSError)
 
+    def test_canceled(self) -> None:
+        """What the kernel gave up, for want of a thread say, is a thread's: nobody knows that the disk is bad."""
+        module = mock.Mock()
+        module.Context.return_value.submit.return_value = 1
+        operation = module.Operation.fdsync.return_value
+        operation.get_value.side_effect = SystemError("Operation canceled")
+        operation.error = errno.ECANCELED
+        fake = FakeReactor()
+        syncs = Syncs(fake)
+        self.addCleanup(syncs.stop)
+        syncs._kernel = self._kernel(module)
+        said: list[OSError | None] = []
+        with tempfile.TemporaryFile() as file:
+            syncs.start(file.fileno(), said.append)
+            self._end(module, syncs._kernel)
+            self.assertEqual(said, [])
+            fake.turn()
+        self.assertEqual((said, syncs._requests), ([None], set()))
+
     def test_not_flushed(self) -> None:
         """What could not be flushed may go with the next that is: it is not counted twice."""
         module = mock.Mock()
@@ -296,13 +315,24 @@ class FallingBackTests(SynchronousTestCase):
         self.assertEqual(kernel._running, 0)
 
     def test_no_thread(self) -> None:
-        """When the system gives no thread, the file is synced at once."""
-        syncs = Syncs(FakeReactor())
+        """When the system gives no thread, the reactor syncs the file, in a turn of its own: nobody is called deeper and deeper."""
+        fake = FakeReactor()
+        syncs = Syncs(fake)
         said: list[OSError | None] = []
+
+        def again(error: OSError | None) -> None:
+            said.append(error)
+            if len(said) < 3:
+                syncs.start(file.fileno(), again)
+
         with (
             tempfile.TemporaryFile() as file,
             mock.patch.object(syncing, "ThreadPoolExecutor", side_effect=RuntimeError("can't start")),
         ):
-            syncs.start(file.fileno(), said.append)
-        self.assertEqual(said, [None])
+            syncs.start(file.fileno(), again)
+            for turn in range(4):
+                self.assertEqual(len(said), turn)
+                if turn < 3:
+                    fake.turn()
+        self.assertEqual(said, [None] * 3)
         syncs.stop()
