@@ -52,9 +52,7 @@ class Cache(Generic[V]):
 
     def put(self, key: Hashable, value: V, *, octets: int, now: float, ttl_seconds: float) -> None:
         """Keep something; a TTL of 0 or less, or what is larger than the whole cache, is not kept."""
-        replaced = self._kept.pop(key, None)
-        if replaced is not None:
-            self.used_octets -= replaced[2]
+        self.drop(key)
         octets += ENTRY_OCTETS
         if ttl_seconds <= 0 or octets > self.octets or self.entries < 1:
             return
