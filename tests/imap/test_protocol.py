@@ -92,6 +92,16 @@ class ProtocolTestCase(SynchronousTestCase):
         transport.room = room
         return protocol, transport
 
+    def held_check(self) -> Deferred[None]:
+        """CHECK is under way until this fires."""
+        waiting: Deferred[None] = Deferred()
+
+        async def check(connection: Any, command: c.Check) -> None:
+            await waiting
+
+        self.handlers[c.Check] = check
+        return waiting
+
     def lose(self, protocol: IMAPServerProtocol) -> None:
         protocol.connectionLost(Failure(ConnectionDone()))
 
@@ -120,12 +130,7 @@ class WritingTests(ProtocolTestCase):
 
     def test_a_waiting_command_holds_the_next(self) -> None:
         """While a command waits the next is not begun; both are answered in order."""
-        waiting: Deferred[None] = Deferred()
-
-        async def check(connection: Any, command: c.Check) -> None:
-            await waiting
-
-        self.handlers[c.Check] = check
+        waiting = self.held_check()
         protocol, transport = self.selected()
         protocol.dataReceived(b"a CHECK\r\nb NOOP\r\n")
         self.assertEqual(transport.value(), b"")
@@ -174,12 +179,7 @@ class WritingTests(ProtocolTestCase):
 class ReadingTests(ProtocolTestCase):
     def test_reading_stops_while_much_is_pending(self) -> None:
         """What a client sends while its command waits is kept up to a limit; then nothing is read until it is done."""
-        waiting: Deferred[None] = Deferred()
-
-        async def check(connection: Any, command: c.Check) -> None:
-            await waiting
-
-        self.handlers[c.Check] = check
+        waiting = self.held_check()
         protocol, transport = self.selected()
         protocol.dataReceived(b"a CHECK\r\n")
         self.assertEqual(transport.producerState, "producing")
@@ -193,12 +193,7 @@ class ReadingTests(ProtocolTestCase):
 
     def test_at_work(self) -> None:
         """A command that is under way needs no acknowledgement but its answer; a piece of the next one, or of a literal, does."""
-        waiting: Deferred[None] = Deferred()
-
-        async def check(connection: Any, command: c.Check) -> None:
-            await waiting
-
-        self.handlers[c.Check] = check
+        waiting = self.held_check()
         protocol, _ = self.selected()
         protocol.dataReceived(b"a APPEND INBOX {10+}\r\nSubject: x")
         self.assertFalse(protocol.at_work)
@@ -348,12 +343,7 @@ class FailureTests(ProtocolTestCase):
 
     def test_in_a_coroutine(self) -> None:
         """The same for a command that waited."""
-        waiting: Deferred[None] = Deferred()
-
-        async def check(connection: Any, command: c.Check) -> None:
-            await waiting
-
-        self.handlers[c.Check] = check
+        waiting = self.held_check()
         protocol, transport = self.selected()
         protocol.dataReceived(b"a CHECK\r\n")
         waiting.errback(ZeroDivisionError())
@@ -402,12 +392,7 @@ class FailureTests(ProtocolTestCase):
 
     def test_gone_while_waiting(self) -> None:
         """A client that goes while its command waits leaves nothing behind when it is done."""
-        waiting: Deferred[None] = Deferred()
-
-        async def check(connection: Any, command: c.Check) -> None:
-            await waiting
-
-        self.handlers[c.Check] = check
+        waiting = self.held_check()
         protocol, transport = self.selected()
         self.assertEqual(self.mail.sessions, 1)
         protocol.dataReceived(b"a CHECK\r\n")
@@ -486,12 +471,7 @@ class ShutdownTests(ProtocolTestCase):
 
     def test_a_command_is_finished(self) -> None:
         """A command that is under way is finished and answered before BYE."""
-        waiting: Deferred[None] = Deferred()
-
-        async def check(connection: Any, command: c.Check) -> None:
-            await waiting
-
-        self.handlers[c.Check] = check
+        waiting = self.held_check()
         protocol, transport = self.selected()
         protocol.dataReceived(b"a CHECK\r\nb NOOP\r\n")
         self.factory.shutdown()
