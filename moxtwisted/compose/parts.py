@@ -25,6 +25,7 @@ from moxtwisted.compose.signing import Signers
 from moxtwisted.compose.translation import (
     build_directory,
     imap_settings,
+    inbound_settings,
     message_quota,
     quota,
 )
@@ -40,8 +41,10 @@ from moxtwisted.server.delivery import LocalDelivery
 from moxtwisted.server.directory import (
     DirectoryHolder,
 )
-from moxtwisted.server.inbound.handler import Inbound, InboundFactory, InboundSettings
+from moxtwisted.server.inbound.handler import Inbound, InboundFactory
 from moxtwisted.server.inbound.provocation import ByLocalpart, Provocation
+from moxtwisted.server.inbound.room import Room
+from moxtwisted.server.intake import Trouble
 from moxtwisted.server.logging import FailureCounter
 from moxtwisted.server.loginlimits import LoginLimits
 from moxtwisted.server.metrics import Metrics
@@ -49,7 +52,6 @@ from moxtwisted.server.ratelimit import AuthenticationLimits, ConnectionLimiter,
 from moxtwisted.server.submission.handler import Submission, SubmissionFactory, SubmissionSettings
 from moxtwisted.smtp.protocol import ServerTLS as SMTPServerTLS
 from moxtwisted.smtp.protocol import SMTPServerFactory
-from moxtwisted.smtp.settings import Mode
 from moxtwisted.smtp.settings import ServerSettings as SMTPSettings
 from moxtwisted.store.keys import MasterKey
 from moxtwisted.store.queue import SendingLimits
@@ -204,25 +206,21 @@ class Parts:
         self, hostname: str, settings: SMTPSettings, tls: Callable[[], SMTPServerTLS | None]
     ) -> SMTPServerFactory:
         """An MX or LMTP listener's factory."""
-        limits = self.static.limits.smtp
+        outcome = self.effects.outcome_for(settings.mode)
+        trouble = Trouble(self.reactor.seconds)
         shared = Inbound(
-            settings=InboundSettings(
-                hostname=hostname,
-                lmtp=settings.mode is Mode.LMTP,
-                null_sender_recipients=limits.recipients_of_null_sender,
-                received_fields=limits.received_fields,
-                unknown_recipients_delay_seconds=limits.unknown_recipients_delay_seconds,
-                starttls_first=settings.require_starttls,
-            ),
-            store=self.store,
+            settings=inbound_settings(self.static, hostname, settings),
+            stage=self.store.stage,
+            room=Room(self.store, trouble, outcome),
             directory=self.directory,
             delivery=self.delivery,
             clock=self.reactor,
             connections=self.connections,
             provocation=self.provocation,
             checks=self.verification.checks_for(settings.mode),
-            outcome=self.effects.outcome_for(settings.mode),
+            outcome=outcome,
             turn_away=self.effects.turn_away_for(settings.mode),
+            trouble=trouble,
         )
         # Who may do without TLS depends on the recipient, which the machine does not know.
         machine = evolve(settings, require_starttls=False)

@@ -22,7 +22,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from moxtwisted.errors import MailError
-from moxtwisted.server.ratelimit import ConnectionLimiter
+from moxtwisted.server.ratelimit import Connections
 from moxtwisted.smtp.interfaces import IMessageSink
 from moxtwisted.smtp.peer import Peer
 from moxtwisted.smtp.replies import Reply
@@ -37,7 +37,7 @@ _EVERY_SECONDS: Final = 60.0
 _CAUSES: Final = 200
 
 
-def admission(connections: ConnectionLimiter, peer: Peer) -> Reply | None:
+def admission(connections: Connections, peer: Peer) -> Reply | None:
     """Count a new connection; the refusal when there are too many from there."""
     refusal = connections.admit(str(peer.ip)) if peer.ip is not None else None
     if refusal is None:

@@ -25,16 +25,18 @@ from collections import OrderedDict
 from collections.abc import Hashable, Iterable, Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_network
-from typing import Final
+from typing import Final, Protocol
 
 from attrs import Attribute, define, field, frozen, validators
 from twisted.internet.interfaces import IReactorTime
 from zope.interface import Interface
 
 __all__ = [
+    "AdmittedElsewhere",
     "AuthenticationLimits",
     "ConnectionLimiter",
     "ConnectionLimits",
+    "Connections",
     "DeliveryLimiter",
     "DeliveryLimits",
     "IBans",
@@ -341,6 +343,27 @@ class IBans(Interface):
 
     def welcome(ip: str, *, by_mail: bool = False) -> None:
         """Somebody there is one of ours."""
+
+
+class Connections(Protocol):
+    """Who may connect."""
+
+    def admit(self, ip: str) -> Refusal | None:
+        """A peer connected. :return: None when it may stay, and then ``release`` must be called once; else why not."""
+
+    def release(self, ip: str, *, errors: bool = False) -> None:
+        """An admitted connection is gone. :param errors: whether we ended it because the client made too many of them."""
+
+
+class AdmittedElsewhere:
+    """For connections that somebody else admitted, and counts."""
+
+    def admit(self, ip: str) -> Refusal | None:
+        """It may stay."""
+        return None
+
+    def release(self, ip: str, *, errors: bool = False) -> None:
+        """Nothing to do."""
 
 
 class ConnectionLimiter:

@@ -34,10 +34,12 @@ from moxtwisted.server.inbound.lease import Lease
 from moxtwisted.server.inbound.outcome import Outcome
 from moxtwisted.server.inbound.presence import WaitingRoom
 from moxtwisted.server.inbound.rejects import Rejects, RejectsPolicy
+from moxtwisted.server.inbound.room import Room
 from moxtwisted.server.inbound.senderlists import Together
 from moxtwisted.server.inbound.senderpolicy import AccountLists, SenderPolicy
 from moxtwisted.server.inbound.splitting import Splitting
 from moxtwisted.server.inbound.traps import Traps
+from moxtwisted.server.intake import Trouble
 from moxtwisted.server.judgement.judge import Judge, JudgeParts
 from moxtwisted.server.judgement.rules import Rules, RulesHolder, ServerRules
 from moxtwisted.server.junk.contentfilter import ContentFilter
@@ -138,7 +140,8 @@ class World:
         return InboundFactory(
             Inbound(
                 settings=InboundSettings(hostname=HOST),
-                store=house.store,
+                stage=house.store.stage,
+                room=Room(house.store, Trouble(house.clock.seconds), lambda: self.outcome),
                 directory=house.holder,
                 delivery=house.delivery,
                 clock=house.clock,

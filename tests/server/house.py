@@ -40,6 +40,8 @@ from moxtwisted.server.directory import (
 from moxtwisted.server.imapd.service import IMAPService, Mail
 from moxtwisted.server.inbound.handler import Inbound, InboundFactory, InboundSettings
 from moxtwisted.server.inbound.provocation import ByLocalpart, Provocation
+from moxtwisted.server.inbound.room import Room
+from moxtwisted.server.intake import Trouble
 from moxtwisted.server.ratelimit import ConnectionLimiter, ConnectionLimits
 from moxtwisted.server.submission.handler import Submission, SubmissionFactory, SubmissionSettings
 from moxtwisted.server.submission.signing import Signing
@@ -216,7 +218,8 @@ class House:
         )
         shared = Inbound(
             settings=InboundSettings(hostname=HOST, lmtp=lmtp, unknown_recipients_delay_seconds=delay),
-            store=self.store,
+            stage=self.store.stage,
+            room=Room(self.store, Trouble(self.clock.seconds), self.outcome),
             directory=self.holder,
             delivery=self.delivery,
             clock=self.clock,

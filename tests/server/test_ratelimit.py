@@ -18,6 +18,8 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from moxtwisted.imap.settings import ServerSettings as IMAPSettings
 from moxtwisted.server.imapd.service import IMAPService, Mail
 from moxtwisted.server.inbound.handler import Inbound, InboundFactory, InboundSettings
+from moxtwisted.server.inbound.room import Room
+from moxtwisted.server.intake import Trouble
 from moxtwisted.server.ratelimit import (
     AuthenticationLimits,
     ConnectionLimiter,
@@ -259,7 +261,8 @@ class LiveConnectionTests(TestCase):
         house = self.house
         shared = Inbound(
             settings=InboundSettings(hostname=HOST),
-            store=house.store,
+            stage=house.store.stage,
+            room=Room(house.store, Trouble(house.clock.seconds)),
             directory=house.holder,
             delivery=house.delivery,
             clock=house.clock,

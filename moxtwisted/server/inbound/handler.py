@@ -22,21 +22,22 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from moxtwisted.address import Path
-from moxtwisted.errors import MailError, StoreUnavailableError
+from moxtwisted.errors import StoreUnavailableError
 from moxtwisted.server.delivery import LocalDelivery
 from moxtwisted.server.directory import Delivery, DirectoryHolder, Recipients, Refused
 from moxtwisted.server.inbound.arrival import Arrival
 from moxtwisted.server.inbound.lease import Lease
 from moxtwisted.server.inbound.presence import Presence
 from moxtwisted.server.inbound.provocation import Provocation
+from moxtwisted.server.inbound.room import Asked, IRoom
 from moxtwisted.server.intake import Intake, Trouble, admission
-from moxtwisted.server.ratelimit import ConnectionLimiter
+from moxtwisted.server.ratelimit import Connections
 from moxtwisted.server.trace import TracedSession, attempt, copies, first_recipients
 from moxtwisted.smtp.envelope import MailParameters, RcptParameters, Transaction
 from moxtwisted.smtp.interfaces import Answer, ISMTPHandler, ISMTPHandlerFactory
 from moxtwisted.smtp.peer import Peer, TLSInfo
 from moxtwisted.smtp.replies import Reply, reply_for_error
-from moxtwisted.store.interfaces import IStagedMessage, IStore
+from moxtwisted.store.interfaces import IStagedMessage, IStaging
 
 if TYPE_CHECKING:
     from moxtwisted.server.inbound.outcome import Complete, Outcome
@@ -87,17 +88,21 @@ class InboundSettings:
 class Inbound:
     """What all connections of a service share.
 
+    :ivar stage: gives a place for a message; the parameter is how many octets it may have, or 0.
+    :ivar room: who knows how full accounts are.
+    :ivar delivery: puts what nobody judges into accounts; None: all mail is judged here.
     :ivar checks: gives what finds out where messages come from; None: nothing does, as for mail that another server hands over.
     :ivar turn_away: gives the refusal of a client by its address; None: it may come.
     :ivar outcome: gives what decides what becomes of those messages; None: all are taken.
     """
 
     settings: InboundSettings
-    store: IStore
+    stage: Callable[[int], IStaging]
+    room: IRoom
     directory: DirectoryHolder
-    delivery: LocalDelivery
+    delivery: LocalDelivery | None
     clock: IReactorTime
-    connections: ConnectionLimiter
+    connections: Connections
     provocation: Provocation = field(factory=Provocation)
     checks: Callable[[], Checks] | None = None
     outcome: Callable[[], Outcome] | None = None
@@ -208,25 +213,18 @@ class InboundHandler:
         if not found.public and outcome is None:
             # Nobody will look whether From is a member's.
             return _MEMBERS_ONLY
-        # One full member must not keep an alias from the others; the commit asks again.
-        full = [self._quota_refusal(delivery.account) for delivery in found.deliveries]
-        if all(full):
-            return full[0]
-        if outcome is not None:
-            refusal = self._kept_out(outcome, found) or self._apart(outcome, forward_path)
-            if refusal is not None:
-                return refusal
-        if self._deliveries and forward_path not in self._deliveries:
-            rules = self._sender_rules()
-            if rules is not None:
-                return _at_once(self._another(rules, forward_path, found))
-        self._deliveries[forward_path] = found
-        return None
+        kept_out = self._kept_out(outcome, found) if outcome is not None else None
+        if kept_out is not None:
+            return kept_out
+        refusal = inbound.room.refusal(self._asked(found, forward_path))
+        if refusal is None:
+            return self._take(forward_path, found)
+        return refusal if isinstance(refusal, Reply) else _at_once(self._later(refusal, forward_path, found))
 
     def data_started(self, transaction: Transaction) -> Arrival:
         """A place for the message."""
         self._transaction = transaction
-        intake = Intake(self._inbound.store.stage(self._declared_octets), self._inbound.trouble)
+        intake = Intake(self._inbound.stage(self._declared_octets), self._inbound.trouble)
         return Arrival(intake, self._checks, self._begun)
 
     def data_done(self, sink: Arrival) -> Awaitable[Reply | Sequence[Reply | None] | None]:
@@ -280,25 +278,6 @@ class InboundHandler:
         waiting: Deferred[Reply] = deferLater(self._inbound.clock, delay, lambda: reply)
         return waiting
 
-    def _quota_refusal(self, account: str) -> Reply | None:
-        try:
-            kept = self._inbound.store.account(account)
-            used, messages, quota = kept.usage()
-        except MailError as e:
-            self._inbound.trouble.report(e)
-            return reply_for_error(e)
-        if quota is None and kept.message_quota is None:
-            return None
-        if self._outcome is not None:
-            # What can be looked at after it was refused takes no room from what is taken.
-            octets, copies_there = self._outcome.rejects.room(kept)
-            used, messages = used - octets, messages - copies_there
-        full = kept.message_quota is not None and messages >= kept.message_quota
-        if full or (quota is not None and used + max(self._declared_octets, 1) > quota):
-            # RFC 3463 section 3.3: X.2.2, mailbox full.
-            return Reply(452, "4.2.2", "mailbox is over its quota")
-        return None
-
     def _kept_out(self, outcome: Outcome, found: Recipients) -> Reply | None:
         """The refusal of a sender by the accounts themselves."""
         if outcome.policy is None:
@@ -306,11 +285,39 @@ class InboundHandler:
         accounts = [d.account for d in found.deliveries]
         return outcome.policy.at_rcpt(accounts, self._session.peer.ip, self._reverse_path)
 
-    def _apart(self, outcome: Outcome, forward_path: Path) -> Reply | None:
-        """The refusal of a recipient who is to come in a transaction of his own."""
-        if self._prdr or self._inbound.settings.lmtp:
-            return None  # each has an answer of his own
-        return outcome.apart(self._reverse_path, self._deliveries, forward_path, self._inbound.seconds())
+    def _asked(self, found: Recipients, forward_path: Path) -> Asked:
+        deliveries = found.deliveries
+        return Asked(
+            accounts=(deliveries[0].account,)
+            if len(deliveries) == 1
+            else tuple(dict.fromkeys([d.account for d in deliveries])),
+            octets=self._declared_octets,
+            reverse_path=self._reverse_path,
+            forward_path=forward_path,
+            others=tuple(self._deliveries),
+            judged=self._outcome is not None,
+            together=not (self._prdr or self._inbound.settings.lmtp),
+            seconds=self._inbound.seconds(),
+        )
+
+    async def _later(
+        self, refusal: Awaitable[Reply | None], forward_path: Path, found: Recipients
+    ) -> Reply | None:
+        """Take a recipient if there is room, which somebody else knows."""
+        reply = await refusal
+        if reply is not None:
+            return reply
+        answer = self._take(forward_path, found)
+        return await answer if isinstance(answer, Awaitable) else answer
+
+    def _take(self, forward_path: Path, found: Recipients) -> Answer:
+        """Take a recipient, unless this sender may have one only."""
+        if self._deliveries and forward_path not in self._deliveries:
+            rules = self._sender_rules()
+            if rules is not None:
+                return _at_once(self._another(rules, forward_path, found))
+        self._deliveries[forward_path] = found
+        return None
 
     async def _another(self, rules: ISenderRules, forward_path: Path, found: Recipients) -> Reply | None:
         if not await rules.may_have_recipients(self._begun):
@@ -423,6 +430,9 @@ class InboundHandler:
         staged: IStagedMessage,
         verified: Verified | None,
     ) -> Reply | Sequence[Reply | None] | None:
+        delivery = self._inbound.delivery
+        if delivery is None:
+            raise StoreUnavailableError("nobody to deliver")
         now = self._inbound.seconds()
         trace = self._session.trace(transaction, now)
         if verified is not None:
@@ -434,7 +444,7 @@ class InboundHandler:
             {path: found.deliveries for path, found in deliveries.items()},
             trace,
         )
-        outcome = await self._inbound.delivery.deliver(
+        outcome = await delivery.deliver(
             staged,
             wanted,
             int(now),
