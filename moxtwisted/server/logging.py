@@ -40,11 +40,16 @@ __all__ = [
     "DEFAULT_PACKAGES",
     "FIELDS",
     "LEVELS",
+    "LEVEL_RANKS",
+    "MAX_FAILURE_CHARACTERS",
+    "MAX_VALUE_CHARACTERS",
+    "EventText",
     "FailureCounter",
     "LevelControl",
     "LineObserver",
     "LogFile",
     "begin_logging",
+    "is_field",
 ]
 
 LEVELS = ("debug", "info", "warn", "error", "critical")
@@ -80,6 +85,7 @@ FIELDS: Mapping[str, str] = {
     "protocol": "smtp, submission, lmtp, imap ...",
     "queue_id": "number of the message in the queue",
     "reason": "word for why it was decided so",
+    "receiver": "number of the process that took in mail, where it is one of its own",
     "recipient": "forward-path",
     "records": "texts of DNS records",
     "reply_code": "SMTP code that was answered",
@@ -109,6 +115,8 @@ _SECRET = re.compile(
 _TWISTED = frozenset(
     {"isError", "failure", "why", "time", "system", "message", "format", "printed", "logLevel", "level"}
 )
+# what MessagePack can say, and JSON for other programs
+_LEAST, _MOST = -(1 << 63), (1 << 63) - 1
 _NAMES = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)")
 # DEL, C1 control characters, line and paragraph separators, which JSON leaves as they are
 _RISKY_JSON = re.compile("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -122,7 +130,8 @@ def _rank(level: str) -> int:
         raise ConfigurationError((f"no log level {level!r}; there are {', '.join(LEVELS)}",)) from None
 
 
-_RANKS = {LogLevel.lookupByName(name): rank for rank, name in enumerate(LEVELS)}
+LEVEL_RANKS: Mapping[Any, int] = {LogLevel.lookupByName(name): rank for rank, name in enumerate(LEVELS)}
+"""The rank in ``LEVELS`` of each level of ``twisted.logger``."""
 
 
 class LevelControl:
@@ -130,6 +139,7 @@ class LevelControl:
 
     :param default: level of packages for which nothing else is said.
     :param packages: levels by package, ``moxtwisted.smtp`` for all below it; the longest name counts.
+    :ivar changed: called after each change.
     :raise ConfigurationError: for a level that is none.
     """
 
@@ -138,6 +148,7 @@ class LevelControl:
         for package, level in {**DEFAULT_PACKAGES, **(packages or {})}.items():
             self._levels[package] = _rank(level)
         self._known: dict[str, int] = {}
+        self.changed: list[Callable[[], object]] = []
 
     def set(self, package: str, level: str) -> None:
         """Change the level of a package; ``""`` is the default.
@@ -145,13 +156,29 @@ class LevelControl:
         :raise ConfigurationError: for a level that is none.
         """
         self._levels[package] = _rank(level)
-        self._known.clear()
+        self._tell()
 
     def unset(self, package: str) -> None:
         """Let a package follow the one above it again; the default stays."""
         if package:
             self._levels.pop(package, None)
-            self._known.clear()
+            self._tell()
+
+    def replace(self, levels: Mapping[str, str]) -> None:
+        """Take over all levels of another one, as its ``list`` told them; nothing stays of those before.
+
+        :raise ConfigurationError: for a level that is none, or when there is no default; all stay as they were.
+        """
+        ranks = {package: _rank(level) for package, level in levels.items()}
+        if "" not in ranks:
+            raise ConfigurationError(("log levels without a default",))
+        self._levels = ranks
+        self._tell()
+
+    def _tell(self) -> None:
+        self._known.clear()
+        for listener in tuple(self.changed):
+            listener()
 
     def list(self) -> dict[str, str]:
         """All levels by package, the default (``""``) first."""
@@ -244,8 +271,12 @@ def _plain(value: Any) -> Any:
     """A field's value as JSON has it: numbers, truth, nothing and bounded text."""
     if type(value) is str and len(value) <= MAX_VALUE_CHARACTERS and value.isascii():
         return value
-    if value is None or isinstance(value, (bool, int, float)):
+    if value is None or value is True or value is False:
         return value
+    if isinstance(value, float):
+        return float(value)
+    if isinstance(value, int) and _LEAST <= value <= _MOST:
+        return int(value)
     if isinstance(value, bytes):
         value = value[: MAX_VALUE_CHARACTERS + 1].decode("utf-8", "backslashreplace")
     elif not isinstance(value, str):
@@ -253,9 +284,83 @@ def _plain(value: Any) -> Any:
             value = str(value)
         except Exception as e:  # noqa: BLE001 a boundary: an object that cannot be shown must not stop the log
             value = f"<{type(value).__name__}: {type(e).__name__}>"
+    value = str.__str__(value)
     if len(value) > MAX_VALUE_CHARACTERS:
         value = value[:MAX_VALUE_CHARACTERS] + "..."
     return value.encode("utf-8", "replace").decode("utf-8") if not value.isascii() else value
+
+
+def is_field(name: str) -> bool:
+    """Whether it may name a field of ours, and nothing that ``twisted.logger`` or its forerunner makes something of."""
+    return not name.startswith("log_") and name not in _TWISTED
+
+
+class EventText:
+    """What is told of events: their fields as plain values, without secrets, and their message.
+
+    :param allowed: which names of fields are told; asked once for each.
+    """
+
+    def __init__(self, allowed: Callable[[str], bool] = lambda name: True) -> None:
+        self._allowed = allowed
+        self._secret: dict[str, bool] = {}
+        self._shown: dict[tuple[str, ...], tuple[tuple[str, bool], ...]] = {}
+
+    def _is_secret(self, name: str) -> bool:
+        secret = self._secret.get(name)
+        if secret is None:
+            if len(self._secret) >= _MAX_CACHED:
+                self._secret.clear()
+            secret = self._secret[name] = _SECRET.search(name) is not None
+        return secret
+
+    def fields(self, event: LogEvent) -> dict[str, Any]:
+        """Nothing, truth, numbers of 64 bits and bounded text, by name."""
+        # Events of one place in the program have the same names.
+        names = tuple(event)
+        shown = self._shown.get(names)
+        if shown is None:
+            if len(self._shown) >= _MAX_CACHED:
+                self._shown.clear()
+            shown = self._shown[names] = tuple(
+                [(name, self._is_secret(name)) for name in names if is_field(name) and self._allowed(name)]
+            )
+        fields: dict[str, Any] = {}
+        for name, secret in shown:
+            value = event[name]
+            kind = type(value)
+            if secret:
+                value = REDACTED
+            elif kind is str:
+                if len(value) > MAX_VALUE_CHARACTERS or not value.isascii():
+                    value = _plain(value)
+            elif kind is not int or not _LEAST <= value <= _MOST:
+                value = _plain(value)
+            fields[name] = value
+        return fields
+
+    def message(self, event: LogEvent, fields: Mapping[str, Any]) -> str:
+        """The format with the fields in it, bounded.
+
+        :param fields: those of the event.
+        """
+        text = event.get("log_format")
+        if isinstance(text, str) and "(" not in text:
+            try:
+                return str(_plain(text.format_map(fields)))
+            except (KeyError, ValueError, IndexError, AttributeError, TypeError):
+                pass  # Twisted's own way knows more and says what is wrong
+        safe = {name: value for name, value in event.items() if not self._is_secret(name)}
+        return str(_plain(formatEvent({**safe, **{n: REDACTED for n in event if self._is_secret(n)}})))
+
+    @staticmethod
+    def failure(event: LogEvent) -> str:
+        """The traceback, its end if it is long; empty without one."""
+        failure = event.get("log_failure")
+        if not isinstance(failure, Failure):
+            return ""
+        text: str = failure.getTraceback()
+        return text if len(text) <= MAX_FAILURE_CHARACTERS else "..." + text[-MAX_FAILURE_CHARACTERS:]
 
 
 @implementer(ILogObserver)
@@ -274,15 +379,17 @@ class LineObserver:
         self._output = output
         self._levels = levels
         self._line = forms[form]
-        self._secret: dict[str, bool] = {}
+        text = EventText()
+        self._fields = text.fields
+        self._message = text.message
+        self._failure = text.failure
         self._named: dict[str, frozenset[str]] = {}
-        self._shown: dict[tuple[str, ...], tuple[tuple[str, bool], ...]] = {}
         self._second = -1
         self._second_text = ""
 
     def __call__(self, event: LogEvent) -> None:
         """Write an event if its level is enabled; never raises."""
-        rank = _RANKS.get(event.get("log_level"), 1)
+        rank = LEVEL_RANKS.get(event.get("log_level"), 1)
         if rank < self._levels.threshold(event.get("log_namespace") or ""):
             return
         try:
@@ -290,59 +397,6 @@ class LineObserver:
         except Exception as e:  # noqa: BLE001 a boundary: an observer that raises is called again for its own error
             line = f"log event of {event.get('log_namespace')!r} cannot be written: {type(e).__name__}\n".encode()
         self._output.write(line)
-
-    def _is_secret(self, name: str) -> bool:
-        secret = self._secret.get(name)
-        if secret is None:
-            if len(self._secret) >= _MAX_CACHED:
-                self._secret.clear()
-            secret = self._secret[name] = _SECRET.search(name) is not None
-        return secret
-
-    def _fields(self, event: LogEvent) -> dict[str, Any]:
-        """What is written, by name; events of one place in the program have the same names."""
-        names = tuple(event)
-        shown = self._shown.get(names)
-        if shown is None:
-            if len(self._shown) >= _MAX_CACHED:
-                self._shown.clear()
-            shown = self._shown[names] = tuple(
-                [
-                    (name, self._is_secret(name))
-                    for name in names
-                    if not name.startswith("log_") and name not in _TWISTED
-                ]
-            )
-        fields: dict[str, Any] = {}
-        for name, secret in shown:
-            value = event[name]
-            kind = type(value)
-            if secret:
-                value = REDACTED
-            elif kind is not int and not (
-                kind is str and len(value) <= MAX_VALUE_CHARACTERS and value.isascii()
-            ):
-                value = _plain(value)
-            fields[name] = value
-        return fields
-
-    def _message(self, event: LogEvent, fields: Mapping[str, Any]) -> str:
-        text = event.get("log_format")
-        if isinstance(text, str) and "(" not in text:
-            try:
-                return str(_plain(text.format_map(fields)))
-            except (KeyError, ValueError, IndexError, AttributeError, TypeError):
-                pass  # Twisted's own way knows more and says what is wrong
-        safe = {name: value for name, value in event.items() if not self._is_secret(name)}
-        return str(_plain(formatEvent({**safe, **{n: REDACTED for n in event if self._is_secret(n)}})))
-
-    @staticmethod
-    def _failure(event: LogEvent) -> str:
-        failure = event.get("log_failure")
-        if not isinstance(failure, Failure):
-            return ""
-        text: str = failure.getTraceback()
-        return text if len(text) <= MAX_FAILURE_CHARACTERS else "..." + text[-MAX_FAILURE_CHARACTERS:]
 
     def _time(self, event: LogEvent) -> str:
         at = event.get("log_time")

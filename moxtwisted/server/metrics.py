@@ -13,14 +13,14 @@ does not.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from attrs import frozen
 from twisted.logger import ILogObserver, LogEvent
 from zope.interface import implementer
 
-__all__ = ["Counter", "Metrics"]
+__all__ = ["COUNTED_FIELDS", "Counter", "Metrics"]
 
 #: Different sets of labels of one counter; the rest shares ``other``.
 _MAX_SERIES: Final = 500
@@ -54,6 +54,33 @@ _EFFECTS: Final = Counter(
 _FAILURES: Final = Counter("failures", "Exceptions that ended a session, a task or a callback.", ("package",))
 
 
+def _methods(event: LogEvent) -> list[tuple[str, ...]]:
+    return [(method, str(event[method])) for method in _METHODS if event.get(method) is not None]
+
+
+def _decision(event: LogEvent) -> list[tuple[str, ...]]:
+    return [(str(event["decision"]), str(event.get("reason", "")))]
+
+
+def _effect(event: LogEvent) -> list[tuple[str, ...]]:
+    return [(str(event["effect"]), str(event.get("what", "")))]
+
+
+def _second_opinion(event: LogEvent) -> list[tuple[str, ...]]:
+    return [(str(event["second_opinion"]),)]
+
+
+#: An event that has the field counts for the counter, with these labels.
+_COUNTED: Final[tuple[tuple[str, Counter, Callable[[LogEvent], list[tuple[str, ...]]]], ...]] = (
+    ("dmarc", _VERIFIED, _methods),
+    ("decision", _DECISIONS, _decision),
+    ("effect", _EFFECTS, _effect),
+    ("second_opinion", _DIFFERS, _second_opinion),
+)
+COUNTED_FIELDS: Final = frozenset([field for field, _, _ in _COUNTED])
+"""Names of fields: an event that has none of them is not counted here."""
+
+
 @implementer(ILogObserver)
 class Metrics:
     """Counts events.
@@ -66,17 +93,10 @@ class Metrics:
 
     def __call__(self, event: LogEvent) -> None:
         """Count an event; never raises."""
-        if "dmarc" in event:
-            for method in _METHODS:
-                result = event.get(method)
-                if result is not None:
-                    self._count(_VERIFIED, (method, str(result)))
-        if "decision" in event:
-            self._count(_DECISIONS, (str(event["decision"]), str(event.get("reason", ""))))
-        if "effect" in event:
-            self._count(_EFFECTS, (str(event["effect"]), str(event.get("what", ""))))
-        if "second_opinion" in event:
-            self._count(_DIFFERS, (str(event["second_opinion"]),))
+        for field, counter, read in _COUNTED:
+            if field in event:
+                for values in read(event):
+                    self._count(counter, values)
 
     def _count(self, counter: Counter, values: tuple[str, ...]) -> None:
         series = self.counts.setdefault(counter, {})
@@ -95,7 +115,7 @@ class Metrics:
         registry = CollectorRegistry(auto_describe=False)
         counts: dict[Counter, dict[tuple[str, ...], int]] = {**self.counts}
         counts[_FAILURES] = {(package,): n for package, n in failures.items()}
-        for counter in (_VERIFIED, _DIFFERS, _DECISIONS, _EFFECTS):
+        for _, counter, _ in _COUNTED:
             counts.setdefault(counter, {})
         registry.register(_Collected(counts))
         octets: bytes = generate_latest(registry)

@@ -99,6 +99,30 @@ class LevelTests(SynchronousTestCase):
         levels.set("", "error")
         self.assertFalse(levels.enabled("moxtwisted.imap.server", "warn"))
 
+    def test_listeners(self) -> None:
+        """Who wants to know of changes is told of each."""
+        levels = LevelControl()
+        seen: list[dict[str, str]] = []
+        levels.changed.append(lambda: seen.append(levels.list()))
+        levels.set("a", "debug")
+        levels.unset("a")
+        levels.replace({"": "warn"})
+        self.assertRaises(ConfigurationError, levels.set, "a", "loud")
+        first = {"": "info", **DEFAULT_PACKAGES}
+        self.assertEqual(seen, [{**first, "a": "debug"}, first, {"": "warn"}])
+
+    def test_replaced(self) -> None:
+        """Levels are taken over as a whole, or not at all."""
+        levels, other = LevelControl("info", {"a": "debug"}), LevelControl("warn", {"b": "error"})
+        self.assertTrue(levels.enabled("a", "debug"))
+        for wrong in ({}, {"a": "info"}, {"": "info", "a": "loud"}):
+            self.assertRaises(ConfigurationError, levels.replace, wrong)
+        self.assertTrue(levels.enabled("a", "debug"))
+        levels.replace(other.list())
+        self.assertEqual(levels.list(), other.list())
+        self.assertFalse(levels.enabled("a", "info"))
+        self.assertFalse(levels.enabled("b.c", "warn"))
+
     def test_unknown_level(self) -> None:
         """A level that is none is refused with the names of those that are."""
         error: ConfigurationError = self.assertRaises(ConfigurationError, LevelControl().set, "x", "loud")
@@ -232,6 +256,12 @@ class LineTests(SynchronousTestCase):
         self.assertEqual(
             (parsed["peer"], parsed["uid"], parsed["count"]), ("/x", "<Broken: ValueError>", "[1, 2]")
         )
+
+    def test_large_numbers(self) -> None:
+        """A number for which JSON has no room in other programs is written as text."""
+        human, parsed = self._emit("x", count=1 << 64, uid=-(1 << 63))
+        self.assertEqual((parsed["count"], parsed["uid"]), (str(1 << 64), -(1 << 63)))
+        self.assertIn(f" count={1 << 64} ", human)
 
     def test_failure(self) -> None:
         """A logged failure has its traceback, in one line."""
