@@ -9,6 +9,7 @@ from msgspec import Meta, field
 from moxtwisted.config.schema.authority import Authority
 from moxtwisted.config.schema.bans import Bans
 from moxtwisted.config.schema.judgement import Judgement
+from moxtwisted.config.schema.receivers import Receivers
 from moxtwisted.config.schema.reports import HostTLSReports
 from moxtwisted.config.schema.scanners import Scanners
 from moxtwisted.config.schema.senders import Senders
@@ -534,6 +535,7 @@ class StaticConfig(ConfigStruct, frozen=True, kw_only=True):
     host_tls_reports: HostTLSReports | None = None
     senders: Senders = Senders()
     scanners: Scanners = Scanners()
+    receivers: Receivers = Receivers()
     store: Store = Store()
     limits: Limits = Limits()
     bans: Bans = Bans()
