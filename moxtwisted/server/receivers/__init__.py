@@ -3,7 +3,7 @@
 ::
 
     plain = shapes.write_complete(message)                        # in the receiver: what msgspec.msgpack encodes
-    message = shapes.read_complete(plain, octets, presence)       # in the owner: the same message, or ShapeError
+    message = shapes.read_complete(plain, octets, size, presence) # in the owner: the same message, or ShapeError
     answer = await outcome.take_in(message)
     reply = shapes.read_answer(shapes.write_answer(answer))
 
