@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ed25519, rsa
@@ -32,7 +33,8 @@ from moxtwisted.server.certificates.binding import (
     tls_description,
 )
 from moxtwisted.server.certificates.contexts import TLSProfile
-from moxtwisted.server.certificates.files import CertificateFiles, load_pair
+from moxtwisted.server.certificates.files import CertificateFiles, load_pair, make_pair
+from moxtwisted.server.certificates.handed import HandedCertificates
 from moxtwisted.server.certificates.selfsigned import self_signed
 from moxtwisted.server.certificates.store import CertificateStore, CertificateWatch, ServerTLS
 
@@ -519,6 +521,130 @@ class ReloadTests(CertificateTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         watch.stopService()
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class HandedTests(CertificateTestCase):
+    """Certificates in a process that cannot read the files."""
+
+    def receiver(self, owner: CertificateStore, **options: Any) -> HandedCertificates:
+        """What a receiver has that was given the certificates over a socket; the files are gone."""
+        handed = HandedCertificates(self.clock, **options)
+        handed.use(self.passed_on(owner))
+        for path in self.directory.iterdir():
+            path.unlink()
+        return handed
+
+    def passed_on(self, owner: CertificateStore) -> Any:
+        """As it comes out of MessagePack."""
+        return msgspec.msgpack.decode(msgspec.msgpack.encode(owner.handed()))
+
+    def test_handshake(self) -> None:
+        """Connections have the same certificates, by name and with their chains, as in the process that read the files."""
+        owner = self.store(
+            self.write_signed("a", "mail.example.org", "ecdsa"),
+            self.write("b", "*.example.net", key_type="rsa"),
+            self.write_signed("c", "mail.example.org", "rsa"),
+        )
+        handed = self.receiver(owner)
+        handed.load()
+        self.assertEqual(handed.describe(), owner.describe())
+        profile = TLSProfile()
+        by_rsa, by_ecdsa = b"ECDHE-RSA-AES128-GCM-SHA256", b"ECDHE-ECDSA-AES128-GCM-SHA256"
+        for name, ciphers, length in (
+            ("mail.example.org", by_rsa, 2),
+            ("mail.example.org", by_ecdsa, 2),
+            ("x.example.net", by_rsa, 1),
+            (None, by_ecdsa, 2),
+        ):
+            chains = []
+            for store in (owner, handed):
+                link = _Link(store.server(profile), _Client(name, version="1.2", ciphers=ciphers))
+                chains.append(link.handle.get_peer_cert_chain(as_cryptography=True))
+            self.assertEqual(chains[0], chains[1])
+            self.assertEqual(len(chains[0]), length)
+
+    def test_exchange(self) -> None:
+        """New ones come into use for new connections, without a new creator; the old connection lives on."""
+        owner = self.store(self.write("a", "old.example"))
+        handed = HandedCertificates(self.clock)
+        handed.use(self.passed_on(owner))
+        owner.adopted.append(lambda: handed.use(self.passed_on(owner)))
+        server = handed.server(TLSProfile())
+        old = _Link(server, _Client(None))
+        self.write("a", "new.example")
+        self.assertFalse(handed.check())
+        self.assertTrue(owner.check())
+        self.assertEqual(handed.describe()[0].names, ("new.example",))
+        self.assertIn("new.example", str(_Link(server, _Client(None)).certificate.subject))
+        old.client.transport.write(b" again")  # type: ignore[union-attr]
+        old.clock.advance(0.1)
+        old.pump.flush()
+        self.assertEqual(old.server.heard, b"hello again")
+
+    def test_told(self) -> None:
+        """Who wants to know is told when certificates came into use, and not when nothing or only ticket keys did."""
+        files = self.write("a", "old.example")
+        store = CertificateStore((files,), self.clock, ticket_seconds=60)
+        told: list[str] = []
+        store.adopted.append(lambda: told.append(store.describe()[0].names[0]))
+        store.load()
+        self.clock.advance(60)
+        store.check()
+        Path(files.certificate).write_bytes(b"broken")
+        store.check()
+        self.assertEqual(told, ["old.example"])
+        self.write("a", "new.example")
+        store.check()
+        self.assertEqual(told, ["old.example", "new.example"])
+
+    def test_tickets(self) -> None:
+        """Ticket keys are renewed in time, and nothing else happens when it looks."""
+        handed = self.receiver(self.store(self.write("a", "mail.example")), ticket_seconds=60)
+        server = handed.server(TLSProfile())
+        before = handed.initial_context(server.profile)
+        self.clock.advance(59)
+        self.assertFalse(handed.check())
+        self.assertIs(handed.initial_context(server.profile), before)
+        self.clock.advance(1)
+        self.assertFalse(handed.check())
+        self.assertIsNot(handed.initial_context(server.profile), before)
+        self.assertEqual(_Link(server, _Client(None)).server.heard, b"hello")
+
+    def test_before(self) -> None:
+        """Before certificates were handed over there are no connections, and nothing is there to hand on."""
+        handed = HandedCertificates(self.clock)
+        self.assertFalse(handed.check())
+        for call in (handed.load, handed.handed, lambda: handed.server(TLSProfile()), lambda: handed.use([])):
+            self.assertRaises(ConfigurationError, call)
+
+    def test_broken(self) -> None:
+        """What cannot be used is refused by the names of its files, without a key; the old ones stay in use."""
+        owner = self.store(self.write("a", "a.example"), self.write("b", "b.example"))
+        (crt, key, certificate_pem, key_pem), other = owner.handed()
+        handed = self.receiver(owner)
+        server = handed.server(TLSProfile())
+        for wrong in (
+            (crt, key, other[2], key_pem),
+            (crt, key, key_pem, key_pem),
+            (crt, key, certificate_pem, certificate_pem),
+            (crt, key, certificate_pem, key_pem[:-60]),
+            (crt, key, b"", b""),
+        ):
+            error: ConfigurationError = self.assertRaises(ConfigurationError, handed.use, [wrong])
+            self.assertTrue(crt in str(error) or key in str(error))
+            for line in key_pem.decode().splitlines():
+                self.assertNotIn(line, str(error))
+            self.assertEqual(handed.describe(), owner.describe())
+        self.assertIn("a.example", str(_Link(server, _Client(None)).certificate.subject))
+
+    def test_pair_without_files(self) -> None:
+        """A pair can be made of what another one tells of itself, and does not show its key."""
+        pair = load_pair(self.write_signed("a", "a.example", "rsa"))
+        same = make_pair(pair.files, pair.certificate_pem(), pair.key_pem())
+        self.assertEqual(
+            (same.leaf, same.chain, same.names, same.signature), (pair.leaf, pair.chain, pair.names, ())
+        )
+        self.assertNotIn("private_key", repr(same))
 
 
 class FileTests(CertificateTestCase):

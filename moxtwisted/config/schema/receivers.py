@@ -22,8 +22,8 @@ class Receivers(ConfigStruct, frozen=True, kw_only=True):
         Meta(
             ge=0,
             le=16,
-            description="How many; each takes some 50 MB of memory. One or two are enough for most: the server itself has the rest of the work. "
-            "0: the server takes in that mail itself. So it does at any rate for listeners with proxy_protocol_from, and everywhere while "
-            "verification or judgement is off; submission, LMTP and IMAP are always its own.",
+            description="How many; each takes some 50 MB of memory. One or two are enough for most: the server itself has the rest of "
+            "the work. 0: the server takes in that mail itself. So it does at any rate for listeners with proxy_protocol_from, and "
+            "everywhere while verification or judgement is off; submission, LMTP and IMAP are always its own.",
         ),
     ] = 0

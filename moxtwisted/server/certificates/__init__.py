@@ -10,6 +10,6 @@
     bindings = channel_bindings(transport)              # for SCRAM-...-PLUS
     fingerprint = client_key_fingerprint(transport)     # for EXTERNAL
 
-The modules: ``store`` (choice and reload), ``files`` (what is in them), ``contexts`` (OpenSSL settings),
+The modules: ``store`` (choice and reload), ``files`` (what is in them), ``contexts`` (OpenSSL settings), ``handed`` (without files),
 ``binding`` (facts of a connection), ``selfsigned`` (certificates for tests and a first start).
 """

@@ -2,9 +2,10 @@
 
 ::
 
-    pair = load_pair(CertificateFiles("tls/mail.crt", "tls/mail.key"), now)
+    pair = load_pair(CertificateFiles("tls/mail.crt", "tls/mail.key"))
     pair.names       # ('mail.example.org', '*.example.net')
     pair.kind        # 'ecdsa'
+    same = make_pair(pair.files, pair.certificate_pem(), pair.key_pem())    # without the files
 
 A message of a ``ConfigurationError`` from here names the file and what is wrong with it, and never shows a key.
 """
@@ -14,7 +15,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import field, frozen
 
 from moxtwisted.errors import ConfigurationError
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from cryptography import x509
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 
-__all__ = ["CertificateFiles", "Pair", "Signature", "load_pair", "signature"]
+__all__ = ["CertificateFiles", "Pair", "Signature", "load_pair", "make_pair", "signature"]
 
 MAX_FILE_OCTETS = 1 << 20
 
@@ -50,7 +51,7 @@ class Pair:
     :ivar kind: ``"rsa"``, ``"ecdsa"`` or ``"ed25519"``; a TLS context holds one pair of each.
     :ivar not_before: start of validity, seconds since 1970.
     :ivar not_after: its end.
-    :ivar signature: of the files at the time.
+    :ivar signature: of the files at the time; empty when they were not read here.
     """
 
     files: CertificateFiles
@@ -60,8 +61,20 @@ class Pair:
     not_after: float
     leaf: x509.Certificate
     chain: tuple[x509.Certificate, ...]
-    private_key: PrivateKeyTypes
+    private_key: PrivateKeyTypes = field(repr=False)
     signature: Signature
+
+    def certificate_pem(self) -> bytes:
+        """The certificate and its chain, leaf first."""
+        from cryptography.hazmat.primitives.serialization import Encoding
+
+        return b"".join(each.public_bytes(Encoding.PEM) for each in (self.leaf, *self.chain))
+
+    def key_pem(self) -> bytes:
+        """The private key, not encrypted: for a process of ours, and nowhere else."""
+        from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+        return self.private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
     def warning(self, now: float) -> str:
         """Why peers may not accept it, or empty."""
@@ -96,10 +109,9 @@ def _read(path: str, what: str) -> bytes:
     return data
 
 
-def _certificates(path: str) -> list[x509.Certificate]:
+def _certificates(data: bytes, path: str) -> list[x509.Certificate]:
     from cryptography import x509
 
-    data = _read(path, "certificate file")
     try:
         found = x509.load_pem_x509_certificates(data)
     except ValueError:
@@ -107,11 +119,10 @@ def _certificates(path: str) -> list[x509.Certificate]:
     return found
 
 
-def _private_key(path: str) -> PrivateKeyTypes:
+def _private_key(data: bytes, path: str) -> PrivateKeyTypes:
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-    data = _read(path, "key file")
     try:
         return load_pem_private_key(data, None)
     except TypeError:
@@ -156,11 +167,24 @@ def load_pair(files: CertificateFiles) -> Pair:
 
     :raise ConfigurationError: when a file is missing, unreadable or damaged, or the two do not belong together.
     """
+    taken = signature(files)
+    certificate_pem = _read(files.certificate, "certificate file")
+    return make_pair(files, certificate_pem, _read(files.key, "key file"), taken)
+
+
+def make_pair(files: CertificateFiles, certificate_pem: bytes, key_pem: bytes, taken: Signature = ()) -> Pair:
+    """A pair of what was in files.
+
+    :param files: their names, for messages and descriptions; they are not looked at.
+    :param certificate_pem: the certificate, followed by its chain.
+    :param key_pem: its key, not encrypted.
+    :param taken: the signature of the files.
+    :raise ConfigurationError: when something is damaged, or the two do not belong together.
+    """
     from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-    taken = signature(files)
-    leaf, *chain = _certificates(files.certificate)
-    key = _private_key(files.key)
+    leaf, *chain = _certificates(certificate_pem, files.certificate)
+    key = _private_key(key_pem, files.key)
     kind = _kind(key, files.key)
 
     spki = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)

@@ -14,7 +14,8 @@ mostly does not check it anyway. When new files are broken the old certificates 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 from attrs import define, field, frozen
@@ -127,6 +128,7 @@ class CertificateStore:
     :param files: pairs of files in the operator's order; the first is the fallback.
     :param clock: ``seconds()`` is the time since 1970, as the reactor's.
     :param ticket_seconds: session-ticket keys are renewed after this time (looked at by ``check``).
+    :ivar adopted: called whenever certificates came into use: those at start, and new ones; not for new ticket keys.
     """
 
     def __init__(
@@ -139,6 +141,7 @@ class CertificateStore:
         self._contexts: dict[TLSProfile, _Contexts] = {}
         self._made_at = 0.0
         self._seen: tuple[Signature, ...] = ()
+        self.adopted: list[Callable[[], object]] = []
 
     def load(self) -> None:
         """Read all files, at start.
@@ -151,6 +154,7 @@ class CertificateStore:
         for described in self.describe():
             if described.warning:
                 log.warn("TLS certificate: {problem}", problem=described.warning)
+        self._tell()
 
     def check(self) -> bool:
         """Read the files again if one has changed, and renew the ticket keys if it is time.
@@ -160,8 +164,7 @@ class CertificateStore:
         """
         seen = tuple(signature(files) for files in self._files)
         if seen == self._seen:
-            if self._clock.seconds() - self._made_at >= self._ticket_seconds:
-                self._renew_tickets()
+            self._renew_tickets_in_time()
             return False
         self._seen = seen
         try:
@@ -175,6 +178,7 @@ class CertificateStore:
                 )
             return False
         log.info("TLS certificates reloaded", count=len(choice.pairs))
+        self._tell()
         return True
 
     def server(self, profile: TLSProfile) -> ServerTLS:
@@ -200,21 +204,39 @@ class CertificateStore:
             for pair in self._choice.pairs
         )
 
+    def handed(self) -> list[tuple[str, str, bytes, bytes]]:
+        """What a process of ours that cannot read the files needs for ``HandedCertificates``, in the operator's order: the paths of
+        certificate and key, the certificate with its chain and the private key, both PEM. The key is not encrypted.
+
+        :raise ConfigurationError: before ``load``.
+        """
+        return [
+            (pair.files.certificate, pair.files.key, pair.certificate_pem(), pair.key_pem())
+            for pair in self._loaded().pairs
+        ]
+
     def _loaded(self) -> _Choice:
         if self._choice is None:
             raise ConfigurationError(("TLS certificates were not loaded",))
         return self._choice
 
     def _read(self) -> _Choice:
+        return self._chosen(partial(load_pair, files) for files in self._files)
+
+    def _chosen(self, makers: Iterable[Callable[[], Pair]]) -> _Choice:
+        """Make all pairs.
+
+        :raise ConfigurationError: with the problems of all of them.
+        """
         problems: list[str] = []
         pairs = []
-        if not self._files:
-            problems.append("TLS is wanted, but no certificate files are configured")
-        for files in self._files:
+        for make in makers:
             try:
-                pairs.append(load_pair(files))
+                pairs.append(make())
             except ConfigurationError as e:
                 problems.extend(e.problems)
+        if not pairs and not problems:
+            problems.append("TLS is wanted, but no certificate files are configured")
         if problems:
             raise ConfigurationError(tuple(dict.fromkeys(problems)))
         return _Choice(pairs, self._clock.seconds())
@@ -231,6 +253,10 @@ class CertificateStore:
         if problems:
             raise ConfigurationError(problems)
 
+    def _tell(self) -> None:
+        for listener in tuple(self.adopted):
+            listener()
+
     def _adopt(self, choice: _Choice) -> None:
         # all contexts first: nothing is exchanged when one of them fails
         contexts = {profile: self._build(choice, profile) for profile in self._contexts}
@@ -238,9 +264,11 @@ class CertificateStore:
         self._contexts = contexts
         self._made_at = self._clock.seconds()
 
-    def _renew_tickets(self) -> None:
+    def _renew_tickets_in_time(self) -> None:
+        if self._choice is None or self._clock.seconds() - self._made_at < self._ticket_seconds:
+            return
         try:
-            self._adopt(_Choice(self._loaded().pairs, self._clock.seconds()))
+            self._adopt(_Choice(self._choice.pairs, self._clock.seconds()))
         except ConfigurationError as e:
             self._made_at = self._clock.seconds()
             log.error("TLS session-ticket keys not renewed: {problem}", problem=str(e))
