@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from moxtwisted.compose.judgement import Judging
 from moxtwisted.compose.scanners import make_scanners, make_teacher
+from moxtwisted.compose.senders import SenderLists
 from moxtwisted.compose.verification import Verification
 from moxtwisted.config.load import LoadedConfig
 from moxtwisted.config.schema import DomainsConfig
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from moxtwisted.server.inbound.greylisting import Greylisting
     from moxtwisted.server.inbound.outcome import Outcome
     from moxtwisted.server.inbound.rejects import Rejects
-    from moxtwisted.server.inbound.senderlists import SenderList, Together
-    from moxtwisted.server.inbound.senderpolicy import AccountLists, SenderPolicy
     from moxtwisted.server.judgement.interfaces import IContentFilter, Incoming, Recipient
     from moxtwisted.server.judgement.rules import Strictness
     from moxtwisted.server.scanners.teaching import Teacher
@@ -61,7 +60,7 @@ class Effects:
         self._records: GreylistRecords | None = None
         self._rejects: Rejects | None = None
         self._teacher: Teacher | None = None
-        self._accounts: dict[str, AccountLists] | None = None
+        self._lists = SenderLists(loaded, reactor)
         self.content: Callable[[], IContentFilter | None] = lambda: None
         self.note_report: Callable[[Report, Incoming], None] | None = None
 
@@ -88,7 +87,7 @@ class Effects:
     def use(self, domains: DomainsConfig) -> None:
         """A new ``domains.conf`` is in force."""
         self._domains = domains
-        self._accounts = None
+        self._lists.use(domains)
 
     async def close(self) -> None:
         """What is under way is done, and files are closed."""
@@ -137,7 +136,7 @@ class Effects:
 
         self._rejects = Rejects(self._store, time.time, rejects_policy)
         self._delivery.make_room = self._rejects.make_room
-        policy, greylisting = self._make_policy(), self._make_greylisting()
+        policy, greylisting = self._lists.policy(), self._make_greylisting()
         return Outcome(
             delivery=self._delivery,
             bench=Bench(
@@ -154,37 +153,6 @@ class Effects:
             policy=policy,
             note_report=self.note_report,
         )
-
-    def _make_policy(self) -> SenderPolicy:
-        from moxtwisted.server.inbound.senderlists import ListFile, Together
-        from moxtwisted.server.inbound.senderpolicy import AccountLists, SenderPolicy
-
-        def together(names: tuple[str, ...]) -> Together:
-            return Together(
-                tuple(ListFile(self._loaded.resolve(name), self._reactor.seconds) for name in names)
-            )
-
-        nobody = AccountLists()
-        senders = self._loaded.static.senders
-        return SenderPolicy(
-            together(senders.allow_files),
-            together(senders.block_files),
-            lambda name: self._account_lists().get(name, nobody),
-        )
-
-    def _account_lists(self) -> dict[str, AccountLists]:
-        if self._accounts is None:
-            from moxtwisted.server.inbound.senderpolicy import AccountLists
-
-            self._accounts = {
-                name: AccountLists(
-                    _sender_list(account.allow_senders, "allow_senders"),
-                    _sender_list(account.block_senders, "block_senders"),
-                )
-                for name, account in self._domains.accounts.items()
-                if account.allow_senders or account.block_senders
-            }
-        return self._accounts
 
     def _make_greylisting(self) -> Greylisting:
         from moxtwisted.server.inbound.greylisting import Greylisting
@@ -223,9 +191,3 @@ class Effects:
         if account not in self._domains.accounts:
             return "", ""
         return account, self._judging.rules.current.of(account).junk_mailbox
-
-
-def _sender_list(entries: tuple[str, ...], where: str) -> SenderList:
-    from moxtwisted.server.inbound.senderlists import SenderList, parse_entry
-
-    return SenderList([parse_entry(entry.split(), where) for entry in entries])

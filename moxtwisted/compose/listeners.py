@@ -13,22 +13,19 @@ from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
+from moxtwisted.compose.certificates import ListenerCertificates
 from moxtwisted.compose.opening import ready_accounts
 from moxtwisted.compose.parts import Parts
 from moxtwisted.compose.translation import SMTPListenerSettings, imap_settings
 from moxtwisted.config.privileges import find_identity
 from moxtwisted.config.schema import (
     Listener,
-    ListenerTLS,
     LMTPService,
-    SMTPService,
 )
 from moxtwisted.imap.settings import ServerSettings as IMAPSettings
-from moxtwisted.server.certificates.contexts import TLSProfile
-from moxtwisted.server.certificates.files import CertificateFiles
 from moxtwisted.server.certificates.store import CertificateStore
+from moxtwisted.server.logging import LevelControl
 from moxtwisted.server.sockets import listen_tcp, listen_unix
-from moxtwisted.smtp.protocol import ServerTLS as SMTPServerTLS
 
 if TYPE_CHECKING:
     from moxtwisted.imap.protocol import ServerTLS as IMAPServerTLS
@@ -80,15 +77,17 @@ class Listeners(Service):
 
     name = "listeners"
 
-    def __init__(self, server: Parts) -> None:
+    def __init__(self, server: Parts, log_levels: LevelControl | None = None) -> None:
         self.serving: Deferred[None] = Deferred()
         self._server = server
+        self._log_levels = log_levels
         self._listeners: list[_Late] = []
         self._ports: list[Any] = []
         self._opening: list[Any] = []
         self._unopened: list[_Late] = []
         self._binders: list[tuple[_Late, Callable[[Factory], Any]]] = []
         self.certificates: list[CertificateStore] = []
+        self._diverted: list[tuple[str, _Late, CertificateStore | None]] = []
         for name, listener in server.static.listeners.items():
             self._plan(name, listener)
 
@@ -124,6 +123,19 @@ class Listeners(Service):
                 late.open()
         if not self._unopened:
             self.serving.callback(None)
+        if self._server.has_receivers and self._diverted:
+            self._start_receivers()
+
+    def _start_receivers(self) -> None:
+        # Few servers have them.
+        from moxtwisted.compose.receivers import Receivers
+
+        ports = dict(zip(self._listeners, self._ports, strict=True))
+        certificates = {name: store for name, _, store in self._diverted if store is not None}
+        receivers = Receivers(self._server, certificates, self._log_levels)
+        self._server.receivers = receivers
+        self._server.factories.append(receivers)
+        receivers.start([(name, ports[late]) for name, late, _ in self._diverted])
 
     def _open(self, late: _Late) -> None:
         try:
@@ -147,12 +159,16 @@ class Listeners(Service):
 
     async def _stop(self, ports: Sequence[Any]) -> None:
         await DeferredList([maybeDeferred(port.stopListening) for port in ports], consumeErrors=True)
-        ended: Deferred[Any] = DeferredList(
-            [late.inner.shutdown() for late in self._listeners if late.inner is not None], consumeErrors=True
-        )
+        receivers = self._server.receivers
+        ending = [late.inner.shutdown() for late in self._listeners if late.inner is not None]
+        if receivers is not None:
+            ending.append(receivers.shutdown())
+        ended: Deferred[Any] = DeferredList(ending, consumeErrors=True)
         ended.addTimeout(self._server.static.limits.shutdown_seconds, self._server.reactor)
         ended.addErrback(lambda _: _log.warn("some connections did not end in time"))
         await ended
+        if receivers is not None:
+            receivers.kill()
         await self._server.close()
 
     # -- listeners -----------------------------------------------------------------------------------------------
@@ -161,14 +177,17 @@ class Listeners(Service):
         """Note what a listener of the configuration serves, and where."""
         server = self._server
         hostname = listener.hostname or server.static.hostname
-        tls = ListenerCertificates(server, listener)
+        tls = ListenerCertificates(listener, server.loaded, server.reactor)
         if tls.certificates is not None:
             self.certificates.append(tls.certificates)
         smtp = SMTPListenerSettings(server.static, server.mechanisms(), listener, hostname)
         if listener.smtp is not None and listener.smtp.enabled:
-            offered = partial(tls.inbound, listener.smtp)
-            make = partial(server.inbound, hostname, smtp.inbound(listener.smtp), offered)
+            make = partial(server.inbound, hostname, smtp.inbound(listener.smtp), tls.inbound)
             self._bind(f"smtp ({name})", listener, listener.smtp.port, make)
+            if not listener.proxy_protocol_from:
+                self._diverted += [
+                    (name, late, tls.certificates) for late, _ in self._binders[-len(listener.ips) :]
+                ]
         for submission, implicit in ((listener.submission, False), (listener.submissions, True)):
             if submission is not None and submission.enabled:
                 settings = smtp.submission(submission)
@@ -231,49 +250,3 @@ def _give(path: Path, user: str) -> None:
     if user and os.getuid() == 0:
         identity = find_identity(user)
         os.chown(path, identity.uid, identity.gid)
-
-
-class ListenerCertificates:
-    """The certificates of a listener, and what its services do with them, once they were loaded."""
-
-    def __init__(self, server: Parts, listener: Listener) -> None:
-        self._tls = listener.tls
-        self.certificates: CertificateStore | None = None
-        if listener.tls is not None:
-            resolve = server.loaded.resolve
-            self.certificates = CertificateStore(
-                tuple(
-                    CertificateFiles(str(resolve(pair.certificate)), str(resolve(pair.key)))
-                    for pair in listener.tls.certificates
-                ),
-                server.reactor,
-            )
-
-    def inbound(self, smtp: SMTPService) -> SMTPServerTLS | None:
-        """For port 25."""
-        if self._tls is None or self.certificates is None or smtp.starttls == "none":
-            return None
-        profile = TLSProfile.inbound(
-            minimum_version=self._tls.minimum_version, session_tickets=smtp.tls_session_tickets
-        )
-        return SMTPServerTLS(self.certificates.server(profile))
-
-    def smtp(self, *, implicit: bool) -> SMTPServerTLS | None:
-        """For submission and LMTP."""
-        if self._tls is None or self.certificates is None:
-            return None
-        return SMTPServerTLS(self.certificates.server(self._for_users(self._tls)), implicit)
-
-    def imap(self, *, implicit: bool) -> IMAPServerTLS | None:
-        """For IMAP."""
-        from moxtwisted.imap.protocol import ServerTLS as IMAPServerTLS
-
-        if self._tls is None or self.certificates is None:
-            return None
-        return IMAPServerTLS(self.certificates.server(self._for_users(self._tls)), implicit)
-
-    @staticmethod
-    def _for_users(tls: ListenerTLS) -> TLSProfile:
-        return TLSProfile(
-            minimum_version=tls.minimum_version, request_client_certificate=tls.client_certificates
-        )

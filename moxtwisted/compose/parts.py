@@ -52,6 +52,7 @@ from moxtwisted.server.ratelimit import AuthenticationLimits, ConnectionLimiter,
 from moxtwisted.server.submission.handler import Submission, SubmissionFactory, SubmissionSettings
 from moxtwisted.smtp.protocol import ServerTLS as SMTPServerTLS
 from moxtwisted.smtp.protocol import SMTPServerFactory
+from moxtwisted.smtp.settings import Mode
 from moxtwisted.smtp.settings import ServerSettings as SMTPSettings
 from moxtwisted.store.keys import MasterKey
 from moxtwisted.store.queue import SendingLimits
@@ -59,6 +60,7 @@ from moxtwisted.store.store import Store
 
 if TYPE_CHECKING:
     # A fifth of what the program is made of: it is imported after the first ports are open, see Listeners.
+    from moxtwisted.compose.receivers import Receivers
     from moxtwisted.imap.protocol import ServerTLS as IMAPServerTLS
     from moxtwisted.server.imapd.local import LocalIMAP
     from moxtwisted.server.imapd.service import IMAPService, Mail
@@ -99,7 +101,14 @@ class Parts:
         self.metrics = Metrics()
         self._imap: list[IMAPService] = []
         self.factories: list[Any] = []
+        self.receivers: Receivers | None = None
         self._shared_mail: Mail | None = None
+
+    @property
+    def has_receivers(self) -> bool:
+        """Whether other processes take in mail from strangers."""
+        wanted = self.static.receivers.processes > 0 and not self.localserve
+        return wanted and self.effects.outcome_for(Mode.MX) is not None
 
     def open(self) -> None:
         """Open the store and make what needs it.
@@ -165,6 +174,8 @@ class Parts:
         self.signers.use(domains)
         self.judging.use(domains)
         self.effects.use(domains)
+        if self.receivers is not None:
+            self.receivers.use(domains)
         for service in self._imap:
             service.review()
         self.store.quota_of = partial(quota, domains, self.static)

@@ -91,7 +91,7 @@ def _one_sentence() -> Iterator[None]:
 
 def _services(parts: Parts, log_levels: Any) -> Iterator[Service]:
     """All of them, in the order of their start."""
-    listeners = Listeners(parts)
+    listeners = Listeners(parts, log_levels)
     yield listeners
     for certificates in listeners.certificates:
         yield CertificateWatch(certificates, parts.reactor)

@@ -4,6 +4,7 @@
 
     port = listen_tcp(reactor, "::", 25, factory)          # CannotListenError says why, in words
     port = listen_unix(reactor, Path("/run/moxmail/lmtp"), factory)
+    adopt_link(reactor, descriptor, protocol)              # one end of a pair, to another process of ours
 
 Twisted's own ``listenTCP`` on ``::`` takes IPv4 as well, after which ``0.0.0.0`` cannot be had; and a unix socket
 that a killed process left behind stays in the way. And Twisted sends nothing before the reactor came round to it: two changes
@@ -19,18 +20,20 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from stat import S_ISSOCK
 from typing import Any, Final, cast
 
-from twisted.internet import tcp
+from twisted.internet import tcp, unix
 from twisted.internet._newtls import startTLS
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.internet.protocol import Factory
 
-__all__ = ["listen_problem", "listen_tcp", "listen_unix"]
+__all__ = ["adopt_connection", "adopt_link", "divert", "listen_problem", "listen_tcp", "listen_unix"]
 
 #: Connections that the kernel holds for us while we are busy; it has an upper bound of its own (somaxconn).
 BACKLOG: Final = 1024
@@ -45,6 +48,10 @@ _QUICKACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
 #: So many octets are given to a socket at once, which mostly takes them; with Twisted's 128 KiB each piece of a long answer
 #: came back to the reactor six times.
 _SEND_OCTETS: Final = 1 << 20
+#: So many are read at once of what another process of ours says.
+_LINK_OCTETS: Final = 1 << 18
+#: Connections that are taken before others have their turn.
+_ACCEPTED_AT_ONCE: Final = 32
 
 
 class _Promptly(FileDescriptor):
@@ -110,6 +117,93 @@ class _PromptConnection(tcp.Server):
     def startTLS(self, ctx: Any, normal: bool = True) -> None:
         """The octets of TLS go out promptly too."""
         startTLS(self, ctx, normal, _Promptly)
+
+
+class _PromptLink(unix.Server):
+    """One end of a pair of unix sockets that sends at once what is written, and descriptors with it.
+
+    :ivar prompt_writes: how often octets went out at once.
+    """
+
+    prompt_writes = 0
+    SEND_LIMIT = _SEND_OCTETS
+    # A message that a receiver hands over is larger than Twisted's 64 KiB only if it is large.
+    bufferSize = _LINK_OCTETS
+
+    def write(self, data: bytes) -> None:
+        """Send what the socket takes now, buffer the rest."""
+        _Promptly.write(cast("Any", self), data)
+
+    def send_with(self, descriptor: int, data: bytes) -> None:
+        """Send octets and a descriptor, which comes with the first of them, or earlier; it is closed then."""
+        if not self.connected or self.disconnecting:
+            os.close(descriptor)
+            return
+        self._sendmsgQueue.append(descriptor)
+        self.write(data)
+
+    def writeSomeData(self, data: Any) -> Any:
+        """Send; descriptors that are sent are closed here."""
+        waiting = self._sendmsgQueue[:]
+        result = super().writeSomeData(data)  # type: ignore[no-untyped-call]  # Twisted's
+        for descriptor in waiting[: len(waiting) - len(self._sendmsgQueue)]:
+            os.close(descriptor)
+        return result
+
+    def connectionLost(self, reason: Any) -> None:
+        """Descriptors that were not sent are closed."""
+        while self._sendmsgQueue:
+            os.close(self._sendmsgQueue.pop())
+        super().connectionLost(reason)
+
+
+def adopt_link(reactor: Any, descriptor: int, protocol: Any) -> None:
+    """Connect a protocol with one end of a pair of unix sockets.
+
+    The transport has ``send_with(descriptor, data)`` besides. :param descriptor: is duplicated; not blocking.
+    """
+    factory = Factory.forProtocol(lambda: protocol)
+    factory.noisy = False
+    _PromptLink._fromConnectedSocket(  # type: ignore[no-untyped-call]  # noqa: SLF001 - reactors know Twisted's own only
+        descriptor, factory, reactor
+    )
+
+
+def adopt_connection(reactor: Any, descriptor: int, factory: IProtocolFactory) -> Any:
+    """Connect a factory's protocol with a TCP connection that another process took; it is as those of ``listen_tcp``.
+
+    :param descriptor: is duplicated; not blocking.
+    :return: the transport; None when the factory makes no protocol.
+    :raises OSError: when the connection is gone.
+    """
+    with socket.socket(fileno=os.dup(descriptor)) as taken:
+        family = taken.family
+        taken.getpeername()
+    make: Any = _PromptConnection._fromConnectedSocket  # noqa: SLF001 - as above
+    return make(descriptor, family, factory, reactor)
+
+
+def divert(port: Any, take: Callable[[socket.socket], bool]) -> None:
+    """Let somebody else have the connections of a port of ``listen_tcp``.
+
+    :param take: called with each, not blocking, which it then owns; False: it does not want it, and the port's own factory gets it.
+    """
+
+    def accept() -> None:
+        for _ in range(_ACCEPTED_AT_ONCE):
+            try:
+                taken, _ = port.socket.accept()
+            except OSError:
+                # Nobody there; or no descriptors left, which Twisted knows how to bear.
+                tcp.Port.doRead(port)
+                return
+            taken.setblocking(False)
+            if not take(taken):
+                # It may be gone already.
+                with taken, suppress(OSError):
+                    adopt_connection(port.reactor, taken.fileno(), port.factory)
+
+    port.doRead = accept  # the reactor asks the object each time
 
 
 def listen_problem(error: BaseException) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import IPv4Address, IPv6Address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from types import MappingProxyType
 from typing import Any
 
@@ -11,7 +11,16 @@ from attrs import field, frozen
 
 from moxtwisted.sasl.agent import channel_bindings, client_key_sha256
 
-__all__ = ["Peer", "TLSInfo", "inspect_tls"]
+__all__ = ["Peer", "TLSInfo", "client_address", "inspect_tls"]
+
+
+def client_address(host: str) -> IPv4Address | IPv6Address | None:
+    """A peer's address as a socket says it, IPv4 out of its IPv6 clothing, without a zone; None when it is none."""
+    try:
+        ip = ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
+    return (ip.ipv4_mapped or ip) if isinstance(ip, IPv6Address) else ip
 
 
 @frozen(kw_only=True)

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from types import CoroutineType
 from typing import Any
 
@@ -35,7 +34,7 @@ from moxtwisted.smtp.dialogue import Dialogue
 from moxtwisted.smtp.extensions import Offers
 from moxtwisted.smtp.interfaces import ISMTPHandlerFactory
 from moxtwisted.smtp.pacing import Drip
-from moxtwisted.smtp.peer import Peer, TLSInfo, inspect_tls
+from moxtwisted.smtp.peer import Peer, TLSInfo, client_address, inspect_tls
 from moxtwisted.smtp.proxyheader import ProxyHeaderError, parse_proxy_header
 from moxtwisted.smtp.replies import Reply, StandardReplies, reply_for_error
 from moxtwisted.smtp.server import ServerMachine
@@ -104,14 +103,6 @@ class SMTPServerFactory(ListenerFactory["SMTPServerProtocol"]):
         return SMTPServerProtocol(self)
 
 
-def _ip(host: str) -> IPv4Address | IPv6Address | None:
-    try:
-        ip = ip_address(host.partition("%")[0])
-    except ValueError:
-        return None
-    return (ip.ipv4_mapped or ip) if isinstance(ip, IPv6Address) else ip
-
-
 async def _coroutine(awaitable: Awaitable[Any]) -> Any:
     return await awaitable
 
@@ -161,9 +152,9 @@ class SMTPServerProtocol(Protocol):
         transport.registerProducer(self, True)
         there, here = transport.getPeer(), transport.getHost()
         peer = Peer(
-            ip=_ip(getattr(there, "host", "")),
+            ip=client_address(getattr(there, "host", "")),
             port=getattr(there, "port", 0),
-            local_ip=_ip(getattr(here, "host", "")),
+            local_ip=client_address(getattr(here, "host", "")),
             local_port=getattr(here, "port", 0),
         )
         self._peer = peer

@@ -19,21 +19,23 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Protocol
+from typing import Any, BinaryIO, Final, Protocol, Self
 
-from attrs import define
+from attrs import define, frozen
 from zope.interface import implementer
 
-from moxtwisted.errors import StoreFullError, StoreUnavailableError
+from moxtwisted.errors import ConsistencyError, StoreFullError, StoreUnavailableError
 from moxtwisted.message.mime import ScannedMessage, Scanner
 from moxtwisted.message.products import Rendered, render
 from moxtwisted.store.bodies import CHUNK_OCTETS, decode, encode, iterate
 from moxtwisted.store.interfaces import IStagedMessage, IStaging
 
-__all__ = ["MEMORY_OCTETS", "SealedFile", "Staged", "Staging"]
+__all__ = ["MEMORY_OCTETS", "SECRET_OCTETS", "Handed", "HandedOctets", "SealedFile", "Staged", "Staging"]
 
 #: A larger message goes to a file.
 MEMORY_OCTETS: Final = 1 << 20
+#: A key of ChaCha20 and a nonce.
+SECRET_OCTETS: Final = 44
 _BLOCK: Final = 64
 #: Chunks of a message that wait to be packed, at most.
 _WAITING_CHUNKS: Final = 4
@@ -46,7 +48,25 @@ class _Octets(Protocol):
 
     def packed(self) -> Iterable[tuple[int, bytes]]: ...
 
+    def hand_over(self) -> Handed: ...
+
     def close(self) -> None: ...
+
+
+@frozen
+class Handed:
+    """The octets of a message on their way to another process.
+
+    :ivar chunks: (codec, data) of each; empty if they are in a file.
+    :ivar places: (codec, offset, octets) of each in the file.
+    :ivar descriptor: of that file; -1 without. It stays the message's.
+    :ivar secret: what the file is sealed with; empty without.
+    """
+
+    chunks: tuple[tuple[int, bytes], ...] = ()
+    places: tuple[tuple[int, int, int], ...] = ()
+    descriptor: int = -1
+    secret: bytes = b""
 
 
 class _InMemory:
@@ -65,6 +85,9 @@ class _InMemory:
                 self._packed = [encode(chunk) for chunk in iterate(self.read, len(self._data))]
             return self._packed
 
+    def hand_over(self) -> Handed:
+        return Handed(chunks=tuple(self.packed()))
+
     def close(self) -> None:
         self._data = b""
 
@@ -73,14 +96,16 @@ class SealedFile:
     """An unnamed temporary file, enciphered with ChaCha20 under a key that dies with this object.
 
     It is written once from front to end and read anywhere; nobody else can open it, so nothing authenticates it.
+
+    :param file: empty, or one of another process, to be read.
+    :param secret: ``SECRET_OCTETS``; key and nonce, for this file alone.
     """
 
-    def __init__(self, directory: Path, entropy: Callable[[int], bytes]) -> None:
+    def __init__(self, file: BinaryIO, secret: bytes) -> None:
         # Only large messages come here: the import takes 30 ms.
         from cryptography.hazmat.primitives.ciphers import Cipher
         from cryptography.hazmat.primitives.ciphers.algorithms import ChaCha20
 
-        secret = entropy(44)
         key, nonce = secret[:32], secret[32:]
 
         def cipher(block: int) -> Any:
@@ -90,8 +115,19 @@ class SealedFile:
         self._cipher = cipher
         self._writer = cipher(0)
         self._lock = threading.Lock()
-        self._file: BinaryIO = tempfile.TemporaryFile(dir=directory, buffering=0)  # noqa: SIM115 - closed by close
+        self._file = file
+        self.secret = secret
         self.size = 0
+
+    @classmethod
+    def make(cls, directory: Path, entropy: Callable[[int], bytes]) -> Self:
+        """A new one. :raises OSError:"""
+        file = tempfile.TemporaryFile(dir=directory, buffering=0)  # noqa: SIM115 - closed by close
+        return cls(file, entropy(SECRET_OCTETS))
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        return self._file.fileno()
 
     def write(self, data: bytes) -> int:
         """Append octets, from any thread; where they begin."""
@@ -136,7 +172,7 @@ class _Packed:
     """
 
     def __init__(self, directory: Path, entropy: Callable[[int], bytes], packer: Executor | None) -> None:
-        self._file = SealedFile(directory, entropy)
+        self._file = SealedFile.make(directory, entropy)
         self._packer = packer
         self._chunks: list[_Chunk] = []
         self._waiting: deque[tuple[Future[None], _Chunk]] = deque()
@@ -200,6 +236,13 @@ class _Packed:
         for chunk in self._chunks:
             yield chunk.codec, self._file.read(chunk.offset, chunk.length)
 
+    def hand_over(self) -> Handed:
+        """Where they are, once all are packed. :raises OSError: when one could not be written."""
+        for packing, _ in tuple(self._waiting):
+            packing.result()
+        places = tuple([(chunk.codec, chunk.offset, chunk.length) for chunk in self._chunks])
+        return Handed(places=places, descriptor=self._file.fileno(), secret=self._file.secret)
+
     def close(self) -> None:
         """Nothing is left of it."""
         for packing, _ in self._waiting:
@@ -207,6 +250,79 @@ class _Packed:
         self._chunks = []
         self._last = (-1, b"")
         self._file.close()
+
+
+class HandedOctets:
+    """The octets of a message that another process took in. It is not trusted: what it says is looked at, and what is in a file each time
+    that it is read.
+
+    :param handed: with a descriptor that is ours now.
+    :raises ConsistencyError: when the chunks are not those of a message of that size.
+    """
+
+    def __init__(self, handed: Handed, size: int) -> None:
+        self._size = size
+        self._chunks = handed.chunks
+        self._places = handed.places
+        self._file: SealedFile | None = None
+        self._octets: list[bytes] = []
+        self._last: tuple[int, bytes] = (-1, b"")
+        count = -(-size // CHUNK_OCTETS)
+        if handed.descriptor >= 0:
+            self._file = SealedFile(os.fdopen(handed.descriptor, "rb", buffering=0), handed.secret)
+        if len(handed.places if self._file is not None else handed.chunks) != count:
+            self.close()
+            raise ConsistencyError(f"a message of {size} octets has {count} chunks")
+        if self._file is None:
+            self._octets = [self._checked(n, *chunk) for n, chunk in enumerate(handed.chunks)]
+
+    def _checked(self, number: int, codec: int, data: bytes) -> bytes:
+        octets = decode(codec, data)
+        if len(octets) != min(CHUNK_OCTETS, self._size - number * CHUNK_OCTETS):
+            raise ConsistencyError(f"chunk {number} has {len(octets)} octets")
+        return octets
+
+    def _from_file(self, number: int) -> tuple[int, bytes, bytes]:
+        """(codec, data, octets)."""
+        codec, offset, length = self._places[number]
+        if self._file is None or not 0 <= length <= CHUNK_OCTETS or offset < 0:
+            raise ConsistencyError(f"chunk {number} is nowhere")
+        data = self._file.read(offset, length)
+        return codec, data, self._checked(number, codec, data)
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Octets from the middle; fewer at the end."""
+        pieces = []
+        while length > 0 and offset < self._size:
+            number, start = divmod(offset, CHUNK_OCTETS)
+            piece = self._unpacked(number)[start : start + length]
+            pieces.append(piece)
+            offset += len(piece)
+            length -= len(piece)
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def _unpacked(self, number: int) -> bytes:
+        if self._file is None:
+            return self._octets[number]
+        if self._last[0] != number:
+            self._last = (number, self._from_file(number)[2])
+        return self._last[1]
+
+    def packed(self) -> Iterable[tuple[int, bytes]]:
+        """(codec, data), for any thread. :raises ConsistencyError:"""
+        if self._file is None:
+            return self._chunks
+        return ((codec, data) for codec, data, _ in map(self._from_file, range(len(self._places))))
+
+    def hand_over(self) -> Handed:
+        """It is not handed on."""
+        raise StoreUnavailableError("octets of another process")
+
+    def close(self) -> None:
+        """Give memory and file back."""
+        self._octets, self._chunks = [], ()
+        if self._file is not None:
+            self._file.close()
 
 
 @implementer(IStaging)
@@ -305,6 +421,13 @@ class Staged:
     def packed(self) -> Iterable[tuple[int, bytes]]:
         """(codec, data) of the chunks, for any thread."""
         return self._octets.packed()
+
+    def hand_over(self) -> Handed:
+        """The octets, for another process; valid until ``close``. :raises StoreFullError:"""
+        try:
+            return self._octets.hand_over()
+        except OSError as e:
+            raise StoreFullError(f"staging: {e}") from e
 
     def close(self) -> None:
         """Give memory and file back."""

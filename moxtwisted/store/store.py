@@ -362,6 +362,11 @@ class Store:
 
     # -- the rest ------------------------------------------------------------------------------------------------
 
+    @property
+    def staging_directory(self) -> Path:
+        """Where large messages wait."""
+        return self._staging
+
     def stage(self, size_hint: int = 0) -> Staging:
         """A place for a message that comes in."""
         if self._closed:

@@ -62,7 +62,7 @@ class _Spool:
                 self._memory += data
                 return
             if self._file is None:
-                self._file = SealedFile(self._directory, self._entropy)
+                self._file = SealedFile.make(self._directory, self._entropy)
                 self._file.write(bytes(self._memory))
                 self._memory = bytearray()
             self._file.write(data)

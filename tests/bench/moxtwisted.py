@@ -2,7 +2,7 @@
 
 Run: BENCH_DRIVERS=tests/bench python3 ../shared/bench/bench.py run W1 --servers postfix_dovecot,moxtwisted
 
-The variant ``moxtwisted:nochecks`` neither verifies nor judges mail from strangers, as Postfix and Dovecot do not there.
+With checks, a receiver takes in mail beside the server; the variant ``moxtwisted:alone`` has one process. ``moxtwisted:nochecks`` neither verifies nor judges mail from strangers, as Postfix and Dovecot do not there.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ account = "u0"
 
 [authentication]
 allow_plain_without_tls = true
+
+[receivers]
+processes = {receivers}
 
 [resolver]
 validate = false
@@ -93,18 +96,25 @@ class Server(Base):  # type: ignore[misc]
     ip = "127.0.0.4"
     notes = "twistd moxmail, encrypted store, search index, all checks, junk filter, log level info"
     checks = "true"
+    receivers = 1
 
     def use_variant(self, variant: str) -> None:
-        """``nochecks``."""
-        if variant != "nochecks":
+        """``nochecks``, ``alone``."""
+        if variant == "alone":
+            self.receivers = 0
+            self.notes = "twistd moxmail, encrypted store, search index, all checks, junk filter, log level info, one process"
+        elif variant == "nochecks":
+            self.checks = "false"
+            self.notes = "twistd moxmail, encrypted store, search index, no checks, log level info"
+        else:
             super().use_variant(variant)
-        self.checks = "false"
-        self.notes = "twistd moxmail, encrypted store, search index, no checks, log level info"
 
     def install(self) -> None:
         """Write the configuration, the key and the accounts."""
         directory = Path(self.dir)
-        (directory / "mox.conf").write_text(MOX_CONF.format(domain=DOMAIN, ip=self.ip, checks=self.checks))
+        (directory / "mox.conf").write_text(
+            MOX_CONF.format(domain=DOMAIN, ip=self.ip, checks=self.checks, receivers=self.receivers)
+        )
         accounts = "".join(ACCOUNT.format(i=i, domain=DOMAIN) for i in range(self.accounts))
         (directory / "domains.conf").write_text(f'[domains."{DOMAIN}"]\n{accounts}')
         self._python(

@@ -40,7 +40,8 @@ from moxtwisted.smtp.replies import Reply, reply_for_error
 from moxtwisted.store.interfaces import IStagedMessage, IStaging
 
 if TYPE_CHECKING:
-    from moxtwisted.server.inbound.outcome import Complete, Outcome
+    from moxtwisted.server.inbound.outcome import Complete, IOutcome
+    from moxtwisted.server.inbound.senderpolicy import SenderPolicy
     from moxtwisted.server.judgement.interfaces import Incoming
     from moxtwisted.server.verification.checks import Checks
     from moxtwisted.server.verification.interfaces import ISenderRules, Unverified, Verified
@@ -105,7 +106,7 @@ class Inbound:
     connections: Connections
     provocation: Provocation = field(factory=Provocation)
     checks: Callable[[], Checks] | None = None
-    outcome: Callable[[], Outcome] | None = None
+    outcome: Callable[[], IOutcome] | None = None
     turn_away: Callable[[IPv4Address | IPv6Address | None], Reply | None] | None = None
     seconds: Callable[[], float] = time.time
     trouble: Trouble = Factory(lambda self: Trouble(self.clock.seconds), takes_self=True)
@@ -145,7 +146,7 @@ class InboundHandler:
         self._prdr = False
         self._declared_octets = 0
         self._checks: Checks | None = None
-        self._outcome: Outcome | None = None  # of this transaction; None: nobody judges it
+        self._outcome: IOutcome | None = None  # of this transaction; None: nobody judges it
         self._begun: Any = None
 
     # -- ISMTPHandler --------------------------------------------------------------------------------------------
@@ -182,7 +183,7 @@ class InboundHandler:
             return provoked
         outcome = inbound.outcome() if inbound.outcome is not None else None
         if outcome is not None and outcome.policy is not None:
-            blocked = outcome.policy.at_mail(ip, reverse_path)
+            blocked: Reply | None = outcome.policy.at_mail(ip, reverse_path)
             if blocked is not None:
                 return blocked
         self._checks, self._outcome = inbound.checks(), outcome
@@ -278,12 +279,13 @@ class InboundHandler:
         waiting: Deferred[Reply] = deferLater(self._inbound.clock, delay, lambda: reply)
         return waiting
 
-    def _kept_out(self, outcome: Outcome, found: Recipients) -> Reply | None:
+    def _kept_out(self, outcome: IOutcome, found: Recipients) -> Reply | None:
         """The refusal of a sender by the accounts themselves."""
-        if outcome.policy is None:
+        policy: SenderPolicy | None = outcome.policy
+        if policy is None:
             return None
         accounts = [d.account for d in found.deliveries]
-        return outcome.policy.at_rcpt(accounts, self._session.peer.ip, self._reverse_path)
+        return policy.at_rcpt(accounts, self._session.peer.ip, self._reverse_path)
 
     def _asked(self, found: Recipients, forward_path: Path) -> Asked:
         deliveries = found.deliveries

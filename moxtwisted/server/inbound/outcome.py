@@ -21,11 +21,12 @@ among their rejects.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from attrs import define, evolve, field, frozen
 from twisted.logger import Logger
+from zope.interface import Attribute, Interface, implementer
 
 from moxtwisted.address import Path
 from moxtwisted.errors import MailError
@@ -49,7 +50,7 @@ from moxtwisted.store.interfaces import IStagedMessage
 if TYPE_CHECKING:
     from moxtwisted.mailauth.reports.message import Report
 
-__all__ = ["Complete", "Outcome", "reason_field"]
+__all__ = ["Complete", "IOutcome", "Outcome", "reason_field"]
 
 _log = Logger()
 
@@ -150,6 +151,17 @@ def reason_field(decision: Decision) -> bytes:
     return header_field("X-Moxtwisted-Reason", " ".join(words))
 
 
+class IOutcome(Interface):
+    """What decides what becomes of messages."""
+
+    policy = Attribute("SenderPolicy | None: the lists of senders to let in and keep out")
+    has_traps = Attribute("bool: whether mail for traps may come")
+
+    def take_in(message: Complete) -> Awaitable[Answer]:
+        """Decide, deliver, and say what the answer is."""
+
+
+@implementer(IOutcome)
 @define(eq=False)
 class Outcome:
     """Shared by all connections of a service."""
@@ -173,6 +185,11 @@ class Outcome:
     def rejects(self) -> IRejects:
         """Where refused mail can be looked at."""
         return self._rejects
+
+    @property
+    def splits(self) -> bool:
+        """Whether recipients are remembered that have to come apart."""
+        return len(self._splitting) > 0
 
     @property
     def has_traps(self) -> bool:

@@ -1,0 +1,262 @@
+"""The owner's side of receivers: they are started, given connections and told of changes, and started again when they end.
+
+::
+
+    receivers = Receivers(parts, {"public": certificates}, log_levels)
+    receivers.start([("public", port)])       # once the ports serve; until a receiver is ready, and when none is, they serve themselves
+    receivers.use(domains)                    # a new domains.conf is in force
+    await receivers.shutdown()                # what is under way is finished
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+from attrs import define
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.logger import Logger
+
+from moxtwisted.compose.reception import SetUp
+from moxtwisted.config.schema import DomainsConfig
+from moxtwisted.server.certificates.store import CertificateStore
+from moxtwisted.server.inbound.room import Room
+from moxtwisted.server.intake import Trouble
+from moxtwisted.server.logging import LevelControl
+from moxtwisted.server.receivers.events import republish
+from moxtwisted.server.receivers.link import Word
+from moxtwisted.server.receivers.near import Desk, HandedConnection, Receiver
+from moxtwisted.server.receivers.process import ReceiverProcess
+from moxtwisted.server.sockets import adopt_link, divert
+from moxtwisted.smtp.settings import Mode
+
+if TYPE_CHECKING:
+    import socket
+
+    from moxtwisted.compose.parts import Parts
+
+__all__ = ["Receivers"]
+
+_log = Logger()
+
+#: How long a process may take to be ready.
+_START_SECONDS: Final = 60.0
+#: And how long to end when there is nothing more to be said.
+_END_SECONDS: Final = 5.0
+#: Before one that ended is started again: so long at first, twice as long each time, at most; after a good while, as at first.
+_AGAIN_SECONDS: Final = 1.0
+_AGAIN_MOST_SECONDS: Final = 60.0
+_GOOD_WHILE_SECONDS: Final = 300.0
+
+
+@define(eq=False)
+class _Place:
+    """Where a receiver is, or will be again.
+
+    :ivar again_seconds: to wait when it ends.
+    :ivar gone: fires when the process ended; None: there is none.
+    """
+
+    number: int
+    process: ReceiverProcess | None = None
+    receiver: Receiver | None = None
+    started: float = 0.0
+    again_seconds: float = _AGAIN_SECONDS
+    call: Any = None
+    gone: Deferred[None] | None = None
+
+
+class Receivers:
+    """All of a server.
+
+    :ivar places: one for each process.
+    """
+
+    def __init__(
+        self, parts: Parts, certificates: Mapping[str, CertificateStore], levels: LevelControl | None
+    ) -> None:
+        self._parts = parts
+        self._reactor: Any = parts.reactor
+        self._certificates = dict(certificates)
+        self._levels = levels if levels is not None else LevelControl()
+        self._stopping = False
+        self._splits = False
+        self._domains = parts.loaded.domains
+        outcome = parts.effects.outcome_for(Mode.MX)
+        if outcome is None:
+            raise ValueError("receivers without judges")
+        self._outcome = outcome
+        self._desk = Desk(
+            outcome=outcome,
+            room=Room(parts.store, Trouble(self._reactor.seconds), outcome),
+            connections=parts.connections,
+            republish=lambda event, number: republish(event, receiver=number),
+            turn_away=parts.effects.turn_away_for(Mode.MX),
+            took_in=self._took_in,
+        )
+        self.places = [_Place(n + 1) for n in range(parts.static.receivers.processes)]
+
+    @property
+    def connections(self) -> Iterable[HandedConnection]:
+        """Those that receivers have, for who ends them when a network is banned."""
+        return [
+            handed
+            for place in self.places
+            if place.receiver is not None
+            for handed in place.receiver.connections.values()
+        ]
+
+    def start(self, ports: Sequence[tuple[str, Any]]) -> None:
+        """Start all, and let them have the connections of these ports.
+
+        :param ports: names of listeners, and ports that serve.
+        """
+        self._levels.changed.append(self._tell_levels)
+        for name, certificates in self._certificates.items():
+            certificates.adopted.append(partial(self._tell_certificates, name))
+        for name, port in ports:
+            divert(port, partial(self._give, name))
+        for place in self.places:
+            self._begin(place)
+
+    def _give(self, listener: str, taken: socket.socket) -> bool:
+        ready = [
+            place.receiver for place in self.places if place.receiver is not None and place.receiver.ready
+        ]
+        if not ready or self._stopping:
+            return False
+        ip = self._desk.admits(taken)
+        if ip is None:
+            # It is told so by who serves here.
+            return False
+        min(ready, key=lambda receiver: len(receiver.connections)).give(listener, taken, ip)
+        return True
+
+    # -- processes -----------------------------------------------------------------------------------------------
+
+    def _begin(self, place: _Place) -> None:
+        place.call = None
+        place.started = self._reactor.seconds()
+        process = ReceiverProcess(place.number, partial(self._ended, place))
+        try:
+            descriptor = process.start(self._reactor)
+        except OSError as e:
+            _log.error(
+                "receiver {receiver} could not be started: {problem}", receiver=place.number, problem=str(e)
+            )
+            self._again(place)
+            return
+        place.process, place.gone = process, Deferred()
+        receiver = place.receiver = Receiver(
+            self._desk, place.number, partial(self._silent, place), self._is_ready
+        )
+        adopt_link(self._reactor, descriptor, receiver.link)
+        os.close(descriptor)
+        receiver.link.say(Word.SET_UP, msgspec.msgpack.encode(self._set_up()))
+        place.call = self._reactor.callLater(_START_SECONDS, self._too_slow, place)
+
+    def _set_up(self) -> SetUp:
+        loaded = self._parts.loaded
+        return SetUp(
+            static=loaded.static,
+            domains=self._domains,
+            static_path=str(loaded.static_path),
+            domains_path=str(loaded.domains_path),
+            certificates={name: store.handed() for name, store in self._certificates.items()},
+            staging=str(self._parts.store.staging_directory),
+            levels=self._levels.list(),
+        )
+
+    def _is_ready(self, receiver: Receiver) -> None:
+        for place in self.places:
+            if place.receiver is receiver and place.process is not None:
+                self._stop_waiting(place)
+                _log.info("receiver {receiver} takes in mail", receiver=place.number, pid=place.process.pid)
+        if self._splits:
+            receiver.link.say(Word.SPLITTING, True)
+
+    def _silent(self, place: _Place) -> None:
+        """Its link is gone, and so will the process be soon, or it is ended."""
+        self._stop_waiting(place)
+        if place.process is not None:
+            place.call = self._reactor.callLater(_END_SECONDS, place.process.kill)
+
+    def _too_slow(self, place: _Place) -> None:
+        place.call = None
+        _log.error("receiver {receiver} did not begin in time, and is ended", receiver=place.number)
+        if place.process is not None:
+            place.process.kill()
+
+    def _ended(self, place: _Place) -> None:
+        self._stop_waiting(place)
+        receiver, place.receiver, place.process = place.receiver, None, None
+        if receiver is not None:
+            receiver.link.abort()
+        gone, place.gone = place.gone, None
+        if not self._stopping:
+            self._again(place)
+        if gone is not None:
+            gone.callback(None)
+
+    def _again(self, place: _Place) -> None:
+        if self._reactor.seconds() - place.started > _GOOD_WHILE_SECONDS:
+            place.again_seconds = _AGAIN_SECONDS
+        seconds = place.again_seconds
+        place.again_seconds = min(2 * seconds, _AGAIN_MOST_SECONDS)
+        _log.warn(
+            "receiver {receiver} is started again in {seconds} s; meanwhile others take in mail",
+            receiver=place.number,
+            seconds=seconds,
+        )
+        place.call = self._reactor.callLater(seconds, self._begin, place)
+
+    @staticmethod
+    def _stop_waiting(place: _Place) -> None:
+        call, place.call = place.call, None
+        if call is not None and call.active():
+            call.cancel()
+
+    def shutdown(self) -> Deferred[Any]:
+        """Let them finish what is under way; fires when all have ended. See ``kill``."""
+        self._stopping = True
+        waiting = []
+        for place in self.places:
+            self._stop_waiting(place)
+            if place.receiver is not None:
+                place.receiver.link.say(Word.SHUT_DOWN)
+            if place.gone is not None:
+                waiting.append(place.gone)
+        return gatherResults(waiting)
+
+    def kill(self) -> None:
+        """End those that did not end in time."""
+        for place in self.places:
+            if place.process is not None:
+                place.process.kill()
+
+    # -- changes -------------------------------------------------------------------------------------------------
+
+    def _tell(self, word: Word, *values: Any) -> None:
+        for place in self.places:
+            if place.receiver is not None:
+                place.receiver.link.say(word, *values)
+
+    def use(self, domains: DomainsConfig) -> None:
+        """A new ``domains.conf`` is in force."""
+        self._domains = domains
+        self._tell(Word.USE, msgspec.msgpack.encode(domains))
+
+    def _tell_certificates(self, name: str) -> None:
+        self._tell(Word.CERTIFICATES, name, self._certificates[name].handed())
+
+    def _tell_levels(self) -> None:
+        self._tell(Word.LEVELS, self._levels.list())
+
+    def _took_in(self) -> None:
+        splits = self._outcome().splits
+        if splits is not self._splits:
+            self._splits = splits
+            self._tell(Word.SPLITTING, splits)

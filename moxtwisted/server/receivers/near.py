@@ -1,0 +1,237 @@
+"""The owner's side: a receiver gets connections, and hands over messages.
+
+::
+
+    desk = Desk(outcome=effects.outcome, room=room, connections=limiter, turn_away=turn_away, republish=republish)
+    receiver = Receiver(desk, 1, process.kill, began)
+    adopt_link(reactor, descriptor, receiver.link)
+    receiver.link.say(Word.SET_UP, ...)
+    divert(port, lambda taken: desk.admits(taken) and receiver.give("public", taken, ip))
+
+Who may connect is decided here, before a receiver gets the connection; what becomes of a message as well, when it is whole. The receiver
+is not trusted: what it says is read by shapes, and the worst that it can say is a message that nobody sent.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import define, field, frozen
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from moxtwisted.errors import MailError
+from moxtwisted.server.inbound.lease import Lease
+from moxtwisted.server.inbound.presence import Presence
+from moxtwisted.server.inbound.room import IRoom
+from moxtwisted.server.ratelimit import Connections
+from moxtwisted.server.receivers.link import Link, Word
+from moxtwisted.server.receivers.shapes import read_asked, read_complete, write_answer
+from moxtwisted.smtp.peer import client_address
+from moxtwisted.smtp.replies import Reply, reply_for_error
+from moxtwisted.store.staging import Handed, HandedOctets
+
+if TYPE_CHECKING:
+    from moxtwisted.server.inbound.outcome import Answer, Outcome
+
+__all__ = ["Desk", "HandedConnection", "Receiver"]
+
+_log = Logger()
+
+# RFC 3463 section 3.4: X.3.0, other mail system status.
+_TROUBLE: Final = Reply(451, "4.3.0", "error in processing")
+
+
+@frozen(kw_only=True)
+class Desk:
+    """What all receivers of a server are given.
+
+    :ivar outcome: gives what decides about messages.
+    :ivar room: who knows how full accounts are.
+    :ivar connections: who may connect, and how often.
+    :ivar turn_away: gives the refusal of a client by its address; None: it may come.
+    :ivar republish: takes an event of a receiver's log, and its number.
+    :ivar took_in: called after each message.
+    """
+
+    outcome: Callable[[], Outcome]
+    room: IRoom
+    connections: Connections
+    republish: Callable[[Any, int], None]
+    turn_away: Callable[[IPv4Address | IPv6Address | None], Reply | None] | None = None
+    took_in: Callable[[], None] = lambda: None
+
+    def admits(self, taken: socket.socket) -> str | None:
+        """The address of a client that may come, which is counted; None: it may not, or is gone."""
+        try:
+            ip = client_address(taken.getpeername()[0])
+        except OSError:
+            return None
+        if ip is None or (self.turn_away is not None and self.turn_away(ip) is not None):
+            return None
+        text = str(ip)
+        return text if self.connections.admit(text) is None else None
+
+
+@define(eq=False)
+class HandedConnection:
+    """A connection that a receiver has.
+
+    :ivar client_ip: the client's address.
+    """
+
+    client_ip: str
+    _number: int
+    _link: Link
+
+    def shutdown(self) -> None:
+        """End it: what was just said is answered first."""
+        self._link.say(Word.END, self._number)
+
+
+@define(eq=False)
+class Receiver:
+    """One receiver.
+
+    :ivar number: for the log.
+    :ivar link: to it.
+    :ivar ready: whether it takes connections.
+    :ivar connections: that it has.
+    :ivar taking: messages that it waits for the answer of.
+    """
+
+    _desk: Desk
+    number: int
+    _lost: Callable[[], None]
+    _began: Callable[[Receiver], None]
+    link: Link = field(init=False)
+    ready: bool = field(default=False, init=False)
+    connections: dict[int, HandedConnection] = field(factory=dict, init=False)
+    taking: dict[int, Presence] = field(factory=dict, init=False)
+    _numbers: int = field(default=0, init=False)
+    _words: dict[Word, Callable[..., None]] = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.link = Link(self._heard, self._gone)
+        self._words = {
+            Word.READY: self._is_ready,
+            Word.TAKE: self._take,
+            Word.GONE: self._client_left,
+            Word.ROOM: self._ask_room,
+            Word.CLOSED: self._closed,
+            Word.EVENT: self._event,
+        }
+
+    def give(self, listener: str, taken: socket.socket, ip: str) -> None:
+        """Hand a connection over that was admitted; the socket is not ours any more.
+
+        :param listener: its name in the configuration.
+        """
+        self._numbers += 1
+        number = self._numbers
+        self.connections[number] = HandedConnection(ip, number, self.link)
+        self.link.say_with(taken.detach(), Word.CONNECTION, number, listener)
+
+    # -- what it says --------------------------------------------------------------------------------------------
+
+    def _heard(self, word: Word, values: list[Any]) -> None:
+        self._words[word](*values)
+
+    def _is_ready(self) -> None:
+        self.ready = True
+        self._began(self)
+
+    def _event(self, event: Any) -> None:
+        self._desk.republish(event, self.number)
+
+    def _closed(self, number: int, errors: bool) -> None:
+        handed = self.connections.pop(number)
+        self._desk.connections.release(handed.client_ip, errors=errors is True)
+
+    def _client_left(self, number: int) -> None:
+        presence = self.taking.get(number)
+        if presence is not None:
+            presence.leave()
+
+    def _ask_room(self, number: int, asked: Any) -> None:
+        refusal = self._desk.room.refusal(read_asked(asked))
+        if not isinstance(refusal, Reply | None):
+            raise TypeError("who has the accounts need not wait")
+        self.link.say(Word.ANSWER, number, write_answer(refusal), {})
+
+    def _take(self, number: int, message: Any, size: int, handed: list[Any]) -> None:
+        chunks, places, secret = handed
+        descriptor = self.link.descriptor() if secret else -1
+        octets = HandedOctets(_handed(chunks, places, descriptor, secret), size)
+        if number in self.taking:
+            octets.close()
+            raise ValueError(f"two messages with the number {number}")
+        presence = Presence()
+        try:
+            complete = read_complete(message, octets, size, presence)
+        except ValueError:
+            octets.close()
+            raise
+        self.taking[number] = presence
+        done = Deferred.fromCoroutine(self._decide(number, complete))
+        done.addErrback(
+            lambda failure: _log.failure("a message of receiver {receiver}", failure, receiver=self.number)
+        )
+
+    async def _decide(self, number: int, message: Any) -> None:
+        lease: Lease = message.lease
+        answer: Answer
+        try:
+            answer = await self._desk.outcome().take_in(message)
+        except MailError as e:
+            answer = reply_for_error(e)
+        except Exception:  # noqa: BLE001 - a boundary: the client is to come again
+            _log.failure(
+                "a message that receiver {receiver} took in could not be decided on", receiver=self.number
+            )
+            answer = _TROUBLE
+        finally:
+            self.taking.pop(number, None)
+            lease.release()
+        self._desk.took_in()
+        self.link.say(Word.ANSWER, number, write_answer(answer), message.remarks)
+
+    def _gone(self) -> None:
+        self.ready = False
+        for presence in list(self.taking.values()):
+            presence.leave()
+        connections, self.connections = self.connections, {}
+        for handed in connections.values():
+            self._desk.connections.release(handed.client_ip)
+        self._lost()
+
+
+def _handed(chunks: Any, places: Any, descriptor: int, secret: Any) -> Handed:
+    """What a receiver says of a message's octets, looked at."""
+    try:
+        return Handed(
+            chunks=tuple([(_whole(codec), _octets(data)) for codec, data in chunks]),
+            places=tuple([(_whole(a), _whole(b), _whole(c)) for a, b, c in places]),
+            descriptor=descriptor,
+            secret=_octets(secret),
+        )
+    except BaseException:
+        if descriptor >= 0:
+            os.close(descriptor)
+        raise
+
+
+def _whole(value: Any) -> int:
+    if type(value) is not int:
+        raise TypeError(f"no number: {type(value).__name__}")
+    return value
+
+
+def _octets(value: Any) -> bytes:
+    if type(value) is not bytes:
+        raise TypeError(f"no octets: {type(value).__name__}")
+    return value

@@ -1,0 +1,94 @@
+"""The process of a receiver: started, its output heard, its end noticed.
+
+::
+
+    process = ReceiverProcess(1, ended)
+    descriptor = process.start(reactor)           # our end of the link; not blocking
+    process.kill()
+
+It is a Python of its own, which inherits nothing but its end of the link and the environment.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.protocol import ProcessProtocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+import moxtwisted
+
+__all__ = ["LINK_DESCRIPTOR", "ReceiverProcess"]
+
+_log = Logger()
+
+#: Where the receiver finds its end of the link.
+LINK_DESCRIPTOR: Final = 3
+_MODULE: Final = "moxtwisted.tap.receiver"
+#: Of a line that it writes where it should write nothing: what Python says when it cannot start, say.
+_LINE_OCTETS: Final = 1000
+
+
+class ReceiverProcess(ProcessProtocol):
+    """One process.
+
+    :ivar pid: 0 before it was started.
+    """
+
+    def __init__(self, number: int, ended: Callable[[], None]) -> None:
+        self._number = number
+        self._ended = ended
+        self.pid = 0
+
+    def start(self, reactor: Any) -> int:
+        """Start it; our end of the link, which is the caller's. :raises OSError:"""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        with ours, theirs:
+            ours.setblocking(False)
+            here = str(Path(moxtwisted.__file__).parent.parent)
+            paths = [here, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+            # -P: what lies in the working directory is no part of the program.
+            arguments = [sys.executable, "-P", "-m", _MODULE]
+            transport = reactor.spawnProcess(
+                self,
+                sys.executable,
+                arguments,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+                childFDs={0: "w", 1: "r", 2: "r", LINK_DESCRIPTOR: theirs.fileno()},
+            )
+            self.pid = transport.pid
+            return ours.detach()
+
+    def outReceived(self, data: bytes) -> None:
+        """It should say nothing."""
+        for line in data.splitlines()[:100]:
+            _log.warn(
+                "receiver {receiver} says: {text}",
+                receiver=self._number,
+                text=line[:_LINE_OCTETS].decode("utf-8", "backslashreplace"),
+            )
+
+    errReceived = outReceived
+
+    def processEnded(self, reason: Failure) -> None:
+        """It is gone."""
+        code, signal = getattr(reason.value, "exitCode", None), getattr(reason.value, "signal", None)
+        _log.info(
+            "receiver {receiver} ended", receiver=self._number, pid=self.pid, exit_status=code, signal=signal
+        )
+        self._ended()
+
+    def kill(self) -> None:
+        """End it now."""
+        if self.transport is not None:
+            try:
+                self.transport.signalProcess("KILL")
+            except ProcessExitedAlready:
+                return
