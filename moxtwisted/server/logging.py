@@ -85,7 +85,7 @@ FIELDS: Mapping[str, str] = {
     "protocol": "smtp, submission, lmtp, imap ...",
     "queue_id": "number of the message in the queue",
     "reason": "word for why it was decided so",
-    "receiver": "name of the process that takes in mail, where it is one of its own",
+    "receiver": "number of the process that took in mail, where it is one of its own",
     "recipient": "forward-path",
     "records": "texts of DNS records",
     "reply_code": "SMTP code that was answered",

@@ -7,7 +7,7 @@ In a receiver, which has no log of its own::
 
 in the owner, with what came over the link::
 
-    republish(plain, receiver="receiver 2")             # EventError for what no EventSender says
+    republish(plain, receiver=2)        # EventError for what no EventSender says
 
 and every observer there sees the event as if it were the owner's own: it is written, and counted.
 
@@ -201,13 +201,13 @@ class EventSender:
 def republish(
     plain: object,
     publisher: ILogObserver = globalLogPublisher,
-    receiver: str = "",
+    receiver: int | None = None,
     now: Callable[[], float] = time.time,
 ) -> None:
     """Publish an event that a sender told.
 
     :param plain: what came, decoded.
-    :param receiver: our name for the process that it came from; becomes a field of the event, whatever the process says there.
+    :param receiver: number of the process that it came from; becomes a field of the event, whatever it says there.
     :param now: our clock. A time that is more than a minute away from it is not believed.
     :raise EventError: when no sender says such a thing; nothing was published.
     """
@@ -234,7 +234,7 @@ def republish(
         "log_time": at if abs(at - ours) <= _MAX_SKEW_SECONDS else ours,
         **fields,
     }
-    if receiver:
+    if receiver is not None:
         event["receiver"] = receiver
     if failure:
         event["log_failure"] = _Told(failure)

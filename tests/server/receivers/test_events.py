@@ -75,7 +75,7 @@ class EventTestCase(SynchronousTestCase):
         """What the owner writes of an event that was sent, as it comes out of MessagePack."""
         before = len(self.sink.lines)
         republish(
-            msgspec.msgpack.decode(msgspec.msgpack.encode(self.sent[index])), self.publisher, "receiver 2", lambda: NOW
+            msgspec.msgpack.decode(msgspec.msgpack.encode(self.sent[index])), self.publisher, 2, lambda: NOW
         )
         self.assertEqual(len(self.sink.lines), before + 1)
         return dict(json.loads(self.sink.lines[-1]))
@@ -85,7 +85,7 @@ class SenderTests(EventTestCase):
     """What is sent, and what the owner makes of it."""
 
     def test_as_our_own(self) -> None:
-        """An event has the level, logger, message and fields that it had, and says of which process it is."""
+        """An event has the level, logger, message and fields that it had, and the number of its process."""
         verifyObject(ILogObserver, self.sender)
         self.log.warn("{peer} says {login}", peer="192.0.2.7", login="jörg", count=3, seconds=0.5, tls=None)
         line = self.told()
@@ -101,13 +101,13 @@ class SenderTests(EventTestCase):
                 "count": 3,
                 "seconds": 0.5,
                 "tls": None,
-                "receiver": "receiver 2",
+                "receiver": 2,
             },
         )
-        self.assertIn(b"192.0.2.7 says j\xc3\xb6rg count=3 seconds=0.5 receiver="receiver 2"\n", self.human.lines[-1])
+        self.assertIn(b"192.0.2.7 says j\xc3\xb6rg count=3 seconds=0.5 receiver=2\n", self.human.lines[-1])
 
     def test_same_line(self) -> None:
-        """The owner writes the line that the receiver itself would write, but for the name of the process."""
+        """The owner writes the line that the receiver itself would write, but for the number of the process."""
         ours = _Sink()
         log = Logger("a.b", observer=LogPublisher(self.sender, LineObserver(ours, self.levels)))
         log.error(
@@ -399,10 +399,10 @@ class HostileTests(EventTestCase):
             self.assertEqual(self.seen[-1]["log_time"], want)
 
     def test_whose(self) -> None:
-        """The name of the process is ours, whatever it says, and secrets are not written by their names."""
-        republish((*self.GOOD[:4], {"peer": "p", "receiver": 9, "password": "x1"}, ""), self.publisher, "receiver 1")
+        """The number of the process is ours, whatever it says, and secrets are not written by their names."""
+        republish((*self.GOOD[:4], {"peer": "p", "receiver": 9, "password": "x1"}, ""), self.publisher, 1)
         line = json.loads(self.sink.lines[0])
-        self.assertEqual((line["receiver"], line["password"]), ("receiver 1", "[redacted]"))
+        self.assertEqual((line["receiver"], line["password"]), (1, "[redacted]"))
 
     def test_line(self) -> None:
         """Neither text nor traceback nor values begin a line or steer a terminal."""
