@@ -30,7 +30,7 @@ from msgspec.msgpack import Decoder
 from moxtwisted.address import Path, parse_path
 from moxtwisted.errors import MailError
 from moxtwisted.message.headers import Header
-from moxtwisted.message.mime import ScannedMessage
+from moxtwisted.message.mime import DEFAULT_LIMITS, ScannedMessage
 from moxtwisted.message.products import Relatives, Rendered
 from moxtwisted.server.directory import Delivery, Recipients
 from moxtwisted.server.inbound.room import Asked
@@ -79,10 +79,12 @@ _SCANNED_AGAIN_OCTETS: Final = 64 * 1024
 _MAX_LOCALPART_OCTETS: Final = 4096
 #: Of a path that is remembered, and of a recipient's place.
 _REMEMBERED_OCTETS: Final = 512
+#: Of a message, whatever a client says.
+_MOST_OCTETS: Final = 2**48
 _ENHANCED: Final = r"^([245]\.[0-9]{1,3}\.[0-9]{1,3})?$"
 _ENHANCED_ERROR: Final = r"^[45]\.[0-9]{1,3}\.[0-9]{1,3}$"
 
-_Size = Annotated[int, Meta(ge=0, le=2**48)]
+_Size = Annotated[int, Meta(ge=0, le=_MOST_OCTETS)]
 
 
 class IOctets(Readable, Protocol):
@@ -312,7 +314,7 @@ class _Asked(Shape):
 def write_asked(asked: Asked) -> tuple[Any, ...]:
     """A question whether a recipient may be taken."""
     return (
-        asked.accounts, asked.octets, _wire(asked.reverse_path), _wire(asked.forward_path),
+        asked.accounts, min(asked.octets, _MOST_OCTETS), _wire(asked.reverse_path), _wire(asked.forward_path),
         [_wire(path) for path in asked.others], asked.judged, asked.together, asked.seconds,
     )  # fmt: skip
 
@@ -360,7 +362,7 @@ class _Rendered(Shape):
 
 
 class _Staged(Shape):
-    header: bytes
+    header: Annotated[bytes, Meta(max_length=DEFAULT_LIMITS.headers_octets)]
     header_size: _Size
     rendered: _Rendered
     tree: bytes | None
@@ -462,9 +464,8 @@ def read_complete(plain: Any, octets: IOctets, size: int, presence: Presence) ->
     recipients = [Recipient(_path(path), _read_rcpt(given)) for path, given in s.recipients]
     found = {_path(path): _build_place(place) for path, place in s.found}
     trapped = tuple([_path(path) for path in s.trapped])
-    for recipient in recipients:
-        if recipient.path not in found and recipient.path not in trapped:
-            raise ShapeError("a recipient leads nowhere")
+    if not {r.path for r in recipients}.issubset((*found, *trapped)):
+        raise ShapeError("a recipient leads nowhere")
     staged = _read_staged(s.staged, octets, convert(size, _Size))
     judged = tuple([r.path for r in recipients])
     incoming = kinds.incoming(

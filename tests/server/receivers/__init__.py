@@ -1,0 +1,1 @@
+"""Processes that take mail in for others."""
