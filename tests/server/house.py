@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -43,6 +44,9 @@ from moxtwisted.server.inbound.provocation import ByLocalpart, Provocation
 from moxtwisted.server.inbound.room import Room
 from moxtwisted.server.intake import Trouble
 from moxtwisted.server.ratelimit import ConnectionLimiter, ConnectionLimits
+from moxtwisted.server.receivers.far import FarOutcome, FarRoom, Owner
+from moxtwisted.server.receivers.link import Link, Word
+from moxtwisted.server.receivers.near import Desk, Receiver
 from moxtwisted.server.submission.handler import Submission, SubmissionFactory, SubmissionSettings
 from moxtwisted.server.submission.signing import Signing
 from moxtwisted.smtp.protocol import SMTPServerFactory
@@ -153,11 +157,38 @@ class Transport(StringTransportWithDisconnection):
             super().loseConnection()
 
 
-class House:
-    """All of it."""
+class _End:
+    """One end of a link in memory."""
 
-    def __init__(self, directory: Path, *, everything: bool = False) -> None:
+    def __init__(self, other: Link) -> None:
+        self._other = other
+
+    def write(self, data: bytes) -> None:
+        self._other.dataReceived(data)
+
+    def send_with(self, descriptor: int, data: bytes) -> None:
+        self._other.fileDescriptorReceived(descriptor)
+        self._other.dataReceived(data)
+
+    def abortConnection(self) -> None:
+        self._other.connectionLost()
+
+
+def connect_links(one: Link, other: Link) -> None:
+    """Connect two ends of a link with each other."""
+    one.makeConnection(_End(other))
+    other.makeConnection(_End(one))
+
+
+class House:
+    """All of it.
+
+    :ivar far: whether a receiver takes in what is judged, as another process would.
+    """
+
+    def __init__(self, directory: Path, *, everything: bool = False, far: bool = False) -> None:
         self.path = directory
+        self.far = far
         self.clock = Clock()
         self.clock.advance(NOW)
         self.store = Store.open(None, directory, None, threads=0, seconds=self.clock.seconds)
@@ -230,10 +261,33 @@ class House:
             turn_away=self.turn_away,
             seconds=self.clock.seconds,
         )
+        if self.far and self.outcome is not None and not lmtp:
+            shared = self._far(shared)
         line = Line(SMTPServerFactory(settings, InboundFactory(shared), self.clock), self.clock, ip)
         line.greeting = line.heard()
         line.say("LHLO client.example" if lmtp else "EHLO client.example")
         return line
+
+    def _far(self, shared: Inbound) -> Inbound:
+        """The same by way of a receiver, which has the connections admitted here all the same."""
+        desk = Desk(
+            outcome=self.outcome,
+            room=shared.room,
+            connections=self.connections,
+            republish=lambda event, number: None,
+            took_in=lambda: near.link.say(Word.SPLITTING, self.outcome().splits),
+        )
+        owner = Owner(lambda word, values: None, lambda: None)
+        near = Receiver(desk, 1, lambda: None, lambda receiver: None)
+        connect_links(owner.link, near.link)
+        near.link.say(Word.SPLITTING, self.outcome().splits)
+        outcome = FarOutcome(owner, self.outcome().policy, self.outcome().has_traps)
+        return evolve(
+            shared,
+            room=FarRoom(owner, lambda account: self.quotas.get(account) is not None),
+            delivery=None,
+            outcome=lambda: outcome,
+        )
 
     def submission(self, user: str = "alice@example.org", ip: str = "198.51.100.8") -> Line:
         """A connection of somebody who logged in (nobody when the name is empty)."""
@@ -318,10 +372,11 @@ class HouseCase(SynchronousTestCase):
     """Tests in a house."""
 
     everything = False
+    far = False
 
     def setUp(self) -> None:
         """Build it, and look for leaks at the end."""
-        self.house = House(Path(self.mktemp()), everything=self.everything)
+        self.house = House(Path(self.mktemp()), everything=self.everything, far=self.far)
         self.addCleanup(self.tear_down)
 
     def tear_down(self) -> None:
