@@ -81,8 +81,8 @@ _MAX_LOCALPART_OCTETS: Final = 4096
 _REMEMBERED_OCTETS: Final = 512
 #: Of a message, whatever a client says.
 _MOST_OCTETS: Final = 2**48
-_ENHANCED: Final = r"^([245]\.[0-9]{1,3}\.[0-9]{1,3})?$"
-_ENHANCED_ERROR: Final = r"^[45]\.[0-9]{1,3}\.[0-9]{1,3}$"
+_ENHANCED: Final = r"^([245]\.[0-9]{1,3}\.[0-9]{1,3})?\Z"
+_ENHANCED_ERROR: Final = r"^[45]\.[0-9]{1,3}\.[0-9]{1,3}\Z"
 
 _Size = Annotated[int, Meta(ge=0, le=_MOST_OCTETS)]
 
