@@ -19,6 +19,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, BinaryIO, Final, Protocol, Self
 
 from attrs import define, frozen
@@ -269,7 +270,7 @@ class HandedOctets:
         self._last: tuple[int, bytes] = (-1, b"")
         count = -(-size // CHUNK_OCTETS)
         if handed.descriptor >= 0:
-            self._file = SealedFile(os.fdopen(handed.descriptor, "rb", buffering=0), handed.secret)
+            self._file = _opened(handed.descriptor, handed.secret)
         if len(handed.places if self._file is not None else handed.chunks) != count:
             self.close()
             raise ConsistencyError(f"a message of {size} octets has {count} chunks")
@@ -285,9 +286,16 @@ class HandedOctets:
     def _from_file(self, number: int) -> tuple[int, bytes, bytes]:
         """(codec, data, octets)."""
         codec, offset, length = self._places[number]
-        if self._file is None or not 0 <= length <= CHUNK_OCTETS or offset < 0:
+        if (
+            self._file is None
+            or not 0 <= length <= CHUNK_OCTETS
+            or not 0 <= offset <= len(self._places) * CHUNK_OCTETS
+        ):
             raise ConsistencyError(f"chunk {number} is nowhere")
-        data = self._file.read(offset, length)
+        try:
+            data = self._file.read(offset, length)
+        except OSError as e:
+            raise ConsistencyError(f"chunk {number} cannot be read: {e.strerror}") from e
         return codec, data, self._checked(number, codec, data)
 
     def read(self, offset: int, length: int) -> bytes:
@@ -323,6 +331,14 @@ class HandedOctets:
         self._octets, self._chunks = [], ()
         if self._file is not None:
             self._file.close()
+
+
+def _opened(descriptor: int, secret: bytes) -> SealedFile:
+    """The file of another process, which is looked at first: what blocks, or never ends, is no file."""
+    if not S_ISREG(os.fstat(descriptor).st_mode) or len(secret) != SECRET_OCTETS:
+        os.close(descriptor)
+        raise ConsistencyError("no file of a message")
+    return SealedFile(os.fdopen(descriptor, "rb", buffering=0), secret)
 
 
 @implementer(IStaging)

@@ -9,11 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from unittest.mock import patch
 
+from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from moxtwisted.errors import StoreFullError, StoreUnavailableError
+from moxtwisted.errors import ConsistencyError, StoreFullError, StoreUnavailableError
 from moxtwisted.store.bodies import CHUNK_OCTETS, decode
-from moxtwisted.store.staging import MEMORY_OCTETS, SealedFile, Staging
+from moxtwisted.store.staging import MEMORY_OCTETS, Handed, HandedOctets, SealedFile, Staged, Staging
 
 FULL = OSError(28, "No space left on device")
 
@@ -92,6 +93,93 @@ class InlineTests(SynchronousTestCase):
             except (StoreFullError, OSError):
                 return
         self.fail("nobody noticed")
+
+
+class HandedTests(SynchronousTestCase):
+    """Messages that another process took in."""
+
+    def setUp(self) -> None:
+        """A directory for large ones."""
+        self.directory = Path(self.mktemp())
+        self.directory.mkdir()
+
+    def _staged(self, octets: bytes) -> Staged:
+        staging = Staging(self.directory, os.urandom, None)
+        staging.write(octets)
+        staged = staging.finish()
+        self.addCleanup(staged.close)
+        return staged
+
+    def _handed(self, octets: bytes) -> tuple[Staged, Handed]:
+        """As it arrives there: with a descriptor of its own."""
+        staged = self._staged(octets)
+        handed = staged.hand_over()
+        return staged, evolve(handed, descriptor=os.dup(handed.descriptor)) if handed.secret else handed
+
+    def test_same_octets(self) -> None:
+        """Octets, chunks and pieces from the middle are the same there, also when the first process is done."""
+        for size in (1, 3000, CHUNK_OCTETS, CHUNK_OCTETS + 1, MEMORY_OCTETS, MEMORY_OCTETS + 1, 3_333_333):
+            octets = letter(size)
+            staged, handed = self._handed(octets)
+            packed = list(staged.packed())
+            there = HandedOctets(handed, size)
+            staged.close()
+            self.assertEqual(there.read(0, size + 10), octets)
+            self.assertEqual(there.read(size // 2, 70_000), octets[size // 2 :][:70_000])
+            self.assertEqual(there.read(size, 1), b"")
+            self.assertEqual(list(there.packed()), packed)
+            there.close()
+
+    def test_not_believed(self) -> None:
+        """Chunks that are not what they should be are refused before anything is stored."""
+        _, small = self._handed(letter(3000))
+        ((codec, data),) = small.chunks
+        for chunks in (
+            (),
+            ((codec, data), (codec, data)),
+            ((codec, data[:-1]),),
+            ((codec, b""),),
+            ((0, data),),
+            ((7, data),),
+            ((0, b"x" * 2999),),
+        ):
+            self.assertRaises(ConsistencyError, HandedOctets, Handed(chunks), 3000)
+
+    def test_file_not_believed(self) -> None:
+        """A file is looked at whenever it is read: it may be changed, or be none."""
+        size = MEMORY_OCTETS + 5
+        for spoil in (
+            lambda h: evolve(h, places=tuple([(codec, 1 << 60, octets) for codec, _, octets in h.places])),
+            lambda h: evolve(h, places=tuple([(codec, -1, octets) for codec, _, octets in h.places])),
+            lambda h: evolve(h, places=tuple([(codec, at, 1 << 60) for codec, at, _ in h.places])),
+            lambda h: evolve(h, secret=b"x" * len(h.secret)),
+        ):
+            _, handed = self._handed(letter(size))
+            there = HandedOctets(spoil(handed), size)
+            self.assertRaises(ConsistencyError, there.read, 0, 10)
+            self.assertRaises(ConsistencyError, list, there.packed())
+            there.close()
+
+    def test_no_file(self) -> None:
+        """A pipe, a device or a directory is no file, nor is one without its whole secret."""
+        _, handed = self._handed(letter(MEMORY_OCTETS + 5))
+        reading, writing = os.pipe()
+        os.close(writing)
+        for descriptor, secret in (
+            (reading, handed.secret),
+            (os.open("/dev/zero", os.O_RDONLY), handed.secret),
+            (os.open(self.directory, os.O_RDONLY), handed.secret),
+            (handed.descriptor, b"short"),
+        ):
+            spoilt = evolve(handed, descriptor=descriptor, secret=secret)
+            self.assertRaises(ConsistencyError, HandedOctets, spoilt, MEMORY_OCTETS + 5)
+            self.assertRaises(OSError, os.fstat, descriptor)
+
+    def test_descriptor_is_closed(self) -> None:
+        """Also that of a message that is refused."""
+        _, handed = self._handed(letter(MEMORY_OCTETS + 5))
+        self.assertRaises(ConsistencyError, HandedOctets, handed, 3000)
+        self.assertRaises(OSError, os.fstat, handed.descriptor)
 
 
 class PackerTests(InlineTests):
