@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cache, lru_cache
-from math import isfinite
+from ipaddress import ip_address
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Protocol, cast
 
@@ -31,7 +31,7 @@ from moxtwisted.address import Path, parse_path
 from moxtwisted.errors import MailError
 from moxtwisted.message.headers import Header
 from moxtwisted.message.mime import DEFAULT_LIMITS, ScannedMessage
-from moxtwisted.message.products import Relatives, Rendered
+from moxtwisted.message.products import Relatives, Rendered, render
 from moxtwisted.server.directory import Delivery, Recipients
 from moxtwisted.server.inbound.room import Asked
 from moxtwisted.server.receivers.packing import MOST, Shape, ShapeError, guarded, pack
@@ -81,6 +81,10 @@ _MAX_LOCALPART_OCTETS: Final = 4096
 _REMEMBERED_OCTETS: Final = 512
 #: Of a message, whatever a client says.
 _MOST_OCTETS: Final = 2**48
+#: In the year 6325: databases and calendars go so far.
+_LAST_SECOND: Final = 2.0**37
+#: RFC 5321 section 4.5.3.1.2: of a name in EHLO, and more than any session's has.
+_WORD_CHARACTERS: Final = 255
 _ENHANCED: Final = r"^([245]\.[0-9]{1,3}\.[0-9]{1,3})?\Z"
 _ENHANCED_ERROR: Final = r"^[45]\.[0-9]{1,3}\.[0-9]{1,3}\Z"
 
@@ -336,9 +340,22 @@ def read_asked(plain: Any) -> Asked:
 
 
 def _time(seconds: float) -> float:
-    if not isfinite(seconds) or seconds < 0:
+    if not 0 <= seconds < _LAST_SECOND:  # which a NaN is not, either
         raise ShapeError("no time")
     return seconds
+
+
+@lru_cache(1024)
+def _ip(text: str) -> str:
+    """The text of an address, or none."""
+    return text and str(ip_address(text))
+
+
+def _printable(text: str) -> str:
+    """What goes to scanners and into the log."""
+    if len(text) > _WORD_CHARACTERS or not text.isprintable():
+        raise ShapeError("no word")
+    return text
 
 
 # -- the message -------------------------------------------------------------------------------------------------------
@@ -413,6 +430,8 @@ def _read_staged(s: _Staged, octets: IOctets, size: int) -> Staged:
         raise ShapeError("the header is longer than the message")
     r = s.rendered
     m = r.relatives
+    if "\0" in m.base_subject:
+        raise ShapeError("a subject with NUL")
     relatives = Relatives(m.message_id, m.in_reply_to, tuple(m.references), m.base_subject, m.is_reply)
     rendered = Rendered(
         size, r.envelope, r.bodystructure, r.fields, r.preview, r.parts, s.header_size, relatives
@@ -425,6 +444,10 @@ def _read_staged(s: _Staged, octets: IOctets, size: int) -> Staged:
         scanned = read_tree(s.tree, size, header)
         if scanned.header_size != s.header_size:
             raise ShapeError("the header ends in two places")
+    if b"\n" in r.envelope or b"\n" in r.bodystructure:
+        # IMAP clients get them as they are. Those with literals (of few messages) are made anew: what is behind a line end that belongs
+        # to none would be an answer of ours.
+        rendered = render(scanned, octets.read)
     return Staged(size=size, octets=cast("Any", octets), scanned=scanned, rendered=rendered)
 
 
@@ -474,12 +497,12 @@ def read_complete(plain: Any, octets: IOctets, size: int, presence: Presence) ->
         verified=_findings().read_verified(both.verified),
         header=staged.scanned.header,
         staged=staged,
-        hello=s.hello,
+        hello=_printable(s.hello),
         tls=s.tls,
         seconds=_time(s.seconds),
-        session=s.session,
+        session=_printable(s.session),
         author=kinds.author(*s.author),
-        ip=s.ip,
+        ip=_ip(s.ip),
     )
     return kinds.complete(
         transaction=Transaction(

@@ -390,10 +390,38 @@ class Garbage(SynchronousTestCase):
 
     def test_times(self) -> None:
         """Times are numbers that can be reckoned with, or have a zone."""
-        for seconds in (float("nan"), float("inf"), -1.0):
+        for seconds in (float("nan"), float("inf"), -1.0, 1e300):
             self.assertIsNone(self.with_other(10, seconds))
         for text in ("2030-01-01T00:00:00", "never"):
             self.assertIsNone(self.with_other(1, [*self.whole[1][:9], text, {}]))
+
+    def test_words(self) -> None:
+        """What goes to scanners is printable, and an address is one."""
+        for place in (8, 11):
+            for text in ("a\r\nb", "a\0", "x" * 256):
+                self.assertIsNone(self.with_other(place, text))
+        for text in ("192.0.2.1\n", "localhost", "192.0.2.256", " "):
+            self.assertIsNone(self.with_other(13, text))
+        self.assertIsNotNone(self.with_other(13, ""))
+        self.assertIsNotNone(self.with_other(13, "fe80::1%eth0"))
+
+    def test_rendered(self) -> None:
+        """What IMAP clients get as it is has no line ends but those of literals, which are not believed."""
+        staged = self.message.lease.staged
+        for place in (0, 1):
+            rendered = [*self.whole[17][2]]
+            rendered[place] = b'("x" NIL)\r\n* 1 EXISTS\r\n'
+            found = self.with_other(17, [*self.whole[17][:2], rendered, None])
+            assert found is not None
+            self.assertEqual(found.lease.staged.rendered, staged.rendered)
+
+    def test_literals(self) -> None:
+        """Literals are the same when they are made anew."""
+        here = complete(octets=b"Subject: gr\xfc\xdfe\r\n" + HEADER + b"x")
+        self.assertIn(b"\n", here.lease.staged.rendered.envelope)
+        there, octets = far(here)
+        self.assertEqual(there.lease.staged.rendered, here.lease.staged.rendered)
+        self.assertGreater(octets.asked, 0)
 
     def test_paths(self) -> None:
         """A path is one."""
