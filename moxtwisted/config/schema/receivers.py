@@ -14,7 +14,7 @@ __all__ = ["Receivers"]
 class Receivers(ConfigStruct, frozen=True, kw_only=True):
     """Processes of their own that take in mail from strangers (SMTP), verify who sent it, and hand each complete message to the
     server, which judges and stores it. They are good for more than some hundred messages a second on a machine with several
-    processors, and for security: what reads the octets of strangers has neither the mail nor its key.
+    processors, and for security: what reads the octets of strangers runs where neither mail nor its key are.
     """
 
     processes: Annotated[
