@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 from attrs import define
 from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from moxtwisted.compose.reception import SetUp
@@ -46,6 +47,8 @@ _log = Logger()
 _START_SECONDS: Final = 60.0
 #: And how long to end when there is nothing more to be said.
 _END_SECONDS: Final = 5.0
+#: How long one may say nothing when it is asked.
+_SILENT_SECONDS: Final = 60.0
 #: Before one that ended is started again: so long at first, twice as long each time, at most; after a good while, as at first.
 _AGAIN_SECONDS: Final = 1.0
 _AGAIN_MOST_SECONDS: Final = 60.0
@@ -97,6 +100,8 @@ class Receivers:
             turn_away=parts.effects.turn_away_for(Mode.MX),
             took_in=self._took_in,
         )
+        self._watch = LoopingCall(self._look_after)
+        self._watch.clock = self._reactor
         self.places = [_Place(n + 1) for n in range(parts.static.receivers.processes)]
 
     @property
@@ -115,6 +120,7 @@ class Receivers:
         :param ports: names of listeners, and ports that serve.
         """
         self._levels.changed.append(self._tell_levels)
+        self._watch.start(_SILENT_SECONDS, now=False)
         for name, certificates in self._certificates.items():
             certificates.adopted.append(partial(self._tell_certificates, name))
         for name, port in ports:
@@ -190,6 +196,18 @@ class Receivers:
         if place.process is not None:
             place.process.kill()
 
+    def _look_after(self) -> None:
+        """One that hangs holds connections that nobody answers."""
+        for place in self.places:
+            receiver = place.receiver
+            if receiver is None or place.process is None or not receiver.ready:
+                continue
+            if not receiver.heard:
+                _log.error("receiver {receiver} does not answer, and is ended", receiver=place.number)
+                place.process.kill()
+            receiver.heard = False
+            receiver.link.say(Word.ASK)
+
     def _ended(self, place: _Place) -> None:
         self._stop_waiting(place)
         receiver, place.receiver, place.process = place.receiver, None, None
@@ -222,6 +240,8 @@ class Receivers:
     def shutdown(self) -> Deferred[Any]:
         """Let them finish what is under way; fires when all have ended. See ``kill``."""
         self._stopping = True
+        if self._watch.running:
+            self._watch.stop()
         waiting = []
         for place in self.places:
             self._stop_waiting(place)

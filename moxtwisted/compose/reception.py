@@ -91,6 +91,7 @@ class Reception:
             Word.CERTIFICATES: self._use_certificates,
             Word.LEVELS: self._use_levels,
             Word.SHUT_DOWN: self._shut_down,
+            Word.ASK: partial(self._owner.link.say, Word.HERE),
         }
 
     def start(self, descriptor: int) -> None:

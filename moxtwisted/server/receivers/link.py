@@ -58,6 +58,8 @@ class Word(IntEnum):
     """Whether recipients are remembered that have to come apart (bool)."""
     SHUT_DOWN = 9
     """Take no more, finish what is under way."""
+    ASK = 10
+    """Is there anybody?"""
 
     # The receiver's.
     READY = 20
@@ -72,6 +74,8 @@ class Word(IntEnum):
     """A connection is gone (number, whether it made too many errors)."""
     EVENT = 25
     """Of the log."""
+    HERE = 26
+    """To ASK."""
 
 
 @implementer(IFileDescriptorReceiver)

@@ -42,6 +42,8 @@ __all__ = ["Desk", "HandedConnection", "Receiver"]
 
 _log = Logger()
 
+#: Messages of one receiver that wait for their answer; each is one connection's.
+_MOST_TAKING: Final = 10_000
 # RFC 3463 section 3.4: X.3.0, other mail system status.
 _TROUBLE: Final = Reply(451, "4.3.0", "error in processing")
 
@@ -100,6 +102,7 @@ class Receiver:
     :ivar number: for the log.
     :ivar link: to it.
     :ivar ready: whether it takes connections.
+    :ivar heard: whether it said anything since somebody set this to False.
     :ivar connections: that it has.
     :ivar taking: messages that it waits for the answer of.
     """
@@ -110,6 +113,7 @@ class Receiver:
     _began: Callable[[Receiver], None]
     link: Link = field(init=False)
     ready: bool = field(default=False, init=False)
+    heard: bool = field(default=True, init=False)
     connections: dict[int, HandedConnection] = field(factory=dict, init=False)
     taking: dict[int, Presence] = field(factory=dict, init=False)
     _numbers: int = field(default=0, init=False)
@@ -124,6 +128,7 @@ class Receiver:
             Word.ROOM: self._ask_room,
             Word.CLOSED: self._closed,
             Word.EVENT: self._event,
+            Word.HERE: lambda: None,
         }
 
     def give(self, listener: str, taken: socket.socket, ip: str) -> None:
@@ -139,6 +144,7 @@ class Receiver:
     # -- what it says --------------------------------------------------------------------------------------------
 
     def _heard(self, word: Word, values: list[Any]) -> None:
+        self.heard = True
         self._words[word](*values)
 
     def _is_ready(self) -> None:
@@ -166,10 +172,10 @@ class Receiver:
     def _take(self, number: int, message: Any, size: int, handed: list[Any]) -> None:
         chunks, places, secret = handed
         descriptor = self.link.descriptor() if secret else -1
-        octets = HandedOctets(_handed(chunks, places, descriptor, secret), size)
-        if number in self.taking:
+        octets = HandedOctets(_handed(chunks, places, descriptor, secret), _whole(size))
+        if number in self.taking or len(self.taking) >= _MOST_TAKING:
             octets.close()
-            raise ValueError(f"two messages with the number {number}")
+            raise ValueError(f"two messages with the number {number}, or {len(self.taking)} at once")
         presence = Presence()
         try:
             complete = read_complete(message, octets, size, presence)
