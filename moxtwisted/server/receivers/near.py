@@ -170,9 +170,9 @@ class Receiver:
         self.link.say(Word.ANSWER, number, write_answer(refusal), {})
 
     def _take(self, number: int, message: Any, size: int, handed: list[Any]) -> None:
-        chunks, places, secret = handed
+        size, (chunks, places, secret) = _whole(size), handed
         descriptor = self.link.descriptor() if secret else -1
-        octets = HandedOctets(_handed(chunks, places, descriptor, secret), _whole(size))
+        octets = HandedOctets(_handed(chunks, places, descriptor, secret), size)
         if number in self.taking or len(self.taking) >= _MOST_TAKING:
             octets.close()
             raise ValueError(f"two messages with the number {number}, or {len(self.taking)} at once")
