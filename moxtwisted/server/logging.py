@@ -117,7 +117,8 @@ _TWISTED = frozenset(
 )
 # what MessagePack can say, and JSON for other programs
 _LEAST, _MOST = -(1 << 63), (1 << 63) - 1
-_NAMES = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)")
+# two braces are one of the text
+_NAMES = re.compile(r"(?<!\{)(?:\{\{)*\{([A-Za-z_][A-Za-z0-9_]*)")
 # DEL, C1 control characters, line and paragraph separators, which JSON leaves as they are
 _RISKY_JSON = re.compile("[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _MAX_CACHED = 4096

@@ -257,6 +257,11 @@ class LineTests(SynchronousTestCase):
             (parsed["peer"], parsed["uid"], parsed["count"]), ("/x", "<Broken: ValueError>", "[1, 2]")
         )
 
+    def test_braces_in_a_text(self) -> None:
+        """A name between two braces is text: the field of this name is still told."""
+        human, _ = self._emit("{{peer}} and {{{uid}}}", peer="p", uid=7)
+        self.assertTrue(human.endswith(" {peer} and {7} peer=p\n"), human)
+
     def test_large_numbers(self) -> None:
         """A number for which JSON has no room in other programs is written as text."""
         human, parsed = self._emit("x", count=1 << 64, uid=-(1 << 63))

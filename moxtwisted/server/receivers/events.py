@@ -55,6 +55,8 @@ _MAX_NAMESPACE_CHARACTERS: Final = 200
 _MAX_FORMAT_CHARACTERS: Final = 2 * (MAX_VALUE_CHARACTERS + 3)
 _MAX_SKEW_SECONDS: Final = 60.0
 _ODD_NAMESPACE: Final = "other"
+#: The field that says of which process an event is; no process says it of itself.
+_OURS: Final = "receiver"
 _LEVELS: Final = {name: LogLevel.lookupByName(name) for name in LEVELS}
 _NAMES: Final = {level: name for name, level in _LEVELS.items()}
 _ITEMS: Final = frozenset({str, int, bool, float, type(None)})
@@ -96,17 +98,17 @@ class _Told(Failure):
 
 @lru_cache(1024)
 def _field_names(text: str) -> frozenset[str] | None:
-    """The fields in a format; None for one that is more than text and names of fields in braces."""
+    """The fields in a format; None for one that is more than text and names of a few fields in braces."""
     if len(text) > _MAX_FORMAT_CHARACTERS:
         return None
-    names = set()
+    names: list[str] = []
     try:
         for _, name, specification, conversion in Formatter().parse(text):
             if name is None:
                 continue
-            if specification or conversion or not _is_name(name):
+            if specification or conversion or not _is_name(name) or len(names) == _MAX_FIELDS:
                 return None
-            names.add(name)
+            names.append(name)
     except ValueError:
         return None
     return frozenset(names)
@@ -114,7 +116,9 @@ def _field_names(text: str) -> frozenset[str] | None:
 
 @lru_cache(4096)
 def _is_name(name: str) -> bool:
-    return len(name) <= _MAX_NAME_CHARACTERS and name.isascii() and name.isidentifier() and is_field(name)
+    if name == _OURS or len(name) > _MAX_NAME_CHARACTERS:
+        return False
+    return name.isascii() and name.isidentifier() and is_field(name)
 
 
 @lru_cache(1024)
@@ -207,7 +211,7 @@ def republish(
     """Publish an event that a sender told.
 
     :param plain: what came, decoded.
-    :param receiver: number of the process that it came from; becomes a field of the event, whatever it says there.
+    :param receiver: number of the process that it came from; becomes the field ``receiver``, which it cannot send.
     :param now: our clock. A time that is more than a minute away from it is not believed.
     :raise EventError: when no sender says such a thing; nothing was published.
     """
@@ -235,7 +239,7 @@ def republish(
         **fields,
     }
     if receiver is not None:
-        event["receiver"] = receiver
+        event[_OURS] = receiver
     if failure:
         event["log_failure"] = _Told(failure)
     publisher(event)

@@ -209,7 +209,7 @@ class SenderTests(EventTestCase):
         self.assertEqual(len(self.told()["f39"]), 2003)
         self.log.info("{{" * 3000 + "{f99}", **fields)
         self.assertEqual(len(self.told()["message"]), 2003)
-        self.log.info("x", **{"f" * 100: 1, "not a name": 2, "ö": 3, "message": 4, "peer": 5})
+        self.log.info("x", **{"f" * 100: 1, "not a name": 2, "ö": 3, "message": 4, "receiver": 9, "peer": 5})
         line = self.told()
         self.assertEqual((line["peer"], len(line)), (5, 6))
 
@@ -372,6 +372,8 @@ class HostileTests(EventTestCase):
             "peer}",
             "{ peer}",
             "x" * 5000,
+            "{peer}" * 41,
+            "{receiver}",
             None,
             7,
             b"x",
@@ -399,8 +401,12 @@ class HostileTests(EventTestCase):
             self.assertEqual(self.seen[-1]["log_time"], want)
 
     def test_whose(self) -> None:
-        """The number of the process is ours, whatever it says, and secrets are not written by their names."""
-        republish((*self.GOOD[:4], {"peer": "p", "receiver": 9, "password": "x1"}, ""), self.publisher, 1)
+        """The number of the process is ours and stands in each line, and secrets are not written by their names."""
+        self.assertEqual(self.refused(fields={"peer": 1, "receiver": 9}), "the name of a field")
+        republish(
+            (*self.GOOD[:3], "{{receiver}} {peer}", {"peer": "p", "password": "x1"}, ""), self.publisher, 1
+        )
+        self.assertTrue(self.human.lines[0].endswith(b" {receiver} p password=[redacted] receiver=1\n"))
         line = json.loads(self.sink.lines[0])
         self.assertEqual((line["receiver"], line["password"]), (1, "[redacted]"))
 
