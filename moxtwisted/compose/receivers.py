@@ -146,7 +146,9 @@ class Receivers:
     def _begin(self, place: _Place) -> None:
         place.call = None
         place.started = self._reactor.seconds()
-        process = ReceiverProcess(place.number, partial(self._ended, place))
+        # It needs no key, and is not told where one is.
+        secret = (self._parts.static.store.key_environment, "CREDENTIALS_DIRECTORY")
+        process = ReceiverProcess(place.number, partial(self._ended, place), secret)
         try:
             descriptor = process.start(self._reactor)
         except OSError as e:

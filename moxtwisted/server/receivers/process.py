@@ -6,7 +6,7 @@
     descriptor = process.start(reactor)           # our end of the link; not blocking
     process.kill()
 
-It is a Python of its own, which inherits nothing but its end of the link and the environment.
+It is a Python of its own, which inherits nothing but its end of the link and the environment, without what is not for its eyes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, Final
 
@@ -39,12 +39,14 @@ _LINE_OCTETS: Final = 1000
 class ReceiverProcess(ProcessProtocol):
     """One process.
 
+    :param without: variables of the environment that it does not get.
     :ivar pid: 0 before it was started.
     """
 
-    def __init__(self, number: int, ended: Callable[[], None]) -> None:
+    def __init__(self, number: int, ended: Callable[[], None], without: Collection[str] = ()) -> None:
         self._number = number
         self._ended = ended
+        self._without = without
         self.pid = 0
 
     def start(self, reactor: Any) -> int:
@@ -54,13 +56,14 @@ class ReceiverProcess(ProcessProtocol):
             ours.setblocking(False)
             here = str(Path(moxtwisted.__file__).parent.parent)
             paths = [here, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+            environment = {name: value for name, value in os.environ.items() if name not in self._without}
             # -P: what lies in the working directory is no part of the program.
             arguments = [sys.executable, "-P", "-m", _MODULE]
             transport = reactor.spawnProcess(
                 self,
                 sys.executable,
                 arguments,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+                env={**environment, "PYTHONPATH": os.pathsep.join(paths)},
                 childFDs={0: "w", 1: "r", 2: "r", LINK_DESCRIPTOR: theirs.fileno()},
             )
             self.pid = transport.pid
