@@ -37,6 +37,7 @@ from moxtwisted.server.receivers.shapes import (
     write_error,
     write_reply,
 )
+from moxtwisted.server.scanners.milters import _body
 from moxtwisted.smtp.envelope import (
     NO_MAIL_PARAMETERS,
     NO_RCPT_PARAMETERS,
@@ -282,6 +283,12 @@ class Messages(SynchronousTestCase):
             self.assertEqual(scanned.root.children[0].lines, here.lease.staged.scanned.root.children[0].lines)
             self.assertEqual(scanned.header_size, here.lease.staged.scanned.header_size)
             self.assertEqual(elsewhere.asked, asked)
+
+    def test_milter(self) -> None:
+        """A milter gets the body, which is not scanned for that."""
+        there, octets = far(complete())
+        self.assertEqual(b"".join(_body(there.incoming)), b"hello\r\n")
+        self.assertEqual(octets.asked, 1)
 
     def test_another_header(self) -> None:
         """A header that is not the message's would be judged instead of it: it is not written."""
