@@ -94,6 +94,7 @@ class Receivers:
         self._outcome = outcome
         self._desk = Desk(
             outcome=outcome,
+            directory=parts.directory,
             room=Room(parts.store, Trouble(self._reactor.seconds), outcome),
             connections=parts.connections,
             republish=lambda event, number: republish(event, receiver=number),

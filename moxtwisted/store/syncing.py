@@ -194,6 +194,10 @@ class Syncs:
         # Made by warm_up: importing caio takes a tenth of what a start of the server does.
         self._untried = tuple(ways) if IReactorFDSet.providedBy(reactor) else ()
 
+    def leave_alone(self) -> None:
+        """Do not let the reactor wait: other processes have something to say to it all the time."""
+        self._leisure = _Leisure(None)
+
     def start(self, handle: int, done: Done) -> None:
         """Have all that was written to this file brought to the disk; see the module. It may have ended before this returns."""
         request = _Request(handle, done)

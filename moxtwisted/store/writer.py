@@ -358,6 +358,11 @@ class WriterPool:
         for number, writer in enumerate(self._writers):
             writer.start(f"store-writer-{number}")
 
+    def leave_reactor_alone(self) -> None:
+        """See ``Syncs.leave_alone``."""
+        if self._syncs is not None:
+            self._syncs.leave_alone()
+
     def lane(
         self,
         unit: Unit,

@@ -272,6 +272,7 @@ class House:
         """The same by way of a receiver, which has the connections admitted here all the same."""
         desk = Desk(
             outcome=self.outcome,
+            directory=self.holder,
             room=shared.room,
             connections=self.connections,
             republish=lambda event, number: None,

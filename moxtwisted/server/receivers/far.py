@@ -95,10 +95,7 @@ class Owner:
 @implementer(IRoom)
 @define(eq=False)
 class FarRoom:
-    """Asks the owner, if it is worth asking.
-
-    :param limited: whether an account's room has a limit.
-    """
+    """Asks the owner, if it is worth asking: when an account's room has a limit, or the owner remembers who has to come apart."""
 
     _owner: Owner
     _limited: Callable[[str], bool]

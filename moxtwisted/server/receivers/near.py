@@ -2,7 +2,7 @@
 
 ::
 
-    desk = Desk(outcome=effects.outcome, room=room, connections=limiter, turn_away=turn_away, republish=republish)
+    desk = Desk(outcome=effects.outcome, directory=directory, room=room, connections=limiter, republish=republish)
     receiver = Receiver(desk, 1, process.kill, began)
     adopt_link(reactor, descriptor, receiver.link)
     receiver.link.say(Word.SET_UP, ...)
@@ -16,15 +16,17 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Any, Final
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from moxtwisted.address import Path
 from moxtwisted.errors import MailError
+from moxtwisted.server.directory import DirectoryHolder, Recipients
 from moxtwisted.server.inbound.lease import Lease
 from moxtwisted.server.inbound.presence import Presence
 from moxtwisted.server.inbound.room import IRoom
@@ -46,6 +48,7 @@ _log = Logger()
 _MOST_TAKING: Final = 10_000
 # RFC 3463 section 3.4: X.3.0, other mail system status.
 _TROUBLE: Final = Reply(451, "4.3.0", "error in processing")
+_CHANGED: Final = Reply(451, "4.3.0", "a recipient was here a moment ago: please try again")
 
 
 @frozen(kw_only=True)
@@ -53,6 +56,7 @@ class Desk:
     """What all receivers of a server are given.
 
     :ivar outcome: gives what decides about messages.
+    :ivar directory: who is here.
     :ivar room: who knows how full accounts are.
     :ivar connections: who may connect, and how often.
     :ivar turn_away: gives the refusal of a client by its address; None: it may come.
@@ -61,11 +65,20 @@ class Desk:
     """
 
     outcome: Callable[[], Outcome]
+    directory: DirectoryHolder
     room: IRoom
     connections: Connections
     republish: Callable[[Any, int], None]
     turn_away: Callable[[IPv4Address | IPv6Address | None], Reply | None] | None = None
     took_in: Callable[[], None] = lambda: None
+
+    def found(
+        self, said: Mapping[Path, Recipients], trapped: Iterable[Path]
+    ) -> Mapping[Path, Recipients] | None:
+        """Where recipients lead, whatever a receiver says; None: one of them leads nowhere, or is no trap, any more."""
+        directory = self.directory.current
+        found = {path: there for path in said if isinstance(there := directory.resolve(path), Recipients)}
+        return found if len(found) == len(said) and all(map(directory.is_trap, trapped)) else None
 
     def admits(self, taken: socket.socket) -> str | None:
         """The address of a client that may come, which is counted; None: it may not, or is gone."""
@@ -192,7 +205,12 @@ class Receiver:
         lease: Lease = message.lease
         answer: Answer
         try:
-            answer = await self._desk.outcome().take_in(message)
+            found = self._desk.found(message.found, message.trapped)
+            answer = (
+                _CHANGED
+                if found is None
+                else await self._desk.outcome().take_in(evolve(message, found=found))
+            )
         except MailError as e:
             answer = reply_for_error(e)
         except Exception:  # noqa: BLE001 - a boundary: the client is to come again
