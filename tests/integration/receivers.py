@@ -39,7 +39,7 @@ __all__ = [
 
 SMTP, IMAPS = 1025, 1993
 #: SPF of sender.example passes for the first, and fails for the second; the third is in another network.
-CLIENT, FORGER, OTHER = "127.1.0.1", "127.1.0.2", "127.77.0.1"
+CLIENT, FORGER, OTHER = "127.1.0.1", "127.99.0.2", "127.77.0.1"
 SENDER = "a@sender.example"
 ZONE = {
     ("1.0.1.127.in-addr.arpa.", "PTR"): "out.sender.example.",
@@ -47,7 +47,7 @@ ZONE = {
     ("out.sender.example.", "TXT"): '"v=spf1 a -all"',
     ("sender.example.", "MX"): "10 out.sender.example.",
     ("sender.example.", "TXT"): '"v=spf1 ip4:127.1.0.1 ip4:127.77.0.0/16 -all"',
-    ("_dmarc.sender.example.", "TXT"): '"v=DMARC1; p=none"',
+    ("_dmarc.sender.example.", "TXT"): '"v=DMARC1; p=reject"',
     ("unwanted.example.", "TXT"): '"v=spf1 ip4:127.1.0.1 -all"',
 }
 #: What spares clients on this machine is gone; the rest is as it is.
@@ -153,11 +153,9 @@ class ReceiversCase(ComposeCase):
 
     def took(self) -> list[int]:
         """For each message that was decided on, which receiver took it in; 0: the owner itself."""
-        return [
-            event.get("receiver", 0)
-            for event in self.events()
-            if event["message"].startswith("message from ")
-        ]
+        handler = "moxtwisted.server.inbound.handler"
+        events = [event for event in self.events() if event["package"] == handler and "octets" in event]
+        return [event.get("receiver", 0) for event in events]
 
     def started(self, number: int = 1) -> list[int]:
         """The processes that were this receiver."""

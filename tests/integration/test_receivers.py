@@ -5,14 +5,25 @@ from __future__ import annotations
 import os
 import signal
 import ssl
+import subprocess
 import time
 from pathlib import Path
 
 from moxtwisted.server.certificates.selfsigned import self_signed
+from tests.integration.live import base64_lines
 from tests.integration.peers import needs
-from tests.integration.receivers import ReceiversCase, children, descriptors, fields, letter
-
-__all__: list[str] = []
+from tests.integration.receivers import (
+    CLIENT,
+    FORGER,
+    SENDER,
+    SMTP,
+    ReceiversCase,
+    children,
+    descriptors,
+    fields,
+    letter,
+)
+from tests.test_compose import IP, WAIT_SECONDS
 
 
 @needs("swaks")
@@ -86,3 +97,133 @@ class TwoReceiversTests(ReceiversCase):
             self.assertEqual(client.smtp(".")[:9], "250 2.6.0")
         self.assertEqual(len(self.kept()), 4)
         self.assertEqual(sorted(self.took()), [1, 1, 2, 2])
+
+
+SETTINGS = """[judgement]
+first_time_sender_delay_seconds = 0
+
+[senders]
+block_files = ["block.txt"]
+spam_trap_account = "traps"
+
+"""
+ACCOUNTS = """
+[domains."localhost".aliases.team]
+addresses = ["mox@localhost", "bob@localhost"]
+
+[accounts.bob]
+domain = "localhost"
+block_senders = ["unwanted.example"]
+[accounts.bob.addresses."bob@localhost"]
+
+[accounts.small]
+domain = "localhost"
+quota_octets = 4000
+[accounts.small.addresses."small@localhost"]
+
+[accounts.traps]
+domain = "localhost"
+[accounts.traps.addresses."gone@localhost"]
+smtp_error = "550 this address is not in use any more"
+"""
+UNWANTED = "x@unwanted.example"
+TAKEN, RECIPIENT = "250 2.6.0", "250 2.1.5"
+
+
+def attachments(octets: int) -> bytes:
+    """The body of a message with two attachments of about so many octets together."""
+    part = b"--x\r\nContent-Type: application/octet-stream\r\nContent-Transfer-Encoding: base64\r\n\r\n"
+    return part + base64_lines(octets // 2) + part + base64_lines(octets // 2) + b"--x--\r\n"
+
+
+@needs("curl")
+class RecipientsTests(ReceiversCase):
+    """One receiver, and recipients of all kinds."""
+
+    settings = SETTINGS
+    accounts = ACCOUNTS
+
+    def setUp(self) -> None:
+        """With a trap, and a delay for guesses."""
+        super().setUp()
+        self.edit(
+            '[domains."localhost"]\n',
+            '[domains."localhost"]\nspam_traps = ["trap"]\n',
+            self.home / "domains.conf",
+        )
+        self.edit("unknown_recipients_delay_seconds = 0", "unknown_recipients_delay_seconds = 1")
+        self.block = self.home / "block.txt"
+        self.serve()
+
+    def test_large(self) -> None:
+        """Five megabytes of attachments are kept octet by octet, from curl; so is a message in pipelined chunks."""
+        large = letter(
+            "large",
+            attachments(5_000_000),
+            head=b'MIME-Version: 1.0\r\nContent-Type: multipart/mixed; boundary="x"\r\n',
+        )
+        path = self.directory / "large"
+        path.write_bytes(large)
+        done = subprocess.run(
+            ["curl", "--silent", "--show-error", "--interface", CLIENT, f"smtp://{IP}:{SMTP}/out.sender.example", "--mail-from", SENDER,
+             "--mail-rcpt", "mox@localhost", "--mail-rcpt", "bob@localhost", "--upload-file", str(path), "--max-time", "60"],
+            capture_output=True, timeout=WAIT_SECONDS * 2, check=False,
+        )  # fmt: skip
+        self.assertEqual((done.returncode, done.stderr), (0, b""))
+        client, _ = self.client()
+        client.say("EHLO out.sender.example")
+        offered = [client.line()]
+        while offered[-1][3] == "-":
+            offered.append(client.line())
+        for word in ("PIPELINING", "CHUNKING", "SIZE", "PRDR"):
+            self.assertIn(word, " ".join(offered))
+        chunked = letter("chunked", b"x\r\n.\r\n" * 1000)
+        half = len(chunked) // 2
+        client.connection.sendall(
+            b"MAIL FROM:<%s> BODY=8BITMIME\r\nRCPT TO:<mox@localhost>\r\nBDAT %d\r\n%bBDAT %d LAST\r\n%b"
+            % (SENDER.encode(), half, chunked[:half], len(chunked) - half, chunked[half:])
+        )
+        self.assertEqual([client.line()[:5] for _ in range(4)], ["250 2"] * 4)
+        kept = self.kept()
+        for name, octets in (("large", large), ("chunked", chunked)):
+            [copy] = kept[name]
+            self.assertTrue(copy.endswith(octets), f"{name}: {len(copy)} of {len(octets)}")
+        self.assertEqual(self.messages("bob"), 1)
+        self.assertEqual(self.took(), [1, 1])
+
+    def test_recipients(self) -> None:
+        """Many recipients, an alias, nobody, no room, a trap, an address out of use, blocked clients: each has its answer."""
+        self.assertEqual(self.send(letter("forged"), "mox", ip=FORGER)[-1][0], "5")
+        self.until(lambda: self.messages("mox", "Rejects") == 1, "no rejects")
+        self.assertEqual(
+            self.send(letter("many"), *[f"mox+{n}" for n in range(60)]), [RECIPIENT] * 60 + [TAKEN]
+        )
+        self.assertEqual(self.send(letter("alias"), "team"), [RECIPIENT, TAKEN])
+        self.assertEqual((self.messages("mox"), self.messages("bob")), (2, 1))
+        began = time.monotonic()
+        self.assertEqual(self.send(letter("nobody"), "nobody"), ["550 5.1.1"])
+        self.assertGreaterEqual(time.monotonic() - began, 0.9)
+        self.assertEqual(self.send(letter("small", b"x" * 70 + b"\r\n"), "small"), [RECIPIENT, TAKEN])
+        self.assertEqual(self.send(letter("full"), "small", parameters=" SIZE=4000"), ["452 4.2.2"])
+        self.assertEqual(self.send(letter("full", b"x\r\n" * 2000), "small", "mox")[:2], [RECIPIENT] * 2)
+        self.assertEqual(self.messages("small"), 1)
+        self.assertEqual(self.send(letter("trap"), "trap"), [RECIPIENT, "550 5.1.1"])
+        self.until(lambda: self.messages("traps", "Junk") == 1, "nothing learned")
+        self.assertEqual(self.send(letter("gone"), "gone"), ["550 5.2.1"])
+        self.block.write_text(f"{FORGER}\n")
+        self.until(lambda: self.client(FORGER)[1][:9] == "554 5.7.1", "it is not turned away")
+        self.assertEqual(self.client()[1][:4], "220 ")
+        self.assertEqual(set(self.took()), {1})
+
+    def test_apart(self) -> None:
+        """Two recipients that do not agree: one answer each with PRDR, two transactions without, one copy in the end."""
+        ok, no = RECIPIENT, "550 5.7.1"
+        prdr = self.send(letter("n1", author=UNWANTED), "mox", "bob", parameters=" PRDR")
+        self.assertEqual(prdr, [ok, ok, "353", TAKEN, no, TAKEN])
+        apart = letter("n2", author=UNWANTED)
+        self.assertEqual(self.send(apart, "mox", "bob"), [ok, ok, "451 4.5.3"])
+        self.assertEqual(self.send(apart, "mox", "bob"), [ok, "452 4.5.3", TAKEN])
+        self.assertEqual(self.send(apart, "bob"), [ok, no])
+        self.assertEqual(self.send(letter("n3"), "bob"), [ok, TAKEN])
+        self.assertEqual((self.messages("mox"), self.messages("bob")), (2, 1))
+        self.assertEqual(set(self.took()), {1})
