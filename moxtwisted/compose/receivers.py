@@ -160,7 +160,7 @@ class Receivers:
             return
         place.process, place.gone = process, Deferred()
         receiver = place.receiver = Receiver(
-            self._desk, place.number, partial(self._silent, place), self._is_ready
+            self._desk, place.number, partial(self._silent, place, process), self._is_ready
         )
         adopt_link(self._reactor, descriptor, receiver.link)
         os.close(descriptor)
@@ -187,11 +187,13 @@ class Receivers:
         if self._splits:
             receiver.link.say(Word.SPLITTING, True)
 
-    def _silent(self, place: _Place) -> None:
+    def _silent(self, place: _Place, process: ReceiverProcess) -> None:
         """Its link is gone, and so will the process be soon, or it is ended."""
+        if place.process is not process:
+            # It ended before that was noticed: what waits now is its successor's start.
+            return
         self._stop_waiting(place)
-        if place.process is not None:
-            place.call = self._reactor.callLater(_END_SECONDS, place.process.kill)
+        place.call = self._reactor.callLater(_END_SECONDS, process.kill)
 
     def _too_slow(self, place: _Place) -> None:
         place.call = None
