@@ -45,7 +45,7 @@ class PartlyCase(HouseCase):
     def half(self, **more: Any) -> None:
         """One attempt that only alice takes; at RCPT, bob had room yet."""
         before = self.count()
-        with patch("moxtwisted.server.inbound.handler.InboundHandler._quota_refusal", return_value=None):
+        with patch("moxtwisted.server.inbound.room.Room._full", return_value=None):
             self.assertEqual(self.send(**more), "452 4.2.2")
         self.assertEqual(self.count(), (before[0] + 1, before[1]))
 
@@ -115,7 +115,7 @@ class AnotherMessageTests(PartlyCase):
 
 class SameMessageTests(PartlyCase):
     def again(self) -> str:
-        with patch("moxtwisted.server.inbound.handler.InboundHandler._quota_refusal", return_value=None):
+        with patch("moxtwisted.server.inbound.room.Room._full", return_value=None):
             return self.send()
 
     def test_until_all_have_it(self) -> None:
@@ -168,7 +168,7 @@ class SameMessageTests(PartlyCase):
         lines = [self.house.inbound() for _ in range(2)]
         for line in lines:
             line.say("MAIL FROM:<a@client.example>")
-            with patch("moxtwisted.server.inbound.handler.InboundHandler._quota_refusal", return_value=None):
+            with patch("moxtwisted.server.inbound.room.Room._full", return_value=None):
                 line.say(*(f"RCPT TO:<{address}>" for address in BOTH))
         gates: list[Deferred[None]] = []
         real = Account.add
