@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -22,6 +23,7 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from moxtwisted.compose.reception import SetUp
+from moxtwisted.compose.senders import ListWatch
 from moxtwisted.config.schema import DomainsConfig
 from moxtwisted.server.certificates.store import CertificateStore
 from moxtwisted.server.inbound.room import Room
@@ -49,6 +51,8 @@ _START_SECONDS: Final = 60.0
 _END_SECONDS: Final = 5.0
 #: How long one may say nothing when it is asked.
 _SILENT_SECONDS: Final = 60.0
+#: How long it may take until a receiver hears that a list of senders changed.
+_LISTS_SECONDS: Final = 2.0
 #: Before one that ended is started again: so long at first, twice as long each time, at most; after a good while, as at first.
 _AGAIN_SECONDS: Final = 1.0
 _AGAIN_MOST_SECONDS: Final = 60.0
@@ -103,6 +107,9 @@ class Receivers:
         )
         self._watch = LoopingCall(self._look_after)
         self._watch.clock = self._reactor
+        self._lists = ListWatch(parts.loaded)
+        self._lists_watch = LoopingCall(self._look_at_lists)
+        self._lists_watch.clock = self._reactor
         self.places = [_Place(n + 1) for n in range(parts.static.receivers.processes)]
 
     @property
@@ -122,6 +129,8 @@ class Receivers:
         """
         self._levels.changed.append(self._tell_levels)
         self._watch.start(_SILENT_SECONDS, now=False)
+        if self._lists.paths:
+            self._lists_watch.start(_LISTS_SECONDS, now=False)
         for name, certificates in self._certificates.items():
             certificates.adopted.append(partial(self._tell_certificates, name))
         for name, port in ports:
@@ -165,6 +174,8 @@ class Receivers:
         adopt_link(self._reactor, descriptor, receiver.link)
         os.close(descriptor)
         receiver.link.say(Word.SET_UP, msgspec.msgpack.encode(self._set_up()))
+        for path in self._lists.paths:
+            self._tell_list(receiver, path)
         place.call = self._reactor.callLater(_START_SECONDS, self._too_slow, place)
 
     def _set_up(self) -> SetUp:
@@ -245,8 +256,9 @@ class Receivers:
     def shutdown(self) -> Deferred[Any]:
         """Let them finish what is under way; fires when all have ended. See ``kill``."""
         self._stopping = True
-        if self._watch.running:
-            self._watch.stop()
+        for watch in (self._watch, self._lists_watch):
+            if watch.running:
+                watch.stop()
         waiting = []
         for place in self.places:
             self._stop_waiting(place)
@@ -273,6 +285,24 @@ class Receivers:
         """A new ``domains.conf`` is in force."""
         self._domains = domains
         self._tell(Word.USE, msgspec.msgpack.encode(domains))
+
+    def _look_at_lists(self) -> None:
+        """A receiver may not open them."""
+        for path in self._lists.changed():
+            for place in self.places:
+                if place.receiver is not None:
+                    self._tell_list(place.receiver, path)
+
+    def _tell_list(self, receiver: Receiver, path: Path) -> None:
+        try:
+            descriptor = self._lists.open(path)
+        except OSError:
+            # Who reads it here says so in the log, and what was in it before stays.
+            return
+        if descriptor is None:
+            receiver.link.say(Word.LIST, str(path), False)
+        else:
+            receiver.link.say_with(descriptor, Word.LIST, str(path), True)
 
     def _tell_certificates(self, name: str) -> None:
         self._tell(Word.CERTIFICATES, name, self._certificates[name].handed())

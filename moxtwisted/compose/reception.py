@@ -4,7 +4,8 @@
 
     Reception(reactor, levels).start(descriptor)        # of the link; the owner says the rest
 
-It has the configuration, the certificates of its listeners and a directory for large messages, and no key, database or other listener.
+It has the configuration, the certificates of its listeners and a directory for large messages, and no key, database or other listener;
+and it cannot open them (``moxtwisted.server.receivers.confinement``).
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger, globalLogBeginner
 
 from moxtwisted.compose.certificates import inbound_tls
+from moxtwisted.compose.confinement import confine_receiver
 from moxtwisted.compose.senders import SenderLists
 from moxtwisted.compose.translation import (
     SMTPListenerSettings,
@@ -90,6 +92,7 @@ class Reception:
             Word.USE: self._use,
             Word.CERTIFICATES: self._use_certificates,
             Word.LEVELS: self._use_levels,
+            Word.LIST: self._use_list,
             Word.SHUT_DOWN: self._shut_down,
             Word.ASK: partial(self._owner.link.say, Word.HERE),
         }
@@ -124,7 +127,7 @@ class Reception:
         self._staging = Path(told.staging)
         self._directory = DirectoryHolder(build_directory(told.static, told.domains, localserve=False))
         self._domains = told.domains
-        self._lists = SenderLists(self._loaded, self._reactor)
+        self._lists = SenderLists(self._loaded, self._reactor, handed=True)
         self._verification = Verification(self._loaded, self._reactor)
         self._outcome: FarOutcome | None = None
         for name, handed in told.certificates.items():
@@ -132,12 +135,14 @@ class Reception:
             self._certificates[name].use(handed)
         with collector_paused():
             self._verification.checks()
+            self._verification.prepare()
             self._decider()
         for name, listener in told.static.listeners.items():
             if listener.smtp is not None and listener.smtp.enabled and not listener.proxy_protocol_from:
                 self._factories[name] = self._factory(name, listener)
-        self._verification.warm_up()
         self._reactor.callLater(_TICKETS_SECONDS, self._renew_tickets)
+        # There is no other thread yet, which would be left out.
+        confine_receiver(self._loaded, self._staging, self._verification.resolver.settings.servers)
         self._owner.link.say(Word.READY)
 
     def _factory(self, name: str, listener: Listener) -> HandedFactory:
@@ -215,6 +220,16 @@ class Reception:
 
     def _use_levels(self, levels: dict[str, str]) -> None:
         self._levels.replace(levels)
+
+    def _use_list(self, path: str, there: bool) -> None:
+        if not there:
+            self._lists.hand(path, None)
+            return
+        descriptor = self._owner.link.descriptor()
+        try:
+            self._lists.hand(path, descriptor)
+        finally:
+            os.close(descriptor)
 
     def _renew_tickets(self) -> None:
         for certificates in self._certificates.values():

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
@@ -114,9 +113,13 @@ class Verification:
 
     def warm_up(self) -> None:
         """Have a thread read and import what takes a tenth of a second each; mail is taken in meanwhile."""
-        self._in_thread(partial(_prepare, self._settings.second_opinion)).addErrback(
+        self._in_thread(self.prepare).addErrback(
             lambda failure: _log.failure("the checks of senders are not complete", failure)
         )
+
+    def prepare(self) -> None:
+        """Read and import it here and now."""
+        _prepare(self._settings.second_opinion)
 
     def _in_thread(self, function: Callable[[], Any]) -> Deferred[Any]:
         done: Deferred[Any] = deferToThreadPool(self._reactor, self._reactor.getThreadPool(), function)

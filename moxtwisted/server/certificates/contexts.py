@@ -13,6 +13,7 @@ What pyOpenSSL allows, and what follows from it:
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -152,8 +153,17 @@ def _use_with_own_chain(context: Any, pair: Pair) -> None:
     """
     from cryptography.hazmat.primitives.serialization import Encoding
 
-    with tempfile.NamedTemporaryFile(prefix="moxtwisted-chain-") as file:
+    with _temporary_file() as file:
         for certificate in (pair.leaf, *pair.chain):
             file.write(certificate.public_bytes(Encoding.PEM))
         file.flush()
-        context.use_certificate_chain_file(file.name)
+        context.use_certificate_chain_file(
+            file.name if isinstance(file.name, str) else f"/proc/self/fd/{file.fileno()}"
+        )
+
+
+def _temporary_file() -> Any:
+    """In memory where that can be done: a receiver of mail has no directory for it."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("moxtwisted-chain"), "w+b")
+    return tempfile.NamedTemporaryFile(prefix="moxtwisted-chain-")

@@ -19,6 +19,7 @@ A line that is no entry is a problem with its number; it does not disturb the ot
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path as FilePath
@@ -30,7 +31,7 @@ from twisted.logger import Logger
 from moxtwisted.address import Address, AddressError
 from moxtwisted.identifiers import Domain, parse_network
 
-__all__ = ["Entry", "ListFile", "ListProblem", "SenderList", "Together", "parse_entries"]
+__all__ = ["Entry", "HandedListFile", "ListFile", "ListProblem", "SenderList", "Together", "parse_entries"]
 
 _log = Logger()
 
@@ -214,15 +215,23 @@ class ListFile:
                 raise OSError(f"it has more than {_MOST_OCTETS} octets")
             text = self.path.read_text("utf-8", "replace")
         except FileNotFoundError:
-            if self._state != (0, 0, 0):
-                _log.warn("list of senders {path} is not there", path=str(self.path))
-            self._state, self._list, self.problems = (0, 0, 0), SenderList(), []
-            return
+            self._missing()
         except OSError as e:
-            _log.error(
-                "list of senders {path} cannot be read: {problem}", path=str(self.path), problem=str(e)
-            )
-            return
+            self._unreadable(e)
+        else:
+            self._adopt(text)
+
+    def _missing(self) -> None:
+        if self._state != (0, 0, 0):
+            _log.warn("list of senders {path} is not there", path=str(self.path))
+        self._state, self._list, self.problems = (0, 0, 0), SenderList(), []
+
+    def _unreadable(self, problem: OSError) -> None:
+        _log.error(
+            "list of senders {path} cannot be read: {problem}", path=str(self.path), problem=str(problem)
+        )
+
+    def _adopt(self, text: str) -> None:
         entries, self.problems = parse_entries(text, self.path.name)
         self._list = SenderList(entries)
         for problem in self.problems:
@@ -233,6 +242,33 @@ class ListFile:
                 path=str(self.path),
             )
         _log.info("list of senders {path} has {count} entries", path=str(self.path), count=len(self._list))
+
+
+class HandedListFile(ListFile):
+    """In a process that cannot open the file: it is handed one that is open, and a new one when it changed."""
+
+    def current(self) -> SenderList:
+        """What it said last."""
+        return self._list
+
+    def use(self, descriptor: int | None) -> None:
+        """Read it.
+
+        :param descriptor: stays the caller's; None: the file is not there.
+        """
+        if descriptor is None:
+            self._missing()
+            return
+        try:
+            size = os.fstat(descriptor).st_size
+            if size > _MOST_OCTETS:
+                raise OSError(f"it has more than {_MOST_OCTETS} octets")
+            octets = os.pread(descriptor, _MOST_OCTETS, 0)
+        except OSError as e:
+            self._unreadable(e)
+        else:
+            self._state = None
+            self._adopt(octets.decode("utf-8", "replace"))
 
 
 @frozen

@@ -60,6 +60,8 @@ class Word(IntEnum):
     """Take no more, finish what is under way."""
     ASK = 10
     """Is there anybody?"""
+    LIST = 11
+    """A list of senders is there or has changed (its path), with the file; or is not there (path, False)."""
 
     # The receiver's.
     READY = 20
