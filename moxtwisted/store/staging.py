@@ -275,6 +275,9 @@ class HandedOctets:
             self.close()
             raise ConsistencyError(f"a message of {size} octets has {count} chunks")
         if self._file is None:
+            # Little can be packed that is much: a larger one is in a file, and read when it is asked for.
+            if size > MEMORY_OCTETS:
+                raise ConsistencyError(f"a message of {size} octets is in no file")
             self._octets = [self._checked(n, *chunk) for n, chunk in enumerate(handed.chunks)]
 
     def _checked(self, number: int, codec: int, data: bytes) -> bytes:
