@@ -16,6 +16,7 @@ from moxtwisted.compose.authority import make_elsewhere, offered_mechanisms
 from moxtwisted.compose.bans import end_connections, open_bans
 from moxtwisted.compose.effects import Effects
 from moxtwisted.compose.files import allow_many_files
+from moxtwisted.compose.inbound import inbound_settings
 from moxtwisted.compose.judgement import Judging
 from moxtwisted.compose.junk import filter_content, learn_junk
 from moxtwisted.compose.junkflags import remember_with
@@ -25,7 +26,6 @@ from moxtwisted.compose.signing import Signers
 from moxtwisted.compose.translation import (
     build_directory,
     imap_settings,
-    inbound_settings,
     message_quota,
     quota,
 )

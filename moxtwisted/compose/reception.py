@@ -24,11 +24,11 @@ from twisted.logger import Logger, globalLogBeginner
 
 from moxtwisted.compose.certificates import inbound_tls
 from moxtwisted.compose.confinement import confine_receiver
+from moxtwisted.compose.inbound import inbound_settings
 from moxtwisted.compose.senders import SenderLists
 from moxtwisted.compose.translation import (
     SMTPListenerSettings,
     build_directory,
-    inbound_settings,
     message_quota,
     quota,
 )

@@ -30,7 +30,6 @@ from moxtwisted.server.directory import (
     Postmaster,
     ReportEntry,
 )
-from moxtwisted.server.inbound.handler import InboundSettings
 from moxtwisted.smtp.settings import Limits as SMTPSessionLimits
 from moxtwisted.smtp.settings import Mode
 from moxtwisted.smtp.settings import ServerSettings as SMTPSettings
@@ -40,7 +39,6 @@ __all__ = [
     "SMTPListenerSettings",
     "build_directory",
     "imap_settings",
-    "inbound_settings",
     "initial_mailboxes",
     "message_quota",
     "quota",
@@ -194,19 +192,6 @@ class SMTPListenerSettings:
     def lmtp(self) -> SMTPSettings:
         """For LMTP."""
         return SMTPSettings(mode=Mode.LMTP, **self._common)
-
-
-def inbound_settings(static: StaticConfig, hostname: str, settings: SMTPSettings) -> InboundSettings:
-    """For whom takes mail in at an MX or LMTP listener."""
-    limits = static.limits.smtp
-    return InboundSettings(
-        hostname=hostname,
-        lmtp=settings.mode is Mode.LMTP,
-        null_sender_recipients=limits.recipients_of_null_sender,
-        received_fields=limits.received_fields,
-        unknown_recipients_delay_seconds=limits.unknown_recipients_delay_seconds,
-        starttls_first=settings.require_starttls,
-    )
 
 
 def imap_settings(static: StaticConfig, hostname: str, *, plain: bool) -> IMAPSettings:
