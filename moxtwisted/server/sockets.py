@@ -31,9 +31,14 @@ from twisted.internet._newtls import startTLS
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.internet.main import CONNECTION_LOST
 from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+from twisted.python.sendmsg import SCM_RIGHTS, recvmsg
 
 __all__ = ["adopt_connection", "adopt_link", "divert", "listen_problem", "listen_tcp", "listen_unix"]
+
+_log = Logger()
 
 #: Connections that the kernel holds for us while we are busy; it has an upper bound of its own (somaxconn).
 BACKLOG: Final = 1024
@@ -43,6 +48,8 @@ _REASONS: Final = {
     errno.EACCES: "ports below 1024 need root or CAP_NET_BIND_SERVICE",
 }
 
+#: There is nothing to be read yet.
+_NOT_NOW: Final = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR)
 #: None where the system has no such thing.
 _QUICKACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
 #: So many octets are given to a socket at once, which mostly takes them; with Twisted's 128 KiB each piece of a long answer
@@ -142,6 +149,19 @@ class _PromptLink(unix.Server):
         self._sendmsgQueue.append(descriptor)
         self.write(data)
 
+    def doRead(self) -> Any:
+        """Receive. A descriptor that there was no room for ends the connection: the next one would be taken for it."""
+        try:
+            data, ancillary, flags = recvmsg(self.socket, self.bufferSize)
+        except OSError as e:
+            return None if e.errno in _NOT_NOW else CONNECTION_LOST
+        for level, kind, descriptors in ancillary:
+            if (level, kind) == (socket.SOL_SOCKET, SCM_RIGHTS):
+                self._ancillaryLevelSOLSOCKETTypeSCMRIGHTS(descriptors)  # type: ignore[no-untyped-call]  # Twisted's
+        if flags & socket.MSG_CTRUNC:
+            return CONNECTION_LOST
+        return self._dataReceived(data)
+
     def writeSomeData(self, data: Any) -> Any:
         """Send; descriptors that are sent are closed here."""
         waiting = self._sendmsgQueue[:]
@@ -198,10 +218,14 @@ def divert(port: Any, take: Callable[[socket.socket], bool]) -> None:
                 tcp.Port.doRead(port)
                 return
             taken.setblocking(False)
-            if not take(taken):
-                # It may be gone already.
-                with taken, suppress(OSError):
-                    adopt_connection(port.reactor, taken.fileno(), port.factory)
+            try:
+                if not take(taken):
+                    # It may be gone already.
+                    with taken, suppress(OSError):
+                        adopt_connection(port.reactor, taken.fileno(), port.factory)
+            except Exception:  # noqa: BLE001 - a boundary: whatever is wrong with one connection, the port serves others
+                _log.failure("a connection could not be served")
+                taken.close()
 
     port.doRead = accept  # the reactor asks the object each time
 
