@@ -1,0 +1,250 @@
+"""A process that has confined itself, tried from inside."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
+
+import moxtwisted
+from moxtwisted.server.receivers import confinement
+from moxtwisted.server.receivers.confinement import _TooManyError, _without
+
+#: It confines itself and tries what it was told; prints what it achieved, and the error of each trial.
+_TRIALS = """
+import importlib, json, os, socket, sys, tempfile, threading
+from pathlib import Path
+from moxtwisted.server.receivers.confinement import Limits, Numbers, confine
+
+told = json.loads(sys.argv[1])
+here = Path(told["here"])
+waiting = threading.Event()
+if told["thread"]:
+    threading.Thread(target=waiting.wait, daemon=True).start()
+open_before = os.open(here / "store.key", os.O_RDONLY)
+limits = Limits(
+    readable=[Path(path) for path in told["readable"]],
+    writable=[here / "data" / "tmp"],
+    secret=[here / "store.key", here / "data"],
+    ports=told["ports"],
+)
+achieved = confine(limits, Numbers(*told["numbers"]) if told["numbers"] else None)
+
+def staging():
+    with tempfile.TemporaryFile(dir=here / "data" / "tmp") as file:
+        file.write(b"x")
+
+def in_memory():
+    descriptor = os.memfd_create("x")
+    os.write(descriptor, b"kept")
+    assert Path(f"/proc/self/fd/{descriptor}").read_bytes() == b"kept"
+
+def connect(port):
+    with socket.socket() as made:
+        made.settimeout(5)
+        made.connect(("127.0.0.1", port))
+
+def datagram():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as made:
+        made.bind(("127.0.0.1", 0))
+        made.sendto(b"x", made.getsockname())
+        assert made.recv(1) == b"x"
+
+def in_thread():
+    found = []
+    def work():
+        try:
+            (here / "store.key").read_text()
+        except OSError as e:
+            found.append(e)
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    if found:
+        raise found[0]
+
+def fast_open(port):
+    with socket.socket() as made:
+        made.sendto(b"x", socket.MSG_FASTOPEN, ("127.0.0.1", port))
+
+def listen():
+    with socket.socket() as made:
+        made.listen()
+
+def bind():
+    with socket.socket() as made:
+        made.bind(("127.0.0.1", 0))
+
+trials = {
+    "key": (here / "store.key").read_text,
+    "key in a thread": in_thread,
+    "key by the process": lambda: Path(f"/proc/{os.getpid()}/root{here}/store.key").read_text(),
+    "key linked": lambda: os.link(here / "store.key", here / "data" / "tmp" / "key"),
+    "open before": lambda: os.read(open_before, 1),
+    "database": (here / "data" / "accounts.db").read_bytes,
+    "names of databases": lambda: os.listdir(here / "data"),
+    "other users": Path("/etc/passwd").read_text,
+    "public": (here / "public" / "list").read_text,
+    "public, written": lambda: (here / "public" / "list").write_text(""),
+    "outside": lambda: (here / "new").write_text(""),
+    "staging": staging,
+    "staging, by name": lambda: tempfile.NamedTemporaryFile(dir=here / "data" / "tmp").close(),
+    "memory": in_memory,
+    "import": lambda: importlib.import_module("xml.dom.minidom"),
+    "import of ours": lambda: importlib.import_module("moxtwisted.errors"),
+    "import of a library": lambda: importlib.import_module("dns.name"),
+    "program": lambda: os.posix_spawn(sys.executable, [sys.executable, "-c", ""], {}),
+    "parent": lambda: os.kill(os.getppid(), 0),
+    "itself": lambda: os.kill(os.getpid(), 0),
+    "memory of the parent": Path(f"/proc/{os.getppid()}/mem").open,
+    "unix": lambda: socket.socket(socket.AF_UNIX),
+    "pair": socket.socketpair,
+    "relative of TCP": lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM, 262),
+    "netlink": lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0),
+    "datagram": datagram,
+    "allowed port": lambda: connect(told["ports"][0]),
+    "other port": lambda: connect(told["port"]),
+    "other port, at once": lambda: fast_open(told["port"]),
+    "bind": bind,
+    "listen": listen,
+}
+found = {}
+for name, trial in trials.items():
+    try:
+        trial()
+        found[name] = ""
+    except Exception as e:
+        found[name] = f"{type(e).__name__}"
+print(json.dumps([achieved.version, achieved.parts, achieved.holes, found]))
+"""
+_DENIED = "PermissionError"
+IP = "127.0.0.1"
+#: What Landlock confines, and from which version on.
+_SINCE = {"files": 1, "TCP": 4, "signals": 6}
+_DENIED_BY = {
+    "files": {
+        "key", "key in a thread", "key by the process", "key linked", "database", "names of databases", "other users",
+        "public, written", "outside", "program", "memory of the parent",
+    },
+    "TCP": {"other port", "bind"},
+    "signals": {"parent"},
+    "sockets": {"unix", "pair", "relative of TCP", "netlink", "other port, at once", "listen"},
+}  # fmt: skip
+
+
+def _tried(case: SynchronousTestCase, **told: Any) -> tuple[int, list[str], list[str], dict[str, str]]:
+    """What a process achieved that confined itself: version, parts, holes; and errors of what it tried."""
+    here = Path(case.mktemp()).absolute()
+    for name in ("data/tmp/", "data/accounts.db", "store.key", "public/list"):
+        path = here / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if name.endswith("/"):
+            path.mkdir()
+        else:
+            path.write_text("x")
+    package = Path(moxtwisted.__file__).parent
+    readable = [os.__file__.rpartition("/")[0], *sys.path[1:], "/usr/lib", "/lib", package, here]
+    given = {
+        "here": here,
+        "readable": readable,
+        "ports": [1],
+        "port": 2,
+        "numbers": (),
+        "thread": False,
+        **told,
+    }
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", _TRIALS, json.dumps(given, default=str)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(package.parent), *sys.path])},
+        capture_output=True, timeout=60, check=False,
+    )  # fmt: skip
+    case.assertEqual((done.returncode, done.stderr), (0, b""))
+    version, parts, holes, found = json.loads(done.stdout)
+    return version, parts, holes, found
+
+
+class ConfinedTests(SynchronousTestCase):
+    """What a process may do that has confined itself."""
+
+    def setUp(self) -> None:
+        """The kernel has it all."""
+        if not sys.platform.startswith("linux"):
+            raise SkipTest("only Linux confines")
+
+    def test_all(self) -> None:
+        """It has what it needs, and of files, programs, sockets, connections and processes nothing else, as far as the kernel can."""
+        with socket.create_server((IP, 0)) as allowed, socket.create_server((IP, 0)) as other:
+            ports = [allowed.getsockname()[1]]
+            version, parts, holes, found = _tried(self, ports=ports, port=other.getsockname()[1])
+        self.assertEqual(holes, [])
+        expected = [
+            "core",
+            "privileges",
+            *(part for part, first in _SINCE.items() if version >= first),
+            "sockets",
+        ]
+        self.assertEqual(parts, expected)
+        denied = {name for part in parts for name in _DENIED_BY.get(part, ())}
+        self.assertEqual({name for name, error in found.items() if error}, denied)
+        self.assertEqual({found[name] for name in denied} - {_DENIED, "OSError"}, set())
+
+    def test_no_landlock(self) -> None:
+        """Without Landlock it goes on, and says so; the filter of system calls is there all the same."""
+        version, parts, holes, found = _tried(self, numbers=[100_000] * 3)
+        self.assertEqual((version, holes), (0, []))
+        self.assertEqual(parts, ["core", "privileges", "sockets"])
+        self.assertEqual((found["key"], found["import"], found["unix"]), ("", "", _DENIED))
+
+    def test_refused(self) -> None:
+        """When Landlock is there and refuses, the hole is told."""
+        version, parts, holes, found = _tried(self, numbers=[444, 445, 100_000])
+        if not version:
+            self.assertEqual(holes, [])
+            return
+        self.assertEqual(len(holes), 1)
+        self.assertTrue(holes[0].startswith("files: "), holes)
+        self.assertNotIn("files", parts)
+        self.assertEqual(found["key"], "")
+
+    def test_threads(self) -> None:
+        """A thread that was there before is told of as a hole."""
+        version, _, holes, _ = _tried(self, thread=True)
+        self.assertEqual(holes, ["1 threads that were there before"] if version else [])
+
+
+class PieceTests(SynchronousTestCase):
+    """Trees with something secret in them."""
+
+    def setUp(self) -> None:
+        """A tree."""
+        self.tree = Path(self.mktemp()).absolute()
+        for name in ("a/b/c/secret", "a/b/c/other", "a/b/d", "a/e", "f"):
+            path = self.tree / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+        (self.tree / "link").symlink_to("a")
+
+    def pieces(self, *secret: str, tree: str = "") -> list[str]:
+        """What is allowed of it."""
+        found = _without(self.tree / tree, [Path(os.path.normpath(self.tree / name)) for name in secret])
+        return sorted(str(path.relative_to(self.tree)) for path in found)
+
+    def test_pieces(self) -> None:
+        """They are the largest without it; links are left out, for what they lead to has a name of its own."""
+        self.assertEqual(self.pieces(), ["."])
+        self.assertEqual(self.pieces("../elsewhere"), ["."])
+        self.assertEqual(self.pieces("a/b/c/secret"), ["a/b/c/other", "a/b/d", "a/e", "f"])
+        self.assertEqual(self.pieces("a/b", "f"), ["a/e"])
+        self.assertEqual(self.pieces(""), [])
+        self.assertEqual(self.pieces("a", tree="a/b"), ["a/b"])
+
+    def test_too_many(self) -> None:
+        """A tree that falls into too many is not allowed at all."""
+        self.patch(confinement, "_MOST_RULES", 2)
+        self.assertRaises(_TooManyError, self.pieces, "a/b/c/secret")
