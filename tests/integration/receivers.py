@@ -170,6 +170,11 @@ class ReceiversCase(ComposeCase):
         handler = "moxtwisted.server.inbound.handler"
         return [event.get("receiver", 0) for event in self.events(handler) if "octets" in event]
 
+    def taken_in(self, expected: list[int]) -> None:
+        """So many messages were decided on, taken in by these; the log has it a moment after the client."""
+        self.until(lambda: len(self.took()) >= len(expected), f"not so many: {expected}")
+        self.assertEqual(sorted(self.took()), expected)
+
     def started(self, number: int = 1) -> list[int]:
         """The processes that were this receiver."""
         return [event["pid"] for event in self.events(" takes in mail") if event["receiver"] == number]

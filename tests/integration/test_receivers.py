@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import ssl
+import struct
 import subprocess
 import time
 from pathlib import Path
@@ -17,13 +19,14 @@ from tests.integration.receivers import (
     FORGER,
     SENDER,
     SMTP,
+    UNSPARED,
     ReceiversCase,
     children,
     descriptors,
     fields,
     letter,
 )
-from tests.test_compose import IP, WAIT_SECONDS
+from tests.test_compose import IP, WAIT_SECONDS, Conversation
 
 
 @needs("swaks")
@@ -39,7 +42,7 @@ class ReceiversTests(ReceiversCase):
         self.addCleanup(os.environ.pop, "MOX_KEY")
         child = self.serve()
         self.swaks(letter("through"))
-        self.assertEqual(self.took(), [1])
+        self.taken_in([1])
         pid = self.receiver()
         self.assertEqual(list(children(child.pid)), [pid])
         data = str(self.home / "data")
@@ -49,7 +52,7 @@ class ReceiversTests(ReceiversCase):
             self.assertFalse(key.split()[-1].encode() in text, name)
         self.end(child)
         self.edit("processes = 1", "processes = 0")
-        self.child = self.start()
+        self.child = self.start(UNSPARED)
         self.until(lambda: self.log.read_text().count("listening: imaps") == 2, "it does not listen")
         self.swaks(letter("without"))
         kept = self.kept()
@@ -82,7 +85,7 @@ class ReceiversTests(ReceiversCase):
         self.until(lambda: shown() != first, "no new certificate")
         self.assertEqual(ssl.DER_cert_to_PEM_cert(shown()).split(), certificate.decode().split())
         # The owner did not serve them itself.
-        self.assertEqual(self.took(), [1])
+        self.taken_in([1])
 
 
 class TwoReceiversTests(ReceiversCase):
@@ -96,7 +99,7 @@ class TwoReceiversTests(ReceiversCase):
             client.connection.sendall(letter(f"n{number}"))
             self.assertEqual(client.smtp(".")[:9], "250 2.6.0")
         self.assertEqual(len(self.kept()), 4)
-        self.assertEqual(sorted(self.took()), [1, 1, 2, 2])
+        self.taken_in([1, 1, 2, 2])
 
 
 SETTINGS = """[judgement]
@@ -189,7 +192,7 @@ class RecipientsTests(ReceiversCase):
             [copy] = kept[name]
             self.assertTrue(copy.endswith(octets), f"{name}: {len(copy)} of {len(octets)}")
         self.assertEqual(self.messages("bob"), 1)
-        self.assertEqual(self.took(), [1, 1])
+        self.taken_in([1, 1])
 
     def test_recipients(self) -> None:
         """Many recipients, an alias, nobody, no room, a trap, an address out of use, blocked clients: each has its answer."""
@@ -227,3 +230,117 @@ class RecipientsTests(ReceiversCase):
         self.assertEqual(self.send(letter("n3"), "bob"), [ok, TAKEN])
         self.assertEqual((self.messages("mox"), self.messages("bob")), (2, 1))
         self.assertEqual(set(self.took()), {1})
+
+
+class ChangesTests(ReceiversCase):
+    """While a receiver runs."""
+
+    def answer(self, name: str) -> str:
+        """To RCPT."""
+        client, _ = self.client()
+        client.smtp("EHLO out.sender.example")
+        client.smtp(f"MAIL FROM:<{SENDER}>")
+        answer = client.smtp(f"RCPT TO:<{name}@localhost>")
+        client.connection.close()
+        return answer[:9]
+
+    def test_directory(self) -> None:
+        """A new address is taken by the receiver soon, a removed account is refused, also to a message under way, and the level of
+        the log is the receiver's too."""
+        self.serve()
+        domains = self.home / "domains.conf"
+        before = domains.read_text()
+        self.assertEqual(self.answer("new"), "550 5.1.1")
+        domains.write_text(
+            before + '\n[accounts.new]\ndomain = "localhost"\n[accounts.new.addresses."new@localhost"]\n'
+        )
+        self.until(lambda: self.answer("new") == RECIPIENT, "the new account gets no mail")
+        self.assertEqual(self.send(letter("new"), "new"), [RECIPIENT, TAKEN])
+        self.taken_in([1])
+        late = self.begin(CLIENT, "new")
+        domains.write_text(before)
+        self.until(lambda: self.answer("new") == "550 5.1.1", "the account that was removed gets mail")
+        late.connection.sendall(letter("late"))
+        self.assertIn(late.smtp(".")[:3], ("451", "550"))
+        self.assertEqual(self.messages("new"), 1)
+        self.until(lambda: len(self.took()) == 2, "no line for each message")
+        self.moxmail("loglevel", "warn", "moxtwisted.server.inbound")
+        self.assertEqual(self.send(letter("quiet"), "mox"), [RECIPIENT, TAKEN])
+        self.moxmail("loglevel", "info", "moxtwisted.server.inbound")
+        self.assertEqual(self.send(letter("loud"), "mox"), [RECIPIENT, TAKEN])
+        self.taken_in([1] * 3)
+
+    def test_bans(self) -> None:
+        """Who is banned loses the connection that a receiver has, and is told so when it comes again; others are not."""
+        self.serve()
+        banned, _ = self.client(FORGER)
+        other, _ = self.client()
+        self.moxmail("bans", "add", FORGER)
+        self.assertEqual(banned.line()[:4], "421 ")
+        self.assertEqual(banned.line(), "")
+        self.assertTrue(self.client(FORGER)[1].startswith("421 4.7.0 your network is banned here until "))
+        self.assertEqual(other.smtp("NOOP")[:4], "250 ")
+        self.moxmail("bans", "lift", FORGER)
+        self.until(lambda: self.client(FORGER)[1][:4] == "220 ", "it is banned still")
+
+
+class LimitsTests(ReceiversCase):
+    processes = 2
+
+    def test_connections(self) -> None:
+        """The limits hold for all receivers together, and for IMAP; who comes too often is told so in words."""
+        self.edit("connections_at_once = [10000, 10000, 10000]", "connections_at_once = [6, 8, 100]")
+        self.edit(
+            "connections_per_minute = [1000000, 1000000, 1000000]",
+            "connections_per_minute = [20, 1000, 1000]",
+        )
+        self.serve()
+        there = [self.client() for _ in range(5)]
+        imap = Conversation(
+            socket.create_connection((IP, 1143), timeout=WAIT_SECONDS, source_address=(CLIENT, 0))
+        )
+        self.addCleanup(imap.connection.close)
+        self.assertIn("* OK", imap.line())
+        self.assertEqual([greeting[:4] for _, greeting in there], ["220 "] * 5)
+        self.assertEqual(self.client()[1], "421 4.7.0 too many open connections from your ip or network")
+        near = "127.1.0.9"
+        self.assertEqual([self.client(near)[1][:4] for _ in range(3)], ["220 ", "220 ", "421 "])
+        for client, _ in there:
+            client.smtp("QUIT")
+
+        def told() -> str:
+            client, greeting = self.client()
+            client.connection.close()
+            return greeting
+
+        self.until(
+            lambda: told() == "421 4.7.0 connection rate from your ip or network too high", "there is no end"
+        )
+
+    def test_gone(self) -> None:
+        """Clients that are gone before a receiver has them, many at once, stay counted nowhere and cost nobody anything."""
+        self.edit("connections_at_once = [10000, 10000, 10000]", "connections_at_once = [300, 300, 300]")
+        child = self.serve()
+        self.answered()
+        before = {pid: len(descriptors(pid)) for pid in (child.pid, self.receiver(1), self.receiver(2))}
+        for _ in range(500):
+            with socket.socket() as client:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                client.bind((CLIENT, 0))
+                client.connect((IP, SMTP))
+        self.answered()
+        self.until(
+            lambda: all(len(descriptors(pid)) <= most for pid, most in before.items()),
+            f"{before}: descriptors are left",
+        )
+        self.assertEqual([len(self.started(number)) for number in (1, 2)], [1, 1])
+        there = [self.client() for _ in range(300)]
+        self.assertEqual({greeting[:4] for _, greeting in there}, {"220 "})
+
+    def answered(self) -> None:
+        """Each receiver has a client."""
+        there = [self.client()[0] for _ in range(4)]
+        for client in there:
+            self.assertEqual(client.smtp("QUIT")[:4], "221 ")
+            self.assertEqual(client.line(), "")
+            client.connection.close()
