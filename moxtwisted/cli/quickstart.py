@@ -255,6 +255,8 @@ LockPersonality=yes
 RemoveIPC=yes
 SystemCallArchitectures=native
 SystemCallFilter=@system-service
+# Receivers confine themselves; @sandbox, which older systemds do not know.
+SystemCallFilter=landlock_create_ruleset landlock_add_rule landlock_restrict_self seccomp
 
 [Install]
 WantedBy=multi-user.target

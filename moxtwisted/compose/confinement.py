@@ -26,13 +26,7 @@ _log = Logger()
 
 #: Shared libraries, which modules that are imported later may want; and what the C library reads of its own accord.
 _LIBRARIES: Final = ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/nix/store", "/gnu/store")
-_FILES: Final = (
-    "/etc/ld.so.cache",
-    "/etc/localtime",
-    "/usr/share/zoneinfo",
-    "/etc/resolv.conf",
-    "/etc/hosts",
-)
+_FILES: Final = ("/etc/ld.so.cache", "/etc/localtime", "/usr/share/zoneinfo")
 #: Where Python has its modules.
 _KINDS: Final = ("stdlib", "platstdlib", "purelib", "platlib")
 
@@ -45,10 +39,10 @@ def limits(loaded: LoadedConfig, staging: Path, servers: Iterable[ServerAddress]
     """
     modules = [Path(sysconfig.get_path(kind)) for kind in _KINDS]
     package = Path(moxtwisted.__file__).parent
-    # Directories and archives. That which holds the package may be a checkout, with anything beside it.
-    paths = [
-        Path(entry) for entry in sys.path if entry and Path(entry) not in (package.parent, *package.parents)
-    ]
+    # Directories and archives. That which holds the package may be a checkout, with anything beside it; or the libraries as well.
+    paths = [Path(entry) for entry in sys.path if entry and Path(entry) not in package.parents]
+    if next(package.parent.glob("*.dist-info"), None) is not None:
+        paths.append(package.parent)
     static = loaded.static
     keys = [
         pair.key
@@ -72,7 +66,7 @@ def limits(loaded: LoadedConfig, staging: Path, servers: Iterable[ServerAddress]
 def confine_receiver(loaded: LoadedConfig, staging: Path, servers: Iterable[ServerAddress]) -> Confinement:
     """Confine this process, and say so in the log."""
     achieved = confine(limits(loaded, staging, servers))
-    if not achieved.version:
+    if not achieved.version and not achieved.holes:
         _log.info(
             "this kernel has no Landlock: a receiver may open what its user may open",
             confined=", ".join(achieved.parts),

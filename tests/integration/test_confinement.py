@@ -10,6 +10,7 @@ from pathlib import Path
 from moxtwisted.mailauth.dkim.keys import SigningKey, new_private_key
 from moxtwisted.mailauth.dkim.sign import SigningRules, sign
 from moxtwisted.mailauth.inflow import MessageHasher
+from moxtwisted.server.certificates.selfsigned import self_signed
 from tests.integration import receivers
 from tests.integration.confined import HOME, MARK
 from tests.integration.peers import needs
@@ -49,6 +50,22 @@ class ConfinedTests(ReceiversCase):
         self.patch(receivers, "ZONE", zone)
         super().setUp()
         self.edit("validate = false", "validate = true")
+        pair = '{certificate = "tls/localhost.crt", key = "tls/localhost.key"}'
+        self.edit(pair, f"{pair}, {pair.replace('localhost.', 'rsa.')}")
+        self.write_certificate("rsa", "rsa")
+
+    def write_certificate(self, name: str, key_type: str) -> None:
+        """A new one."""
+        certificate, key = self_signed(["localhost"], now=time.time(), key_type=key_type)
+        (self.home / "tls" / f"{name}.key").write_bytes(key)
+        (self.home / "tls" / f"{name}.crt").write_bytes(certificate)
+
+    def shown(self) -> bytes:
+        """The certificate that a client sees."""
+        client, _ = self.client()
+        client.smtp("EHLO out.sender.example")
+        client.smtp("STARTTLS")
+        return client.tls()
 
     def status(self, pid: int) -> dict[str, set[str]]:
         """What the kernel says of all threads of a process."""
@@ -81,8 +98,8 @@ class ConfinedTests(ReceiversCase):
         self.assertEqual(self.send(forged, "mox", ip=FORGER)[-1][:1], "5")
 
     def test_confined(self) -> None:
-        """It takes in all mail, hears of a list that changed by being replaced, and neither it nor any of its threads can open the key, the
-        databases, the configuration or the socket of the command, nor reach the server."""
+        """It takes in all mail, hears of a list that was replaced and of a certificate beside another; and none of its threads can
+        open the key, the databases, the configuration or the socket of the command, or reach the server."""
         block = self.home / "block.txt"
         self.serve(f"{TRIED}import os\nos.environ['{HOME}'] = '{self.home} {IP}'\n")
         self.take_in_all()
@@ -93,6 +110,10 @@ class ConfinedTests(ReceiversCase):
         block.unlink()
         self.until(lambda: self.send(letter("unblocked"), "mox")[-1:] == ["250 2.6.0"], "it is blocked")
         self.assertEqual(set(self.took()), {1})
+        first = self.shown()
+        self.write_certificate("localhost", "ecdsa")
+        self.child.send_signal(signal.SIGHUP)
+        self.until(lambda: self.shown() != first, "no new certificate")
         self.assertEqual(self.kept().keys() - {"blocked"}, {"encrypted", "large", "signed", "unblocked"})
         log = self.log.read_text()
         self.assertNotIn("has a hole", log)

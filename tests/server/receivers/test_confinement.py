@@ -13,8 +13,8 @@ from typing import Any
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 import moxtwisted
-from moxtwisted.server.receivers import confinement
-from moxtwisted.server.receivers.confinement import _TooManyError, _without
+from moxtwisted.server.receivers import landlock
+from moxtwisted.server.receivers.landlock import _TooManyError, _without
 
 #: It confines itself and tries what it was told; prints what it achieved, and the error of each trial.
 _TRIALS = """
@@ -34,6 +34,16 @@ limits = Limits(
     secret=[here / "store.key", here / "data"],
     ports=told["ports"],
 )
+if told["filter"]:
+    # As a unit's SystemCallFilter does: whoever asks for Landlock is ended.
+    from moxtwisted.server.receivers import systemcalls as calls
+    calls.prctl(38, 1)
+    name = os.uname().machine
+    usual, machine = calls._ACCESS_DENIED, calls._MACHINES[name]
+    calls._ACCESS_DENIED = 0x80000000
+    calls._MACHINES[name] = type(machine)(machine.audit, machine.seccomp, 100_000, (444,), ())
+    assert calls.filter_sockets()
+    calls._ACCESS_DENIED, calls._MACHINES[name] = usual, machine
 achieved = confine(limits, Numbers(*told["numbers"]) if told["numbers"] else None)
 
 def staging():
@@ -157,6 +167,7 @@ def _tried(case: SynchronousTestCase, **told: Any) -> tuple[int, list[str], list
         "port": 2,
         "numbers": (),
         "thread": False,
+        "filter": False,
         **told,
     }
     done = subprocess.run(
@@ -212,6 +223,14 @@ class ConfinedTests(SynchronousTestCase):
         self.assertNotIn("files", parts)
         self.assertEqual(found["key"], "")
 
+    def test_deadly(self) -> None:
+        """When a filter of the unit ends whoever asks for Landlock, nobody is ended but a child, and the hole is told."""
+        version, parts, holes, found = _tried(self, filter=True)
+        self.assertEqual((version, parts), (0, ["core", "privileges"]))
+        self.assertEqual(len(holes), 1)
+        self.assertIn("SystemCallFilter", holes[0])
+        self.assertEqual((found["key"], found["unix"]), ("", ""))
+
     def test_threads(self) -> None:
         """A thread that was there before is told of as a hole."""
         version, _, holes, _ = _tried(self, thread=True)
@@ -246,5 +265,5 @@ class PieceTests(SynchronousTestCase):
 
     def test_too_many(self) -> None:
         """A tree that falls into too many is not allowed at all."""
-        self.patch(confinement, "_MOST_RULES", 2)
+        self.patch(landlock, "_MOST_RULES", 2)
         self.assertRaises(_TooManyError, self.pieces, "a/b/c/secret")
