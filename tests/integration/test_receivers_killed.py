@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 
 from tests.integration.receivers import (
     OTHER,
@@ -24,6 +25,8 @@ from tests.integration.receivers import (
 from tests.test_compose import ROOT, WAIT_SECONDS, Conversation
 
 KILLS = 10
+#: Each with a start of the whole server.
+OWNER_KILLS = 6
 #: One that ends often is started again soon.
 SOON = (
     UNSPARED
@@ -73,8 +76,9 @@ class Crowd:
                             self._changed.notify_all()
                         self._over.wait(0.01)
             except (OSError, ValueError) as e:
-                code = getattr(e, "smtp_code", -1)
-                if code > 0 and code != 421:
+                code, text = getattr(e, "smtp_code", -1), getattr(e, "smtp_error", b"")
+                # A receiver whose owner was killed may have time to say so.
+                if code > 0 and code != 421 and b"4.3.0 mail store is not available" not in text:
                     self.refused.append(f"{e}")
                 # The server is gone, or is about to be, or is not there yet.
                 self._over.wait(0.02)
@@ -183,9 +187,9 @@ class LoadTests(KilledCase):
         self.until(lambda: list(children(self.child.pid)) == [self.receiver()], "others are left")
 
     def test_owner(self) -> None:
-        """The owner killed ten times under load: receivers end by themselves, and what was acknowledged is there once."""
+        """The owner killed again and again under load: receivers end by themselves, and what was acknowledged is there once."""
         crowds = []
-        for _ in range(KILLS):
+        for _ in range(OWNER_KILLS):
             self.serve()
             crowds.append(Crowd(3))
             self.assertTrue(crowds[-1].more(6), f"{crowds[-1].refused}\n{self.log.read_text()[-3000:]}")
@@ -193,7 +197,7 @@ class LoadTests(KilledCase):
             self.child.kill()
             self.child.wait(WAIT_SECONDS)
             self.assertTrue(crowds[-1].end())
-            self.assertTrue(settled(lambda pid=receiver: self.ended(pid)), "the receiver lives on")
+            self.assertTrue(settled(partial(self.ended, receiver)), "the receiver lives on")
         self.serve()
         self.nothing_lost(*crowds)
 
@@ -231,13 +235,9 @@ class EndedTests(KilledCase):
         self.assertTrue(settled(lambda: self.ended(receiver)))
         self.assertEqual(self.took()[-1], 1)
 
-    def test_owner(self) -> None:
-        """SIGTERM to the owner: a message in transfer is finished."""
+    def test_signals(self) -> None:
+        """SIGTERM to the owner, or SIGTERM or SIGINT to all processes: a message in transfer is finished."""
         self.finishes(signal.SIGTERM, group=False)
-        self.assertEqual(self.messages("mox"), 1)
-
-    def test_everybody(self) -> None:
-        """SIGTERM or SIGINT to all processes: a message in transfer is finished."""
         self.finishes(signal.SIGTERM, group=True)
         self.finishes(signal.SIGINT, group=True)
-        self.assertEqual(self.messages("mox"), 2)
+        self.assertEqual(self.messages("mox"), 3)

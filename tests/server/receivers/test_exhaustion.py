@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import socket
+from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
@@ -31,7 +32,7 @@ class ExhaustionTests(TestCase):
 
     async def test_port(self) -> None:
         """A connection that whoever takes them fails on is closed; the port lives, and serves the next."""
-        port = listen_tcp(reactor, "127.0.0.1", 0, Factory.forProtocol(_Greeting))
+        port: Any = listen_tcp(reactor, "127.0.0.1", 0, Factory.forProtocol(_Greeting))
         self.addCleanup(port.stopListening)
         failures = [RuntimeError(), MemoryError()]
 
@@ -78,10 +79,11 @@ class ExhaustionTests(TestCase):
         resource.setrlimit(resource.RLIMIT_NOFILE, (free, hard))
         try:
             # The reactor is not asked: it has things to open itself.
-            lost = taker.transport.doRead()
+            transport: Any = taker.transport
+            lost = transport.doRead()
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         if lost is not None:
-            taker.transport.connectionLost(Failure(lost))
+            transport.connectionLost(Failure(lost))
         await ended
         self.assertEqual(heard, [])
