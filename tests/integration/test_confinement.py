@@ -129,7 +129,7 @@ class ConfinedTests(ReceiversCase):
         said = self.events("receiver is confined")
         if not said or said[0]["landlock"] < _NEEDED:
             return
-        self.assertEqual(said[0]["confined"], "core, privileges, files, TCP, signals, sockets")
+        self.assertEqual(said[0]["confined"], "core, privileges, files, TCP, signals, sockets, attributes")
         os.kill(pid, signal.SIGUSR1)
         self.until(lambda: len(self.tried()) == 3, "it does not tell")
         for where, tried in self.tried().items():

@@ -6,8 +6,8 @@
     achieved = confine(limits)          # cannot be undone, and holds for all threads and children that come after it
     achieved.parts, achieved.holes      # ("files", "TCP", ...), (what it may still do, in words)
 
-Files, TCP and signals are Linux's Landlock (``landlock``), sockets of other kinds a filter of system calls (``systemcalls``). Neither
-needs root. Landlock holds for the thread that asks for it and for those it starts: there must be no other yet.
+Files, TCP and signals are Linux's Landlock (``landlock``), sockets of other kinds and attributes of files a filter of system calls
+(``systemcalls``). Neither needs root. Landlock holds for the thread that asks for it and for those it starts: there must be no other yet.
 
 What may be read are whole trees, out of which Landlock takes nothing back. So a tree with something secret in it is not allowed, but what
 is in it is, piece by piece, without the secret.
@@ -23,7 +23,7 @@ from typing import Final
 from attrs import frozen
 
 from moxtwisted.server.receivers.landlock import SCOPED_VERSION, TCP_VERSION, Landlock, Limits, Numbers
-from moxtwisted.server.receivers.systemcalls import filter_sockets, prctl
+from moxtwisted.server.receivers.systemcalls import filter_calls, prctl
 
 __all__ = ["Confinement", "Limits", "Numbers", "confine"]
 
@@ -36,7 +36,7 @@ class Confinement:
     """What was achieved.
 
     :ivar version: of Landlock; 0: the kernel has none.
-    :ivar parts: of ``privileges``, ``core``, ``files``, ``TCP``, ``signals``, ``sockets`` those that are confined.
+    :ivar parts: of ``privileges``, ``core``, ``files``, ``TCP``, ``signals``, ``sockets``, ``attributes`` those that are confined.
     :ivar holes: what should be and is not, in words.
     """
 
@@ -67,7 +67,7 @@ def confine(limits: Limits, numbers: Numbers | None = None) -> Confinement:
     parts.append("privileges")
     numbers, version = numbers or Numbers(), 0
     if _is_deadly(numbers):
-        hole = "files, sockets: the unit of the service forbids to ask for it; add @sandbox to its SystemCallFilter"
+        hole = "files, sockets: the SystemCallFilter of the service forbids landlock_* and seccomp"
         return Confinement(0, tuple(parts), (*holes, hole))
     try:
         landlock = Landlock(numbers)
@@ -79,10 +79,12 @@ def confine(limits: Limits, numbers: Numbers | None = None) -> Confinement:
             parts += ["signals"] if version >= SCOPED_VERSION else []
     except OSError as e:
         holes.append(f"files: {e.strerror}")
-    if filter_sockets():
-        parts.append("sockets")
+    if filter_calls():
+        parts += ["sockets", "attributes"]
     else:
-        holes.append("sockets: the kernel takes no filter of system calls, or we have none for this machine")
+        holes.append(
+            "sockets, attributes: the kernel takes no filter of system calls, or we have none for this machine"
+        )
     return Confinement(version, tuple(parts), tuple(holes))
 
 
@@ -91,7 +93,7 @@ def _is_deadly(numbers: Numbers) -> bool:
     child = os.fork()
     if child == 0:
         try:
-            filter_sockets()
+            filter_calls()
             Landlock(numbers)
         finally:
             os._exit(0)

@@ -1,10 +1,10 @@
-"""A filter of system calls (``seccomp(2)``) that leaves a process the sockets it needs: TCP and UDP of IPv4 and IPv6.
+"""A filter of system calls (``seccomp(2)``): of sockets a process has TCP and UDP of IPv4 and IPv6, and the attributes of files stay.
 
 Landlock has nothing to say about a unix socket with a name in the file system, as that by which ``moxmail`` tells the server what to
 do; nor about ``listen`` without ``bind``, relatives of TCP, TCP whose first octets go with its SYN, and io_uring, which makes sockets
-without asking anybody::
+without asking anybody. Nor about who may read a file: ``chmod`` would open the key of the store to all. ::
 
-    filter_sockets()        # True; from now on socket(AF_UNIX, ...) is EACCES
+    filter_calls()        # True; from now on socket(AF_UNIX, ...) is EACCES
 
 System calls that it does not look at cost nothing measurable: the kernel knows beforehand that they are allowed.
 """
@@ -19,7 +19,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
-__all__ = ["filter_sockets", "prctl"]
+__all__ = ["filter_calls", "prctl"]
 
 
 @frozen
@@ -34,10 +34,18 @@ class _Machine:
     sending: tuple[tuple[int, int], ...]
 
 
+#: Of x86-64: chmod, chown, utime and xattr in all their forms, and truncate by name, which Landlock knows from Linux 6.2 on.
+_ATTRIBUTES: Final = (
+    90, 91, 268, 452, 92, 93, 94, 260, 132, 235, 261, 280, 188, 189, 190, 463, 197, 198, 199, 466, 469, 76,
+)  # fmt: skip
+#: The same of ARM.
+_ATTRIBUTES_ARM: Final = (52, 53, 452, 54, 55, 88, 5, 6, 7, 463, 14, 15, 16, 466, 469, 45)
 #: Forbidden are socketpair, listen and io_uring_setup; sendto, sendmsg and sendmmsg send.
 _MACHINES: Final = {
-    "x86_64": _Machine(0xC000003E, 317, 41, (53, 50, 425), ((44, 3), (46, 2), (307, 3))),
-    "aarch64": _Machine(0xC00000B7, 277, 198, (199, 201, 425), ((206, 3), (211, 2), (269, 3))),
+    "x86_64": _Machine(0xC000003E, 317, 41, (53, 50, 425, *_ATTRIBUTES), ((44, 3), (46, 2), (307, 3))),
+    "aarch64": _Machine(
+        0xC00000B7, 277, 198, (199, 201, 425, *_ATTRIBUTES_ARM), ((206, 3), (211, 2), (269, 3))
+    ),
 }
 #: Numbers from here on are of the other interface of x86-64.
 _X32: Final = 0x40000000
@@ -60,8 +68,8 @@ def prctl(option: int, value: int) -> bool:
     return int(call(ctypes.c_int(option), *given)) == 0
 
 
-def filter_sockets() -> bool:
-    """Allow no other sockets from now on, in no thread and child; whether that was done.
+def filter_calls() -> bool:
+    """Allow no other sockets and no other attributes from now on, in no thread and child; whether that was done.
 
     ``PR_SET_NO_NEW_PRIVS`` must have been set.
     """

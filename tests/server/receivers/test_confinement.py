@@ -42,7 +42,7 @@ if told["filter"]:
     usual, machine = calls._ACCESS_DENIED, calls._MACHINES[name]
     calls._ACCESS_DENIED = 0x80000000
     calls._MACHINES[name] = type(machine)(machine.audit, machine.seccomp, 100_000, (444,), ())
-    assert calls.filter_sockets()
+    assert calls.filter_calls()
     calls._ACCESS_DENIED, calls._MACHINES[name] = usual, machine
 achieved = confine(limits, Numbers(*told["numbers"]) if told["numbers"] else None)
 
@@ -123,6 +123,12 @@ trials = {
     "other port, at once": lambda: fast_open(told["port"]),
     "bind": bind,
     "listen": listen,
+    "mode": lambda: (here / "store.key").chmod(0o666),
+    "mode of an open file": lambda: os.fchmod(open_before, 0o666),
+    "owner": lambda: os.chown(here / "store.key", -1, -1),
+    "times": lambda: os.utime(here / "store.key"),
+    "more attributes": lambda: os.setxattr(here / "store.key", "user.x", b"x"),
+    "length": lambda: os.truncate(here / "store.key", 0),
 }
 found = {}
 for name, trial in trials.items():
@@ -145,6 +151,7 @@ _DENIED_BY = {
     "TCP": {"other port", "bind"},
     "signals": {"parent"},
     "sockets": {"unix", "pair", "relative of TCP", "netlink", "other port, at once", "listen"},
+    "attributes": {"mode", "mode of an open file", "owner", "times", "more attributes", "length"},
 }  # fmt: skip
 
 
@@ -199,6 +206,7 @@ class ConfinedTests(SynchronousTestCase):
             "privileges",
             *(part for part, first in _SINCE.items() if version >= first),
             "sockets",
+            "attributes",
         ]
         self.assertEqual(parts, expected)
         denied = {name for part in parts for name in _DENIED_BY.get(part, ())}
@@ -209,7 +217,7 @@ class ConfinedTests(SynchronousTestCase):
         """Without Landlock it goes on, and says so; the filter of system calls is there all the same."""
         version, parts, holes, found = _tried(self, numbers=[100_000] * 3)
         self.assertEqual((version, holes), (0, []))
-        self.assertEqual(parts, ["core", "privileges", "sockets"])
+        self.assertEqual(parts, ["core", "privileges", "sockets", "attributes"])
         self.assertEqual((found["key"], found["import"], found["unix"]), ("", "", _DENIED))
 
     def test_refused(self) -> None:
