@@ -19,7 +19,13 @@ from moxtwisted.mailauth.dkim.verify import Status as DKIMStatus
 from moxtwisted.mailauth.dkim.verify import Verification
 from moxtwisted.mailauth.spf.evaluation import Identity, SPFResult
 from moxtwisted.mailauth.spf.evaluation import Verdict as SPFVerdict
-from moxtwisted.server.inbound.senderlists import ListFile, SenderList, Together, parse_entries
+from moxtwisted.server.inbound.senderlists import (
+    HandedListFile,
+    ListFile,
+    SenderList,
+    Together,
+    parse_entries,
+)
 from moxtwisted.server.inbound.senderpolicy import AccountLists, SenderPolicy
 from moxtwisted.server.inbound.traps import Traps
 from moxtwisted.server.judgement.reasons import Reason
@@ -142,6 +148,22 @@ class FileTests(SynchronousTestCase):
         self.path.mkdir()
         self.clock.advance(2)
         self.assertEqual(len(self.file.current()), 1)
+
+    def test_handed(self) -> None:
+        """A file that is handed over open is read, whatever there is by its name; without one there are no entries; a bad one changes
+        nothing."""
+        handed = HandedListFile(self.path, self.clock.seconds)
+        other = Path(self.mktemp())
+        other.write_text("example.org\n")
+        self.clock.advance(2)
+        with other.open("rb") as file:
+            handed.use(file.fileno())
+        self.assertEqual(len(handed.current()), 1)
+        with other.open("wb") as unreadable:
+            handed.use(unreadable.fileno())
+        self.assertEqual(len(handed.current()), 1)
+        handed.use(None)
+        self.assertEqual(len(handed.current()), 0)
 
 
 class PolicyCase(HouseCase):
