@@ -125,6 +125,11 @@ class Listeners(Service):
             self.serving.callback(None)
         if self._server.has_receivers and self._diverted:
             self._start_receivers()
+        elif self._server.static.receivers.processes and not self._server.localserve:
+            _log.warn(
+                "receivers are wanted, but there is nothing for them: they take in what is verified and judged on SMTP listeners"
+                " without proxy_protocol_from"
+            )
 
     def _start_receivers(self) -> None:
         # Few servers have them.

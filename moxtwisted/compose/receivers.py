@@ -99,6 +99,7 @@ class Receivers:
         self._desk = Desk(
             outcome=outcome,
             directory=parts.directory,
+            message_octets=parts.static.limits.smtp.message_octets,
             room=Room(parts.store, Trouble(self._reactor.seconds), outcome),
             connections=parts.connections,
             republish=lambda event, number: republish(event, receiver=number),

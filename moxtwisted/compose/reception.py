@@ -186,10 +186,10 @@ class Reception:
 
     def _connection(self, number: int, listener: str) -> None:
         descriptor = self._owner.link.descriptor()
-        factory = self._factories[listener]
-        factory.number = number
         transport = None
         try:
+            factory = self._factories[listener]
+            factory.number = number
             transport = adopt_connection(self._reactor, descriptor, factory)
         except OSError:
             # It came and went.

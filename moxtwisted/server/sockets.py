@@ -20,7 +20,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from stat import S_ISSOCK
@@ -140,6 +140,12 @@ class _PromptLink(unix.Server):
     def write(self, data: bytes) -> None:
         """Send what the socket takes now, buffer the rest."""
         _Promptly.write(cast("Any", self), data)
+
+    @property
+    def waiting_descriptors(self) -> Sequence[int]:
+        """Those that were not sent yet."""
+        queue: list[int] = self._sendmsgQueue
+        return queue
 
     def send_with(self, descriptor: int, data: bytes) -> None:
         """Send octets and a descriptor, which comes with the first of them, or earlier; it is closed then."""

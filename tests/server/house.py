@@ -273,6 +273,7 @@ class House:
         desk = Desk(
             outcome=self.outcome,
             directory=self.holder,
+            message_octets=100_000_000,
             room=shared.room,
             connections=self.connections,
             republish=lambda event, number: None,

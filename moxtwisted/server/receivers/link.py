@@ -122,6 +122,11 @@ class Link(Protocol):
         octets = self._encode((int(word), *values))
         self._transport.send_with(descriptor, len(octets).to_bytes(4, "big") + octets)
 
+    @property
+    def waiting(self) -> int:
+        """Descriptors that were not sent yet: the other does not listen, or has too much to do."""
+        return len(self._transport.waiting_descriptors) if self.up else 0
+
     def close(self) -> None:
         """Say what was said, and no more."""
         if self.up:

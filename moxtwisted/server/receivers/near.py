@@ -2,7 +2,7 @@
 
 ::
 
-    desk = Desk(outcome=effects.outcome, directory=directory, room=room, connections=limiter, republish=republish)
+    desk = Desk(outcome=effects.outcome, directory=directory, room=room, connections=limiter, ...)
     receiver = Receiver(desk, 1, process.kill, began)
     adopt_link(reactor, descriptor, receiver.link)
     receiver.link.say(Word.SET_UP, ...)
@@ -44,10 +44,15 @@ __all__ = ["Desk", "HandedConnection", "Receiver"]
 
 _log = Logger()
 
+#: Connections that wait to be sent to a receiver: with more it hangs, and others take them.
+_MOST_GIVEN: Final = 64
+#: Octets of one receiver's messages, in memory, that wait for their answer.
+_MOST_OCTETS: Final = 512 * 1024 * 1024
 #: Messages of one receiver that wait for their answer; each is one connection's.
 _MOST_TAKING: Final = 10_000
 # RFC 3463 section 3.4: X.3.0, other mail system status.
 _TROUBLE: Final = Reply(451, "4.3.0", "error in processing")
+_TOO_MANY: Final = Reply(452, "4.3.1", "too many messages at once: please try again")
 _CHANGED: Final = Reply(451, "4.3.0", "a recipient was here a moment ago: please try again")
 
 
@@ -57,6 +62,7 @@ class Desk:
 
     :ivar outcome: gives what decides about messages.
     :ivar directory: who is here.
+    :ivar message_octets: what a message may have.
     :ivar room: who knows how full accounts are.
     :ivar connections: who may connect, and how often.
     :ivar turn_away: gives the refusal of a client by its address; None: it may come.
@@ -66,6 +72,7 @@ class Desk:
 
     outcome: Callable[[], Outcome]
     directory: DirectoryHolder
+    message_octets: int
     room: IRoom
     connections: Connections
     republish: Callable[[Any, int], None]
@@ -130,6 +137,7 @@ class Receiver:
     connections: dict[int, HandedConnection] = field(factory=dict, init=False)
     taking: dict[int, Presence] = field(factory=dict, init=False)
     _numbers: int = field(default=0, init=False)
+    _held: int = field(default=0, init=False)
     _words: dict[Word, Callable[..., None]] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -153,6 +161,11 @@ class Receiver:
         number = self._numbers
         self.connections[number] = HandedConnection(ip, number, self.link)
         self.link.say_with(taken.detach(), Word.CONNECTION, number, listener)
+
+    @property
+    def free(self) -> bool:
+        """Whether it takes connections, and has taken most of those that it was given."""
+        return self.ready and self.link.waiting < _MOST_GIVEN
 
     # -- what it says --------------------------------------------------------------------------------------------
 
@@ -186,9 +199,14 @@ class Receiver:
         size, (chunks, places, secret) = _whole(size), handed
         descriptor = self.link.descriptor() if secret else -1
         octets = HandedOctets(_handed(chunks, places, descriptor, secret), size)
-        if number in self.taking or len(self.taking) >= _MOST_TAKING:
+        if number in self.taking or len(self.taking) >= _MOST_TAKING or size > self._desk.message_octets:
             octets.close()
-            raise ValueError(f"two messages with the number {number}, or {len(self.taking)} at once")
+            raise ValueError(f"message {number} of {size} octets, and {len(self.taking)} others")
+        held = 0 if secret else size
+        if self._held + held > _MOST_OCTETS:
+            octets.close()
+            self.link.say(Word.ANSWER, number, write_answer(_TOO_MANY), {})
+            return
         presence = Presence()
         try:
             complete = read_complete(message, octets, size, presence)
@@ -196,10 +214,16 @@ class Receiver:
             octets.close()
             raise
         self.taking[number] = presence
+        self._held += held
         done = Deferred.fromCoroutine(self._decide(number, complete))
+        done.addBoth(self._let_go, held)
         done.addErrback(
             lambda failure: _log.failure("a message of receiver {receiver}", failure, receiver=self.number)
         )
+
+    def _let_go(self, result: Any, held: int) -> Any:
+        self._held -= held
+        return result
 
     async def _decide(self, number: int, message: Any) -> None:
         lease: Lease = message.lease

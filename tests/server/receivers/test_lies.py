@@ -6,6 +6,7 @@ import os
 import socket
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import msgspec
 from attrs import evolve
@@ -77,6 +78,7 @@ class LiesCase(HouseCase):
         desk = Desk(
             outcome=self.house.outcome,
             directory=self.house.holder,
+            message_octets=1_000_000,
             room=Room(self.house.store, Trouble(self.house.clock.seconds), self.house.outcome),
             connections=self.house.connections,
             republish=lambda event, number: republish(
@@ -337,6 +339,27 @@ class MessageLies(LiesCase):
         self.is_ended()
         self.house.clock.advance(6)
         self.assertEqual(len(self.house.messages("alice")), before)
+
+    def test_too_large(self) -> None:
+        """A message that no client may send: it is ended."""
+        self.say(self.taken(7, HEADER + b"x" * 1_000_000))
+        self.is_ended()
+
+    def test_too_much(self) -> None:
+        """With more octets than are kept for one receiver, a message is to come again; there is room when others are answered."""
+        self.judge.accept("alice", delay_seconds=5.0)
+        before = len(self.house.messages("alice"))
+        with patch("moxtwisted.server.receivers.near._MOST_OCTETS", 2 * len(HEADER + b"hello\r\n")):
+            self.say(self.taken(7), self.taken(8))
+            self.assertEqual(self.heard(), [])
+            self.say(self.taken(9))
+            self.assertEqual(self.answer(), 452)
+            self.house.clock.advance(6)
+            self.assertEqual(len(self.heard()), 2)
+            self.judge.accept("alice")
+            self.say(self.taken(10))
+            self.assertEqual(self.answer(), TAKEN)
+        self.assertEqual(len(self.house.messages("alice")), before + 3)
 
     def test_names(self) -> None:
         """Recipients who are not here, and accounts that a receiver makes up, are not believed and not made."""
