@@ -18,13 +18,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from attrs import define
+from msgspec.structs import replace
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from moxtwisted.compose.reception import SetUp
 from moxtwisted.compose.senders import ListWatch
-from moxtwisted.config.schema import DomainsConfig
+from moxtwisted.config.schema import Authentication, DomainsConfig
+from moxtwisted.config.schema.scanners import Scanners
 from moxtwisted.server.certificates.store import CertificateStore
 from moxtwisted.server.inbound.room import Room
 from moxtwisted.server.intake import Trouble
@@ -181,8 +183,10 @@ class Receivers:
 
     def _set_up(self) -> SetUp:
         loaded = self._parts.loaded
+        # What is about scanners and log-ins is nothing to it.
+        static = replace(loaded.static, scanners=Scanners(), authentication=Authentication())
         return SetUp(
-            static=loaded.static,
+            static=static,
             domains=self._domains,
             static_path=str(loaded.static_path),
             domains_path=str(loaded.domains_path),

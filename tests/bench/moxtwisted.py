@@ -2,7 +2,8 @@
 
 Run: BENCH_DRIVERS=tests/bench python3 ../shared/bench/bench.py run W1 --servers postfix_dovecot,moxtwisted
 
-With checks, a receiver takes in mail beside the server; the variant ``moxtwisted:alone`` has one process. ``moxtwisted:nochecks`` neither verifies nor judges mail from strangers, as Postfix and Dovecot do not there.
+The variant ``moxtwisted:receiver`` has a process of its own that takes in mail. ``moxtwisted:nochecks`` neither verifies nor judges mail from
+strangers, as Postfix and Dovecot do not there.
 """
 
 from __future__ import annotations
@@ -96,16 +97,16 @@ class Server(Base):  # type: ignore[misc]
     ip = "127.0.0.4"
     notes = "twistd moxmail, encrypted store, search index, all checks, junk filter, log level info"
     checks = "true"
-    receivers = 1
+    receivers = 0
 
     def use_variant(self, variant: str) -> None:
-        """``nochecks``, ``alone``."""
-        if variant == "alone":
-            self.receivers = 0
-            self.notes = "twistd moxmail, encrypted store, search index, all checks, junk filter, log level info, one process"
-        elif variant == "nochecks":
+        """``nochecks``, ``receiver``."""
+        if variant == "nochecks":
             self.checks = "false"
             self.notes = "twistd moxmail, encrypted store, search index, no checks, log level info"
+        elif variant == "receiver":
+            self.receivers = 1
+            self.notes += ", a receiver"
         else:
             super().use_variant(variant)
 
