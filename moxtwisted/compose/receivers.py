@@ -142,16 +142,16 @@ class Receivers:
             self._begin(place)
 
     def _give(self, listener: str, taken: socket.socket) -> bool:
-        ready = [
-            place.receiver for place in self.places if place.receiver is not None and place.receiver.ready
+        free = [
+            place.receiver for place in self.places if place.receiver is not None and place.receiver.free
         ]
-        if not ready or self._stopping:
+        if not free or self._stopping:
             return False
         ip = self._desk.admits(taken)
         if ip is None:
             # It is told so by who serves here.
             return False
-        min(ready, key=lambda receiver: len(receiver.connections)).give(listener, taken, ip)
+        min(free, key=lambda receiver: len(receiver.connections)).give(listener, taken, ip)
         return True
 
     # -- processes -----------------------------------------------------------------------------------------------

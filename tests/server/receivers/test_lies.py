@@ -30,7 +30,14 @@ TAKEN, TROUBLE = 250, 451
 
 
 class _Wire(StringTransport):
-    """Keeps what is sent, closes descriptors; has ended when it was aborted."""
+    """Keeps what is sent, closes descriptors; has ended when it was aborted.
+
+    :ivar waiting_descriptors: that were not fetched yet.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waiting_descriptors: list[int] = []
 
     def send_with(self, descriptor: int, data: bytes) -> None:
         """As between real sockets."""
@@ -201,6 +208,17 @@ class FrameLies(LiesCase):
         self.is_ended()
         self.receiver.link.dataReceived((1 << 20).to_bytes(4, "big") + b"x" * 1000)
         self.assertFalse(self.wire.disconnecting)
+
+    def test_not_fetched(self) -> None:
+        """Who does not fetch the connections that it was given gets no more of them."""
+        self.assertFalse(self.receiver.free, "it is not ready")
+        self.say([Word.READY])
+        self.wire.waiting_descriptors = [7] * 63
+        self.assertTrue(self.receiver.free)
+        self.wire.waiting_descriptors.append(7)
+        self.assertFalse(self.receiver.free)
+        self.end(self.receiver)
+        self.assertFalse(self.receiver.free)
 
     def test_twice(self) -> None:
         """A connection that ends twice is counted once."""
