@@ -2,8 +2,8 @@
 
 Run: BENCH_DRIVERS=tests/bench python3 ../shared/bench/bench.py run W1 --servers postfix_dovecot,moxtwisted
 
-The variant ``moxtwisted:receiver`` has a process of its own that takes in mail. ``moxtwisted:nochecks`` neither verifies nor judges mail from
-strangers, as Postfix and Dovecot do not there.
+The variant ``moxtwisted:receiver`` has a process of its own that takes in mail. ``moxtwisted:nochecks`` neither verifies nor judges
+mail from strangers, as Postfix and Dovecot do not there.
 """
 
 from __future__ import annotations

@@ -61,7 +61,9 @@ def _complaints(document: str) -> Iterator[str]:
             where = f"{tag} {name}={value}"
             if name.startswith("on") or name in ACTIVE or (name == "name" and tag != "meta"):
                 yield where
-            if name == "src" and not (value.startswith("data:image/") and "svg" not in value):
+            # Base64 may spell anything; what kind of picture it is stands before it.
+            kind, comma, _ = value.partition(",")
+            if name == "src" and not (comma and kind.startswith("data:image/") and "svg" not in kind):
                 yield where
             # Browsers leave out control characters and spaces before an address.
             scheme = value.lstrip("".join(map(chr, range(33)))).partition(":")[0].lower()
