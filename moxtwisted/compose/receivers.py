@@ -142,9 +142,7 @@ class Receivers:
             self._begin(place)
 
     def _give(self, listener: str, taken: socket.socket) -> bool:
-        free = [
-            place.receiver for place in self.places if place.receiver is not None and place.receiver.free
-        ]
+        free = [place.receiver for place in self.places if place.receiver is not None and place.receiver.free]
         if not free or self._stopping:
             return False
         ip = self._desk.admits(taken)
