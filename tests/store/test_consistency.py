@@ -130,6 +130,14 @@ class ConsistencyTests(SynchronousTestCase):
     def problems(self) -> list[str]:
         return self.successResultOf(Deferred.fromCoroutine(maintenance.verify(self.account)))
 
+    def test_on_its_way_out(self) -> None:
+        """A body that nobody names may lack its last chunks, some of which go at a time, and no others."""
+        self.run_sql("UPDATE body SET refs = 0 WHERE id = 2")
+        self.run_sql("DELETE FROM chunk WHERE id = (SELECT max(id) FROM chunk WHERE id >> 16 = 2)")
+        self.assertEqual([text for text in self.problems() if "chunks" in text], [])
+        self.run_sql("DELETE FROM chunk WHERE id = 2 << 16")
+        self.assertEqual(len([text for text in self.problems() if "chunks, the last is number" in text]), 1)
+
     def damage(self, statement: str, words: str) -> None:
         self.setUp()
         try:
