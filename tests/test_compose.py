@@ -124,6 +124,24 @@ class ComposeCase(SynchronousTestCase):
         self.assertIn(old, text)
         path.write_text(text.replace(old, new, 1))
 
+    def messages(self, account: str, mailbox: str = "INBOX") -> int:
+        """How many an account has there, by its own database."""
+        from moxtwisted.config.load import load
+        from moxtwisted.config.storekey import configured_key
+        from moxtwisted.store.database import connect
+        from moxtwisted.store.keys import MasterKey
+
+        loaded = load(self.path)
+        secret = configured_key(loaded)
+        key = MasterKey(secret).derive(f"accounts/{account}") if secret is not None else None
+        connection = connect(loaded.data_directory / "accounts" / f"{account}.db", key)
+        try:
+            sql = "SELECT count(*) FROM message JOIN mailbox ON mailbox.id = message.mailbox WHERE mailbox.name = ?"
+            ((count,),) = connection.execute(sql, (mailbox,)).fetchall()
+        finally:
+            connection.close()
+        return int(count)
+
     def start(self, before: str = "") -> subprocess.Popen[bytes]:
         """Run twistd, after some code."""
         return self.run_python("-c", before + TWISTD, "-n", "--pidfile=", "moxmail", "-c", str(self.path))

@@ -170,7 +170,7 @@ class Receivers:
             return
         place.process, place.gone = process, Deferred()
         receiver = place.receiver = Receiver(
-            self._desk, place.number, partial(self._silent, place, process), self._is_ready
+            self._desk, place.number, partial(self._silent, place, process), partial(self._is_ready, place)
         )
         adopt_link(self._reactor, descriptor, receiver.link)
         os.close(descriptor)
@@ -193,11 +193,10 @@ class Receivers:
             levels=self._levels.list(),
         )
 
-    def _is_ready(self, receiver: Receiver) -> None:
-        for place in self.places:
-            if place.receiver is receiver and place.process is not None:
-                self._stop_waiting(place)
-                _log.info("receiver {receiver} takes in mail", receiver=place.number, pid=place.process.pid)
+    def _is_ready(self, place: _Place, receiver: Receiver) -> None:
+        if place.receiver is receiver and place.process is not None:
+            self._stop_waiting(place)
+            _log.info("receiver {receiver} takes in mail", receiver=place.number, pid=place.process.pid)
         if self._splits:
             receiver.link.say(Word.SPLITTING, True)
 

@@ -166,6 +166,24 @@ class _Chunk:
     length: int = 0
 
 
+def _read(unpacked: Callable[[int], bytes], end: int, offset: int, length: int) -> bytes:
+    """Octets from the middle of what lies in chunks; fewer at the end.
+
+    :param unpacked: gives the octets of a chunk by its number.
+    :param end: where no chunk is any more.
+    """
+    pieces = []
+    while length > 0 and offset < end:
+        number, start = divmod(offset, CHUNK_OCTETS)
+        piece = unpacked(number)[start : start + length]
+        if not piece:
+            break
+        pieces.append(piece)
+        offset += len(piece)
+        length -= len(piece)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
 class _Packed:
     """The chunks of a large message.
 
@@ -210,16 +228,7 @@ class _Packed:
 
     def read(self, offset: int, length: int) -> bytes:
         """Octets from the middle; fewer at the end."""
-        pieces = []
-        while length > 0 and offset < len(self._chunks) * CHUNK_OCTETS:
-            number, start = divmod(offset, CHUNK_OCTETS)
-            piece = self._unpacked(number)[start : start + length]
-            if not piece:
-                break
-            pieces.append(piece)
-            offset += len(piece)
-            length -= len(piece)
-        return b"".join(pieces)
+        return _read(self._unpacked, len(self._chunks) * CHUNK_OCTETS, offset, length)
 
     def _unpacked(self, number: int) -> bytes:
         if self._last[0] != number:
@@ -303,14 +312,7 @@ class HandedOctets:
 
     def read(self, offset: int, length: int) -> bytes:
         """Octets from the middle; fewer at the end."""
-        pieces = []
-        while length > 0 and offset < self._size:
-            number, start = divmod(offset, CHUNK_OCTETS)
-            piece = self._unpacked(number)[start : start + length]
-            pieces.append(piece)
-            offset += len(piece)
-            length -= len(piece)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return _read(self._unpacked, self._size, offset, length)
 
     def _unpacked(self, number: int) -> bytes:
         if self._file is None:

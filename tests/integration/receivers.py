@@ -272,24 +272,6 @@ class ReceiversCase(ComposeCase):
             there.logout()
         return found
 
-    def messages(self, account: str, mailbox: str = "INBOX") -> int:
-        """How many an account has there, by its own database."""
-        from moxtwisted.config.load import load
-        from moxtwisted.config.storekey import configured_key
-        from moxtwisted.store.database import connect
-        from moxtwisted.store.keys import MasterKey
-
-        loaded = load(self.path)
-        secret = configured_key(loaded)
-        key = MasterKey(secret).derive(f"accounts/{account}") if secret is not None else None
-        connection = connect(loaded.data_directory / "accounts" / f"{account}.db", key)
-        try:
-            sql = "SELECT count(*) FROM message JOIN mailbox ON mailbox.id = message.mailbox WHERE mailbox.name = ?"
-            ((count,),) = connection.execute(sql, (mailbox,)).fetchall()
-        finally:
-            connection.close()
-        return int(count)
-
 
 def fields(octets: bytes) -> list[str]:
     """The header fields of a message, without what differs from one to the next."""

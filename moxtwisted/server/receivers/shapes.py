@@ -5,7 +5,6 @@
     plain = write_complete(message)                         # where it came in
     message = read_complete(plain, octets, size, presence)  # where it is judged: a Complete, or ShapeError
     read_answer(write_answer(answer))                       # and the way back
-    raise read_error(write_error(error))
 
 Whatever is read, what comes of it is a value of the class that is named, or a ``ShapeError``: texts, numbers and words of a table are all
 that is believed. Whether a sender of messages may name an account, or an address that leads there, is for the caller to ask.
@@ -28,7 +27,6 @@ from msgspec import Meta, convert
 from msgspec.msgpack import Decoder
 
 from moxtwisted.address import Path, parse_path
-from moxtwisted.errors import MailError
 from moxtwisted.message.headers import Header
 from moxtwisted.message.mime import DEFAULT_LIMITS, ScannedMessage
 from moxtwisted.message.products import Relatives, Rendered, render
@@ -58,18 +56,15 @@ if TYPE_CHECKING:
     from moxtwisted.server.judgement.interfaces import Incoming
 
 __all__ = [
-    "FarError",
     "IOctets",
     "ShapeError",
     "read_answer",
     "read_asked",
     "read_complete",
-    "read_error",
     "read_reply",
     "write_answer",
     "write_asked",
     "write_complete",
-    "write_error",
     "write_reply",
 ]
 
@@ -86,7 +81,6 @@ _LAST_SECOND: Final = 2.0**37
 #: RFC 5321 section 4.5.3.1.2: of a name in EHLO, and more than any session's has.
 _WORD_CHARACTERS: Final = 255
 _ENHANCED: Final = r"^([245]\.[0-9]{1,3}\.[0-9]{1,3})?\Z"
-_ENHANCED_ERROR: Final = r"^[45]\.[0-9]{1,3}\.[0-9]{1,3}\Z"
 
 _Size = Annotated[int, Meta(ge=0, le=_MOST_OCTETS)]
 
@@ -101,14 +95,6 @@ class IOctets(Readable, Protocol):
     def close(self) -> None:
         """They are not needed any more."""
         ...
-
-
-class FarError(MailError):
-    """What went wrong in another process."""
-
-    def __init__(self, reply_code: int, enhanced_code: str, public_text: str, detail: str) -> None:
-        self.reply_code, self.enhanced_code = reply_code, enhanced_code
-        super().__init__(detail, public_text=public_text)
 
 
 # -- answers -----------------------------------------------------------------------------------------------------------
@@ -128,13 +114,6 @@ class _One(Shape, tag="one"):
 
 class _Each(Shape, tag="each"):
     replies: list[_Reply | None]
-
-
-class _Error(Shape):
-    reply_code: Annotated[int, Meta(ge=400, le=599)]
-    enhanced_code: Annotated[str, Meta(pattern=_ENHANCED_ERROR)]
-    public_text: bytes
-    detail: bytes
 
 
 def write_reply(reply: Reply | None) -> tuple[Any, ...] | None:
@@ -169,18 +148,6 @@ def read_answer(plain: Any) -> Answer:
     if isinstance(answer, _One):
         return _reply(answer.reply)
     return [None if reply is None else _reply(reply) for reply in answer.replies]
-
-
-def write_error(error: MailError) -> tuple[Any, ...]:
-    """An error, as far as a client and the log are to know it."""
-    return error.reply_code, error.enhanced_code, _octets(error.public_text), _octets(error.detail)
-
-
-@guarded
-def read_error(plain: Any) -> FarError:
-    """What ``write_error`` wrote. :raises ShapeError:"""
-    error = convert(plain, _Error)
-    return FarError(error.reply_code, error.enhanced_code, _text(error.public_text), _text(error.detail))
 
 
 def _reply(s: _Reply) -> Reply:

@@ -16,7 +16,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from moxtwisted.address import Address, IPLiteral, Path
-from moxtwisted.errors import LimitError, MailError, OverQuotaError
 from moxtwisted.identifiers import Domain
 from moxtwisted.message.headers import Header
 from moxtwisted.server.directory import Delivery, Recipients
@@ -25,16 +24,13 @@ from moxtwisted.server.inbound.presence import Presence
 from moxtwisted.server.inbound.room import Asked
 from moxtwisted.server.receivers.packing import ShapeError
 from moxtwisted.server.receivers.shapes import (
-    FarError,
     read_answer,
     read_asked,
     read_complete,
-    read_error,
     read_reply,
     write_answer,
     write_asked,
     write_complete,
-    write_error,
     write_reply,
 )
 from moxtwisted.server.scanners.milters import _body
@@ -46,7 +42,7 @@ from moxtwisted.smtp.envelope import (
     Recipient,
     Transaction,
 )
-from moxtwisted.smtp.replies import Reply, reply_for_error
+from moxtwisted.smtp.replies import Reply
 from moxtwisted.store.interfaces import IStagedMessage
 from tests.server.judgement.samples import HEADER, path
 from tests.server.receivers.crossing import ALICE, Elsewhere, across, complete, far
@@ -149,21 +145,11 @@ class Answers(SynchronousTestCase):
         reply = Reply(550, "5.1.1", "no")
         self.assertEqual(read_answer(across(write_answer((None, reply)))), [None, reply])
 
-    def test_error(self) -> None:
-        """An error is raised there with the same reply, and the log knows as much."""
-        for error in (MailError("inside"), OverQuotaError("alice"), LimitError("", public_text="too many")):
-            there = read_error(across(write_error(error)))
-            self.assertIsInstance(there, FarError)
-            self.assertEqual(reply_for_error(there), reply_for_error(error))
-            self.assertEqual(
-                (there.temporary, there.detail, there.public_text),
-                (error.temporary, error.detail, error.public_text),
-            )
-
     def test_no_unicode(self) -> None:
         """Octets that were no text come back; what stands for no octets is a question mark."""
         for detail, expected in (("a\udcff", "a\udcff"), ("a\ud800", "a?")):
-            self.assertEqual(read_error(across(write_error(MailError(detail)))).detail, expected)
+            reply = Reply(550, "5.1.1", detail)
+            self.assertEqual(read_reply(across(write_reply(reply))), Reply(550, "5.1.1", expected))
 
     def test_room(self) -> None:
         """A question at RCPT crosses; how many octets a client says is cut where no message is so large."""
@@ -177,12 +163,12 @@ class Answers(SynchronousTestCase):
     @settings(max_examples=200, deadline=None)
     def test_garbage(self, plain: Any) -> None:
         """What is none of these is not read."""
-        for read in (read_reply, read_answer, read_error, read_asked):
+        for read in (read_reply, read_answer, read_asked):
             try:
                 found = read(plain)
             except ShapeError:
                 continue
-            self.assertIsInstance(found, Reply | list | MailError | Asked | None)
+            self.assertIsInstance(found, Reply | list | Asked | None)
 
     def test_codes(self) -> None:
         """Codes are those that SMTP has."""
@@ -197,7 +183,6 @@ class Answers(SynchronousTestCase):
             self.assertRaises(ShapeError, read_answer, ["one", plain])
         self.assertRaises(ShapeError, read_reply, [*good, None])
         self.assertRaises(ShapeError, read_answer, ["both", good])
-        self.assertRaises(ShapeError, read_error, [250, "2.0.0", b"", b""])
 
 
 class Messages(SynchronousTestCase):
