@@ -3,15 +3,18 @@
 ::
 
     receivers = Receivers(parts, {"public": certificates}, log_levels)
-    receivers.start([("public", port)])       # once the ports serve; until a receiver is ready, and when none is, they serve themselves
+    receivers.start([("public", port)])       # once the ports serve; they serve themselves until a receiver is ready for the first time
     receivers.use(domains)                    # a new domains.conf is in force
     await receivers.shutdown()                # what is under way is finished
+
+When none is ready any more, clients are asked to come again: what made a receiver end or hang shall not be read by the server as well.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -52,7 +55,7 @@ _START_SECONDS: Final = 60.0
 #: And how long to end when there is nothing more to be said.
 _END_SECONDS: Final = 5.0
 #: How long one may say nothing when it is asked.
-_SILENT_SECONDS: Final = 60.0
+_SILENT_SECONDS: Final = 20.0
 #: How long it may take until a receiver hears that a list of senders changed.
 _LISTS_SECONDS: Final = 2.0
 #: Before one that ended is started again: so long at first, twice as long each time, at most; after a good while, as at first.
@@ -92,6 +95,7 @@ class Receivers:
         self._certificates = dict(certificates)
         self._levels = levels if levels is not None else LevelControl()
         self._stopping = False
+        self._were_ready = False
         self._splits = False
         self._domains = parts.loaded.domains
         outcome = parts.effects.outcome_for(Mode.MX)
@@ -125,6 +129,11 @@ class Receivers:
             for handed in place.receiver.connections.values()
         ]
 
+    @property
+    def are_serving(self) -> bool:
+        """Whether any has a connection."""
+        return any(place.receiver is not None and place.receiver.connections for place in self.places)
+
     def start(self, ports: Sequence[tuple[str, Any]]) -> None:
         """Start all, and let them have the connections of these ports.
 
@@ -143,14 +152,25 @@ class Receivers:
 
     def _give(self, listener: str, taken: socket.socket) -> bool:
         free = [place.receiver for place in self.places if place.receiver is not None and place.receiver.free]
-        if not free or self._stopping:
+        if self._stopping or not (free or self._were_ready):
             return False
+        if not free:
+            self._put_off(listener, taken)
+            return True
         ip = self._desk.admits(taken)
         if ip is None:
             # It is told so by who serves here.
             return False
         min(free, key=lambda receiver: len(receiver.connections)).give(listener, taken, ip)
         return True
+
+    def _put_off(self, listener: str, taken: socket.socket) -> None:
+        """Ask a client to come again."""
+        _log.debug("no receiver is ready: a client is asked to come again")
+        hostname = self._parts.static.listeners[listener].hostname or self._parts.static.hostname
+        # RFC 5321 section 4.2.3: 421 may be said at any time. RFC 3463 section 3.4: X.3.2, not accepting messages for now.
+        with taken, suppress(OSError):
+            taken.send(f"421 4.3.2 {hostname} cannot take mail for the moment: please try again\r\n".encode())
 
     # -- processes -----------------------------------------------------------------------------------------------
 
@@ -196,6 +216,7 @@ class Receivers:
     def _is_ready(self, place: _Place, receiver: Receiver) -> None:
         if place.receiver is receiver and place.process is not None:
             self._stop_waiting(place)
+            self._were_ready = True
             _log.info("receiver {receiver} takes in mail", receiver=place.number, pid=place.process.pid)
         if self._splits:
             receiver.link.say(Word.SPLITTING, True)
@@ -243,7 +264,7 @@ class Receivers:
         seconds = place.again_seconds
         place.again_seconds = min(2 * seconds, _AGAIN_MOST_SECONDS)
         _log.warn(
-            "receiver {receiver} is started again in {seconds} s; meanwhile others take in mail",
+            "receiver {receiver} is started again in {seconds} s; until then others take in mail, or senders are asked to come again",
             receiver=place.number,
             seconds=seconds,
         )

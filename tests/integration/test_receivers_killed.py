@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -11,8 +12,10 @@ import time
 from functools import partial
 
 from tests.integration.receivers import (
+    CLIENT,
     OTHER,
     SENDER,
+    SMTP,
     UNSPARED,
     ReceiversCase,
     Stranger,
@@ -22,7 +25,7 @@ from tests.integration.receivers import (
     reply,
     settled,
 )
-from tests.test_compose import ROOT, WAIT_SECONDS, Conversation
+from tests.test_compose import IP, ROOT, WAIT_SECONDS, Conversation
 
 KILLS = 10
 #: Each with a start of the whole server.
@@ -33,6 +36,14 @@ SOON = (
     + """
 from moxtwisted.compose import receivers
 receivers._AGAIN_MOST_SECONDS = 0.1
+"""
+)
+#: One that says nothing is ended soon.
+PATIENT = (
+    UNSPARED
+    + """
+from moxtwisted.compose import receivers
+receivers._SILENT_SECONDS = 0.5
 """
 )
 #: The end of a link is heard of late.
@@ -98,6 +109,13 @@ class Crowd:
 
 
 class KilledCase(ReceiversCase):
+    def rest(self, client: Conversation) -> str:
+        """What a client is told before its connection ends."""
+        try:
+            return client.line()
+        except ConnectionError:
+            return ""
+
     def nothing_lost(self, *crowds: Crowd) -> None:
         """Every acknowledged message is there, and none twice."""
         kept = self.kept()
@@ -131,13 +149,6 @@ class ReceiverKilledTests(KilledCase):
         client.connection.close()
         return greeting.startswith("220 ")
 
-    def rest(self, client: Conversation) -> str:
-        """What a client is told before its connection ends."""
-        try:
-            return client.line()
-        except ConnectionError:
-            return ""
-
     def test_in_transfer(self) -> None:
         """Killed in the middle of messages and while their answers are awaited: clients are cut off, the port answers, nothing
         is kept of what was not acknowledged, and another receiver goes on; no connection stays counted and no descriptor open."""
@@ -166,6 +177,34 @@ class ReceiverKilledTests(KilledCase):
         self.assertEqual(self.client(OTHER)[1][:4], "220 ")
         there[0][0].smtp("QUIT")
         self.until(self.is_greeted, "the room of one that went is not free")
+
+
+class PutOffTests(KilledCase):
+    def test_killed(self) -> None:
+        """While the only receiver is gone, the server does not read what ended it: clients are asked to come again, and can, soon."""
+        self.serve()
+        self.kill()
+        self.until(lambda: "is started again in" in self.log.read_text(), "its end is not noticed")
+        there, said = self.client()
+        self.assertEqual(said, "421 4.3.2 localhost cannot take mail for the moment: please try again")
+        self.assertEqual(there.line(), "")
+        self.has_receivers(2)
+        self.assertEqual(self.send(letter("again"), "mox"), ["250 2.1.5", "250 2.6.0"])
+        self.taken_in([1])
+
+    def test_hangs(self) -> None:
+        """One that does not answer is ended, and another takes its place; the server reads nothing meanwhile."""
+        self.serve(PATIENT)
+        os.kill(self.receiver(), signal.SIGSTOP)
+        waiting = Conversation(
+            socket.create_connection((IP, SMTP), timeout=WAIT_SECONDS, source_address=(CLIENT, 0))
+        )
+        self.has_receivers(2)
+        self.assertIn("does not answer, and is ended", self.log.read_text())
+        self.assertEqual(self.rest(waiting), "")
+        waiting.connection.close()
+        self.assertEqual(self.send(letter("again"), "mox"), ["250 2.1.5", "250 2.6.0"])
+        self.taken_in([1])
 
 
 class LoadTests(KilledCase):
