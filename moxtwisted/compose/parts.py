@@ -118,7 +118,9 @@ class Parts:
         allow_many_files()
         self.store = Store.open(self.reactor, self.loaded.data_directory, self.key)
         if self.has_receivers:
-            self.store.pool.leave_reactor_alone()
+            self.store.pool.leave_reactor_alone_while(
+                lambda: self.receivers is not None and self.receivers.are_serving
+            )
         self.store.quota_of = partial(quota, self.loaded.domains, self.static)
         self.store.message_quota_of = partial(message_quota, self.loaded.domains, self.static)
         remember_with(self.store, self.loaded.domains)

@@ -149,6 +149,8 @@ class _Leisure:
     def __init__(self, reactor: Any) -> None:
         poller = getattr(reactor, "_poller", None)
         epoll: Any = getattr(select, "epoll", None)
+        #: Whether others have something to say to the reactor all the time.
+        self.pressed: Callable[[], bool] = lambda: False
         self._look: Callable[[float, int], object] | None = None
         if epoll is not None and isinstance(poller, epoll):
             self._look = poller.poll
@@ -156,7 +158,7 @@ class _Leisure:
 
     def there(self) -> bool:
         """Nothing is ready, and the disk is quick."""
-        if self._look is None or time.monotonic() < self._from:
+        if self._look is None or self.pressed() or time.monotonic() < self._from:
             return False
         try:
             return not self._look(0, 1)
@@ -194,9 +196,9 @@ class Syncs:
         # Made by warm_up: importing caio takes a tenth of what a start of the server does.
         self._untried = tuple(ways) if IReactorFDSet.providedBy(reactor) else ()
 
-    def leave_alone(self) -> None:
-        """Do not let the reactor wait: other processes have something to say to it all the time."""
-        self._leisure = _Leisure(None)
+    def leave_alone_while(self, pressed: Callable[[], bool]) -> None:
+        """Do not let the reactor wait while this is so: other processes have something to say to it all the time."""
+        self._leisure.pressed = pressed
 
     def start(self, handle: int, done: Done) -> None:
         """Have all that was written to this file brought to the disk; see the module. It may have ended before this returns."""

@@ -358,10 +358,10 @@ class WriterPool:
         for number, writer in enumerate(self._writers):
             writer.start(f"store-writer-{number}")
 
-    def leave_reactor_alone(self) -> None:
-        """See ``Syncs.leave_alone``."""
+    def leave_reactor_alone_while(self, pressed: Callable[[], bool]) -> None:
+        """See ``Syncs.leave_alone_while``."""
         if self._syncs is not None:
-            self._syncs.leave_alone()
+            self._syncs.leave_alone_while(pressed)
 
     def lane(
         self,

@@ -146,6 +146,17 @@ class WaitingTests(TestCase):
         self.assertFalse(done.called)
         self.assertIsNone(await done)
 
+    async def test_pressed(self) -> None:
+        """Nor while others are about to say something all the time; afterwards it does again."""
+        self.patch(syncing, "_SHORT", 3600.0)
+        others = [True]
+        self.syncs.leave_alone_while(lambda: bool(others))
+        done = sync(self.syncs, self.file)
+        self.assertFalse(done.called)
+        self.assertIsNone(await done)
+        others.clear()
+        self.assertTrue(sync(self.syncs, self.file).called)
+
     async def test_others(self) -> None:
         """Nor when other syncs are on their way."""
         self.ready = [(1, 1)]
