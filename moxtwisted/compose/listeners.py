@@ -17,7 +17,7 @@ from moxtwisted.compose.certificates import ListenerCertificates
 from moxtwisted.compose.opening import ready_accounts
 from moxtwisted.compose.parts import Parts
 from moxtwisted.compose.translation import SMTPListenerSettings, imap_settings
-from moxtwisted.config.privileges import find_identity
+from moxtwisted.config.privileges import closed_program, find_identity
 from moxtwisted.config.schema import (
     Listener,
     LMTPService,
@@ -122,14 +122,26 @@ class Listeners(Service):
             else:
                 late.open()
         if not self._unopened:
-            self.serving.callback(None)
-        if self._server.has_receivers and self._diverted:
-            self._start_receivers()
-        elif self._server.static.receivers.processes and not self._server.localserve:
+            self._all_serve()
+
+    def _all_serve(self) -> None:
+        self.serving.callback(None)
+        static = self._server.static
+        if not static.receivers.processes or self._server.localserve:
+            return
+        if not (self._server.has_receivers and self._diverted):
             _log.warn(
                 "receivers are wanted, but there is nothing for them: they take in what is verified and judged on SMTP listeners"
                 " without proxy_protocol_from"
             )
+        elif closed := closed_program(find_identity(static.user)) if static.user else "":
+            _log.warn(
+                "there are no receivers, and the server reads mail from strangers itself: {closed}",
+                closed=closed,
+            )
+        else:
+            # Not earlier: until now the processor was busy with what clients wait for.
+            self._start_receivers()
 
     def _start_receivers(self) -> None:
         # Few servers have them.
@@ -149,7 +161,7 @@ class Listeners(Service):
             _log.failure("{what} cannot be served", what=late.what)
         self._unopened.remove(late)
         if not self._unopened:
-            self.serving.callback(None)
+            self._all_serve()
 
     def stopService(self) -> Deferred[None]:
         """Take no more connections, end those that are there gently, close the store."""
