@@ -60,6 +60,8 @@ __all__ = ["Account"]
 
 _T = TypeVar("_T")
 
+#: To be asked for so many messages is a short question.
+_FEW: Final = 8
 #: Mailbox states that stay in memory though no session holds them.
 _KEPT_STATES: Final = 8
 
@@ -253,6 +255,20 @@ class Account(AccountSettings, AccountJudgement):
             raise StoreUnavailableError(f"account {self.name} is closed")
         return self._reader
 
+    def _ask(self, question: Callable[..., _T], *args: Any) -> _T:
+        """A short question's answer: ``question(connection, *args)``, which reads and holds nothing open.
+
+        The writer's connection is asked if nobody writes: its pages stay in its memory when it commits, where all of the reader's are
+        void after each commit, and are to be read and deciphered again.
+        """
+        reader = self._open()
+        if not self._lane.borrow():
+            return question(reader, *args)
+        try:
+            return question(self._database.writer, *args)
+        finally:
+            self._lane.give_back()
+
     # -- mailboxes -----------------------------------------------------------------------------------------------
 
     def mailboxes(self) -> Sequence[Mailbox]:
@@ -415,7 +431,10 @@ class Account(AccountSettings, AccountJudgement):
 
     def rows(self, mailbox: int, uids: Sequence[int], columns: Column) -> list[tuple[Any, ...]]:
         """(uid, column, …)."""
-        return self.kept_rows.rows(self._open(), self._states.get(mailbox), mailbox, uids, columns)
+        state = self._states.get(mailbox)
+        if len(uids) <= _FEW:
+            return self._ask(self.kept_rows.rows, state, mailbox, uids, columns)
+        return self.kept_rows.rows(self._open(), state, mailbox, uids, columns)
 
     def open_body(self, mailbox: int, uid: int) -> BodyReader | None:
         """One message's octets."""
@@ -443,6 +462,8 @@ class Account(AccountSettings, AccountJudgement):
 
     def bodies(self, mailbox: int, uids: Sequence[int], limit_octets: int) -> list[tuple[int, bytes]]:
         """(uid, octets) of the first that fit."""
+        if len(uids) <= _FEW:
+            return self._ask(read_many, mailbox, uids, limit_octets)
         return read_many(self._open(), mailbox, uids, limit_octets)
 
     def ahead(self, mailbox: int) -> Ahead | None:

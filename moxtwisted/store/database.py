@@ -89,6 +89,9 @@ def connect(path: Path, key: bytes | None, *, immutable: bool = False, cipher: C
         flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
         name = f"{path.absolute().as_uri()}?immutable=1"
     connection = apsw.Connection(name, flags=flags, statementcachesize=160)
+    # https://sqlite.org/queryplanner-ng.html#qpsg: else a statement that joins a table with a partial index is compiled anew whenever
+    # other values are bound, in case that index is of use for them.
+    connection.config(apsw.SQLITE_DBCONFIG_ENABLE_QPSG, 1)
     if key is not None:
         unlock(connection, key, cipher or cipher_of(path))
     return connection

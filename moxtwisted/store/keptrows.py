@@ -84,11 +84,21 @@ class KeptRows:
         first, end = bisect_left(known, uids[0]), bisect_right(known, uids[-1])
         dense = end - first == len(uids) and known[first:end] == array("I", uids)
         if not columns & PACKED_COLUMNS:
+            if dense and len(uids) == 1:
+                # Clients mostly ask for the octets of what they have seen the envelope of.
+                row = self._block((self._owner, mailbox, uids[0] >> _BLOCK_BITS))[0].get(uids[0])
+                if row is not None:
+                    return [_picker(columns)(row)]
             return read_rows(connection, mailbox, uids, columns, dense=dense)
         if not dense:
             there = set(known[first:end])
             uids = [uid for uid in uids if uid in there]
         return list(map(_picker(columns), self._whole(connection, mailbox, uids, dense=dense)))
+
+    def _block(self, key: tuple[int, int, int]) -> tuple[dict[int, _Row], int]:
+        """Its rows by UID, and their octets. A block is never changed: who counts a new one's octets must see all of it."""
+        found: tuple[dict[int, _Row], int] = self._memory.get(key) or ({}, 0)
+        return found
 
     def _whole(self, connection: Any, mailbox: int, uids: Sequence[int], *, dense: bool) -> list[_Row]:
         memory, owner = self._memory, self._owner
@@ -99,14 +109,14 @@ class KeptRows:
             end = bisect_left(uids, (block + 1) << _BLOCK_BITS, at)
             wanted = uids[at:end]
             key = (owner, mailbox, block)
-            kept: dict[int, _Row] = memory.get(key) or {}
+            kept, octets = self._block(key)
             try:
                 found += list(map(kept.__getitem__, wanted))
             except KeyError:
                 missing = [uid for uid in wanted if uid not in kept]
-                # A block is never changed: what counts it must see all of it.
-                kept = kept | _read(connection, mailbox, missing, dense=dense and len(missing) == len(wanted))
-                memory.put(key, kept, sum(map(_octets, kept.values())))
+                new = _read(connection, mailbox, missing, dense=dense and len(missing) == len(wanted))
+                kept, octets = kept | new, octets + sum(map(_octets, new.values()))
+                memory.put(key, (kept, octets), octets)
                 found += [kept[uid] for uid in wanted if uid in kept]
             at = end
         return found

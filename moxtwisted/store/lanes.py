@@ -262,6 +262,18 @@ class Lane:
             self._hand_last()
         return answer
 
+    def borrow(self) -> bool:
+        """In the reactor's thread: whether the writer's connection may be used for reading now; if so, the thread waits for
+        ``give_back``, before which nothing else is to be done.
+        """
+        # While what it wrote is synced the reactor's thread has the lock already.
+        return bool(self._written) or self.lock.acquire(blocking=False)
+
+    def give_back(self) -> None:
+        """See ``borrow``."""
+        if not self._written:
+            self.lock.release()
+
     def flush(self) -> None:
         """In the reactor's thread: have all on disk that was read so far, for who is going to show it.
 

@@ -85,9 +85,12 @@ def read_many(
     left = limit_octets
     parts: list[bytes] = []
     missing = 0
-    for uid, total, size, kept, codec, data in connection.execute(
-        _MANY, (apsw.carray(array("q", uids)), mailbox)
-    ):
+    if len(uids) == 1:
+        # To open an array costs more than to find the message.
+        rows = connection.execute(_ONE, (mailbox, uids[0]))
+    else:
+        rows = connection.execute(_MANY, (apsw.carray(array("q", uids)), mailbox))
+    for uid, total, size, kept, codec, data in rows:
         if not missing:
             left -= total
             if left < 0:
@@ -102,8 +105,12 @@ def read_many(
     return found
 
 
-_MANY: Final = f"""
-SELECT m.uid, m.size, b.size, iif(b.prefix_size, b.facts, NULL), c.codec, c.data
-FROM carray(?) k CROSS JOIN message m ON m.mailbox = ? AND m.uid = k.value CROSS JOIN body b ON b.id = m.body
+_COLUMNS: Final = "m.uid, m.size, b.size, iif(b.prefix_size, b.facts, NULL), c.codec, c.data"
+_OCTETS: Final = f"""
+CROSS JOIN body b ON b.id = m.body
 LEFT JOIN chunk c ON c.id BETWEEN b.id << {CHUNK_BITS} AND (b.id << {CHUNK_BITS}) + 65535
 """
+_ONE: Final = f"SELECT {_COLUMNS} FROM message m {_OCTETS} WHERE m.mailbox = ? AND m.uid = ?"
+_MANY: Final = (
+    f"SELECT {_COLUMNS} FROM carray(?) k CROSS JOIN message m ON m.mailbox = ? AND m.uid = k.value {_OCTETS}"
+)
