@@ -40,6 +40,13 @@ def _make_and_remove(path: Path) -> None:
     path.unlink()
 
 
+def _fork() -> None:
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+
+
 def _trials(home: Path, ip: str) -> dict[str, Callable[[], object]]:
     """By name."""
     data = home / "data"
@@ -57,6 +64,7 @@ def _trials(home: Path, ip: str) -> dict[str, Callable[[], object]]:
         "owners": Path(f"/proc/{os.getppid()}/mem").read_bytes,
         "imap": lambda: _connect((ip, 1143)),
         "program": lambda: os.posix_spawn(sys.executable, [sys.executable, "-c", ""], {}),
+        "child": _fork,
         "staging": partial(_make_and_remove, staged),
         "import": lambda: __import__("xml.dom.minidom"),
     }

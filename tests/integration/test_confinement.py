@@ -99,7 +99,7 @@ class ConfinedTests(ReceiversCase):
 
     def test_confined(self) -> None:
         """It takes in all mail, hears of a list that was replaced and of a certificate beside another; and none of its threads can
-        open the key, the databases, the configuration or the socket of the command, or reach the server."""
+        open the key, the databases, the configuration or the socket of the command, reach the server, or leave a child behind."""
         block = self.home / "block.txt"
         self.serve(f"{TRIED}import os\nos.environ['{HOME}'] = '{self.home} {IP}'\n")
         self.take_in_all()
@@ -129,7 +129,8 @@ class ConfinedTests(ReceiversCase):
         said = self.events("receiver is confined")
         if not said or said[0]["landlock"] < _NEEDED:
             return
-        self.assertEqual(said[0]["confined"], "core, privileges, files, TCP, signals, sockets, attributes")
+        expected = "core, privileges, files, TCP, signals, sockets, attributes, processes"
+        self.assertEqual(said[0]["confined"], expected)
         os.kill(pid, signal.SIGUSR1)
         self.until(lambda: len(self.tried()) == 3, "it does not tell")
         for where, tried in self.tried().items():

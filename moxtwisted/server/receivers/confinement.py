@@ -1,13 +1,14 @@
-"""A process gives up, for good, whatever it does not need: files, programs, connections.
+"""A process gives up, for good, whatever it does not need: files, programs, connections, children.
 
 ::
 
     limits = Limits(readable=[Path("/usr/lib")], writable=[Path("data/tmp")], secret=[Path("data")], ports=[53])
-    achieved = confine(limits)          # cannot be undone, and holds for all threads and children that come after it
+    achieved = confine(limits)          # cannot be undone, and holds for all threads that come after it
     achieved.parts, achieved.holes      # ("files", "TCP", ...), (what it may still do, in words)
 
-Files, TCP and signals are Linux's Landlock (``landlock``), sockets of other kinds and attributes of files a filter of system calls
-(``systemcalls``). Neither needs root. Landlock holds for the thread that asks for it and for those it starts: there must be no other yet.
+Files, TCP and signals are Linux's Landlock (``landlock``), sockets of other kinds, attributes of files, and new processes and programs a
+filter of system calls (``systemcalls``). Neither needs root. Landlock holds for the thread that asks for it and for those it starts: there
+must be no other yet.
 
 What may be read are whole trees, out of which Landlock takes nothing back. So a tree with something secret in it is not allowed, but what
 is in it is, piece by piece, without the secret.
@@ -36,7 +37,8 @@ class Confinement:
     """What was achieved.
 
     :ivar version: of Landlock; 0: the kernel has none.
-    :ivar parts: of ``privileges``, ``core``, ``files``, ``TCP``, ``signals``, ``sockets``, ``attributes`` those that are confined.
+    :ivar parts: of ``privileges``, ``core``, ``files``, ``TCP``, ``signals``, ``sockets``, ``attributes``, ``processes`` those that are
+        confined.
     :ivar holes: what should be and is not, in words.
     """
 
@@ -67,7 +69,7 @@ def confine(limits: Limits, numbers: Numbers | None = None) -> Confinement:
     parts.append("privileges")
     numbers, version = numbers or Numbers(), 0
     if _is_deadly(numbers):
-        hole = "files, sockets: the SystemCallFilter of the service forbids landlock_* and seccomp"
+        hole = "files, sockets, processes: the SystemCallFilter of the service forbids landlock_* and seccomp"
         return Confinement(0, tuple(parts), (*holes, hole))
     try:
         landlock = Landlock(numbers)
@@ -80,11 +82,10 @@ def confine(limits: Limits, numbers: Numbers | None = None) -> Confinement:
     except OSError as e:
         holes.append(f"files: {e.strerror}")
     if filter_calls():
-        parts += ["sockets", "attributes"]
+        parts += ["sockets", "attributes", "processes"]
     else:
-        holes.append(
-            "sockets, attributes: the kernel takes no filter of system calls, or we have none for this machine"
-        )
+        why = "the kernel takes no filter of system calls, or we have none for this machine"
+        holes.append(f"sockets, attributes, processes: {why}")
     return Confinement(version, tuple(parts), tuple(holes))
 
 
