@@ -161,7 +161,13 @@ def _starting(commands: Commands) -> None:
     )
     add("--init-only", action="store_true", help="write the files, and do not serve")
     commands.command("serve", "serve:serve", "run the server in the foreground, as systemd does")
-    commands.command("stop", "running:stop", "shut the running server down")
+    commands.command(
+        "stop",
+        "running:stop",
+        "shut the running server down, and wait until it has ended",
+        notes="Messages under way may finish, for limits.shutdown_seconds of mox.conf. The exit status is 1 if the server has\n"
+        "not ended ten seconds after that.",
+    )
     add = commands.command("status", "running:status", "say whether the server runs, and some facts about it")
     _json(add)
     commands.command(

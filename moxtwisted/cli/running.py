@@ -4,14 +4,55 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+from typing import TYPE_CHECKING, Any, Final
 
 from moxtwisted.cli.output import print_report
 from moxtwisted.cli.session import NotRunningError, administer, call
+from moxtwisted.errors import MailError
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import Deferred
+
+#: Before it is said what is waited for.
+_SILENT_SECONDS: Final = 0.5
+#: What a server may take to close its files, after messages under way had their time.
+_CLOSING_SECONDS: Final = 10.0
 
 
 def stop(arguments: argparse.Namespace) -> int:
     """``stop``."""
-    return administer(arguments, lambda administration, _: administration.stop(), running=True)
+    return administer(arguments, _stop, running=True)
+
+
+async def _stop(administration: Any, _: object) -> None:
+    from twisted.internet import reactor
+
+    # A server of an earlier version does not say how long.
+    seconds = await administration.stop() or 0.0
+    await until_ended(administration.ended(), seconds + _CLOSING_SECONDS, reactor)
+
+
+async def until_ended(ended: Deferred[None], seconds: float, clock: Any) -> None:
+    """Wait for a server that was told to stop; say so when that takes longer than a moment.
+
+    :param ended: fires then.
+    :param clock: an ``IReactorTime``.
+    :raises MailError: when it has not ended after so many seconds.
+    """
+    from twisted.internet.defer import TimeoutError as TookTooLongError
+
+    waiting = f"waiting for the server to end, {seconds:g} seconds at most: messages under way may finish"
+    told = clock.callLater(_SILENT_SECONDS, print, waiting, file=sys.stderr, flush=True)
+    try:
+        await ended.addTimeout(seconds, clock)
+    except TookTooLongError:
+        raise MailError(
+            f"the server was told to stop, and has not ended after {seconds:g} seconds; its log says what it is doing"
+        ) from None
+    finally:
+        if told.active():
+            told.cancel()
 
 
 def status(arguments: argparse.Namespace) -> int:

@@ -75,6 +75,7 @@ class Control(Service):
             },
             metrics=lambda: server.metrics.text(server.failures.counts),
             stop=lambda: server.reactor.callLater(0.05, server.reactor.stop),
+            shutdown_seconds=server.static.limits.shutdown_seconds,
             log_levels=self._log_levels,
             bans=server.bans,
             reports=server.reports.records,

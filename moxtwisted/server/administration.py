@@ -58,6 +58,7 @@ class Administered:
     :ivar changed_account: called with the name of an account whose password changed or that is gone.
     :ivar facts: about the running server; empty when it is down.
     :ivar stop: begins to shut the running server down.
+    :ivar shutdown_seconds: how long messages under way may take then.
     :ivar log_levels: of the running server.
     :ivar bans: of the running server.
     :ivar metrics: those of the running server, as text.
@@ -73,6 +74,7 @@ class Administered:
     changed_account: Callable[[str], None] = lambda name: None
     facts: Mapping[str, JSON] = field(factory=dict)
     stop: Callable[[], None] | None = None
+    shutdown_seconds: float = 0.0
     log_levels: Any = None
     bans: Bans | None = None
     metrics: Callable[[], bytes] | None = None
@@ -335,11 +337,12 @@ class Administration(
             raise NotRunningError
         return self._on.log_levels
 
-    async def stop(self) -> None:
+    async def stop(self) -> float:
         """See ``IAdministration``."""
         if self._on.stop is None:
             raise NotRunningError
         self._on.stop()
+        return self._on.shutdown_seconds
 
     async def close(self) -> None:
         """Close the files; for the administration of a server that is down."""

@@ -402,5 +402,7 @@ def _lock(path: Path) -> int:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as e:
         os.close(handle)
-        raise StoreUnavailableError(f"{path.parent} is in use by another process") from e
+        raise StoreUnavailableError(
+            f"{path.parent} is in use by another process: a server that runs (see moxmail status), or one that is still shutting down"
+        ) from e
     return handle

@@ -10,7 +10,8 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import ensureDeferred
+from twisted.internet.defer import Deferred, ensureDeferred, succeed
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted.cli import accounts, mail, passwords, running, session, upkeep
@@ -30,6 +31,10 @@ class Recorder:
     def __init__(self, answer: Any) -> None:
         self.answer = answer
         self.calls: list[tuple[Any, ...]] = []
+
+    def ended(self) -> Deferred[None]:
+        """It goes at once."""
+        return succeed(None)
 
     def __getattr__(self, name: str) -> Any:
         declared = operations()[name].getSignatureInfo()["positional"]
@@ -272,7 +277,8 @@ class AdministrationTests(CommandTestCase):
 
     def test_running(self) -> None:
         """stop, status and loglevel need a running server."""
-        self.asks("stop", "stop")
+        self.asks("stop", "stop", answer=10.0)
+        self.asks("stop", "stop", answer=None)
         self.assertTrue(self.needed_running)
         self.asks("loglevel", "log_levels", answer={"": "info"})
         self.asks("loglevel debug", "set_log_level", "debug", "")
@@ -331,6 +337,36 @@ class AdministrationTests(CommandTestCase):
         self.assertEqual(parser.parse_args(["--socket", "s", "stop"]).socket, "s")
         self.assertEqual(parser.parse_args(["stop", "--socket", "s"]).socket, "s")
         self.assertIsNone(parser.parse_args(["stop"]).config)
+
+
+class StopTests(SynchronousTestCase):
+    def wait(self, seconds: float, *, ends: bool) -> tuple[Deferred[None], str]:
+        """Wait 20 seconds for a server that ends after so many, or does not; what is said."""
+        clock, ended, err = Clock(), Deferred[None](), io.StringIO()
+        with redirect_stderr(err):
+            waited = ensureDeferred(running.until_ended(ended, 20.0, clock))
+            clock.pump([0.1] * round(seconds * 10))
+            if ends:
+                ended.callback(None)
+        self.assertEqual(clock.getDelayedCalls(), [])
+        return waited, err.getvalue()
+
+    def test_at_once(self) -> None:
+        """A server that ends within a moment is not spoken of."""
+        waited, err = self.wait(0.3, ends=True)
+        self.assertIsNone(self.successResultOf(waited))
+        self.assertEqual(err, "")
+
+    def test_later(self) -> None:
+        """What is waited for is said when it takes longer."""
+        waited, err = self.wait(19, ends=True)
+        self.assertIsNone(self.successResultOf(waited))
+        self.assertIn("waiting for the server to end, 20 seconds at most", err)
+
+    def test_not_at_all(self) -> None:
+        """A server that does not end in time is an error."""
+        waited, _ = self.wait(21, ends=False)
+        self.assertIn("has not ended after 20 seconds", str(self.failureResultOf(waited, MailError).value))
 
 
 class HelpTests(CommandTestCase):

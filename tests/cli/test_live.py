@@ -116,6 +116,36 @@ class LocalserveTests(LiveTestCase):
         self.moxmail("import", "mbox", "mox", "Old", str(self.mbox(20)))
         self.assertEqual(self.messages(), 320)
 
+    def test_stop_waits(self) -> None:
+        """While a message is under way, stop says that it waits; when it returns, the files are free."""
+        self.moxmail("localserve", "--dir", str(self.home), "--ip", IP, "--init-only")
+        path = self.home / "mox.conf"
+        path.write_text(path.read_text().replace("[limits]\n", "[limits]\nshutdown_seconds = 300\n"))
+        child = self.serve()
+        with socket.create_connection((IP, 1025), timeout=WAIT_SECONDS) as connection:
+            client = connection.makefile("rw", encoding="ascii", newline="")
+            client.readline()
+            for line in ("HELO x.example", "MAIL FROM:<a@x.example>", "RCPT TO:<mox@localhost>", "DATA"):
+                client.write(f"{line}\r\n")
+                client.flush()
+                self.assertIn(client.readline()[0], "23")
+            stopping = subprocess.Popen(
+                [sys.executable, "-m", "moxtwisted.cli", "-c", str(path), "stop"],
+                cwd=ROOT, stderr=subprocess.PIPE, text=True,
+            )  # fmt: skip
+            self.addCleanup(self.end, stopping)
+            assert stopping.stderr is not None
+            self.assertIn("waiting for the server to end, 310 seconds", stopping.stderr.readline())
+            self.assertIsNone(stopping.poll())
+            self.assertIn("in use by another process", self.moxmail("account", "list", status=1))
+            client.write("Subject: late\r\n\r\n.\r\n")
+            client.flush()
+            self.assertTrue(client.readline().startswith("250 "))
+        self.assertEqual((stopping.communicate(timeout=WAIT_SECONDS), stopping.returncode), ((None, ""), 0))
+        self.assertEqual(self.messages(), 1)
+        child.communicate(timeout=WAIT_SECONDS)
+        self.assertEqual(child.returncode, 0)
+
     def messages(self) -> int:
         """How many the account has."""
         [row] = json.loads(self.moxmail("account", "list", "--json"))

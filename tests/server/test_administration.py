@@ -51,7 +51,9 @@ class AdministrationCase(HouseCase):
         (self.folder / "domains.conf").write_text(DOMAINS)
         self.changed: list[str] = []
         self.stopped: list[bool] = []
-        self.administration = self.make(stop=lambda: self.stopped.append(True), facts={"version": "1"})
+        self.administration = self.make(
+            stop=lambda: self.stopped.append(True), shutdown_seconds=12.5, facts={"version": "1"}
+        )
         self.patch(__import__("moxtwisted.server.administration", fromlist=["x"]), "deferToThread", _at_once)
 
     def make(self, **more: Any) -> Administration:
@@ -276,7 +278,7 @@ class RunningTests(AdministrationCase):
     def test_facts(self) -> None:
         """A running server says so and stops when it is asked to; the files alone do neither."""
         self.assertEqual(self.gives(self.administration.status()), {"running": True, "version": "1"})
-        self.gives(self.administration.stop())
+        self.assertEqual(self.gives(self.administration.stop()), 12.5)
         self.assertEqual(self.stopped, [True])
         offline = self.make()
         self.assertEqual(self.gives(offline.status()), {"running": False})

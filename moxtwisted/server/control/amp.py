@@ -294,16 +294,24 @@ class RemoteAdministration:
 
         return operation
 
+    def ended(self) -> Deferred[None]:
+        """Fires when the connection ends; that of a server which was told to stop does when it has closed its files."""
+        return self._protocol.ended
+
     def disconnect(self) -> None:
         """Hang up."""
         self._protocol.hang_up()
 
 
 class ClientProtocol(BoundedAMP):
-    """A connection to a running server."""
+    """A connection to a running server.
+
+    :ivar ended: fires when it ends.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self.ended: Deferred[None] = Deferred()
         self._serial = 0
         self._progress: dict[int, Progress] = {}
 
@@ -332,6 +340,11 @@ class ClientProtocol(BoundedAMP):
             answer.errback(Failure())
         else:
             answer.callback(value)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Whoever waits for an answer gets none; whoever waits for the end has it."""
+        super().connectionLost(reason)
+        self.ended.callback(None)
 
     @ProgressReport.responder
     def report(self, serial: int, done: int, total: int, what: str) -> dict[str, Any]:

@@ -169,8 +169,8 @@ class IMailAdministration(Interface):
     async def set_log_level(level: str, package: str) -> list[str]:
         """Until the next start; an empty package is the default. Warnings, in sentences."""
 
-    async def stop() -> None:
-        """Begin to shut down; the answer comes before that."""
+    async def stop() -> float:
+        """Begin to shut down; the answer comes before that: how many seconds messages under way may take to finish."""
 
     async def bans_list() -> Report:
         """``network``, ``cause``, ``why``, ``begun``, ``ends`` (None: until it is lifted), ``times``; the latest first."""

@@ -286,16 +286,8 @@ class SocketTests(TestCase):
         administration.answers["status"] = {"running": True}
         remote = await connect(reactor, path)
         self.assertEqual(await remote.status(), {"running": True})
-        gone: Deferred[None] = Deferred()
-        old = remote._protocol.connectionLost
-
-        def lost(reason: Failure) -> None:
-            old(reason)
-            gone.callback(None)
-
-        remote._protocol.connectionLost = lost  # type: ignore[method-assign]
         remote.disconnect()
-        await gone
+        await remote.ended()
 
     async def test_over_a_socket(self) -> None:
         """The socket is for its owner alone, and calls pass through it."""
