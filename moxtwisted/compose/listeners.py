@@ -36,6 +36,8 @@ _log = Logger()
 
 #: Mail is taken in while what IMAP needs is still imported: after so many seconds, or when a client comes.
 _IMAP_SECONDS: Final = 0.05
+#: What it may take longer to hear that all connections have ended than it takes to end them.
+_END_SECONDS: Final = 1.0
 
 
 class _Late(Factory):
@@ -114,14 +116,16 @@ class Listeners(Service):
         ready.addErrback(lambda failure: _log.failure("the listeners cannot serve", failure))
 
     def _serve(self, _: object) -> None:
-        self._unopened = [late for late in self._listeners if late.after_seconds]
+        if not self.running:
+            return
+        self._unopened = list(self._listeners)
         for late in self._listeners:
             if late.after_seconds:
                 late.allowed = True
                 self._opening.append(self._server.reactor.callLater(late.after_seconds, self._open, late))
             else:
-                late.open()
-        if not self._unopened:
+                self._open(late)
+        if not self._listeners:
             self._all_serve()
 
     def _all_serve(self) -> None:
@@ -145,14 +149,20 @@ class Listeners(Service):
 
     def _start_receivers(self) -> None:
         # Few servers have them.
-        from moxtwisted.compose.receivers import Receivers
+        from moxtwisted.compose.receivers import Door, Receivers
 
         ports = dict(zip(self._listeners, self._ports, strict=True))
         certificates = {name: store for name, _, store in self._diverted if store is not None}
         receivers = Receivers(self._server, certificates, self._log_levels)
         self._server.receivers = receivers
         self._server.factories.append(receivers)
-        receivers.start([(name, ports[late]) for name, late, _ in self._diverted])
+        receivers.start(
+            [
+                Door(name, ports[late], late.inner)
+                for name, late, _ in self._diverted
+                if late.inner is not None
+            ]
+        )
 
     def _open(self, late: _Late) -> None:
         try:
@@ -181,7 +191,8 @@ class Listeners(Service):
         if receivers is not None:
             ending.append(receivers.shutdown())
         ended: Deferred[Any] = DeferredList(ending, consumeErrors=True)
-        ended.addTimeout(self._server.static.limits.shutdown_seconds, self._server.reactor)
+        # Their connections are given as long to end by themselves, and say so then.
+        ended.addTimeout(self._server.static.limits.shutdown_seconds + _END_SECONDS, self._server.reactor)
         ended.addErrback(lambda _: _log.warn("some connections did not end in time"))
         await ended
         if receivers is not None:

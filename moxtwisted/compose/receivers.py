@@ -3,16 +3,18 @@
 ::
 
     receivers = Receivers(parts, {"public": certificates}, log_levels)
-    receivers.start([("public", port)])       # once the ports serve; they serve themselves until a receiver is ready for the first time
+    receivers.start([Door("public", port, factory)])       # once the ports serve
     receivers.use(domains)                    # a new domains.conf is in force
     await receivers.shutdown()                # what is under way is finished
 
-When none is ready any more, clients are asked to come again: what made a receiver end or hang shall not be read by the server as well.
+The ports serve themselves until a receiver is ready for the first time. From then on the server reads nothing that a stranger says: when no
+receiver is ready, clients are asked to come again. What made one end or hang would make the server end or hang.
 """
 
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
@@ -20,11 +22,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from attrs import define
+from attrs import define, field, frozen
 from msgspec.structs import replace
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
+from zope.interface import implementer
 
 from moxtwisted.compose.reception import SetUp
 from moxtwisted.compose.senders import ListWatch
@@ -38,7 +41,11 @@ from moxtwisted.server.receivers.events import republish
 from moxtwisted.server.receivers.link import Word
 from moxtwisted.server.receivers.near import Desk, HandedConnection, Receiver
 from moxtwisted.server.receivers.process import ReceiverProcess
-from moxtwisted.server.sockets import adopt_link, divert
+from moxtwisted.server.sockets import adopt_connection, adopt_link, divert
+from moxtwisted.smtp.interfaces import ISMTPHandler, ISMTPHandlerFactory
+from moxtwisted.smtp.peer import Peer
+from moxtwisted.smtp.protocol import SMTPServerFactory
+from moxtwisted.smtp.replies import Reply
 from moxtwisted.smtp.settings import Mode
 
 if TYPE_CHECKING:
@@ -46,7 +53,7 @@ if TYPE_CHECKING:
 
     from moxtwisted.compose.parts import Parts
 
-__all__ = ["Receivers"]
+__all__ = ["Door", "Receivers"]
 
 _log = Logger()
 
@@ -62,6 +69,33 @@ _LISTS_SECONDS: Final = 2.0
 _AGAIN_SECONDS: Final = 1.0
 _AGAIN_MOST_SECONDS: Final = 60.0
 _GOOD_WHILE_SECONDS: Final = 300.0
+# RFC 5321 section 4.2.3: 421 may be said at any time. RFC 3463 section 3.4: X.3.2, not accepting messages for now.
+_NOT_NOW: Final = Reply(421, "4.3.2", "cannot take mail for the moment: please try again", close=True)
+
+
+@frozen
+class Door:
+    """A port that receivers get the connections of.
+
+    :ivar listener: its name.
+    :ivar factory: what serves there until a receiver is ready.
+    """
+
+    listener: str
+    port: Any
+    factory: SMTPServerFactory
+
+
+@implementer(ISMTPHandlerFactory)
+@frozen
+class _Refusing:
+    """Takes nobody in."""
+
+    _reply: Reply
+
+    def connected(self, peer: Peer) -> ISMTPHandler | Reply:
+        """See ``ISMTPHandlerFactory``."""
+        return self._reply
 
 
 @define(eq=False)
@@ -76,7 +110,7 @@ class _Place:
     process: ReceiverProcess | None = None
     receiver: Receiver | None = None
     started: float = 0.0
-    again_seconds: float = _AGAIN_SECONDS
+    again_seconds: float = field(factory=lambda: _AGAIN_SECONDS)
     call: Any = None
     gone: Deferred[None] | None = None
 
@@ -96,6 +130,7 @@ class Receivers:
         self._levels = levels if levels is not None else LevelControl()
         self._stopping = False
         self._were_ready = False
+        self._put_off = 0
         self._splits = False
         self._domains = parts.loaded.domains
         outcome = parts.effects.outcome_for(Mode.MX)
@@ -111,7 +146,9 @@ class Receivers:
             republish=lambda event, number: republish(event, receiver=number),
             turn_away=parts.effects.turn_away_for(Mode.MX),
             took_in=self._took_in,
+            most_connections=resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4,
         )
+        self._doors: list[Door] = []
         self._watch = LoopingCall(self._look_after)
         self._watch.clock = self._reactor
         self._lists = ListWatch(parts.loaded)
@@ -134,43 +171,48 @@ class Receivers:
         """Whether any has a connection."""
         return any(place.receiver is not None and place.receiver.connections for place in self.places)
 
-    def start(self, ports: Sequence[tuple[str, Any]]) -> None:
-        """Start all, and let them have the connections of these ports.
-
-        :param ports: names of listeners, and ports that serve.
-        """
+    def start(self, doors: Sequence[Door]) -> None:
+        """Start all, and let them have the connections of these ports."""
+        self._doors = list(doors)
         self._levels.changed.append(self._tell_levels)
         self._watch.start(_SILENT_SECONDS, now=False)
         if self._lists.paths:
             self._lists_watch.start(_LISTS_SECONDS, now=False)
         for name, certificates in self._certificates.items():
             certificates.adopted.append(partial(self._tell_certificates, name))
-        for name, port in ports:
-            divert(port, partial(self._give, name))
+        for door in doors:
+            divert(door.port, partial(self._give, door))
         for place in self.places:
             self._begin(place)
 
-    def _give(self, listener: str, taken: socket.socket) -> bool:
+    def _give(self, door: Door, taken: socket.socket) -> bool:
+        if not self._were_ready:
+            return False
         free = [place.receiver for place in self.places if place.receiver is not None and place.receiver.free]
-        if self._stopping or not (free or self._were_ready):
-            return False
-        if not free:
-            self._put_off(listener, taken)
+        if not free or self._stopping:
+            self._put_off += 1
+            self._refuse(door, taken, _NOT_NOW)
             return True
-        ip = self._desk.admits(taken)
-        if ip is None:
-            # It is told so by who serves here.
-            return False
-        min(free, key=lambda receiver: len(receiver.connections)).give(listener, taken, ip)
+        try:
+            admitted = self._desk.admission(taken)
+        except OSError:
+            taken.close()
+            return True
+        if isinstance(admitted, Reply):
+            self._refuse(door, taken, admitted)
+        else:
+            min(free, key=lambda receiver: len(receiver.connections)).give(door.listener, taken, admitted)
         return True
 
-    def _put_off(self, listener: str, taken: socket.socket) -> None:
-        """Ask a client to come again."""
-        _log.debug("no receiver is ready: a client is asked to come again")
-        hostname = self._parts.static.listeners[listener].hostname or self._parts.static.hostname
-        # RFC 5321 section 4.2.3: 421 may be said at any time. RFC 3463 section 3.4: X.3.2, not accepting messages for now.
+    def _refuse(self, door: Door, taken: socket.socket, reply: Reply) -> None:
+        """Tell a client that it may not come, of which nothing is read that could be a message."""
         with taken, suppress(OSError):
-            taken.send(f"421 4.3.2 {hostname} cannot take mail for the moment: please try again\r\n".encode())
+            if reply.close:
+                taken.send(reply.wire())
+                return
+            # RFC 5321 section 3.1: after 554 every command but QUIT gets 503.
+            refusing = SMTPServerFactory(door.factory.settings, _Refusing(reply), self._reactor)
+            adopt_connection(self._reactor, taken.fileno(), refusing)
 
     # -- processes -----------------------------------------------------------------------------------------------
 
@@ -189,17 +231,26 @@ class Receivers:
             self._again(place)
             return
         place.process, place.gone = process, Deferred()
+        place.call = self._reactor.callLater(_START_SECONDS, self._too_slow, place)
+        try:
+            self._set_up(place, process, descriptor)
+        except Exception:  # noqa: BLE001 - a boundary: whatever is in the way now may be gone the next time
+            _log.failure("receiver {receiver} could not be set up", receiver=place.number)
+            process.kill()
+        finally:
+            os.close(descriptor)
+
+    def _set_up(self, place: _Place, process: ReceiverProcess, descriptor: int) -> None:
+        """Tell a process that was started what it has to know."""
         receiver = place.receiver = Receiver(
             self._desk, place.number, partial(self._silent, place, process), partial(self._is_ready, place)
         )
         adopt_link(self._reactor, descriptor, receiver.link)
-        os.close(descriptor)
-        receiver.link.say(Word.SET_UP, msgspec.msgpack.encode(self._set_up()))
+        receiver.link.say(Word.SET_UP, msgspec.msgpack.encode(self._told_first()))
         for path in self._lists.paths:
             self._tell_list(receiver, path)
-        place.call = self._reactor.callLater(_START_SECONDS, self._too_slow, place)
 
-    def _set_up(self) -> SetUp:
+    def _told_first(self) -> SetUp:
         loaded = self._parts.loaded
         # What is about scanners and log-ins is nothing to it.
         static = replace(loaded.static, scanners=Scanners(), authentication=Authentication())
@@ -216,10 +267,23 @@ class Receivers:
     def _is_ready(self, place: _Place, receiver: Receiver) -> None:
         if place.receiver is receiver and place.process is not None:
             self._stop_waiting(place)
-            self._were_ready = True
+            self._first_ready()
             _log.info("receiver {receiver} takes in mail", receiver=place.number, pid=place.process.pid)
+            put_off, self._put_off = self._put_off, 0
+            if put_off:
+                _log.info(
+                    "{count} connections were asked to come again while no receiver was ready", count=put_off
+                )
         if self._splits:
             receiver.link.say(Word.SPLITTING, True)
+
+    def _first_ready(self) -> None:
+        if self._were_ready:
+            return
+        self._were_ready = True
+        for door in self._doors:
+            # Who came earlier may finish a message, and come again for the next.
+            door.factory.shutdown()
 
     def _silent(self, place: _Place, process: ReceiverProcess) -> None:
         """Its link is gone, and so will the process be soon, or it is ended."""
@@ -264,9 +328,14 @@ class Receivers:
         seconds = place.again_seconds
         place.again_seconds = min(2 * seconds, _AGAIN_MOST_SECONDS)
         _log.warn(
-            "receiver {receiver} is started again in {seconds} s; until then others take in mail, or senders are asked to come again",
+            "receiver {receiver} is started again in {seconds} s; meanwhile {meanwhile}",
             receiver=place.number,
             seconds=seconds,
+            meanwhile="others take in mail"
+            if any(other.receiver is not None and other.receiver.ready for other in self.places)
+            else "senders are asked to come again"
+            if self._were_ready
+            else "the server takes in mail itself",
         )
         place.call = self._reactor.callLater(seconds, self._begin, place)
 
@@ -289,7 +358,8 @@ class Receivers:
                 place.receiver.link.say(Word.SHUT_DOWN)
             if place.gone is not None:
                 waiting.append(place.gone)
-        return gatherResults(waiting)
+        # Who waits for it may have enough of that, which is no error of those who have not ended.
+        return gatherResults(waiting).addErrback(lambda failure: failure.trap(CancelledError))
 
     def kill(self) -> None:
         """End those that did not end in time."""

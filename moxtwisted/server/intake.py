@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
 from attrs import define, field
@@ -24,7 +25,6 @@ from zope.interface import implementer
 from moxtwisted.errors import MailError
 from moxtwisted.server.ratelimit import Connections
 from moxtwisted.smtp.interfaces import IMessageSink
-from moxtwisted.smtp.peer import Peer
 from moxtwisted.smtp.replies import Reply
 from moxtwisted.store.interfaces import IStagedMessage, IStaging
 
@@ -37,9 +37,9 @@ _EVERY_SECONDS: Final = 60.0
 _CAUSES: Final = 200
 
 
-def admission(connections: Connections, peer: Peer) -> Reply | None:
-    """Count a new connection; the refusal when there are too many from there."""
-    refusal = connections.admit(str(peer.ip)) if peer.ip is not None else None
+def admission(connections: Connections, ip: IPv4Address | IPv6Address | None) -> Reply | None:
+    """Count a new connection from an address; the refusal when there are too many from there."""
+    refusal = connections.admit(str(ip)) if ip is not None else None
     if refusal is None:
         return None
     # RFC 3463 section 3.8: X.7.0, other security status.

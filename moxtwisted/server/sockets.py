@@ -219,8 +219,10 @@ def divert(port: Any, take: Callable[[socket.socket], bool]) -> None:
         for _ in range(_ACCEPTED_AT_ONCE):
             try:
                 taken, _ = port.socket.accept()
+            except BlockingIOError:
+                return
             except OSError:
-                # Nobody there; or no descriptors left, which Twisted knows how to bear.
+                # No descriptors left, say, which Twisted knows how to bear.
                 tcp.Port.doRead(port)
                 return
             taken.setblocking(False)

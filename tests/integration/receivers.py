@@ -177,7 +177,11 @@ class ReceiversCase(ComposeCase):
 
     def started(self, number: int = 1) -> list[int]:
         """The processes that were this receiver."""
-        return [event["pid"] for event in self.events(" takes in mail") if event["receiver"] == number]
+        return [
+            event["pid"]
+            for event in self.events(" takes in mail")
+            if "pid" in event and event["receiver"] == number
+        ]
 
     def receiver(self, number: int = 1) -> int:
         """The process that it is now."""

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
 from functools import partial
 
 from tests.integration.receivers import (
@@ -36,6 +37,27 @@ SOON = (
     + """
 from moxtwisted.compose import receivers
 receivers._AGAIN_MOST_SECONDS = 0.1
+"""
+)
+#: One that ended is missing for a while.
+LATER = (
+    UNSPARED
+    + """
+from moxtwisted.compose import receivers
+receivers._AGAIN_SECONDS = 5.0
+"""
+)
+#: The first has no link.
+FAULT = (
+    UNSPARED
+    + """
+from moxtwisted.compose import receivers
+faults = [OSError(24, "no more descriptors")]
+def adopt_link(*given, really=receivers.adopt_link):
+    if faults:
+        raise faults.pop()
+    really(*given)
+receivers.adopt_link = adopt_link
 """
 )
 #: One that says nothing is ended soon.
@@ -186,7 +208,7 @@ class PutOffTests(KilledCase):
         self.kill()
         self.until(lambda: "is started again in" in self.log.read_text(), "its end is not noticed")
         there, said = self.client()
-        self.assertEqual(said, "421 4.3.2 localhost cannot take mail for the moment: please try again")
+        self.assertEqual(said, "421 4.3.2 cannot take mail for the moment: please try again")
         self.assertEqual(there.line(), "")
         self.has_receivers(2)
         self.assertEqual(self.send(letter("again"), "mox"), ["250 2.1.5", "250 2.6.0"])
@@ -206,6 +228,53 @@ class PutOffTests(KilledCase):
         self.assertEqual(self.send(letter("again"), "mox"), ["250 2.1.5", "250 2.6.0"])
         self.taken_in([1])
 
+    def test_burst(self) -> None:
+        """However many come at once, and whatever arrives between two looks at the port, the server serves none of them."""
+        self.serve(LATER)
+        self.kill()
+        self.until(lambda: "is started again in" in self.log.read_text(), "its end is not noticed")
+        greetings: Counter[bytes] = Counter()
+
+        def come() -> None:
+            for _ in range(100):
+                with socket.create_connection((IP, SMTP), WAIT_SECONDS, source_address=(CLIENT, 0)) as client:
+                    greetings[client.recv(1000)[:9]] += 1
+
+        threads = [threading.Thread(target=come, daemon=True) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(WAIT_SECONDS)
+        self.assertEqual(set(greetings), {b"421 4.3.2"})
+        self.assertEqual(greetings.total(), 800)
+        self.has_receivers(2)
+        self.until(
+            lambda: "800 connections were asked to come again" in self.log.read_text(), "nobody is told"
+        )
+
+    def test_early(self) -> None:
+        """Who came before a receiver was ready may finish a message, and has to come again for the next."""
+        self.log = self.directory / "log"
+        self.log.touch()
+        self.addCleanup(self.check)
+        self.child = self.start(UNSPARED)
+        self.until(lambda: "listening: smtp" in self.log.read_text(), "it does not listen")
+        idle, busy = self.client()[0], self.begin()
+        self.has_receivers(1)
+        self.assertEqual(reply(idle)[:9], "421 4.3.2")
+        busy.connection.sendall(letter("early"))
+        self.assertEqual(busy.smtp(".")[:9], "250 2.6.0")
+        self.assertEqual(reply(busy)[:4], "421 ")
+        self.assertEqual(self.send(letter("late"), "mox"), ["250 2.1.5", "250 2.6.0"])
+        self.taken_in([0, 1])
+
+    def test_not_set_up(self) -> None:
+        """One that could not be set up is ended, and started again."""
+        self.tracebacks = True
+        self.serve(FAULT)
+        self.assertIn("receiver 1 could not be set up", self.log.read_text())
+        self.assertEqual(len(children(self.child.pid)), 1)
+
 
 class LoadTests(KilledCase):
     def test_receivers(self) -> None:
@@ -223,6 +292,7 @@ class LoadTests(KilledCase):
         with Stranger() as client:
             client.sendmail(SENDER, ["mox@localhost"], letter("last"))
         self.until(lambda: self.took()[-1] == 1, "no receiver took in the last")
+        self.assertNotIn(0, self.took())
         self.until(lambda: list(children(self.child.pid)) == [self.receiver()], "others are left")
 
     def test_owner(self) -> None:
@@ -280,3 +350,20 @@ class EndedTests(KilledCase):
         self.finishes(signal.SIGTERM, group=True)
         self.finishes(signal.SIGINT, group=True)
         self.assertEqual(self.messages("mox"), 3)
+
+    def test_time_is_up(self) -> None:
+        """A client that is silent in the middle of a message is told when the time is up; and a receiver that hangs is ended without
+        a complaint."""
+        self.edit("[limits]\n", "[limits]\nshutdown_seconds = 1\n")
+        self.serve()
+        busy = self.begin()
+        busy.say("Subject: never finished", "")
+        self.child.send_signal(signal.SIGTERM)
+        self.assertEqual(reply(busy)[:9], "421 4.3.2")
+        self.assertIn(self.child.wait(WAIT_SECONDS), (0, -signal.SIGTERM))
+        self.serve()
+        hung = self.receiver()
+        os.kill(hung, signal.SIGSTOP)
+        self.child.send_signal(signal.SIGTERM)
+        self.assertIn(self.child.wait(WAIT_SECONDS), (0, -signal.SIGTERM))
+        self.assertTrue(settled(lambda: self.ended(hung)))

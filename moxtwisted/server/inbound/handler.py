@@ -123,7 +123,7 @@ class InboundFactory:
         """See ``ISMTPHandlerFactory``: refuse who connects too often."""
         inbound = self._inbound
         turned_away = inbound.turn_away(peer.ip) if inbound.turn_away is not None else None
-        turned_away = turned_away or admission(inbound.connections, peer)
+        turned_away = turned_away or admission(inbound.connections, peer.ip)
         if turned_away is not None:
             return turned_away
         handler: ISMTPHandler = InboundHandler(self._inbound, peer)

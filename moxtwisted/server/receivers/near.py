@@ -6,7 +6,8 @@
     receiver = Receiver(desk, 1, process.kill, began)
     adopt_link(reactor, descriptor, receiver.link)
     receiver.link.say(Word.SET_UP, ...)
-    divert(port, lambda taken: desk.admits(taken) and receiver.give("public", taken, ip))
+    ip = desk.admission(taken)                # or the refusal
+    receiver.give("public", taken, ip)
 
 Who may connect is decided here, before a receiver gets the connection; what becomes of a message as well, when it is whole. The receiver
 is not trusted: what it says is read by shapes, and the worst that it can say is a message that nobody sent.
@@ -30,6 +31,7 @@ from moxtwisted.server.directory import DirectoryHolder, Recipients
 from moxtwisted.server.inbound.lease import Lease
 from moxtwisted.server.inbound.presence import Presence
 from moxtwisted.server.inbound.room import IRoom
+from moxtwisted.server.intake import admission
 from moxtwisted.server.ratelimit import Connections
 from moxtwisted.server.receivers.link import Link, Word
 from moxtwisted.server.receivers.shapes import read_asked, read_complete, write_answer
@@ -51,6 +53,7 @@ _MOST_OCTETS: Final = 512 * 1024 * 1024
 #: Messages of one receiver that wait for their answer; each is one connection's.
 _MOST_TAKING: Final = 10_000
 # RFC 3463 section 3.4: X.3.0, other mail system status.
+_NO_ADDRESS: Final = Reply(421, "4.3.0", "your address is not known", close=True)
 _TROUBLE: Final = Reply(451, "4.3.0", "error in processing")
 _TOO_MANY: Final = Reply(452, "4.3.1", "too many messages at once: please try again")
 _CHANGED: Final = Reply(451, "4.3.0", "a recipient was here a moment ago: please try again")
@@ -68,6 +71,7 @@ class Desk:
     :ivar turn_away: gives the refusal of a client by its address; None: it may come.
     :ivar republish: takes an event of a receiver's log, and its number.
     :ivar took_in: called after each message.
+    :ivar most_connections: that one receiver can have: each takes up to three descriptors.
     """
 
     outcome: Callable[[], Outcome]
@@ -78,6 +82,7 @@ class Desk:
     republish: Callable[[Any, int], None]
     turn_away: Callable[[IPv4Address | IPv6Address | None], Reply | None] | None = None
     took_in: Callable[[], None] = lambda: None
+    most_connections: int = 10_000
 
     def found(
         self, said: Mapping[Path, Recipients], trapped: Iterable[Path]
@@ -87,16 +92,16 @@ class Desk:
         found = {path: there for path in said if isinstance(there := directory.resolve(path), Recipients)}
         return found if len(found) == len(said) and all(map(directory.is_trap, trapped)) else None
 
-    def admits(self, taken: socket.socket) -> str | None:
-        """The address of a client that may come, which is counted; None: it may not, or is gone."""
-        try:
-            ip = client_address(taken.getpeername()[0])
-        except OSError:
-            return None
-        if ip is None or (self.turn_away is not None and self.turn_away(ip) is not None):
-            return None
-        text = str(ip)
-        return text if self.connections.admit(text) is None else None
+    def admission(self, taken: socket.socket) -> str | Reply:
+        """The address of a client that may come, which is counted; or why not.
+
+        :raises OSError: when it is gone.
+        """
+        ip = client_address(taken.getpeername()[0])
+        if ip is None:
+            return _NO_ADDRESS
+        refusal = self.turn_away(ip) if self.turn_away is not None else None
+        return refusal or admission(self.connections, ip) or str(ip)
 
 
 @define(eq=False)
@@ -164,8 +169,12 @@ class Receiver:
 
     @property
     def free(self) -> bool:
-        """Whether it takes connections, and has taken most of those that it was given."""
-        return self.ready and self.link.waiting < _MOST_GIVEN
+        """Whether it takes connections, has taken most of those that it was given, and has room for more."""
+        return (
+            self.ready
+            and self.link.waiting < _MOST_GIVEN
+            and len(self.connections) < self._desk.most_connections
+        )
 
     # -- what it says --------------------------------------------------------------------------------------------
 

@@ -34,6 +34,8 @@ LINK_DESCRIPTOR: Final = 3
 _MODULE: Final = "moxtwisted.tap.receiver"
 #: Of a line that it writes where it should write nothing: what Python says when it cannot start, say.
 _LINE_OCTETS: Final = 1000
+#: How long its output is read after its end.
+_LAST_WORDS_SECONDS: Final = 1.0
 
 
 class ReceiverProcess(ProcessProtocol):
@@ -48,9 +50,11 @@ class ReceiverProcess(ProcessProtocol):
         self._ended = ended
         self._without = without
         self.pid = 0
+        self._reactor: Any = None
 
     def start(self, reactor: Any) -> int:
         """Start it; our end of the link, which is the caller's. :raises OSError:"""
+        self._reactor = reactor
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         with ours, theirs:
             ours.setblocking(False)
@@ -80,13 +84,15 @@ class ReceiverProcess(ProcessProtocol):
 
     errReceived = outReceived
 
-    def processEnded(self, reason: Failure) -> None:
-        """It is gone."""
+    def processExited(self, reason: Failure) -> None:
+        """It is gone. Whoever else has its pipes is not waited for."""
         code, signal = getattr(reason.value, "exitCode", None), getattr(reason.value, "signal", None)
         _log.info(
             "receiver {receiver} ended", receiver=self._number, pid=self.pid, exit_status=code, signal=signal
         )
         self._ended()
+        if self._reactor is not None and self.transport is not None:
+            self._reactor.callLater(_LAST_WORDS_SECONDS, self.transport.loseConnection)
 
     def kill(self) -> None:
         """End it now."""

@@ -102,7 +102,7 @@ class SubmissionFactory:
 
     def connected(self, peer: Peer) -> ISMTPHandler | Reply:
         """See ``ISMTPHandlerFactory``: refuse who connects too often."""
-        turned_away = admission(self._submission.connections, peer)
+        turned_away = admission(self._submission.connections, peer.ip)
         if turned_away is not None:
             return turned_away
         handler: ISMTPHandler = SubmissionHandler(self._submission, peer)
