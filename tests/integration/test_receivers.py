@@ -195,6 +195,7 @@ class RecipientsTests(ReceiversCase):
         began = time.monotonic()
         self.assertEqual(self.send(letter("nobody"), "nobody"), ["550 5.1.1"])
         self.assertGreaterEqual(time.monotonic() - began, 0.9)
+        self.until(lambda: self.refused("nobody") == [(1, 550, "5.1.1")], "the refusal is not in the log")
         self.assertEqual(self.send(letter("small", b"x" * 70 + b"\r\n"), "small"), [RECIPIENT, TAKEN])
         self.assertEqual(self.send(letter("full"), "small", parameters=" SIZE=4000"), ["452 4.2.2"])
         self.assertEqual(self.send(letter("full", b"x\r\n" * 2000), "small", "mox")[:2], [RECIPIENT] * 2)
@@ -207,6 +208,11 @@ class RecipientsTests(ReceiversCase):
         self.assertEqual(self.client()[1][:4], "220 ")
         self.apart()
         self.assertEqual(set(self.took()), {1})
+
+    def refused(self, name: str) -> list[tuple[int, int, str]]:
+        """What the log says about a recipient: which receiver refused it, and how."""
+        found = self.events(f"recipient {name}@localhost of mail")
+        return [(event["receiver"], event["reply_code"], event["enhanced_code"]) for event in found]
 
     def apart(self) -> None:
         """Two recipients that do not agree: one answer each with PRDR, two transactions without, one copy in the end."""

@@ -9,11 +9,13 @@ from unittest.mock import patch
 
 from attrs import evolve
 from twisted.internet.defer import Deferred, fail
-from twisted.logger import ILogObserver, globalLogPublisher
+from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
 from zope.interface import implementer
 
 from moxtwisted.errors import StoreFullError
 from moxtwisted.server.intake import Trouble
+from moxtwisted.server.logging import LevelControl
+from moxtwisted.server.receivers.events import EventSender, republish
 from moxtwisted.store.accounts import Account
 from moxtwisted.store.staging import SealedFile
 from tests.server.house import ACCOUNTS, HouseCase
@@ -144,6 +146,64 @@ class LogCase(HouseCase):
         globalLogPublisher.addObserver(observe)
         self.addCleanup(globalLogPublisher.removeObserver, observe)
         return events
+
+
+class RefusedRecipientTests(LogCase):
+    def refused(self, *recipients: str, sender: str = "a@client.example") -> list[tuple[Any, ...]]:
+        """What the log says about these recipients of one client, of 2000 octets."""
+        events = self.logged()
+        line = self.house.inbound(delay=0.0)
+        line.say(f"MAIL FROM:<{sender}> SIZE=2000", *(f"RCPT TO:<{recipient}>" for recipient in recipients))
+        line.drop()
+        names = ("peer", "sender", "recipient", "reply_code", "enhanced_code")
+        return [tuple(event[name] for name in names) for event in events if "reply_code" in event]
+
+    def test_each(self) -> None:
+        """Who the refused recipients are, who wanted to write to them and what was answered stands in the log."""
+        self.house.quotas["alice"] = 1000
+        self.house.store.refresh_quotas()
+        expected: tuple[tuple[str, int, str], ...] = (
+            ("nobody@example.org", 550, "5.1.1"),
+            ("x@elsewhere.example", 550, "5.1.2"),
+            ("x@off.example", 450, "4.2.1"),
+            ("inner@example.org", 550, "5.7.2"),
+            ("alice@example.org", 452, "4.2.2"),
+        )
+        self.assertEqual(
+            self.refused("bob@example.org", *(recipient for recipient, _, _ in expected)),
+            [("198.51.100.7", "a@client.example", *what) for what in expected],
+        )
+        self.assertEqual(
+            self.refused("bob@example.org", "team@example.org", sender=""),
+            [("198.51.100.7", "<>", "team@example.org", 452, "4.5.3")],
+        )
+
+    def test_at_once(self) -> None:
+        """A client that leaves before it hears the refusal is logged all the same; the line crosses from a receiver as it is."""
+        events = self.logged()
+        line = self.house.inbound(delay=5.0)
+        line.begin("a@client.example", "nobody@example.org")
+        line.drop()
+        (event,) = [event for event in events if "reply_code" in event]
+        said = (
+            "recipient nobody@example.org of mail from a@client.example refused: 550 5.1.1 no such user here"
+        )
+        self.assertEqual(formatEvent(event), said)
+        told: list[Any] = []
+        EventSender(told.append, LevelControl("info"))(event)
+        republish(told[0], receiver=1)
+        self.assertEqual(
+            (formatEvent(events[-1]), events[-1]["log_format"], events[-1]["receiver"]),
+            (said, event["log_format"], 1),
+        )
+
+    def test_guesses(self) -> None:
+        """Twenty lines a connection, then one that says that no more come; the next connection begins anew."""
+        guesses = [f"guess{n}@example.org" for n in range(30)]
+        events = self.logged()
+        self.assertEqual([found[2] for found in self.refused(*guesses)], guesses[:20])
+        self.assertEqual(sum("no more of this connection" in formatEvent(event) for event in events), 1)
+        self.assertEqual(len(self.refused(*guesses)), 20)
 
 
 class MessageTests(LogCase):

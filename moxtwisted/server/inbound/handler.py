@@ -29,6 +29,7 @@ from moxtwisted.server.inbound.arrival import Arrival
 from moxtwisted.server.inbound.lease import Lease
 from moxtwisted.server.inbound.presence import Presence
 from moxtwisted.server.inbound.provocation import Provocation
+from moxtwisted.server.inbound.refusals import Refusals
 from moxtwisted.server.inbound.room import Asked, IRoom
 from moxtwisted.server.intake import Intake, Trouble, admission
 from moxtwisted.server.ratelimit import Connections
@@ -138,6 +139,7 @@ class InboundHandler:
         settings = inbound.settings
         self._inbound = inbound
         self._session = TracedSession(settings.hostname, peer, settings.lmtp)
+        self._refusals = Refusals(self._session)
         self._reverse_path = _NULL_PATH
         self._transaction: Transaction | None = None
         self._deliveries: dict[Path, Recipients] = {}
@@ -197,10 +199,10 @@ class InboundHandler:
         """Take a recipient that exists and has room."""
         inbound = self._inbound
         if self._reverse_path.is_null and len(self._deliveries) >= inbound.settings.null_sender_recipients:
-            return _NULL_SENDER_RECIPIENTS
+            return self._refused(forward_path, _NULL_SENDER_RECIPIENTS)
         # RFC 8460 section 3: reports about TLS are delivered "despite any TLS-related failures".
         if self._wants_tls() and not inbound.directory.current.takes_tls_reports(forward_path):
-            return _STARTTLS_FIRST
+            return self._refused(forward_path, _STARTTLS_FIRST)
         provoked = inbound.provocation.at_rcpt(forward_path)
         if provoked is not None:
             return provoked
@@ -210,17 +212,20 @@ class InboundHandler:
             return None
         found = directory.resolve(forward_path)
         if isinstance(found, Refused):
-            return self._refuse(found)
+            return self._refuse(forward_path, found)
         if not found.public and outcome is None:
             # Nobody will look whether From is a member's.
-            return _MEMBERS_ONLY
+            return self._refused(forward_path, _MEMBERS_ONLY)
         kept_out = self._kept_out(outcome, found) if outcome is not None else None
         if kept_out is not None:
+            # Their policy has logged it.
             return kept_out
         refusal = inbound.room.refusal(self._asked(found, forward_path))
         if refusal is None:
             return self._take(forward_path, found)
-        return refusal if isinstance(refusal, Reply) else _at_once(self._later(refusal, forward_path, found))
+        if isinstance(refusal, Reply):
+            return self._refused(forward_path, refusal)
+        return _at_once(self._later(refusal, forward_path, found))
 
     def data_started(self, transaction: Transaction) -> Arrival:
         """A place for the message."""
@@ -270,8 +275,11 @@ class InboundHandler:
             return None
         return self._checks.sender_rules
 
-    def _refuse(self, refused: Refused) -> Answer:
-        reply = Reply(refused.reply_code, refused.enhanced_code, refused.text)
+    def _refused(self, forward_path: Path, reply: Reply) -> Reply:
+        return self._refusals.note(self._reverse_path, forward_path, reply)
+
+    def _refuse(self, forward_path: Path, refused: Refused) -> Answer:
+        reply = self._refused(forward_path, Reply(refused.reply_code, refused.enhanced_code, refused.text))
         delay = self._inbound.settings.unknown_recipients_delay_seconds
         if self._deliveries or self._inbound.settings.lmtp or delay <= 0 or reply.temporary:
             return reply
@@ -308,7 +316,7 @@ class InboundHandler:
         """Take a recipient if there is room, which somebody else knows."""
         reply = await refusal
         if reply is not None:
-            return reply
+            return self._refused(forward_path, reply)
         answer = self._take(forward_path, found)
         return await answer if isinstance(answer, Awaitable) else answer
 
@@ -323,7 +331,7 @@ class InboundHandler:
 
     async def _another(self, rules: ISenderRules, forward_path: Path, found: Recipients) -> Reply | None:
         if not await rules.may_have_recipients(self._begun):
-            return _ONE_RECIPIENT
+            return self._refused(forward_path, _ONE_RECIPIENT)
         self._deliveries[forward_path] = found
         return None
 
