@@ -177,7 +177,7 @@ def _starting(commands: Commands) -> None:
         "loglevel",
         "running:loglevel",
         "show or change what the running server logs, until its next start",
-        "\ndebug\ndebug moxtwisted.smtp",
+        "\ndebug\ndebug moxtwisted.server",
     )
     add("level", metavar="LEVEL", nargs="?", help="debug, info, warn, error or critical")
     add("package", metavar="PACKAGE", nargs="?", default="", help="only for this part of the program")

@@ -168,9 +168,12 @@ def _static_text(plan: Plan) -> str:
     return f"""# The server itself. Read at start. Every key explained: moxmail config describe-static
 
 hostname = {toml_value(plan.hostname)}
+# Where mail is kept, in the directory of this file.
 data_directory = "data"
+# Whom the server runs as, when it is started as root. Empty: as whoever starts it.
 user = {toml_value(plan.user)}
 
+# Who gets what is written to postmaster.
 [postmaster]
 account = {toml_value(plan.account)}
 {_host_reports(plan)}

@@ -326,6 +326,10 @@ class QuickstartTests(LiveTestCase):
             self.assertIn(row["name"], output)
             self.assertIn(row["record"][-40:], output)
         self.assertIn("are good", self.moxmail("config", "test"))
+        written = (self.home / "mox.conf").read_text().splitlines()
+        for start in ("data_directory", "user", "[postmaster]", "[receivers]"):
+            (place,) = [number for number, line in enumerate(written) if line.startswith(start)]
+            self.assertEqual(written[place - 1][:2], "# ", start)
         key = self.key()
         self.assertIn(key, output)
         [account] = json.loads(self.moxmail("account", "list", "--json"))

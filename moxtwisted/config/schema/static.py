@@ -61,7 +61,7 @@ class Log(ConfigStruct, frozen=True, kw_only=True):
         dict[str, LevelName],
         Meta(
             description="Other levels for parts of the program, by the name of the Python package.",
-            examples=[{"moxtwisted.smtp": "debug"}],
+            examples=[{"moxtwisted.server": "debug"}],
         ),
     ] = field(default_factory=dict)
 
