@@ -255,7 +255,7 @@ class Account(AccountSettings, AccountJudgement):
             raise StoreUnavailableError(f"account {self.name} is closed")
         return self._reader
 
-    def _ask(self, question: Callable[..., _T], *args: Any) -> _T:
+    def ask(self, question: Callable[..., _T], *args: Any) -> _T:
         """A short question's answer: ``question(connection, *args)``, which reads and holds nothing open.
 
         The writer's connection is asked if nobody writes: its pages stay in its memory when it commits, where all of the reader's are
@@ -433,7 +433,7 @@ class Account(AccountSettings, AccountJudgement):
         """(uid, column, …)."""
         state = self._states.get(mailbox)
         if len(uids) <= _FEW:
-            return self._ask(self.kept_rows.rows, state, mailbox, uids, columns)
+            return self.ask(self.kept_rows.rows, state, mailbox, uids, columns)
         return self.kept_rows.rows(self._open(), state, mailbox, uids, columns)
 
     def open_body(self, mailbox: int, uid: int) -> BodyReader | None:
@@ -463,7 +463,7 @@ class Account(AccountSettings, AccountJudgement):
     def bodies(self, mailbox: int, uids: Sequence[int], limit_octets: int) -> list[tuple[int, bytes]]:
         """(uid, octets) of the first that fit."""
         if len(uids) <= _FEW:
-            return self._ask(read_many, mailbox, uids, limit_octets)
+            return self.ask(read_many, mailbox, uids, limit_octets)
         return read_many(self._open(), mailbox, uids, limit_octets)
 
     def ahead(self, mailbox: int) -> Ahead | None:

@@ -218,6 +218,8 @@ class Lane:
     _handed: int = field(default=0, init=False)
     #: Answers to what the reactor's thread has written, while that is being synced; none while it is written and while they are told.
     _written: Answers | None = field(default=None, init=False)
+    #: The reactor's thread is in the middle of a transaction.
+    _writing: bool = field(default=False, init=False)
     #: What the unit reported with them.
     _report: Any = field(default=None, init=False)
     _waiting: list[Job] = field(factory=list, init=False)
@@ -266,12 +268,14 @@ class Lane:
         """In the reactor's thread: whether the writer's connection may be used for reading now; if so, the thread waits for
         ``give_back``, before which nothing else is to be done.
         """
-        # While what it wrote is synced the reactor's thread has the lock already.
-        return bool(self._written) or self.lock.acquire(blocking=False)
+        if self._written is not None:
+            # While what it wrote is synced and told of, the reactor's thread has the lock already.
+            return not self._writing
+        return self.lock.acquire(blocking=False)
 
     def give_back(self) -> None:
         """See ``borrow``."""
-        if not self._written:
+        if self._written is None:
             self.lock.release()
 
     def flush(self) -> None:
@@ -347,11 +351,14 @@ class Lane:
         self._written = []
         try:
             handle = self.log.handle
+            self._writing = True
             report, answers, changed = transaction(self.unit, jobs)
         except Exception:  # noqa: BLE001 - the thread tries again, and knows what to do when it does not succeed either
             rollback(self.unit)
+            self._writing = False
             self._free(jobs)
             return
+        self._writing = False
         if changed:
             self._thread.worked()
             self._written, self._report = answers, report

@@ -47,7 +47,7 @@ class AskingTests(TestCase):
 
     def asked(self, account: Any) -> tuple[bool, list[int]]:
         """Whether the writer's connection answers, and what it sees."""
-        found: tuple[bool, list[int]] = account._ask(
+        found: tuple[bool, list[int]] = account.ask(
             lambda connection: (connection is account._database.writer, self.uids(connection))
         )
         return found
@@ -57,10 +57,25 @@ class AskingTests(TestCase):
         account = await self.make()
         self.assertEqual(self.asked(account), (True, [1]))
         with self.assertRaises(ZeroDivisionError):
-            account._ask(lambda connection: 1 // 0)
+            account.ask(lambda connection: 1 // 0)
         self.assertEqual(self.asked(account), (True, [1]))
         await self.add(account)
         self.assertEqual(self.asked(account), (True, [1, 2]))
+
+    async def test_told(self) -> None:
+        """Who is told of a commit asks the writer's, in the middle of being told as well as later; others' jobs wait meanwhile."""
+        account = await self.make()
+        seen: list[tuple[bool, list[int]]] = []
+        done = self.add(account)
+        done.addCallback(lambda _: seen.append(self.asked(account)))
+        lane = account._lane
+        more = [self.add(account) for _ in range(3)]
+        await done
+        self.assertEqual(seen[0][0], True)
+        self.assertIn(2, seen[0][1])
+        for one in more:
+            await one
+        self.assertFalse(lane._writing)
 
     async def test_thread_writes(self) -> None:
         """In the middle of a thread's transaction it is the reader's, which sees nothing of it and waits for nobody."""

@@ -96,19 +96,21 @@ class ContentFilter:
         try:
             if remembered.experience != opened.experience:
                 remembered.experience = opened.experience
-                remembered.learned, _ = counts(opened.reader, ())
+                remembered.learned, _ = opened.ask(counts, ())
             if not remembered.learned.ham or not remembered.learned.junk:
                 # Who knows one kind only cannot tell the kinds apart.
                 return JunkScore(0.5, significant=False)
             found = features(message.scanned, message.read)
-            known = self._weights(remembered, opened.reader, found)
+            known = self._weights(remembered, opened.ask, found)
             verdict = weigh(found, known, _totals(remembered.learned), _NAMED_WORDS)
         finally:
             self._remember(account, remembered)
         words = tuple([(word.token, word.probability, word.weight) for word in verdict.words])
         return JunkScore(verdict.probability, verdict.significant, words)
 
-    def _weights(self, remembered: _Remembered, connection: Any, found: Features) -> dict[int, float]:
+    def _weights(
+        self, remembered: _Remembered, ask: Callable[..., Any], found: Features
+    ) -> dict[int, float]:
         """What words weigh, all of this message among them."""
         now, changes = self._clock.seconds(), remembered.learned.changes
         stale = remembered.changes != changes and now - remembered.since > STALE_SECONDS
@@ -117,7 +119,7 @@ class ContentFilter:
         known = remembered.weights[found.html]
         missing = found.numbers().difference(known)
         if missing:
-            remembered.learned, rows = counts(connection, missing)
+            remembered.learned, rows = ask(counts, missing)
             known.update(dict.fromkeys(missing, 0.0))
             known.update(weights(rows, _totals(remembered.learned), html=found.html))
         return known
