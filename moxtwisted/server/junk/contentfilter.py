@@ -108,9 +108,7 @@ class ContentFilter:
         words = tuple([(word.token, word.probability, word.weight) for word in verdict.words])
         return JunkScore(verdict.probability, verdict.significant, words)
 
-    def _weights(
-        self, remembered: _Remembered, ask: Callable[..., Any], found: Features
-    ) -> dict[int, float]:
+    def _weights(self, remembered: _Remembered, ask: Callable[..., Any], found: Features) -> dict[int, float]:
         """What words weigh, all of this message among them."""
         now, changes = self._clock.seconds(), remembered.learned.changes
         stale = remembered.changes != changes and now - remembered.since > STALE_SECONDS
