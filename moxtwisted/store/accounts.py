@@ -27,6 +27,7 @@ from moxtwisted.store import hierarchy, mailboxes, messages
 from moxtwisted.store.accountjudgement import AccountJudgement
 from moxtwisted.store.accountsettings import AccountSettings
 from moxtwisted.store.acl import AccessLists
+from moxtwisted.store.asking import Asking
 from moxtwisted.store.changes import ChangeQueue, FlagTable, MailboxState, published
 from moxtwisted.store.database import Database
 from moxtwisted.store.facts import Facts, prefix_of
@@ -110,7 +111,7 @@ def _raw(flags: MessageFlags) -> RawFlags:
 
 
 @implementer(IAccount)
-class Account(AccountSettings, AccountJudgement):
+class Account(AccountSettings, AccountJudgement, Asking):
     """See ``IAccount``. Made by the store.
 
     :param clock: for callLater.
@@ -254,20 +255,6 @@ class Account(AccountSettings, AccountJudgement):
         if self._lane.closed:
             raise StoreUnavailableError(f"account {self.name} is closed")
         return self._reader
-
-    def ask(self, question: Callable[..., _T], *args: Any) -> _T:
-        """A short question's answer: ``question(connection, *args)``, which reads and holds nothing open.
-
-        The writer's connection is asked if nobody writes: its pages stay in its memory when it commits, where all of the reader's are
-        void after each commit, and are to be read and deciphered again.
-        """
-        reader = self._open()
-        if not self._lane.borrow():
-            return question(reader, *args)
-        try:
-            return question(self._database.writer, *args)
-        finally:
-            self._lane.give_back()
 
     # -- mailboxes -----------------------------------------------------------------------------------------------
 
