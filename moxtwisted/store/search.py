@@ -22,7 +22,7 @@ from typing import Any, Final
 
 import apsw
 from attrs import define, field, frozen
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -37,6 +37,7 @@ from moxtwisted.store.fieldtexts import FieldSearch
 from moxtwisted.store.fieldtexts import folded as _folded
 from moxtwisted.store.fuzzywords import FuzzyRating
 from moxtwisted.store.interfaces import IBodyReader, SearchTerm
+from moxtwisted.store.pacing import IMPATIENT_SECONDS, QUIET_SECONDS, Crowd, Pace
 from moxtwisted.store.remembered import SEARCH_OCTETS, Remembered
 from moxtwisted.store.vocabulary import MAX_BEHIND, Vocabulary
 
@@ -46,18 +47,12 @@ _log = Logger()
 
 #: How long one slice of work may take before the reactor gets its turn, seconds.
 SLICE_SECONDS: Final = 0.004
-#: The index waits so long after the last change of anything in the account, seconds, and at most so long in all.
-QUIET_SECONDS: Final = 1.0
-IMPATIENT_SECONDS: Final = 10.0
 #: On a full disk it tries again after so many seconds.
 FULL_SECONDS: Final = 60.0
 #: Messages, and characters of text, that go into the index in one transaction: 20 ms of the writer's time at most, for
 #: which a delivery may have to wait.
 BATCH_BODIES: Final = 50
 BATCH_CHARACTERS: Final = 128 * 1024
-#: When it has waited so long in vain, nothing is indexed for so many times as long as a batch took.
-REST_FACTOR: Final = 9.0
-MAX_REST_SECONDS: Final = 1.0
 #: Of a longer text, so many characters are indexed, and it is compared in every search.
 MAX_CHARACTERS: Final = 256 * 1024
 #: FTS5 cuts words after 32,768 octets; a shorter text has no such word.
@@ -127,20 +122,20 @@ class SearchIndex(FuzzyRating):
     _running: Deferred[None] | None = field(default=None, init=False)
     _stopped: bool = field(default=False, init=False)
     _full: bool = field(default=False, init=False)
-    _disturbed: bool = field(default=False, init=False)
-    _disturbed_at: float = field(default=0.0, init=False)
-    #: Since when there was no pause between disturbances.
-    _busy_since: float | None = field(default=None, init=False)
-    _resting: Deferred[None] | None = field(default=None, init=False)
+    _pace: Pace = field(init=False)
     _tokenize: Any = field(default=None, init=False)
     _rated: Any = field(default=None, init=False)
     #: Shared by all accounts, if the store says so.
     _memory: Remembered = field(factory=lambda: Remembered(SEARCH_OCTETS), init=False)
     _owner: int = field(default=0, init=False)
 
-    def share(self, memory: Remembered) -> None:
-        """Remember what was read in this memory."""
+    def __attrs_post_init__(self) -> None:
+        self._pace = Pace(self._clock)
+
+    def share(self, memory: Remembered, crowd: Crowd) -> None:
+        """Remember what was read in this memory, and be one of these accounts."""
         self._memory, self._owner = memory, memory.owner()
+        self._pace.share(crowd)
 
     def forget(self) -> None:
         """Something that was read has changed, or is not wanted any more."""
@@ -153,7 +148,7 @@ class SearchIndex(FuzzyRating):
         self.disturb()
         if self._stopped or self._running is not None:
             return
-        now = self._disturbed_at
+        now = self._pace.disturbed_at
         if self._waiting is None:
             self._waiting_since = now
             self._waiting = self._clock.callLater(QUIET_SECONDS, self._begin)
@@ -162,8 +157,7 @@ class SearchIndex(FuzzyRating):
 
     def disturb(self) -> None:
         """Somebody has changed something, and may go on: he and the index have one writer."""
-        self._disturbed = True
-        self._disturbed_at = self._clock.seconds()
+        self._pace.disturb()
 
     def stop(self) -> Deferred[None]:
         """Fires when no indexing is under way any more; the rest is done after the next start. Searches fail from now on."""
@@ -171,8 +165,7 @@ class SearchIndex(FuzzyRating):
         if self._waiting is not None:
             self._waiting.cancel()
             self._waiting = None
-        if self._resting is not None:
-            self._resting.cancel()
+        self._pace.hurry()
         return self._after_running()
 
     @property
@@ -186,8 +179,8 @@ class SearchIndex(FuzzyRating):
             if self._waiting is not None:
                 self._waiting.cancel()
             self._begin()
-        elif self._resting is not None:
-            self._resting.cancel()
+        else:
+            self._pace.hurry()
         return self._after_running()
 
     def _after_running(self) -> Deferred[None]:
@@ -209,7 +202,7 @@ class SearchIndex(FuzzyRating):
         return int(rows[0][0]) if rows else 0
 
     def _begin(self) -> None:
-        self._waiting = self._busy_since = None
+        self._waiting = None
         running: Deferred[None] = Deferred()
         self._running = running
         running.addBoth(self._ended)
@@ -227,6 +220,7 @@ class SearchIndex(FuzzyRating):
 
     def _ended(self, result: Any) -> None:
         self._running = None
+        self._pace.over()
         full, self._full = self._full, False
         if self._stopped or not self._missing(1):
             return
@@ -247,12 +241,12 @@ class SearchIndex(FuzzyRating):
             bodies = self._missing(BATCH_BODIES, before)
             if not bodies:
                 return
-            begun, self._disturbed = self._seconds(), False
+            begun = self._seconds()
+            self._pace.begin_batch()
             texts = await self._in_slices(self._texts(bodies))
             await self._submit(lambda connection, texts=texts: _insert(connection, texts))  # type: ignore[misc]
             self._learn(before, texts)
-            if self._disturbed:
-                await self._rest(self._seconds() - begun)
+            await self._pace.rest(self._seconds() - begun)
 
     def _learn(self, before: int, texts: Sequence[tuple[int, str]]) -> None:
         """If the vocabulary is remembered, it learns the words of texts that were indexed after ``before``."""
@@ -271,30 +265,6 @@ class SearchIndex(FuzzyRating):
         learned = known.having(texts[-1][0], words)
         if learned is not None:
             self._memory.put(key, learned, learned.octets)
-
-    async def _rest(self, worked_seconds: float) -> None:
-        """Somebody writes, and waits for the same writer: let him end, or have most of the time if he does not."""
-        now = self._clock.seconds()
-        if self._busy_since is None:
-            self._busy_since = now
-        until = self._busy_since + IMPATIENT_SECONDS
-        quiet = self._disturbed_at + QUIET_SECONDS
-        while now < quiet:
-            impatient = now >= until
-            seconds = (
-                min(REST_FACTOR * worked_seconds, MAX_REST_SECONDS) if impatient else min(quiet, until) - now
-            )
-            self._resting = deferLater(self._clock, seconds)
-            try:
-                await self._resting
-            except CancelledError:
-                return
-            finally:
-                self._resting = None
-            if impatient:
-                return
-            now, quiet = self._clock.seconds(), self._disturbed_at + QUIET_SECONDS
-        self._busy_since = None
 
     def _texts(self, bodies: Sequence[int]) -> Work:
         """(body, text) of these, fewer when they are long."""

@@ -52,6 +52,7 @@ from moxtwisted.store.junkflags import JunkFlags
 from moxtwisted.store.keptrows import ROWS_OCTETS
 from moxtwisted.store.keys import MasterKey, check_key_value, write_key_check
 from moxtwisted.store.learner import Decided, Learner
+from moxtwisted.store.pacing import Crowd
 from moxtwisted.store.readahead import AHEAD_CACHE_KIB, ReadAhead
 from moxtwisted.store.remembered import SEARCH_OCTETS, Remembered
 from moxtwisted.store.room import Room
@@ -111,6 +112,7 @@ class Store:
         #: Reads messages before they are asked for; None: nothing does.
         self.read_ahead = ReadAhead(self._clock) if threads else None
         self._searches = Remembered(SEARCH_OCTETS)
+        self._crowd = Crowd()
         self._rows = Remembered(ROWS_OCTETS)
         self._open: weakref.WeakValueDictionary[str, Account] = weakref.WeakValueDictionary()
         self._kept: OrderedDict[str, tuple[Account, float]] = OrderedDict()
@@ -230,7 +232,7 @@ class Store:
             account.set_quota(self.quota_of(name), self.message_quota_of(name))
             account.set_judgement(self.junk_flags_of(name), self.learner, self.organization)
             account.decided = self.decided
-            account.index.share(self._searches)
+            account.index.share(self._searches, self._crowd)
             account.kept_rows.share(self._rows)
             self.grants.opened(account)
         self._keep(account)

@@ -99,6 +99,8 @@ class _Writer:
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._idle: deque[tuple[Lane, Callable[[], bool]]] = deque()
         self._last_idle = 0.0
+        #: Whose jobs the reactor's thread leaves to this one, so that its idle job has its turn.
+        self._awaited: Lane | None = None
         self._last_work = 0.0
         self._thread: threading.Thread | None = None
 
@@ -176,17 +178,30 @@ class _Writer:
     def _starved(self) -> bool:
         return time.monotonic() - self._last_idle > STARVED_SECONDS
 
+    def _take_idle(self) -> tuple[Lane, Callable[[], bool]] | None:
+        """The next idle job of a database that is free, whose lock is held then; None: none is.
+
+        After some time the first of them shall be: the reactor's thread leaves its jobs to this one, and those of no other.
+        """
+        for _ in range(len(self._idle)):
+            lane, job = self._idle.popleft()
+            if lane.lock.acquire(blocking=False):
+                if self._awaited is not None:
+                    self._awaited.wanted = False
+                    self._awaited = None
+                return lane, job
+            self._idle.append((lane, job))
+        if self._awaited is None and self._idle and self._starved():
+            self._awaited = self._idle[0][0]
+            self._awaited.wanted = True
+        return None
+
     def _idle_slice(self) -> bool:
         """Do the next idle job for a while; False: the reactor's thread is writing what it would write."""
-        try:
-            lane, job = self._idle.popleft()
-        except IndexError:
-            return True
-        if not lane.lock.acquire(blocking=False):
-            lane.wanted = self._starved()
-            self._idle.append((lane, job))
+        taken = self._take_idle()
+        if taken is None:
             return False
-        lane.wanted = False
+        lane, job = taken
         more: list[bool] = []
         try:
             if not lane.closed:

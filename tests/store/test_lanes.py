@@ -22,7 +22,7 @@ from twisted.trial.unittest import TestCase
 
 from moxtwisted.errors import OverQuotaError, StoreUnavailableError
 from moxtwisted.message.flags import SEEN, MessageFlags
-from moxtwisted.store import lanes
+from moxtwisted.store import lanes, writer
 from moxtwisted.store.database import connect
 from moxtwisted.store.interfaces import Addition, NewMessage
 from moxtwisted.store.keys import MasterKey
@@ -265,6 +265,57 @@ class LightJobsTests(test_writer.WriterTests):
         self.assertFalse(done.wait(0.2))
         self.syncs.end()
         self.assertTrue(done.wait(10))
+
+    def other_lane(self) -> lanes.Lane:
+        """Another database of the same thread."""
+        return self.pool.lane(test_writer.Ledger(), None, None, self.log)
+
+    def test_idle_of_the_free(self) -> None:
+        """A database that is being synced is passed over: the idle work of the next one is done."""
+        done: list[str] = []
+        ready = {"busy": threading.Event(), "free": threading.Event()}
+        other = self.other_lane()
+
+        def work(name: str) -> bool:
+            done.append(name)
+            ready[name].set()
+            return False
+
+        self.light("a")
+        self.lane.idle(lambda: work("busy"))
+        other.idle(lambda: work("free"))
+        self.assertTrue(ready["free"].wait(10))
+        self.assertEqual(done, ["free"])
+        self.syncs.end()
+        self.assertTrue(ready["busy"].wait(10))
+
+    def test_starved(self) -> None:
+        """Of databases that are never free one leaves its jobs to the thread, which has its turn so; the others do not."""
+        self.patch(writer, "STARVED_SECONDS", -1.0)
+        other = self.other_lane()
+        done = threading.Event()
+
+        def work() -> bool:
+            done.set()
+            return False
+
+        self.assertTrue(self.lane.lock.acquire(timeout=10))
+        self.assertTrue(other.lock.acquire(timeout=10))
+        self.lane.idle(work)
+        other.idle(lambda: False)
+        for _ in range(1000):
+            if self.lane.wanted:
+                break
+            done.wait(0.01)
+        self.assertEqual((self.lane._may_write(), other._may_write()), (False, True))
+        self.light("a")
+        self.lane.lock.release()
+        self.assertTrue(done.wait(10))
+        self.go(1)
+        other.lock.release()
+        self.pool.stop()
+        self.assertEqual(self.results, ["A"])
+        self.assertEqual((self.lane.wanted, other.wanted), (False, False))
 
     def test_closed_meanwhile(self) -> None:
         """The last job comes after what is being synced and what waits for that."""

@@ -19,7 +19,7 @@ from moxtwisted.message.casemap import casemap
 from moxtwisted.message.flags import FLAGGED, MessageFlags
 from moxtwisted.message.mime import Scanner
 from moxtwisted.message.text import body_text, header_text
-from moxtwisted.store import fieldtexts, search
+from moxtwisted.store import fieldtexts, pacing, search
 from moxtwisted.store.accounts import Account
 from moxtwisted.store.consistency import check
 from moxtwisted.store.database import connect
@@ -289,7 +289,7 @@ class WorkTests(SearchCase):
         index._submit = submit
         done = index.complete()
         self.assertEqual(index.indexed(), 50)
-        self.clock.advance(search.MAX_REST_SECONDS)
+        self.clock.advance(pacing.MAX_REST_SECONDS)
         self.successResultOf(done)
         self.assertEqual(index.indexed(), 121)
         rested.clear()
@@ -308,7 +308,7 @@ class WorkTests(SearchCase):
         modes = cycle(("add", "remove"))
         # Batches take so long that the longest pause is made.
         index._seconds = count().__next__
-        self.patch(search, "MAX_REST_SECONDS", 0.27)
+        self.patch(pacing, "MAX_REST_SECONDS", 0.27)
 
         def write() -> None:
             mode: Any = next(modes)
@@ -359,7 +359,7 @@ class WorkTests(SearchCase):
     def test_full_disk(self) -> None:
         """When there is no room it tries again after a minute, with a line in the log and no traceback."""
         self.add(letter("a", "x"))
-        self.clock.advance(search.QUIET_SECONDS + 1)
+        self.clock.advance(pacing.QUIET_SECONDS + 1)
         self.add(letter("b", "x"))
         index, tries = self.account.index, count(1)
         real = index._submit
@@ -369,7 +369,7 @@ class WorkTests(SearchCase):
             return fail(StoreFullError("the disk is full"))
 
         index._submit = submit
-        self.clock.advance(search.QUIET_SECONDS)
+        self.clock.advance(pacing.QUIET_SECONDS)
         self.assertTrue(index.busy)
         for _ in range(3):
             self.clock.advance(search.FULL_SECONDS / 2 - 1)
