@@ -1,7 +1,8 @@
 """One open account: its database, its writer's ledger, and what its sessions share in memory.
 
 Changes become jobs of the account's writer (``moxtwisted.store.messages``, ``moxtwisted.store.mailboxes``); all that
-can be made ready before is made ready here. Reading uses the reader connection, in the reactor's thread.
+can be made ready before is made ready here. Reading is done in the reactor's thread, by the reader connection or, if the question is
+short, by the writer's (``moxtwisted.store.asking``).
 """
 
 from __future__ import annotations

@@ -349,16 +349,16 @@ class Lane:
             raise RuntimeError("nothing syncs this lane")
         # Whoever lets go of the database meanwhile, by collecting garbage say, must not have the thread wait for the lock.
         self._written = []
+        self._writing = True
         try:
             handle = self.log.handle
-            self._writing = True
             report, answers, changed = transaction(self.unit, jobs)
         except Exception:  # noqa: BLE001 - the thread tries again, and knows what to do when it does not succeed either
             rollback(self.unit)
-            self._writing = False
             self._free(jobs)
             return
-        self._writing = False
+        finally:
+            self._writing = False
         if changed:
             self._thread.worked()
             self._written, self._report = answers, report

@@ -91,7 +91,7 @@ class ReceiverProcess(ProcessProtocol):
             "receiver {receiver} ended", receiver=self._number, pid=self.pid, exit_status=code, signal=signal
         )
         self._ended()
-        if self._reactor is not None and self.transport is not None:
+        if self.transport is not None:
             self._reactor.callLater(_LAST_WORDS_SECONDS, self.transport.loseConnection)
 
     def kill(self) -> None:
