@@ -249,9 +249,14 @@ class Connection:
         if "QRESYNC" in more:
             # RFC 7162 section 3.2.3: QRESYNC includes CONDSTORE.
             more.add("CONDSTORE")
+        first = "CONDSTORE" in more and not self.condstore
         self.enabled |= more
         if self.selected is not None:
-            self.selected.view.uidonly = self.uidonly
+            view = self.selected.view
+            view.uidonly = self.uidonly
+            if first and view.live.exists:
+                # RFC 7162 section 3.1: MODSEQs are told from here on, so the client must know where it is.
+                self.out.append(b"* OK [HIGHESTMODSEQ %d] CONDSTORE is enabled\r\n" % view.complete)
 
     # -- the user and the mailbox ------------------------------------------------------------------------------
     @property

@@ -65,7 +65,18 @@ class SessionView:
     :ivar observer: who has something to say of each change that is told.
     """
 
-    __slots__ = ("_lagging", "_modseq", "_told", "_version", "live", "observer", "uidonly", "uids")
+    __slots__ = (
+        "_complete",
+        "_lagging",
+        "_modseq",
+        "_spared",
+        "_told",
+        "_version",
+        "live",
+        "observer",
+        "uidonly",
+        "uids",
+    )
 
     def __init__(self, live: IMailboxView, *, uidonly: bool = False) -> None:
         self.live = live
@@ -75,7 +86,26 @@ class SessionView:
         self._version: int = live.version
         self._modseq: int = live.highestmodseq
         self._lagging = False
+        #: Some changed flags were not told, and will not be.
+        self._spared = False
+        #: All changes up to this modseq were told; of those up to ``_modseq`` some may have been held back.
+        self._complete: int = live.highestmodseq
         self._told: dict[int, tuple[MessageFlags, int]] | None = None
+
+    @property
+    def complete(self) -> int:
+        """The modseq up to which the client was told all changes; see ``behind``."""
+        return self._complete
+
+    @property
+    def behind(self) -> bool:
+        """Whether there are changes after ``complete``, of which the client was told some at most.
+
+        Who resynchronizes by the MODSEQs of those would never hear of the others (RFC 7162 section 3.2).
+        """
+        live = self.live
+        held = self._lagging or self._spared or live.version != self._version
+        return bool(held and live.exists and self._complete < live.highestmodseq)
 
     @property
     def current(self) -> bool:
@@ -115,6 +145,8 @@ class SessionView:
         ):
             return False
         self._version, self._modseq = live.version, modseq
+        if not self._spared:
+            self._complete = modseq
         return True
 
     def position(self, uid: int) -> int | None:
@@ -172,6 +204,9 @@ class SessionView:
             responses.append(b"* %d EXISTS\r\n" % len(self.uids))
         if flagged and flags:
             responses += self._flags(flagged, modseq=modseq)
+        self._spared = self._spared or bool(flagged and not flags)
+        if not (self._lagging or self._spared):
+            self._complete = self._modseq
         self._told = None
         if self.observer is not None:
             responses += self.observer.changed(self, [*flagged, *now[first_new:]])

@@ -163,6 +163,8 @@ class Session:
     @ivar notify: C{""}, or C{"SELECTED"} or C{"SELECTED-DELAYED"}.
     @ivar new: messages that NOTIFY has still to tell of.
     @ivar own: what it added itself, and need not be told of by NOTIFY.
+    @ivar complete: the mod-sequence up to which it was told everything.
+    @ivar first: what the command's answer begins with.
     """
 
     mail: Mail
@@ -177,6 +179,8 @@ class Session:
     saved: list[int] = field(factory=list)
     new: list[int] = field(factory=list)
     own: set[tuple[Box, int]] = field(factory=set)
+    complete: int = 0
+    first: list[str] = field(factory=list)
 
     # -- what is told unasked ----------------------------------------------------------------------------------
     @property
@@ -225,7 +229,22 @@ class Session:
             self.new += [uid for uid in new if self.notify and (self.box, uid) not in self.own]
         lines += [self.changed_line(uid) for uid in flagged]
         self.told = {uid: there[uid].modseq if uid in there else 0 for uid in self.known}
+        if all(uid in there for uid in self.known):
+            self.complete = self.box.highest
         return lines
+
+    def enable_condstore(self) -> None:
+        """A command enables it: the first one is answered with the mod-sequence."""
+        if "CONDSTORE" not in self.enabled and self.box is not None and self.box.exists:
+            self.first.append(f"* OK [HIGHESTMODSEQ {self.complete}]")
+        self.enabled.add("CONDSTORE")
+
+    def behind(self) -> list[str]:
+        """What a client with QRESYNC must not forget when it reads higher mod-sequences."""
+        box = self.box
+        if box is None or not box.exists or "QRESYNC" not in self.enabled or self.complete >= box.highest:
+            return []
+        return [f"* OK [HIGHESTMODSEQ {self.complete}]"]
 
     def push(self) -> list[str]:
         """What is told while no command is under way."""
@@ -242,11 +261,19 @@ class Session:
 
     def done(self, lines: list[str], tagged: str, *, expunge: bool = True) -> list[str]:
         """The end of a command."""
-        return [*lines, *self.sync(expunge=expunge), tagged, *(self.push() if self.notify else [])]
+        lines = [*self.first, *lines, *self.sync(expunge=expunge)]
+        self.first.clear()
+        if "[HIGHESTMODSEQ" not in tagged:
+            lines += self.behind()
+        return [*lines, tagged, *(self.push() if self.notify else [])]
 
     def refused(self, tagged: str = "BAD", *, expunge: bool = True) -> list[str]:
         """A command that does nothing."""
         return self.done([], tagged, expunge=expunge)
+
+    def at_once(self, tagged: str) -> list[str]:
+        """A command that is refused before all of it has come."""
+        return [*self.behind(), tagged, *(self.push() if self.notify else [])]
 
     # -- the commands ------------------------------------------------------------------------------------------
     def chosen(self, uid: bool, numbers: Sequence[int]) -> list[int]:
@@ -279,7 +306,7 @@ class Session:
             return self.refused("BAD [UIDREQUIRED]", expunge=uid)
         modseq = since >= 0 or "MODSEQ" in items
         if modseq:
-            self.enabled.add("CONDSTORE")
+            self.enable_condstore()
         if self._missing(uid, numbers):
             return self.refused(expunge=uid)
         wanted = self.chosen(uid, numbers)
@@ -324,7 +351,7 @@ class Session:
         if self.read_only:
             return self.refused("NO", expunge=uid)
         if since >= 0:
-            self.enabled.add("CONDSTORE")
+            self.enable_condstore()
         if self._missing(uid, numbers):
             return self.refused(expunge=uid)
         wanted = self.chosen(uid, numbers)
@@ -413,7 +440,7 @@ class Session:
         target = self.mail.boxes.get(name)
         if target is None:
             # The message is never asked for, so nothing was done and nothing is told.
-            return ["NO [TRYCREATE]", *(self.push() if self.notify else [])]
+            return self.at_once("NO [TRYCREATE]")
         made = [target.add(octets, flags) for octets, flags in messages]
         self.own |= {(target, u) for u in made}
         self.mail.learn()
@@ -432,7 +459,7 @@ class Session:
         elif target is None:
             early = "NO [TRYCREATE]"
         if early is not None or target is None:
-            return [early or "NO", *(self.push() if self.notify else [])]
+            return self.at_once(early or "NO")
         (old,) = self.chosen(uid, [number])
         if old not in self.there:
             return self.refused("NO [EXPUNGEISSUED]")
@@ -493,6 +520,7 @@ class Session:
             return self.done(lines, "NO [NONEXISTENT]")
         self.box, self.name, self.read_only = box, name, examine
         self.known = sorted(box.messages)
+        self.complete = box.highest
         self.told = {uid: box.messages[uid].modseq for uid in self.known}
         used = {f for m in box.messages.values() for f in m.flags if not f.startswith("\\")}
         used |= {"$Forwarded", "$Important", "$Junk", "$MDNSent", "$NotJunk", "$Phishing"}
@@ -572,7 +600,7 @@ class Session:
     def status(self, name: str, *, modseq: bool) -> list[str]:
         """STATUS."""
         if modseq:
-            self.enabled.add("CONDSTORE")
+            self.enable_condstore()
         box = self.mail.boxes.get(name)
         if box is None:
             return self.refused("NO [NONEXISTENT]")

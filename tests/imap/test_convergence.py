@@ -67,7 +67,7 @@ class Place:
 class Client:
     """A client, and what the model knows of it.
 
-    @ivar visits: by mailbox: UIDVALIDITY and mod-sequence when it was there last.
+    @ivar visits: by mailbox: UIDVALIDITY and the mod-sequence up to which it was told everything when it was there last.
     """
 
     driver: Driver
@@ -263,7 +263,7 @@ class Client:
     def select(self) -> None:
         dice, model = self.dice, self.model
         if model.box is not None:
-            self.visits[model.name] = (model.box.uidvalidity, model.box.highest)
+            self.visits[model.name] = (model.box.uidvalidity, model.complete)
         how = dice.random()
         if model.box is not None and how < 0.2:
             return self.say("CLOSE", model.close)

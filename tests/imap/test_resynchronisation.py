@@ -20,41 +20,49 @@ from moxtwisted.store.interfaces import Addition, NewMessage
 from moxtwisted.store.store import Store
 from tests.imap.test_convergence_over_store import StoreAuthenticator
 
-SEEDS = int(os.environ.get("MOXTWISTED_CONVERGENCE_SEEDS", "60").rpartition(":")[2])
+SEEDS = int(os.environ.get("MOXTWISTED_CONVERGENCE_SEEDS", "120").rpartition(":")[2])
 DAY = 86_400
 NOW = 1_700_000_000
 
 _FETCH = re.compile(rb"\* \d+ FETCH \((.*)\)", re.DOTALL)
 _UID = re.compile(rb"\bUID (\d+)")
 _FLAGS = re.compile(rb"\bFLAGS \(([^)]*)\)")
+_MODSEQ = re.compile(rb"\bMODSEQ \((\d+)\)")
 _HIGHEST = re.compile(rb"\[HIGHESTMODSEQ (\d+)\]")
 _UIDVALIDITY = re.compile(rb"\[UIDVALIDITY (\d+)\]")
 
 
 @define
 class Cache:
-    """What a client keeps from one connection to the next (RFC 7162 section 5.2): flags by UID, and how current they are."""
+    """What a client keeps from one connection to the next (RFC 7162 section 6): flags by UID, and how current they are."""
 
     uidvalidity: int = 0
     highest: int = 0
     flags: dict[int, frozenset[bytes]] = field(factory=dict)
 
     def take(self, responses: list[bytes]) -> None:
-        """Believe all of it."""
+        """Believe all of it, to the end of a command.
+
+        Section 6: how current it is, HIGHESTMODSEQ says; where nothing does, the highest MODSEQ.
+        """
+        said, seen = 0, self.highest
         for response in responses:
             if found := _UIDVALIDITY.search(response):
                 if int(found[1]) != self.uidvalidity:
                     self.flags.clear()
                 self.uidvalidity = int(found[1])
             if found := _HIGHEST.search(response):
-                self.highest = int(found[1])
+                said = int(found[1])
             if response.startswith(b"* VANISHED "):
                 for low, high in SequenceSet.parse(response.split()[-1]).ranges:
                     for uid in [u for u in self.flags if low <= u <= high]:
                         del self.flags[uid]
             items = _FETCH.fullmatch(response)
+            if items and (found := _MODSEQ.search(items[1])):
+                seen = max(seen, int(found[1]))
             if items and (number := _UID.search(items[1])) and (flags := _FLAGS.search(items[1])):
                 self.flags[int(number[1])] = frozenset(flags[1].split())
+        self.highest = said or seen
 
     def select(self, dice: random.Random) -> str:
         """SELECT INBOX in one of the forms that QRESYNC has."""
@@ -155,16 +163,26 @@ class ResynchronisationTests(SynchronousTestCase):
         other.command("SELECT INBOX")
         for _ in range(dice.randint(0, 6)):
             self.happen(other, dice)
-            if dice.random() < 0.5:
+            if dice.random() < 0.4:
                 line = dice.choice(
-                    ("NOOP", "EXPUNGE", "UID STORE 1:* +FLAGS.SILENT (\\Seen)", "UID FETCH 1:* FLAGS")
+                    (
+                        "NOOP",
+                        "EXPUNGE",
+                        "UID STORE 1:* +FLAGS.SILENT (\\Seen)",
+                        "UID FETCH 1:* FLAGS",
+                        # While these are answered no message may vanish.
+                        "FETCH 1 (UID FLAGS)",
+                        "STORE 1 +FLAGS (\\Answered)",
+                        "SEARCH ALL",
+                    )
                 )
                 if "SILENT" in line:
                     # What it changes itself it knows; where it was wrong about the rest, it is told.
                     cache.flags = {uid: flags | {b"\\Seen"} for uid, flags in cache.flags.items()}
                 self.hear(driver, cache, line)
         if dice.random() < 0.5:
-            self.hear(driver, cache, dice.choice(("CLOSE", "UNSELECT", "LOGOUT", "EXPUNGE")))
+            last = ("CLOSE", "UNSELECT", "LOGOUT", "EXPUNGE", "SEARCH ALL", "STORE 1 +FLAGS (\\Answered)")
+            self.hear(driver, cache, dice.choice(last))
         for each in (driver, other):
             each.server.lost()
 

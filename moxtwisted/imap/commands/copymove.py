@@ -97,7 +97,7 @@ async def expunge(connection: Connection, command: Expunge) -> Answer:
     uids = connection.deleted(box.view.uids)
     if uids:
         await box.mailbox.expunge(uids)
-        connection.sync(allow_expunge=True)
+    connection.sync(allow_expunge=True)
     return _with_modseq(connection, b"EXPUNGE completed")
 
 
@@ -109,15 +109,17 @@ async def uid_expunge(connection: Connection, command: UIDExpunge) -> Answer:
     uids, cut = newest_of(connection, deleted)
     if uids:
         await box.mailbox.expunge(uids)
-        connection.sync(allow_expunge=True)
+    connection.sync(allow_expunge=True)
     return concluded(connection, cut, _with_modseq(connection, b"UID EXPUNGE completed"), "UID EXPUNGE")
 
 
 def _with_modseq(connection: Connection, text: bytes) -> bytes:
-    notifying = connection.notifying
-    told = notifying is None or (notifying.selected is not None and notifying.selected.flags)
-    if connection.qresync and told:
+    view = connection.box.view
+    if connection.qresync:
         # RFC 7162 section 3.2.7: HIGHESTMODSEQ tells the client that the expunge itself is included. It stands for all changes, so
-        # it is not for one that NOTIFY spares some of them.
-        return b"OK [HIGHESTMODSEQ %d] %b" % (connection.box.view.live.highestmodseq, text)
+        # it is a lower one where NOTIFY spares the client some of them.
+        return b"OK [HIGHESTMODSEQ %d] %b" % (
+            view.complete if view.live.exists else view.live.highestmodseq,
+            text,
+        )
     return b"OK " + text
