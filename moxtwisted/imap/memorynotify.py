@@ -9,30 +9,16 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeVar
 
-from attrs import define, field, frozen
+from attrs import define, field
 from zope.interface import implementer
 
-from moxtwisted.imap.notification import IHappening, IHappeningFeed, INotifyingSession
+from moxtwisted.imap.notification import Happening, IHappeningFeed, INotifyingSession
 
-__all__ = ["Happening", "MemoryFeed", "MemoryWatch", "NotifyingSession", "telling"]
+__all__ = ["MemoryFeed", "MemoryWatch", "NotifyingSession", "telling"]
 
 _T = TypeVar("_T", bound=type)
 
 _CHANGING: Final = ("create", "delete", "rename", "subscribe", "unsubscribe")
-
-
-@implementer(IHappening)
-@frozen
-class Happening:
-    """See ``IHappening``."""
-
-    kind: str
-    name: str
-    added: Sequence[int] = ()
-    expunged: Sequence[int] = ()
-    flagged: Sequence[int] = ()
-    old_name: str = ""
-    entries: Sequence[str] = ()
 
 
 @define(eq=False)

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
 
 from attrs import define, field
 from zope.interface import implementer
@@ -16,7 +17,9 @@ from zope.interface import implementer
 from moxtwisted.errors import MailboxMissingError
 from moxtwisted.imap import backend as b
 from moxtwisted.imap.memory import MemoryAuthenticator, MemoryMail, MemoryMailbox
+from moxtwisted.imap.memorynotify import MemoryFeed
 from moxtwisted.imap.memoryurlauth import URLAuthority
+from moxtwisted.imap.notification import Happening, IHappeningFeed
 from moxtwisted.imap.rights import NONE, Modification, Rights, kept_flags, modified
 from moxtwisted.imap.sharedsession import SharingSession
 from moxtwisted.imap.sharing import IShares, Transfer
@@ -48,11 +51,28 @@ class SharedMemoryMail(MemoryMail):
         rights = modified(entries.pop(identifier, NONE), modification)
         self._acls[box] = {**entries, identifier: rights} if rights else entries
         box.changed()
+        self.watch.told(0)
 
     def listed(self) -> dict[str, Mapping[str, Rights]]:
         """By name, of the mailboxes that are there."""
         self._acls = {box: entries for box, entries in self._acls.items() if box.exists}
         return {box.name: entries for box, entries in self._acls.items() if entries}
+
+
+class _SharedFeed(MemoryFeed):
+    """What happens to mail in memory, and to its lists."""
+
+    def __init__(self, mail: SharedMemoryMail, limit: int, wake: Callable[[], None]) -> None:
+        super().__init__(mail, limit, wake)
+        self._lists = mail.listed()
+
+    def take(self) -> tuple[Sequence[Happening], bool]:
+        """See ``IHappeningFeed``."""
+        happened, lost = super().take()
+        before, self._lists = self._lists, self._mail.listed()
+        if self._lists != before:
+            happened = [*happened, Happening("acl", "")]
+        return happened, lost
 
 
 @implementer(IShares)
@@ -87,8 +107,25 @@ class MemoryShares:
         mail.sessions -= 1  # it is no session of the owner's
         return session
 
-    def prepare(self) -> None:
+    def prepare(self, owners: Collection[str] | None = None) -> None:
         """See ``IShares``: all is in memory."""
+
+    def listen(self, changed: Callable[[str], None]) -> Callable[[], None]:
+        """See ``IShares``; called whenever anything happens to anybody's mail."""
+        wakes = {owner: partial(changed, owner) for owner in self._users if owner != self.user}
+        for owner, wake in wakes.items():
+            self._users[owner][1].watch.wakes.append(wake)
+
+        def stop() -> None:
+            for owner, wake in wakes.items():
+                self._users[owner][1].watch.wakes.remove(wake)
+
+        return stop
+
+    def watch(self, owner: str, limit: int, wake: Callable[[], None]) -> IHappeningFeed | None:
+        """See ``IShares``."""
+        mail = self._mail(owner)
+        return _SharedFeed(mail, limit, wake) if mail is not None else None
 
     def acls(self, owner: str) -> Mapping[str, Mapping[str, Rights]]:
         """See ``IShares``."""

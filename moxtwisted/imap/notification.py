@@ -8,15 +8,27 @@ names ``NOTIFY`` among its ``extensions``::
     feed.close()
 
 What is told is shared by all who watch, so that a thousand sessions of an account cost one description of a delivery.
+
+A session of several accounts provides ``INotifyingSharedSession``, too: mailboxes of other users are watched apart from the user's own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
-from zope.interface import Attribute, Interface
+from attrs import frozen
+from zope.interface import Attribute, Interface, implementer
 
-__all__ = ["IHappening", "IHappeningFeed", "INotifyingSession"]
+from moxtwisted.imap.backend import MailboxInfo
+
+__all__ = [
+    "Happening",
+    "IHappening",
+    "IHappeningFeed",
+    "INotifyingSession",
+    "INotifyingSharedSession",
+    "IOthersFeed",
+]
 
 
 class IHappening(Interface):
@@ -31,6 +43,20 @@ class IHappening(Interface):
     flagged = Attribute("sequence of int: UIDs of messages with other flags")
     old_name = Attribute("str: with renamed")
     entries = Attribute("sequence of str: with annotated, names of the entries that were set or removed")
+
+
+@implementer(IHappening)
+@frozen
+class Happening:
+    """See ``IHappening``."""
+
+    kind: str
+    name: str
+    added: Sequence[int] = ()
+    expunged: Sequence[int] = ()
+    flagged: Sequence[int] = ()
+    old_name: str = ""
+    entries: Sequence[str] = ()
 
 
 class IHappeningFeed(Interface):
@@ -50,4 +76,37 @@ class INotifyingSession(Interface):
         """From now on, at most ``limit`` happenings between two takes.
 
         :param wake: called after something happened, before the call that did it has been answered; it only takes note.
+        """
+
+
+class IOthersFeed(IHappeningFeed):
+    """What happens to mailboxes of other users that the user may list.
+
+    To get the right to list one is told as ``created``, to lose it as ``removed`` (RFC 5465 section 5.4). Two kinds more there are,
+    for what goes on being listed: ``readable`` and ``unreadable``. Messages and annotations are told of what may be read.
+    """
+
+    def want(owners: Collection[str] | None) -> None:
+        """Whose mailboxes are watched from the next ``take`` on: accounts, or None for all who share something with the user."""
+
+    def mailboxes() -> Sequence[MailboxInfo]:
+        """All that are watched."""
+
+
+class INotifyingSharedSession(Interface):
+    """A session that also tells what happens to mailboxes of other users."""
+
+    def own_mailboxes() -> Sequence[MailboxInfo]:
+        """As ``ISession.mailboxes``, without those of other users: no account of theirs is looked into."""
+
+    def prepare_others(owners: Collection[str] | None) -> Awaitable[None] | None:
+        """Before ``watch_others``: accounts that have to be opened are, in slices; None when there is nothing to do.
+
+        :raises MailError: when they are too many to be watched.
+        """
+
+    def watch_others(limit: int, wake: Callable[[], None], owners: Collection[str] | None) -> IOthersFeed:
+        """From now on; see ``INotifyingSession.watch`` and ``IOthersFeed.want``.
+
+        :raises MailError: when they are too many to be watched.
         """

@@ -9,6 +9,9 @@ messages; news of other mailboxes come from the session's feed::
     S: * 127 EXISTS
     S: * 127 FETCH (UID 127001 FLAGS ())
 
+News of mailboxes of other users come from a feed of their own, which there only is where a filter can stand for such ones
+(``OthersWanted``): those of RFC 5465 sections 6.2 and 6.3 never do.
+
 ``Server`` calls ``push`` whenever it has nothing else to say. What cannot be written at once, because the client asked for parts
 of new messages, comes as an iterator of pieces that is pulled as the client reads.
 """
@@ -22,10 +25,12 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from attrs import define, field, frozen
 
+from moxtwisted.imap.backend import MailboxInfo
 from moxtwisted.imap.commands.fetch import fetched
 from moxtwisted.imap.commands.mailboxfilters import ancestry
 from moxtwisted.imap.commands.status import status_line
-from moxtwisted.imap.sharing import OTHER_USERS
+from moxtwisted.imap.notification import INotifyingSession, INotifyingSharedSession
+from moxtwisted.imap.othersfilter import OTHERS, OthersWanted
 from moxtwisted.imap.states import State
 from moxtwisted.imap.wire import render
 from moxtwisted.imap.wire.commands import StatusItem
@@ -36,7 +41,6 @@ from moxtwisted.imap.wire.mailboxname import canonical
 
 if TYPE_CHECKING:
     from moxtwisted.imap.connection import Connection
-    from moxtwisted.imap.notification import INotifyingSession
 
 __all__ = ["Notifying", "SelectedEvents", "initial_items"]
 
@@ -44,12 +48,17 @@ __all__ = ["Notifying", "SelectedEvents", "initial_items"]
 _MOST_NEW: Final = 10_000
 _MOST_OWN: Final = 20_000
 _LINES_A_PIECE: Final = 256
-_OTHERS: Final = OTHER_USERS + "/"
+# Names that were told to be out of reach.
+_MOST_DENIED: Final = 1_000
 
 _MESSAGES: Final = frozenset({"messages"})
 _FLAGS: Final = frozenset({"flags"})
 _MESSAGES_AND_FLAGS: Final = _MESSAGES | _FLAGS
 
+# RFC 5465 section 5: what can only be told of a mailbox that may be read.
+_OF_CONTENTS: Final = frozenset(
+    {Event.MESSAGE_NEW, Event.MESSAGE_EXPUNGE, Event.FLAG_CHANGE, Event.MAILBOX_METADATA_CHANGE}
+)
 _NAME_EVENTS: Final = {
     "created": Event.MAILBOX_NAME,
     "removed": Event.MAILBOX_NAME,
@@ -123,6 +132,9 @@ class Notifying:
     _groups: tuple[tuple[EventGroup, frozenset[str]], ...] = ()
     selected: SelectedEvents | None = None
     _feed: Any = None
+    _others: Any = None
+    _others_wanted: OthersWanted | None = None
+    _denied: set[str] = field(factory=set)
     _new: list[int] = field(factory=list)
     _own: set[tuple[str, str | int]] = field(factory=set)
     _overflow: bool = False
@@ -134,21 +146,34 @@ class Notifying:
 
         :param limit: happenings that are kept for a client that does not read.
         """
-        others = tuple(g for g in groups if g.events and not g.mailboxes.of_selected)
-        named = tuple((group, frozenset(group.names)) for group in others)
+        watched = tuple(g for g in groups if g.events and not g.mailboxes.of_selected)
+        named = tuple((group, frozenset(group.names)) for group in watched)
         notifying = cls(connection, named, SelectedEvents.among(groups))
-        if others:
+        wanted = OthersWanted.of(connection, groups)
+        if wanted is not None:
+            shared = cast("INotifyingSharedSession", connection.mail)
+            notifying._others_wanted = wanted
+            notifying._others = shared.watch_others(limit, connection.wake, wanted.owners())
+        if watched:
             session = cast("INotifyingSession", connection.mail)
             notifying._feed = session.watch(limit, connection.wake)
         return notifying
 
+    @property
+    def watches_others(self) -> bool:
+        """Whether mailboxes of other users may be among those that are watched."""
+        return self._others is not None
+
     def stop(self) -> None:
         """Tell no more."""
-        feed, self._feed = self._feed, None
+        feeds = self._feed, self._others
+        self._feed = self._others = None
         self._groups, self.selected = (), None
         self._new.clear()
-        if feed is not None:
-            feed.close()
+        self._denied.clear()
+        for feed in feeds:
+            if feed is not None:
+                feed.close()
 
     def caused(self, kind: str, what: Iterable[str | int]) -> None:
         """The client did this itself: it is not told what it knows (RFC 5465 section 5).
@@ -184,7 +209,7 @@ class Notifying:
                 return name in self._subscribed[1]
             case _:
                 # Section 6.3: mail can be delivered to any mailbox, so inboxes are as personal.
-                return not name.startswith(_OTHERS)
+                return not name.startswith(OTHERS)
 
     # -- the selected mailbox ----------------------------------------------------------------------------------
     def sync(self, *, allow_expunge: bool) -> list[bytes]:
@@ -247,7 +272,7 @@ class Notifying:
             # Section 5.2: before the FETCH responses come changes of search contexts.
             connection.tell_news()
         if self._feed is not None:
-            happened, lost = self._feed.take()
+            happened, lost = self._happened()
             self._overflow = self._overflow or lost
             if happened and not self._overflow:
                 connection.out += self._lines(happened)
@@ -262,6 +287,16 @@ class Notifying:
             )
             return None
         return self._fetches() if self._new else None
+
+    def _happened(self) -> tuple[Sequence[Any], bool]:
+        """In the user's mailboxes, then in those of others; and whether some is lost."""
+        happened, lost = self._feed.take()
+        if self._others is None or self._others_wanted is None:
+            return happened, lost
+        # RFC 5465 section 6.4: the list of subscriptions may be another one.
+        self._others.want(self._others_wanted.owners())
+        more, lost_more = self._others.take()
+        return [*happened, *more], lost or lost_more
 
     def _lines(self, happened: Sequence[Any]) -> list[bytes]:
         """STATUS, LIST and METADATA responses: each mailbox once, however often something happened to it."""
@@ -279,9 +314,11 @@ class Notifying:
                 notes += self._metadata(name, one.entries)
             elif one.kind in _NAME_EVENTS:
                 self._named(name, one, moved, names)
-                if one.kind == "created" and Event.MESSAGE_NEW in self.wanted(name):
-                    # Section 5.1: another UIDVALIDITY is told.
-                    statuses[name] = frozenset({"messages", "new mailbox"})
+            elif one.kind in {"readable", "unreadable"}:
+                self._reached(name, one.kind, names)
+            if one.kind in {"created", "readable"} and Event.MESSAGE_NEW in self.wanted(name):
+                # Section 5.1: another UIDVALIDITY is told.
+                statuses[name] = frozenset({"messages", "new mailbox"})
         lines = self._lists(names) if names else []
         return [*lines, *self._statuses(statuses), *notes]
 
@@ -304,7 +341,7 @@ class Notifying:
         connection = self._connection
         for name, kinds in statuses.items():
             info = connection.mail.mailbox(name)
-            if info is not None:
+            if info is not None and _may(info, "lr"):
                 yield status_line(connection, info, _items(kinds, condstore=connection.condstore))
 
     # -- mailboxes ---------------------------------------------------------------------------------------------
@@ -322,35 +359,73 @@ class Notifying:
         if self._is_own(one.kind, name):
             return
         events = {_NAME_EVENTS[one.kind]}
-        if one.kind == "created":
+        if one.kind == "created" and not name.startswith(OTHERS):
             # New mailboxes are subscribed.
             events.add(Event.SUBSCRIPTION_CHANGE)
-        if events & self.wanted(name):
+        wanted = self.wanted(name)
+        if events & wanted:
             names.setdefault(name, None)
+        elif name.startswith(OTHERS) and Event.MAILBOX_NAME in events:
+            self._reached(name, one.kind, names)
         parent = name.rpartition("/")[0]
         if parent and Event.MAILBOX_NAME in events & self.wanted(parent):
             # Section 5.4: what was made or deleted concerns the mailbox above, too.
             names.setdefault(parent, None)
+
+    def _reached(self, name: str, kind: str, names: dict[str, str | None]) -> None:
+        r"""RFC 5465 section 5.9: a mailbox of somebody else went out of reach, which is told with \NoAccess, or came back.
+
+        One that was removed and one that may not be listed any more are the same, so that nothing is told of the latter.
+        """
+        if not self.wanted(name) & _OF_CONTENTS:
+            return
+        if kind in {"removed", "unreadable"}:
+            if len(self._denied) < _MOST_DENIED:
+                self._denied.add(name)
+            names.setdefault(name, None)
+        elif kind == "readable" or name in self._denied:
+            self._denied.discard(name)
+            names.setdefault(name, None)
 
     def _lists(self, names: dict[str, str | None]) -> list[bytes]:
         """LIST responses with all that is true of these mailboxes now."""
         connection = self._connection
         mail = connection.mail
         subscribed = frozenset(map(canonical, mail.subscriptions()))
-        existing = [canonical(info.name) for info in mail.mailboxes()]
+        parents = {
+            above
+            for other in (canonical(info.name) for info in self._watched_mailboxes())
+            for above in ancestry(other.rpartition("/")[0])
+        }
         lines = []
         for name, old in names.items():
             info = mail.mailbox(name)
-            attributes = [] if info is not None else ["\\NonExistent"]
+            if info is not None and not _may(info, "l"):
+                # RFC 4314 section 6: it is as if it was not there.
+                info = None
+            attributes = [] if info is not None else [self._missing(name)]
             if name in subscribed:
                 attributes.append("\\Subscribed")
-            above = name + "/"
-            has_children = any(other.startswith(above) for other in existing)
-            attributes.append("\\HasChildren" if has_children else "\\HasNoChildren")
+            attributes.append("\\HasChildren" if name in parents else "\\HasNoChildren")
             if info is not None:
                 attributes += info.special_use
+                if not _may(info, "r"):
+                    attributes.append("\\NoAccess")
             lines.append(render.list_response(name, attributes, utf8=connection.utf8, old_name=old))
         return lines
+
+    def _missing(self, name: str) -> str:
+        """What is said of a mailbox that is not there: see ``_reached``."""
+        if name in self._denied and Event.MAILBOX_NAME not in self.wanted(name):
+            return "\\NoAccess"
+        return "\\NonExistent"
+
+    def _watched_mailboxes(self) -> Iterator[MailboxInfo]:
+        """All of the user's own, and those of others that are watched; accounts that are not are not looked into."""
+        mail: Any = self._connection.mail
+        yield from (mail.own_mailboxes if INotifyingSharedSession.providedBy(mail) else mail.mailboxes)()
+        if self._others is not None:
+            yield from self._others.mailboxes()
 
     def _metadata(self, name: str, entries: Iterable[str]) -> list[bytes]:
         """RFC 5464 section 4.4.2: names of entries without their values."""
@@ -359,8 +434,8 @@ class Notifying:
             wanted = Event.MAILBOX_METADATA_CHANGE in self.wanted(name)
         else:
             wanted = any(Event.SERVER_METADATA_CHANGE in group.events for group, _ in self._groups)
-        # With ENABLE METADATA it is told anyway.
-        if not wanted or "METADATA" in connection.enabled:
+        # With ENABLE METADATA it is told anyway, of the user's own.
+        if not wanted or ("METADATA" in connection.enabled and not name.startswith(OTHERS)):
             return []
         told = [e for e in entries if e.startswith(("/private/", "/shared/"))]
         told = [e for e in told if not self._is_own(f"annotated {name}", e)]
@@ -370,30 +445,35 @@ class Notifying:
         return [b"* METADATA %b %b\r\n" % (shown, b" ".join(render.astring(e) for e in told))]
 
     # -- the beginning -----------------------------------------------------------------------------------------
-    def unwatched(self) -> Iterator[bytes]:
-        """Section 3.1: mailboxes that were named and can be listed, and of which nothing will be told: those of other users."""
+    def unreadable(self) -> Iterator[bytes]:
+        """Section 3.1: mailboxes that can be listed, and of which nothing will be told as long as they may not be read."""
         connection = self._connection
-        named = {name for _, names in self._groups for name in names if name.startswith(_OTHERS)}
-        for name in sorted(named):
-            if connection.mail.mailbox(name) is not None:
-                yield render.list_response(name, ["\\NoAccess"], utf8=connection.utf8)
+        if self._others is not None:
+            for info in self._others.mailboxes():
+                name = canonical(info.name)
+                if not _may(info, "r") and self.wanted(name) & _OF_CONTENTS:
+                    yield render.list_response(name, ["\\NoAccess"], utf8=connection.utf8)
 
     def statuses(self) -> Iterator[bytes]:
         """NOTIFY SET STATUS: how the mailboxes are whose messages are watched."""
         connection = self._connection
         selected = connection.selected.name if connection.selected is not None else None
         lines: list[bytes] = []
-        for info in connection.mail.mailboxes():
-            name = canonical(info.name)
-            if info.name == selected or name.startswith(_OTHERS):
+        for info in self._watched_mailboxes():
+            if info.name == selected or not _may(info, "r"):
                 continue
-            items = initial_items(self.wanted(name))
+            items = initial_items(self.wanted(canonical(info.name)))
             if items:
                 lines.append(status_line(connection, info, items))
             if len(lines) >= _LINES_A_PIECE:
                 yield b"".join(lines)
                 lines.clear()
         yield b"".join(lines)
+
+
+def _may(info: MailboxInfo, letters: str) -> bool:
+    """Whether the user has these rights."""
+    return info.rights is None or info.rights.issuperset(letters)
 
 
 def _below(one: Any, other: Any) -> bool:

@@ -12,7 +12,7 @@ memory. An account that shares nothing with the user is never asked.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -24,6 +24,7 @@ from moxtwisted.errors import MailboxMissingError, MailError
 from moxtwisted.identifiers import MAX_MAILBOX_NAME_OCTETS
 from moxtwisted.imap import backend as b
 from moxtwisted.imap.rights import ALL, ANYONE, KNOWING, NONE, Modification, Rights, granted, kept_flags
+from moxtwisted.imap.sharedfeed import NotifyingOthers
 from moxtwisted.imap.sharedmailbox import OwnMailbox, RestrictedMailbox, foreign_objectid
 from moxtwisted.imap.sharing import (
     OTHER_USERS,
@@ -67,7 +68,7 @@ class _Place:
 
 
 @implementer(ISharedSession, b.ISession)
-class SharingSession:
+class SharingSession(NotifyingOthers):
     """See ``ISharedSession``; what is not about mailboxes of others is the own session's.
 
     :param own: the user's own mail. Whatever other interfaces it provides, this session provides too, and they reach
@@ -170,21 +171,22 @@ class SharingSession:
         owners = self._owners()
         if not owners:
             return own
-        found = [*own]
-        names = {info.name for info in own if info.name.startswith(_PREFIX)}
-        for owner in sorted(owners):
-            mail = self._shares.mail(owner)
-            if mail is None:
+        return [*own, *(info for owner in sorted(owners) for info in self._listed(owner))]
+
+    def _listed(self, owner: str) -> Iterator[b.MailboxInfo]:
+        """Those of somebody else that the user has the right l on."""
+        mail = self._shares.mail(owner)
+        if mail is None:
+            return
+        for name, acl in self._shares.acls(owner).items():
+            rights = granted(acl, self._shares.user)
+            info = mail.mailbox(name) if "l" in rights else None
+            if info is None:
                 continue
-            for name, acl in self._shares.acls(owner).items():
-                rights = granted(acl, self._shares.user)
-                info = mail.mailbox(name) if "l" in rights else None
-                if info is not None:
-                    told = self._told(info, owner, rights)
-                    # A name that is too long with what stands before it could not be asked for.
-                    if told.name not in names and len(told.name.encode()) <= MAX_MAILBOX_NAME_OCTETS:
-                        found.append(told)
-        return found
+            told = self._told(info, owner, rights)
+            # A name that is too long with what stands before it could not be asked for.
+            if self.is_foreign(told.name) and len(told.name.encode()) <= MAX_MAILBOX_NAME_OCTETS:
+                yield told
 
     def mailbox(self, name: str) -> b.MailboxInfo | None:
         """See ``ISession``: also those that the user can do something with but not list."""

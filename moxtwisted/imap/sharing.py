@@ -19,6 +19,7 @@ from zope.interface import Attribute, Interface
 
 from moxtwisted.errors import MailError
 from moxtwisted.imap.backend import Appended, ISelectedMailbox, ISession
+from moxtwisted.imap.notification import IHappeningFeed
 from moxtwisted.imap.rights import Modification, Rights
 
 __all__ = [
@@ -115,8 +116,18 @@ class IShares(Interface):
     def mail(owner: str) -> ISession | None:
         """All of the mail of one of ``owners``; None when it is not there (any more)."""
 
-    def prepare() -> Awaitable[None] | None:
-        """Make ``mail`` of all ``owners`` quick."""
+    def prepare(owners: Collection[str] | None = None) -> Awaitable[None] | None:
+        """Make ``mail`` of all ``owners``, or of these of them, quick."""
+
+    def listen(changed: Callable[[str], None]) -> Callable[[], None]:
+        """Call it with an account that begins or ceases to be one of ``owners``, perhaps; it only takes note.
+
+        :return: stops that.
+        """
+
+    def watch(owner: str, limit: int, wake: Callable[[], None]) -> IHappeningFeed | None:
+        """What happens to all mailboxes of one of ``owners``; see ``INotifyingSession.watch``. A change of a list is told by an
+        ``IHappening`` of the kind ``acl``. None when the account is not there (any more)."""
 
     def acls(owner: str) -> Mapping[str, Mapping[str, Rights]]:
         """By mailbox: the rights by identifier, for all that have any."""

@@ -14,6 +14,7 @@ account is opened next. Lost (``grants.db`` is not among the files that were res
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -49,6 +50,7 @@ class Grants:
         self._lock = DeferredLock()
         self._named: dict[str, frozenset[str]] = {}  # by owner
         self._owners: dict[str, frozenset[str]] = {}  # by who is named
+        self._listeners: list[Callable[[str], None]] = []
 
     def open(self, found: Callable[[], Mapping[str, Iterable[str]]]) -> None:
         """Read the file, or make it again.
@@ -99,6 +101,16 @@ class Grants:
     def named(self, owner: str) -> frozenset[str]:
         """Whom the lists of an account name."""
         return self._named.get(owner, _NOBODY)
+
+    def listen(self, changed: Callable[[str], None]) -> Callable[[], None]:
+        """Call it with an account after it began to name others in its lists, or ceased to; it only takes note.
+
+        :return: stops that.
+        """
+        # One that is nobody else's: who listens twice stops each by itself.
+        one = partial(changed)
+        self._listeners.append(one)
+        return partial(self._listeners.remove, one)
 
     # -- changing ------------------------------------------------------------------------------------------------
 
@@ -196,6 +208,8 @@ class Grants:
             self._named[owner] = identifiers
         else:
             self._named.pop(owner, None)
+        for changed in tuple(self._listeners):
+            changed(owner)
 
     def close(self) -> Deferred[Any]:
         """Finish pending commits, close the file."""

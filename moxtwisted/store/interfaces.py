@@ -374,6 +374,9 @@ class IGrants(Interface):
     def owners(account: str) -> frozenset[str]:
         """Accounts whose lists name this one, or anyone: some may give it nothing in the end."""
 
+    def listen(changed: Callable[[str], None]) -> Callable[[], None]:
+        """Call it with an account whose lists begin or cease to name somebody; what is returned stops that."""
+
     def change(
         account: IAccount,
         mailbox: int,

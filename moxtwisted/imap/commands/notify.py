@@ -9,12 +9,15 @@ r"""NOTIFY (RFC 5465): what happens from then on is in ``moxtwisted.imap.notifyi
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Awaitable, Generator, Sequence
+from typing import cast
 
 from moxtwisted.imap.connection import Answer, Connection, Handled, RefusalError
+from moxtwisted.imap.notification import INotifyingSharedSession
 from moxtwisted.imap.notifying import Notifying
+from moxtwisted.imap.othersfilter import OthersWanted
 from moxtwisted.imap.wire.commands import Notify
-from moxtwisted.imap.wire.events import Event
+from moxtwisted.imap.wire.events import Event, EventGroup
 
 __all__ = ["notify", "supported"]
 
@@ -40,13 +43,31 @@ def notify(connection: Connection, command: Notify) -> Handled:
         # RFC 5465 section 3.1: NO, not BAD, and the names of all that can be asked for.
         names = " ".join(event.value for event in Event if event in known)
         raise RefusalError("unsupported event", f"BADEVENT ({names})")
+    wanted = OthersWanted.of(connection, groups)
+    if wanted is not None:
+        session = cast("INotifyingSharedSession", connection.mail)
+        waiting = session.prepare_others(wanted.owners())
+        if waiting is not None:
+            return _prepared(waiting, connection, groups, status=command.status)
+    return _begun(connection, groups, status=command.status)
+
+
+async def _prepared(
+    waiting: Awaitable[None], connection: Connection, groups: Sequence[EventGroup], *, status: bool
+) -> Handled:
+    """Others' mailboxes have to be opened first."""
+    await waiting
+    return _begun(connection, groups, status=status)
+
+
+def _begun(connection: Connection, groups: Sequence[EventGroup], *, status: bool) -> Handled:
+    # Before what is in force is ended: it may be refused.
+    begun = Notifying.begin(connection, groups, connection.settings.limits.notifications)
     # Section 3.1: what has happened until now is told at once, whatever was asked for before.
     connection.unnotify()
     connection.sync(allow_expunge=True)
-    begun = Notifying.begin(connection, groups, connection.settings.limits.notifications)
     _replace(connection, begun)
-    connection.out += begun.unwatched()
-    return _statuses(begun) if command.status else None
+    return _told(begun, status=status) if status or begun.watches_others else None
 
 
 def _replace(connection: Connection, begun: Notifying) -> None:
@@ -56,6 +77,8 @@ def _replace(connection: Connection, begun: Notifying) -> None:
         connection.attend()
 
 
-def _statuses(begun: Notifying) -> Generator[bytes, None, Answer]:
-    yield from begun.statuses()
+def _told(begun: Notifying, *, status: bool) -> Generator[bytes, None, Answer]:
+    yield from begun.unreadable()
+    if status:
+        yield from begun.statuses()
     return None

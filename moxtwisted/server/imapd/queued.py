@@ -291,6 +291,11 @@ class QueueSession:
         others: Sequence[b.MailboxInfo] = self._inner.mailboxes()
         return [*others, self._info()] if self._is_here(NAME) else others
 
+    def own_mailboxes(self) -> Sequence[b.MailboxInfo]:
+        """See ``INotifyingSharedSession``, where the session inside provides that."""
+        others: Sequence[b.MailboxInfo] = self._inner.own_mailboxes()
+        return [*others, self._info()] if self._is_here(NAME) else others
+
     def mailbox(self, name: str) -> b.MailboxInfo | None:
         """See ``ISession``."""
         found: b.MailboxInfo | None = self._inner.mailbox(name)

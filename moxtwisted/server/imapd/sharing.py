@@ -16,6 +16,7 @@ from zope.interface import implementer
 
 from moxtwisted.errors import MailboxMissingError, StoreUnavailableError
 from moxtwisted.imap.backend import Appended, ISession
+from moxtwisted.imap.notification import IHappeningFeed
 from moxtwisted.imap.rights import Modification, Rights, flags_within
 from moxtwisted.imap.sharing import IShares, Transfer
 from moxtwisted.server.directory import DirectoryHolder
@@ -75,10 +76,20 @@ class StoreShares:
         self._held.move_to_end(owner)
         return held[1]
 
-    def prepare(self) -> Any:
+    def prepare(self, owners: Collection[str] | None = None) -> Any:
         """See ``IShares``."""
-        closed = [owner for owner in self.owners() if not self._store.opened(owner)]
+        wanted = self.owners() if owners is None else owners
+        closed = [owner for owner in wanted if not self._store.opened(owner)]
         return self._open(closed) if len(closed) > 1 else None
+
+    def listen(self, changed: Callable[[str], None]) -> Callable[[], None]:
+        """See ``IShares``."""
+        return self._store.grants.listen(changed)
+
+    def watch(self, owner: str, limit: int, wake: Callable[[], None]) -> IHappeningFeed | None:
+        """See ``IShares``; as long as somebody watches, the account stays open."""
+        account = self._account(owner)
+        return cast("IHappeningFeed", account.watch(limit, wake)) if account is not None else None
 
     async def _open(self, owners: Sequence[str]) -> None:
         clock = self._store.workplace.clock

@@ -1,0 +1,262 @@
+"""What happens to mailboxes of other users, for NOTIFY (RFC 5465): the part of a sharing session that watches their accounts.
+
+::
+
+    feed = session.watch_others(10_000, wake, {"alice"})      # None: all who share something with the user
+    happenings, lost = feed.take()      # of "Other Users/alice/Projects", as long as the user may list it
+    feed.close()
+
+An account is watched, and so stays open, from when it is wanted and shares something until the feed is closed or it shares nothing
+any more. What the user may list was looked up at the last take; when a mailbox was made, renamed or removed, or rights changed, it
+is looked up again, and the difference is what is told: names that may not be listed are in neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, Final
+
+from attrs import define, field
+from zope.interface import implementer
+
+from moxtwisted.errors import MailError
+from moxtwisted.imap import backend as b
+from moxtwisted.imap.notification import (
+    Happening,
+    IHappening,
+    IHappeningFeed,
+    INotifyingSharedSession,
+    IOthersFeed,
+)
+from moxtwisted.imap.sharing import OTHER_USERS, IShares
+
+__all__ = ["MOST_WATCHED", "NotifyingOthers", "OthersFeed"]
+
+#: Accounts of others that one session watches.
+MOST_WATCHED: Final = 64
+#: What part of the limit is kept of one account.
+_PART: Final = 8
+#: After these, what the user may list may be something else.
+_OF_NAMES: Final = frozenset({"created", "removed", "renamed", "acl"})
+
+Listed = Mapping[str, bool]
+"""By name what may be listed, and whether it may be read."""
+
+
+class _TooManyError(MailError):
+    """More accounts than one session may watch."""
+
+    reply_code = 550
+    enhanced_code = "5.7.0"
+    # RFC 5465 section 3.1: a notification that is too expensive may be refused.
+    imap_code = "NOTIFICATIONOVERFLOW"
+    public_text = "too many other users"
+
+
+def _concerned(shares: IShares, wanted: Collection[str] | None) -> list[str]:
+    """Who of them shares something with the user. :raises MailError: when they are too many."""
+    if wanted is not None and not wanted:
+        return []
+    owners = sorted(owner for owner in shares.owners() if wanted is None or owner in wanted)
+    if len(owners) > MOST_WATCHED:
+        raise _TooManyError(f"{len(owners)} accounts")
+    return owners
+
+
+@define(eq=False)
+class _Watched:
+    """An account of somebody else, and what the user may list of it."""
+
+    feed: IHappeningFeed
+    known: Listed
+
+
+@implementer(IOthersFeed)
+@define(eq=False)
+class OthersFeed:
+    """See ``IOthersFeed``.
+
+    :param listed: gives what the user may list of an account, by the names that he sees.
+    """
+
+    _shares: IShares
+    _listed: Callable[[str], Iterable[b.MailboxInfo]]
+    _limit: int
+    _wake: Callable[[], None]
+    _wanted: Collection[str] | None = field(factory=frozenset, init=False)
+    _watched: dict[str, _Watched] = field(factory=dict, init=False)
+    # Dictionaries for their order.
+    _dirty: dict[str, None] = field(factory=dict, init=False)
+    _doubtful: dict[str, None] = field(factory=dict, init=False)
+    _stale: bool = field(default=False, init=False)
+    _stop: Callable[[], None] | None = field(default=None, init=False)
+
+    def begin(self, owners: Collection[str] | None) -> None:
+        """Watch them. :raises MailError: when they are too many."""
+        self._wanted = owners
+        for owner in _concerned(self._shares, owners):
+            self._watch(owner)
+        self._stop = self._shares.listen(self._shared)
+
+    def want(self, owners: Collection[str] | None) -> None:
+        """See ``IOthersFeed``."""
+        if owners != self._wanted:
+            self._wanted, self._stale = owners, True
+
+    def mailboxes(self) -> Sequence[b.MailboxInfo]:
+        """See ``IOthersFeed``."""
+        return [info for owner in self._watched for info in self._listed(owner)]
+
+    def close(self) -> None:
+        """See ``IHappeningFeed``."""
+        stop, self._stop = self._stop, None
+        if stop is not None:
+            stop()
+        for watched in self._watched.values():
+            watched.feed.close()
+        self._watched.clear()
+
+    # -- who is watched ----------------------------------------------------------------------------------------
+    def _shared(self, owner: str) -> None:
+        if self._wanted is None or owner in self._wanted:
+            # It may have gone, and another one have come with its name.
+            self._doubtful[owner] = None
+            self._stale = True
+            self._wake()
+
+    def _happened(self, owner: str) -> None:
+        self._dirty[owner] = None
+        self._wake()
+
+    def _look(self, owner: str) -> Listed:
+        return {info.name: info.rights is None or "r" in info.rights for info in self._listed(owner)}
+
+    def _watch(self, owner: str) -> Listed:
+        """Begin, and what may be listed."""
+        feed = self._shares.watch(owner, max(self._limit // _PART, 1), partial(self._happened, owner))
+        if feed is None:
+            return {}
+        known = self._look(owner)
+        self._watched[owner] = _Watched(feed, known)
+        return known
+
+    def _unwatch(self, owner: str) -> Listed:
+        """End, and what could be listed."""
+        watched = self._watched.pop(owner, None)
+        if watched is None:
+            return {}
+        watched.feed.close()
+        return watched.known
+
+    def _rewatch(self, owners: Collection[str]) -> Iterator[Happening]:
+        """RFC 5465 section 5.9: who shares nothing any more is not watched, who begins to is; who is not wanted goes in silence, and
+        so comes who only was not wanted before."""
+        for owner in [owner for owner in self._watched if owner not in owners]:
+            yield from _difference(self._unwatch(owner), {})
+        for owner in owners:
+            if owner in self._doubtful:
+                before = self._unwatch(owner)
+                yield from _difference(before, self._watch(owner))
+            elif owner not in self._watched:
+                self._watch(owner)
+        self._doubtful.clear()
+
+    # -- what happened -----------------------------------------------------------------------------------------
+    def take(self) -> tuple[Sequence[IHappening], bool]:
+        """See ``IHappeningFeed``."""
+        told: list[Any] = []
+        dirty, self._dirty = self._dirty, {}
+        for owner in dirty:
+            watched = self._watched.get(owner)
+            if watched is None:
+                continue
+            happened, lost = watched.feed.take()
+            if lost:
+                return (), True
+            told += self._seen(owner, watched, happened)
+        if self._stale:
+            self._stale = False
+            try:
+                owners = _concerned(self._shares, self._wanted)
+            except _TooManyError:
+                return (), True
+            told += self._rewatch(owners)
+        return told, False
+
+    def _seen(self, owner: str, watched: _Watched, happened: Iterable[Any]) -> Iterator[Happening]:
+        """As the user sees it."""
+        prefix = f"{OTHER_USERS}/{owner}/"
+        ofnames = [one for one in happened if one.kind in _OF_NAMES]
+        before = watched.known
+        if ofnames:
+            watched.known = self._look(owner)
+            yield from _difference(before, watched.known, prefix, ofnames)
+        for one in happened:
+            # RFC 5465 section 5: every event wants l and r.
+            if one.kind not in {"messages", "annotated"} or not watched.known.get(prefix + one.name):
+                continue
+            if one.kind == "messages":
+                yield Happening("messages", prefix + one.name, one.added, one.expunged, one.flagged)
+            # What the owner notes in private is not for others.
+            elif entries := tuple(entry for entry in one.entries if entry.startswith("/shared/")):
+                yield Happening("annotated", prefix + one.name, entries=entries)
+
+
+def _difference(
+    before: Listed, now: Listed, prefix: str = "", happened: Iterable[Any] = ()
+) -> Iterator[Happening]:
+    """What became of the names that may be listed.
+
+    :param happened: in the account, in its order; ``prefix`` stands before its names.
+    """
+    renamed: dict[str, str] = {}
+    made: set[str] = set()
+    for one in happened:
+        name = prefix + one.name
+        if one.kind == "renamed":
+            old = prefix + one.old_name
+            renamed[name] = renamed.pop(old, old)
+        elif one.kind == "created":
+            made.add(name)
+    told = {new: old for new, old in renamed.items() if new in now and old in before and new != old}
+    olds = frozenset(told.values())
+    for name in before:
+        if name not in now and name not in olds:
+            yield Happening("removed", name)
+    for new, old in told.items():
+        yield Happening("renamed", new, old_name=old)
+    for name, readable in now.items():
+        if name in told:
+            continue
+        if name not in before or name in made:
+            yield Happening("created", name)
+        elif before[name] != readable:
+            yield Happening("readable" if readable else "unreadable", name)
+
+
+@implementer(INotifyingSharedSession)
+class NotifyingOthers:
+    """What ``SharingSession`` provides of ``INotifyingSharedSession``."""
+
+    __slots__ = ()
+    _own: b.ISession
+    _shares: IShares
+    _listed: Callable[[str], Iterable[b.MailboxInfo]]
+
+    def own_mailboxes(self) -> Sequence[b.MailboxInfo]:
+        """See ``INotifyingSharedSession``."""
+        return self._own.mailboxes()
+
+    def prepare_others(self, owners: Collection[str] | None) -> Awaitable[None] | None:
+        """See ``INotifyingSharedSession``."""
+        concerned = _concerned(self._shares, owners)
+        return self._shares.prepare(concerned) if concerned else None
+
+    def watch_others(
+        self, limit: int, wake: Callable[[], None], owners: Collection[str] | None
+    ) -> IOthersFeed:
+        """See ``INotifyingSharedSession``."""
+        feed = OthersFeed(self._shares, self._listed, limit, wake)
+        feed.begin(owners)
+        return feed
