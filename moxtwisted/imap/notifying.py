@@ -397,12 +397,16 @@ class Notifying:
             for other in (canonical(info.name) for info in self._watched_mailboxes())
             for above in ancestry(other.rpartition("/")[0])
         }
+        left = frozenset(names.values())
         lines = []
         for name, old in names.items():
             info = mail.mailbox(name)
             if info is not None and not _may(info, "l"):
                 # RFC 4314 section 6: it is as if it was not there.
                 info = None
+            if info is None and old is None and name in left:
+                # Its new name says it.
+                continue
             attributes = [] if info is not None else [self._missing(name)]
             if name in subscribed:
                 attributes.append("\\Subscribed")

@@ -219,20 +219,29 @@ def _difference(
             renamed[name] = renamed.pop(old, old)
         elif one.kind == "created":
             made.add(name)
-    told = {new: old for new, old in renamed.items() if new in now and old in before and new != old}
+    renamed = {new: old for new, old in renamed.items() if new in now and old in before and new != old}
+    left = frozenset(renamed.values())
+    # A name that one mailbox left and another one came to is told last, as one that was made: a client goes through it in order.
+    told = {new: old for new, old in renamed.items() if new not in left}
     olds = frozenset(told.values())
     for name in before:
         if name not in now and name not in olds:
             yield Happening("removed", name)
-    for new, old in told.items():
+    for new, old in sorted(told.items(), key=_deepest_first):
         yield Happening("renamed", new, old_name=old)
+    # RFC 5465 section 5.4: of an INBOX that was renamed a new one is assumed.
+    made |= left - {prefix + "INBOX"}
     for name, readable in now.items():
-        if name in told:
-            continue
-        if name not in before or name in made:
+        known = told.get(name, name)
+        if known not in before or (name in made and name not in told):
             yield Happening("created", name)
-        elif before[name] != readable:
+        elif before[known] != readable:
             yield Happening("readable" if readable else "unreadable", name)
+
+
+def _deepest_first(renamed: tuple[str, str]) -> tuple[int, str]:
+    """RFC 5465 section 5.4: with a mailbox goes what lies below it, so that what went elsewhere has to be told before."""
+    return -renamed[1].count("/"), renamed[0]
 
 
 @implementer(INotifyingSharedSession)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from attrs import evolve
 from zope.interface.verify import verifyObject
 
@@ -185,21 +183,3 @@ class NotifyTests(IMAPCase):
                 line.transport.loseConnection()
                 line.protocol.connectionLost()
             self.assertEqual((len(account._queues), len(state._listeners)), (0, 0), ending)
-
-    def test_mailboxes_of_others(self) -> None:
-        """Nothing is told of mailboxes of other users, and who names one learns that at once."""
-        bob = self.log_in("bob@example.org", ip="198.51.100.6")
-        self.ask(bob, "CREATE Projects")
-        self.assertIn("t OK", self.ask(bob, "SETACL Projects alice lrs"))
-        line = self.log_in()
-        name = '"Other Users/bob/Projects"'
-        self.assertIn(name, self.ask(line, 'LIST "" *'))
-        answer = self.ask(
-            line,
-            f"NOTIFY SET STATUS (mailboxes ({name} Missing) {ALL}) (personal (MessageNew MessageExpunge))",
-        )
-        self.assertEqual(re.findall(r"\* LIST [^\r]*", answer), [f'* LIST (\\NoAccess) "/" {name}'])
-        self.assertNotIn('STATUS "Other', answer)
-        self.assertIn("* STATUS INBOX", answer)
-        self.add(account="bob", mailbox="Projects")
-        self.assertEqual(self.heard(line), "")

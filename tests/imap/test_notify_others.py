@@ -1,0 +1,102 @@
+"""NOTIFY of mailboxes of other users over the memory backend: what a client believes is what LIST and STATUS say, whatever happens."""
+
+from __future__ import annotations
+
+import random
+import re
+
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface.verify import verifyObject
+
+from moxtwisted.imap.notification import Happening, IHappening
+from moxtwisted.imap.testing import Driver
+from tests.imap.test_sharing import House
+
+STEPS = 80
+NAMES = ("Box", "Box/Leaf", "Box/Leaf/Deep", "Crate", "Crate/Leaf", "INBOX")
+RIGHTS = ("lr", "l", "r", '""', "lrs", "-l", "-r", "+l", "+r")
+
+
+class Believing:
+    """Bob's client, which only hears."""
+
+    def __init__(self, driver: Driver) -> None:
+        self.driver = driver
+        self.names: set[str] = set()
+        self.messages: dict[str, int] = {}
+
+    def hear(self, octets: bytes) -> None:
+        for line in octets.decode().split("\r\n"):
+            if match := re.fullmatch(r'\* STATUS "?([^"]*)"? \(MESSAGES (\d+) .*', line):
+                self.messages[match[1]] = int(match[2])
+            elif match := re.fullmatch(
+                r'\* LIST \(([^)]*)\) "/" "([^"]*)"(?: \("OLDNAME" \("([^"]*)"\)\))?', line
+            ):
+                self.listed(*match.groups())
+
+    def listed(self, attributes: str, name: str, old: str | None) -> None:
+        for known in list(self.names) if old is not None else ():
+            if known == old or known.startswith(f"{old}/"):
+                # With a mailbox goes what lies below it.
+                self.names.discard(known)
+                self.names.add(name + known[len(old or "") :])
+                if known in self.messages:
+                    self.messages[name + known[len(old or "") :]] = self.messages.pop(known)
+        if "\\NonExistent" in attributes:
+            self.names.discard(name)
+        else:
+            self.names.add(name)
+        if "\\NonExistent" in attributes or "\\NoAccess" in attributes:
+            self.messages.pop(name, None)
+
+
+class BelievingTests(SynchronousTestCase):
+    def test_happening(self) -> None:
+        """What is told has all that it must have."""
+        verifyObject(IHappening, Happening("created", "INBOX"))
+
+    def test_believes_the_truth(self) -> None:
+        """After any changes, however many between two looks, names and numbers of messages are those that LIST and STATUS tell."""
+        for seed in range(60):
+            self.run_with(random.Random(seed), seed)
+
+    def run_with(self, dice: random.Random, seed: int) -> None:
+        house = House("lr")
+        alice, bob = house.clients["alice"], Believing(house.clients["bob"])
+        bob.driver.command('NOTIFY SET (subtree "Other Users" (MessageNew MessageExpunge MailboxName))')
+        bob.names = {"Other Users/alice/Box", "Other Users/alice/Box/Leaf"}
+        bob.messages = dict.fromkeys(bob.names, 0)
+        for _ in range(STEPS):
+            alice.command(self.command(dice))
+            if dice.random() < 0.3:
+                continue
+            bob.driver.flush()
+            bob.hear(bob.driver.received())
+            self.check(bob, seed)
+        bob.driver.server.lost()
+        self.assertEqual(house.alice.watch.wakes, [])
+
+    @staticmethod
+    def command(dice: random.Random) -> str:
+        one, other = dice.sample(NAMES, 2)
+        rights = dice.choice(RIGHTS)
+        return dice.choice(
+            (
+                f"CREATE {one}",
+                f"DELETE {one}",
+                f"RENAME {one} {other}",
+                f"RENAME {one} {other}",
+                f"SETACL {one} bob {rights}",
+                f"SETACL {one} anyone {rights}",
+                f"DELETEACL {one} bob",
+                f"APPEND {one} {{2+}}\r\nhi",
+            )
+        )
+
+    def check(self, bob: Believing, seed: int) -> None:
+        session = bob.driver.server.connection.mail
+        now = {info.name: info for info in session.mailboxes() if info.rights is not None}
+        # Levels without a mailbox are told, too.
+        self.assertEqual({n for n in bob.names if n.count("/") > 1}, set(now), f"seed {seed}")
+        readable = {name: info.messages for name, info in now.items() if "r" in (info.rights or "")}
+        self.assertEqual(bob.messages, readable, f"seed {seed}")
