@@ -346,7 +346,8 @@ class Notifying:
 
     # -- mailboxes ---------------------------------------------------------------------------------------------
     def _named(self, name: str, one: Any, moved: Sequence[Any], names: dict[str, str | None]) -> None:
-        """Note the names that something happened to, with the old name of what was renamed."""
+        """Note the names that something happened to, with the old name of what was renamed; with an empty one what is concerned
+        by what happened below it."""
         if one.kind == "renamed":
             # Section 5.4: of what lies below a mailbox that was renamed nothing is told.
             old = canonical(one.old_name)
@@ -364,13 +365,13 @@ class Notifying:
             events.add(Event.SUBSCRIPTION_CHANGE)
         wanted = self.wanted(name)
         if events & wanted:
-            names.setdefault(name, None)
+            names[name] = names.get(name) or None
         elif name.startswith(OTHERS) and Event.MAILBOX_NAME in events:
             self._reached(name, one.kind, names)
         parent = name.rpartition("/")[0]
         if parent and Event.MAILBOX_NAME in events & self.wanted(parent):
             # Section 5.4: what was made or deleted concerns the mailbox above, too.
-            names.setdefault(parent, None)
+            names.setdefault(parent, "")
 
     def _reached(self, name: str, kind: str, names: dict[str, str | None]) -> None:
         r"""RFC 5465 section 5.9: a mailbox of somebody else went out of reach, which is told with \NoAccess, or came back.
@@ -382,10 +383,10 @@ class Notifying:
         if kind in {"removed", "unreadable"}:
             if len(self._denied) < _MOST_DENIED:
                 self._denied.add(name)
-            names.setdefault(name, None)
+            names[name] = names.get(name) or None
         elif kind == "readable" or name in self._denied:
             self._denied.discard(name)
-            names.setdefault(name, None)
+            names[name] = names.get(name) or None
 
     def _lists(self, names: dict[str, str | None]) -> list[bytes]:
         """LIST responses with all that is true of these mailboxes now."""
@@ -404,8 +405,8 @@ class Notifying:
             if info is not None and not _may(info, "l"):
                 # RFC 4314 section 6: it is as if it was not there.
                 info = None
-            if info is None and old is None and name in left:
-                # Its new name says it.
+            if info is None and (name in left or (old == "" and not left.isdisjoint(ancestry(name)))):
+                # The new name says it, its own or of what it lay below.
                 continue
             attributes = [] if info is not None else [self._missing(name)]
             if name in subscribed:
@@ -415,7 +416,7 @@ class Notifying:
                 attributes += info.special_use
                 if not _may(info, "r"):
                     attributes.append("\\NoAccess")
-            lines.append(render.list_response(name, attributes, utf8=connection.utf8, old_name=old))
+            lines.append(render.list_response(name, attributes, utf8=connection.utf8, old_name=old or None))
         return lines
 
     def _missing(self, name: str) -> str:

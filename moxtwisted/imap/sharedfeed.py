@@ -22,6 +22,7 @@ from zope.interface import implementer
 
 from moxtwisted.errors import MailError
 from moxtwisted.imap import backend as b
+from moxtwisted.imap.commands.mailboxfilters import ancestry
 from moxtwisted.imap.notification import (
     Happening,
     IHappening,
@@ -219,10 +220,11 @@ def _difference(
             renamed[name] = renamed.pop(old, old)
         elif one.kind == "created":
             made.add(name)
+    made.update(new for new, old in renamed.items() if new != old)
     renamed = {new: old for new, old in renamed.items() if new in now and old in before and new != old}
     left = frozenset(renamed.values())
-    # A name that one mailbox left and another one came to is told last, as one that was made: a client goes through it in order.
-    told = {new: old for new, old in renamed.items() if new not in left}
+    # Where one mailbox left and another one came to, the latter is told last, as one that was made: a client goes through it in order.
+    told = {new: old for new, old in renamed.items() if left.isdisjoint(ancestry(new))}
     olds = frozenset(told.values())
     for name in before:
         if name not in now and name not in olds:
