@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 import re
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from moxtwisted.imap.notification import Happening, IHappening
-from moxtwisted.imap.testing import Driver
 from tests.imap.test_sharing import House
 
 STEPS = 80
@@ -17,11 +17,28 @@ NAMES = ("Box", "Box/Leaf", "Box/Leaf/Deep", "Crate", "Crate/Leaf", "INBOX")
 RIGHTS = ("lr", "l", "r", '""', "lrs", "-l", "-r", "+l", "+r")
 
 
+def command(dice: random.Random) -> str:
+    """What alice does."""
+    one, other = dice.sample(NAMES, 2)
+    rights = dice.choice(RIGHTS)
+    return dice.choice(
+        (
+            f"CREATE {one}",
+            f"DELETE {one}",
+            f"RENAME {one} {other}",
+            f"RENAME {one} {other}",
+            f"SETACL {one} bob {rights}",
+            f"SETACL {one} anyone {rights}",
+            f"DELETEACL {one} bob",
+            f"APPEND {one} {{2+}}\r\nhi",
+        )
+    )
+
+
 class Believing:
     """Bob's client, which only hears."""
 
-    def __init__(self, driver: Driver) -> None:
-        self.driver = driver
+    def __init__(self) -> None:
         self.names: set[str] = set()
         self.messages: dict[str, int] = {}
 
@@ -49,6 +66,14 @@ class Believing:
         if "\\NonExistent" in attributes or "\\NoAccess" in attributes:
             self.messages.pop(name, None)
 
+    def check(self, case: SynchronousTestCase, session: Any, why: str) -> None:
+        """What is believed is what there is."""
+        now = {info.name: info for info in session.mailboxes() if info.rights is not None}
+        # Levels without a mailbox are told, too.
+        case.assertEqual({name for name in self.names if name.count("/") > 1}, set(now), why)
+        readable = {name: info.messages for name, info in now.items() if "r" in (info.rights or "")}
+        case.assertEqual(self.messages, readable, why)
+
 
 class BelievingTests(SynchronousTestCase):
     def test_happening(self) -> None:
@@ -62,41 +87,16 @@ class BelievingTests(SynchronousTestCase):
 
     def run_with(self, dice: random.Random, seed: int) -> None:
         house = House("lr")
-        alice, bob = house.clients["alice"], Believing(house.clients["bob"])
-        bob.driver.command('NOTIFY SET (subtree "Other Users" (MessageNew MessageExpunge MailboxName))')
+        alice, driver, bob = house.clients["alice"], house.clients["bob"], Believing()
+        driver.command('NOTIFY SET (subtree "Other Users" (MessageNew MessageExpunge MailboxName))')
         bob.names = {"Other Users/alice/Box", "Other Users/alice/Box/Leaf"}
         bob.messages = dict.fromkeys(bob.names, 0)
         for _ in range(STEPS):
-            alice.command(self.command(dice))
+            alice.command(command(dice))
             if dice.random() < 0.3:
                 continue
-            bob.driver.flush()
-            bob.hear(bob.driver.received())
-            self.check(bob, seed)
-        bob.driver.server.lost()
+            driver.flush()
+            bob.hear(driver.received())
+            bob.check(self, driver.server.connection.mail, f"seed {seed}")
+        driver.server.lost()
         self.assertEqual(house.alice.watch.wakes, [])
-
-    @staticmethod
-    def command(dice: random.Random) -> str:
-        one, other = dice.sample(NAMES, 2)
-        rights = dice.choice(RIGHTS)
-        return dice.choice(
-            (
-                f"CREATE {one}",
-                f"DELETE {one}",
-                f"RENAME {one} {other}",
-                f"RENAME {one} {other}",
-                f"SETACL {one} bob {rights}",
-                f"SETACL {one} anyone {rights}",
-                f"DELETEACL {one} bob",
-                f"APPEND {one} {{2+}}\r\nhi",
-            )
-        )
-
-    def check(self, bob: Believing, seed: int) -> None:
-        session = bob.driver.server.connection.mail
-        now = {info.name: info for info in session.mailboxes() if info.rights is not None}
-        # Levels without a mailbox are told, too.
-        self.assertEqual({n for n in bob.names if n.count("/") > 1}, set(now), f"seed {seed}")
-        readable = {name: info.messages for name, info in now.items() if "r" in (info.rights or "")}
-        self.assertEqual(bob.messages, readable, f"seed {seed}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from unittest.mock import patch
 
 from attrs import evolve
@@ -11,6 +12,8 @@ from zope.interface.verify import verifyObject
 from moxtwisted.imap.notification import INotifyingSharedSession, IOthersFeed
 from moxtwisted.imap.sharedfeed import MOST_WATCHED
 from moxtwisted.store.interfaces import IGrants
+from tests.imap.test_notify_others import Believing
+from tests.imap.test_notify_others import command as change
 from tests.server.house import ACCOUNTS, House, Line
 from tests.server.test_sharing import BOX, SharingCase
 
@@ -159,6 +162,27 @@ class MessagesTests(NotifyOthersCase):
         self.listen(groups)
         self.add(mailbox="Box")
         self.assertIn("MESSAGES 9", self.told())
+
+
+class BelievingTests(NotifyOthersCase):
+    """The same as over the memory backend."""
+
+    def test_believes_the_truth(self) -> None:
+        """After any changes names and numbers of messages are those that LIST and STATUS tell."""
+        for seed in range(6):
+            dice = random.Random(seed)
+            bob = Believing()
+            bob.hear(
+                self.yes(self.bob, 'LIST "" "Other Users/*" RETURN (STATUS (MESSAGES UIDNEXT))').encode()
+            )
+            self.listen('(subtree "Other Users" (MessageNew MessageExpunge MailboxName))')
+            for _ in range(40):
+                self.ask(self.alice, change(dice))
+                if dice.random() < 0.3:
+                    continue
+                bob.hear(self.told().encode())
+                bob.check(self, self.bob.protocol.server.connection.mail, f"seed {seed}")
+            self.told()
 
 
 class NamesTests(NotifyOthersCase):
