@@ -155,6 +155,19 @@ class MailTests(ServerCase):
         self.wait(client.close())
         self.assertFalse(client.alive)
 
+    def test_modseq_after_expunge(self) -> None:
+        """RFC 7162 section 3.2.7: what the tagged OK of EXPUNGE says is where the mailbox stands."""
+        client = self.open()
+        self.wait(client.enable("QRESYNC"))
+        self.wait(client.append("INBOX", NewMail(b"a: b\r\n\r\n1\r\n")))
+        self.wait(client.append("INBOX", NewMail(b"a: b\r\n\r\n2\r\n")))
+        selected = self.wait(client.select("INBOX"))
+        self.wait(client.store([1], StoreMode.ADD, ["\\Deleted"]))
+        self.wait(client.expunge())
+        self.assertEqual(
+            self.wait(client.status("INBOX", ["HIGHESTMODSEQ"])), {"HIGHESTMODSEQ": selected.highestmodseq}
+        )
+
     def test_large_messages_pass_through(self) -> None:
         """A source is read piece by piece, a sink gets the same octets piece by piece."""
         client = self.open()

@@ -117,7 +117,8 @@ class AccountCommands(Session):
         done = await self.execute(_on_mailbox("GETQUOTAROOT", mailbox))
         quotas = {one.root: one.resources for one in done.responses if isinstance(one, r.QuotaData)}
         roots = [one.roots for one in done.responses if isinstance(one, r.QuotaRootData)]
-        self.others(one for one in done.responses if not isinstance(one, (r.QuotaData, r.QuotaRootData)))
+        rest = (one for one in done.responses if not isinstance(one, (r.QuotaData, r.QuotaRootData)))
+        self.others(rest, done)
         return QuotaRoots(roots[-1] if roots else (), quotas)
 
     async def set_quota(self, root: str, limits: Mapping[str, int]) -> dict[str, tuple[int, int]]:

@@ -97,7 +97,7 @@ class MailboxCommands(Session):
                 mailbox.rights = response.rights
             else:
                 rest.append(response)
-        self.others(rest)
+        self.others(rest, done)
         return list(found.values())
 
     async def subscribed(self, pattern: str = "*") -> list[ListedMailbox]:

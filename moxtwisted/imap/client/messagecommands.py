@@ -150,7 +150,8 @@ class MessageCommands(Session):
             return None
 
         request = self._fetch(numbers, items, uid=uid, modifiers=modifiers)
-        await self.execute(request, each=hear, sinks=sinks)
+        done = await self.execute(request, each=hear, sinks=sinks)
+        self.others((), done)
 
     # -- searching -----------------------------------------------------------------------------------------------------
 
@@ -187,7 +188,7 @@ class MessageCommands(Session):
         for response in done.responses:
             news = isinstance(response, r.EsearchData) and response.tag not in {None, done.tag}
             (rest if news or not isinstance(response, wanted) else found).append(response)
-        self.others(rest)
+        self.others(rest, done)
         return evolve(search_result(found[-1]) if found else SearchResult(), tag=done.tag)
 
     async def cancel_updates(self, *tags: bytes) -> None:
@@ -288,7 +289,7 @@ class MessageCommands(Session):
                 code = response.code
             else:
                 rest.append(response)
-        self.others(rest)
+        self.others(rest, done)
         return _code(code)
 
     async def expunge(self, numbers: Numbers | None = None) -> None:

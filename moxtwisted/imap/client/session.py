@@ -175,12 +175,21 @@ class Session(abc.ABC):
 
     # -- for the families ----------------------------------------------------------------------------------------------
 
-    def others(self, responses: Iterable[r.Response]) -> None:
-        """Data that the command did not ask for."""
+    def others(self, responses: Iterable[r.Response], done: Completed | None = None) -> None:
+        """Data that the command did not ask for.
+
+        :param done: the command, when it has ended: its tagged response tells of the mailbox, too.
+        """
         for response in responses:
             if self.selected is not None:
                 self.selected.take(response)
             self.told(notice(response))
+        # RFC 7162 section 6: every HIGHESTMODSEQ is to be used; with QRESYNC it stands in the tagged OK of EXPUNGE and UID EXPUNGE
+        # (sections 3.2.7 and 3.2.9). Other codes there may be about another mailbox, as MAILBOXID of CREATE is (RFC 8474 section 4.1).
+        if done is None or done.status.code is None or self.selected is None:
+            return
+        if done.status.code.name == "HIGHESTMODSEQ":
+            self.selected.take(done.status)
 
     async def ask(self, request: Request, wanted: type[_R]) -> list[_R]:
         """Carry out a command whose answers are of one type."""
@@ -196,13 +205,13 @@ class Session(abc.ABC):
                 found.append(response)
             else:
                 rest.append(response)
-        self.others(rest)
+        self.others(rest, done)
         return found
 
     async def do(self, request: Request) -> r.ResponseCode | None:
         """Carry out a command that has no data; the code of its answer."""
         done = await self.execute(request)
-        self.others(done.responses)
+        self.others(done.responses, done)
         return done.status.code
 
     def offers(self, *names: str) -> bool:

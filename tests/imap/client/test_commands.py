@@ -21,6 +21,7 @@ from moxtwisted.imap.client.session import (
     CommandRefusedError,
     MessageSource,
     NotOfferedError,
+    Selected,
 )
 from moxtwisted.imap.testing import run_now
 from moxtwisted.imap.wire import responsedata as r
@@ -243,6 +244,23 @@ class MessageTests(CommandCase):
         self.assertEqual(moved.target, SequenceSet.parse(b"1202:1229"))
         self.assertEqual(self.session.notices, [Expunged(22)])
         self.run_script(b"* 3 EXPUNGE\nOK", lambda s: s.expunge([3000, 3001, 3002]), b"UID EXPUNGE 3000:3002")
+
+    def test_highest_modseq(self) -> None:
+        """RFC 7162 section 6: HIGHESTMODSEQ of a tagged response is taken, other codes there may be of other mailboxes."""
+        works: Any = (
+            (b"* VANISHED 7\n", lambda s: s.expunge()),
+            (b"", lambda s: s.noop()),
+            (b"", lambda s: s.store([1], StoreMode.ADD, ["x"])),
+            (b"* OK [COPYUID 1 4 1] x\n", lambda s: s.move([4], "x")),
+            (b"* SEARCH\n", lambda s: s.search("ALL")),
+        )
+        for data, work in works:
+            session = Scripted(data + b"OK [HIGHESTMODSEQ 20010715194045319] x", b"OK [MAILBOXID (F2)] x")
+            session.selected = Selected("INBOX", highestmodseq=5, exists=1, mailbox_id="F1")
+            run_now(work(session))
+            self.assertEqual(session.selected.highestmodseq, 20010715194045319)
+            run_now(session.create("other"))
+            self.assertEqual(session.selected.mailbox_id, "F1")
 
     def test_append(self) -> None:
         """APPENDUID, of APPEND and of REPLACE."""
