@@ -46,6 +46,17 @@ class Completed:
         """Whether the command was carried out."""
         return self.status.condition == "OK"
 
+    @property
+    def limited(self) -> r.MessageLimit | None:
+        """How far the command came, when it was about the newest messages only."""
+        # RFC 9738 section 3.1: in an untagged NO, when another code stands in the tagged response.
+        for status in (self.status, *self.responses):
+            if isinstance(status, r.StatusResponse) and status.code is not None:
+                value = status.code.value
+                if isinstance(value, r.MessageLimit):
+                    return value
+        return None
+
 
 @frozen
 class Data:

@@ -1,6 +1,12 @@
 """Commands about messages: FETCH, SEARCH, SORT, THREAD, STORE, COPY, MOVE, EXPUNGE, APPEND, REPLACE.
 
 Numbers are UIDs unless ``uid=False``; sets are ``SequenceSet`` or any numbers in ascending order.
+
+A server may take so many messages at a time only (MESSAGELIMIT, RFC 9738). Then a command is about the newest of them, and its result
+says how far it came; whoever wants the rest says the same of the UIDs below::
+
+    messages = await client.fetch(SequenceSet.parse(b"1:*"), ["FLAGS"])
+    messages.limited                          # MessageLimit(most=1000, lowest=23221): go on with 1:23220; None when that is all
 """
 
 from __future__ import annotations
@@ -30,7 +36,7 @@ from moxtwisted.imap.wire import searchkeys as k
 from moxtwisted.imap.wire.fetchattributes import FetchAttribute
 from moxtwisted.imap.wire.sequence import SequenceSet
 
-__all__ = ["MessageCommands", "NewMail", "Numbers", "Stored", "Transferred"]
+__all__ = ["MessageCommands", "Messages", "NewMail", "Numbers", "Stored", "Threads", "Transferred"]
 
 Numbers = SequenceSet | Iterable[int]
 Item = FetchAttribute | bytes | str
@@ -46,16 +52,36 @@ def _item(item: Item) -> bytes:
     return item.encode("ascii") if isinstance(item, str) else item
 
 
+class Messages(list[Message]):
+    """What FETCH said; several answers about one message are several entries.
+
+    :ivar limited: how far it came, when it was about the newest of these messages only.
+    """
+
+    limited: r.MessageLimit | None = None
+
+
+class Threads(list[Thread]):
+    """What THREAD found.
+
+    :ivar limited: how far it came, when it looked at the newest messages only.
+    """
+
+    limited: r.MessageLimit | None = None
+
+
 @frozen
 class Stored:
     """What STORE did.
 
     :ivar messages: what the server said about them, unless silent.
     :ivar refused: those left alone because they had changed after ``unchanged_since`` (RFC 7162 section 3.1.3).
+    :ivar limited: how far it came, when it changed the newest of these messages only.
     """
 
     messages: tuple[Message, ...] = ()
     refused: SequenceSet | None = None
+    limited: r.MessageLimit | None = None
 
 
 @frozen
@@ -63,11 +89,13 @@ class Transferred:
     """What COPY, MOVE or APPEND made: UIDs in the target, if the server has UIDPLUS.
 
     :ivar source: of COPY and MOVE: UIDs in the source, in the order of ``target``.
+    :ivar limited: how far it came, when it took the newest of these messages only.
     """
 
     uidvalidity: int | None = None
     source: SequenceSet | None = None
     target: SequenceSet | None = None
+    limited: r.MessageLimit | None = None
 
 
 @frozen
@@ -92,13 +120,13 @@ def _key(writer: SegmentWriter, key: k.SearchKey | str) -> None:
         wire.write_key(writer, key)
 
 
-def _code(done: r.ResponseCode | None) -> Transferred:
-    value = done.value if done is not None else None
+def _code(code: r.ResponseCode | None, limited: r.MessageLimit | None) -> Transferred:
+    value = code.value if code is not None else None
     if isinstance(value, r.CopyUid):
-        return Transferred(value.uidvalidity, value.source, value.target)
+        return Transferred(value.uidvalidity, value.source, value.target, limited)
     if isinstance(value, r.AppendUid):
-        return Transferred(value.uidvalidity, None, value.uids)
-    return Transferred()
+        return Transferred(value.uidvalidity, None, value.uids, limited)
+    return Transferred(limited=limited)
 
 
 class MessageCommands(Session):
@@ -118,14 +146,17 @@ class MessageCommands(Session):
         *,
         uid: bool = True,
         modifiers: str = "",
-    ) -> list[Message]:
-        """What the server says about these messages; several answers about one are several entries.
+    ) -> Messages:
+        """What the server says about these messages.
 
         :param items: as ``"FLAGS"``, ``"BODY.PEEK[]"``, or of ``moxtwisted.imap.wire.fetchattributes``.
         :param modifiers: as ``"CHANGEDSINCE 17 VANISHED"``, ``"PARTIAL 1:100"``.
         """
         request = self._fetch(numbers, items, uid=uid, modifiers=modifiers)
-        return [message(one) for one in await self.ask(request, r.Fetched)]
+        done = await self.execute(request)
+        messages = Messages(message(one) for one in self.pick(done, r.Fetched))
+        messages.limited = done.limited
+        return messages
 
     async def fetch_each(
         self,
@@ -136,22 +167,31 @@ class MessageCommands(Session):
         sinks: Callable[[BodyStarted], BodySink | None] | None = None,
         uid: bool = True,
         modifiers: str = "",
-    ) -> None:
+    ) -> r.MessageLimit | None:
         """As ``fetch``, but each message is handed over when it comes, and none is kept.
 
         :param each: while what it returns has not fired, nothing more is read.
         :param sinks: is given each large section before its message, and takes its octets as they come.
+        :return: how far it came, when it was about the newest of these messages only.
         """
+        statuses: list[r.Response] = []
 
         def hear(response: r.Response) -> Awaitable[None] | None:
             if isinstance(response, r.Fetched):
                 return each(message(response))
+            if (
+                isinstance(response, r.StatusResponse)
+                and response.code
+                and response.code.name == "MESSAGELIMIT"
+            ):
+                statuses[:] = [response]
             self.others([response])
             return None
 
         request = self._fetch(numbers, items, uid=uid, modifiers=modifiers)
         done = await self.execute(request, each=hear, sinks=sinks)
         self.others((), done)
+        return evolve(done, responses=tuple(statuses)).limited
 
     # -- searching -----------------------------------------------------------------------------------------------------
 
@@ -189,7 +229,9 @@ class MessageCommands(Session):
             news = isinstance(response, r.EsearchData) and response.tag not in {None, done.tag}
             (rest if news or not isinstance(response, wanted) else found).append(response)
         self.others(rest, done)
-        return evolve(search_result(found[-1]) if found else SearchResult(), tag=done.tag)
+        return evolve(
+            search_result(found[-1]) if found else SearchResult(), tag=done.tag, limited=done.limited
+        )
 
     async def cancel_updates(self, *tags: bytes) -> None:
         """Be told no longer of changes to the results of these searches, which asked for ``UPDATE`` (RFC 5267)."""
@@ -234,7 +276,7 @@ class MessageCommands(Session):
 
     async def thread(
         self, algorithm: str = "REFERENCES", key: k.SearchKey | str = "ALL", *, uid: bool = True
-    ) -> tuple[Thread, ...]:
+    ) -> Threads:
         """THREAD (RFC 5256)."""
         self.need(f"THREAD={algorithm}")
 
@@ -242,8 +284,11 @@ class MessageCommands(Session):
             writer.write(f" {algorithm} UTF-8".encode("ascii"))
             _key(writer, key)
 
-        answers = await self.ask(Request("UID THREAD" if uid else "THREAD", write), r.ThreadData)
-        return threads(answers[-1]) if answers else ()
+        done = await self.execute(Request("UID THREAD" if uid else "THREAD", write))
+        answers = self.pick(done, r.ThreadData)
+        found = Threads(threads(answers[-1]) if answers else [])
+        found.limited = done.limited
+        return found
 
     # -- changing ------------------------------------------------------------------------------------------------------
 
@@ -263,11 +308,12 @@ class MessageCommands(Session):
         messages = tuple(message(one) for one in self.pick(done, r.Fetched))
         code = done.status.code
         value = code.value if code is not None and code.name == "MODIFIED" else None
-        return Stored(messages, value if isinstance(value, SequenceSet) else None)
+        return Stored(messages, value if isinstance(value, SequenceSet) else None, done.limited)
 
     async def copy(self, numbers: Numbers, mailbox: str, *, uid: bool = True) -> Transferred:
-        """COPY."""
-        return _code(await self.do(of_command(c.Copy(b"", _set(numbers), mailbox, uid))))
+        """COPY; of more messages than the server takes at a time it is refused (RFC 9738 section 3.1)."""
+        done = await self.execute(of_command(c.Copy(b"", _set(numbers), mailbox, uid)))
+        return self._transferred(done, r.CopyUid)
 
     async def move(self, numbers: Numbers, mailbox: str, *, uid: bool = True) -> Transferred:
         """MOVE (RFC 6851)."""
@@ -290,15 +336,19 @@ class MessageCommands(Session):
             else:
                 rest.append(response)
         self.others(rest, done)
-        return _code(code)
+        return _code(code, done.limited)
 
-    async def expunge(self, numbers: Numbers | None = None) -> None:
-        r"""Remove what is ``\Deleted``: of these UIDs (RFC 4315), or of all."""
-        if numbers is None:
-            await self.do(of_command(c.Expunge(b"")))
-        else:
+    async def expunge(self, numbers: Numbers | None = None) -> r.MessageLimit | None:
+        r"""Remove what is ``\Deleted``: of these UIDs (RFC 4315), or of all.
+
+        :return: how far it came, when it removed the newest of them only.
+        """
+        if numbers is not None:
             self.need("UIDPLUS", "IMAP4REV2")
-            await self.do(of_command(c.UIDExpunge(b"", _set(numbers))))
+        command = c.Expunge(b"") if numbers is None else c.UIDExpunge(b"", _set(numbers))
+        done = await self.execute(of_command(command))
+        self.others(done.responses, done)
+        return done.limited
 
     # -- adding --------------------------------------------------------------------------------------------------------
 

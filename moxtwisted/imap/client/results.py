@@ -375,6 +375,7 @@ class SearchResult:
     :ivar partial: of PARTIAL: the range as said, and its members.
     :ivar mailbox: where, for a search in several mailboxes; with its UIDVALIDITY.
     :ivar tag: of the command: what ``ContextChanged`` names, and ``cancel_updates`` takes (RFC 5267).
+    :ivar limited: how far it came, when it looked at the newest messages only (RFC 9738); not of a search in several mailboxes.
     """
 
     numbers: tuple[int, ...] | SequenceSet | None = None
@@ -388,6 +389,7 @@ class SearchResult:
     uidvalidity: int | None = None
     other: Mapping[str, r.Value] = field(factory=dict)
     tag: bytes | None = None
+    limited: r.MessageLimit | None = None
 
 
 _ESEARCH = {"COUNT": "count", "MIN": "least", "MAX": "most", "MODSEQ": "modseq"}

@@ -31,6 +31,7 @@ __all__ = [
     "LiteralData",
     "LiteralEnd",
     "LiteralStart",
+    "MessageLimit",
     "MetadataData",
     "MyRightsData",
     "NamespaceData",
@@ -79,15 +80,28 @@ class CopyUid:
 
 
 @frozen
+class MessageLimit:
+    """Of the code MESSAGELIMIT (RFC 9738): the command was about the newest of the messages only, or about none when it was refused.
+
+    :ivar most: how many messages a command may be about.
+    :ivar lowest: the lowest UID that it was about; one goes on with those below. ``None`` when it was said of all or nothing.
+    """
+
+    most: int
+    lowest: int | None = None
+
+
+@frozen
 class ResponseCode:
     """What stands in brackets.
 
     :ivar name: in upper case.
-    :ivar value: an ``int``, ``AppendUid``, ``CopyUid``, a tuple of ``str`` for a list, ``str`` for other arguments, or ``None``.
+    :ivar value: an ``int``, a ``SequenceSet``, one of the classes above, a tuple of ``str`` for a list, ``str`` for other arguments;
+        ``None`` without arguments.
     """
 
     name: str
-    value: int | str | tuple[str, ...] | AppendUid | CopyUid | SequenceSet | None = None
+    value: int | str | tuple[str, ...] | AppendUid | CopyUid | MessageLimit | SequenceSet | None = None
 
 
 @frozen

@@ -37,6 +37,7 @@ from moxtwisted.imap.wire.responsedata import (
     LiteralData,
     LiteralEnd,
     LiteralStart,
+    MessageLimit,
     NamespaceData,
     OtherData,
     Recent,
@@ -108,6 +109,11 @@ def _code(name: bytes, arguments: bytes | None) -> ResponseCode:
             return ResponseCode(word, CopyUid(validity, source, cursor.uid_set()))
         if word == "MODIFIED":
             return ResponseCode(word, cursor.uid_set())
+        if word == "MESSAGELIMIT":
+            most = cursor.number(least=1)
+            return ResponseCode(
+                word, MessageLimit(most, cursor.number(least=1) if cursor.skip(b" ") else None)
+            )
         if word == "CAPABILITY":
             return ResponseCode(word, _rest_words(cursor))
         if arguments.startswith(b"("):

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import operator
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from itertools import islice
 from typing import Any, Final
@@ -30,6 +30,7 @@ from moxtwisted.errors import MailError
 from moxtwisted.imap.agent import IMAPClient
 from moxtwisted.imap.client.results import Message, ResultError, members
 from moxtwisted.imap.client.session import CommandRefusedError, ConnectionFailedError, Selected
+from moxtwisted.imap.wire.responsedata import MessageLimit
 from moxtwisted.imap.wire.sequence import SequenceSet
 from moxtwisted.message.flags import MessageFlags
 from moxtwisted.server.importing import folders
@@ -56,6 +57,8 @@ _TRIES: Final = 5
 _PAUSE: Final = 1.0
 #: More messages in one mailbox are not believed.
 _MAX_MESSAGES: Final = 5_000_000
+#: A command is not said more often for what its server leaves out: those that follow RFC 9738 take 1000 messages or more at a time.
+_MAX_ROUNDS: Final = 100_000
 #: More lines of a report are summed up.
 _MAX_LISTED: Final = 1000
 
@@ -83,6 +86,31 @@ class _Job:
 
     box: _Box
     run: _Task
+
+
+@define(eq=False)
+class _Remaining:
+    """What a command is still to be said of: a server may take the newest messages only (RFC 9738), and then it is said again.
+
+    :ivar last: the highest UID that is left; 0 for none.
+    """
+
+    last: int = 2**32 - 1
+    _rounds: int = 0
+
+    def cut(self, limited: MessageLimit | None) -> None:
+        """The command was said.
+
+        :param limited: how far it came.
+        :raise ResultError: it does not come nearer the end.
+        """
+        if limited is None:
+            self.last = 0
+            return
+        self._rounds += 1
+        if limited.lowest is None or limited.lowest > self.last or self._rounds > _MAX_ROUNDS:
+            raise ResultError(f"it takes {limited.most} messages at a time, and comes to no end")
+        self.last = limited.lowest - 1
 
 
 @define(eq=False)
@@ -292,9 +320,16 @@ class Import:
         if not before:
             return array("I")
         returns = ("ALL",) if client.offers("ESEARCH", "IMAP4REV2") else None
-        found = await client.search("ALL", returns=returns)
         # Arrays, not sets: a hostile server may claim millions.
-        uids = array("I", members(found.numbers, _MAX_MESSAGES))
+        uids = array("I")
+        remaining, key = _Remaining(), "ALL"
+        while remaining.last:
+            found = await client.search(key, returns=returns)
+            uids.extend(members(found.numbers, _MAX_MESSAGES))
+            if len(uids) > _MAX_MESSAGES:
+                raise ResultError(f"it has more than {_MAX_MESSAGES} messages")
+            remaining.cut(found.limited)
+            key = f"UID 1:{remaining.last}"
         if any(map(operator.ge, uids, islice(uids, 1, None))):
             uids = array("I", sorted(set(uids)))
         # Messages may come and go meanwhile. With `delete`, those that are missing would be removed here.
@@ -350,9 +385,12 @@ class Import:
             changed[message.uid] = now
             return save() if len(changed) >= _FLAGS else None
 
-        modifiers = f"CHANGEDSINCE {origin.modseq}" if modseq and origin.modseq else ""
-        span = SequenceSet(((known.uids[0], known.uids[-1]),))
-        await client.fetch_each(span, ["UID", "FLAGS"], each, modifiers=modifiers)
+        since = origin.modseq if modseq and client.offers("CONDSTORE", "QRESYNC") else 0
+        modifiers = f"CHANGEDSINCE {since}" if since else ""
+        first, remaining = known.uids[0], _Remaining(known.uids[-1])
+        while remaining.last >= first:
+            span = SequenceSet(((first, remaining.last),))
+            remaining.cut(await client.fetch_each(span, ["UID", "FLAGS"], each, modifiers=modifiers))
         await save(modseq)
 
     # -- fetching ------------------------------------------------------------------------------------------------------
@@ -383,9 +421,13 @@ class Import:
 
         return fetch
 
-    async def _ask(self, client: IMAPClient, batch: Batch, uids: Iterable[int]) -> None:
+    async def _ask(self, client: IMAPClient, batch: Batch, uids: Sequence[int]) -> None:
+        """Ask for messages, in ascending order."""
         items = ["UID", "FLAGS", "INTERNALDATE", "BODY.PEEK[]"]
-        await client.fetch_each(uids, items, batch.take, sinks=batch.sink)
+        remaining = _Remaining()
+        while uids:
+            remaining.cut(await client.fetch_each(uids, items, batch.take, sinks=batch.sink))
+            uids = uids[: bisect_right(uids, remaining.last)]
 
     async def _ask_alone(self, client: IMAPClient, box: _Box, batch: Batch, uid: int) -> None:
         try:

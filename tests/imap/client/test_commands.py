@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted.imap.agent import IMAPClient
@@ -244,6 +245,29 @@ class MessageTests(CommandCase):
         self.assertEqual(moved.target, SequenceSet.parse(b"1202:1229"))
         self.assertEqual(self.session.notices, [Expunged(22)])
         self.run_script(b"* 3 EXPUNGE\nOK", lambda s: s.expunge([3000, 3001, 3002]), b"UID EXPUNGE 3000:3002")
+
+    def test_limited(self) -> None:
+        """RFC 9738 section 3.1: results tell how far the server came, by the tagged code or by that of an untagged NO."""
+        limit = r.MessageLimit(3, 4)
+        work: Any
+        for data, work in (
+            (b"* 4 FETCH (UID 4)\n", lambda s: s.fetch([1, 4], ["UID"])),
+            (b"* SEARCH 4\n", lambda s: s.search("SEEN")),
+            (b"* SORT 4\n", lambda s: s.sort("DATE")),
+            (b"* THREAD (4)\n", lambda s: s.thread()),
+            (b"* 4 FETCH (UID 4)\n", lambda s: s.store([1, 4], StoreMode.ADD, ["x"])),
+            (b"* OK [COPYUID 1 4 1] x\n* 4 EXPUNGE\n", lambda s: s.move([1, 4], "x")),
+        ):
+            self.assertEqual(self.run_script(data + b"OK [MESSAGELIMIT 3 4] x", work).limited, limit)
+            other = self.run_script(data + b"* NO [MESSAGELIMIT 3 4] x\nOK [EXPUNGEISSUED] x", work)
+            self.assertEqual(other.limited, limit)
+            self.assertIsNone(self.run_script(data + b"OK x", work).limited)
+        expunge: Any = lambda s: s.expunge([1, 4])  # noqa: E731
+        self.assertEqual(self.run_script(b"* 4 EXPUNGE\nOK [MESSAGELIMIT 3 4] x", expunge), limit)
+        self.assertIsNone(self.run_script(b"OK", expunge))
+        session = Scripted(b"NO [MESSAGELIMIT 3 4] too many")
+        refused = self.failureResultOf(Deferred.fromCoroutine(session.copy([1, 4], "x")), CommandRefusedError)
+        self.assertEqual(refused.value.status.code.value, limit)
 
     def test_highest_modseq(self) -> None:
         """RFC 7162 section 6: HIGHESTMODSEQ of a tagged response is taken, other codes there may be of other mailboxes."""

@@ -73,6 +73,11 @@ class ReadTests(SynchronousTestCase):
                     code("COPYUID", r.CopyUid(1, numbers(b"304,319:320"), numbers(b"3956:3958"))),
                 ),
                 b"a OK [MODIFIED 7,9] x": status(b"a", "OK", "x", code("MODIFIED", numbers(b"7,9"))),
+                b"a OK [MESSAGELIMIT 1000 23221] x": status(
+                    b"a", "OK", "x", code("MESSAGELIMIT", r.MessageLimit(1000, 23221))
+                ),
+                b"a NO [MESSAGELIMIT 3] x": status(b"a", "NO", "x", code("MESSAGELIMIT", r.MessageLimit(3))),
+                b"a NO [MESSAGELIMIT x] y": status(b"a", "NO", "y", code("MESSAGELIMIT", "x")),
                 b"a NO [BADCHARSET (UTF-8)] x": status(b"a", "NO", "x", code("BADCHARSET", ("UTF-8",))),
                 b"a NO [read-only] x": status(b"a", "NO", "x", code("READ-ONLY")),
                 b"a NO [X-Y a b] x": status(b"a", "NO", "x", code("X-Y", "a b")),

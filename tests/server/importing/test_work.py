@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from moxtwisted.errors import MailError
 from moxtwisted.imap.agent import ClientSettings, IMAPClient, connect
 from moxtwisted.imap.memory import MemoryAuthenticator, MemoryMail
 from moxtwisted.imap.protocol import IMAPServerFactory
-from moxtwisted.imap.settings import ServerSettings, Timeouts
+from moxtwisted.imap.settings import Limits, ServerSettings, Timeouts
 from moxtwisted.message.flags import DELETED, FLAGGED, SEEN, MessageFlags
 from moxtwisted.sasl.client import Credentials
 from moxtwisted.server.importing.remote import Options, Source
@@ -37,15 +38,20 @@ class OldServer:
 
     name = "alice@old.example:993"
 
-    def __init__(self, clock: Any) -> None:
+    def __init__(
+        self, clock: Any, limits: Limits | None = None, disabled: frozenset[str] = frozenset()
+    ) -> None:
         self.clock = clock
-        self.mail = MemoryMail(clock.seconds)
+        self.mail = MemoryMail(clock.seconds, disabled_capabilities=disabled)
         self.pumps: list[Any] = []
         self.limit = 99
         self.connections = 0
         self.tamper: Callable[[bytes], bytes] = lambda octets: octets
         settings = ServerSettings(
-            hostname="old.example", allow_plain_without_tls=True, timeouts=Timeouts(login_failure_pause=0.0)
+            hostname="old.example",
+            allow_plain_without_tls=True,
+            timeouts=Timeouts(login_failure_pause=0.0),
+            limits=limits or Limits(),
         )
         authenticator = MemoryAuthenticator({"alice": ("secret", self.mail)}, os.urandom)
         self.factory = IMAPServerFactory(settings, authenticator, clock)
@@ -285,6 +291,35 @@ class FetchTests(ImportCase):
         report = self.fetch(delete=True)
         self.assertEqual((report["removed"], len(report["failed"])), (0, 1))
         self.assertEqual(len(self.kept("INBOX")), 3)
+
+    def test_so_many_at_a_time(self) -> None:
+        """RFC 9738: UIDs, messages and flags all come from a server that takes only so many messages at a time."""
+        variants: tuple[tuple[str, ...], ...] = ((), ("ESEARCH", "IMAP4rev2"), ("CONDSTORE", "QRESYNC"))
+        for number, disabled in enumerate(variants):
+            self.old = OldServer(self.clock, Limits(messages=30, messages_enforced=0), frozenset(disabled))
+            self.old.mail.find("INBOX").uidvalidity += number
+            self.fill("INBOX", 95, 960 * number)
+            said = bytearray()
+            self.old.tamper = lambda octets, said=said: said.extend(octets) or octets  # type: ignore[misc]
+            report = self.fetch(connections=1)
+            self.assertEqual((report["messages"], report["failed"]), (95, []))
+            # As few commands as can be: three are cut, the fourth is not.
+            self.assertEqual(len(re.findall(rb"OK (?:\[MESSAGELIMIT 30 \d+\] )?(?:UID )?FETCH", said)), 4)
+            report = self.fetch(delete=True)
+            self.assertEqual((report["messages"], report["flags"], report["removed"]), (0, 0, 0))
+            self.successResultOf(
+                Deferred.fromCoroutine(self._change(self.old.mail.session().select("INBOX", read_only=False)))
+            )
+            report = self.fetch(delete=True)
+            self.assertEqual((report["messages"], report["flags"], report["removed"]), (0, 1, 1))
+
+    def test_no_end(self) -> None:
+        """A server that says again and again that the same messages are left out is not asked for ever."""
+        self.old = OldServer(self.clock, Limits(messages=30, messages_enforced=0))
+        self.fill("INBOX", 95)
+        self.old.tamper = lambda octets: re.sub(rb"MESSAGELIMIT 30 \d+", b"MESSAGELIMIT 30 66", octets)
+        report = self.fetch(connections=1)
+        self.assertIn("comes to no end", report["failed"][0])
 
     def test_full(self) -> None:
         """When the account is full the import ends, with the reason."""
