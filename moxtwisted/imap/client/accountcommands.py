@@ -10,7 +10,16 @@ from moxtwisted.imap.client.requests import Request, SegmentWriter, plain
 from moxtwisted.imap.client.session import Session
 from moxtwisted.imap.wire import responsedata as r
 
-__all__ = ["AccountCommands", "NotifyGroup", "QuotaRoots"]
+__all__ = ["AccountCommands", "Annotations", "NotifyGroup", "QuotaRoots"]
+
+
+class Annotations(dict[str, bytes | None]):
+    """Values by name of entry; ``None`` for those that there are not.
+
+    :ivar left_out: the size of the largest value that was left out, since it is above ``max_octets``; ``None`` when all are here.
+    """
+
+    left_out: r.LongEntries | None = None
 
 
 @frozen
@@ -56,11 +65,11 @@ class AccountCommands(Session):
 
     async def get_metadata(
         self, mailbox: str, entries: Sequence[str], *, depth: str = "", max_octets: int | None = None
-    ) -> dict[str, bytes | None]:
+    ) -> Annotations:
         """Annotations of a mailbox, or of the server when its name is empty.
 
         :param depth: ``"1"`` or ``"infinity"`` for those below, too.
-        :param max_octets: larger ones are left out.
+        :param max_octets: larger ones are left out, and ``left_out`` says so.
         """
         self.need("METADATA", *(() if mailbox else ("METADATA-SERVER",)))
         options = ([f"MAXSIZE {max_octets}"] if max_octets is not None else []) + (
@@ -75,9 +84,13 @@ class AccountCommands(Session):
             writer.space()
             writer.values(entries)
 
-        found: dict[str, bytes | None] = {}
-        for answer in await self.ask(Request("GETMETADATA", write), r.MetadataData):
+        done = await self.execute(Request("GETMETADATA", write))
+        found = Annotations()
+        for answer in self.pick(done, r.MetadataData):
             found.update(answer.entries)
+        # RFC 5464 section 4.2.1: the tagged OK says that there are values above MAXSIZE.
+        value = done.status.code.value if done.status.code is not None else None
+        found.left_out = value if isinstance(value, r.LongEntries) else None
         return found
 
     async def set_metadata(self, mailbox: str, entries: Mapping[str, bytes | None]) -> None:
@@ -117,8 +130,9 @@ class AccountCommands(Session):
         done = await self.execute(_on_mailbox("GETQUOTAROOT", mailbox))
         quotas = {one.root: one.resources for one in done.responses if isinstance(one, r.QuotaData)}
         roots = [one.roots for one in done.responses if isinstance(one, r.QuotaRootData)]
-        rest = (one for one in done.responses if not isinstance(one, (r.QuotaData, r.QuotaRootData)))
-        self.others(rest, done)
+        self.others(
+            (one for one in done.responses if not isinstance(one, (r.QuotaData, r.QuotaRootData))), done
+        )
         return QuotaRoots(roots[-1] if roots else (), quotas)
 
     async def set_quota(self, root: str, limits: Mapping[str, int]) -> dict[str, tuple[int, int]]:

@@ -31,6 +31,7 @@ __all__ = [
     "LiteralData",
     "LiteralEnd",
     "LiteralStart",
+    "LongEntries",
     "MessageLimit",
     "MetadataData",
     "MyRightsData",
@@ -92,6 +93,16 @@ class MessageLimit:
 
 
 @frozen
+class LongEntries:
+    """Of the code METADATA LONGENTRIES (RFC 5464 section 4.2.1): values above MAXSIZE were left out.
+
+    :ivar size_octets: of the largest of them.
+    """
+
+    size_octets: int
+
+
+@frozen
 class ResponseCode:
     """What stands in brackets.
 
@@ -101,7 +112,9 @@ class ResponseCode:
     """
 
     name: str
-    value: int | str | tuple[str, ...] | AppendUid | CopyUid | MessageLimit | SequenceSet | None = None
+    value: (
+        int | str | tuple[str, ...] | AppendUid | CopyUid | MessageLimit | LongEntries | SequenceSet | None
+    ) = None
 
 
 @frozen

@@ -37,6 +37,7 @@ from moxtwisted.imap.wire.responsedata import (
     LiteralData,
     LiteralEnd,
     LiteralStart,
+    LongEntries,
     MessageLimit,
     NamespaceData,
     OtherData,
@@ -114,6 +115,9 @@ def _code(name: bytes, arguments: bytes | None) -> ResponseCode:
             return ResponseCode(
                 word, MessageLimit(most, cursor.number(least=1) if cursor.skip(b" ") else None)
             )
+        if word == "METADATA" and arguments.upper().startswith(b"LONGENTRIES "):
+            cursor.position = len(b"LONGENTRIES ")
+            return ResponseCode(word, LongEntries(cursor.number64()))
         if word == "CAPABILITY":
             return ResponseCode(word, _rest_words(cursor))
         if arguments.startswith(b"("):

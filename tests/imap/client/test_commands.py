@@ -322,6 +322,9 @@ class AccountTests(CommandCase):
             b"GETMETADATA (MAXSIZE 1024 DEPTH 1) INBOX (/private/comment)",
         )
         self.assertEqual(found, {"/private/comment": b"My own comment"})
+        self.assertEqual(found.left_out, r.LongEntries(2199))
+        found = self.run_script(b"OK", lambda s: s.get_metadata("INBOX", ["/private/comment"], max_octets=9))
+        self.assertIsNone(found.left_out)
         self.run_script(
             b"OK",
             lambda s: s.set_metadata(

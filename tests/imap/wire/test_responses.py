@@ -78,6 +78,10 @@ class ReadTests(SynchronousTestCase):
                 ),
                 b"a NO [MESSAGELIMIT 3] x": status(b"a", "NO", "x", code("MESSAGELIMIT", r.MessageLimit(3))),
                 b"a NO [MESSAGELIMIT x] y": status(b"a", "NO", "y", code("MESSAGELIMIT", "x")),
+                b"a OK [METADATA LONGENTRIES 2199] x": status(
+                    b"a", "OK", "x", code("METADATA", r.LongEntries(2199))
+                ),
+                b"a NO [METADATA TOOMANY] x": status(b"a", "NO", "x", code("METADATA", "TOOMANY")),
                 b"a NO [BADCHARSET (UTF-8)] x": status(b"a", "NO", "x", code("BADCHARSET", ("UTF-8",))),
                 b"a NO [read-only] x": status(b"a", "NO", "x", code("READ-ONLY")),
                 b"a NO [X-Y a b] x": status(b"a", "NO", "x", code("X-Y", "a b")),
