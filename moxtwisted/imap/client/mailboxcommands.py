@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from attrs import define, field
 
 from moxtwisted.imap.client.requests import Request, SegmentWriter, of_command, plain
-from moxtwisted.imap.client.session import Selected, Session
+from moxtwisted.imap.client.session import CommandRefusedError, Selected, Session
 from moxtwisted.imap.wire import commands as c
 from moxtwisted.imap.wire import responsedata as r
 
 __all__ = ["ListedMailbox", "MailboxCommands"]
+
+_NOWHERE = "no-mailbox-of-this-name"
 
 
 @define
@@ -155,10 +157,20 @@ class MailboxCommands(Session):
         return selected
 
     async def unselect(self) -> None:
-        """Close the mailbox and expunge nothing; by EXAMINE of nothing from a server without UNSELECT."""
-        self.need("UNSELECT", "IMAP4REV2")
-        await self.do(of_command(c.Unselect(b"")))
-        self.selected = None
+        """Close the mailbox and expunge nothing; on a server without UNSELECT by EXAMINE of a mailbox that there is not."""
+        if self.offers("UNSELECT", "IMAP4REV2"):
+            await self.do(of_command(c.Unselect(b"")))
+            self.selected = None
+            return
+        # RFC 3691 section 1 tells of this way; RFC 3501 section 6.3.1: after a SELECT that fails no mailbox is selected.
+        try:
+            await self.select(_NOWHERE, examine=True)
+        except CommandRefusedError as e:
+            if e.status.condition != "NO":
+                raise
+        else:
+            # RFC 3501 section 6.4.2: CLOSE of what was opened with EXAMINE removes nothing.
+            await self.close_mailbox()
 
     async def close_mailbox(self) -> None:
         r"""CLOSE: also expunges what is ``\Deleted``."""

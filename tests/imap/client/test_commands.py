@@ -175,6 +175,22 @@ class MailboxTests(CommandCase):
             {"name": "Cyrus"},
         )
 
+    def test_unselect(self) -> None:
+        """RFC 3691 section 1: a server without UNSELECT is asked for a mailbox that there is not, and nothing is expunged."""
+        examine = b"EXAMINE no-mailbox-of-this-name\r\n"
+        session = Scripted(b"NO there is none", capabilities="IMAP4rev1")
+        session.selected = Selected("INBOX")
+        run_now(session.unselect())
+        self.assertEqual((session.said, session.selected), ([examine], None))
+        session = Scripted(b"* 0 EXISTS\nOK [READ-ONLY] there is one", b"OK", capabilities="IMAP4rev1")
+        run_now(session.unselect())
+        self.assertEqual((session.said, session.selected), ([examine, b"CLOSE\r\n"], None))
+        session = Scripted(b"BAD what?", capabilities="IMAP4rev1")
+        self.assertRaises(CommandRefusedError, run_now, session.unselect())
+        session = Scripted(b"OK", capabilities="IMAP4rev1 UNSELECT")
+        run_now(session.unselect())
+        self.assertEqual(session.said, [b"UNSELECT\r\n"])
+
 
 class MessageTests(CommandCase):
     def test_fetch(self) -> None:
