@@ -34,7 +34,7 @@ _LITERAL = re.compile(rb"(~?)\{[0-9]+\+?\}\r\n")
 _NUMBER = re.compile(rb"[0-9]{1,20}+")
 _SEQUENCE = re.compile(rb"[0-9:*,]++|\$")
 _FLAG = re.compile(rb'\\?[^\x00-\x20(){%*"\\\]\x7f-\xff]++')
-_FLAG_LIST = re.compile(rb'\(((?:\\?[^\x00-\x20(){%*"\\\]\x7f-\xff]++ ?)*+)\)')
+_FLAG_LIST = re.compile(rb'\(((?:%b(?: %b)*+)?+)\)' % (_FLAG.pattern, _FLAG.pattern))
 _DATE = re.compile(rb'("?)([0-9]{1,2})-([A-Za-z]{3})-([0-9]{4})\1')
 _DATE_TIME = re.compile(
     rb'"([ 0-3][0-9])-([A-Za-z]{3})-([0-9]{4}) ([0-2][0-9]):([0-5][0-9]):([0-6][0-9]) ([+-])([0-9]{2})([0-5][0-9])"'
@@ -262,7 +262,7 @@ class Cursor:
     def flag_list(self) -> tuple[str, ...]:
         """Flags in parentheses, maybe none, each once."""
         match = _FLAG_LIST.match(self.text, self.position)
-        if match is None or match.group(1).endswith(b" "):
+        if match is None:
             raise CommandError("expected a list of flags")
         self.position = match.end()
         return tuple(dict.fromkeys(map(_flag, match.group(1).split())))

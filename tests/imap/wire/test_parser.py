@@ -210,6 +210,18 @@ class AppendTests(SynchronousTestCase):
         self.assertEqual(events[1], AppendChunk(b"\0", last=True))
         self.assertIsInstance(events[2], c.Append)
 
+    def test_flags_are_atoms(self) -> None:
+        """What has a backslash within is no flag, wherever flags stand."""
+        for text in (
+            b"APPEND x (a\\b) {1+}\r\nx\r\n",
+            b"APPEND x (\\Seen\\Draft) CATENATE (TEXT {1+}\r\nx)\r\n",
+            b'APPEND x (a\\b) CATENATE (URL "/x/;UID=1")\r\n',
+            b"REPLACE 1 x (a\\b) {1+}\r\nx\r\n",
+            b"CREATE x (USE (\\Sent\\Junk))\r\n",
+        ):
+            event = read(CommandReader(), b"a " + text)[0]
+            self.assertIsInstance(event, BadCommand, repr(text))
+
     def test_mailbox_as_literal(self) -> None:
         """The mailbox's name may be a literal, too, which is not streamed."""
         events = read(CommandReader(), b"a APPEND {3}\r\nfoo {1}\r\nx\r\n")
