@@ -536,7 +536,7 @@ class Session:
         lines += [f"* OK [UIDVALIDITY {box.uidvalidity}]", f"* OK [UIDNEXT {box.uidnext}]"]
         lines += [f"* OK [HIGHESTMODSEQ {box.highest}]", "* OK [MAILBOXID]"]
         if "IMAP4REV2" in self.enabled:
-            lines.append(f'* LIST () "/" {name}')
+            lines.append(f'* LIST (\\Subscribed \\HasNoChildren) "/" {name}')
         if qresync is not None and qresync[0] == box.uidvalidity:
             gone = {uid for at, uid in box.expunged if at > qresync[1]}
             lines += [f"* VANISHED (EARLIER) {compact(gone)}"] if gone else []

@@ -22,9 +22,9 @@ from moxtwisted.imap.connection import Answer, Connection, Handled, RefusalError
 from moxtwisted.imap.sharing import sharing
 from moxtwisted.imap.wire import render
 from moxtwisted.imap.wire.commands import List, ListReturn, ListSelection, Lsub, StatusItem
-from moxtwisted.imap.wire.mailboxname import ListPattern, canonical, combine
+from moxtwisted.imap.wire.mailboxname import ListPattern, SuppliedName, canonical, combine
 
-__all__ = ["list_", "lsub"]
+__all__ = ["list_", "lsub", "named", "renamed"]
 
 _LINES_A_PIECE = 256
 _OCTETS_A_PIECE = 65536
@@ -204,6 +204,28 @@ def lsub(connection: Connection, command: Lsub) -> Answer:
         attributes = () if name in names.subscribed else ("\\NoSelect",)
         connection.out.append(_line(connection, b"LSUB", _Entry(name, attributes)))
     return None
+
+
+def named(connection: Connection, name: str, supplied: str) -> bytes:
+    """The LIST response for one mailbox as it is now, which need not be there any more.
+
+    :param supplied: as the client wrote it: when that was not the canonical name, OLDNAME has it (RFC 9051 section 6.3.9.7).
+    """
+    old = supplied.supplied if isinstance(supplied, SuppliedName) else None
+    return _named(connection, canonical(name), old)
+
+
+def renamed(connection: Connection, name: str, old: str) -> bytes:
+    """The same, with OLDNAME for what the client wrote as the mailbox's name before."""
+    return _named(connection, canonical(name), old.supplied if isinstance(old, SuppliedName) else old)
+
+
+def _named(connection: Connection, name: str, old: str | None) -> bytes:
+    names = _Names.of(connection)
+    info = names.existing.get(name)
+    subscribed = ["\\Subscribed"] if name in names.subscribed else []
+    attributes = [*subscribed, *names.attributes(name), *(() if info is None else info.special_use)]
+    return render.list_response(name, attributes, utf8=connection.utf8, old_name=old)
 
 
 def _line(connection: Connection, word: bytes, entry: _Entry) -> bytes:

@@ -9,11 +9,11 @@ r"""CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE (RFC 9051 sections 6.3.4 to 6
 from __future__ import annotations
 
 from moxtwisted.errors import MailError
+from moxtwisted.imap.commands.listing import named, renamed
 from moxtwisted.imap.connection import Answer, Connection, RefusalError, mailbox_name, refused
 from moxtwisted.imap.specialuse import UnknownUseError, checked_uses
-from moxtwisted.imap.wire import render
 from moxtwisted.imap.wire.commands import Create, Delete, Rename, Subscribe, Unsubscribe
-from moxtwisted.imap.wire.mailboxname import canonical
+from moxtwisted.imap.wire.mailboxname import SuppliedName
 
 __all__ = ["create", "delete", "rename", "subscribe", "unsubscribe"]
 
@@ -32,15 +32,18 @@ async def create(connection: Connection, command: Create) -> Answer:
     except MailError as e:
         raise refused(e) from e
     connection.caused("created", _with_parents(made.name))
-    if connection.rev2 and canonical(made.name) != command.mailbox and made.name != name:
-        # RFC 9051 section 6.3.4: the name came out different (normalised); the client learns which.
-        old = render.mailbox(command.mailbox, utf8=True)
-        new = render.mailbox(canonical(made.name), utf8=True)
-        connection.out.append(b'* LIST () "/" %b ("OLDNAME" (%b))\r\n' % (new, old))
+    # RFC 9051 section 6.3.4: the name came out different (normalised); the client learns which.
+    _tell_name(connection, made.name, command.mailbox)
     if made.objectid:
         # RFC 8474 section 4.1
         return b"OK [MAILBOXID (%b)] CREATE completed" % made.objectid.encode("ascii")
     return None
+
+
+def _tell_name(connection: Connection, name: str, supplied: str) -> None:
+    """Tell a client of IMAP4rev2 what its name became, if that is another."""
+    if connection.rev2 and isinstance(supplied, SuppliedName):
+        connection.out.append(named(connection, name, supplied))
 
 
 def _with_parents(name: str) -> list[str]:
@@ -59,6 +62,8 @@ async def delete(connection: Connection, command: Delete) -> Answer:
         connection.leave()
         connection.out.append(b"* OK [CLOSED] mailbox is being deleted\r\n")
     connection.caused("removed", [name])
+    # RFC 9051 section 6.3.5: with \\NonExistent, which it is now.
+    _tell_name(connection, name, command.mailbox)
     return None
 
 
@@ -76,6 +81,11 @@ async def rename(connection: Connection, command: Rename) -> Answer:
         and (selected.name == old or selected.name.startswith(old + "/"))
     ):
         selected.name = new + selected.name[len(old) :]
+    # RFC 9051 section 6.3.6: with the old name as it was supplied, also when it is the new one that came out different; INBOX
+    # stays where it is, and in which case it was written says nothing.
+    written = (command.new_name,) if old == "Inbox" else (command.mailbox, command.new_name)
+    if connection.rev2 and any(isinstance(name, SuppliedName) for name in written):
+        connection.out.append(renamed(connection, new, command.mailbox))
     return None
 
 

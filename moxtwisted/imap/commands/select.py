@@ -21,14 +21,13 @@ from attrs import frozen
 
 from moxtwisted.errors import MailError
 from moxtwisted.imap.backend import ISelectedMailbox
+from moxtwisted.imap.commands.listing import named
 from moxtwisted.imap.connection import Answer, Connection, RefusalError, Selected, refused
 from moxtwisted.imap.rights import WRITING, Rights, flags_within
 from moxtwisted.imap.sharedmailbox import rights_of
 from moxtwisted.imap.states import State
 from moxtwisted.imap.view import SessionView
-from moxtwisted.imap.wire import render
 from moxtwisted.imap.wire.commands import Check, Close, QResync, Select, Unselect
-from moxtwisted.imap.wire.mailboxname import canonical
 from moxtwisted.imap.wire.sequence import SequenceSet, compact_ranges
 from moxtwisted.message.flags import MessageFlags
 
@@ -68,7 +67,7 @@ async def select(connection: Connection, command: Select) -> Answer:
     connection.state = State.SELECTED
     if connection.notifying is not None and connection.notifying.selected is not None:
         connection.attend()
-    connection.out += _description(connection, box)
+    connection.out += _description(connection, box, command.mailbox)
     if command.qresync is not None:
         connection.out += _resync(box, command.qresync)
     if command.examine:
@@ -76,7 +75,7 @@ async def select(connection: Connection, command: Select) -> Answer:
     return b"OK [READ-ONLY] SELECT completed" if box.read_only else b"OK [READ-WRITE] SELECT completed"
 
 
-def _description(connection: Connection, box: Selected) -> Iterator[bytes]:
+def _description(connection: Connection, box: Selected, supplied: str) -> Iterator[bytes]:
     view, live = box.view, box.view.live
     yield from _flags(box)
     yield b"* %d EXISTS\r\n" % len(view.uids)
@@ -95,8 +94,8 @@ def _description(connection: Connection, box: Selected) -> Iterator[bytes]:
         # RFC 8474 section 4.2
         yield b"* OK [MAILBOXID (%b)] mailbox id\r\n" % box.mailbox.objectid.encode("ascii")
     if connection.rev2:
-        # RFC 9051 section 6.3.2: IMAP4rev2 SELECT has a LIST response with the mailbox's name.
-        yield b'* LIST () "/" %b\r\n' % render.mailbox(canonical(box.name), utf8=connection.utf8)
+        # RFC 9051 section 6.3.2: IMAP4rev2 SELECT has a LIST response, whose attributes must be right, with OLDNAME if need be.
+        yield named(connection, box.name, supplied)
 
 
 def _flags(box: Selected) -> Iterator[bytes]:

@@ -34,7 +34,7 @@ _LITERAL = re.compile(rb"(~?)\{[0-9]+\+?\}\r\n")
 _NUMBER = re.compile(rb"[0-9]{1,20}+")
 _SEQUENCE = re.compile(rb"[0-9:*,]++|\$")
 _FLAG = re.compile(rb'\\?[^\x00-\x20(){%*"\\\]\x7f-\xff]++')
-_FLAG_LIST = re.compile(rb'\(((?:%b(?: %b)*+)?+)\)' % (_FLAG.pattern, _FLAG.pattern))
+_FLAG_LIST = re.compile(rb"\(((?:%b(?: %b)*+)?+)\)" % (_FLAG.pattern, _FLAG.pattern))
 _DATE = re.compile(rb'("?)([0-9]{1,2})-([A-Za-z]{3})-([0-9]{4})\1')
 _DATE_TIME = re.compile(
     rb'"([ 0-3][0-9])-([A-Za-z]{3})-([0-9]{4}) ([0-2][0-9]):([0-5][0-9]):([0-6][0-9]) ([+-])([0-9]{2})([0-5][0-9])"'
@@ -200,8 +200,12 @@ class Cursor:
     # -- mailboxes --------------------------------------------------------------------------------------------------
 
     def mailbox(self) -> str:
-        """A mailbox name, decoded and with INBOX in that spelling."""
-        return self._name(self.astring("a mailbox name"))
+        """A mailbox name, decoded and in its canonical form; with ``utf8`` a ``SuppliedName`` if it was written otherwise."""
+        octets = self.astring("a mailbox name")
+        name = self._name(octets)
+        if self.utf8 and name.encode("utf-8") != octets:
+            return mailboxname.SuppliedName.of(name, octets.decode("utf-8"))
+        return name
 
     def list_mailbox(self) -> str:
         """A pattern of LIST, decoded."""

@@ -27,6 +27,7 @@ __all__ = [
     "SEPARATOR",
     "ListPattern",
     "MailboxNameError",
+    "SuppliedName",
     "canonical",
     "combine",
     "decode",
@@ -64,6 +65,26 @@ class MailboxNameError(ValueError):
     def __init__(self, public_text: str) -> None:
         self.public_text = public_text
         super().__init__(public_text)
+
+
+class SuppliedName(str):
+    """A canonical name that the client wrote in another way, which RFC 9051 section 6.3.9.7 (OLDNAME) wants to be told.
+
+    It is that name everywhere; the other way is beside it.
+
+    :ivar supplied: what the client wrote, decoded.
+    """
+
+    __slots__ = ("supplied",)
+
+    supplied: str
+
+    @classmethod
+    def of(cls, name: str, supplied: str) -> SuppliedName:
+        """The canonical name, with what was written."""
+        made = cls(name)
+        made.supplied = supplied
+        return made
 
 
 def decode_utf7(octets: bytes) -> str:
