@@ -95,23 +95,44 @@ OPTIONAL: Final[tuple[str, ...]] = (
 )
 """What it can do when the backend has an interface for it; announced if the authenticator's ``extensions`` name it."""
 
-NEEDS: Final[dict[str, str]] = {
-    "SEARCHRES": "ESEARCH",
-    "CONTEXT=SEARCH": "ESEARCH",
-    "CREATE-SPECIAL-USE": "SPECIAL-USE",
-    "LIST-STATUS": "LIST-EXTENDED",
-    "QRESYNC": "CONDSTORE",
-    "SORT=DISPLAY": "SORT",
-    "ESORT": "SORT",
-    "CONTEXT=SORT": "SORT",
-    "RIGHTS=kxte": "ACL",
-    "LIST-MYRIGHTS": "ACL",
-    "LIST-METADATA": "METADATA",
-    "FILTERS": "METADATA",
-    "QUOTA=RES-STORAGE": "QUOTA",
-    "QUOTA=RES-MESSAGE": "QUOTA",
+NEEDS: Final[dict[str, tuple[str, ...]]] = {
+    # RFC 9051 appendix E: what was folded into it. Of SPECIAL-USE that is only what attributes mean; of LITERAL+ only LITERAL-,
+    # which is done whether or not it is announced.
+    "IMAP4rev2": (
+        "NAMESPACE",
+        "UNSELECT",
+        "UIDPLUS",
+        "ESEARCH",
+        "SEARCHRES",
+        "ENABLE",
+        "IDLE",
+        "SASL-IR",
+        "LIST-EXTENDED",
+        "LIST-STATUS",
+        "MOVE",
+        "BINARY",
+        "STATUS=SIZE",
+    ),
+    "UTF8=ACCEPT": ("ENABLE",),
+    "UIDONLY": ("ENABLE",),
+    "SEARCHRES": ("ESEARCH",),
+    "CONTEXT=SEARCH": ("ESEARCH",),
+    "CREATE-SPECIAL-USE": ("SPECIAL-USE",),
+    "LIST-STATUS": ("LIST-EXTENDED",),
+    "QRESYNC": ("CONDSTORE", "ENABLE"),
+    "SORT=DISPLAY": ("SORT",),
+    "ESORT": ("SORT",),
+    # CANCELUPDATE, which both have, is there with CONTEXT=SEARCH.
+    "CONTEXT=SORT": ("ESORT", "CONTEXT=SEARCH"),
+    "URL-PARTIAL": ("CATENATE",),
+    "RIGHTS=kxte": ("ACL",),
+    "LIST-MYRIGHTS": ("ACL",),
+    "LIST-METADATA": ("METADATA",),
+    "FILTERS": ("METADATA",),
+    "QUOTA=RES-STORAGE": ("QUOTA",),
+    "QUOTA=RES-MESSAGE": ("QUOTA",),
 }
-"""What is nothing without another: who takes that one away takes these away with it."""
+"""What is nothing without others: who takes one of those away takes these away with it."""
 
 # RFC 9051 section 6.2.3: mechanisms that show the password need TLS under them.
 _PLAIN_TEXT: Final = frozenset({"PLAIN", "LOGIN", "OAUTHBEARER", "XOAUTH2"})
@@ -143,13 +164,17 @@ def shared(capabilities: tuple[str, ...]) -> tuple[tuple[str, ...], frozenset[st
     return capabilities, frozenset(names)
 
 
+def _is_gone(name: str, disabled: frozenset[str]) -> bool:
+    return name in disabled or any(_is_gone(needed, disabled) for needed in NEEDS.get(name, ()))
+
+
 def _all(
     append_limit: int, message_limit: int, disabled: frozenset[str], extensions: Container[str]
 ) -> Iterable[str]:
     # RFC 7889 section 2: with a number it is the limit for every mailbox.
     numbers = {"APPENDLIMIT": append_limit, "MESSAGELIMIT": message_limit}
     for name in (*CAPABILITIES, *(name for name in OPTIONAL if name in extensions)):
-        if name in disabled or NEEDS.get(name) in disabled:
+        if _is_gone(name, disabled):
             continue
         yield f"{name}={numbers[name]}" if name in numbers else name
 

@@ -23,7 +23,7 @@ from moxtwisted.imap.wire import searchkeys as k
 from moxtwisted.imap.wire.returnoptions import Partial, SearchReturn
 from moxtwisted.imap.wire.sequence import SequenceSet
 
-__all__ = ["FIELDS", "KINDS", "MEMBERS", "missing"]
+__all__ = ["FIELDS", "KINDS", "MEMBERS", "SORTING", "missing"]
 
 KINDS: Final[dict[type[Any], str]] = {
     c.QResync: "QRESYNC",
@@ -64,7 +64,14 @@ MEMBERS: Final[dict[Enum, str]] = {
 }
 """These options."""
 
+SORTING: Final[dict[Enum, str]] = {
+    SearchReturn.CONTEXT: "CONTEXT=SORT",
+    SearchReturn.UPDATE: "CONTEXT=SORT",
+}
+"""What else these need in SORT."""
+
 FIELDS: Final[dict[tuple[type[Any], str], str]] = {
+    (c.Authenticate, "initial_response"): "SASL-IR",
     (c.Select, "condstore"): "CONDSTORE",
     (c.Create, "use"): "CREATE-SPECIAL-USE",
     (c.List, "extended"): "LIST-EXTENDED",
@@ -93,14 +100,14 @@ def missing(command: Any, offered: Container[str]) -> str | None:
 
 def _needed(value: Any) -> Iterator[str]:
     """Depth first, without recursion: a search may be nested deeply."""
+    members = [MEMBERS, SORTING] if isinstance(value, c.Sort) else [MEMBERS]
     waiting = [value]
     while waiting:
         value = waiting.pop()
         if value is None or isinstance(value, _LEAVES):
             continue
         if isinstance(value, Enum):
-            if value in MEMBERS:
-                yield MEMBERS[value]
+            yield from (names[value] for names in members if value in names)
         elif isinstance(value, tuple | list | frozenset):
             waiting.extend(value)
         elif attrs.has(type(value)):

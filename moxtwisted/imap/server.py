@@ -249,6 +249,8 @@ class Server(Execution):
         tag, connection = self._under_way, self.connection
         if tag is None or connection.session is None or connection.state is State.LOGOUT:
             return
+        if "INPROGRESS" not in connection.offered:
+            return
         # RFC 9585 section 4: a tag with a bracket in it cannot stand in a response code.
         quoted = b"NIL" if b"]" in tag else b'"%b"' % tag
         done, goal = connection.progress or (0, 0)

@@ -49,6 +49,14 @@ class ProgressTests(ProtocolTestCase):
         self.lose(protocol)
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
+    def test_taken_away(self) -> None:
+        """Without the capability nothing is told."""
+        self.mail.disabled_capabilities = frozenset({"INPROGRESS"})
+        protocol, transport = self.checking()
+        self.clock.advance(25)
+        self.assertEqual(transport.read(), b"")
+        self.lose(protocol)
+
     def test_each_command_has_its_second(self) -> None:
         """The time counts from the command that waits, not from the one before it."""
         protocol, transport = self.checking()

@@ -3,10 +3,12 @@
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted.imap.capabilities import AFTER_LOGIN, CAPABILITIES, OPTIONAL
-from moxtwisted.imap.memory import MemoryMail
-from moxtwisted.imap.options import FIELDS, KINDS, MEMBERS
+from moxtwisted.imap.memorysharing import SharedMemoryMail, SharingAuthenticator
+from moxtwisted.imap.options import FIELDS, KINDS, MEMBERS, SORTING
+from moxtwisted.imap.settings import ServerSettings
 from moxtwisted.imap.states import TABLE
-from moxtwisted.imap.testing import Driver
+from moxtwisted.imap.testing import Driver, counted_entropy
+from tests.imap.test_states import LINES as COMMANDS
 
 # What is BAD for an account without the capability, and goes otherwise.
 LINES = {
@@ -20,7 +22,13 @@ LINES = {
         "SELECT INBOX (CONDSTORE)",
     ),
     "QRESYNC": ("ENABLE QRESYNC\r\nb SELECT INBOX (QRESYNC (1 1))",),
-    "BINARY": ("FETCH 1 BINARY.PEEK[1]", "FETCH 1 (FLAGS BINARY.SIZE[1])"),
+    "BINARY": (
+        "FETCH 1 BINARY.PEEK[1]",
+        "FETCH 1 (FLAGS BINARY.SIZE[1])",
+        "APPEND INBOX ~{4+}\r\na: b",
+        "APPEND INBOX CATENATE (TEXT ~{4+}\r\na: b)",
+        "REPLACE 1 INBOX ~{4+}\r\na: b",
+    ),
     "PREVIEW": ("FETCH 1 PREVIEW",),
     "SAVEDATE": ("FETCH 1 SAVEDATE", "SEARCH SAVEDSINCE 1-Jan-2020"),
     "OBJECTID": ("FETCH 1 (EMAILID)", "SEARCH THREADID T1", "STATUS INBOX (MAILBOXID)"),
@@ -30,17 +38,70 @@ LINES = {
     "STATUS=SIZE": ("STATUS INBOX (MESSAGES SIZE)", 'LIST "" * RETURN (STATUS (SIZE))'),
     "LIST-EXTENDED": ('LIST (SUBSCRIBED) "" *', 'LIST "" (INBOX Old)'),
     "LIST-STATUS": ('LIST "" * RETURN (STATUS (MESSAGES))',),
-    "SPECIAL-USE": ('LIST (SPECIAL-USE) "" *',),
+    "SPECIAL-USE": ('LIST (SPECIAL-USE) "" *', 'LIST "" * RETURN (SPECIAL-USE)'),
     "CREATE-SPECIAL-USE": ("CREATE New (USE (\\Sent))",),
     "MULTIAPPEND": ("APPEND INBOX {4+}\r\na: b {4+}\r\na: b",),
+    "APPENDLIMIT": ("STATUS INBOX (APPENDLIMIT)",),
+    "UIDONLY": ("SEARCH UIDAFTER 1", "SEARCH UIDBEFORE 2"),
+    "CONTEXT=SEARCH": ("SEARCH RETURN (UPDATE) ALL", "UID SEARCH RETURN (CONTEXT COUNT) ALL"),
+    "CONTEXT=SORT": (
+        "SORT RETURN (UPDATE) (DATE) UTF-8 ALL",
+        "UID SORT RETURN (CONTEXT COUNT) (DATE) UTF-8 ALL",
+    ),
+    "PARTIAL": ("SEARCH RETURN (PARTIAL -1:-10) ALL", "UID FETCH 1:* FLAGS (PARTIAL 1:10)"),
+    "SORT=DISPLAY": ("SORT (DISPLAYFROM) UTF-8 ALL",),
+    "ESORT": ("SORT RETURN (COUNT) (DATE) UTF-8 ALL",),
+    "CATENATE": (
+        'APPEND INBOX CATENATE (URL "/INBOX/;UID=1")',
+        "APPEND INBOX CATENATE (TEXT {4+}\r\na: b)",
+        'REPLACE 1 INBOX CATENATE (URL "/INBOX/;UID=1")',
+    ),
+    "SEARCH=FUZZY": ("SEARCH FUZZY SUBJECT one", "SORT (RELEVANCY) UTF-8 FUZZY SUBJECT one"),
+    "LIST-MYRIGHTS": ('LIST "" * RETURN (MYRIGHTS)',),
+    "LIST-METADATA": ('LIST "" * RETURN (METADATA (/private/comment))',),
+    "FILTERS": ("SEARCH FILTER values",),
+    "QUOTA=RES-STORAGE": ("STATUS INBOX (DELETED-STORAGE)",),
+}
+
+# What is told with the capability and not without it, and for which command.
+TOLD = {
+    **{
+        name: ((f"ENABLE {name}", f"* ENABLED {name}"),)
+        for name in ("IMAP4rev2", "UTF8=ACCEPT", "UIDONLY", "QRESYNC", "METADATA")
+    },
+    "CONDSTORE": (("ENABLE CONDSTORE", "* ENABLED CONDSTORE"), ("SELECT INBOX", "HIGHESTMODSEQ")),
+    "UIDPLUS": (
+        ("APPEND INBOX {4+}\r\na: b", "APPENDUID"),
+        ("REPLACE 1 INBOX {4+}\r\na: b", "APPENDUID"),
+        ("COPY 1 Old", "COPYUID"),
+        ("MOVE 1 Old", "COPYUID"),
+    ),
+    "OBJECTID": (("SELECT INBOX", "MAILBOXID"), ("CREATE New", "MAILBOXID")),
+    "QUOTA=RES-STORAGE": (('GETQUOTA ""', "STORAGE"), ("GETQUOTAROOT INBOX", "STORAGE")),
+    "QUOTA=RES-MESSAGE": (('GETQUOTA ""', "MESSAGE"), ("GETQUOTAROOT INBOX", "MESSAGE")),
+    "URL-PARTIAL": (('APPEND INBOX CATENATE (URL "/INBOX/;UID=1/;PARTIAL=0.9")', "OK"),),
+}
+
+# Where there is nothing to be refused, or another test shows that it is.
+NOTHING: dict[str, str] = {
+    "IMAP4rev1": "the protocol itself, which is spoken to everybody",
+    "LITERAL+": "the octets of such a literal come whether or not they are wanted, and must be read as what they are",
+    "CHILDREN": "attributes that RFC 9051 section 7.3.1 has in any LIST response",
+    "RIGHTS=kxte": "says which letters ACL has; without it they are the same",
+    "I18NLEVEL=1": "says how strings are compared",
+    "MESSAGELIMIT": "a limit, which goes with it (tests.imap.test_messagelimit)",
+    "INPROGRESS": "told, not asked for (tests.imap.test_inprogress)",
 }
 
 
 def driver(*disabled: str) -> Driver:
-    mail = MemoryMail(disabled_capabilities=frozenset(disabled))
+    mail = SharedMemoryMail(disabled_capabilities=frozenset(disabled))
     mail.add("INBOX", b"Subject: one\r\n\r\n1\r\n")
-    made = Driver.of(mail)
+    mail.make("Old")
+    mail.annotations.limits = (10_000_000, 1000)
+    made = Driver.of(authenticator=SharingAuthenticator({"alice": ("secret", mail)}, counted_entropy()))
     made.login()
+    made.command('SETMETADATA "" (/private/filters/values/values "ALL")')
     made.command("SELECT INBOX")
     return made
 
@@ -54,10 +115,50 @@ class OptionTests(SynchronousTestCase):
                 self.assertIn(b" BAD ", refused, (capability, line))
                 self.assertNotIn(b" BAD ", driver("XYZZY").command(line)[-1], (capability, line))
 
+    def test_every_capability(self) -> None:
+        """What can be taken away is refused, or not told any more; or there is a reason."""
+        known = {*CAPABILITIES, *OPTIONAL, *AFTER_LOGIN}
+        commands = {capability for _, capability in COMMANDS.values()} - {"", "STARTTLS"}
+        self.assertEqual({*LINES, *TOLD, *commands}.union(NOTHING), known)
+        self.assertEqual({*LINES, *TOLD, *commands}.intersection(NOTHING), set())
+
+    def test_told(self) -> None:
+        """What belongs to a capability is told with it and not without it."""
+        for capability, told in TOLD.items():
+            for line, what in told:
+                self.assertIn(what.encode(), b" ".join(driver("XYZZY").command(line)), (capability, line))
+                answers = driver(capability).command(line)
+                self.assertNotIn(what.encode(), b" ".join(answers), (capability, line))
+
+    def test_initial_response(self) -> None:
+        """RFC 4959: the client may not begin without SASL-IR, and is asked."""
+        for disabled, right in ((frozenset(), b"OK"), (frozenset({"SASL-IR"}), b"BAD")):
+            settings = ServerSettings(
+                hostname="mail.example.org", allow_plain_without_tls=True, disabled_capabilities=disabled
+            )
+            made = Driver.of(settings=settings)
+            answer = made.command("AUTHENTICATE PLAIN AGFsaWNlAHNlY3JldA==")[-1]
+            self.assertEqual(answer.split()[1], right)
+        self.assertEqual(made.command("AUTHENTICATE PLAIN"), [b"+ "])
+
+    def test_parts_of_the_protocol(self) -> None:
+        """Without what IMAP4rev2 contains, itself or by way of something else, it is not on offer."""
+        for name in ("MOVE", "UIDPLUS", "LIST-EXTENDED", "ESEARCH", "ENABLE", "BINARY", "STATUS=SIZE"):
+            made = driver(name)
+            self.assertNotIn(b"IMAP4rev2", made.command("CAPABILITY")[0], name)
+            self.assertNotIn(b"IMAP4rev2", made.command("ENABLE IMAP4rev2")[0], name)
+        self.assertIn(b"IMAP4rev2", driver("CONDSTORE", "LITERAL+").command("CAPABILITY")[0])
+
+    def test_both_resources(self) -> None:
+        """RFC 9208 section 7: with no resource to be told there is no quota root."""
+        made = driver("QUOTA=RES-STORAGE", "QUOTA=RES-MESSAGE")
+        self.assertIn(b"NO [NONEXISTENT]", made.command('GETQUOTA ""')[-1])
+        self.assertEqual(made.command("GETQUOTAROOT INBOX")[:-1], [b"* QUOTAROOT INBOX"])
+
     def test_names(self) -> None:
         """The tables name capabilities that there are."""
         known = {*CAPABILITIES, *OPTIONAL, *AFTER_LOGIN}
-        for table in (KINDS, MEMBERS, FIELDS):
+        for table in (KINDS, MEMBERS, SORTING, FIELDS):
             self.assertEqual(set(table.values()) - known, set())
         self.assertEqual({rule.capability for rule in TABLE.values()} - known, {"", "STARTTLS"})
 

@@ -24,7 +24,7 @@ LINES: dict[str, tuple[str, str]] = {
     "LOGOUT": ("nas", ""),
     "ID NIL": ("nas", "ID"),
     "STARTTLS": ("n", "STARTTLS"),
-    "AUTHENTICATE PLAIN AGFsaWNlAHNlY3JldA==": ("n", ""),
+    "AUTHENTICATE PLAIN AGFsaWNlAHNlY3JldA==": ("n", "SASL-IR"),
     "LOGIN alice secret": ("n", ""),
     "ENABLE CONDSTORE": ("as", "ENABLE"),
     "RESETKEY": ("as", "URLAUTH"),
@@ -97,6 +97,12 @@ EVERYTHING = frozenset(
 )
 
 
+def needed(capability: str) -> frozenset[str]:
+    """All that it is nothing without."""
+    names = capabilities.NEEDS.get(capability, ())
+    return frozenset(names).union(*map(needed, names))
+
+
 def _in_state(letter: str, disabled: frozenset[str] = frozenset()) -> Driver:
     mail = SharedMemoryMail()
     mail.make("Old")
@@ -131,7 +137,8 @@ class ProductTests(SynchronousTestCase):
         for line, (states, capability) in LINES.items():
             # All there is; all but its own; nothing but its own, and what that needs.
             own = frozenset({capability} - {""})
-            without = EVERYTHING - own - {"UNAUTHENTICATE", capabilities.NEEDS.get(capability)}
+            # RFC 9208 section 7: without a resource there is no quota root.
+            without = EVERYTHING - own - {"UNAUTHENTICATE", "QUOTA=RES-STORAGE", *needed(capability)}
             for letter in "nasuc":
                 for disabled in (frozenset(), own, without):
                     if letter == "u" and "UNAUTHENTICATE" in disabled:

@@ -66,6 +66,9 @@ class Appending:
 
         :raise RefusalError: when it shall not be sent.
         """
+        if message.binary and not message.utf8 and "BINARY" not in connection.offered:
+            # RFC 3516 section 4.4; RFC 9755 has a literal8 of its own.
+            raise RefusalError("BINARY is not available now", kind="BAD")
         limit = min(connection.mail.append_limit, connection.settings.limits.append_octets)
         self.octets += message.size_octets
         if self.octets > limit and self.octets > message.size_octets:
@@ -149,4 +152,6 @@ async def append(connection: Connection, command: Append) -> Answer:
     if connection.rev2 and isinstance(command.mailbox, SuppliedName):
         # RFC 9051 section 6.3.12
         connection.out.append(named(connection, appending.mailbox, command.mailbox))
+    if "UIDPLUS" not in connection.offered:
+        return None
     return b"OK [APPENDUID %d %b] APPEND completed" % (done.uidvalidity, compact(done.uids))

@@ -104,6 +104,9 @@ async def _opened(connection: Connection, text: str) -> Part | None:
         url = parse(text, box.name if box is not None else None)
     except URLError:
         return None
+    if url.partial is not None and "URL-PARTIAL" not in connection.offered:
+        # RFC 5550 section 5.7.1
+        return None
     if url.authorization is not None:
         return await open_authorized(connection, text) if "URLAUTH" in connection.offered else None
     if url.host is not None and not _is_own(connection, url):

@@ -66,7 +66,7 @@ async def copy(connection: Connection, command: Copy) -> Answer:
     if not done.source_uids:
         return b"NO [EXPUNGEISSUED] the messages are gone"
     connection.caused(target, done.uids)
-    return b"OK [%b] copied" % _copyuid(done)
+    return b"OK [%b] copied" % _copyuid(done) if "UIDPLUS" in connection.offered else b"OK copied"
 
 
 async def move(connection: Connection, command: Move) -> Answer:
@@ -84,8 +84,9 @@ async def move(connection: Connection, command: Move) -> Answer:
     if not done.source_uids:
         return b"NO [EXPUNGEISSUED] the messages are gone"
     connection.caused(target, done.uids)
-    # RFC 6851 section 4.3: COPYUID in an untagged OK, before the EXPUNGE responses.
-    connection.out.append(b"* OK [%b] moved\r\n" % _copyuid(done))
+    if "UIDPLUS" in connection.offered:
+        # RFC 6851 section 4.3: COPYUID in an untagged OK, before the EXPUNGE responses.
+        connection.out.append(b"* OK [%b] moved\r\n" % _copyuid(done))
     connection.sync(allow_expunge=True)
     return concluded(connection, cut, _with_modseq(connection, b"MOVE completed"), "MOVE")
 

@@ -34,7 +34,7 @@ async def create(connection: Connection, command: Create) -> Answer:
     connection.caused("created", _with_parents(made.name))
     # RFC 9051 section 6.3.4: the name came out different (normalised); the client learns which.
     _tell_name(connection, made.name, command.mailbox)
-    if made.objectid:
+    if made.objectid and "OBJECTID" in connection.offered:
         # RFC 8474 section 4.1
         return b"OK [MAILBOXID (%b)] CREATE completed" % made.objectid.encode("ascii")
     return None

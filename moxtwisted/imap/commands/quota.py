@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from attrs import evolve
+
 from moxtwisted.imap.connection import Answer, Connection, RefusalError, mailbox_name
 from moxtwisted.imap.quota import IQuotaSession, Quota
 from moxtwisted.imap.wire import render
@@ -40,11 +42,24 @@ def _line(connection: Connection, root: str, quota: Quota) -> bytes:
     return b"* QUOTA %b (%b)\r\n" % (render.string(root, utf8=connection.utf8), b" ".join(resources))
 
 
+def _told(connection: Connection, quota: Quota | None) -> Quota | None:
+    """A quota with the limits that the user may be told; None when there are none.
+
+    RFC 9208 section 7: a QUOTA response has one resource at least; so without limits there is no root.
+    """
+    if quota is None:
+        return None
+    if "QUOTA=RES-STORAGE" not in connection.offered:
+        quota = evolve(quota, octets_limit=None)
+    if "QUOTA=RES-MESSAGE" not in connection.offered:
+        quota = evolve(quota, messages_limit=None)
+    return quota if quota.limited else None
+
+
 def get_quota(connection: Connection, command: GetQuota) -> Answer:
     """GETQUOTA."""
-    quota = _session(connection).quota(command.root)
-    # RFC 9208 section 7: a QUOTA response has one resource at least; so without limits there is no root.
-    if quota is None or not quota.limited:
+    quota = _told(connection, _session(connection).quota(command.root))
+    if quota is None:
         raise RefusalError("no such quota root", "NONEXISTENT")
     connection.out.append(_line(connection, command.root, quota))
     return None
@@ -55,9 +70,9 @@ def get_quota_root(connection: Connection, command: GetQuotaRoot) -> Answer:
     session = _session(connection)
     mailbox = mailbox_name(command.mailbox)
     root = session.quota_root(mailbox)
-    quota = session.quota(root) if root is not None else None
+    quota = _told(connection, session.quota(root) if root is not None else None)
     name = render.mailbox(canonical(mailbox), utf8=connection.utf8)
-    if quota is None or not quota.limited:
+    if quota is None:
         connection.out.append(b"* QUOTAROOT %b\r\n" % name)
     else:
         connection.out.append(b"* QUOTAROOT %b %b\r\n" % (name, render.string(root, utf8=connection.utf8)))

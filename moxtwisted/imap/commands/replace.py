@@ -85,6 +85,8 @@ async def replace(connection: Connection, command: Replace) -> Answer:
         replacing.abort()
         raise
     connection.caused(replacing.mailbox, done.uids)
+    if "UIDPLUS" not in connection.offered:
+        return None
     # RFC 8508 section 4.3: told before the EXPUNGE, so that the client can follow what became of the message.
     code = b"APPENDUID %d %b" % (done.uidvalidity, compact(done.uids))
     connection.out.append(b"* OK [%b] the replacement is there\r\n" % code)

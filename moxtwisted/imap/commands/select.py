@@ -88,9 +88,10 @@ def _description(connection: Connection, box: Selected, supplied: str) -> Iterat
             yield b"* OK [UNSEEN %d] first unseen message\r\n" % unseen
     yield b"* OK [UIDVALIDITY %d] UIDs are valid\r\n" % live.uidvalidity
     yield b"* OK [UIDNEXT %d] predicted next UID\r\n" % live.uidnext
-    # RFC 7162 section 3.1.2.1: told with every SELECT, whatever is enabled.
-    yield b"* OK [HIGHESTMODSEQ %d] highest modification sequence\r\n" % live.highestmodseq
-    if box.mailbox.objectid:
+    if "CONDSTORE" in connection.offered:
+        # RFC 7162 section 3.1.2.1: told with every SELECT, whatever is enabled.
+        yield b"* OK [HIGHESTMODSEQ %d] highest modification sequence\r\n" % live.highestmodseq
+    if box.mailbox.objectid and "OBJECTID" in connection.offered:
         # RFC 8474 section 4.2
         yield b"* OK [MAILBOXID (%b)] mailbox id\r\n" % box.mailbox.objectid.encode("ascii")
     if connection.rev2:
