@@ -7,7 +7,9 @@ import unicodedata
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted.imap.memory import MemoryMail
+from moxtwisted.imap.rights import parse_modification
 from moxtwisted.imap.testing import Driver
+from tests.imap.test_sharing import BOX, House
 
 KEPT = "Entwürfe"
 WRITTEN = unicodedata.normalize("NFD", KEPT)
@@ -91,6 +93,16 @@ class NameTests(SynchronousTestCase):
         for message in ("{4+}\r\na: b", 'CATENATE (URL "/INBOX/;UID=1")'):
             self.assertEqual(self.told(f'APPEND "{WRITTEN}" {message}'), [listed(KEPT, attributes, WRITTEN)])
             self.assertEqual(self.told(f'APPEND "{KEPT}" {message}'), [])
+
+    def test_not_listed(self) -> None:
+        """RFC 4314: what others share without the right to list it is there all the same."""
+        house = House()
+        house.alice.put(house.alice.find("Box"), "bob", parse_modification("r"))
+        bob = house.clients["bob"]
+        bob.command("ENABLE IMAP4rev2")
+        self.assertEqual(
+            self.told(f"SELECT {BOX}", bob), [b'* LIST (\\HasNoChildren) "/" "Other Users/alice/Box"']
+        )
 
     def test_refused(self) -> None:
         """Nothing is told of what did not happen."""

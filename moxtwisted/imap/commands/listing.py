@@ -59,8 +59,12 @@ class _Names:
         info = self.existing.get(name)
         if info is None:
             # RFC 5258 section 3: \NonExistent implies \NoSelect.
-            return ["\\NonExistent", "\\HasChildren" if name in self.parents else "\\HasNoChildren"]
-        return ["\\HasChildren" if name in self.parents else "\\HasNoChildren"]
+            return ["\\NonExistent", self.children(name)]
+        return [self.children(name)]
+
+    def children(self, name: str) -> str:
+        """Whether there is something below it."""
+        return "\\HasChildren" if name in self.parents else "\\HasNoChildren"
 
 
 def _parents(names: Iterable[str]) -> frozenset[str]:
@@ -209,23 +213,29 @@ def lsub(connection: Connection, command: Lsub) -> Answer:
 def named(connection: Connection, name: str, supplied: str) -> bytes:
     """The LIST response for one mailbox as it is now, which need not be there any more.
 
+    :param name: as the backend knows it.
     :param supplied: as the client wrote it: when that was not the canonical name, OLDNAME has it (RFC 9051 section 6.3.9.7).
     """
     old = supplied.supplied if isinstance(supplied, SuppliedName) else None
-    return _named(connection, canonical(name), old)
+    return _named(connection, name, old)
 
 
 def renamed(connection: Connection, name: str, old: str) -> bytes:
     """The same, with OLDNAME for what the client wrote as the mailbox's name before."""
-    return _named(connection, canonical(name), old.supplied if isinstance(old, SuppliedName) else old)
+    return _named(connection, name, old.supplied if isinstance(old, SuppliedName) else old)
 
 
 def _named(connection: Connection, name: str, old: str | None) -> bytes:
-    names = _Names.of(connection)
-    info = names.existing.get(name)
-    subscribed = ["\\Subscribed"] if name in names.subscribed else []
-    attributes = [*subscribed, *names.attributes(name), *(() if info is None else info.special_use)]
-    return render.list_response(name, attributes, utf8=connection.utf8, old_name=old)
+    names, shown = _Names.of(connection), canonical(name)
+    # RFC 4314 section 4: what others share may be opened without the right to list it.
+    info = connection.mail.mailbox(name)
+    attributes = [] if info is not None else ["\\NonExistent"]
+    if shown in names.subscribed:
+        attributes.append("\\Subscribed")
+    attributes.append(names.children(shown))
+    if info is not None:
+        attributes += info.special_use
+    return render.list_response(shown, attributes, utf8=connection.utf8, old_name=old)
 
 
 def _line(connection: Connection, word: bytes, entry: _Entry) -> bytes:
