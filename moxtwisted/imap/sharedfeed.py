@@ -76,12 +76,10 @@ class _Watched:
 @implementer(IOthersFeed)
 @define(eq=False)
 class OthersFeed:
-    """See ``IOthersFeed``.
-
-    :param listed: gives what the user may list of an account, by the names that he sees.
-    """
+    """See ``IOthersFeed``."""
 
     _shares: IShares
+    #: Gives what the user may list of an account, by the names that he sees.
     _listed: Callable[[str], Iterable[b.MailboxInfo]]
     _limit: int
     _wake: Callable[[], None]
