@@ -1,4 +1,6 @@
-"""Which other users the filters of NOTIFY can stand for, so that no other account is looked into::
+"""Which other users the filters of NOTIFY can stand for, so that no other account is looked into.
+
+::
 
     OthersWanted.of(connection, groups).owners()        # of (mailboxes "Other Users/alice/Box" MessageNew …): {"alice"}
 """

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Generator, Iterable, Sequence
 from functools import lru_cache
+from typing import Any
 
 from attrs import define, frozen
 
@@ -19,6 +20,8 @@ from moxtwisted.imap.commands.acl import myrights_line
 from moxtwisted.imap.commands.metadata import list_metadata
 from moxtwisted.imap.commands.status import status_line
 from moxtwisted.imap.connection import Answer, Connection, Handled, RefusalError
+from moxtwisted.imap.notification import INotifyingSharedSession
+from moxtwisted.imap.othersfilter import OTHERS
 from moxtwisted.imap.sharing import sharing
 from moxtwisted.imap.wire import render
 from moxtwisted.imap.wire.commands import List, ListReturn, ListSelection, Lsub, StatusItem
@@ -49,8 +52,10 @@ class _Names:
     parents: frozenset[str]
 
     @classmethod
-    def of(cls, connection: Connection) -> _Names:
-        existing = {canonical(m.name): m for m in connection.mail.mailboxes()}
+    def of(cls, connection: Connection, *, own: bool = False) -> _Names:
+        mail: Any = connection.mail
+        own = own and INotifyingSharedSession.providedBy(mail)
+        existing = {canonical(m.name): m for m in (mail.own_mailboxes() if own else mail.mailboxes())}
         subscribed = frozenset(map(canonical, connection.mail.subscriptions()))
         return cls(existing, subscribed, _parents(existing))
 
@@ -226,7 +231,9 @@ def renamed(connection: Connection, name: str, old: str) -> bytes:
 
 
 def _named(connection: Connection, name: str, old: str | None) -> bytes:
-    names, shown = _Names.of(connection), canonical(name)
+    shown = canonical(name)
+    # What lies below the user's own is his own: the accounts of others need not be looked into.
+    names = _Names.of(connection, own=not shown.startswith(OTHERS))
     # RFC 4314 section 4: what others share may be opened without the right to list it.
     info = connection.mail.mailbox(name)
     attributes = [] if info is not None else ["\\NonExistent"]
