@@ -15,11 +15,12 @@ A session of several accounts provides ``INotifyingSharedSession``, too: mailbox
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Any
 
 from attrs import frozen
 from zope.interface import Attribute, Interface, implementer
 
-from moxtwisted.imap.backend import MailboxInfo
+from moxtwisted.imap.backend import ISession, MailboxInfo
 
 __all__ = [
     "Happening",
@@ -28,6 +29,7 @@ __all__ = [
     "INotifyingSession",
     "INotifyingSharedSession",
     "IOthersFeed",
+    "own_mailboxes",
 ]
 
 
@@ -110,3 +112,12 @@ class INotifyingSharedSession(Interface):
 
         :raises MailError: when they are too many to be watched.
         """
+
+
+def own_mailboxes(session: ISession) -> Sequence[MailboxInfo]:
+    """The user's own: nobody else's account is looked into, where the session knows of such."""
+    mail: Any = session
+    own: Sequence[MailboxInfo] = (
+        mail.own_mailboxes() if INotifyingSharedSession.providedBy(mail) else mail.mailboxes()
+    )
+    return own

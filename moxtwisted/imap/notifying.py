@@ -27,10 +27,11 @@ from attrs import define, field, frozen
 
 from moxtwisted.imap.backend import MailboxInfo
 from moxtwisted.imap.commands.fetch import fetched
-from moxtwisted.imap.commands.mailboxfilters import ancestry
+from moxtwisted.imap.commands.mailboxfilters import ancestry, parents_of
 from moxtwisted.imap.commands.status import status_line
-from moxtwisted.imap.notification import INotifyingSession, INotifyingSharedSession
-from moxtwisted.imap.othersfilter import OTHERS, OthersWanted
+from moxtwisted.imap.notification import own_mailboxes
+from moxtwisted.imap.othersfilter import OthersWanted
+from moxtwisted.imap.sharing import OTHERS
 from moxtwisted.imap.states import State
 from moxtwisted.imap.wire import render
 from moxtwisted.imap.wire.commands import StatusItem
@@ -41,6 +42,7 @@ from moxtwisted.imap.wire.mailboxname import canonical
 
 if TYPE_CHECKING:
     from moxtwisted.imap.connection import Connection
+    from moxtwisted.imap.notification import INotifyingSession, INotifyingSharedSession
 
 __all__ = ["Notifying", "SelectedEvents", "initial_items"]
 
@@ -393,11 +395,7 @@ class Notifying:
         connection = self._connection
         mail = connection.mail
         subscribed = frozenset(map(canonical, mail.subscriptions()))
-        parents = {
-            above
-            for other in (canonical(info.name) for info in self._watched_mailboxes())
-            for above in ancestry(other.rpartition("/")[0])
-        }
+        parents = parents_of(canonical(info.name) for info in self._watched_mailboxes())
         left = frozenset(names.values())
         lines = []
         for name, old in names.items():
@@ -427,8 +425,7 @@ class Notifying:
 
     def _watched_mailboxes(self) -> Iterator[MailboxInfo]:
         """All of the user's own, and those of others that are watched; accounts that are not are not looked into."""
-        mail: Any = self._connection.mail
-        yield from (mail.own_mailboxes if INotifyingSharedSession.providedBy(mail) else mail.mailboxes)()
+        yield from own_mailboxes(self._connection.mail)
         if self._others is not None:
             yield from self._others.mailboxes()
 

@@ -8,12 +8,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from attrs import define
 
 from moxtwisted.imap.notification import INotifyingSharedSession
-from moxtwisted.imap.sharing import OTHER_USERS
+from moxtwisted.imap.sharing import OTHER_USERS, OTHERS
 from moxtwisted.imap.wire.events import EventGroup
 from moxtwisted.imap.wire.mailboxfilter import FilterKind
 from moxtwisted.imap.wire.mailboxname import canonical
@@ -21,10 +21,7 @@ from moxtwisted.imap.wire.mailboxname import canonical
 if TYPE_CHECKING:
     from moxtwisted.imap.connection import Connection
 
-__all__ = ["OTHERS", "OthersWanted"]
-
-OTHERS: Final = OTHER_USERS + "/"
-"""What names of mailboxes of other users begin with."""
+__all__ = ["OthersWanted"]
 
 
 @define(eq=False)

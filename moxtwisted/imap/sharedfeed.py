@@ -30,7 +30,7 @@ from moxtwisted.imap.notification import (
     INotifyingSharedSession,
     IOthersFeed,
 )
-from moxtwisted.imap.sharing import OTHER_USERS, IShares
+from moxtwisted.imap.sharing import OTHERS, IShares
 
 __all__ = ["MOST_WATCHED", "NotifyingOthers", "OthersFeed"]
 
@@ -185,7 +185,7 @@ class OthersFeed:
 
     def _seen(self, owner: str, watched: _Watched, happened: Iterable[Any]) -> Iterator[Happening]:
         """As the user sees it."""
-        prefix = f"{OTHER_USERS}/{owner}/"
+        prefix = f"{OTHERS}{owner}/"
         ofnames = [one for one in happened if one.kind in _OF_NAMES]
         before = watched.known
         if ofnames:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any
 
 from attrs import evolve, frozen
 from zope.interface import implementedBy, implementer
@@ -28,6 +28,7 @@ from moxtwisted.imap.sharedfeed import NotifyingOthers
 from moxtwisted.imap.sharedmailbox import OwnMailbox, RestrictedMailbox, foreign_objectid
 from moxtwisted.imap.sharing import (
     OTHER_USERS,
+    OTHERS,
     IdentifierRefusedError,
     ISharedSession,
     IShares,
@@ -36,8 +37,6 @@ from moxtwisted.imap.sharing import (
 )
 
 __all__ = ["SharingSession"]
-
-_PREFIX: Final = OTHER_USERS + "/"
 
 
 class _CannotError(MailError):
@@ -106,14 +105,14 @@ class SharingSession(NotifyingOthers):
     # -- whose is it -------------------------------------------------------------------------------------------
     def is_foreign(self, name: str) -> bool:
         """Whether a name belongs to the namespace of others; an own mailbox of that name, from before there was one, is the user's."""
-        return name.startswith(_PREFIX) and self._own.mailbox(name) is None
+        return name.startswith(OTHERS) and self._own.mailbox(name) is None
 
     def _owners(self) -> Collection[str]:
         return self._shares.owners()
 
     def _known(self, name: str) -> _Place | None:
         """What the user has any right on."""
-        owner, _, below = name[len(_PREFIX) :].partition("/")
+        owner, _, below = name[len(OTHERS) :].partition("/")
         if not below or owner not in self._owners():
             return None
         mail = self._shares.mail(owner)
@@ -136,7 +135,7 @@ class SharingSession(NotifyingOthers):
 
     def _place_for(self, name: str) -> tuple[str, str, b.ISession]:
         """(owner, name, mail) of a mailbox that is to be made."""
-        owner, _, below = name[len(_PREFIX) :].partition("/")
+        owner, _, below = name[len(OTHERS) :].partition("/")
         mail = self._shares.mail(owner) if below and owner in self._owners() else None
         parent = below
         while mail is not None and "/" in parent:
@@ -157,7 +156,7 @@ class SharingSession(NotifyingOthers):
             info = b.MailboxInfo(info.name, info.uidvalidity, 1, 1, 0, 0, 0, 0, 0, (), info.objectid)
         return evolve(
             info,
-            name=f"{_PREFIX}{owner}/{info.name}",
+            name=f"{OTHERS}{owner}/{info.name}",
             # RFC 6154 section 2 is about the user's own; another's Sent is not where this one's client should file.
             special_use=(),
             objectid=foreign_objectid(info.objectid, owner),
@@ -191,7 +190,7 @@ class SharingSession(NotifyingOthers):
     def mailbox(self, name: str) -> b.MailboxInfo | None:
         """See ``ISession``: also those that the user can do something with but not list."""
         own = self._own.mailbox(name)
-        if own is not None or not name.startswith(_PREFIX):
+        if own is not None or not name.startswith(OTHERS):
             return own
         place = self._known(name)
         info = place.mail.mailbox(place.name) if place is not None else None
@@ -223,7 +222,7 @@ class SharingSession(NotifyingOthers):
         """See ``ISession``."""
         if name == OTHER_USERS:
             raise _CannotError(name, public_text="this name is for mailboxes of other users")
-        if not name.startswith(_PREFIX):
+        if not name.startswith(OTHERS):
             return await self._own.create(name, special_use)
         owner, below, mail = self._place_for(name)
         if special_use:
@@ -245,7 +244,7 @@ class SharingSession(NotifyingOthers):
     async def rename(self, old: str, new: str) -> None:
         """See ``ISession``; a mailbox stays in its account."""
         foreign = self.is_foreign(old)
-        if new == OTHER_USERS or (not foreign and new.startswith(_PREFIX)):
+        if new == OTHER_USERS or (not foreign and new.startswith(OTHERS)):
             raise _CannotError(
                 f"{old} to {new}", public_text="a mailbox cannot be renamed into another account"
             )
@@ -253,7 +252,7 @@ class SharingSession(NotifyingOthers):
             await self._own.rename(old, new)
             return
         place = self._need(old, "x")
-        if not new.startswith(f"{_PREFIX}{place.owner}/"):
+        if not new.startswith(f"{OTHERS}{place.owner}/"):
             raise _CannotError(
                 f"{old} to {new}", public_text="a mailbox cannot be renamed into another account"
             )
@@ -344,7 +343,7 @@ class SharingSession(NotifyingOthers):
 
     def quota_root(self, mailbox: str) -> str:
         """See ``IQuotaSession``. How full another's account is, is not told: a root that is not there."""
-        return _PREFIX if self.is_foreign(mailbox) else str(self._mail.quota_root(mailbox))
+        return OTHERS if self.is_foreign(mailbox) else str(self._mail.quota_root(mailbox))
 
     def logout(self) -> None:
         """See ``ISession``."""

@@ -23,6 +23,7 @@ from moxtwisted.imap.notification import IHappeningFeed
 from moxtwisted.imap.rights import Modification, Rights
 
 __all__ = [
+    "OTHERS",
     "OTHER_USERS",
     "ISharedSession",
     "IShares",
@@ -34,6 +35,9 @@ __all__ = [
 
 OTHER_USERS: Final = "Other Users"
 """RFC 2342 section 5: the namespace of what belongs to other users; the separator follows."""
+
+OTHERS: Final = OTHER_USERS + "/"
+"""What names of mailboxes of other users begin with."""
 
 
 class NotPermittedError(MailError):

@@ -39,6 +39,14 @@ class IMAPCase(HouseCase):
         self.patch(search, "SLICE_SECONDS", 1000.0)
         self.house.give_passwords()
 
+    def heard(self, line: Line) -> str:
+        """What comes of itself."""
+        said = [line.heard()]
+        for _ in range(5):
+            self.house.clock.advance(0)
+            said.append(line.heard())
+        return "".join(part + "\r\n" for part in said if part)
+
     def add(self, octets: bytes = LETTER, account: str = "alice", mailbox: str = "INBOX") -> int:
         staging = self.house.store.stage()
         staging.write(octets)

@@ -14,14 +14,6 @@ ALL = "(MessageNew MessageExpunge FlagChange)"
 
 
 class NotifyTests(IMAPCase):
-    def heard(self, line: Line) -> str:
-        """What comes of itself."""
-        said = [line.heard()]
-        for _ in range(5):
-            self.house.clock.advance(0)
-            said.append(line.heard())
-        return "".join(part + "\r\n" for part in said if part)
-
     def listening(self, groups: str, *before: str) -> Line:
         line = self.log_in()
         for command in before:

@@ -14,7 +14,7 @@ from moxtwisted.imap.sharedfeed import MOST_WATCHED
 from moxtwisted.store.interfaces import IGrants
 from tests.imap.test_notify_others import Believing
 from tests.imap.test_notify_others import command as change
-from tests.server.house import ACCOUNTS, House, Line
+from tests.server.house import ACCOUNTS, House
 from tests.server.test_sharing import BOX, SharingCase
 
 MESSAGES = "(MessageNew MessageExpunge FlagChange)"
@@ -26,14 +26,6 @@ class NotifyOthersCase(SharingCase):
     """Bob may find and read Box, and mark as read."""
 
     rights = "lrs"
-
-    def heard(self, line: Line) -> str:
-        """What comes of itself."""
-        said = [line.heard()]
-        for _ in range(5):
-            self.house.clock.advance(0)
-            said.append(line.heard())
-        return "".join(part + "\r\n" for part in said if part)
 
     def told(self) -> str:
         return self.heard(self.bob)

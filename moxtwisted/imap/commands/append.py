@@ -18,13 +18,12 @@ from attrs import define, field
 from moxtwisted.errors import MailError
 from moxtwisted.imap.backend import IAppendSink, Incoming
 from moxtwisted.imap.commands.catenate import Catenation
-from moxtwisted.imap.commands.listing import named
+from moxtwisted.imap.commands.listing import tell_name
 from moxtwisted.imap.commands.messagelimit import refuse_more
 from moxtwisted.imap.commands.store import check_keywords, parse_flags
 from moxtwisted.imap.connection import Answer, Connection, RefusalError, mailbox_name, refused
 from moxtwisted.imap.wire.appendgrammar import CatenateBegin, CatenateEnd, CatenateStep, CatenateURL
 from moxtwisted.imap.wire.commands import Append, AppendMessage
-from moxtwisted.imap.wire.mailboxname import SuppliedName
 from moxtwisted.imap.wire.sequence import compact
 
 __all__ = ["Appending", "append"]
@@ -149,9 +148,8 @@ async def append(connection: Connection, command: Append) -> Answer:
         appending.abort()
         raise
     connection.caused(appending.mailbox, done.uids)
-    if connection.rev2 and isinstance(command.mailbox, SuppliedName):
-        # RFC 9051 section 6.3.12
-        connection.out.append(named(connection, appending.mailbox, command.mailbox))
+    # RFC 9051 section 6.3.12
+    tell_name(connection, appending.mailbox, command.mailbox)
     if "UIDPLUS" not in connection.offered:
         return None
     return b"OK [APPENDUID %d %b] APPEND completed" % (done.uidvalidity, compact(done.uids))

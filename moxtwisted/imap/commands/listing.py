@@ -11,23 +11,22 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Generator, Iterable, Sequence
 from functools import lru_cache
-from typing import Any
 
 from attrs import define, frozen
 
 from moxtwisted.imap.backend import MailboxInfo
 from moxtwisted.imap.commands.acl import myrights_line
+from moxtwisted.imap.commands.mailboxfilters import parents_of
 from moxtwisted.imap.commands.metadata import list_metadata
 from moxtwisted.imap.commands.status import status_line
 from moxtwisted.imap.connection import Answer, Connection, Handled, RefusalError
-from moxtwisted.imap.notification import INotifyingSharedSession
-from moxtwisted.imap.othersfilter import OTHERS
-from moxtwisted.imap.sharing import sharing
+from moxtwisted.imap.notification import own_mailboxes
+from moxtwisted.imap.sharing import OTHERS, sharing
 from moxtwisted.imap.wire import render
 from moxtwisted.imap.wire.commands import List, ListReturn, ListSelection, Lsub, StatusItem
 from moxtwisted.imap.wire.mailboxname import ListPattern, SuppliedName, canonical, combine
 
-__all__ = ["list_", "lsub", "named", "renamed"]
+__all__ = ["list_", "lsub", "named", "renamed", "tell_name"]
 
 _LINES_A_PIECE = 256
 _OCTETS_A_PIECE = 65536
@@ -53,11 +52,10 @@ class _Names:
 
     @classmethod
     def of(cls, connection: Connection, *, own: bool = False) -> _Names:
-        mail: Any = connection.mail
-        own = own and INotifyingSharedSession.providedBy(mail)
-        existing = {canonical(m.name): m for m in (mail.own_mailboxes() if own else mail.mailboxes())}
+        mail = connection.mail
+        existing = {canonical(m.name): m for m in (own_mailboxes(mail) if own else mail.mailboxes())}
         subscribed = frozenset(map(canonical, connection.mail.subscriptions()))
-        return cls(existing, subscribed, _parents(existing))
+        return cls(existing, subscribed, parents_of(existing))
 
     def attributes(self, name: str) -> list[str]:
         """What is true of a mailbox whether or not the client asked for it."""
@@ -70,20 +68,6 @@ class _Names:
     def children(self, name: str) -> str:
         """Whether there is something below it."""
         return "\\HasChildren" if name in self.parents else "\\HasNoChildren"
-
-
-def _parents(names: Iterable[str]) -> frozenset[str]:
-    """All names that have something below them."""
-    parents = set()
-    for name in names:
-        at = name.rfind("/")
-        while at > 0:
-            parent = name[:at]
-            if parent in parents:
-                break
-            parents.add(parent)
-            at = name.rfind("/", 0, at)
-    return frozenset(parents)
 
 
 def list_(connection: Connection, command: List) -> Handled:
@@ -161,7 +145,7 @@ def _matching(connection: Connection, command: List) -> Iterable[_Entry]:
     above: frozenset[str] = frozenset()
     if recursive:
         # Section 3.5: a name is also told for the sake of names below it that match the selection but not the pattern.
-        above = _parents(name for name in chosen if not matches(name))
+        above = parents_of(name for name in chosen if not matches(name))
     # Section 4: which of the options the names below meet.
     options = tuple(sorted(o.value for o in select & {ListSelection.SUBSCRIBED, ListSelection.SPECIAL_USE}))
     gaps = frozenset() if select else _gaps(names, patterns)
@@ -223,6 +207,12 @@ def named(connection: Connection, name: str, supplied: str) -> bytes:
     """
     old = supplied.supplied if isinstance(supplied, SuppliedName) else None
     return _named(connection, name, old)
+
+
+def tell_name(connection: Connection, name: str, supplied: str) -> None:
+    """Tell a client of IMAP4rev2 what its name became, if that is another."""
+    if connection.rev2 and isinstance(supplied, SuppliedName):
+        connection.out.append(named(connection, name, supplied))
 
 
 def renamed(connection: Connection, name: str, old: str) -> bytes:

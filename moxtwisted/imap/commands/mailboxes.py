@@ -9,7 +9,7 @@ r"""CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE (RFC 9051 sections 6.3.4 to 6
 from __future__ import annotations
 
 from moxtwisted.errors import MailError
-from moxtwisted.imap.commands.listing import named, renamed
+from moxtwisted.imap.commands.listing import renamed, tell_name
 from moxtwisted.imap.connection import Answer, Connection, RefusalError, mailbox_name, refused
 from moxtwisted.imap.specialuse import UnknownUseError, checked_uses
 from moxtwisted.imap.wire.commands import Create, Delete, Rename, Subscribe, Unsubscribe
@@ -33,17 +33,11 @@ async def create(connection: Connection, command: Create) -> Answer:
         raise refused(e) from e
     connection.caused("created", _with_parents(made.name))
     # RFC 9051 section 6.3.4: the name came out different (normalised); the client learns which.
-    _tell_name(connection, made.name, command.mailbox)
+    tell_name(connection, made.name, command.mailbox)
     if made.objectid and "OBJECTID" in connection.offered:
         # RFC 8474 section 4.1
         return b"OK [MAILBOXID (%b)] CREATE completed" % made.objectid.encode("ascii")
     return None
-
-
-def _tell_name(connection: Connection, name: str, supplied: str) -> None:
-    """Tell a client of IMAP4rev2 what its name became, if that is another."""
-    if connection.rev2 and isinstance(supplied, SuppliedName):
-        connection.out.append(named(connection, name, supplied))
 
 
 def _with_parents(name: str) -> list[str]:
@@ -63,7 +57,7 @@ async def delete(connection: Connection, command: Delete) -> Answer:
         connection.out.append(b"* OK [CLOSED] mailbox is being deleted\r\n")
     connection.caused("removed", [name])
     # RFC 9051 section 6.3.5: with \\NonExistent, which it is now.
-    _tell_name(connection, name, command.mailbox)
+    tell_name(connection, name, command.mailbox)
     return None
 
 

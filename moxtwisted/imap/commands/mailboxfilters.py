@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Iterator
 from moxtwisted.identifiers import IdentifierError, parse_mailbox_name
 from moxtwisted.imap.backend import MailboxInfo
 from moxtwisted.imap.connection import Connection
-from moxtwisted.imap.sharing import OTHER_USERS
+from moxtwisted.imap.sharing import OTHERS
 from moxtwisted.imap.wire.mailboxfilter import FilterKind, MailboxFilter
 
-__all__ = ["ancestry", "chosen"]
+__all__ = ["ancestry", "chosen", "parents_of"]
 
 
 def chosen(connection: Connection, filters: Iterable[MailboxFilter]) -> dict[str, MailboxInfo]:
@@ -51,6 +51,20 @@ def ancestry(name: str) -> Iterator[str]:
         at = name.rfind("/", 0, at)
 
 
+def parents_of(names: Iterable[str]) -> frozenset[str]:
+    """All names that have something below them."""
+    parents = set()
+    for name in names:
+        at = name.rfind("/")
+        while at > 0:
+            parent = name[:at]
+            if parent in parents:
+                break
+            parents.add(parent)
+            at = name.rfind("/", 0, at)
+    return frozenset(parents)
+
+
 def _named(one: MailboxFilter) -> list[str]:
     """The names as the backend knows them; those that nothing can have are left out."""
     names: list[str] = []
@@ -74,4 +88,4 @@ def _test(connection: Connection, one: MailboxFilter) -> Callable[[str], bool]:
             return lambda name: name in parents or name.rpartition("/")[0] in parents
         case _:
             # RFC 5465 section 6.3: any mailbox can have mail delivered to it, so inboxes are the same as personal.
-            return lambda name: not name.startswith(OTHER_USERS + "/")
+            return lambda name: not name.startswith(OTHERS)
