@@ -18,7 +18,7 @@ from typing import Any, Final, Literal
 from attrs import define, field
 from zope.interface import implementer
 
-from moxtwisted.errors import LimitError, MailboxExistsError, MailboxMissingError, MailError
+from moxtwisted.errors import LimitError, MailboxExistsError, MailboxMissingError, MailError, OverQuotaError
 from moxtwisted.identifiers import INBOX, parse_mailbox_name
 from moxtwisted.imap import backend as b
 from moxtwisted.imap.memoryfuzzy import MemoryFuzzy
@@ -278,6 +278,8 @@ class _Selected(MemoryFuzzy):
 
     async def copy(self, uids: Sequence[int], target: str) -> b.Appended:
         self._check()
+        sizes = [len(self.view.messages[uid].octets) for uid in uids if uid in self.view.messages]
+        self._mail.check_room(sum(sizes), len(sizes))
         return self._copy(uids, target)
 
     def _copy(self, uids: Sequence[int], target: str) -> b.Appended:
@@ -412,6 +414,15 @@ class MemoryMail:
         self.sessions += 1
         return _Session(self, account)
 
+    def check_room(self, octets: int, messages: int) -> None:
+        """Whether that much more may be saved. :raises OverQuotaError:"""
+        most_octets, most_messages = self.annotations.limits
+        infos = self.infos()
+        if most_octets is not None and sum(i.size for i in infos) + octets > most_octets:
+            raise OverQuotaError(f"{octets} octets more")
+        if most_messages is not None and sum(i.messages for i in infos) + messages > most_messages:
+            raise OverQuotaError(f"{messages} messages more")
+
     # -- what a session does -----------------------------------------------------------------------------------
     def infos(self) -> list[b.MailboxInfo]:
         """All mailboxes, by name."""
@@ -520,6 +531,11 @@ class _Session(NotifyingSession, ReplacingSession, MemoryAnnotatedSession):
         self._mail.subscribed().discard(name)
 
     def append_sink(self, mailbox: str, size_octets: int) -> _Sink:
+        sink = self._sink(mailbox, size_octets)
+        self._mail.check_room(size_octets, 1)
+        return sink
+
+    def _sink(self, mailbox: str, size_octets: int) -> _Sink:
         self._mail.find(mailbox)
         if size_octets > self._mail.append_limit:
             error = LimitError(mailbox, public_text="message is too large")
@@ -528,6 +544,7 @@ class _Session(NotifyingSession, ReplacingSession, MemoryAnnotatedSession):
         return _Sink()
 
     async def append(self, mailbox: str, messages: Sequence[b.Incoming]) -> b.Appended:
+        self._mail.check_room(sum(len(part) for m in messages for part in m.sink.parts), len(messages))
         return self._mail.append(mailbox, messages)
 
     def logout(self) -> None:

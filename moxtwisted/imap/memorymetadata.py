@@ -26,7 +26,7 @@ class MemoryAnnotations:
     """What is noted, by the object id of the mailbox, empty for the server.
 
     :ivar most: entries of one mailbox.
-    :ivar limits: octets and messages, which are told, not kept.
+    :ivar limits: octets and messages that the account may have, None for no limit.
     """
 
     most: int = 100

@@ -20,8 +20,12 @@ class ReplacingSession:
     __slots__ = ()
 
     def replacement_sink(self, selected: Any, uid: int, mailbox: str, size_octets: int) -> Any:
-        """See ``IReplacingSession``."""
-        return self.append_sink(mailbox, size_octets)  # type: ignore[attr-defined]
+        """See ``IReplacingSession``; there must be room for what is more than before."""
+        sink = self._sink(mailbox, size_octets)  # type: ignore[attr-defined]
+        replaced = selected.view.messages.get(uid)
+        before = len(replaced.octets) if replaced is not None else 0
+        self._mail.check_room(size_octets - before, 0)  # type: ignore[attr-defined]
+        return sink
 
     async def replace(self, selected: Any, uid: int, mailbox: str, message: Incoming) -> Appended:
         """See ``IReplacingSession``."""

@@ -186,6 +186,8 @@ class MemoryShares:
         mail, to = target
         box: MemoryMailbox = transfer.source.view
         uids = [uid for uid in transfer.uids if uid in box.messages]
+        if mail is not source:
+            mail.check_room(sum(len(box.messages[uid].octets) for uid in uids), len(uids))
         modseq = mail.next_modseq()
         made = []
         for uid in uids:
