@@ -1,9 +1,12 @@
 """INPROGRESS (RFC 9585): commands that take long."""
 
+from inspect import isawaitable
 from typing import Any
 
+from attrs import evolve
 from twisted.internet.defer import Deferred
 
+from moxtwisted.imap.settings import Timeouts
 from moxtwisted.imap.wire import commands as c
 from tests.imap.test_protocol import ProtocolTestCase, Transport
 
@@ -102,3 +105,68 @@ class ProgressTests(ProtocolTestCase):
         self.clock.advance(5)
         self.lose(protocol)
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class ExampleTests(ProtocolTestCase):
+    """The examples of RFC 9585 section 4, second by second. What is counted is said to the command, which does all its work at the end."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        for number in range(1, 4001):
+            text = "this will be slow" if number in (447, 735) else "text"
+            self.mail.add("INBOX", b"Subject: %d\r\n\r\n%b\r\n" % (number, text.encode()))
+        self.mail.make("Meeting-Minutes")
+        self.waiting: Deferred[None] = Deferred()
+        self.connection: Any = None
+        for kind in (c.Search, c.Copy):
+            self.handlers[kind] = self.slow(self.handlers[kind])
+        self.protocol, self.transport = self.selected()
+
+    def slow(self, handler: Any) -> Any:
+        async def held(connection: Any, command: Any) -> Any:
+            self.connection = connection
+            await self.waiting
+            answer = handler(connection, command)
+            return await answer if isawaitable(answer) else answer
+
+        return held
+
+    def times(self, first: float, then: float) -> None:
+        """When our notifications come; the RFC's are not all equally far apart."""
+        timeouts = Timeouts(progress_first=first, progress=then)
+        self.factory.settings = evolve(self.factory.settings, timeouts=timeouts)
+
+    def said_after(self, seconds: float, progress: tuple[int, int] | None = None) -> bytes:
+        """What the client hears, when so much is done by then, or all, and nothing before."""
+        self.clock.advance(seconds - 0.01)
+        self.assertEqual(self.transport.read(), b"")
+        self.connection.progress = progress
+        if progress is None:
+            self.waiting.callback(None)
+        self.clock.advance(0.01)
+        return self.transport.read()
+
+    def test_search(self) -> None:
+        """A search that is slow; 454 of 1000, and 999 of 1000."""
+        self.times(13, 14)
+        self.protocol.dataReceived(b'A001 search text "this will be slow"\r\n')
+        self.assertEqual(
+            self.said_after(13, (454, 1000)), b'* OK [INPROGRESS ("A001" 454 1000)] still at work\r\n'
+        )
+        self.assertEqual(
+            self.said_after(14, (999, 1000)), b'* OK [INPROGRESS ("A001" 999 1000)] still at work\r\n'
+        )
+        self.assertEqual(self.said_after(5), b"* SEARCH 447 735\r\nA001 OK SEARCH completed\r\n")
+        self.lose(self.protocol)
+
+    def test_copy(self) -> None:
+        """COPY of 2001 messages; the third notification comes after 13 seconds in the RFC."""
+        self.times(12, 14)
+        self.protocol.dataReceived(b"A003 COPY 2000:4000 Meeting-Minutes\r\n")
+        for seconds, done in ((12, 175), (14, 440), (14, 987), (14, 1388), (14, 1876)):
+            self.assertEqual(
+                self.said_after(seconds, (done, 2001)),
+                b'* OK [INPROGRESS ("A003" %d 2001)] still at work\r\n' % done,
+            )
+        self.assertEqual(self.said_after(9), b"A003 OK [COPYUID 2 2000:4000 1:2001] copied\r\n")
+        self.lose(self.protocol)
