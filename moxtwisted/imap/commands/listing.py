@@ -34,7 +34,11 @@ _OCTETS_A_PIECE = 65536
 
 @frozen
 class _Entry:
-    """One line to be told."""
+    """One line to be told.
+
+    :ivar info: of a mailbox that meets the selection itself.
+    :ivar childinfo: selection options that names below meet.
+    """
 
     name: str
     attributes: tuple[str, ...]
@@ -99,13 +103,14 @@ def _pieces(connection: Connection, command: List) -> Generator[bytes, None, Ans
     rights = ListReturn.MYRIGHTS in command.returns
     for entry in _matching(connection, command):
         lines.append(_line(connection, b"LIST", entry))
+        # RFC 5819 section 2: after the LIST response of each mailbox that meets the selection, and can be selected; nothing is said of one
+        # that is told for the sake of names below it.
         if command.status and entry.info is not None and "\\NoSelect" not in entry.attributes:
-            # RFC 5819 section 2: after the LIST response of each mailbox that can be selected.
             lines.append(status_line(connection, entry.info, command.status))
-        if rights and entry.info is not None and not entry.childinfo:
-            # RFC 8440 section 3
+        if rights and entry.info is not None:
+            # RFC 8440 section 3: likewise.
             lines.append(myrights_line(connection, entry.name, entry.info.rights))
-        if command.metadata and entry.info is not None and not entry.childinfo:
+        if command.metadata and entry.info is not None:
             # RFC 9590 section 3: likewise.
             told = list_metadata(connection, entry.info, command.metadata)
             octets += len(told)
@@ -167,7 +172,8 @@ def _matching(connection: Connection, command: List) -> Iterable[_Entry]:
         if command.status and info is not None and info.rights is not None and "r" not in info.rights:
             # RFC 5819 section 2: what may be listed and not read has no STATUS.
             attributes.append("\\NoSelect")
-        yield _Entry(name, tuple(attributes), info, options if name in above else ())
+        met = info if name in chosen else None
+        yield _Entry(name, tuple(attributes), met, options if name in above else ())
 
 
 def _gaps(names: _Names, patterns: Sequence[ListPattern]) -> frozenset[str]:
