@@ -30,7 +30,7 @@ from moxtwisted.imap.notification import (
     INotifyingSharedSession,
     IOthersFeed,
 )
-from moxtwisted.imap.sharing import OTHERS, IShares
+from moxtwisted.imap.sharing import IShares, foreign_name
 
 __all__ = ["MOST_WATCHED", "NotifyingOthers", "OthersFeed"]
 
@@ -185,36 +185,36 @@ class OthersFeed:
 
     def _seen(self, owner: str, watched: _Watched, happened: Iterable[Any]) -> Iterator[Happening]:
         """As the user sees it."""
-        prefix = f"{OTHERS}{owner}/"
+        shown = partial(foreign_name, owner)
         ofnames = [one for one in happened if one.kind in _OF_NAMES]
         before = watched.known
         if ofnames:
             watched.known = self._look(owner)
-            yield from _difference(before, watched.known, prefix, ofnames)
+            yield from _difference(before, watched.known, shown, ofnames)
         for one in happened:
             # RFC 5465 section 5: every event wants l and r.
-            if one.kind not in {"messages", "annotated"} or not watched.known.get(prefix + one.name):
+            if one.kind not in {"messages", "annotated"} or not watched.known.get(shown(one.name)):
                 continue
             if one.kind == "messages":
-                yield Happening("messages", prefix + one.name, one.added, one.expunged, one.flagged)
+                yield Happening("messages", shown(one.name), one.added, one.expunged, one.flagged)
             # What the owner notes in private is not for others.
             elif entries := tuple(entry for entry in one.entries if entry.startswith("/shared/")):
-                yield Happening("annotated", prefix + one.name, entries=entries)
+                yield Happening("annotated", shown(one.name), entries=entries)
 
 
 def _difference(
-    before: Listed, now: Listed, prefix: str = "", happened: Iterable[Any] = ()
+    before: Listed, now: Listed, shown: Callable[[str], str] = str, happened: Iterable[Any] = ()
 ) -> Iterator[Happening]:
     """What became of the names that may be listed.
 
-    :param happened: in the account, in its order; ``prefix`` stands before its names.
+    :param happened: in the account, in its order; its names are ``shown`` as others call them.
     """
     renamed: dict[str, str] = {}
     made: set[str] = set()
     for one in happened:
-        name = prefix + one.name
+        name = shown(one.name)
         if one.kind == "renamed":
-            old = prefix + one.old_name
+            old = shown(one.old_name)
             renamed[name] = renamed.pop(old, old)
         elif one.kind == "created":
             made.add(name)
@@ -230,7 +230,7 @@ def _difference(
     for new, old in sorted(told.items(), key=_deepest_first):
         yield Happening("renamed", new, old_name=old)
     # RFC 5465 section 5.4: of an INBOX that was renamed a new one is assumed.
-    made |= left - {prefix + "INBOX"}
+    made |= left - {shown("INBOX")}
     for name, readable in now.items():
         known = told.get(name, name)
         if known not in before or (name in made and name not in told):

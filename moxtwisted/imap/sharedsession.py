@@ -34,6 +34,7 @@ from moxtwisted.imap.sharing import (
     IShares,
     NotPermittedError,
     Transfer,
+    foreign_name,
 )
 
 __all__ = ["SharingSession"]
@@ -156,7 +157,7 @@ class SharingSession(NotifyingOthers):
             info = b.MailboxInfo(info.name, info.uidvalidity, 1, 1, 0, 0, 0, 0, 0, (), info.objectid)
         return evolve(
             info,
-            name=f"{OTHERS}{owner}/{info.name}",
+            name=foreign_name(owner, info.name),
             # RFC 6154 section 2 is about the user's own; another's Sent is not where this one's client should file.
             special_use=(),
             objectid=foreign_objectid(info.objectid, owner),

@@ -21,6 +21,7 @@ from moxtwisted.errors import MailError
 from moxtwisted.imap.backend import Appended, ISelectedMailbox, ISession
 from moxtwisted.imap.notification import IHappeningFeed
 from moxtwisted.imap.rights import Modification, Rights
+from moxtwisted.imap.wire.mailboxname import canonical
 
 __all__ = [
     "OTHERS",
@@ -30,6 +31,7 @@ __all__ = [
     "IdentifierRefusedError",
     "NotPermittedError",
     "Transfer",
+    "foreign_name",
     "sharing",
 ]
 
@@ -57,6 +59,11 @@ class IdentifierRefusedError(MailError):
     enhanced_code = "5.7.1"
     imap_code = "CANNOT"
     public_text = "nobody here has that name"
+
+
+def foreign_name(owner: str, name: str) -> str:
+    """What others call a mailbox of the owner's; his INBOX is spelt so there, as his own is."""
+    return f"{OTHERS}{owner}/{canonical(name)}"
 
 
 def sharing(session: Any) -> ISharedSession | None:
