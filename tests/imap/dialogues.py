@@ -6,8 +6,8 @@ A file has lines that begin with
 - ``O:`` an option of the server or of an account, see below
 - ``M:`` a message to put in place before, ``M: mailbox (flags) text`` with ``\r\n`` written out; ``bob:INBOX`` is bob's
 - ``C:`` what the client sends; ``C1:``, ``C2:`` when there are several clients, whose greetings are passed over but for the first
-- ``S:`` what the server says, exactly, but for ``...`` that stands for anything within a line, and ``<<name>>`` that stands for a word which
-  the server chose; where the name comes again, also in what a client sends, it is the same word
+- ``S:`` what the server says, exactly, but for ``...`` that stands for anything within a line, and ``<<name>>`` that stands for a
+  word which the server chose; where the name comes again, also in what a client sends, it is the same word
 - ``T:`` the client has begun TLS, as the server said that it may
 - ``W:`` a client that idles, or said NOTIFY, is told what changed now
 - ``#`` a comment
@@ -16,6 +16,7 @@ A file has lines that begin with
 
 - ``users NAME …`` who has an account (password "secret"), and can share; messages without a name are the first one's. Without it alice is
   alone, and cannot share
+- ``client-key NAME`` whose TLS client certificate the clients show
 - ``submitter NAME`` a user who may read URLs for submission (RFC 4467)
 - ``uids MAILBOX UIDVALIDITY UIDNEXT`` a mailbox, made if missing: the message that comes next has that UID
 - ``quota OCTETS MESSAGES`` limits of the account, ``-`` for none
@@ -36,11 +37,14 @@ from typing import Any
 
 from attrs import define, evolve, field
 
-from moxtwisted.imap.memory import MemoryMail
+from moxtwisted.imap.connection import Transport
+from moxtwisted.imap.memory import MemoryAuthenticator, MemoryMail
 from moxtwisted.imap.memorysharing import SharedMemoryMail, SharingAuthenticator
 from moxtwisted.imap.settings import ServerSettings, Timeouts
 from moxtwisted.imap.testing import Driver, counted_entropy
 from moxtwisted.message.flags import MessageFlags
+from moxtwisted.sasl.outcome import Accepted, Failure, Outcome, Reason
+from moxtwisted.sasl.server import MECHANISMS
 
 __all__ = ["Dialogue", "DialogueError", "all_dialogues", "replay"]
 
@@ -49,6 +53,21 @@ FOLDERS = [Path(__file__).parent.parent / "dialogues" / name for name in ("imap"
 _MESSAGE = re.compile(r"(\S+) \(([^)]*)\) (.*)")
 _LINE = re.compile(r"([ROMCSTW])([1-9]?): ?(.*)")
 _NAMED = re.compile(r"<<(\w+)>>")
+
+
+class _KeyAuthenticator(MemoryAuthenticator):
+    """Clients have the key of one user.
+
+    :ivar owner: his name.
+    """
+
+    owner = ""
+
+    async def external(self, username: str) -> Outcome:
+        """See ``ISASLBackend``."""
+        if username in {"", self.owner}:
+            return Accepted(self.owner, self.owner)
+        return Failure(Reason.BAD_CREDENTIALS, username)
 
 
 class DialogueError(AssertionError):
@@ -114,6 +133,7 @@ class _Place:
     )
     mails: dict[str, MemoryMail] = field(factory=dict)
     submitters: set[str] = field(factory=set)
+    client_key: str = ""
 
     @classmethod
     def of(cls, dialogue: Dialogue) -> _Place:
@@ -148,6 +168,9 @@ class _Place:
     def option_users(self, *names: str) -> None:
         self.mails = {name: SharedMemoryMail(lambda: 1_700_000_000.0) for name in names}
 
+    def option_client_key(self, name: str) -> None:
+        self.client_key = name
+
     def option_submitter(self, name: str) -> None:
         self.submitters.add(name)
 
@@ -180,9 +203,13 @@ class _Place:
     def connecting(self) -> Callable[[], Driver]:
         """What makes a client of the server."""
         mail, _ = self.mailbox("INBOX")
+        users = {name: ("secret", one) for name, one in self.mails.items()}
+        if self.client_key:
+            keys = _KeyAuthenticator(users, counted_entropy(), MECHANISMS)
+            keys.owner = self.client_key
+            return partial(Driver.of, authenticator=keys, settings=self.settings)
         if not isinstance(mail, SharedMemoryMail):
             return partial(Driver.of, mail, settings=self.settings)
-        users = {name: ("secret", one) for name, one in self.mails.items()}
         authenticator = SharingAuthenticator(users, counted_entropy())
         authenticator.submitters = frozenset(self.submitters)
         return partial(Driver.of, authenticator=authenticator, settings=self.settings)
@@ -229,7 +256,8 @@ def replay(dialogue: Dialogue, dice: random.Random | None = None, *, octetwise: 
     :param octetwise: send one octet at a time.
     :raises DialogueError: the server says something else.
     """
-    connect = _Place.of(dialogue).connecting()
+    place = _Place.of(dialogue)
+    connect = place.connecting()
     drivers: dict[str, Driver] = {}
     known: dict[str, str] = {}
     for kind, who, lines in dialogue.turns:
@@ -239,11 +267,13 @@ def replay(dialogue: Dialogue, dice: random.Random | None = None, *, octetwise: 
                 drivers[who].received()
         driver = drivers[who]
         if kind == "C":
-            text = _NAMED.sub(lambda match: known[match[1]], "".join(line + "\r\n" for line in lines))
+            text = "".join(line + "\r\n" for line in lines)
+            for name, word in known.items():
+                text = text.replace(f"<<{name}>>", word)
             for piece in _cuts(text.encode("utf-8"), dice, octetwise=octetwise):
                 driver.send(piece)
         elif kind == "T":
-            driver.handshake()
+            driver.handshake(Transport(tls=True, client_key=bool(place.client_key)))
         elif kind == "W":
             driver.flush()
         else:
