@@ -135,7 +135,7 @@ class BadInputTests(SynchronousTestCase):
     def driver(self) -> Driver:
         """A client in a mailbox of two hundred messages, beside a hundred others."""
         mail = SharedMemoryMail()
-        mail.annotations.limits = (65536, 100)
+        mail.annotations.limits = (1 << 40, 1_000_000)
         mail.add("INBOX", b"Subject: x\r\n\r\nx\r\n")
         inbox = mail.find("INBOX")
         for _ in range(MESSAGES - 1):
