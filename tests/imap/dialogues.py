@@ -20,6 +20,7 @@ A file has lines that begin with
 - ``submitter NAME`` a user who may read URLs for submission (RFC 4467)
 - ``uids MAILBOX UIDVALIDITY UIDNEXT`` a mailbox, made if missing: the message that comes next has that UID
 - ``quota OCTETS MESSAGES`` limits of the account, ``-`` for none
+- ``annotations NUMBER`` how many a mailbox of the account may have
 - ``append-limit OCTETS`` the largest message that the account may save
 - ``without CAPABILITY …`` what the account shall not see
 - ``limit NAME NUMBER`` one of ``moxtwisted.imap.settings.Limits``
@@ -185,6 +186,9 @@ class _Place:
             None if octets == "-" else int(octets),
             None if messages == "-" else int(messages),
         )
+
+    def option_annotations(self, number: str) -> None:
+        self.mailbox("INBOX")[0].annotations.most = int(number)
 
     def option_append_limit(self, octets: str) -> None:
         self.mailbox("INBOX")[0].append_limit = int(octets)
