@@ -22,7 +22,6 @@ A file has lines that begin with
 - ``quota OCTETS MESSAGES`` limits of the account, ``-`` for none
 - ``annotations NUMBER`` how many a mailbox of the account may have
 - ``append-limit OCTETS`` the largest message that the account may save
-- ``without CAPABILITY …`` what the account shall not see
 - ``limit NAME NUMBER`` one of ``moxtwisted.imap.settings.Limits``
 - ``setting NAME yes|no`` one of ``moxtwisted.imap.settings.ServerSettings``
 """
@@ -192,9 +191,6 @@ class _Place:
 
     def option_append_limit(self, octets: str) -> None:
         self.mailbox("INBOX")[0].append_limit = int(octets)
-
-    def option_without(self, *capabilities: str) -> None:
-        self.mailbox("INBOX")[0].disabled_capabilities = frozenset(capabilities)
 
     def option_limit(self, name: str, number: str) -> None:
         limits: dict[str, Any] = {name: int(number)}
