@@ -14,7 +14,7 @@ A session of several accounts provides ``INotifyingSharedSession``, too: mailbox
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from attrs import frozen
@@ -93,6 +93,9 @@ class IOthersFeed(IHappeningFeed):
 
     def mailboxes() -> Sequence[MailboxInfo]:
         """All that are watched."""
+
+    def names() -> Iterable[str]:
+        """Their names, as of the last ``take``: nothing is looked up."""
 
 
 class INotifyingSharedSession(Interface):

@@ -395,7 +395,7 @@ class Notifying:
         connection = self._connection
         mail = connection.mail
         subscribed = frozenset(map(canonical, mail.subscriptions()))
-        parents = parents_of(canonical(info.name) for info in self._watched_mailboxes())
+        parents = parents_of(map(canonical, self._watched_names()))
         left = frozenset(names.values())
         lines = []
         for name, old in names.items():
@@ -428,6 +428,12 @@ class Notifying:
         yield from own_mailboxes(self._connection.mail)
         if self._others is not None:
             yield from self._others.mailboxes()
+
+    def _watched_names(self) -> Iterator[str]:
+        for info in own_mailboxes(self._connection.mail):
+            yield info.name
+        if self._others is not None:
+            yield from self._others.names()
 
     def _metadata(self, name: str, entries: Iterable[str]) -> list[bytes]:
         """RFC 5464 section 4.4.2: names of entries without their values."""

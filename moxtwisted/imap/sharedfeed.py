@@ -7,8 +7,8 @@
     feed.close()
 
 An account is watched, and so stays open, from when it is wanted and shares something until the feed is closed or it shares nothing
-any more. What the user may list was looked up at the last take; when a mailbox was made, renamed or removed, or rights changed, it
-is looked up again, and the difference is what is told: names that may not be listed are in neither.
+any more. What the user may list was looked up at the last take; when a mailbox was made, renamed or removed, or rights changed, that
+mailbox is looked up again, and the difference is what is told: names that may not be listed are in neither.
 """
 
 from __future__ import annotations
@@ -44,6 +44,9 @@ _OF_NAMES: Final = frozenset({"created", "removed", "renamed", "acl"})
 Listed = Mapping[str, bool]
 """By name what may be listed, and whether it may be read."""
 
+Listing = Callable[[str, Collection[str] | None], Iterable[b.MailboxInfo]]
+"""Gives what the user may list of an account, by the names that he sees; if names in that account are given, of these only."""
+
 
 class _TooManyError(MailError):
     """More accounts than one session may watch."""
@@ -70,7 +73,7 @@ class _Watched:
     """An account of somebody else, and what the user may list of it."""
 
     feed: IHappeningFeed
-    known: Listed
+    known: dict[str, bool]
 
 
 @implementer(IOthersFeed)
@@ -79,8 +82,7 @@ class OthersFeed:
     """See ``IOthersFeed``."""
 
     _shares: IShares
-    #: Gives what the user may list of an account, by the names that he sees.
-    _listed: Callable[[str], Iterable[b.MailboxInfo]]
+    _listed: Listing
     _limit: int
     _wake: Callable[[], None]
     _wanted: Collection[str] | None = field(factory=frozenset, init=False)
@@ -105,7 +107,12 @@ class OthersFeed:
 
     def mailboxes(self) -> Sequence[b.MailboxInfo]:
         """See ``IOthersFeed``."""
-        return [info for owner in self._watched for info in self._listed(owner)]
+        return [info for owner in self._watched for info in self._listed(owner, None)]
+
+    def names(self) -> Iterator[str]:
+        """See ``IOthersFeed``."""
+        for watched in self._watched.values():
+            yield from watched.known
 
     def close(self) -> None:
         """See ``IHappeningFeed``."""
@@ -128,8 +135,9 @@ class OthersFeed:
         self._dirty[owner] = None
         self._wake()
 
-    def _look(self, owner: str) -> Listed:
-        return {info.name: info.rights is None or "r" in info.rights for info in self._listed(owner)}
+    def _look(self, owner: str, names: Collection[str] | None = None) -> dict[str, bool]:
+        listed = self._listed(owner, names)
+        return {info.name: info.rights is None or "r" in info.rights for info in listed}
 
     def _watch(self, owner: str) -> Listed:
         """Begin, and what may be listed."""
@@ -187,10 +195,8 @@ class OthersFeed:
         """As the user sees it."""
         shown = partial(foreign_name, owner)
         ofnames = [one for one in happened if one.kind in _OF_NAMES]
-        before = watched.known
         if ofnames:
-            watched.known = self._look(owner)
-            yield from _difference(before, watched.known, shown, ofnames)
+            yield from _difference(*self._look_again(owner, watched, ofnames), shown, ofnames)
         for one in happened:
             # RFC 5465 section 5: every event wants l and r.
             if one.kind not in {"messages", "annotated"} or not watched.known.get(shown(one.name)):
@@ -200,6 +206,20 @@ class OthersFeed:
             # What the owner notes in private is not for others.
             elif entries := tuple(entry for entry in one.entries if entry.startswith("/shared/")):
                 yield Happening("annotated", shown(one.name), entries=entries)
+
+    def _look_again(self, owner: str, watched: _Watched, happened: Iterable[Any]) -> tuple[Listed, Listed]:
+        """What could be listed of the mailboxes that something happened to, and what can be now. The others are not looked at: an
+        account may have ten thousand, and be watched by everybody."""
+        names = {one.name: None for one in happened}
+        if "" in names:
+            before, watched.known = watched.known, self._look(owner)
+            return before, watched.known
+        names.update((one.old_name, None) for one in happened if one.kind == "renamed")
+        now = self._look(owner, names)
+        shown = [foreign_name(owner, name) for name in names]
+        before = {name: watched.known.pop(name) for name in shown if name in watched.known}
+        watched.known.update(now)
+        return before, now
 
 
 def _difference(
@@ -251,7 +271,7 @@ class NotifyingOthers:
     __slots__ = ()
     _own: b.ISession
     _shares: IShares
-    _listed: Callable[[str], Iterable[b.MailboxInfo]]
+    _listed: Listing
 
     def own_mailboxes(self) -> Sequence[b.MailboxInfo]:
         """See ``INotifyingSharedSession``."""

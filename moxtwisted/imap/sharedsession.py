@@ -173,13 +173,14 @@ class SharingSession(NotifyingOthers):
             return own
         return [*own, *(info for owner in sorted(owners) for info in self._listed(owner))]
 
-    def _listed(self, owner: str) -> Iterator[b.MailboxInfo]:
-        """Those of somebody else that the user has the right l on."""
+    def _listed(self, owner: str, names: Collection[str] | None = None) -> Iterator[b.MailboxInfo]:
+        """Those of somebody else that the user has the right l on; if names in his account are given, of these only."""
         mail = self._shares.mail(owner)
         if mail is None:
             return
-        for name, acl in self._shares.acls(owner).items():
-            rights = granted(acl, self._shares.user)
+        acls = self._shares.acls(owner) if names is None else {n: self._shares.acl(owner, n) for n in names}
+        for name, acl in acls.items():
+            rights = granted(acl, self._shares.user) if acl else NONE
             info = mail.mailbox(name) if "l" in rights else None
             if info is None:
                 continue

@@ -138,7 +138,8 @@ class IShares(Interface):
 
     def watch(owner: str, limit: int, wake: Callable[[], None]) -> IHappeningFeed | None:
         """What happens to all mailboxes of one of ``owners``; see ``INotifyingSession.watch``. A change of a list is told by an
-        ``IHappening`` of the kind ``acl``. None when the account is not there (any more)."""
+        ``IHappening`` of the kind ``acl`` with the mailbox's name, or an empty one if it may be any. None when the account is not
+        there (any more)."""
 
     def acls(owner: str) -> Mapping[str, Mapping[str, Rights]]:
         """By mailbox: the rights by identifier, for all that have any."""

@@ -50,7 +50,7 @@ class Grants:
         self._lock = DeferredLock()
         self._named: dict[str, frozenset[str]] = {}  # by owner
         self._owners: dict[str, frozenset[str]] = {}  # by who is named
-        self._listeners: list[Callable[[str], None]] = []
+        self._listeners: list[tuple[str, Callable[[str], None]]] = []
 
     def open(self, found: Callable[[], Mapping[str, Iterable[str]]]) -> None:
         """Read the file, or make it again.
@@ -102,13 +102,13 @@ class Grants:
         """Whom the lists of an account name."""
         return self._named.get(owner, _NOBODY)
 
-    def listen(self, changed: Callable[[str], None]) -> Callable[[], None]:
-        """Call it with an account after it began to name others in its lists, or ceased to; it only takes note.
+    def listen(self, account: str, changed: Callable[[str], None]) -> Callable[[], None]:
+        """Call it with an owner whose lists began to name this account or anyone, or ceased to; it only takes note.
 
         :return: stops that.
         """
         # One that is nobody else's: who listens twice stops each by itself.
-        one = partial(changed)
+        one = (account, partial(changed))
         self._listeners.append(one)
         return partial(self._listeners.remove, one)
 
@@ -196,6 +196,7 @@ class Grants:
         return lane.submit(write)
 
     def _remember(self, owner: str, identifiers: frozenset[str]) -> None:
+        different = self.named(owner) ^ identifiers
         for identifier in self.named(owner) - identifiers:
             left = self._owners[identifier] - {owner}
             if left:
@@ -208,8 +209,9 @@ class Grants:
             self._named[owner] = identifiers
         else:
             self._named.pop(owner, None)
-        for changed in tuple(self._listeners):
-            changed(owner)
+        for account, changed in tuple(self._listeners):
+            if account in different or ANYONE in different:
+                changed(owner)
 
     def close(self) -> Deferred[Any]:
         """Finish pending commits, close the file."""

@@ -374,8 +374,8 @@ class IGrants(Interface):
     def owners(account: str) -> frozenset[str]:
         """Accounts whose lists name this one, or anyone: some may give it nothing in the end."""
 
-    def listen(changed: Callable[[str], None]) -> Callable[[], None]:
-        """Call it with an account whose lists begin or cease to name somebody; what is returned stops that."""
+    def listen(account: str, changed: Callable[[str], None]) -> Callable[[], None]:
+        """Call it with an owner whose lists begin or cease to name this account, or anyone; what is returned stops that."""
 
     def change(
         account: IAccount,

@@ -9,6 +9,7 @@ from attrs import evolve
 from twisted.internet.defer import Deferred
 from zope.interface.verify import verifyObject
 
+from moxtwisted.imap import sharedsession
 from moxtwisted.imap.notification import INotifyingSharedSession, IOthersFeed
 from moxtwisted.imap.sharedfeed import MOST_WATCHED
 from moxtwisted.store.interfaces import IGrants
@@ -373,6 +374,28 @@ class AccountsTests(NotifyOthersCase):
         self.assertIn(f'* LIST (\\HasNoChildren) "/" {BOX}', self.told())
         self.add(mailbox="Box")
         self.assertIn(f"* STATUS {BOX} (MESSAGES 2", self.told())
+
+    def test_only_what_is_concerned(self) -> None:
+        """What happens to one mailbox's name or list has the rights on it looked up, not those on all that the account has."""
+        for number in range(30):
+            self.yes(self.alice, f"CREATE Box/{number}")
+        carol = self.log_in_carol()
+        self.listen(f'(subtree "Other Users" {ALL})')
+        for command, told in (
+            ("SETACL Box/7 bob l", "NoAccess"),
+            ("DELETEACL Box/7 bob", "NonExistent"),
+            ("SETACL Box/7 bob lr", "Box/7"),
+            ("RENAME Box/7 Box/77", "OLDNAME"),
+            ("DELETE Box/77", "NonExistent"),
+            ("CREATE Secret", ""),
+            ("SETACL Secret carol@example.org lr", ""),
+            ("DELETEACL Secret carol@example.org", ""),
+        ):
+            self.yes(self.alice, command)
+            with patch.object(sharedsession, "granted", wraps=sharedsession.granted) as asked:
+                self.assertIn(told, self.told())
+            self.assertLess(asked.call_count, 5, command)
+        carol.drop()
 
     def test_switched_off(self) -> None:
         """Of an account that is not in the directory any more nothing is told."""

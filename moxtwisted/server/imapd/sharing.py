@@ -84,7 +84,7 @@ class StoreShares:
 
     def listen(self, changed: Callable[[str], None]) -> Callable[[], None]:
         """See ``IShares``."""
-        return self._store.grants.listen(changed)
+        return self._store.grants.listen(self.user, changed)
 
     def watch(self, owner: str, limit: int, wake: Callable[[], None]) -> IHappeningFeed | None:
         """See ``IShares``; as long as somebody watches, the account stays open."""
