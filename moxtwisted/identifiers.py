@@ -253,7 +253,8 @@ def parse_mailbox_name(text: str) -> MailboxName:
     # Programs that keep mailboxes as directories (mbsync, for one) take such a name for a way out of their own and give up.
     if "." in elements or ".." in elements:
         raise IdentifierError("mailbox name has . or .. as an element")
-    if elements[0].upper() == "INBOX":
-        # RFC 9051 section 5.1: INBOX in any case is the same mailbox; we hold its children to the same spelling.
+    if elements[0].isascii() and elements[0].upper() == "INBOX":
+        # RFC 9051 section 5.1: INBOX in any case is the same mailbox; we hold its children to the same spelling. The case is that of
+        # US-ASCII: a dotless i is another letter.
         elements[0] = INBOX
     return MailboxName("/".join(elements))

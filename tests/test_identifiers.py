@@ -160,6 +160,8 @@ class NameTests(SynchronousTestCase):
             ("inbox/Lists", "Inbox/Lists"),
             ("Lists/INBOX", "Lists/INBOX"),
             ("inboxes", "inboxes"),
+            # What upper() makes an I is another letter.
+            ("\u0131nbox", "\u0131nbox"),
         ):
             self.assertEqual(parse_mailbox_name(name), expected)
 

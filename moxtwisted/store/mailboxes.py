@@ -66,8 +66,8 @@ def canonical_name(name: str) -> str:
         raise LimitError(
             f"mailbox name of {len(levels)} levels", public_text="mailbox name has too many levels"
         )
-    # RFC 9051 section 5.1: INBOX is the same in any case.
-    if levels[0].upper() == "INBOX":
+    # RFC 9051 section 5.1: INBOX is the same in any case of US-ASCII; a dotless i is another letter.
+    if levels[0].isascii() and levels[0].upper() == "INBOX":
         levels[0] = "INBOX"
         canonical = "/".join(levels)
     if not _NO_LEVELS.isdisjoint(levels) or any(

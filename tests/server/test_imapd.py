@@ -151,6 +151,15 @@ class MailTests(IMAPCase):
         self.assertIn("NO [NONEXISTENT]", self.ask(line, "SELECT Nowhere"))
         self.assertIn("NO [NONEXISTENT]", self.ask(line, "DELETE Nowhere"))
 
+    def test_dotless(self) -> None:
+        """A dotless i does not make INBOX of a name, here or in somebody else's account."""
+        line = self.log_in()
+        self.assertIn("t OK", self.ask(line, "ENABLE IMAP4rev2"))
+        self.assertIn("NO [NONEXISTENT]", self.ask(line, 'SELECT "\u0131nbox"'))
+        self.assertIn("t OK", self.ask(line, 'CREATE "\u0131nbox/x"'))
+        self.assertIn(' "/" "\u0131nbox/x"', self.ask(line, 'LIST "" *'))
+        self.assertIn("* LIST", self.ask(line, 'SELECT "\u0131nbox"'))
+
     def test_too_large(self) -> None:
         """A message over the limit is refused before it is sent."""
         line = self.log_in(append_limit=1000)
