@@ -31,6 +31,8 @@ __all__ = ["ChangeQueue", "FlagTable", "MailboxState"]
 _LOG_ENTRIES: Final = 2_000
 _LOG_UIDS: Final = 200_000
 _MAX_FLAG_COMBINATIONS: Final = 10_000
+#: UIDs in the changes that a queue keeps for its reader, who may not come for a long time; a single change may have more.
+_QUEUED_UIDS: Final = 500_000
 
 
 class FlagTable(dict[RawFlags, MessageFlags]):
@@ -242,21 +244,24 @@ class ChangeQueue:
     _changed: Callable[[], None] | None = None
     _changes: list[MailboxChange] = field(factory=list, init=False)
     _dropped: bool = field(default=False, init=False)
+    _uids: int = field(default=0, init=False)
 
     def put(self, changes: Iterable[MailboxChange]) -> None:
         """Keep them, or note that the queue is full."""
         for change in changes:
-            if len(self._changes) >= self._limit:
+            uids = self._uids + len(change.added) + len(change.expunged) + len(change.flagged)
+            if len(self._changes) >= self._limit or (self._changes and uids > _QUEUED_UIDS):
                 self._dropped = True
                 break
             self._changes.append(change)
+            self._uids = uids
         if self._changed is not None:
             self._changed()
 
     def take(self) -> tuple[Sequence[MailboxChange], bool]:
         """All since the last take, and whether some were dropped."""
         changes, dropped = self._changes, self._dropped
-        self._changes, self._dropped = [], False
+        self._changes, self._dropped, self._uids = [], False, 0
         return changes, dropped
 
     def close(self) -> None:

@@ -10,7 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted.message.flags import MessageFlags
 from moxtwisted.store import changes
-from moxtwisted.store.changes import FlagTable, MailboxState
+from moxtwisted.store.changes import ChangeQueue, FlagTable, MailboxState
+from moxtwisted.store.interfaces import MailboxChange
 from moxtwisted.store.ledger import Delta
 from tests.store.mail import StoreTestCase
 
@@ -143,3 +144,25 @@ class LogTests(SynchronousTestCase):
         self.state.apply(Delta("messages", 1, "INBOX", 3, added=[(4, 3, (1, "x"))]))
         self.assertEqual((list(before), list(self.state.uids)), ([1, 2, 3], [2, 3, 4]))
         self.assertIs(self.state.flags[2], MessageFlags.of(1, ["x"]))
+
+
+class QueueTests(SynchronousTestCase):
+    """What waits for a reader who may never come."""
+
+    def test_bounded_uids(self) -> None:
+        """Besides the changes the UIDs in them are counted; a single change is kept however many it has."""
+        self.patch(changes, "_QUEUED_UIDS", 10)
+        queue = ChangeQueue(100, lambda _: None)
+        many = MailboxChange("messages", 1, "INBOX", 2, flagged=tuple(range(1, 21)))
+        few = MailboxChange("messages", 1, "INBOX", 3, added=(21,), expunged=(1, 2), flagged=(3, 4))
+        for put, kept in (
+            ([many], [many]),
+            ([many, few], [many]),
+            ([few, many], [few]),
+            ([few, few], [few, few]),
+            ([few, few, few], [few, few]),
+        ):
+            for change in put:
+                queue.put([change])
+            self.assertEqual(queue.take(), (kept, put != kept))
+        self.assertEqual(queue.take(), ([], False))
