@@ -97,13 +97,16 @@ class SelectedEvents:
 
 
 @lru_cache(maxsize=256)
-def initial_items(events: frozenset[Event]) -> tuple[StatusItem, ...]:
-    """RFC 5465 section 3.1: what STATUS tells at the beginning of a mailbox with these events; nothing if none is of messages."""
+def initial_items(events: frozenset[Event], *, condstore: bool = True) -> tuple[StatusItem, ...]:
+    """RFC 5465 section 3.1: what STATUS tells at the beginning of a mailbox with these events; nothing if none is of messages.
+
+    :param condstore: whether CONDSTORE is on offer.
+    """
     items = []
     if Event.MESSAGE_NEW in events:
         items += [StatusItem.MESSAGES, StatusItem.UIDNEXT, StatusItem.UIDVALIDITY]
         if Event.FLAG_CHANGE in events:
-            items += [StatusItem.HIGHESTMODSEQ, StatusItem.UNSEEN]
+            items += [StatusItem.HIGHESTMODSEQ, StatusItem.UNSEEN] if condstore else [StatusItem.UNSEEN]
     return tuple(items)
 
 
@@ -466,11 +469,12 @@ class Notifying:
         """NOTIFY SET STATUS: how the mailboxes are whose messages are watched."""
         connection = self._connection
         selected = connection.selected.name if connection.selected is not None else None
+        condstore = "CONDSTORE" in connection.offered
         lines: list[bytes] = []
         for info in self._watched_mailboxes():
             if info.name == selected or not _may(info, "r"):
                 continue
-            items = initial_items(self.wanted(canonical(info.name)))
+            items = initial_items(self.wanted(canonical(info.name)), condstore=condstore)
             if items:
                 lines.append(status_line(connection, info, items))
             if len(lines) >= _LINES_A_PIECE:

@@ -116,7 +116,7 @@ def _needed(value: Any) -> Iterator[str]:
                 yield KINDS[kind]
             waiting.extend(_fields(value))
             for name in _conditions(kind):
-                if getattr(value, name) not in (None, False, (), frozenset()):
+                if _given(getattr(value, name)):
                     yield FIELDS[kind, name]
 
 
@@ -125,6 +125,11 @@ def _fields(value: Any) -> Iterable[Any]:
         # Its ranges are numbers, perhaps many.
         return ()
     return [getattr(value, field.name) for field in attrs.fields(type(value))]
+
+
+def _given(value: Any) -> bool:
+    # The number 0 is a value, as in UNCHANGEDSINCE 0, though it equals False.
+    return not (value is None or value is False or value in ((), frozenset()))
 
 
 def _conditions(kind: type[Any]) -> list[str]:

@@ -18,6 +18,7 @@ LINES = {
         "STORE 1 (UNCHANGEDSINCE 99) +FLAGS (x)",
         "SEARCH MODSEQ 1",
         "SEARCH OR NOT MODSEQ 1 (ALL (SEEN MODSEQ 2))",
+        "STORE 1 (UNCHANGEDSINCE 0) FLAGS (x)",
         "STATUS INBOX (HIGHESTMODSEQ)",
         "SELECT INBOX (CONDSTORE)",
     ),
@@ -69,7 +70,11 @@ TOLD = {
         name: ((f"ENABLE {name}", f"* ENABLED {name}"),)
         for name in ("IMAP4rev2", "UTF8=ACCEPT", "UIDONLY", "QRESYNC", "METADATA")
     },
-    "CONDSTORE": (("ENABLE CONDSTORE", "* ENABLED CONDSTORE"), ("SELECT INBOX", "HIGHESTMODSEQ")),
+    "CONDSTORE": (
+        ("ENABLE CONDSTORE", "* ENABLED CONDSTORE"),
+        ("SELECT INBOX", "HIGHESTMODSEQ"),
+        ("NOTIFY SET STATUS (personal (MessageNew MessageExpunge FlagChange))", "HIGHESTMODSEQ"),
+    ),
     "UIDPLUS": (
         ("APPEND INBOX {4+}\r\na: b", "APPENDUID"),
         ("REPLACE 1 INBOX {4+}\r\na: b", "APPENDUID"),
@@ -129,6 +134,18 @@ class OptionTests(SynchronousTestCase):
                 self.assertIn(what.encode(), b" ".join(driver("XYZZY").command(line)), (capability, line))
                 answers = driver(capability).command(line)
                 self.assertNotIn(what.encode(), b" ".join(answers), (capability, line))
+
+    def test_utf8_message(self) -> None:
+        """Without UTF8=ACCEPT there is no UTF8 in APPEND for a client of IMAP4rev2 either."""
+        for disabled, right in (("XYZZY", b" OK "), ("UTF8=ACCEPT", b" BAD UTF8=ACCEPT")):
+            for line in (
+                "APPEND INBOX UTF8 (~{4+}\r\na: b)",
+                "APPEND INBOX CATENATE (UTF8 (~{4+}\r\na: b))",
+                "REPLACE 1 INBOX UTF8 (~{4+}\r\na: b)",
+            ):
+                made = driver(disabled)
+                made.command("ENABLE IMAP4rev2")
+                self.assertIn(right, made.command(line)[-1], (disabled, line))
 
     def test_initial_response(self) -> None:
         """RFC 4959: the client may not begin without SASL-IR, and is asked."""

@@ -68,6 +68,9 @@ class Appending:
         if message.binary and not message.utf8 and "BINARY" not in connection.offered:
             # RFC 3516 section 4.4; RFC 9755 has a literal8 of its own.
             raise RefusalError("BINARY is not available now", kind="BAD")
+        if message.utf8 and "UTF8=ACCEPT" not in connection.offered:
+            # RFC 9755 section 4: it is of that extension, though IMAP4rev2 has UTF-8 in names, too.
+            raise RefusalError("UTF8=ACCEPT is not available now", kind="BAD")
         limit = min(connection.mail.append_limit, connection.settings.limits.append_octets)
         self.octets += message.size_octets
         if self.octets > limit and self.octets > message.size_octets:
