@@ -93,10 +93,11 @@ class _Remaining:
     """What a command is still to be said of: a server may take the newest messages only (RFC 9738), and then it is said again.
 
     :ivar last: the highest UID that is left; 0 for none.
+    :ivar rounds: how often it may be cut short.
     """
 
     last: int = 2**32 - 1
-    _rounds: int = 0
+    rounds: int = _MAX_ROUNDS
 
     def cut(self, limited: MessageLimit | None) -> None:
         """The command was said.
@@ -107,10 +108,17 @@ class _Remaining:
         if limited is None:
             self.last = 0
             return
-        self._rounds += 1
-        if limited.lowest is None or limited.lowest > self.last or self._rounds > _MAX_ROUNDS:
+        self.rounds -= 1
+        if limited.lowest is None or limited.lowest > self.last or self.rounds < 0:
             raise ResultError(f"it takes {limited.most} messages at a time, and comes to no end")
         self.last = limited.lowest - 1
+
+    def among(self, uids: Sequence[int]) -> int:
+        """How many of these, ascending, are left; from now on the highest of them is the last, which the next round has to get below: so
+        no server has us say it more often than there are messages."""
+        count = bisect_right(uids, self.last)
+        self.last = uids[count - 1] if count else 0
+        return count
 
 
 @define(eq=False)
@@ -322,7 +330,8 @@ class Import:
         returns = ("ALL",) if client.offers("ESEARCH", "IMAP4REV2") else None
         # Arrays, not sets: a hostile server may claim millions.
         uids = array("I")
-        remaining, key = _Remaining(), "ALL"
+        # A round has one message at least, and some come meanwhile.
+        remaining, key = _Remaining(rounds=min(before + _CHUNK_LEAST, _MAX_ROUNDS)), "ALL"
         while remaining.last:
             found = await client.search(key, returns=returns)
             uids.extend(members(found.numbers, _MAX_MESSAGES))
@@ -391,6 +400,7 @@ class Import:
         while remaining.last >= first:
             span = SequenceSet(((first, remaining.last),))
             remaining.cut(await client.fetch_each(span, ["UID", "FLAGS"], each, modifiers=modifiers))
+            remaining.among(known.uids)
         await save(modseq)
 
     # -- fetching ------------------------------------------------------------------------------------------------------
@@ -425,9 +435,8 @@ class Import:
         """Ask for messages, in ascending order."""
         items = ["UID", "FLAGS", "INTERNALDATE", "BODY.PEEK[]"]
         remaining = _Remaining()
-        while uids:
+        while uids := uids[: remaining.among(uids)]:
             remaining.cut(await client.fetch_each(uids, items, batch.take, sinks=batch.sink))
-            uids = uids[: bisect_right(uids, remaining.last)]
 
     async def _ask_alone(self, client: IMAPClient, box: _Box, batch: Batch, uid: int) -> None:
         try:

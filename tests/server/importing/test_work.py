@@ -321,6 +321,27 @@ class FetchTests(ImportCase):
         report = self.fetch(connections=1)
         self.assertIn("comes to no end", report["failed"][0])
 
+    def test_slowly(self) -> None:
+        """A server that comes to its end one UID after the other, of thousands of millions, is asked no more often than it has messages."""
+        self.old = OldServer(self.clock)
+        self.fill("INBOX", 5)
+        for word, most in ((b"FETCH", 10), (b"SEARCH", 110)):
+            said: list[bytes] = []
+
+            def lie(octets: bytes, word: bytes = word, said: list[bytes] = said) -> bytes:
+                if b"OK %b completed" % word not in octets:
+                    return octets
+                said.append(octets)
+                return octets.replace(
+                    b"OK %b" % word, b"OK [MESSAGELIMIT 1 %d] %b" % (2**32 - len(said), word)
+                )
+
+            self.old.tamper = lie
+            done = self.start(connections=1)
+            self.turn(done, 50_000)
+            self.assertIn("comes to no end", self.successResultOf(done)["failed"][0], word)
+            self.assertLess(len(said), most, word)
+
     def test_full(self) -> None:
         """When the account is full the import ends, with the reason."""
         self.fill("INBOX", 150)
