@@ -309,6 +309,8 @@ class Connection:
         box, self.selected = self.selected, None
         self.saved = ()
         if box is not None:
+            if self.qresync and box.view.withheld:
+                self.tell_complete(box.view)
             box.view.live.unlisten(self.wake)
             if self.notifying is not None:
                 self.notifying.left()
@@ -372,6 +374,10 @@ class Connection:
         return [known[at] for at in positions if flags[at].system & DELETED]
 
     # -- news --------------------------------------------------------------------------------------------------
+    def tell_complete(self, view: SessionView) -> None:
+        """RFC 7162 section 6: the client must not take the MODSEQs it has read for all that happened."""
+        self.out.append(b"* OK [HIGHESTMODSEQ %d] some changes are still to be told\r\n" % view.complete)
+
     def attend(self) -> None:
         """Be woken when the selected mailbox changes."""
         box = self.selected

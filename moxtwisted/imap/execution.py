@@ -266,8 +266,5 @@ class Execution:
         if tag is not None and connection.selected is not None and connection.qresync:
             view = connection.selected.view
             if view.behind and b"[HIGHESTMODSEQ " not in answer:
-                # RFC 7162 section 3.2: the client must not take the MODSEQs it has read for all that happened.
-                connection.out.append(
-                    b"* OK [HIGHESTMODSEQ %d] some changes are still to be told\r\n" % view.complete
-                )
+                connection.tell_complete(view)
         connection.out.append(b"%b %b\r\n" % (tag or b"*", answer))

@@ -108,6 +108,11 @@ class SessionView:
         return bool(held and live.exists and self._complete < live.highestmodseq)
 
     @property
+    def withheld(self) -> bool:
+        """Whether the client was told of changes after ``complete``, and not of all."""
+        return self.live.exists and self._complete < self._modseq
+
+    @property
     def current(self) -> bool:
         """Whether ``uids`` is the mailbox's own array, so that positions are the same in both."""
         return self.uids is self.live.uids

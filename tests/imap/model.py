@@ -164,6 +164,7 @@ class Session:
     @ivar new: messages that NOTIFY has still to tell of.
     @ivar own: what it added itself, and need not be told of by NOTIFY.
     @ivar complete: the mod-sequence up to which it was told everything.
+    @ivar synced: that up to which it was told some of it.
     @ivar first: what the command's answer begins with.
     """
 
@@ -180,6 +181,7 @@ class Session:
     new: list[int] = field(factory=list)
     own: set[tuple[Box, int]] = field(factory=set)
     complete: int = 0
+    synced: int = 0
     first: list[str] = field(factory=list)
 
     # -- what is told unasked ----------------------------------------------------------------------------------
@@ -229,8 +231,9 @@ class Session:
             self.new += [uid for uid in new if self.notify and (self.box, uid) not in self.own]
         lines += [self.changed_line(uid) for uid in flagged]
         self.told = {uid: there[uid].modseq if uid in there else 0 for uid in self.known}
+        self.synced = self.box.highest
         if all(uid in there for uid in self.known):
-            self.complete = self.box.highest
+            self.complete = self.synced
         return lines
 
     def enable_condstore(self) -> None:
@@ -504,7 +507,14 @@ class Session:
 
     # -- mailboxes ---------------------------------------------------------------------------------------------
     def leave(self) -> None:
-        """No mailbox is selected any more."""
+        """No mailbox is selected any more; what was told of it by half is not forgotten."""
+        if (
+            self.box is not None
+            and self.box.exists
+            and "QRESYNC" in self.enabled
+            and self.complete < self.synced
+        ):
+            self.first.append(f"* OK [HIGHESTMODSEQ {self.complete}]")
         self.box, self.name, self.known, self.told, self.new, self.saved = None, "", [], {}, [], []
 
     def select(
@@ -520,7 +530,7 @@ class Session:
             return self.done(lines, "NO [NONEXISTENT]")
         self.box, self.name, self.read_only = box, name, examine
         self.known = sorted(box.messages)
-        self.complete = box.highest
+        self.complete = self.synced = box.highest
         self.told = {uid: box.messages[uid].modseq for uid in self.known}
         used = {f for m in box.messages.values() for f in m.flags if not f.startswith("\\")}
         used |= {"$Forwarded", "$Important", "$Junk", "$MDNSent", "$NotJunk", "$Phishing"}

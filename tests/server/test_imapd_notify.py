@@ -47,6 +47,29 @@ class NotifyTests(IMAPCase):
         self.add(mailbox="Lists")
         self.assertEqual(self.heard(line).split("\r\n")[-2], "* STATUS Lists (MESSAGES 3 UIDNEXT 4)")
 
+    def test_left_behind(self) -> None:
+        """Who leaves a mailbox between what was told and what was not is told up to where that was all: else he would never hear of it."""
+        other = self.log_in()
+        for command in ("UNSELECT", "CLOSE", "SELECT Lists", "SELECT Missing", "SELECT INBOX"):
+            for _ in range(3):
+                self.add()
+            line = self.listening(
+                f"(selected-delayed {ALL})", "ENABLE QRESYNC", "CREATE Lists", "SELECT INBOX"
+            )
+            self.ask(other, "SELECT INBOX")
+            self.ask(other, "STORE 1 +FLAGS.SILENT (\\Deleted)")
+            complete = int(self.heard(line).partition("MODSEQ (")[2].partition(")")[0])
+            self.ask(other, "EXPUNGE")
+            self.ask(other, "STORE 2 +FLAGS.SILENT (\\Flagged)")
+            told = self.heard(line)
+            self.assertIn(f"MODSEQ ({complete + 2})", told)
+            self.assertNotIn("VANISHED", told)
+            answer = self.ask(line, command)
+            self.assertTrue(answer.startswith(f"* OK [HIGHESTMODSEQ {complete}] "), (command, answer))
+            if command != "SELECT INBOX":
+                self.assertEqual(answer.count("HIGHESTMODSEQ"), 2 if "Lists" in command else 1, command)
+            line.drop()
+
     def test_while_idling(self) -> None:
         """IDLE tells exactly what NOTIFY asked for."""
         line = self.listening("(personal (MessageNew MessageExpunge))", "CREATE Lists", "SELECT INBOX")
