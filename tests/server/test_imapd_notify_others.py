@@ -11,6 +11,7 @@ from zope.interface.verify import verifyObject
 
 from moxtwisted.imap import sharedsession
 from moxtwisted.imap.notification import INotifyingSharedSession, IOthersFeed
+from moxtwisted.imap.rights import granted
 from moxtwisted.imap.sharedfeed import MOST_WATCHED
 from moxtwisted.store.interfaces import IGrants
 from tests.imap.test_notify_others import Believing
@@ -392,7 +393,7 @@ class AccountsTests(NotifyOthersCase):
             ("DELETEACL Secret carol@example.org", ""),
         ):
             self.yes(self.alice, command)
-            with patch.object(sharedsession, "granted", wraps=sharedsession.granted) as asked:
+            with patch.object(sharedsession, "granted", wraps=granted) as asked:
                 self.assertIn(told, self.told())
             self.assertLess(asked.call_count, 5, command)
         carol.drop()
