@@ -29,6 +29,7 @@ __all__ = [
     "INotifyingSession",
     "INotifyingSharedSession",
     "IOthersFeed",
+    "mailboxes_of",
     "own_mailboxes",
 ]
 
@@ -104,6 +105,9 @@ class INotifyingSharedSession(Interface):
     def own_mailboxes() -> Sequence[MailboxInfo]:
         """As ``ISession.mailboxes``, without those of other users: no account of theirs is looked into."""
 
+    def mailboxes_of(owner: str) -> Sequence[MailboxInfo]:
+        """Those of one other user; no other account is looked into."""
+
     def prepare_others(owners: Collection[str] | None) -> Awaitable[None] | None:
         """Before ``watch_others``: accounts that have to be opened are, in slices; None when there is nothing to do.
 
@@ -115,6 +119,15 @@ class INotifyingSharedSession(Interface):
 
         :raises MailError: when they are too many to be watched.
         """
+
+
+def mailboxes_of(session: ISession, owner: str) -> Sequence[MailboxInfo]:
+    """Those of one other user, where the session knows of such."""
+    mail: Any = session
+    others: Sequence[MailboxInfo] = (
+        mail.mailboxes_of(owner) if INotifyingSharedSession.providedBy(mail) else ()
+    )
+    return others
 
 
 def own_mailboxes(session: ISession) -> Sequence[MailboxInfo]:

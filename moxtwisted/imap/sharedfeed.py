@@ -277,6 +277,11 @@ class NotifyingOthers:
         """See ``INotifyingSharedSession``."""
         return self._own.mailboxes()
 
+    def mailboxes_of(self, owner: str) -> Sequence[b.MailboxInfo]:
+        """See ``INotifyingSharedSession``."""
+        # Nobody's account is opened who shares nothing with the user.
+        return list(self._listed(owner, None)) if owner in self._shares.owners() else ()
+
     def prepare_others(self, owners: Collection[str] | None) -> Awaitable[None] | None:
         """See ``INotifyingSharedSession``."""
         concerned = _concerned(self._shares, owners)

@@ -333,6 +333,38 @@ class LifeTests(SharingCase):
             for name in ("Other Users/alice/Box", "Other Users/bob/INBOX", "Other Users/zoe/x"):
                 self.assertIn("NO [NONEXISTENT]", self.ask(carol, f'SELECT "{name}"'))
 
+    def test_only_whom_it_concerns(self) -> None:
+        """A command that names mailboxes looks into the accounts that these are of, not into all that share something."""
+        carol = self.log_in_carol()
+        self.yes(carol, "CREATE Lists")
+        self.yes(carol, "SETACL Lists anyone lr")
+        self.yes(self.alice, "CREATE Box/Below")
+        self.yes(self.bob, "ENABLE IMAP4rev2")
+        store = self.house.store
+        open_account = store.account
+        for command, told, also in (
+            (f"SELECT {BOX}", f'(\\HasChildren) "/" {BOX}', "alice"),
+            (f"ESEARCH IN (mailboxes {BOX}) ALL", "t OK", "alice"),
+            ("ESEARCH IN (personal) ALL", "t OK", ""),
+            ("ESEARCH IN (subtree Lists) ALL", "t OK", ""),
+            ("ESEARCH IN (subscribed) ALL", "t OK", ""),
+            ('LSUB "" *', "* LSUB", ""),
+        ):
+            asked: set[str] = set()
+
+            def note(name: str, asked: set[str] = asked) -> Account:
+                asked.add(name)
+                return open_account(name)
+
+            with patch.object(store, "account", note):
+                self.assertIn(told, self.yes(self.bob, command))
+            self.assertLessEqual(asked, {"bob", also}, command)
+        self.add(account="carol", mailbox="Lists")
+        for filters in ('subtree "Other Users"', 'subtree-one "Other Users/carol"', "subscribed"):
+            if filters == "subscribed":
+                self.yes(self.bob, 'SUBSCRIBE "Other Users/carol/Lists"')
+            self.assertIn('"Other Users/carol/Lists"', self.yes(self.bob, f"ESEARCH IN ({filters}) ALL"))
+
     def test_removed_owner(self) -> None:
         """When the owner's account goes, its mailboxes are gone for all, from one command to the next."""
         self.append(self.bob, BOX, LETTER)

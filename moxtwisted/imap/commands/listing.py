@@ -20,7 +20,7 @@ from moxtwisted.imap.commands.mailboxfilters import parents_of
 from moxtwisted.imap.commands.metadata import list_metadata
 from moxtwisted.imap.commands.status import status_line
 from moxtwisted.imap.connection import Answer, Connection, Handled, RefusalError
-from moxtwisted.imap.notification import own_mailboxes
+from moxtwisted.imap.notification import mailboxes_of, own_mailboxes
 from moxtwisted.imap.sharing import OTHERS, sharing
 from moxtwisted.imap.wire import render
 from moxtwisted.imap.wire.commands import List, ListReturn, ListSelection, Lsub, StatusItem
@@ -55,9 +55,22 @@ class _Names:
     parents: frozenset[str]
 
     @classmethod
-    def of(cls, connection: Connection, *, own: bool = False) -> _Names:
-        mail = connection.mail
-        existing = {canonical(m.name): m for m in (own_mailboxes(mail) if own else mail.mailboxes())}
+    def of(cls, connection: Connection) -> _Names:
+        return cls.among(connection, connection.mail.mailboxes())
+
+    @classmethod
+    def around(cls, connection: Connection, name: str) -> _Names:
+        """All that can be above or below this name. Only the account is looked into that it is of: the others would have to be opened."""
+        found = own_mailboxes(connection.mail)
+        if name.startswith(OTHERS):
+            owner = name[len(OTHERS) :].partition("/")[0]
+            found = [*found, *mailboxes_of(connection.mail, owner)]
+        return cls.among(connection, found)
+
+    @classmethod
+    def among(cls, connection: Connection, mailboxes: Iterable[MailboxInfo]) -> _Names:
+        """Of these."""
+        existing = {canonical(m.name): m for m in mailboxes}
         subscribed = frozenset(map(canonical, connection.mail.subscriptions()))
         return cls(existing, subscribed, parents_of(existing))
 
@@ -190,17 +203,17 @@ def lsub(connection: Connection, command: Lsub) -> Answer:
     if not command.pattern:
         connection.out.append(b'* LSUB (\\NoSelect) "/" ""\r\n')
         return None
-    names = _Names.of(connection)
+    subscribed = frozenset(map(canonical, connection.mail.subscriptions()))
     pattern = ListPattern(combine(command.reference, command.pattern))
-    told = {name for name in names.subscribed if pattern.matches(name)}
-    for name in names.subscribed - told:
+    told = {name for name in subscribed if pattern.matches(name)}
+    for name in subscribed - told:
         at = name.rfind("/")
         while at > 0:
-            if name[:at] not in names.subscribed and pattern.matches(name[:at]):
+            if name[:at] not in subscribed and pattern.matches(name[:at]):
                 told.add(name[:at])
             at = name.rfind("/", 0, at)
     for name in sorted(told):
-        attributes = () if name in names.subscribed else ("\\NoSelect",)
+        attributes = () if name in subscribed else ("\\NoSelect",)
         connection.out.append(_line(connection, b"LSUB", _Entry(name, attributes)))
     return None
 
@@ -228,8 +241,7 @@ def renamed(connection: Connection, name: str, old: str) -> bytes:
 
 def _named(connection: Connection, name: str, old: str | None) -> bytes:
     shown = canonical(name)
-    # What lies below the user's own is his own: the accounts of others need not be looked into.
-    names = _Names.of(connection, own=not shown.startswith(OTHERS))
+    names = _Names.around(connection, shown)
     # RFC 4314 section 4: what others share may be opened without the right to list it.
     info = connection.mail.mailbox(name)
     attributes = [] if info is not None else ["\\NonExistent"]

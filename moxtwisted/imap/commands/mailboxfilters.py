@@ -7,23 +7,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from moxtwisted.identifiers import IdentifierError, parse_mailbox_name
 from moxtwisted.imap.backend import MailboxInfo
 from moxtwisted.imap.connection import Connection
-from moxtwisted.imap.sharing import OTHERS
+from moxtwisted.imap.notification import own_mailboxes
+from moxtwisted.imap.sharing import OTHER_USERS, OTHERS
 from moxtwisted.imap.wire.mailboxfilter import FilterKind, MailboxFilter
 
-__all__ = ["ancestry", "chosen", "parents_of"]
+__all__ = ["ancestry", "chosen", "parents_of", "reach_others"]
 
 
-def chosen(connection: Connection, filters: Iterable[MailboxFilter]) -> dict[str, MailboxInfo]:
+def reach_others(connection: Connection, filters: Iterable[MailboxFilter]) -> bool:
+    """Whether any of them can stand for mailboxes of other users that it does not name: then all of those are looked at."""
+    for one in filters:
+        names: Iterable[str] = ()
+        if one.kind is FilterKind.SUBSCRIBED:
+            names = connection.mail.subscriptions()
+        elif one.kind in {FilterKind.SUBTREE, FilterKind.SUBTREE_ONE}:
+            names = _named(one)
+        if any(name == OTHER_USERS or name.startswith(OTHERS) for name in names):
+            return True
+    return False
+
+
+def chosen(connection: Connection, filters: Sequence[MailboxFilter]) -> dict[str, MailboxInfo]:
     """The mailboxes that any of the filters stands for, each once, by the backend's name.
 
     What does not exist, or is nothing that the user may know of, is not among them. ``selected`` stands for the selected mailbox.
     """
-    known = {info.name: info for info in connection.mail.mailboxes()}
+    mail = connection.mail
+    known = {
+        m.name: m for m in (mail.mailboxes() if reach_others(connection, filters) else own_mailboxes(mail))
+    }
     found: dict[str, MailboxInfo] = {}
     for one in filters:
         if one.kind.of_selected:

@@ -17,11 +17,12 @@ from typing import Final
 
 from moxtwisted.errors import MailError
 from moxtwisted.imap.commands.contexts import keep_updated
-from moxtwisted.imap.commands.mailboxfilters import chosen
+from moxtwisted.imap.commands.mailboxfilters import chosen, reach_others
 from moxtwisted.imap.commands.matching import Matching
 from moxtwisted.imap.commands.results import Results, answer
 from moxtwisted.imap.commands.search import forget_saved, matches, prepare
 from moxtwisted.imap.connection import Answer, Connection, RefusalError, Selected
+from moxtwisted.imap.sharing import sharing
 from moxtwisted.imap.view import SessionView
 from moxtwisted.imap.wire import render
 from moxtwisted.imap.wire.commands import MultiSearch
@@ -49,6 +50,10 @@ async def multi_search(connection: Connection, command: MultiSearch) -> Answer:
     if command.charset is not None and "UTF8=ACCEPT" in connection.enabled:
         # RFC 9755 section 3: UTF-8 goes without saying, and CHARSET must not be said.
         raise RefusalError("no CHARSET after UTF8=ACCEPT", kind="BAD")
+    shared = sharing(connection.mail) if reach_others(connection, sources) else None
+    waiting = shared.prepare() if shared is not None else None
+    if waiting is not None:
+        await waiting
     modseq = prepare(connection, command, returns)
     mailboxes = chosen(connection, sources)
     if len(mailboxes) > connection.settings.limits.search_mailboxes:
