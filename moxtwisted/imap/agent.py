@@ -68,9 +68,7 @@ class IdleSession:
         self._connection.expect(self._run.seconds)
         self._connection.machine.done()
         self._connection.flush()
-        completed = await self._finished
-        for response in completed.responses:
-            self._connection.heard(response)
+        self._connection.answered(await self._finished)
 
 
 class IMAPClient(MailboxCommands, MessageCommands, AccountCommands):
@@ -89,6 +87,7 @@ class IMAPClient(MailboxCommands, MessageCommands, AccountCommands):
         self.machine = connection.machine
         self.greeting: r.StatusResponse | None = None
         connection.heard = lambda response: self.others([response])
+        connection.answered = lambda done: self.others(done.responses, done)
 
     @property
     def capabilities(self) -> frozenset[str]:

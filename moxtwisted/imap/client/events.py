@@ -35,11 +35,13 @@ class Completed:
 
     :ivar status: the tagged response.
     :ivar responses: the data that came before it, in order.
+    :ivar alone: whether no other command is under way, whose data may still be to come.
     """
 
     tag: bytes
     status: r.StatusResponse
     responses: tuple[r.Response, ...]
+    alone: bool = True
 
     @property
     def ok(self) -> bool:

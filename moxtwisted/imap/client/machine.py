@@ -449,7 +449,7 @@ class Client:
             return
         if response.condition == "OK" and not self._changed(pending):
             return
-        self._events.append(Completed(pending.tag, response, tuple(pending.responses)))
+        self._events.append(Completed(pending.tag, response, tuple(pending.responses), not self._current))
         self._advance()
 
     def _changed(self, pending: _Pending) -> bool:

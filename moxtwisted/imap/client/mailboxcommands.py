@@ -152,6 +152,7 @@ class MailboxCommands(Session):
             else:
                 rest.append(response)
         selected.take(done.status)
+        selected.answered(alone=done.alone)
         self.selected = selected
         self.others(rest)
         return selected
@@ -174,8 +175,10 @@ class MailboxCommands(Session):
 
     async def close_mailbox(self) -> None:
         r"""CLOSE: also expunges what is ``\Deleted``."""
-        await self.do(of_command(c.Close(b"")))
+        done = await self.execute(of_command(c.Close(b"")))
+        # RFC 7162 section 3.2.8: nothing was told of what CLOSE removed, so no mod-sequence of its answer may be kept.
         self.selected = None
+        self.others(done.responses)
 
     async def create(self, mailbox: str, *, special_use: Sequence[str] = ()) -> str | None:
         """Make a mailbox; its id (RFC 8474), if the server says it."""

@@ -178,6 +178,8 @@ class MessageCommands(Session):
 
         def hear(response: r.Response) -> Awaitable[None] | None:
             if isinstance(response, r.Fetched):
+                if self.selected is not None:
+                    self.selected.take(response)
                 return each(message(response))
             if (
                 isinstance(response, r.StatusResponse)

@@ -155,6 +155,7 @@ class ClientConnection(Protocol):
         self.greeting: Deferred[r.StatusResponse] = Deferred()
         self.runs: dict[bytes, Run] = {}
         self.heard: Callable[[r.Response], None] = lambda _: None
+        self.answered: Callable[[Completed], None] = lambda _: None
         self._clock = clock
         self._sink: BodySink | None = None
         self._in_body = False
@@ -321,8 +322,7 @@ class ClientConnection(Protocol):
             run.done.callback(event)
         else:
             # What came with the refusal holds all the same: messages that came and went, alerts.
-            for response in event.responses:
-                self.heard(response)
+            self.answered(event)
             run.done.errback(CommandRefusedError(event.status, run.word, event.responses))
 
     def _upload(self, tag: bytes, event: Upload) -> None:

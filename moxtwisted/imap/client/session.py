@@ -86,6 +86,8 @@ class MessageSource(Protocol):
 class Selected:
     """The mailbox that is open, as it was told last.
 
+    :ivar highestmodseq: how far what was told goes (RFC 7162 section 6): a client that takes in all of it may keep this, to come back
+        with QRESYNC or CHANGEDSINCE. ``None`` when the server has not said one, or has none (NOMODSEQ).
     :ivar resumed: with QRESYNC: what had vanished, and messages that had changed.
     """
 
@@ -101,6 +103,8 @@ class Selected:
     uids_stick: bool = True
     vanished: list[SequenceSet] = field(factory=list)
     changed: list[r.Fetched] = field(factory=list)
+    _modseq: int = 0
+    _modseq_said: bool = False
 
     def take(self, response: r.Response) -> None:
         """Learn from a response."""
@@ -116,6 +120,8 @@ class Selected:
                 self.exists = max(0, self.exists - gone)
             case r.FlagsData(flags):
                 self.flags = flags
+            case r.Fetched(items={"MODSEQ": int(modseq)}):
+                self._modseq = max(self._modseq, modseq)
             case r.StatusResponse(code=r.ResponseCode(name, value)):
                 self._take_code(name, value)
             case _:
@@ -124,6 +130,7 @@ class Selected:
     def _take_code(self, name: str, value: object) -> None:
         if name in {"UIDVALIDITY", "UIDNEXT", "HIGHESTMODSEQ"} and isinstance(value, int):
             setattr(self, name.lower(), value)
+            self._modseq_said = self._modseq_said or name == "HIGHESTMODSEQ"
         elif name == "NOMODSEQ":
             self.highestmodseq = None
         elif name == "PERMANENTFLAGS" and isinstance(value, tuple):
@@ -134,6 +141,21 @@ class Selected:
             self.uids_stick = False
         elif name in {"READ-ONLY", "READ-WRITE"}:
             self.read_only = name == "READ-ONLY"
+
+    def answered(self, *, alone: bool) -> None:
+        """A command has ended: work out the mod-sequence, where the server has not said it.
+
+        :param alone: no other one is under way.
+        """
+        # RFC 7162 section 6: the highest MODSEQ since the last tagged response counts there and not before, for messages need not come
+        # in the order of their mod-sequences; and not if HIGHESTMODSEQ came, which is lower while the server delays a VANISHED. We also
+        # wait for the other commands under way: a server that works on several may have told of the later change first.
+        if self._modseq_said:
+            self._modseq, self._modseq_said = 0, False
+        elif alone:
+            if self.highestmodseq is not None:
+                self.highestmodseq = max(self.highestmodseq, self._modseq)
+            self._modseq = 0
 
 
 class Session(abc.ABC):
@@ -186,10 +208,14 @@ class Session(abc.ABC):
             self.told(notice(response))
         # RFC 7162 section 6: every HIGHESTMODSEQ is to be used; with QRESYNC it stands in the tagged OK of EXPUNGE and UID EXPUNGE
         # (sections 3.2.7 and 3.2.9). Other codes there may be about another mailbox, as MAILBOXID of CREATE is (RFC 8474 section 4.1).
-        if done is None or done.status.code is None or self.selected is None:
+        if done is None or self.selected is None:
             return
-        if done.status.code.name == "HIGHESTMODSEQ":
+        for response in done.responses:
+            if isinstance(response, r.Fetched):
+                self.selected.take(response)  # those that were asked for, too
+        if done.status.code is not None and done.status.code.name == "HIGHESTMODSEQ":
             self.selected.take(done.status)
+        self.selected.answered(alone=done.alone)
 
     async def ask(self, request: Request, wanted: type[_R]) -> list[_R]:
         """Carry out a command whose answers are of one type."""
