@@ -72,6 +72,8 @@ MAX_RESPONSES = 2_000_000
 """The most data responses kept for one command; a mailbox may have a million messages."""
 MAX_HELD_OCTETS = 512 * 1024 * 1024
 """The most octets of data kept for one command."""
+_SHOWN_OCTETS = 40
+"""So much of a response that cannot be read is told."""
 _INFLATE_OCTETS = 65536
 """So many octets are unpacked at a time (RFC 4978)."""
 
@@ -374,7 +376,8 @@ class Client:
 
     def _handle(self, response: r.Response) -> None:
         if isinstance(response, r.BadResponse):
-            self._fail(response.text)
+            line = response.line[:_SHOWN_OCTETS].decode("ascii", "backslashreplace")
+            self._fail(f"{response.text}: {line}" if line else response.text)
         elif isinstance(response, (r.LiteralStart, r.LiteralData, r.LiteralEnd)):
             self._body(response)
         elif not self._greeted:

@@ -31,11 +31,13 @@ from moxtwisted.imap.client.machine import (
     Unsolicited,
     Upload,
 )
+from moxtwisted.imap.client.results import ResultError
 from moxtwisted.imap.client.session import (
     BodySink,
     CommandRefusedError,
     ConnectionFailedError,
     MessageSource,
+    NotUnderstoodError,
 )
 from moxtwisted.imap.wire import responsedata as r
 from moxtwisted.imap.wire.responses import ResponseLimits
@@ -150,6 +152,7 @@ class ClientConnection(Protocol):
         self.machine = machine
         self.settings = settings
         self.lost: str = ""
+        self._error: type[ConnectionFailedError] = ConnectionFailedError
         self.bindings: Mapping[str, tuple[bytes, ...]] = {}
         self.encrypted = False
         self.greeting: Deferred[r.StatusResponse] = Deferred()
@@ -241,6 +244,8 @@ class ClientConnection(Protocol):
                     pause: Deferred[None] = Deferred()
                     self._clock.callLater(0, pause.callback, None)
                     self._hold(pause)
+        except ResultError as error:
+            self._misunderstood(error.explanation)
         except MailError as error:
             self.drop(error.explanation)
         except Exception:  # noqa: BLE001  (a callback of the program that uses us, or a defect of ours: this connection ends)
@@ -307,8 +312,13 @@ class ClientConnection(Protocol):
             case Greeting(status):
                 self.greeting.callback(status)
             case Failed(reason):
-                self.drop(reason)
+                self._misunderstood(reason)
         return None
+
+    def _misunderstood(self, why: str) -> None:
+        if not self.lost:
+            self._error = NotUnderstoodError
+        self.drop(why)
 
     async def _respond(self, answer: Awaitable[bytes | None] | None) -> None:
         self.machine.respond(None if answer is None else await answer)
@@ -475,6 +485,6 @@ class ClientConnection(Protocol):
             waiting.append(self.greeting)
         for done in waiting:
             if not done.called:
-                done.errback(ConnectionFailedError(self.lost))
+                done.errback(self._error(self.lost))
         if room is not None:
             room.callback(None)

@@ -19,6 +19,7 @@ from attrs import field, frozen
 
 from moxtwisted.errors import MailError
 from moxtwisted.imap.wire import responsedata as r
+from moxtwisted.imap.wire.lexer import MAX_NUMBER64
 from moxtwisted.imap.wire.sequence import SequenceSet
 
 __all__ = [
@@ -60,9 +61,11 @@ def _text(value: Any) -> str:
 
 def _number(value: Any) -> int:
     if isinstance(value, bytes) and value.isdigit() and len(value) < 20:
-        return int(value)
+        value = int(value)
     if not isinstance(value, int):
         raise ResultError("a number was expected")
+    if not 0 <= value <= MAX_NUMBER64:
+        raise ResultError("a number is out of range")
     return value
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "ConnectionFailedError",
     "MessageSource",
     "NotOfferedError",
+    "NotUnderstoodError",
     "Selected",
     "Session",
 ]
@@ -59,6 +60,12 @@ class ConnectionFailedError(MailError):
     """The connection is gone, or was never there."""
 
     public_text = "connection to the IMAP server"
+
+
+class NotUnderstoodError(ConnectionFailedError):
+    """The server said what no server may say, or too much of it, and was hung up on."""
+
+    public_text = "the IMAP server says what cannot be understood"
 
 
 class BodySink(Protocol):

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from moxtwisted.imap.wire import responsedata as r
-from moxtwisted.imap.wire.lexer import CommandError
-from moxtwisted.imap.wire.responsecursor import ResponseCursor, strings
-from moxtwisted.imap.wire.sequence import SequenceError, SequenceSet
+from moxtwisted.imap.wire.lexer import MAX_NUMBER64, CommandError
+from moxtwisted.imap.wire.responsecursor import ResponseCursor, bounded, strings
+from moxtwisted.imap.wire.sequence import MAX_NUMBER, SequenceError, SequenceSet
 
 __all__ = ["READERS"]
 
@@ -46,8 +46,8 @@ def _esearch_item(cursor: ResponseCursor, label: str) -> r.Value:
         if not isinstance(value, tuple) or len(value) % 2:
             raise CommandError("expected positions and sets")
         pairs = zip(value[::2], value[1::2], strict=True)
-        return tuple((position, _set(members)) for position, members in pairs)
-    return value
+        return tuple((bounded(position), _set(members)) for position, members in pairs)
+    return bounded(value, MAX_NUMBER64 if label == "MODSEQ" else MAX_NUMBER)
 
 
 def _esearch(cursor: ResponseCursor) -> r.Response:
@@ -92,14 +92,30 @@ def _sort(cursor: ResponseCursor) -> r.Response:
     modseq: int | None = None
     for word in cursor.rest().replace(b"(", b" (").split():
         if word.isdigit() and len(word) <= 10 and modseq is None:
-            numbers.append(int(word))
+            number = int(word)
+            if not 1 <= number <= MAX_NUMBER:
+                raise CommandError("number is out of range")
+            numbers.append(number)
         elif word.upper() == b"(MODSEQ":
             modseq = 0
         elif modseq == 0 and word.endswith(b")") and word[:-1].isdigit() and len(word) <= 20:
             modseq = int(word[:-1])
+            if modseq > MAX_NUMBER64:
+                raise CommandError("number is out of range")
         else:
             raise CommandError("expected numbers")
     return r.SortData(tuple(numbers), modseq)
+
+
+def _check_members(thread: r.Value) -> None:
+    """The numbers in it are those of messages."""
+    stack = [thread]
+    while stack:
+        value = stack.pop()
+        if isinstance(value, tuple):
+            stack.extend(value)
+        else:
+            bounded(value, least=1)
 
 
 def _thread(cursor: ResponseCursor) -> r.Response:
@@ -110,6 +126,7 @@ def _thread(cursor: ResponseCursor) -> r.Response:
         value = cursor.value()
         if not isinstance(value, tuple):
             raise CommandError("expected a thread")
+        _check_members(value)
         threads.append(value)
         # Thread lists stand without spaces between, but some servers put one.
     return r.ThreadData(tuple(threads))
@@ -125,6 +142,9 @@ def _quota(cursor: ResponseCursor) -> r.Response:
     for name, usage, limit in zip(listed[::3], listed[1::3], listed[2::3], strict=True):
         if not isinstance(name, bytes) or not isinstance(usage, int) or not isinstance(limit, int):
             raise CommandError("expected a resource with usage and limit")
+        # RFC 9208 section 7: number64.
+        bounded(usage, MAX_NUMBER64)
+        bounded(limit, MAX_NUMBER64)
         resources[_text(name).upper()] = (usage, limit)
     return r.QuotaData(root, resources)
 

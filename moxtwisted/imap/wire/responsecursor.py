@@ -7,8 +7,9 @@ import re
 from moxtwisted.imap.wire import mailboxname
 from moxtwisted.imap.wire.lexer import CommandError, Cursor
 from moxtwisted.imap.wire.responsedata import Streamed, Value
+from moxtwisted.imap.wire.sequence import MAX_NUMBER
 
-__all__ = ["MAX_DEPTH", "ResponseCursor", "strings"]
+__all__ = ["MAX_DEPTH", "ResponseCursor", "bounded", "strings"]
 
 MAX_DEPTH = 200
 """The deepest nesting of parentheses that is read (BODYSTRUCTURE of deeply nested messages)."""
@@ -81,6 +82,18 @@ class ResponseCursor(Cursor):
         if word.isdigit() and len(word) < 20:
             return int(word)
         return None if word.upper() == b"NIL" else word
+
+
+def bounded(value: Value, most: int = MAX_NUMBER, least: int = 0) -> Value:
+    """The value, which is no number out of these bounds.
+
+    :raise CommandError: it is one.
+    """
+    if isinstance(value, bytes) and value.isdigit():
+        raise CommandError("number is out of range")  # of 20 digits or more
+    if isinstance(value, int) and not least <= value <= most:
+        raise CommandError("number is out of range")
+    return value
 
 
 def strings(value: Value) -> tuple[str, ...]:

@@ -19,8 +19,8 @@ from typing import Any
 from attrs import frozen
 
 from moxtwisted.imap.wire import extensionresponses
-from moxtwisted.imap.wire.lexer import CommandError
-from moxtwisted.imap.wire.responsecursor import MAX_DEPTH, ResponseCursor, strings
+from moxtwisted.imap.wire.lexer import MAX_NUMBER64, CommandError
+from moxtwisted.imap.wire.responsecursor import MAX_DEPTH, ResponseCursor, bounded, strings
 from moxtwisted.imap.wire.responsedata import (
     AppendUid,
     BadResponse,
@@ -51,6 +51,7 @@ from moxtwisted.imap.wire.responsedata import (
     Value,
     VanishedData,
 )
+from moxtwisted.imap.wire.sequence import MAX_NUMBER
 
 __all__ = ["MAX_DEPTH", "ResponseLimits", "ResponseReader", "parse_response"]
 
@@ -88,6 +89,8 @@ def _rest_words(cursor: ResponseCursor) -> tuple[str, ...]:
 # -- response codes --------------------------------------------------------------------------------------------------
 
 _NUMBER_CODES = {"UIDNEXT", "UIDVALIDITY", "UNSEEN", "HIGHESTMODSEQ", "APPENDLIMIT"}
+_LARGEST = {"UIDNEXT": MAX_NUMBER, "UIDVALIDITY": MAX_NUMBER, "HIGHESTMODSEQ": MAX_NUMBER64}
+"""Numbers that clients keep (RFC 9051 section 9, RFC 7162 section 7). We take 0, too, where 1 is the least."""
 
 
 def _code(name: bytes, arguments: bytes | None) -> ResponseCode:
@@ -95,6 +98,8 @@ def _code(name: bytes, arguments: bytes | None) -> ResponseCode:
     if arguments is None:
         return ResponseCode(word)
     cursor = ResponseCursor(arguments)
+    if word in _LARGEST and arguments.isdigit():
+        return ResponseCode(word, cursor.number(most=_LARGEST[word]))
     try:
         if word in _NUMBER_CODES:
             return ResponseCode(word, cursor.number64())
@@ -156,6 +161,10 @@ def _list(cursor: ResponseCursor, *, lsub: bool = False) -> Response:
     return ListData(attributes, character, name, extended, lsub)
 
 
+_STATUS_NUMBERS = {"MESSAGES", "RECENT", "UIDNEXT", "UIDVALIDITY", "UNSEEN", "DELETED"}
+_STATUS_NUMBERS64 = {"SIZE", "HIGHESTMODSEQ", "DELETED-STORAGE", "APPENDLIMIT"}
+
+
 def _status(cursor: ResponseCursor) -> Response:
     name = cursor.name()
     cursor.space()
@@ -169,6 +178,10 @@ def _status(cursor: ResponseCursor) -> Response:
         item = label.decode("ascii", "replace").upper()
         # RFC 8474 section 4.3: MAILBOXID is in parentheses.
         items[item] = strings(value)[0] if item == "MAILBOXID" and value else value
+        if item in _STATUS_NUMBERS:
+            bounded(value, MAX_NUMBER)
+        elif item in _STATUS_NUMBERS64:
+            bounded(value, MAX_NUMBER64)
     return StatusData(name, items)
 
 
@@ -176,6 +189,8 @@ def _search(cursor: ResponseCursor) -> Response:
     match = _NUMBERS.match(cursor.text, cursor.position)
     numbers = tuple(map(int, match.group().split())) if match is not None else ()
     cursor.position = match.end() if match is not None else cursor.position
+    if numbers and not (min(numbers) >= 1 and max(numbers) <= MAX_NUMBER):
+        raise CommandError("number is out of range")
     modseq: int | None = None
     if cursor.skip(b"(MODSEQ "):
         modseq = cursor.number64()
@@ -226,11 +241,21 @@ def _date(cursor: ResponseCursor) -> datetime | None:
     return cursor.date_time()
 
 
-def _single(cursor: ResponseCursor) -> Value:
-    """MODSEQ, EMAILID, THREADID: one value in parentheses, or NIL."""
+def _within(cursor: ResponseCursor) -> Value:
     value = cursor.value()
     if isinstance(value, tuple):
-        value = value[0] if value else None
+        return value[0] if value else None
+    return value
+
+
+def _modseq(cursor: ResponseCursor) -> Value:
+    # RFC 7162 section 7: 63 bits. We take 0, too, of servers that have none.
+    return bounded(_within(cursor), MAX_NUMBER64)
+
+
+def _single(cursor: ResponseCursor) -> Value:
+    """EMAILID, THREADID: one value in parentheses, or NIL."""
+    value = _within(cursor)
     return value.decode("ascii", "replace") if isinstance(value, bytes) else value
 
 
@@ -240,7 +265,7 @@ _FETCH_VALUES: dict[str, Callable[[ResponseCursor], Value]] = {
     "RFC822.SIZE": lambda cursor: cursor.number64(),
     "INTERNALDATE": _date,
     "SAVEDATE": _date,
-    "MODSEQ": _single,
+    "MODSEQ": _modseq,
     "EMAILID": _single,
     "THREADID": _single,
 }
@@ -261,7 +286,7 @@ def _fetch(cursor: ResponseCursor, number: int) -> Response:
 def _uid_fetch(cursor: ResponseCursor, number: int) -> Response:
     # RFC 9586 section 3.3: with UIDONLY the number is the UID, and there are no sequence numbers.
     fetched = _fetch(cursor, 0)
-    if not isinstance(fetched, Fetched) or number < 1:
+    if not isinstance(fetched, Fetched):
         raise CommandError("expected a UID")
     return Fetched(0, {"UID": number, **fetched.items})
 
@@ -289,6 +314,9 @@ _NUMBERED: dict[bytes, Callable[[ResponseCursor, int], Response]] = {
 }
 
 
+_COUNTS = {b"EXISTS", b"RECENT"}
+
+
 def parse_response(text: bytes, literals: Iterator[Any], *, utf8: bool = False) -> Response:
     """One whole response without its last CRLF; ``BadResponse`` if it cannot be read."""
     if text.startswith(b"+"):
@@ -299,7 +327,10 @@ def parse_response(text: bytes, literals: Iterator[Any], *, utf8: bool = False) 
     tag, number, word = match.groups()
     name = word.upper()
     if number is None and name in _CONDITIONS:
-        return _status_response(None if tag == b"*" else tag, name, text[match.end() :])
+        try:
+            return _status_response(None if tag == b"*" else tag, name, text[match.end() :])
+        except CommandError as error:
+            return BadResponse(str(error), text[:200])
     if tag != b"*":
         return BadResponse("not a response", text[:200])
     cursor = ResponseCursor(text, match.end(), literals, utf8=utf8)
@@ -311,7 +342,11 @@ def parse_response(text: bytes, literals: Iterator[Any], *, utf8: bool = False) 
         else:
             numbered = _NUMBERED.get(name)
             if numbered is not None:
-                return numbered(cursor, int(number))
+                count = int(number)
+                # RFC 9051 section 9, message-data: a message has a number from 1, their count may be 0.
+                if count > MAX_NUMBER or (not count and name not in _COUNTS):
+                    raise CommandError("number is out of range")
+                return numbered(cursor, count)
     except (CommandError, StopIteration) as error:
         return BadResponse(str(error), text[:200])
     return OtherData(name.decode("ascii"), text[match.start(2 if number else 3) :])
@@ -440,6 +475,8 @@ class ResponseReader:
         if mark is None:
             return self._finish()
         size = self._remaining = int(mark.group(1))
+        if size > MAX_NUMBER64:
+            return self._failed("number is out of range")
         self._in_literal = True
         if self.stream_octets is not None and size > self.stream_octets:
             started = self._start_stream(size)

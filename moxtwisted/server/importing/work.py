@@ -29,7 +29,12 @@ from twisted.python.failure import Failure
 from moxtwisted.errors import MailError
 from moxtwisted.imap.agent import IMAPClient
 from moxtwisted.imap.client.results import Message, ResultError, members
-from moxtwisted.imap.client.session import CommandRefusedError, ConnectionFailedError, Selected
+from moxtwisted.imap.client.session import (
+    CommandRefusedError,
+    ConnectionFailedError,
+    NotUnderstoodError,
+    Selected,
+)
 from moxtwisted.imap.wire.responsedata import MessageLimit
 from moxtwisted.imap.wire.sequence import SequenceSet
 from moxtwisted.message.flags import MessageFlags
@@ -227,15 +232,22 @@ class Import:
             job = jobs.popleft()
             for attempt in range(_TRIES):
                 try:
-                    if client is None or not client.alive:
+                    if client is not None and not client.alive:
+                        client = None
+                    if client is None:
                         client = await self._connect()
                     await job.run(client)
                 except (ConnectionFailedError, CommandRefusedError) as e:
                     if client is not None and client.alive:
                         job.box.problem = e.explanation  # refused: the next one may be better
                         break
+                    misunderstood = client is not None and isinstance(e, NotUnderstoodError)
+                    if misunderstood and attempt == _TRIES - 1:
+                        # So often it was not the network, and it is about this mailbox.
+                        job.box.problem = f"{e.explanation}. {self.source.name} has to be repaired for it; --skip leaves it out"
+                        break
                     client = None
-                    if number and attempt:
+                    if number and attempt and not misunderstood:
                         # Perhaps the server wants fewer connections than we: the others do it.
                         jobs.appendleft(job)
                         failed.append(e)

@@ -182,6 +182,57 @@ class ReadTests(SynchronousTestCase):
             self.assertIsInstance(found[0], r.BadResponse, line)
             self.assertEqual(found[1:], [r.Exists(1)])
 
+    def test_numbers(self) -> None:
+        """Numbers above what the grammar has (RFC 9051 section 9; 63 bits for RFC 7162 section 7) are refused, and the rest is read."""
+        number, number64 = 2**32 - 1, 2**63 - 1
+        for text, most in (
+            (b"* %d EXISTS", number),
+            (b"* %d RECENT", number),
+            (b"* %d EXPUNGE", number),
+            (b"* %d FETCH (FLAGS ())", number),
+            (b"* %d UIDFETCH (FLAGS ())", number),
+            (b"* 1 FETCH (UID %d)", number),
+            (b"* 1 FETCH (MODSEQ (%d))", number64),
+            (b"* 1 FETCH (RFC822.SIZE %d)", number64),
+            (b"* SEARCH 1 %d", number),
+            (b"* SEARCH 1 (MODSEQ %d)", number64),
+            (b"* SORT 1 %d", number),
+            (b"* SORT 1 (MODSEQ %d)", number64),
+            (b"* THREAD (1 (2)(%d))", number),
+            (b"* ESEARCH UID ALL 1:%d", number),
+            (b"* ESEARCH UID COUNT %d", number),
+            (b"* ESEARCH UID MIN %d", number),
+            (b"* ESEARCH UID MODSEQ %d", number64),
+            (b"* ESEARCH UID ADDTO (%d 1)", number),
+            (b"* ESEARCH UID PARTIAL (1:2 1:%d)", number),
+            (b"* VANISHED %d", number),
+            (b"* STATUS x (MESSAGES %d)", number),
+            (b"* STATUS x (UIDNEXT %d)", number),
+            (b"* STATUS x (UIDVALIDITY %d)", number),
+            (b"* STATUS x (HIGHESTMODSEQ %d)", number64),
+            (b"* STATUS x (SIZE %d)", number64),
+            (b"* OK [UIDVALIDITY %d] x", number),
+            (b"* OK [UIDNEXT %d] x", number),
+            (b"a OK [HIGHESTMODSEQ %d] x", number64),
+            (b'* QUOTA "" (STORAGE 1 %d)', number64),
+        ):
+            for value, refused in ((most, False), (most + 1, True), (2**64, True), (10**25, True)):
+                found = read(text % value + b"\r\n* 1 EXISTS\r\n")
+                self.assertEqual(isinstance(found[0], r.BadResponse), refused, text % value)
+                self.assertEqual(found[1:], [r.Exists(1)])
+        for text in (
+            b"* 0 EXPUNGE",
+            b"* 0 FETCH (FLAGS ())",
+            b"* SEARCH 0",
+            b"* SORT 0",
+            b"* THREAD (0)",
+            b"* 1 FETCH (UID 0)",
+        ):
+            self.assertIsInstance(read(text + b"\r\n")[0], r.BadResponse, text)
+        # It ends the reading: nobody knows where the literal would end.
+        found = read(b"* 1 FETCH (BODY[] {%d}\r\n" % 2**63, b"* 1 EXISTS\r\n")
+        self.assertEqual([type(response) for response in found], [r.BadResponse])
+
     def test_other_data(self) -> None:
         """Data of unknown names is handed on."""
         self.assertEqual(

@@ -283,6 +283,44 @@ class FetchTests(ImportCase):
         report = self.fetch(connections=1)
         self.assertEqual((report["messages"], len(report["failed"])), (3, 1))
 
+    def test_numbers(self) -> None:
+        """A number that IMAP does not have is a problem of that mailbox, said with the server's name, and the others are fetched."""
+        self.old.mail.make("Other")
+        self.fill("INBOX", 3)
+        self.fill("Other", 1, 100)
+        large, inbox = 2**32, b"[UIDVALIDITY 1]"
+        answers = (
+            (b"UID ALL 1:3\r\n", b"UID ALL 1,2,3\r\n* SEARCH %d\r\n" % large),
+            (b"UID ALL 1:3\r\n", b"UID ALL 1:%d\r\n" % large),
+            (b"* 3 EXISTS\r\n", b"* %d EXISTS\r\n" % large),
+            (inbox, b"[UIDVALIDITY %d]" % large),
+            (inbox, b"[UIDNEXT %d]" % large),
+            (inbox, b"[HIGHESTMODSEQ %d]" % 2**63),
+            (b"* 2 FETCH (UID 2", b"* 2 FETCH (UID %d" % large),
+            (b"* 2 FETCH (UID 2", b"* 2 FETCH (UID 2 MODSEQ (%d)" % 2**63),
+            (b"* 2 FETCH (UID 2", b"* 2 FETCH (UID 2 RFC822.SIZE %d" % 2**63),
+            (b"* 2 FETCH (UID 2", b"* 2 FETCH (UID 2 ENVELOPE ()"),
+        )
+        for number, (before, after) in enumerate(answers):
+            account = self.successResultOf(self.store.create_account(f"user{number}", []))
+            self.account = account
+            done = False
+
+            def tamper(octets: bytes, before: bytes = before, after: bytes = after) -> bytes:
+                nonlocal done
+                done = done or before in octets
+                return octets.replace(before, after)
+
+            self.old.tamper = tamper
+            report = self.fetch(connections=1 + number % 2)
+            self.assertTrue(done)
+            self.assertEqual(len(report["failed"]), 1, after)
+            self.assertRegex(
+                report["failed"][0],
+                r"^INBOX: the IMAP server says what cannot be understood: .*alice@old\.example:993 has to be .*--skip",
+            )
+            self.assertEqual(len(self.kept("Other")), 1)
+
     def test_half_an_answer(self) -> None:
         """When a server names fewer UIDs than it has messages, nothing is removed here."""
         self.fill("INBOX", 3)
