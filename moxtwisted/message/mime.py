@@ -204,6 +204,11 @@ class Scanner:
         self._has_nul = False
         self._over_limits = False
 
+    @property
+    def headers_octets(self) -> int:
+        """Of the headers found so far, as much as is kept while they are read."""
+        return self._headers_octets
+
     def feed(self, data: bytes) -> None:
         """Take the next octets."""
         self._pending.append(data)

@@ -265,6 +265,16 @@ class IStaging(Interface):
         """Forget everything; idempotent."""
 
 
+class IGathering(Interface):
+    """Places for messages that are added together. They come one after the other, and what all of them keep in memory is bounded."""
+
+    def stage(size_hint: int = 0) -> IStaging:
+        """A place for the next one; nothing more can be written to the one before.
+
+        :raises StoreFullError: when the disk is full.
+        """
+
+
 class IStagedMessage(Interface):
     """Octets waiting to be added to one or more accounts."""
 
@@ -555,6 +565,9 @@ class IStore(Interface):
 
     def stage(size_hint: int = 0) -> IStaging:
         """A place for a message that comes in."""
+
+    def gathering() -> IGathering:
+        """Places for messages that come in one after the other, and are added together."""
 
     def close() -> Awaitable[None]:
         """Finish pending commits, checkpoint, close all files."""

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from pathlib import Path
 from stat import S_ISREG
-from typing import Any, BinaryIO, Final, Protocol, Self
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, Protocol, Self
 
 from attrs import define, frozen
 from zope.interface import implementer
@@ -31,10 +31,24 @@ from moxtwisted.message.products import Rendered, render
 from moxtwisted.store.bodies import CHUNK_OCTETS, decode, encode, iterate
 from moxtwisted.store.interfaces import IStagedMessage, IStaging
 
-__all__ = ["MEMORY_OCTETS", "SECRET_OCTETS", "Handed", "HandedOctets", "SealedFile", "Staged", "Staging"]
+if TYPE_CHECKING:
+    from moxtwisted.store.gathering import Gathering
+
+__all__ = [
+    "MEMORY_OCTETS",
+    "SECRET_OCTETS",
+    "Handed",
+    "HandedOctets",
+    "SealedFile",
+    "Staged",
+    "Staging",
+]
 
 #: A larger message goes to a file.
 MEMORY_OCTETS: Final = 1 << 20
+#: Of a scan: for each octet of a header (it is kept whole, in fields, and in their values), and for each part.
+_SCAN_FACTOR: Final = 3
+_PART_OCTETS: Final = 1000
 #: A key of ChaCha20 and a nonce.
 SECRET_OCTETS: Final = 44
 _BLOCK: Final = 64
@@ -187,11 +201,14 @@ def _read(unpacked: Callable[[int], bytes], end: int, offset: int, length: int) 
 class _Packed:
     """The chunks of a large message.
 
+    :param file: where they go.
+    :param close: called once, when they are not wanted any more.
     :param packer: packs them, one after the other; None: the caller's thread does.
     """
 
-    def __init__(self, directory: Path, entropy: Callable[[int], bytes], packer: Executor | None) -> None:
-        self._file = SealedFile.make(directory, entropy)
+    def __init__(self, file: SealedFile, close: Callable[[], None], packer: Executor | None) -> None:
+        self._file = file
+        self._close: Callable[[], None] | None = close
         self._packer = packer
         self._chunks: list[_Chunk] = []
         self._waiting: deque[tuple[Future[None], _Chunk]] = deque()
@@ -215,6 +232,15 @@ class _Packed:
             packing, chunk = self._waiting.popleft()
             if packing.cancel():
                 # The thread is busy with others' messages: a millisecond here is better than waiting for all of them.
+                self._pack(chunk)
+            else:
+                packing.result()
+
+    def settle(self) -> None:
+        """Until none waits. :raises OSError: when one could not be written."""
+        while self._waiting:
+            packing, chunk = self._waiting.popleft()
+            if packing.cancel():
                 self._pack(chunk)
             else:
                 packing.result()
@@ -259,7 +285,9 @@ class _Packed:
             packing.cancel()
         self._chunks = []
         self._last = (-1, b"")
-        self._file.close()
+        close, self._close = self._close, None
+        if close is not None:
+            close()
 
 
 class HandedOctets:
@@ -351,14 +379,23 @@ class Staging:
     """Takes octets in; see ``IStaging``.
 
     :param packer: with one thread, which packs large messages while they come in; None: it is done in the caller's.
+    :param gathering: of the messages that are added together with this one.
     """
 
     def __init__(
-        self, directory: Path, entropy: Callable[[int], bytes], packer: Executor | None = None
+        self,
+        directory: Path,
+        entropy: Callable[[int], bytes],
+        packer: Executor | None = None,
+        gathering: Gathering | None = None,
     ) -> None:
         self._directory = directory
         self._entropy = entropy
         self._packer = packer
+        self._gathering = gathering
+        self._aside = False
+        self._scanned: ScannedMessage | None = None
+        self._held = (0, 0)
         self._pieces: list[bytes] = []
         self._pieces_octets = 0
         self._large: _Packed | None = None
@@ -377,7 +414,7 @@ class Staging:
             return
         try:
             if self._large is None:
-                self._large = _Packed(self._directory, self._entropy, self._packer)
+                self._large = self._packed()
             octets = b"".join(self._pieces)
             whole = len(octets) - len(octets) % CHUNK_OCTETS
             for start in range(0, whole, CHUNK_OCTETS):
@@ -388,14 +425,53 @@ class Staging:
         self._pieces = [octets[whole:]]
         self._pieces_octets = len(octets) - whole
 
+    def _packed(self) -> _Packed:
+        if self._gathering is not None:
+            return _Packed(self._gathering.open_file(), self._gathering.close_file, self._packer)
+        file = SealedFile.make(self._directory, self._entropy)
+        return _Packed(file, file.close, self._packer)
+
+    def put_aside(self) -> None:
+        """All octets are in, but it is not finished yet: keep little of it in memory. :raises StoreFullError:"""
+        gathering, scanner = self._gathering, self._scanner
+        if scanner is None or gathering is None:
+            return
+        self._scanner, self._aside = None, True
+        scanned = scanner.finish()
+        scan_octets = scanner.headers_octets * _SCAN_FACTOR + scanned.part_count * _PART_OCTETS
+        octets = 0 if self._large is not None else self._pieces_octets
+        octets, scan_octets = self._held = gathering.hold(octets, scan_octets)
+        if scan_octets:
+            self._scanned = scanned
+        if self._large is None and (octets or not self._size):
+            self._pieces = [b"".join(self._pieces)]
+            return
+        try:
+            if self._large is None:
+                self._large = self._packed()
+            rest, self._pieces = b"".join(self._pieces), []
+            for start in range(0, len(rest), CHUNK_OCTETS):
+                self._large.add(rest[start : start + CHUNK_OCTETS])
+            # The packer may be behind: a thousand messages must not wait for it in memory.
+            self._large.settle()
+        except OSError as e:
+            raise self._failed(e) from e
+
+    def _let_go(self) -> None:
+        if self._gathering is not None:
+            self._gathering.let_go(*self._held)
+        self._held = (0, 0)
+
     def _failed(self, error: OSError) -> StoreFullError:
         self.abort()
         return StoreFullError(f"staging: {error}")
 
     def finish(self) -> Staged:
         """Scan and render. :raises StoreFullError:"""
-        if self._scanner is None:
+        if self._scanner is None and not self._aside:
             raise StoreUnavailableError("staging is finished")
+        self._let_go()
+        self._aside = False
         octets: _Octets
         rest = b"".join(self._pieces)
         if self._large is None:
@@ -407,14 +483,26 @@ class Staging:
             except OSError as e:
                 raise self._failed(e) from e
             octets = self._large
-        scanner, self._scanner = self._scanner, None
         self._pieces, self._large = [], None
-        scanned = scanner.finish()
+        scanned = self._scan(octets)
         return Staged(size=self._size, octets=octets, scanned=scanned, rendered=render(scanned, octets.read))
+
+    def _scan(self, octets: _Octets) -> ScannedMessage:
+        scanned, self._scanned = self._scanned, None
+        if scanned is not None:
+            return scanned
+        scanner, self._scanner = self._scanner, None
+        if scanner is None:
+            scanner = Scanner()
+            for chunk in iterate(octets.read, self._size):
+                scanner.feed(chunk)
+        return scanner.finish()
 
     def abort(self) -> None:
         """Forget everything."""
-        self._scanner = None
+        self._let_go()
+        self._scanner = self._scanned = None
+        self._aside = False
         self._pieces = []
         if self._large is not None:
             self._large.close()

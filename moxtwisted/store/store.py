@@ -46,6 +46,7 @@ from moxtwisted.store.database import (
     remove_database,
     sync_directory,
 )
+from moxtwisted.store.gathering import Gathering
 from moxtwisted.store.grants import Grants
 from moxtwisted.store.interfaces import IStore
 from moxtwisted.store.junkflags import JunkFlags
@@ -374,6 +375,12 @@ class Store:
         if self._closed:
             raise StoreUnavailableError("the store is closed")
         return Staging(self._staging, self._entropy, self._packer)
+
+    def gathering(self) -> Gathering:
+        """Places for messages that come in one after the other, and are added together."""
+        if self._closed:
+            raise StoreUnavailableError("the store is closed")
+        return Gathering(self._staging, self._entropy, self._packer)
 
     def close(self) -> Deferred[None]:
         """Finish pending commits, checkpoint, close all files."""

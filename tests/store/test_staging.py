@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import random
 import threading
+import tracemalloc
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from unittest.mock import patch
@@ -14,7 +16,15 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted.errors import ConsistencyError, StoreFullError, StoreUnavailableError
 from moxtwisted.store.bodies import CHUNK_OCTETS, decode
-from moxtwisted.store.staging import MEMORY_OCTETS, Handed, HandedOctets, SealedFile, Staged, Staging
+from moxtwisted.store.gathering import Gathering
+from moxtwisted.store.staging import (
+    MEMORY_OCTETS,
+    Handed,
+    HandedOctets,
+    SealedFile,
+    Staged,
+    Staging,
+)
 
 FULL = OSError(28, "No space left on device")
 
@@ -93,6 +103,102 @@ class InlineTests(SynchronousTestCase):
             except (StoreFullError, OSError):
                 return
         self.fail("nobody noticed")
+
+
+class GatheringTests(SynchronousTestCase):
+    """Messages that are added together."""
+
+    def setUp(self) -> None:
+        self.directory = Path(self.mktemp())
+        self.directory.mkdir()
+        self.gathering = Gathering(self.directory, os.urandom)
+
+    def put(self, *messages: bytes) -> list[Staging]:
+        """Write them one after the other."""
+        sinks = []
+        for octets in messages:
+            sinks.append(self.gathering.stage())
+            for start in range(0, len(octets), 100_000):
+                sinks[-1].write(octets[start : start + 100_000])
+        return sinks
+
+    def test_same_octets(self) -> None:
+        """What comes out is what went in, and so is what was found in it, small and large, in memory and put aside."""
+        sizes = (
+            10,
+            300_000,
+            MEMORY_OCTETS + 5,
+            500_000,
+            700_000,
+            2 * CHUNK_OCTETS,
+            3 * MEMORY_OCTETS,
+            1,
+            400_000,
+        )
+        messages = [letter(size) for size in sizes]
+        # Their scans have no room, and are done again.
+        messages[4:4] = [b"x: y\r\n" * 60_000 + b"Subject: %d\r\n\r\ntext" % n for n in range(10)]
+        sinks = self.put(*messages)
+        staged = [sink.finish() for sink in sinks]
+        for octets, one in zip(messages, staged, strict=True):
+            alone = Staging(self.directory, os.urandom)
+            alone.write(octets)
+            expected = alone.finish()
+            self.assertEqual((one.size, b"".join(one.chunks())), (len(octets), octets))
+            self.assertEqual(one.rendered, expected.rendered)
+            self.assertEqual(one.scanned.header.octets, expected.scanned.header.octets)
+            self.assertEqual(b"".join(decode(codec, data) for codec, data in one.packed()), octets)
+            expected.close()
+        for one in staged:
+            one.close()
+            one.close()
+        self.assertIsNone(self.gathering._file)
+
+    def test_memory(self) -> None:
+        """Of a hundred megabytes in a thousand messages that wait, a few are in memory; all in one file."""
+        opened = []
+        make = SealedFile.make
+
+        def count(directory: Path, entropy: Callable[[int], bytes]) -> SealedFile:
+            opened.append(make(directory, entropy))
+            return opened[-1]
+
+        self.patch(SealedFile, "make", count)
+        octets = b"x: y\r\n" * 1000 + b"\r\n" + b"text\r\n" * 15_000
+        tracemalloc.start()
+        try:
+            sinks = self.put(*[octets + b"%d" % n for n in range(1000)])
+            used, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        self.assertLess(used, 12 << 20)
+        self.assertEqual(len(opened), 1)
+        for sink in sinks[::2]:
+            sink.abort()
+            sink.abort()
+        for number, sink in list(enumerate(sinks))[1::2]:
+            staged = sink.finish()
+            self.assertEqual(b"".join(staged.chunks()), octets + b"%d" % number)
+            staged.close()
+        self.assertTrue(opened[0]._file.closed)
+        self.assertEqual((self.gathering._octets, self.gathering._scans), (0, 0))
+
+    def test_one_after_the_other(self) -> None:
+        """Whoever has made place for the next one can write no more, and the room that was taken is there again."""
+        for _ in range(3):
+            first, second = self.put(letter(MEMORY_OCTETS), b"a: b\r\n\r\n")
+            self.assertRaises(StoreUnavailableError, first.write, b"more")
+            self.assertIsNone(self.gathering._file)
+            second.abort()
+            first.finish().close()
+            self.assertRaises(StoreUnavailableError, first.finish)
+
+    def test_disk_full(self) -> None:
+        """A full disk is said when the next message begins; the one that had no room is gone, the others are not."""
+        self.put(letter(MEMORY_OCTETS), letter(100_000))
+        with patch.object(SealedFile, "write", side_effect=FULL):
+            self.assertRaises(StoreFullError, self.gathering.stage)
+        self.assertIsNone(self.gathering._file)
 
 
 class HandedTests(SynchronousTestCase):

@@ -74,7 +74,7 @@ class Appending:
         limit = min(connection.mail.append_limit, connection.settings.limits.append_octets)
         self.octets += message.size_octets
         if self.octets > limit and self.octets > message.size_octets:
-            # They wait for the last of them, the small ones in memory: a thousand must not be a gigabyte.
+            # They wait for the last of them, on disk for the most part.
             raise RefusalError("the messages of one APPEND are too large together", "TOOBIG")
         if message.is_part:
             self.catenation.grow(connection, message.size_octets)

@@ -40,6 +40,7 @@ from moxtwisted.store.interfaces import (
     Copied,
     IAccount,
     IAhead,
+    IGathering,
     IStagedMessage,
     IStore,
     Mailbox,
@@ -193,6 +194,7 @@ class AccountSession(WatchedAccount, ReplacingSession, AnnotatedAccount, Limited
     _seconds: Callable[[], float] = time.time
     administrator: str = ""
     account: str = field(init=False)
+    _gathering: IGathering | None = field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.account = self._account.name
@@ -247,7 +249,9 @@ class AccountSession(WatchedAccount, ReplacingSession, AnnotatedAccount, Limited
         most = self._account.message_quota
         if (quota is not None and used + size_octets > quota) or (most is not None and messages >= most):
             raise OverQuotaError(f"APPEND of {size_octets} octets")
-        return cast("IAppendSink", self._store.stage(size_octets))
+        if self._gathering is None:
+            self._gathering = self._store.gathering()
+        return cast("IAppendSink", self._gathering.stage(size_octets))
 
     async def append(self, mailbox: str, messages: Sequence[Incoming]) -> Appended:
         """See ``ISession``."""
