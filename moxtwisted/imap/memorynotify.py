@@ -59,6 +59,8 @@ class _Seen:
     name: str
     version: int
     uidnext: int
+    uids: Sequence[int]
+    modseq: int
 
 
 @implementer(IHappeningFeed)
@@ -75,7 +77,10 @@ class MemoryFeed:
 
     def _look(self) -> dict[int, _Seen]:
         boxes = (self._mail.find(info.name) for info in self._mail.infos())
-        return {id(box): _Seen(box, box.name, box.version, box.uidnext) for box in boxes}
+        return {
+            id(box): _Seen(box, box.name, box.version, box.uidnext, box.uids, box.highestmodseq)
+            for box in boxes
+        }
 
     def _annotated(self, mailbox: str, entries: Sequence[str]) -> None:
         self._entries.append(Happening("annotated", mailbox, entries=tuple(entries)))
@@ -86,12 +91,15 @@ class MemoryFeed:
         before, now = self._seen, self._look()
         subscribed = frozenset(self._mail.subscribed())
         happened = [Happening("removed", old.name) for key, old in before.items() if key not in now]
-        for key, new in now.items():
-            known = before.get(key)
-            if known is None:
-                happened.append(Happening("created", new.name))
-            elif known.name != new.name:
-                happened.append(Happening("renamed", new.name, old_name=known.name))
+        pairs = [(new, before.get(key)) for key, new in now.items()]
+        # Names as they are now are those after all changes of names.
+        happened += [
+            Happening("renamed", new.name, old_name=known.name)
+            for new, known in pairs
+            if known is not None and known.name != new.name
+        ]
+        happened += [Happening("created", new.name) for new, known in pairs if known is None]
+        for new, known in pairs:
             happened += self._messages(new, known)
         made = {h.name for h in happened if h.kind in {"created", "renamed"}}
         happened += [Happening("subscribed", n) for n in sorted(subscribed - self._subscribed - made)]
@@ -105,10 +113,18 @@ class MemoryFeed:
         if (version, uidnext) == (new.version, new.uidnext):
             return ()
         box = new.box
-        gone, flagged = box.changes_since(version) or ((), ())
+        changes = box.changes_since(version)
+        if changes is None:
+            # It does not remember.
+            before, modseq = (known.uids, known.modseq) if known is not None else ((), 0)
+            there = set(box.uids)
+            gone = [uid for uid in before if uid not in there]
+            flagged = [uid for uid, at in zip(box.uids, box.modseqs, strict=True) if at > modseq]
+        else:
+            gone, flagged = changes
         added = tuple(uid for uid in box.uids if uid >= uidnext)
-        gone = tuple(uid for uid in gone if uid < uidnext)
-        return (Happening("messages", new.name, added, gone, tuple(f for f in flagged if f < uidnext)),)
+        lost = tuple(uid for uid in gone if uid < uidnext)
+        return (Happening("messages", new.name, added, lost, tuple(f for f in flagged if f < uidnext)),)
 
     def close(self) -> None:
         """See ``IHappeningFeed``."""

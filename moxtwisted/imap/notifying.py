@@ -309,35 +309,36 @@ class Notifying:
         names: dict[str, str | None] = {}
         notes: list[bytes] = []
         moved = [h for h in happened if h.kind == "renamed"]
-        for one in happened:
+        for one, now in _with_names(happened, moved):
             name = canonical(one.name)
             if one.kind == "messages":
-                kinds = self._message_kinds(name, one)
+                kinds = self._message_kinds(now, one)
                 if kinds:
-                    statuses[name] = statuses.get(name, frozenset()) | kinds
+                    statuses[now] = statuses.get(now, frozenset()) | kinds
             elif one.kind == "annotated":
                 notes += self._metadata(name, one.entries)
             elif one.kind in _NAME_EVENTS:
                 self._named(name, one, moved, names)
             elif one.kind in {"readable", "unreadable"}:
                 self._reached(name, one.kind, names)
-            if one.kind in {"created", "readable"} and Event.MESSAGE_NEW in self.wanted(name):
+            if one.kind in {"created", "readable"} and Event.MESSAGE_NEW in self.wanted(now):
                 # Section 5.1: another UIDVALIDITY is told.
-                statuses[name] = frozenset({"messages", "new mailbox"})
+                statuses[now] = frozenset({"messages", "new mailbox"})
         lines = self._lists(names) if names else []
         return [*lines, *self._statuses(statuses), *notes]
 
     def _message_kinds(self, name: str, one: Any) -> frozenset[str]:
-        """What is to be told of messages in a mailbox that is not selected."""
-        box = self._connection.selected
-        if box is not None and canonical(box.name) == name:
-            return frozenset()
+        """What is to be told of messages in a mailbox that is not selected.
+
+        :param name: of the mailbox, as it is now.
+        """
         wanted = self.wanted(name)
         if Event.MESSAGE_NEW not in wanted:
             return frozenset()
         added = one.added
         if self._own:
-            added = [uid for uid in added if not self._is_own(name, uid)]
+            then = canonical(one.name)
+            added = [uid for uid in added if not self._is_own(then, uid)]
         if added or one.expunged:
             return _MESSAGES_AND_FLAGS if one.flagged and Event.FLAG_CHANGE in wanted else _MESSAGES
         return _FLAGS if one.flagged and Event.FLAG_CHANGE in wanted else frozenset()
@@ -346,8 +347,17 @@ class Notifying:
         connection = self._connection
         for name, kinds in statuses.items():
             info = connection.mail.mailbox(name)
-            if info is not None and _may(info, "lr"):
+            if info is not None and _may(info, "lr") and not self._is_selected(info):
                 yield status_line(connection, info, _items(kinds, condstore=connection.condstore))
+
+    def _is_selected(self, info: MailboxInfo) -> bool:
+        """Whether the mailbox is the selected one, whatever the others call it by now."""
+        box = self._connection.selected
+        if box is None:
+            return False
+        if info.objectid and box.mailbox.objectid:
+            return bool(info.objectid == box.mailbox.objectid)
+        return canonical(info.name) == canonical(box.name)
 
     # -- mailboxes ---------------------------------------------------------------------------------------------
     def _named(self, name: str, one: Any, moved: Sequence[Any], names: dict[str, str | None]) -> None:
@@ -468,11 +478,10 @@ class Notifying:
     def statuses(self) -> Iterator[bytes]:
         """NOTIFY SET STATUS: how the mailboxes are whose messages are watched."""
         connection = self._connection
-        selected = connection.selected.name if connection.selected is not None else None
         condstore = "CONDSTORE" in connection.offered
         lines: list[bytes] = []
         for info in self._watched_mailboxes():
-            if info.name == selected or not _may(info, "r"):
+            if self._is_selected(info) or not _may(info, "r"):
                 continue
             items = initial_items(self.wanted(canonical(info.name)), condstore=condstore)
             if items:
@@ -481,6 +490,29 @@ class Notifying:
                 yield b"".join(lines)
                 lines.clear()
         yield b"".join(lines)
+
+
+def _with_names(happened: Sequence[Any], moved: Sequence[Any]) -> Iterator[tuple[Any, str]]:
+    """What happened, in its order, with the name that each mailbox has now: others may have renamed it since.
+
+    :param moved: those that are ``renamed``.
+    """
+    if not moved:
+        for one in happened:
+            yield one, canonical(one.name)
+        return
+    later: dict[str, str] = {}
+    names: list[str] = []
+    for one in reversed(happened):
+        name = canonical(one.name)
+        now = later.get(name, name)
+        names.append(now)
+        if one.kind in {"renamed", "created"}:
+            # What had this name before is another mailbox.
+            later.pop(name, None)
+        if one.kind == "renamed":
+            later[canonical(one.old_name)] = now
+    yield from zip(happened, reversed(names), strict=True)
 
 
 def _may(info: MailboxInfo, letters: str) -> bool:

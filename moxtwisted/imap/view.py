@@ -207,9 +207,11 @@ class SessionView:
             self.uids = now
         if first_new < len(now):
             responses.append(b"* %d EXISTS\r\n" % len(self.uids))
-        if flagged and flags:
-            responses += self._flags(flagged, modseq=modseq)
-        self._spared = self._spared or bool(flagged and not flags)
+        untold = self._unknown(flagged) if flagged else ()
+        if untold and flags:
+            # RFC 7162 section 3.2: once CONDSTORE is enabled, every untagged FETCH carries the MODSEQ.
+            responses += self.lines(untold, modseq=modseq)
+        self._spared = self._spared or bool(untold and not flags)
         if not (self._lagging or self._spared):
             self._complete = self._modseq
         self._told = None
@@ -240,15 +242,14 @@ class SessionView:
                 gone.append(at)
         return gone, flagged
 
-    def _flags(self, flagged: Sequence[int], *, modseq: bool) -> list[bytes]:
-        """FETCH responses for changed flags, without those that the client knows."""
+    def _unknown(self, flagged: Sequence[int]) -> Sequence[int]:
+        """Positions in the mailbox's arrays of those whose flags the client does not know."""
         live, told = self.live, self._told
         positions = self.live_positions(flagged)
         if told:
             uids, flags, modseqs = live.uids, live.flags, live.modseqs
             positions = [at for at in positions if told.get(uids[at]) != (flags[at], modseqs[at])]
-        # RFC 7162 section 3.2: once CONDSTORE is enabled, every untagged FETCH carries the MODSEQ.
-        return self.lines(positions, modseq=modseq)
+        return positions
 
     @property
     def head(self) -> bytes:

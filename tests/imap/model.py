@@ -6,63 +6,18 @@ mail and gives all the responses that the client has to get, in order::
     session.store(False, [3], "+", {"\\Seen"})   # ["* 3 FETCH FLAGS (\Seen)", "OK"]
 
 The numbers that a server is free to choose (mod-sequences, UIDVALIDITY, ids) are looked up in the real mail after each command, by
-C{Mail.learn}, which checks that they are as free as they may be and no freer. Responses are compared as L{plain} has them: flags in
+C{Mail.learn}, which checks that they are as free as they may be and no freer. Responses are compared as L{told.plain} has them: flags in
 order, tagged ones without their tag and text.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from attrs import define, field
+from attrs import define, field, frozen
 
-_FLAGS = re.compile(r"FLAGS \(([^)]*)\)")
-_ITEM = re.compile(r"UID \d+|FLAGS \([^)]*\)|MODSEQ \(\d+\)|RFC822\.SIZE \d+|BODY\[\] \{(\d+)\}\r\n")
-_STATUS = re.compile(r"(\* )?(OK|NO|BAD)( \[[^\]]*\])?.*", re.DOTALL)
-_MAILBOXID = re.compile(r"\[MAILBOXID \([^)]*\)\]")
-
-
-def plain(response: bytes, tag: bytes) -> str:
-    """A response in the form in which those of the model are."""
-    text = response.decode()
-    if response.startswith(tag + b" "):
-        text = text[len(tag) + 1 :]
-    status = _STATUS.fullmatch(text)
-    if status is not None:
-        text = (status[1] or "") + status[2] + (status[3] or "")
-        return _MAILBOXID.sub("[MAILBOXID]", _FLAGS.sub(_sorted, text))
-    if re.match(r"\* \d+ (UID)?FETCH ", text):
-        head, _, rest = text.partition(" (")
-        return f"{head} {' '.join(sorted(_items(rest)))}"
-    return _FLAGS.sub(_sorted, text).replace(f' (TAG "{tag.decode()}")', "")
-
-
-def _items(text: str) -> Iterator[str]:
-    """The items of a FETCH response, with the parenthesis that ends it."""
-    at = 0
-    while text[at:] != ")":
-        found = _ITEM.match(text, at)
-        assert found is not None, text
-        end = found.end() + int(found[1] or 0)
-        yield _FLAGS.sub(_sorted, text[at:end])
-        at = end + 1 if text[end] == " " else end
-
-
-def _sorted(found: re.Match[str]) -> str:
-    return f"FLAGS ({' '.join(sorted(found[1].split()))})"
-
-
-def compact(numbers: Iterable[int]) -> str:
-    """A set as the server writes it."""
-    ranges: list[list[int]] = []
-    for n in sorted(numbers):
-        if ranges and ranges[-1][1] == n - 1:
-            ranges[-1][1] = n
-        else:
-            ranges.append([n, n])
-    return ",".join(str(a) if a == b else f"{a}:{b}" for a, b in ranges)
+from tests.imap.told import MaybeLine, compact, modified_utf7
 
 
 @define(eq=False)
@@ -79,6 +34,8 @@ class Box:
     """A mailbox.
 
     @ivar real: what the server has.
+    @ivar removed: how many messages were ever removed.
+    @ivar flagged: how often flags were ever changed.
     @ivar changed: UIDs whose mod-sequence is still to be learnt.
     @ivar expunged: (mod-sequence, UID); 0: still to be learnt.
     """
@@ -91,6 +48,8 @@ class Box:
     expunged: list[tuple[int, int]] = field(factory=list)
     changed: set[int] = field(factory=set)
     exists: bool = True
+    removed: int = 0
+    flagged: int = 0
 
     def add(self, octets: bytes, flags: frozenset[str]) -> int:
         """Give a message the next UID."""
@@ -103,9 +62,38 @@ class Box:
     def remove(self, uids: Iterable[int]) -> None:
         """Take messages out."""
         for uid in uids:
+            self.removed += 1
             del self.messages[uid]
             self.changed.discard(uid)
             self.expunged.append((0, uid))
+
+
+@frozen
+class Seen:
+    """A mailbox when a session was told of it last."""
+
+    uidnext: int
+    removed: int
+    flagged: int
+    modseqs: dict[int, int]
+
+    @classmethod
+    def of(cls, box: Box) -> Seen:
+        return cls(box.uidnext, box.removed, box.flagged, {u: m.modseq for u, m in box.messages.items()})
+
+
+@frozen
+class Watch:
+    """What a session wants to hear of mailboxes that it has not selected.
+
+    @ivar text: the filter, as on the wire.
+    @ivar names: of the mailboxes; none for all.
+    @ivar flags: whether FlagChange is among the events.
+    """
+
+    text: str
+    names: tuple[str, ...]
+    flags: bool
 
 
 @define(eq=False)
@@ -166,6 +154,10 @@ class Session:
     @ivar complete: the mod-sequence up to which it was told everything.
     @ivar synced: that up to which it was told some of it.
     @ivar first: what the command's answer begins with.
+    @ivar flags: whether NOTIFY tells of flags in the selected mailbox.
+    @ivar spared: flags were not told, and will not be.
+    @ivar watch: what NOTIFY tells of other mailboxes.
+    @ivar seen: the mailboxes when NOTIFY told of them last.
     """
 
     mail: Mail
@@ -183,6 +175,10 @@ class Session:
     complete: int = 0
     synced: int = 0
     first: list[str] = field(factory=list)
+    flags: bool = True
+    spared: bool = False
+    watch: Watch | None = None
+    seen: dict[Box, Seen] = field(factory=dict)
 
     # -- what is told unasked ----------------------------------------------------------------------------------
     @property
@@ -198,7 +194,7 @@ class Session:
             "FLAGS": f"FLAGS ({' '.join(sorted(message.flags))})",
             "MODSEQ": f"MODSEQ ({message.modseq})",
             "RFC822.SIZE": f"RFC822.SIZE {len(message.octets)}",
-            "BODY[]": f"BODY[] {{{len(message.octets)}}}\r\n{message.octets.decode()}",
+            "BODY[]": f"BODY[] {{{len(message.octets)}}}\r\n{message.octets.decode('latin-1')}",
         }
         shown = " ".join(sorted(values[item] for item in items))
         if "UIDONLY" in self.enabled:
@@ -229,10 +225,13 @@ class Session:
             self.known += new
             lines.append(f"* {len(self.known)} EXISTS")
             self.new += [uid for uid in new if self.notify and (self.box, uid) not in self.own]
-        lines += [self.changed_line(uid) for uid in flagged]
+        if self.flags:
+            lines += [self.changed_line(uid) for uid in flagged]
+        elif flagged:
+            self.spared = True
         self.told = {uid: there[uid].modseq if uid in there else 0 for uid in self.known}
         self.synced = self.box.highest
-        if all(uid in there for uid in self.known):
+        if not self.spared and all(uid in there for uid in self.known):
             self.complete = self.synced
         return lines
 
@@ -255,12 +254,75 @@ class Session:
         if self.notify and self.box is not None:
             lines = self.sync(expunge=self.idling or self.notify == "SELECTED")
             items = ("UID", "FLAGS", "MODSEQ") if "CONDSTORE" in self.enabled else ("UID", "FLAGS")
+            lines += self.others()
             lines += [self.fetch_line(u, *items) for u in self.new if u in self.known and u in self.there]
+        elif self.notify:
+            lines = self.others()
         elif self.idling:
             lines = self.sync(expunge=True)
         self.new.clear()
         self.own.clear()
         return lines
+
+    def shown(self, name: str) -> str:
+        """The name of a mailbox, as it is written for this client."""
+        if name.isascii():
+            return name
+        return f'"{name}"' if self.enabled & {"UTF8=ACCEPT", "IMAP4REV2"} else modified_utf7(name)
+
+    def others(self) -> list[str]:
+        """What NOTIFY tells of mailboxes that are not selected; where the backend is free to tell or not, a C{MaybeLine}."""
+        watch, before = self.watch, self.seen
+        if watch is None:
+            return []
+        self.seen = {box: Seen.of(box) for box in self.mail.boxes.values()}
+        lines: list[str] = []
+        for name, box in self.mail.boxes.items():
+            if box is self.box or (watch.names and name not in watch.names):
+                continue
+            was = before.get(box)
+            least, most = self._kinds(box, was or Seen(1, 0, 0, {}))
+            if was is None:
+                least = {"messages", "new mailbox"}
+                most |= least
+            if not watch.flags:
+                least, most = least - {"flags"}, most - {"flags"}
+            if most:
+                free = sorted(most - least)
+                choices = [
+                    least | {k for n, k in enumerate(free) if bits >> n & 1} for bits in range(1 << len(free))
+                ]
+                lines.append(MaybeLine.of([self._news(name, box, kinds) for kinds in choices]))
+        return lines
+
+    def _kinds(self, box: Box, was: Seen) -> tuple[set[str], set[str]]:
+        """What happened in a mailbox: at least, and at most, for what came and went meanwhile may be told or not."""
+        least, most = set(), set()
+        new = [uid for uid in range(was.uidnext, box.uidnext) if (box, uid) not in self.own]
+        if any(uid in box.messages for uid in new) or any(uid not in box.messages for uid in was.modseqs):
+            least.add("messages")
+        if new or box.removed > was.removed:
+            most.add("messages")
+        if any(uid in box.messages and box.messages[uid].modseq != at for uid, at in was.modseqs.items()):
+            least.add("flags")
+        if box.flagged > was.flagged:
+            most.add("flags")
+        return least, most
+
+    def _news(self, name: str, box: Box, kinds: set[str]) -> str:
+        if not kinds:
+            return ""
+        items = []
+        if "messages" in kinds:
+            items += [f"MESSAGES {len(box.messages)}", f"UIDNEXT {box.uidnext}"]
+        if kinds & {"flags", "new mailbox"}:
+            items += [f"UIDVALIDITY {box.uidvalidity}"]
+        if "CONDSTORE" in self.enabled:
+            items += [f"HIGHESTMODSEQ {box.highest}"]
+        if "flags" in kinds:
+            unseen = sum("\\Seen" not in m.flags for m in box.messages.values())
+            items.append(f"UNSEEN {unseen}")
+        return f"* STATUS {self.shown(name)} ({' '.join(items)})"
 
     def done(self, lines: list[str], tagged: str, *, expunge: bool = True) -> list[str]:
         """The end of a command."""
@@ -299,6 +361,8 @@ class Session:
     def _highest(self) -> str:
         assert self.box is not None
         highest = self.box.highest if self.box.exists else self.box.real.highestmodseq
+        if self.spared and self.box.exists:
+            highest = self.complete
         return f"OK [HIGHESTMODSEQ {highest}]" if "QRESYNC" in self.enabled else "OK"
 
     def fetch(
@@ -325,6 +389,7 @@ class Session:
             for u in seen:
                 self.there[u].flags |= {"\\Seen"}
                 self.box.changed.add(u)
+                self.box.flagged += 1
             self.mail.learn()
             self.told.update((u, self.there[u].modseq) for u in seen)
         shown = set(items)
@@ -373,6 +438,7 @@ class Session:
             if new != message.flags:
                 message.flags = new
                 self.box.changed.add(u)
+                self.box.flagged += 1
                 changed.append(u)
         self.mail.learn()
         shown = [] if "UIDONLY" in self.enabled else ["UID"]
@@ -436,7 +502,7 @@ class Session:
         assert self.box is not None
         self.box.remove(gone)
         self.mail.learn()
-        return self.done(self.sync(expunge=True) if gone else [], self._highest())
+        return self.done(self.sync(expunge=True), self._highest())
 
     def append(self, name: str, messages: Sequence[tuple[bytes, frozenset[str]]]) -> list[str]:
         """APPEND."""
@@ -474,11 +540,20 @@ class Session:
         return self.done([f"* OK [APPENDUID {target.uidvalidity} {made}]"], "OK")
 
     def search(
-        self, uid: bool, match: Callable[[int, int, Message], bool], *, numbers: bool, save: bool = False
+        self,
+        uid: bool,
+        match: Callable[[int, int, Message], bool],
+        *,
+        numbers: bool,
+        save: bool = False,
+        charset: bool = False,
     ) -> list[str]:
         """SEARCH; C{match} is asked with number, UID and message; C{numbers}: whether the key has sequence numbers in it."""
         if self._without_numbers(uid) or (numbers and "UIDONLY" in self.enabled):
             return self.refused("BAD [UIDREQUIRED]", expunge=uid and not numbers)
+        if charset and "UTF8=ACCEPT" in self.enabled:
+            # RFC 9755 section 3.
+            return self.refused("BAD", expunge=uid and not numbers)
         found = [
             (n, u) for n, u in enumerate(self.known, 1) if u in self.there and match(n, u, self.there[u])
         ]
@@ -516,6 +591,7 @@ class Session:
         ):
             self.first.append(f"* OK [HIGHESTMODSEQ {self.complete}]")
         self.box, self.name, self.known, self.told, self.new, self.saved = None, "", [], {}, [], []
+        self.spared = False
 
     def select(
         self, name: str, *, examine: bool = False, qresync: tuple[int, int] | None = None
@@ -546,7 +622,7 @@ class Session:
         lines += [f"* OK [UIDVALIDITY {box.uidvalidity}]", f"* OK [UIDNEXT {box.uidnext}]"]
         lines += [f"* OK [HIGHESTMODSEQ {box.highest}]", "* OK [MAILBOXID]"]
         if "IMAP4REV2" in self.enabled:
-            lines.append(f'* LIST (\\Subscribed \\HasNoChildren) "/" {name}')
+            lines.append(f'* LIST (\\Subscribed \\HasNoChildren) "/" {self.shown(name)}')
         if qresync is not None and qresync[0] == box.uidvalidity:
             gone = {uid for at, uid in box.expunged if at > qresync[1]}
             lines += [f"* VANISHED (EARLIER) {compact(gone)}"] if gone else []
@@ -620,7 +696,7 @@ class Session:
         size = sum(len(m.octets) for m in messages)
         more = f" HIGHESTMODSEQ {box.highest}" if modseq else ""
         counts = f"MESSAGES {len(messages)} UIDNEXT {box.uidnext} UIDVALIDITY {box.uidvalidity}"
-        line = f"* STATUS {name} ({counts} UNSEEN {unseen} DELETED {deleted} SIZE {size}{more})"
+        line = f"* STATUS {self.shown(name)} ({counts} UNSEEN {unseen} DELETED {deleted} SIZE {size}{more})"
         return self.done([line], "OK")
 
     def idle(self) -> list[str]:
@@ -634,8 +710,12 @@ class Session:
         self.idling = False
         return self.done([], "OK")
 
-    def set_notify(self, which: str) -> list[str]:
-        """NOTIFY SET for the selected mailbox."""
+    def set_notify(self, which: str, *, flags: bool, watch: Watch | None) -> list[str]:
+        """NOTIFY SET for the selected mailbox, and for others."""
+        # RFC 5465 section 3.1: what happened until now is told, whatever was asked for before.
+        self.flags = True
         lines = self.sync(expunge=True)
-        self.notify = which
+        self.new.clear()
+        self.notify, self.flags, self.watch = which, flags, watch
+        self.seen = {box: Seen.of(box) for box in self.mail.boxes.values()}
         return self.done(lines, "OK")

@@ -16,13 +16,14 @@ from moxtwisted.imap import view
 from moxtwisted.imap.memory import MemoryMail
 from moxtwisted.imap.testing import Driver, split_responses
 from moxtwisted.message.flags import MessageFlags
-from tests.imap.model import Mail, Message, Session, compact, plain
+from tests.imap.model import Mail, Message, Session, Watch
+from tests.imap.told import compact, modified_utf7, plain, same
 
 # More of them by hand: MOXTWISTED_CONVERGENCE_SEEDS=20000, or =5000:20000 for those from the 5,000th on.
 SEEDS = os.environ.get("MOXTWISTED_CONVERGENCE_SEEDS", "")
 STEPS = 60
 
-NAMES = ("INBOX", "INBOX", "INBOX", "INBOX", "Other", "Other", "Third")
+NAMES = ("INBOX", "INBOX", "INBOX", "INBOX", "INBOX", "Other", "Other", "Third", "Fünf")
 FLAGS = ("\\Seen", "\\Deleted", "\\Deleted", "\\Flagged", "$Work")
 KINDS = (
     (),
@@ -33,6 +34,10 @@ KINDS = (
     ("UIDONLY",),
     ("QRESYNC", "IMAP4rev2"),
     ("QRESYNC", "UIDONLY"),
+    ("UIDONLY", "IMAP4rev2"),
+    ("QRESYNC", "UIDONLY", "IMAP4rev2"),
+    ("UTF8=ACCEPT",),
+    ("UTF8=ACCEPT", "QRESYNC", "IMAP4rev2"),
 )
 
 
@@ -46,7 +51,8 @@ def seeds(default: Sequence[int]) -> Sequence[int]:
 
 def message(dice: random.Random) -> bytes:
     """Some message."""
-    return b"Subject: %d\r\n\r\n%b" % (dice.randint(0, 9), b"x\r\n" * dice.randint(0, 9))
+    text = "x\r\n" if dice.random() < 0.8 else "ä\r\n"
+    return f"Subject: {dice.randint(0, 9)}\r\n\r\n{text * dice.randint(0, 9)}".encode()
 
 
 @define
@@ -81,6 +87,7 @@ class Client:
         """Send a command; the answers are what C{predict} gives."""
         self.count += 1
         tag = b"t%d" % self.count
+        line = line.replace("Fünf", '"Fünf"' if self.utf8 else modified_utf7("Fünf"))
         self.driver.send(tag + b" " + line.encode() + b"\r\n")
         self.compare(line, tag, predict)
 
@@ -89,7 +96,7 @@ class Client:
         said = [plain(response, tag) for response in split_responses(self.driver.received())]
         self.log.append(f"{id(self.model) % 9973}: {line!r} -> {said}")
         expected = predict()
-        assert said == expected, "\n".join([self.log[0], *self.log[-25:], f"expected {expected}"])
+        assert same(said, expected), "\n".join([self.log[0], *self.log[-25:], f"expected {expected}"])
 
     def start(self, kind: Sequence[str]) -> None:
         """Log in and enable what the client knows."""
@@ -111,6 +118,11 @@ class Client:
             self.flush()
             self.driver.send(b"DONE\r\n")
             self.compare("DONE", b"idle", self.model.end_idle)
+
+    @property
+    def utf8(self) -> bool:
+        """Whether names of mailboxes are UTF-8."""
+        return bool(self.model.enabled & {"UTF8=ACCEPT", "IMAP4REV2"})
 
     def step(self) -> None:
         """A random command."""
@@ -233,11 +245,18 @@ class Client:
             # A command by UID, with a key by sequence number.
             uid, prefix = True, "UID "
         save = dice.random() < 0.2
-        line = f"{prefix}SEARCH {'RETURN (SAVE) ' * save}{key}"
-        return self.say(line, lambda: self.model.search(uid, keys[key], numbers=by_number, save=save))
+        charset = dice.random() < 0.2
+        line = f"{prefix}SEARCH {'RETURN (SAVE) ' * save}{'CHARSET UTF-8 ' * charset}{key}"
+        return self.say(
+            line,
+            lambda: self.model.search(uid, keys[key], numbers=by_number, save=save, charset=charset),
+        )
 
     # -- mailboxes ---------------------------------------------------------------------------------------------
     def literal(self, octets: bytes) -> str:
+        if self.utf8 and self.dice.random() < 0.5:
+            # RFC 9755 section 4.
+            return f"UTF8 (~{{{len(octets)}+}}\r\n{octets.decode()})"
         return f"{{{len(octets)}+}}\r\n{octets.decode()}"
 
     def append(self) -> None:
@@ -279,7 +298,7 @@ class Client:
     def mailboxes(self) -> None:
         """CREATE, DELETE, RENAME, STATUS."""
         dice, model = self.dice, self.model
-        one, other = dice.choice(("INBOX", "Other", "Third")), dice.choice(("Third", "Fourth"))
+        one, other = dice.choice(("INBOX", "Other", "Third")), dice.choice(("Third", "Fünf"))
         modseq = "CONDSTORE" in model.enabled
         items = "MESSAGES UIDNEXT UIDVALIDITY UNSEEN DELETED SIZE" + " HIGHESTMODSEQ" * modseq
         lines: dict[str, Callable[[], list[str]]] = {
@@ -300,12 +319,29 @@ class Client:
         self.say(self.dice.choice(("NOOP", "CHECK")), lambda: self.model.done([], "OK"))
 
     def idle(self) -> None:
-        if self.dice.random() < 0.2 and not self.model.notify:
-            which = self.dice.choice(("SELECTED", "SELECTED-DELAYED"))
-            events = "MessageNew (UID FLAGS) MessageExpunge FlagChange"
-            return self.say(f"NOTIFY SET ({which} ({events}))", lambda: self.model.set_notify(which))
+        if self.dice.random() < 0.4:
+            return self.notify()
         self.driver.send(b"idle IDLE\r\n")
         return self.compare("IDLE", b"idle", self.model.idle)
+
+    def notify(self) -> None:
+        """NOTIFY SET: of the selected mailbox, and perhaps of others."""
+        dice = self.dice
+        which, flags = dice.choice(("SELECTED", "SELECTED-DELAYED")), dice.random() < 0.7
+        events = "MessageNew (UID FLAGS) MessageExpunge" + " FlagChange" * flags
+        groups, watch = f"({which} ({events}))", None
+        if dice.random() < 0.7:
+            text, *names = dice.choice(
+                (
+                    ("PERSONAL",),
+                    ("MAILBOXES (INBOX Other)", "INBOX", "Other"),
+                    ("MAILBOXES (Other Third)", "Other", "Third"),
+                    ("SUBTREE Fünf", "Fünf"),
+                )
+            )
+            watch = Watch(text, tuple(names), dice.random() < 0.5)
+            groups += f" ({text} (MessageNew MessageExpunge{' FlagChange' * watch.flags}))"
+        self.say(f"NOTIFY SET {groups}", lambda: self.model.set_notify(which, flags=flags, watch=watch))
 
 
 class Convergence(SynchronousTestCase):
