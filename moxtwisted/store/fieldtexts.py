@@ -4,8 +4,8 @@ SEARCH SUBJECT and FROM look into every message. What they look at is decoded an
 through a string, at the speed of memory, and bisection tells whose text it was::
 
     texts = FieldTexts.EMPTY.having([(4, "hello world"), (5, None), (7, "grüße")])
-    texts.containing("gr")                        # [7]
-    texts.containing("")                          # [4, 7]: whoever has the field
+    yield from texts.containing("gr")             # [7]
+    yield from texts.containing("")               # [4, 7]: whoever has the field
     texts.missing([4, 5, 7, 9])                   # [9]
 
 Text that is ASCII, which is most, has a string of its own: one wide character would make all the others wide.
@@ -38,6 +38,9 @@ _END: Final = "\0"
 _FIELDS_AT_ONCE: Final = 100
 #: Texts that are put behind the others in one step.
 _TEXTS_AT_ONCE: Final = 10_000
+#: Characters that are looked through, and texts that are found, in one step.
+_CHARACTERS_AT_ONCE: Final = 1 << 20
+_FOUND_AT_ONCE: Final = 1000
 #: The field of that many messages is put into one string; of more it is compared one by one.
 _MAX_TEXTS: Final = 200_000
 _FIELDS: Final = picker(Column.FIELDS)
@@ -65,15 +68,28 @@ class _Texts:
             self.text + joined,
         )
 
-    def containing(self, needle: str) -> list[int]:
-        """UIDs."""
-        find, ends, uids = self.text.find, self.ends, self.uids
-        found = []
-        at = find(needle)
-        while at >= 0:
-            place = bisect_right(ends, at)
+    def containing(self, needle: str) -> Generator[None, None, list[int]]:
+        """UIDs, in steps."""
+        find, ends, uids, size = self.text.find, self.ends, self.uids, len(self.text)
+        found: list[int] = []
+        at, place = 0, -1
+        # What begins before this character is looked for now.
+        stop, beyond = _CHARACTERS_AT_ONCE, len(needle) - 1
+        while at < size:
+            hit = find(needle, at, stop + beyond)
+            if hit < 0:
+                at = max(at, stop)
+                stop = at + _CHARACTERS_AT_ONCE
+                yield
+                continue
+            # Mostly it is the next text, where most have it.
+            place += 1
+            if hit >= ends[place]:
+                place = bisect_right(ends, hit, place)
             found.append(uids[place])
-            at = find(needle, ends[place])
+            at = ends[place]
+            if len(found) % _FOUND_AT_ONCE == 0:
+                yield
         return found
 
 
@@ -102,14 +118,16 @@ class FieldTexts:
         wide = [(uid, text) for uid, text in texts if text is not None and not text.isascii()]
         return FieldTexts(known, self._plain.having(plain), self._wide.having(wide))
 
-    def containing(self, needle: str) -> list[int]:
-        """UIDs of those whose text contains the folded needle; an empty one is in every text."""
+    def containing(self, needle: str) -> Generator[None, None, list[int]]:
+        """UIDs of those whose text contains the folded needle, in steps; an empty one is in every text."""
         if not needle:
             return [*self._plain.uids, *self._wide.uids]
         if _END in needle:
             return []
-        found = self._wide.containing(needle)
-        return found + self._plain.containing(needle) if needle.isascii() else found
+        found = yield from self._wide.containing(needle)
+        if needle.isascii():
+            found += yield from self._plain.containing(needle)
+        return found
 
     @property
     def octets(self) -> int:
@@ -173,7 +191,9 @@ class FieldSearch:
                 yield
             texts = texts.having(more)
             self._memory.put(key, texts, texts.octets)
-        return set(texts.containing(needle)).intersection(uids)
+        found = yield from texts.containing(needle)
+        yield
+        return set(found).intersection(uids)
 
     def _compare(
         self, mailbox: int, name: bytes, needle: str, uids: Sequence[int]
