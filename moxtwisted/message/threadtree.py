@@ -2,7 +2,8 @@
 
 Messages are given in the order of their mailbox; threads come back as trees of their positions::
 
-    work = thread_by_references([ThreadMember(b"a@x", (), "LUNCH", False, 10), ThreadMember(b"b@x", (b"a@x",), …)])
+    messages = ThreadMembers.of([ThreadMember(b"a@x", (), "LUNCH", False, 10), ThreadMember(b"b@x", (b"a@x",), …)])
+    work = thread_by_references(messages)
     Threads(roots=[0], children={0: [1]})          # what the generator returns; message 1 answers message 0
 
 A root may be a *dummy*: the place of a message that is not there, but whose answers are. Its number is the number of messages or
@@ -12,14 +13,14 @@ matter; both are generators that yield every few hundred steps, so that others m
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from typing import Final, NamedTuple
 
-from attrs import frozen
+from attrs import define, field, frozen
 
 from moxtwisted.message.stepsort import sort_in_steps
 
-__all__ = ["ThreadMember", "Threads", "Work", "thread_by_references", "thread_by_subject"]
+__all__ = ["ThreadMember", "ThreadMembers", "Threads", "Work", "thread_by_references", "thread_by_subject"]
 
 _STEPS: Final = 2000
 # How far one message may make us walk up in search of loops; what it says beyond that is not believed.
@@ -27,7 +28,7 @@ _MOST_WALKED: Final = 20_000
 
 
 class ThreadMember(NamedTuple):
-    """What counts of a message; a tuple, because there are so many.
+    """What counts of a message.
 
     :ivar message_id: normalised and without angle brackets; empty when there is none.
     :ivar references: of References, or the first of In-Reply-To; oldest first.
@@ -41,6 +42,36 @@ class ThreadMember(NamedTuple):
     subject: str
     is_reply: bool
     sent: int
+
+
+@define(eq=False)
+class ThreadMembers:
+    """What counts of messages, by message: see ``ThreadMember``.
+
+    An object for each of 100,000 would make the garbage collector pause for 50 ms.
+    """
+
+    message_ids: list[bytes] = field(factory=list)
+    references: list[Sequence[bytes]] = field(factory=list)
+    subjects: list[str] = field(factory=list)
+    replies: list[bool] = field(factory=list)
+    sent: list[int] = field(factory=list)
+
+    @classmethod
+    def of(cls, members: Iterable[ThreadMember]) -> ThreadMembers:
+        """These."""
+        messages = cls()
+        for member in members:
+            messages.add(member)
+        return messages
+
+    def add(self, member: ThreadMember) -> None:
+        """One more."""
+        self.message_ids.append(member.message_id)
+        self.references.append(member.references)
+        self.subjects.append(member.subject)
+        self.replies.append(member.is_reply)
+        self.sent.append(member.sent)
 
 
 @frozen(eq=False)
@@ -59,23 +90,29 @@ Work = Generator[None, None, Threads]
 """Yields None now and then; returns the threads."""
 
 
-def thread_by_subject(messages: Sequence[ThreadMember]) -> Work:
-    """ORDEREDSUBJECT: one thread for each base subject, the first message the parent of all others."""
-    dates = [m.sent for m in messages]
-    order = yield from sort_in_steps(list(range(len(messages))), dates.__getitem__)
+def thread_by_subject(messages: ThreadMembers) -> Work:
+    """ORDEREDSUBJECT: one thread for each base subject, the first message the parent of all others.
+
+    :param messages: their subjects and dates count.
+    """
+    subjects, dates = messages.subjects, messages.sent
+    order = yield from sort_in_steps(list(range(len(dates))), dates.__getitem__)
     yield
-    threads: dict[str, list[int]] = {}
-    for at in order:
-        threads.setdefault(messages[at].subject, []).append(at)
-    yield
-    # Threads begin in the order of their first messages, and so they were found.
-    roots = [thread[0] for thread in threads.values()]
-    return Threads(roots, {thread[0]: thread[1:] for thread in threads.values() if len(thread) > 1})
+    # By subject its first message, and by that the others. Threads begin in the order of their first messages, and so they are found.
+    threads: dict[str, int] = {}
+    children: dict[int, list[int]] = {}
+    for start in range(0, len(order), _STEPS):
+        for at in order[start : start + _STEPS]:
+            first = threads.setdefault(subjects[at], at)
+            if first != at:
+                children.setdefault(first, []).append(at)
+        yield
+    return Threads(list(threads.values()), children)
 
 
-def thread_by_references(messages: Sequence[ThreadMember]) -> Work:
+def thread_by_references(messages: ThreadMembers) -> Work:
     """REFERENCES: by what messages refer to, then by the subjects of what is left."""
-    count = len(messages)
+    count = len(messages.sent)
     linking = _Linking(messages)
     for start in range(0, count, _STEPS):
         linking.register(start, min(start + _STEPS, count))
@@ -88,13 +125,11 @@ def thread_by_references(messages: Sequence[ThreadMember]) -> Work:
     parents = linking.parents
     del linking
     # The order of siblings: by date, then by place in the mailbox (RFC 5256 section 2.2). A dummy gets that of its first child.
-    dates = [m.sent for m in messages]
-    order = yield from sort_in_steps(list(range(count)), dates.__getitem__)
+    order = yield from sort_in_steps(list(range(count)), messages.sent.__getitem__)
     yield
     ranks = [0] * count
     for rank, at in enumerate(order):
         ranks[at] = rank
-    del dates
     yield
     roots, children = yield from _pruned(parents, order)
     ranks += [0] * (len(parents) - count)
@@ -114,12 +149,13 @@ class _Linking:
     :ivar steps: how much was done since it was set to 0.
     """
 
-    def __init__(self, messages: Sequence[ThreadMember]) -> None:
+    def __init__(self, messages: ThreadMembers) -> None:
         self._messages = messages
-        self.parents = [-1] * len(messages)
+        count = len(messages.sent)
+        self.parents = [-1] * count
         # Which tree a node is in, by one of its nodes. Breaking a link does not part trees here: nodes in different trees are
         # never related, those in one tree may be.
-        self._trees = list(range(len(messages)))
+        self._trees = list(range(count))
         self._nodes: dict[bytes, int] = {}
         # By one of its nodes: trees in which a link was broken, so that they may have several roots.
         self._broken: set[int] = set()
@@ -128,15 +164,16 @@ class _Linking:
 
     def register(self, start: int, stop: int) -> None:
         """Let these messages be found by their identifiers."""
+        identifiers = self._messages.message_ids
         for at in range(start, stop):
-            identifier = self._messages[at].message_id
+            identifier = identifiers[at]
             if identifier:
                 # RFC 5256 section 3 (1) (A): of several with one Message-ID only the first has it.
                 self._nodes.setdefault(identifier, at)
 
     def add(self, at: int) -> None:
         """One message."""
-        references = self._messages[at].references
+        references = self._messages.references[at]
         parents = self.parents
         self.steps += 1 + len(references)
         self._walk = _MOST_WALKED
@@ -243,7 +280,7 @@ class _Merging:
 
     def __init__(
         self,
-        messages: Sequence[ThreadMember],
+        messages: ThreadMembers,
         roots: list[int],
         children: dict[int, list[int]],
         ranks: list[int],
@@ -252,7 +289,7 @@ class _Merging:
         self._messages = messages
         self._children = children
         self._ranks = ranks
-        self._count = len(messages)
+        self._count = len(messages.sent)
         self._changed: dict[int, None] = {}
         self._removed: set[int] = set()
 
@@ -260,12 +297,12 @@ class _Merging:
         return node >= self._count
 
     def _is_reply(self, node: int) -> bool:
-        return node < self._count and self._messages[node].is_reply
+        return node < self._count and self._messages.replies[node]
 
     def _subject(self, root: int) -> str:
         """The thread's subject: of its first message."""
         at = self._children[root][0] if root >= self._count else root
-        return self._messages[at].subject
+        return self._messages.subjects[at]
 
     def merge(self) -> Generator[None, None, None]:
         """Do it."""
@@ -288,11 +325,16 @@ class _Merging:
             yield
         ranks, children = self._ranks, self._children
         by_rank: Callable[[int], int] = ranks.__getitem__
+        steps = 0
         for parent in self._changed:
             if parent in children:
-                children[parent].sort(key=by_rank)
+                children[parent] = yield from sort_in_steps(children[parent], by_rank)
                 if self._is_dummy(parent):
                     ranks[parent] = ranks[children[parent][0]]
+                steps += len(children[parent])
+            if steps > _STEPS:
+                steps = 0
+                yield
         yield
         self.roots = [root for root in self.roots + added if root not in self._removed]
         self.roots = yield from sort_in_steps(self.roots, by_rank)

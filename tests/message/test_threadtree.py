@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted.message.threadtree import (
     ThreadMember,
+    ThreadMembers,
     Threads,
     Work,
     _Linking,
@@ -182,13 +183,15 @@ class ReferencesTests(SynchronousTestCase):
     @settings(max_examples=200)
     def test_against_naive(self, messages: list[ThreadMember]) -> None:
         """Any messages are threaded as the algorithm of the RFC, carried out word by word, threads them."""
-        self.assertEqual(nested(done(thread_by_references(messages)), len(messages)), naive(messages))
+        self.assertEqual(
+            nested(done(thread_by_references(ThreadMembers.of(messages))), len(messages)), naive(messages)
+        )
 
     @given(st.lists(members, max_size=14))
     @settings(max_examples=100)
     def test_each_message_once(self, messages: list[ThreadMember]) -> None:
         """Each message is in the threads once; dummies are at the top only, and hold two or more together."""
-        threads = done(thread_by_references(messages))
+        threads = done(thread_by_references(ThreadMembers.of(messages)))
         count = len(messages)
         below = [child for children in threads.children.values() for child in children]
         self.assertEqual(sorted(n for n in [*threads.roots, *below] if n < count), list(range(count)))
@@ -206,7 +209,7 @@ class ReferencesTests(SynchronousTestCase):
             ThreadMember(b"c", (b"a", b"b"), "S", True, 3),
             ThreadMember(b"b", (b"a",), "S", True, 2),
         ]
-        threads = done(thread_by_references(messages))
+        threads = done(thread_by_references(ThreadMembers.of(messages)))
         self.assertEqual(threads.roots, [0])
         self.assertEqual(threads.children, {0: [3], 3: [2], 2: [1]})
 
@@ -217,7 +220,7 @@ class ReferencesTests(SynchronousTestCase):
             ThreadMember(b"b", (b"a",), "B", True, 2),
             ThreadMember(b"c", (b"c",), "C", True, 3),
         ]
-        threads = done(thread_by_references(messages))
+        threads = done(thread_by_references(ThreadMembers.of(messages)))
         self.assertEqual(nested(threads, 3), [(1, [(0, [])]), (2, [])])
 
     def test_long_chain(self) -> None:
@@ -231,7 +234,7 @@ class ReferencesTests(SynchronousTestCase):
             messages = [
                 ThreadMember(b"%d" % n, (b"%d" % (n - 1),) if n else (), "s", n > 0, n) for n in order
             ]
-            threads = done(thread_by_references(messages))
+            threads = done(thread_by_references(ThreadMembers.of(messages)))
             self.assertEqual(len(threads.roots), 1)
             at, length = threads.roots[0], 1
             while at in threads.children:
@@ -243,7 +246,7 @@ class ReferencesTests(SynchronousTestCase):
         """Messages whose ancestors are all missing are still siblings of one dummy, however long the way to it is."""
         way = tuple(b"%d" % n for n in range(900))
         messages = [ThreadMember(b"x", way, "A", True, 1), ThreadMember(b"y", way[:1], "B", True, 2)]
-        threads = done(thread_by_references(messages))
+        threads = done(thread_by_references(ThreadMembers.of(messages)))
         self.assertEqual(nested(threads, 2), [(None, [(0, []), (1, [])])])
 
     def test_malicious_references(self) -> None:
@@ -254,8 +257,10 @@ class ReferencesTests(SynchronousTestCase):
 
         names = [b"%d" % n for n in range(30_000)]
         chain = [message(*names[at : at + 1000]) for at in range(0, len(names), 999)]
-        whole = _Linking([*chain, message(*(b"29970", b"0") * 500)])
-        broken = _Linking([*chain, message(b"other", name=b"29980"), message(*(b"29970", b"0") * 500)])
+        whole = _Linking(ThreadMembers.of([*chain, message(*(b"29970", b"0") * 500)]))
+        broken = _Linking(
+            ThreadMembers.of([*chain, message(b"other", name=b"29980"), message(*(b"29970", b"0") * 500)])
+        )
         for linking in (whole, broken):
             count = len(linking.parents)
             linking.register(0, count)
@@ -265,9 +270,13 @@ class ReferencesTests(SynchronousTestCase):
                 self.assertLess(linking.steps, 25_000)
 
     def test_others_have_their_turn(self) -> None:
-        """The work is done in steps."""
-        messages = [ThreadMember(b"%d" % n, (), f"{n}", False, n) for n in range(20_000)]
-        self.assertGreater(sum(1 for _ in thread_by_references(messages)), 20)
+        """The work is done in steps, also where all messages have one subject."""
+        for subject in ("{}", "same"):
+            messages = ThreadMembers.of(
+                ThreadMember(b"%d" % n, (), subject.format(n), n > 0, n) for n in range(20_000)
+            )
+            self.assertGreater(sum(1 for _ in thread_by_references(messages)), 20)
+            self.assertGreater(sum(1 for _ in thread_by_subject(messages)), 9)
 
 
 class SubjectTests(SynchronousTestCase):
@@ -284,6 +293,6 @@ class SubjectTests(SynchronousTestCase):
                 pieces.append([n])
         pieces.sort(key=lambda piece: (messages[piece[0]].sent, piece[0]))
         self.assertEqual(
-            nested(done(thread_by_subject(messages)), len(messages)),
+            nested(done(thread_by_subject(ThreadMembers.of(messages))), len(messages)),
             [(piece[0], [(n, []) for n in piece[1:]]) for piece in pieces],
         )

@@ -25,13 +25,13 @@ from moxtwisted.message.charset import decode_unlabelled
 from moxtwisted.message.dates import parse_sent_date
 from moxtwisted.message.headers import Header, decode_words
 from moxtwisted.message.subject import base_subject
-from moxtwisted.message.threadtree import ThreadMember
+from moxtwisted.message.threadtree import ThreadMember, ThreadMembers
 
 __all__ = ["SOURCES", "load_keys", "load_members", "load_subject_members", "take_turns"]
 
 _ROWS_A_CALL: Final = 500
 # Of header fields that are read for THREAD before others have their turn; usual messages have a kilobyte.
-_OCTETS_A_TURN: Final = 524_288
+_OCTETS_A_TURN: Final = 131_072
 _MAX_REMEMBERED: Final = 50_000
 _QUOTED: Final = re.compile(rb"\\?(.)", re.DOTALL)
 _IDENTIFIER: Final = re.compile(rb"<([^<>\s]+)>")
@@ -181,19 +181,18 @@ async def load_keys(
 
 async def load_subject_members(
     connection: Connection, matching: Matching, positions: Sequence[int]
-) -> tuple[list[int], list[ThreadMember]]:
+) -> tuple[list[int], ThreadMembers]:
     """What ORDEREDSUBJECT wants of messages."""
     there, values = await load_keys(connection, matching, positions, [SortKey.SUBJECT, SortKey.DATE])
-    dated = zip(values[SortKey.SUBJECT], values[SortKey.DATE], strict=True)
-    return there, [ThreadMember(b"", (), subject, False, sent) for subject, sent in dated]
+    return there, ThreadMembers(subjects=values[SortKey.SUBJECT], sent=values[SortKey.DATE])
 
 
 async def load_members(
     connection: Connection, matching: Matching, positions: Sequence[int]
-) -> tuple[list[int], list[ThreadMember]]:
+) -> tuple[list[int], ThreadMembers]:
     """What REFERENCES wants of messages."""
     there: list[int] = []
-    members: list[ThreadMember] = []
+    members = ThreadMembers()
     memory: _Memory = {}
     identifiers = 0
     for part, data in _rows(connection, matching, positions, FIELDS | INTERNALDATE):
@@ -204,7 +203,7 @@ async def load_members(
             identifiers += len(member.references)
             if identifiers > _MOST_IDENTIFIERS:
                 member = member._replace(references=member.references[-_FEW_REFERENCES:])
-            members.append(member)
+            members.add(member)
             octets_read += len(octets)
             if octets_read > _OCTETS_A_TURN and connection.pause is not None:
                 # A thousand references take long.
