@@ -24,7 +24,7 @@ from moxtwisted.imap.backend import IAuthenticator, ISelectedMailbox, ISession, 
 from moxtwisted.imap.capabilities import after_login, before_login, shared
 from moxtwisted.imap.settings import ServerSettings
 from moxtwisted.imap.states import State
-from moxtwisted.imap.view import SessionView
+from moxtwisted.imap.view import IViewObserver, SessionView
 from moxtwisted.imap.wire.sequence import SequenceSet
 from moxtwisted.message.flags import DELETED
 from moxtwisted.transport.facts import Transport
@@ -404,6 +404,21 @@ class Connection:
         """This connection did something: NOTIFY needs not tell it; see ``Notifying.caused``."""
         if self.notifying is not None:
             self.notifying.caused(kind, what)
+
+    @property
+    def foreseeing(self) -> IViewObserver | None:
+        """Who should say what changes mean before ``sync`` tells them, because it takes long; see ``IViewObserver.foresee``."""
+        view = None if self.selected is None else self.selected.view
+        observer = None if view is None else view.observer
+        if observer is None or view is None or view.believed() is not None or not observer.long:
+            return None
+        return observer
+
+    async def foresee(self) -> None:
+        """Before ``sync`` with ``allow_expunge``, where a command may wait."""
+        observer = self.foreseeing
+        if observer is not None:
+            await observer.foresee()
 
     def sync(self, *, allow_expunge: bool) -> None:
         """Tell the client what changed in the selected mailbox."""

@@ -181,15 +181,22 @@ class Execution:
             if work is not None:
                 self.connection.state = State.LOGOUT
 
-    def _finished(self, command: Command, answer: Answer, *, last: bool = False) -> Work | None:
+    def _finished(
+        self, command: Command, answer: Answer, *, last: bool = False, foreseen: bool = False
+    ) -> Work | None:
         """Updates of the mailbox, then the tagged response.
 
         :param last: whether it is to be said now, and nothing more is waited for.
+        :param foreseen: whether what expunges mean for results was said already, so far as that takes long.
         """
         self._busy = False
         connection = self.connection
         if connection.selected is not None:
-            connection.sync(allow_expunge=expunge_allowed(command))
+            allow_expunge = expunge_allowed(command)
+            if allow_expunge and not (last or foreseen) and connection.foreseeing is not None:
+                self._busy = True
+                return Run(self._foreseen(command, answer))
+            connection.sync(allow_expunge=allow_expunge)
             observer = connection.selected.view.observer
             if observer is not None and observer.pending and not last:
                 self._busy = True
@@ -199,6 +206,15 @@ class Execution:
         if answer is None:
             answer = f"OK {command.name} completed".encode("ascii")
         return self._answered(command, answer)
+
+    async def _foreseen(self, command: Command, answer: Answer) -> Work | None:
+        """RFC 5267 section 4.3.4: what expunges mean for results goes out before them."""
+        await self.connection.foresee()
+        self._busy = False
+        if self._lost:
+            self._logged_in_too_late()
+            return None
+        return self._finished(command, answer, foreseen=True)
 
     async def _updated(self, observer: IViewObserver, command: Command, answer: Answer) -> Work | None:
         """RFC 5267 section 4.3: what the changes mean for results goes out with them."""

@@ -110,6 +110,7 @@ class Server(Execution):
         self._woken = False
         self._first = True
         self._stopping = False
+        self._foreseeing = False
 
     # -- for the protocol --------------------------------------------------------------------------------------
     def start(self, *, preauthenticate: bool = False) -> Work | None:
@@ -203,6 +204,25 @@ class Server(Execution):
     def flush_changes(self) -> Work | None:
         """Tell a client what changed that idles or said NOTIFY; to be called after ``changed`` was."""
         self._woken = False
+        connection = self.connection
+        if self._foreseeing:
+            # It is told when that is done.
+            return None
+        listening = connection.notifying is not None or connection.state is State.IDLING
+        if listening and not (self._busy or self._lost) and connection.foreseeing is not None:
+            self._busy = self._foreseeing = True
+            return Run(self._foreseen_changes())
+        return self._flush()
+
+    async def _foreseen_changes(self) -> Work | None:
+        await self.connection.foresee()
+        self._busy = self._foreseeing = False
+        if self._lost:
+            self._logged_in_too_late()
+            return None
+        return self._flush()
+
+    def _flush(self) -> Work | None:
         if self.connection.notifying is not None:
             return self._push() or self._evaluate()
         if self.connection.state is State.IDLING and not self._lost:

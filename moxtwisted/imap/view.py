@@ -43,6 +43,13 @@ class IViewObserver(Protocol):
     """Adds responses to those of ``SessionView.sync``."""
 
     @property
+    def long(self) -> bool:
+        """Whether ``going`` takes long, so that ``foresee`` is to be awaited before ``sync`` where that is possible."""
+
+    async def foresee(self) -> None:
+        """Say now what ``going`` would say of the messages that are gone."""
+
+    @property
     def pending(self) -> bool:
         """Whether there is more to say, which ``evaluate`` finds out."""
 
@@ -133,6 +140,14 @@ class SessionView:
         if changes is None:
             return {uid for uid, at in zip(live.uids, live.modseqs, strict=True) if at > since}
         return set(changes[1])
+
+    def leaving(self) -> set[int]:
+        """UIDs of messages that are gone, and of which the client was not told so yet."""
+        live = self.live
+        if live.version == self._version and not self._lagging:
+            return set()
+        gone, _flagged = self._changes(self.uids, live.uids if live.exists else array("I"), 0)
+        return {self.uids[at] for at in gone}
 
     def believed(self) -> int | None:
         """The version of the mailbox, when the client was told everything up to it; for ``caught_up``."""

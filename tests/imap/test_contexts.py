@@ -2,16 +2,18 @@
 
 import random
 import re
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted.errors import StoreUnavailableError
 from moxtwisted.imap import memory
+from moxtwisted.imap.commands import contexts
 from moxtwisted.imap.memory import MemoryMail
 from moxtwisted.imap.settings import Limits, ServerSettings, Timeouts
 from moxtwisted.imap.testing import Driver
+from moxtwisted.imap.view import SessionView
 from tests.imap.test_protocol import ProtocolTestCase
 
 
@@ -131,6 +133,7 @@ class MeaningTests(SynchronousTestCase):
         self.assertIn(b"REMOVEFROM (0 1,3)", told)
 
 
+_SYNC = SessionView.sync
 _LINE = re.compile(rb'\* ESEARCH \(TAG "(\w+)"\)( UID)? (ADDTO|REMOVEFROM) \(([^)]*)\)')
 
 
@@ -181,17 +184,23 @@ class ConvergenceTests(SynchronousTestCase):
         return client.uids
 
     def watch(
-        self, lines: list[bytes], known: list[int], clients: dict[bytes, Results], all_uids: Any
+        self, lines: list[bytes], known: list[int], clients: dict[bytes, Results], views: list[list[int]]
     ) -> None:
         for line in lines:
             if match := re.fullmatch(rb"\* (\d+) EXPUNGE", line):
                 del known[int(match[1]) - 1]
             elif match := re.fullmatch(rb"\* (\d+) EXISTS", line):
-                known += all_uids()[len(known) :]
+                known[:] = next(
+                    uids for uids in views if len(uids) == int(match[1]) and uids[: len(known)] == known
+                )
             elif match := _LINE.fullmatch(line):
                 clients[match[1]].apply(match[3], match[4], known)
 
-    def run_one(self, seed: int) -> None:
+    def run_one(self, seed: int, *, meanwhile: bool = False) -> None:
+        """One seed.
+
+        :param meanwhile: whether the other session may change something whenever the first one waits.
+        """
         dice = random.Random(seed)
         mail = _mail(dice.randint(0, 12))
         driver, other = _driver(mail), _driver(mail)
@@ -205,9 +214,24 @@ class ConvergenceTests(SynchronousTestCase):
             driver.send(tag + b" " + search.format("UPDATE").encode() + b"\r\n")
             driver.received()
 
-        def now() -> list[int]:
-            return list(driver.server.connection.box.view.uids)
+        views: list[list[int]] = []
 
+        def sync(view: SessionView, **options: bool) -> list[bytes]:
+            responses = _SYNC(view, **options)
+            if view is driver.server.connection.box.view:
+                views.append(list(view.uids))
+            return responses
+
+        self.patch(SessionView, "sync", sync)
+
+        async def pause(seconds: float) -> None:
+            if dice.random() < 0.3:
+                other.command(
+                    dice.choice(("EXPUNGE", "STORE 1:* +FLAGS (\\Seen)", "UID STORE 2:9 +FLAGS (\\Deleted)"))
+                )
+
+        if meanwhile:
+            driver.server.connection.pause = pause
         for _ in range(25):
             who = dice.choice((driver, other))
             numbers = dice.choice(("1:*", "1:3", "2,4", "3:7"))
@@ -224,10 +248,12 @@ class ConvergenceTests(SynchronousTestCase):
                     "NOOP",
                 )
             )
+            views.clear()
             lines = who.command(line)
             if who is driver:
-                self.watch(lines, known, clients, now)
-        self.watch(driver.command("NOOP"), known, clients, now)
+                self.watch(lines, known, clients, views)
+        driver.server.connection.pause = None
+        self.watch(driver.command("NOOP"), known, clients, views)
         self.assertEqual(known, list(box.uids))
         for n, search in enumerate(self.SEARCHES):
             self.assertEqual(clients[b"t%d" % n].uids, self.results(driver, search, known), (seed, search))
@@ -236,6 +262,14 @@ class ConvergenceTests(SynchronousTestCase):
         """A hundred seeds."""
         for seed in range(100):
             self.run_one(seed)
+
+    def test_long_results(self) -> None:
+        """The same when messages that go are taken out of the results before the client is told so, as it is with long ones."""
+        self.patch(contexts, "_RESULTS_AT_ONCE", -1)
+        self.patch(contexts, "_AT_ONCE", 2)
+        for seed in range(100):
+            self.run_one(seed)
+            self.run_one(seed, meanwhile=True)
 
 
 class WaitingTests(ProtocolTestCase):
@@ -268,6 +302,46 @@ class WaitingTests(ProtocolTestCase):
         )
         protocol.dataReceived(b"DONE\r\n")
         self.assertEqual(transport.read(), b"y OK IDLE completed\r\n")
+        self.lose(protocol)
+
+    def test_long_results_while_idling(self) -> None:
+        """What went comes out of one result after the other; expunges, also those that come meanwhile, are told behind that."""
+        self.patch(contexts, "_RESULTS_AT_ONCE", 1)
+        self.fill(5)
+        protocol, transport = self.selected()
+        protocol.dataReceived(
+            b"x SORT RETURN (UPDATE) (REVERSE ARRIVAL) UTF-8 ALL\r\nz UID SEARCH RETURN (UPDATE) ALL\r\n"
+        )
+        self.clock.advance(0)
+        protocol.dataReceived(b"y IDLE\r\n")
+        transport.read()
+        pauses: list[Deferred[None]] = []
+
+        def pause(seconds: float) -> Deferred[None]:
+            pauses.append(Deferred())
+            return pauses[-1]
+
+        protocol.machine.connection.pause = cast("Any", pause)
+        box = self.mail.find("INBOX")
+        box.remove([2, 3], self.mail.next_modseq())
+        self.clock.advance(0)
+        # One for each result.
+        for _ in range(2):
+            pauses[-1].callback(None)
+        box.remove([5], self.mail.next_modseq())
+        protocol.dataReceived(b"DONE\r\n")
+        self.clock.advance(0)
+        self.assertEqual(
+            transport.read(),
+            b'* ESEARCH (TAG "x") REMOVEFROM (2 2:3)\r\n* ESEARCH (TAG "z") UID REMOVEFROM (0 2:3)\r\n',
+        )
+        pauses[-1].callback(None)
+        self.assertEqual(
+            transport.read(),
+            b'* ESEARCH (TAG "x") REMOVEFROM (3 5)\r\n* ESEARCH (TAG "z") UID REMOVEFROM (0 5)\r\n'
+            b"* 5 EXPUNGE\r\n* 3 EXPUNGE\r\n* 2 EXPUNGE\r\ny OK IDLE completed\r\n",
+        )
+        self.assertEqual(len(pauses), 3)
         self.lose(protocol)
 
     def test_the_end_meanwhile(self) -> None:

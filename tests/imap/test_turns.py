@@ -76,3 +76,46 @@ class TurnsTests(SynchronousTestCase):
     def test_short_programs(self) -> None:
         """A usual search waits for nobody."""
         self.assertEqual(self.turns(500, "SEARCH UNSEEN NOT DELETED LARGER 1", b"* SEARCH 1 2 3"), 0)
+
+    def test_results_in_order_that_go(self) -> None:
+        """Messages that are moved away leave one long result after the other, a turn for each, before they are told to be gone."""
+        mail = MemoryMail()
+        mail.make("Other")
+        for n in range(2500):
+            mail.add("INBOX", b"Subject: %d\r\n\r\nhello\r\n" % n)
+        driver = Driver.of(mail)
+        driver.login()
+        driver.command("SELECT INBOX")
+        for _ in range(9):
+            driver.command("UID SORT RETURN (UPDATE COUNT) (REVERSE SIZE) UTF-8 ALL")
+        said: list[int] = []
+
+        async def pause(seconds: float) -> None:
+            said.append(len(driver.server.connection.out))
+
+        driver.server.connection.pause = pause
+        answers = driver.command("MOVE 1:2000 Other")
+        # COPYUID, then a result a turn, then EXPUNGE.
+        self.assertEqual(said, list(range(1, 11)))
+        self.assertEqual(len([line for line in answers[1:10] if b"REMOVEFROM" in line]), 9)
+        self.assertEqual(len([line for line in answers[10:] if line.endswith(b" EXPUNGE")]), 2000)
+
+    def test_results_in_order_that_are_new(self) -> None:
+        """Messages that come are put among long results in an order in steps."""
+        mail = MemoryMail()
+        for n in range(9000):
+            mail.add("INBOX", b"Subject: %d\r\n\r\n\r\n" % n)
+        driver = Driver.of(mail)
+        driver.login()
+        driver.command("SELECT INBOX")
+        driver.command("UID SORT RETURN (UPDATE COUNT) (SIZE REVERSE ARRIVAL) UTF-8 ALL")
+        count = 0
+
+        async def pause(seconds: float) -> None:
+            nonlocal count
+            count += 1
+
+        driver.server.connection.pause = pause
+        mail.add("INBOX", b"Subject: 1\r\n\r\n\r\n")
+        self.assertIn(b'* ESEARCH (TAG "a3") UID ADDTO (11 9001)', driver.command("NOOP"))
+        self.assertGreater(count, 4)

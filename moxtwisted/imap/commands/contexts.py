@@ -11,19 +11,20 @@ change, it is told of what that means for its results as well::
     C: B04 CANCELUPDATE "B01"
 
 What can be told from the arrays is told at once. Programs with text conditions, and results in an order, have to ask the backend: their
-changes are noted, and ``evaluate`` finds them out before the next tagged response, or while the client idles.
+changes are noted, and ``evaluate`` finds them out before the next tagged response, or while the client idles. Where the results are long,
+``foresee`` takes messages that are gone out of them before it is told that they are gone, one result after the other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from typing import Any, Final
 
 from attrs import define, evolve, field
 
 from moxtwisted.errors import MailError
 from moxtwisted.imap.commands.matching import Matching, has_text, matches, weight
-from moxtwisted.imap.commands.ordering import load_keys
+from moxtwisted.imap.commands.ordering import load_keys, take_turns
 from moxtwisted.imap.commands.results import Results
 from moxtwisted.imap.connection import Answer, Connection, RefusalError
 from moxtwisted.imap.view import SessionView
@@ -32,11 +33,14 @@ from moxtwisted.imap.wire.commands import CancelUpdate
 from moxtwisted.imap.wire.returnoptions import ReturnOptions, SearchReturn
 from moxtwisted.imap.wire.sequence import SequenceSet, compact
 from moxtwisted.imap.wire.sortcriteria import SortCriterion, SortKey
+from moxtwisted.message.stepsort import sort_in_steps
 
 __all__ = ["Contexts", "cancel_update", "check_update", "keep_updated"]
 
 # So many changed messages are looked at in one go.
 _AT_ONCE: Final = 1000
+# So many results of all searches are looked through in one go.
+_RESULTS_AT_ONCE: Final = 20_000
 # Programs with more keys than this wait for ``evaluate``, which lets others have their turns.
 _MOST_KEYS: Final = 10
 # Of results in an order the values that they are sorted by are kept; longer ones are not kept up to date.
@@ -99,22 +103,30 @@ class Context:
         # From the end, so that no position moves before its turn.
         return [self.line(view, [(b"REMOVEFROM", reversed(runs))])]
 
-    def added(self, view: SessionView, new: set[int]) -> list[bytes]:
-        """Put UIDs among the results; with an order, their ``values`` are there."""
+    def added(self, view: SessionView, new: set[int], order: Sequence[int]) -> list[bytes]:
+        """Put UIDs among the results.
+
+        :param order: these and the other results, in order; some of them may have gone since. Nothing without ``criteria``.
+        """
         new -= self.uids
         if not new:
             return []
         self.uids |= new
         if not self.criteria:
             return [self.line(view, [(b"ADDTO", [(0, sorted(new))])])]
-        self.order = self.sorted()
+        self.order = [uid for uid in order if uid in self.uids]
         return [self.line(view, [(b"ADDTO", _runs(self.order, new))])]
 
-    def sorted(self) -> list[int]:
-        """The results in order."""
-        order = sorted(self.uids)
+    def sorting(self, uids: set[int]) -> Generator[None, None, list[int]]:
+        """UIDs in order, in steps; their ``values`` are there."""
+        # Between the steps some may be taken away.
+        values = {uid: self.values[uid] for uid in uids}
+        order = sorted(uids)
         for at, criterion in reversed(list(enumerate(self.criteria))):
-            order.sort(key=lambda uid, at=at: self.values[uid][at], reverse=criterion.reverse)  # type: ignore[misc]
+            if len(order) > _AT_ONCE:
+                yield
+            column = {uid: row[at] for uid, row in values.items()}
+            order = yield from sort_in_steps(order, column.__getitem__, reverse=criterion.reverse)
         return order
 
 
@@ -147,6 +159,11 @@ class Contexts:
         """Whether ``evaluate`` has something to do."""
         return any(context.pending for context in self.by_tag.values())
 
+    @property
+    def long(self) -> bool:
+        """Whether looking through all results takes so long that others should have their turn meanwhile."""
+        return sum([len(context.uids) for context in self.by_tag.values()]) > _RESULTS_AT_ONCE
+
     # -- for the view ------------------------------------------------------------------------------------------
     def going(self, view: SessionView, uids: Iterable[int]) -> list[bytes]:
         """Responses before messages are told to be gone; their numbers are still valid."""
@@ -161,11 +178,12 @@ class Contexts:
         """Responses after messages are told to be there, or to have other flags."""
         responses: list[bytes] = []
         touched = set(uids)
+        matching: Matching | None = None
         for context in self.by_tag.values():
             if context.waits or len(touched) > _AT_ONCE:
                 context.pending |= touched
             else:
-                matching = Matching(self._connection)
+                matching = matching or Matching(self._connection)
                 evaluation = matching.narrow(context.key, _positions(view, touched))
                 try:
                     while True:
@@ -174,11 +192,36 @@ class Contexts:
                     responses += self._outcome(context, touched, {matching.uids[at] for at in end.value})
         return responses
 
-    def _outcome(self, context: Context, touched: set[int], found: set[int]) -> list[bytes]:
+    def _outcome(
+        self, context: Context, touched: set[int], found: set[int], order: Sequence[int] = ()
+    ) -> list[bytes]:
         view = self._connection.box.view
-        return context.removed(view, touched - found) + context.added(view, found)
+        return context.removed(view, touched - found) + context.added(view, found, order)
 
     # -- what takes its time -----------------------------------------------------------------------------------
+    async def foresee(self) -> None:
+        """Take messages out of the results that are gone, before the client is told that they are; ``going`` does the rest."""
+        connection = self._connection
+        gone: set[int] | None = None
+        for context in list(self.by_tag.values()):
+            if connection.pause is not None:
+                await connection.pause(0)
+            if not self._watching():
+                return
+            view = connection.box.view
+            if gone is None:
+                gone = view.leaving()
+            # RFC 5267 section 4.3.4: REMOVEFROM comes before EXPUNGE; section 4.3.2: it may come at any time.
+            connection.out += context.removed(view, gone & context.uids)
+        if connection.pause is not None:
+            # Telling that they are gone takes long as well.
+            await connection.pause(0)
+
+    def _watching(self) -> bool:
+        """Whether these are still searches of the selected mailbox."""
+        box = self._connection.selected
+        return box is not None and box.view.observer is self
+
     async def evaluate(self) -> None:
         """Find out what the changes mean that were only noted, and tell it."""
         connection = self._connection
@@ -193,13 +236,26 @@ class Contexts:
                 self.by_tag.pop(context.tag, None)
                 connection.out.append(b'* NO [NOUPDATE "%b"] the search failed\r\n' % context.tag)
                 continue
-            box = connection.selected
-            if box is None or box.view.observer is not self:
+            if not self._watching():
                 return
-            # What was told to be gone meanwhile is gone.
-            uids = {uid for uid in uids if box.view.position(uid) is not None}
+            uids = self._there(uids)
+            order: Sequence[int] = ()
+            if context.criteria and not uids <= context.uids:
+                order = await take_turns(connection, context.sorting((context.uids - touched) | uids))
+                if not self._watching():
+                    return
+                uids = self._there(uids)
             if context.tag in self.by_tag:
-                connection.out += self._outcome(context, touched, uids)
+                connection.out += self._outcome(context, touched, uids, order)
+            if len(context.uids) > _AT_ONCE and connection.pause is not None:
+                await connection.pause(0)
+                if not self._watching():
+                    return
+
+    def _there(self, uids: set[int]) -> set[int]:
+        """Without those that were told to be gone meanwhile."""
+        view = self._connection.box.view
+        return {uid for uid in uids if view.position(uid) is not None}
 
     async def _matching(self, context: Context, touched: set[int]) -> set[int]:
         """Those of these UIDs that match."""
@@ -275,7 +331,8 @@ async def keep_updated(
         # The backend is asked in the order of the mailbox, not in that of the results.
         await load_values(connection, matching, sorted(results.order), context)
         context.uids &= context.values.keys()
-        context.order = context.sorted()
+        found = [matching.uids[at] for at in results.order]
+        context.order = [uid for uid in found if uid in context.uids]
     contexts.by_tag[results.tag] = context
     view.observer = contexts
 

@@ -87,6 +87,7 @@ async def move(connection: Connection, command: Move) -> Answer:
     if "UIDPLUS" in connection.offered:
         # RFC 6851 section 4.3: COPYUID in an untagged OK, before the EXPUNGE responses.
         connection.out.append(b"* OK [%b] moved\r\n" % _copyuid(done))
+    await connection.foresee()
     connection.sync(allow_expunge=True)
     return concluded(connection, cut, _with_modseq(connection, b"MOVE completed"), "MOVE")
 
@@ -98,6 +99,7 @@ async def expunge(connection: Connection, command: Expunge) -> Answer:
     uids = connection.deleted(box.view.uids)
     if uids:
         await box.mailbox.expunge(uids)
+    await connection.foresee()
     connection.sync(allow_expunge=True)
     return _with_modseq(connection, b"EXPUNGE completed")
 
@@ -110,6 +112,7 @@ async def uid_expunge(connection: Connection, command: UIDExpunge) -> Answer:
     uids, cut = newest_of(connection, deleted)
     if uids:
         await box.mailbox.expunge(uids)
+    await connection.foresee()
     connection.sync(allow_expunge=True)
     return concluded(connection, cut, _with_modseq(connection, b"UID EXPUNGE completed"), "UID EXPUNGE")
 
