@@ -1,10 +1,10 @@
-"""An IMAP server over an own backend: every .txt file of a folder is a message of INBOX::
+"""An IMAP server over mail in memory: every .txt file of a folder is a message of INBOX::
 
 python examples/imap_server.py FOLDER
 curl --silent --show-error --user reader:reader 'imap://127.0.0.1:2143/INBOX;MAILINDEX=1'
 
 The mail of ``MemoryMail`` stands for whatever a program has: its messages may come from anywhere. Flags and moves last
-as long as the program runs. To keep mail elsewhere, write the interfaces of ``moxtwisted.imap.backend`` yourself.
+as long as the program runs. ``imap_backend.py`` leaves the mail where it is.
 """
 
 import os

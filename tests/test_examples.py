@@ -19,8 +19,9 @@ from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
+from imapclient import IMAPClient
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock, deferLater
@@ -183,6 +184,52 @@ class IMAPExampleTests(ExampleTestCase):
                 return part[1] if isinstance(part, tuple) else b""
 
         self.assertEqual(await deferToThread(read), b"milk\r\nbread\r\n")
+
+    async def test_imap_backend(self) -> None:
+        """A folder of files is a mailbox for IMAPClient: selected, searched, fetched, and written when it moves, appends and deletes."""
+        folder = Path(self.mktemp())
+        (folder / "Archive").mkdir(parents=True)
+        for name in ("a", "b"):
+            (folder / f"{name}.eml").write_text(f"Subject: {name}\n\ntext of {name}\n")
+        os.utime(folder / "b.eml", (1_700_000_000, 1_700_000_000))
+        started: Deferred[Any] = Deferred()
+        running = load("imap_backend").main(reactor, str(folder), ANY_PORT, started.callback)
+        running.addErrback(lambda failure: failure.trap(CancelledError))
+        port = await started
+        self.addCleanup(port.stopListening)
+        self.addCleanup(running.cancel)
+        load("imap_backend").announce(port)
+        self.assertIn(f"port {port.getHost().port}, user reader, password reader", self.printed.getvalue())
+
+        def talk() -> None:
+            with IMAPClient("127.0.0.1", port.getHost().port, ssl=False, timeout=30) as imap:
+                imap.login("reader", "reader")
+                self.assertEqual([found for _, _, found in imap.list_folders()], ["Archive", "INBOX"])
+                self.assertEqual(imap.select_folder("INBOX")[b"EXISTS"], 2)
+                self.assertEqual(imap.search(["SUBJECT", "b"]), [2])
+                found = imap.fetch([2], ["BODY.PEEK[]", "INTERNALDATE", "ENVELOPE"])[2]
+                self.assertEqual(found[b"BODY[]"], b"Subject: b\r\n\r\ntext of b\r\n")
+                self.assertEqual(found[b"INTERNALDATE"].timestamp(), 1_700_000_000)
+                self.assertEqual(found[b"ENVELOPE"].subject, b"b")
+                imap.move([2], "Archive")
+                imap.delete_messages([1])
+                imap.expunge()
+                imap.append("INBOX", b"Subject: c\r\n\r\n", [rb"\Seen"])
+                imap.idle()
+                (folder / "d.eml").write_text("Subject: d\n\n")
+                heard: list[Any] = []
+                while (2, b"EXISTS") not in heard:
+                    heard += imap.idle_check(timeout=30) or self.fail("nothing came")
+                imap.idle_done()
+                self.assertEqual(imap.search(["SEEN"]), [3])
+
+        await deferToThread(talk)
+        (moved,) = folder.glob("Archive/*.eml")
+        self.assertEqual(
+            (moved.read_bytes(), moved.stat().st_mtime), (b"Subject: b\r\n\r\ntext of b\r\n", 1_700_000_000)
+        )
+        kept = {file.read_bytes() for file in folder.glob("*.eml")}
+        self.assertEqual(kept, {b"Subject: c\r\n\r\n", b"Subject: d\n\n"})
 
     async def test_imap_client(self) -> None:
         """The client lists the newest messages of the example server, tells of those that come, and saves one."""

@@ -1,7 +1,8 @@
 """What an IMAP server asks of whoever keeps the mail.
 
 The server machine and its commands know mail only through these interfaces, so that any program can put its own
-mail behind them (see ``examples/imap_server.py``). Calls come one at a time per session. Where "may be awaitable"
+mail behind them. A small one need not write all of it: ``moxtwisted.imap.simple`` asks for three methods
+(see ``examples/imap_backend.py``). Calls come one at a time per session. Where "may be awaitable"
 stands, the method may return the value itself or an awaitable of it; a plain value costs no coroutine.
 
 Errors are ``moxtwisted.errors.MailError``: its ``imap_code`` and ``public_text`` go into the tagged NO.

@@ -33,7 +33,7 @@ from moxtwisted.message.text import body_text, header_text
 from moxtwisted.sasl.memory import MemoryUsers
 from moxtwisted.sasl.scram import SCRAM_MECHANISMS
 
-__all__ = ["MemoryAuthenticator", "MemoryMail", "MemoryMailbox"]
+__all__ = ["MemoryAuthenticator", "MemoryBody", "MemoryMail", "MemoryMailbox", "MemorySink", "contains"]
 
 
 _MODES: Final[dict[str, Callable[[MessageFlags, MessageFlags], MessageFlags]]] = {
@@ -87,7 +87,7 @@ class MemoryMailbox:
     uids: array[int] = field(factory=lambda: array("I"))
     modseqs: array[int] = field(factory=lambda: array("Q"))
     flags: list[MessageFlags] = field(factory=list)
-    messages: dict[int, _Message] = field(factory=dict)
+    messages: dict[int, Any] = field(factory=dict)
     expunged: list[tuple[int, int]] = field(factory=list)
     _log: list[tuple[int, tuple[int, ...], tuple[int, ...]]] = field(factory=list)
     _listeners: list[Callable[[], None]] = field(factory=list)
@@ -154,6 +154,43 @@ class MemoryMailbox:
             self.changed(expunged=gone)
         return gone
 
+    def store(
+        self,
+        uids: Sequence[int],
+        mode: Literal["add", "remove", "replace"],
+        flags: MessageFlags,
+        unchanged_since: int | None,
+        modseq: int,
+    ) -> b.Stored:
+        """Change flags; see `ISelectedMailbox <moxtwisted.imap.backend.ISelectedMailbox>`. ``modseq`` is what a change gets."""
+        changed, refused = [], []
+        all_flags, modseqs = list(self.flags), array("Q", self.modseqs)
+        for uid in uids:
+            at = self.at(uid)
+            if at is None:
+                continue
+            if unchanged_since is not None and modseqs[at] > unchanged_since:
+                refused.append(uid)
+                continue
+            old = all_flags[at]
+            new = _MODES[mode](old, flags)
+            if new is not old:
+                all_flags[at], modseqs[at] = new, modseq
+                changed.append(uid)
+        if changed:
+            self.flags, self.modseqs, self.highestmodseq = all_flags, modseqs, modseq
+            self.changed(flagged=changed)
+        return b.Stored(tuple(changed), tuple(refused), modseq if changed else 0)
+
+    def deleted(self, uids: Sequence[int] | None) -> list[int]:
+        r"""Those with \Deleted, of these or (None) of all."""
+        wanted = None if uids is None else set(uids)
+        return [
+            uid
+            for uid, f in zip(self.uids, self.flags, strict=True)
+            if f.system & DELETED and (wanted is None or uid in wanted)
+        ]
+
     def info(self) -> b.MailboxInfo:
         """As LIST and STATUS show it."""
         sizes = [len(self.messages[uid].octets) for uid in self.uids]
@@ -174,11 +211,14 @@ class MemoryMailbox:
 
 @implementer(b.IMessageBody)
 @define(eq=False)
-class _Body:
+class MemoryBody:
+    """Octets at hand."""
+
     _octets: bytes
     size: int
 
     def read(self, offset: int, length: int) -> bytes:
+        """See `IMessageBody <moxtwisted.imap.backend.IMessageBody>`."""
         return self._octets[offset : offset + length]
 
     def close(self) -> None:
@@ -223,16 +263,17 @@ class _Selected(MemoryFuzzy):
             found.append((uid, message.octets))
         return found
 
-    def open_body(self, uid: int) -> _Body | None:
+    def open_body(self, uid: int) -> MemoryBody | None:
         message = self.view.messages.get(uid)
-        return None if message is None else _Body(message.octets, len(message.octets))
+        return None if message is None else MemoryBody(message.octets, len(message.octets))
 
     async def search_text(self, term: b.MessageText, uids: Sequence[int]) -> set[int]:
         needle = casemap(term.needle)
         return {
             uid
             for uid in uids
-            if (message := self.view.messages.get(uid)) is not None and _contains(message, term.field, needle)
+            if (message := self.view.messages.get(uid)) is not None
+            and contains(message.octets, message.scanned, term.field, needle)
         }
 
     async def store(
@@ -243,38 +284,14 @@ class _Selected(MemoryFuzzy):
         unchanged_since: int | None,
     ) -> b.Stored:
         self._check()
-        view = self.view
-        changed, refused = [], []
-        modseq = self._mail.modseq + 1
-        all_flags, modseqs = list(view.flags), array("Q", view.modseqs)
-        for uid in uids:
-            at = view.at(uid)
-            if at is None:
-                continue
-            if unchanged_since is not None and modseqs[at] > unchanged_since:
-                refused.append(uid)
-                continue
-            old = all_flags[at]
-            new = _MODES[mode](old, flags)
-            if new is not old:
-                all_flags[at], modseqs[at] = new, modseq
-                changed.append(uid)
-        if changed:
-            self._mail.modseq = modseq
-            view.flags, view.modseqs, view.highestmodseq = all_flags, modseqs, modseq
-            view.changed(flagged=changed)
-        return b.Stored(tuple(changed), tuple(refused), modseq if changed else 0)
+        done = self.view.store(uids, mode, flags, unchanged_since, self._mail.modseq + 1)
+        self._mail.modseq = max(self._mail.modseq, done.modseq)
+        return done
 
     async def expunge(self, uids: Sequence[int] | None) -> tuple[int, ...]:
         self._check()
-        view = self.view
-        wanted = None if uids is None else set(uids)
-        gone = [
-            uid
-            for uid, f in zip(view.uids, view.flags, strict=True)
-            if f.system & DELETED and (wanted is None or uid in wanted)
-        ]
-        return view.remove(gone, self._mail.next_modseq()) if gone else ()
+        gone = self.view.deleted(uids)
+        return self.view.remove(gone, self._mail.next_modseq()) if gone else ()
 
     async def copy(self, uids: Sequence[int], target: str) -> b.Appended:
         self._check()
@@ -307,11 +324,15 @@ class _Selected(MemoryFuzzy):
         """Nothing is held."""
 
 
-def _contains(message: _Message, field_name: str, needle: str) -> bool:
-    def read(offset: int, length: int) -> bytes:
-        return message.octets[offset : offset + length]
+def contains(octets: bytes, scanned: ScannedMessage, field_name: str, needle: str) -> bool:
+    """Whether a message's decoded text has the needle, which `casemap` made.
 
-    scanned = message.scanned
+    :param field_name: as in `MessageText <moxtwisted.imap.backend.MessageText>`.
+    """
+
+    def read(offset: int, length: int) -> bytes:
+        return octets[offset : offset + length]
+
     if field_name in {"text", "header"} and needle in casemap(header_text(scanned.header)):
         return True
     if field_name in {"text", "body"}:
@@ -324,13 +345,17 @@ def _contains(message: _Message, field_name: str, needle: str) -> bool:
 
 @implementer(b.IAppendSink)
 @define(eq=False)
-class _Sink:
+class MemorySink:
+    """Keeps what comes: ``parts``."""
+
     parts: list[bytes] = field(factory=list)
 
     def write(self, data: bytes) -> None:
+        """See `IAppendSink <moxtwisted.imap.backend.IAppendSink>`."""
         self.parts.append(data)
 
     def abort(self) -> None:
+        """See `IAppendSink <moxtwisted.imap.backend.IAppendSink>`."""
         self.parts.clear()
 
 
@@ -530,18 +555,18 @@ class _Session(NotifyingSession, ReplacingSession, MemoryAnnotatedSession):
     async def unsubscribe(self, name: str) -> None:
         self._mail.subscribed().discard(name)
 
-    def append_sink(self, mailbox: str, size_octets: int) -> _Sink:
+    def append_sink(self, mailbox: str, size_octets: int) -> MemorySink:
         sink = self._sink(mailbox, size_octets)
         self._mail.check_room(size_octets, 1)
         return sink
 
-    def _sink(self, mailbox: str, size_octets: int) -> _Sink:
+    def _sink(self, mailbox: str, size_octets: int) -> MemorySink:
         self._mail.find(mailbox)
         if size_octets > self._mail.append_limit:
             error = LimitError(mailbox, public_text="message is too large")
             error.imap_code = "TOOBIG"
             raise error
-        return _Sink()
+        return MemorySink()
 
     async def append(self, mailbox: str, messages: Sequence[b.Incoming]) -> b.Appended:
         self._mail.check_room(sum(len(part) for m in messages for part in m.sink.parts), len(messages))

@@ -141,6 +141,22 @@ class LibraryPageTests(TestCase):
         await factory.shutdown()
         self.assertEqual(list(self.folder.iterdir()), [])
 
+    async def test_notes(self) -> None:
+        """A dictionary is a mailbox that imaplib reads and marks."""
+        port = await self.listening(self.names["serve_notes"](reactor, {"shopping": "milk"}, ANY_PORT))
+
+        def read() -> None:
+            with imaplib.IMAP4("127.0.0.1", port, timeout=30) as imap:
+                imap.login("alice", "correct horse")
+                self.assertEqual(imap.select("INBOX")[1], [b"1"])
+                part = imap.fetch("1", "(BODY[])")[1][0]
+                assert isinstance(part, tuple)
+                self.assertEqual(part[1], b"Subject: shopping\r\n\r\nmilk\r\n")
+                self.assertEqual(imap.search(None, "SEEN")[1], [b"1"])
+                self.assertEqual(imap.append("INBOX", "", "", LETTER)[0], "NO")
+
+        await deferToThread(read)
+
     async def test_archive(self) -> None:
         """The IMAP backend is listed, read and searched by imaplib, and refuses changes."""
         (self.folder / "1.eml").write_bytes(LETTER)

@@ -368,14 +368,14 @@ class FailureTests(ProtocolTestCase):
         """When octets of a literal cannot be read the connection is cut: BYE would be taken for the message."""
         for failure in (lambda: b"", lambda: 1 // 0):
             self.fill(1, 1_000_000)
-            read = memory._Body.read
+            read = memory.MemoryBody.read
 
             def broken(
                 body: Any, offset: int, length: int, failure: Any = failure, read: Any = read
             ) -> bytes:
                 return read(body, offset, length) if offset < 500_000 else failure()
 
-            self.patch(memory._Body, "read", broken)
+            self.patch(memory.MemoryBody, "read", broken)
             protocol, transport = self.selected()
             protocol.dataReceived(b"a FETCH 1 BODY.PEEK[]\r\n")
             self.assertTrue(transport.aborted)

@@ -244,7 +244,7 @@ class AppendTests(SynchronousTestCase):
             raise OverQuotaError
 
         driver = logged_in(self.mail)
-        self.patch(memory._Sink, "write", write)
+        self.patch(memory.MemorySink, "write", write)
         answers = driver.command(b"APPEND INBOX {100000+}\r\n" + b"x" * 100_000)
         self.assertEqual(answers, [b"a2 NO [OVERQUOTA] mailbox is over its quota"])
         self.assertEqual(self.count(), 0)

@@ -1,0 +1,95 @@
+"""An IMAP server over a backend of one's own: a folder with files ``*.eml`` is INBOX, each folder in it another mailbox::
+
+    python examples/imap_backend.py FOLDER
+    curl --silent --show-error --user reader:reader imap://127.0.0.1:2143/
+    curl --silent --show-error --user reader:reader 'imap://127.0.0.1:2143/INBOX;MAILINDEX=1'
+
+The files are the mail, nothing is copied: one that is put there is a new message, within seconds also for a program that waits in IDLE;
+what a mail program deletes, moves or saves is deleted, moved or written. Flags last as long as the server runs. ``SimpleMailbox`` makes a
+mailbox of the five methods below (``moxtwisted.imap.simple``); instead of files there could be rows of a database.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+from twisted.internet import task
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import serverFromString
+
+from moxtwisted.imap.protocol import IMAPServerFactory
+from moxtwisted.imap.settings import ServerSettings
+from moxtwisted.imap.simple import SimpleAuthenticator, SimpleMail, SimpleMailbox
+from moxtwisted.message.flags import MessageFlags
+
+LOOK_SECONDS = 2
+
+
+class FolderMailbox(SimpleMailbox):
+    """The files of a folder; what names a message is its path."""
+
+    def __init__(self, folder: Path, uidvalidity: int) -> None:
+        super().__init__(uidvalidity)
+        self.folder = folder
+
+    def keys(self) -> list[Path]:
+        """The messages that are there."""
+        return sorted(self.folder.glob("*.eml"))
+
+    def octets(self, key: Path) -> bytes | None:
+        """A message with the line ends of the wire; None when somebody removed the file."""
+        try:
+            return key.read_bytes().replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+        except FileNotFoundError:
+            return None
+
+    def date(self, key: Path) -> int:
+        """When it came, in seconds."""
+        return int(key.stat().st_mtime)
+
+    def remove(self, key: Path) -> None:
+        """A client has deleted the message."""
+        key.unlink(missing_ok=True)
+
+    def add(self, octets: bytes, flags: MessageFlags, date: int) -> Path:
+        """A client brings a message; it appears under its name when all of it is there."""
+        file = self.folder / f"{uuid4()}.eml"
+        part = file.with_suffix(".part")
+        part.write_bytes(octets)
+        os.utime(part, (date, date))
+        return part.rename(file)
+
+
+def mail_of(folder: Path, seconds: Any) -> SimpleMail:
+    """What the user sees: the folder is INBOX, those in it are beside it."""
+    started = int(seconds())
+    folders = [file for file in sorted(folder.iterdir()) if file.is_dir()]
+    mailboxes = {one.name: FolderMailbox(one, started) for one in folders}
+    return SimpleMail({**mailboxes, "INBOX": FolderMailbox(folder, started)}, seconds)
+
+
+def announce(port: Any) -> None:
+    """Say where it serves, and whom."""
+    print(f"IMAP at {port.getHost().host} port {port.getHost().port}, user reader, password reader")
+
+
+def main(
+    reactor: Any, folder: str, where: str = "tcp:2143:interface=127.0.0.1", started: Any = announce
+) -> Any:
+    """Serve until interrupted; ``started`` is told the port."""
+    mail = mail_of(Path(folder), reactor.seconds)
+    looking = task.LoopingCall(mail.refresh)
+    looking.clock = reactor
+    looking.start(LOOK_SECONDS)
+    settings = ServerSettings(hostname="localhost", allow_plain_without_tls=True)
+    authenticator = SimpleAuthenticator({"reader": ("reader", mail)}, os.urandom)
+    listening = serverFromString(reactor, where).listen(IMAPServerFactory(settings, authenticator, reactor))
+    return listening.addCallback(lambda port: started(port) or Deferred(lambda _: looking.stop()))
+
+
+if __name__ == "__main__":
+    if len(sys.argv) not in {2, 3}:
+        sys.exit(__doc__)
+    task.react(main, sys.argv[1:])

@@ -1,0 +1,463 @@
+r"""A backend for mail that is kept elsewhere, of which a program says only what messages there are and what is in them.
+
+``SimpleMailbox`` implements what IMAP asks of a mailbox (``moxtwisted.imap.backend``) but for three methods, which are the program's own.
+What names a message in the program is its *key*: a file name, a number, anything that can be put into a dict. UIDs, modification
+sequences, flags and searches are made of that::
+
+    class Notes(SimpleMailbox):
+        def keys(self):
+            return [note.number for note in notebook]
+
+        def octets(self, key):
+            return notebook[key].as_message()
+
+        def date(self, key):
+            return notebook[key].written
+
+    notes = Notes(uidvalidity=int(reactor.seconds()))
+    mail = SimpleMail({"INBOX": notes}, reactor.seconds)
+    authenticator = SimpleAuthenticator({"reader": ("secret", mail)}, os.urandom)
+
+Its messages can be read, searched, marked and copied from it. With ``remove`` they can also be deleted and moved away; with ``remove`` and
+``add`` messages come in by APPEND, COPY and MOVE. Flags last as long as the program, unless ``flags`` and ``keep_flags`` say otherwise.
+What came or went in the program is noticed when a client looks at the mailbox, and by ``SimpleMail.refresh``, after which also those
+are told who have it open.
+
+All methods are called in the reactor's thread and wait for nothing: for mail that is far away, or for millions of messages, write the
+interfaces of ``moxtwisted.imap.backend`` themselves.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from array import array
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, Literal
+
+from attrs import define
+from zope.interface import implementer
+
+from moxtwisted.errors import LimitError, MailboxMissingError
+from moxtwisted.identifiers import IdentifierError, parse_mailbox_name
+from moxtwisted.imap import backend as b
+from moxtwisted.imap.memory import MemoryBody, MemoryMailbox, MemorySink, contains
+from moxtwisted.imap.rights import Rights, kept_flags
+from moxtwisted.imap.sharing import NotPermittedError
+from moxtwisted.message.casemap import casemap
+from moxtwisted.message.flags import NO_FLAGS, SEEN, MessageFlags
+from moxtwisted.message.mime import ScannedMessage, Scanner
+from moxtwisted.message.products import Rendered, render
+from moxtwisted.sasl.memory import MemoryUsers
+
+__all__ = ["SimpleAuthenticator", "SimpleMail", "SimpleMailbox", "SimpleSession"]
+
+_READING: Final[Rights] = frozenset("lrsw")
+_REMOVING: Final[Rights] = _READING | frozenset("te")
+_ADDING: Final[Rights] = _REMOVING | frozenset("i")
+
+#: Columns for which nobody has to know what a message consists of.
+_KNOWN: Final = b.SIZE | b.INTERNALDATE | b.SAVEDATE | b.EMAIL | b.THREAD | b.PREFIX_SIZE
+
+
+@define(eq=False)
+class _Message:
+    """What is known of a message.
+
+    :ivar size: octets, once somebody has asked.
+    :ivar rendered: what lists show, likewise.
+    """
+
+    key: Any
+    size: int | None = None
+    rendered: Rendered | None = None
+
+
+def _scanned(octets: bytes) -> ScannedMessage:
+    scanner = Scanner()
+    scanner.feed(octets)
+    return scanner.finish()
+
+
+@implementer(b.ISelectedMailbox)
+class SimpleMailbox(ABC):
+    r"""One mailbox of a program, for all who look into it.
+
+    :param uidvalidity: 1 to 4,294,967,295. UIDs are given in the order of ``keys``, anew in each run of the program: so take the time of
+        the start, or a constant if the keys are in the order in which messages came and none ever goes.
+    :ivar rights: what clients may do, letters of RFC 4314: of what the class can do all. ``frozenset("lr")`` is a mailbox in which nothing
+        can be changed, not even \Seen.
+    :ivar view: the live state, an `IMailboxView <moxtwisted.imap.backend.IMailboxView>`.
+    :ivar siblings: the mailboxes that messages can be copied to, by name; ``SimpleMail`` says which.
+    """
+
+    objectid = ""
+    special_use: tuple[str, ...] = ()
+
+    def __init__(self, uidvalidity: int) -> None:
+        self.view = MemoryMailbox("", uidvalidity, "")
+        self.siblings: Mapping[str, SimpleMailbox] = {}
+        self.rights = _READING
+        if type(self).remove is not SimpleMailbox.remove:
+            # RFC 3502 section 6.3.11 wants all messages of an APPEND or none, so what was added must be removable.
+            self.rights = _REMOVING if type(self).add is SimpleMailbox.add else _ADDING
+        self._uids: dict[Hashable, int] = {}
+
+    # -- what the program says -------------------------------------------------------------------------------------
+    @abstractmethod
+    def keys(self) -> Iterable[Any]:
+        """What names the messages that are there now, in the order in which they shall have UIDs."""
+
+    @abstractmethod
+    def octets(self, key: Any) -> bytes | None:
+        """A message as it goes over the wire, lines end with CRLF: always the same for a key. None when it is gone."""
+
+    @abstractmethod
+    def date(self, key: Any) -> int:
+        """When it came, seconds UTC."""
+
+    def size(self, key: Any) -> int:
+        """Its octets; asked once, also by those who only list mailboxes. Write it where that can be told without reading the message."""
+        return len(self.octets(key) or b"")
+
+    def flags(self, key: Any) -> MessageFlags:
+        """The flags of a message that was not there before."""
+        return NO_FLAGS
+
+    def keep_flags(self, key: Any, flags: MessageFlags) -> None:  # noqa: B027  # a program need not keep them
+        """A client has changed its flags to these."""
+
+    def remove(self, key: Any) -> None:
+        """A client has expunged it, or moved it away. No error when it is gone already."""
+        raise NotPermittedError(f"removing {key}")
+
+    def add(self, octets: bytes, flags: MessageFlags, date: int) -> Any:
+        """Keep a message that a client brings.
+
+        :return: its key, a new one.
+        :raises MailError: when it cannot be kept; the client gets its text.
+        """
+        raise NotPermittedError("adding")
+
+    # -- what is made of it ----------------------------------------------------------------------------------------
+    def refresh(self) -> None:
+        """Look what came and went; who has the mailbox open is told."""
+        keys = dict.fromkeys(self.keys())
+        self._forget([uid for key, uid in self._uids.items() if key not in keys])
+        new = [key for key in keys if key not in self._uids]
+        self._admit(new, [self.flags(key) for key in new])
+
+    def _admit(self, keys: Sequence[Any], flags: Sequence[MessageFlags]) -> tuple[int, ...]:
+        """Give new messages UIDs."""
+        if not keys:
+            return ()
+        view = self.view
+        uids = range(view.uidnext, view.uidnext + len(keys))
+        view.messages.update((uid, _Message(key)) for uid, key in zip(uids, keys, strict=True))
+        self._uids.update(zip(keys, uids, strict=True))
+        view.uidnext, view.highestmodseq = uids.stop, view.highestmodseq + 1
+        view.uids = view.uids + array("I", uids)
+        view.modseqs = view.modseqs + array("Q", [view.highestmodseq]) * len(keys)
+        view.flags = [*view.flags, *flags]
+        view.changed()
+        return tuple(uids)
+
+    def _forget(self, uids: Sequence[int]) -> tuple[int, ...]:
+        """These are gone."""
+        for uid in uids:
+            del self._uids[self.view.messages[uid].key]
+        return self.view.remove(uids, self.view.highestmodseq + 1)
+
+    def take(self, messages: Iterable[tuple[bytes, MessageFlags, int]]) -> b.Appended:
+        """Add messages, all or none: octets, flags and dates.
+
+        :raises MailError: what ``add`` raises.
+        """
+        self._need("i")
+        self.refresh()
+        keys, kept = [], []
+        try:
+            for octets, flags, date in messages:
+                keys.append(self.add(octets, flags, date))
+                kept.append(flags)
+        except BaseException:
+            for key in keys:
+                self.remove(key)
+            raise
+        return b.Appended(self.view.uidvalidity, self._admit(keys, kept))
+
+    def info(self, name: str) -> b.MailboxInfo:
+        """As LIST and STATUS show it, under this name."""
+        self.refresh()
+        view = self.view
+        sizes = [self._size(view.messages[uid]) for uid in view.uids]
+        deleted = set(view.deleted(None))
+        return b.MailboxInfo(
+            name,
+            view.uidvalidity,
+            view.uidnext,
+            view.highestmodseq,
+            len(view.uids),
+            sum(not flags.system & SEEN for flags in view.flags),
+            len(deleted),
+            sum(sizes),
+            sum(size for uid, size in zip(view.uids, sizes, strict=True) if uid in deleted),
+            self.special_use,
+            self.objectid,
+            self.rights,
+        )
+
+    def _size(self, message: _Message) -> int:
+        if message.size is None:
+            message.size = self.size(message.key)
+        return message.size
+
+    def _need(self, rights: str) -> None:
+        if not self.rights.issuperset(rights):
+            raise NotPermittedError(f"without the rights {rights}")
+
+    # -- ISelectedMailbox ------------------------------------------------------------------------------------------
+    def rows(self, uids: Sequence[int], columns: int) -> list[tuple[Any, ...]]:
+        """See `ISelectedMailbox <moxtwisted.imap.backend.ISelectedMailbox>`."""
+        wanted = [n for n in range(12) if columns & 1 << n]
+        found = []
+        for uid in uids:
+            message = self.view.messages.get(uid)
+            row = None if message is None else self._row(uid, message, rendered=bool(columns & ~_KNOWN))
+            if row is not None:
+                found.append((uid, *(row[n] for n in wanted)))
+        return found
+
+    def _row(self, uid: int, message: _Message, *, rendered: bool) -> tuple[Any, ...] | None:
+        """All columns; None when it is gone."""
+        try:
+            date = self.date(message.key)
+        except (LookupError, FileNotFoundError):
+            return None
+        known = (self._size(message), date, date, uid, uid)
+        if not rendered:
+            return (*known, *[None] * 6, 0)
+        r = message.rendered
+        if r is None:
+            octets = self.octets(message.key)
+            if octets is None:
+                return None
+            r = message.rendered = render(_scanned(octets), MemoryBody(octets, len(octets)).read)
+        return (*known, r.envelope, r.bodystructure, r.fields, r.preview, r.parts, r.header_size, 0)
+
+    def _octets(self, uid: int) -> bytes | None:
+        message = self.view.messages.get(uid)
+        return None if message is None else self.octets(message.key)
+
+    def bodies(self, uids: Sequence[int], limit_octets: int) -> list[tuple[int, bytes]]:
+        """See `ISelectedMailbox <moxtwisted.imap.backend.ISelectedMailbox>`."""
+        found = []
+        for uid in uids:
+            octets = self._octets(uid)
+            if octets is None:
+                continue
+            limit_octets -= len(octets)
+            if limit_octets < 0:
+                break
+            found.append((uid, octets))
+        return found
+
+    def open_body(self, uid: int) -> MemoryBody | None:
+        """See `ISelectedMailbox <moxtwisted.imap.backend.ISelectedMailbox>`."""
+        octets = self._octets(uid)
+        return None if octets is None else MemoryBody(octets, len(octets))
+
+    async def search_text(self, term: b.MessageText, uids: Sequence[int]) -> set[int]:
+        """See `ISelectedMailbox <moxtwisted.imap.backend.ISelectedMailbox>`: all messages are read."""
+        needle = casemap(term.needle)
+        found = set()
+        for uid in uids:
+            octets = self._octets(uid)
+            if octets is not None and contains(octets, _scanned(octets), term.field, needle):
+                found.add(uid)
+        return found
+
+    async def store(
+        self,
+        uids: Sequence[int],
+        mode: Literal["add", "remove", "replace"],
+        flags: MessageFlags,
+        unchanged_since: int | None,
+    ) -> b.Stored:
+        """See `ISelectedMailbox <moxtwisted.imap.backend.ISelectedMailbox>`."""
+        kept = kept_flags(flags, self.rights)
+        # RFC 4314 section 4: flags that may not be changed stay as they are; NO only when nothing is left to do.
+        if flags.names and not kept.names:
+            raise NotPermittedError(f"STORE of {' '.join(flags.names)}")
+        view = self.view
+        done = view.store(uids, mode, kept, unchanged_since, view.highestmodseq + 1)
+        for uid in done.changed:
+            self.keep_flags(view.messages[uid].key, view.flags[view.at(uid) or 0])
+        return done
+
+    async def expunge(self, uids: Sequence[int] | None) -> tuple[int, ...]:
+        """See `ISelectedMailbox <moxtwisted.imap.backend.ISelectedMailbox>`."""
+        return self._expunge(self.view.deleted(uids))
+
+    def _expunge(self, uids: Sequence[int]) -> tuple[int, ...]:
+        for uid in uids:
+            self.remove(self.view.messages[uid].key)
+        return self._forget(uids)
+
+    async def copy(self, uids: Sequence[int], target: str) -> b.Appended:
+        """See `ISelectedMailbox <moxtwisted.imap.backend.ISelectedMailbox>`."""
+        return self._copy(uids, target)
+
+    def _copy(self, uids: Sequence[int], target: str) -> b.Appended:
+        view, to = self.view, self.siblings.get(parse_mailbox_name(target))
+        if to is None:
+            raise MailboxMissingError(target)
+        copied = []
+
+        def messages() -> Iterator[tuple[bytes, MessageFlags, int]]:
+            for uid in uids:
+                octets, at = self._octets(uid), view.at(uid)
+                if octets is not None and at is not None:
+                    flags, date = view.flags[at], self.date(view.messages[uid].key)
+                    copied.append(uid)
+                    yield octets, flags, date
+
+        made = to.take(messages())
+        return b.Appended(made.uidvalidity, made.uids, tuple(copied))
+
+    async def move(self, uids: Sequence[int], target: str) -> b.Appended:
+        """See `ISelectedMailbox <moxtwisted.imap.backend.ISelectedMailbox>`."""
+        self._need("te")
+        done = self._copy(uids, target)
+        self._expunge(done.source_uids)
+        return done
+
+    def expunged_since(self, modseq: int) -> tuple[Sequence[int], bool]:
+        """See `ISelectedMailbox <moxtwisted.imap.backend.ISelectedMailbox>`."""
+        return sorted(uid for at, uid in self.view.expunged if at > modseq), True
+
+    def close(self) -> None:  # noqa: B027  # nor need it be told of that
+        """Nothing is held."""
+
+
+class SimpleMail:
+    """One user's mail; ``session`` gives what an authenticator hands out.
+
+    :param mailboxes: by name, levels apart by "/"; one of them should be INBOX.
+    :param seconds: the clock, seconds since 1970.
+    """
+
+    def __init__(self, mailboxes: Mapping[str, SimpleMailbox], seconds: Callable[[], float]) -> None:
+        self.mailboxes = {str(parse_mailbox_name(name)): mailbox for name, mailbox in mailboxes.items()}
+        self.seconds = seconds
+        self.subscribed = set(self.mailboxes)
+        for mailbox in self.mailboxes.values():
+            mailbox.siblings = self.mailboxes
+
+    def refresh(self) -> None:
+        """Look what came and went in all mailboxes. Call it when something did, or every few seconds."""
+        for mailbox in self.mailboxes.values():
+            mailbox.refresh()
+
+    def find(self, name: str) -> SimpleMailbox:
+        """A mailbox. :raises MailboxMissingError:"""
+        found = self.mailboxes.get(parse_mailbox_name(name))
+        if found is None:
+            raise MailboxMissingError(name)
+        return found
+
+    def session(self, account: str) -> SimpleSession:
+        """For a user who logged in."""
+        return SimpleSession(self, account)
+
+
+@implementer(b.ISession)
+@define(eq=False)
+class SimpleSession:
+    """See `ISession <moxtwisted.imap.backend.ISession>`. The mailboxes are the program's: clients can neither make nor remove one."""
+
+    mail: SimpleMail
+    account: str
+    append_limit: int = 100 * 1024 * 1024
+    # They need what lasts longer than this program does.
+    disabled_capabilities: frozenset[str] = frozenset({"OBJECTID", "SAVEDATE"})
+
+    def mailboxes(self) -> Sequence[b.MailboxInfo]:
+        """See `ISession <moxtwisted.imap.backend.ISession>`."""
+        return [mailbox.info(name) for name, mailbox in sorted(self.mail.mailboxes.items())]
+
+    def mailbox(self, name: str) -> b.MailboxInfo | None:
+        """See `ISession <moxtwisted.imap.backend.ISession>`."""
+        try:
+            return self.mail.find(name).info(parse_mailbox_name(name))
+        except (MailboxMissingError, IdentifierError):
+            return None
+
+    def subscriptions(self) -> frozenset[str]:
+        """See `ISession <moxtwisted.imap.backend.ISession>`: at first all mailboxes."""
+        return frozenset(self.mail.subscribed)
+
+    def select(self, name: str, *, read_only: bool) -> SimpleMailbox:
+        """See `ISession <moxtwisted.imap.backend.ISession>`."""
+        mailbox = self.mail.find(name)
+        mailbox.refresh()
+        return mailbox
+
+    async def create(self, name: str, special_use: Sequence[str]) -> b.MailboxInfo:
+        """See `ISession <moxtwisted.imap.backend.ISession>`."""
+        raise NotPermittedError("CREATE")
+
+    async def delete(self, name: str) -> None:
+        """See `ISession <moxtwisted.imap.backend.ISession>`."""
+        raise NotPermittedError("DELETE")
+
+    async def rename(self, old: str, new: str) -> None:
+        """See `ISession <moxtwisted.imap.backend.ISession>`."""
+        raise NotPermittedError("RENAME")
+
+    async def subscribe(self, name: str) -> None:
+        """See `ISession <moxtwisted.imap.backend.ISession>`."""
+        self.mail.subscribed.add(name)
+
+    async def unsubscribe(self, name: str) -> None:
+        """See `ISession <moxtwisted.imap.backend.ISession>`."""
+        self.mail.subscribed.discard(name)
+
+    def append_sink(self, mailbox: str, size_octets: int) -> MemorySink:
+        """See `ISession <moxtwisted.imap.backend.ISession>`."""
+        if "i" not in self.mail.find(mailbox).rights:
+            raise NotPermittedError("APPEND")
+        if size_octets > self.append_limit:
+            error = LimitError(mailbox, public_text="message is too large")
+            error.imap_code = "TOOBIG"
+            raise error
+        return MemorySink()
+
+    async def append(self, mailbox: str, messages: Sequence[b.Incoming]) -> b.Appended:
+        """See `ISession <moxtwisted.imap.backend.ISession>`."""
+        now = int(self.mail.seconds())
+        return self.mail.find(mailbox).take(
+            (b"".join(m.sink.parts), m.flags, now if m.internaldate is None else m.internaldate)
+            for m in messages
+        )
+
+    def logout(self) -> None:
+        """Nothing is held."""
+
+
+@implementer(b.IAuthenticator)
+class SimpleAuthenticator(MemoryUsers):
+    """Users with their passwords, and whose mail they see.
+
+    :param users: (password, mail) by user name.
+    :param entropy: ``entropy(n)`` gives n random octets, as ``os.urandom``.
+    """
+
+    extensions: frozenset[str] = frozenset()
+
+    def __init__(self, users: Mapping[str, tuple[str, SimpleMail]], entropy: Callable[[int], bytes]) -> None:
+        super().__init__({name: password for name, (password, _) in users.items()}, entropy)
+        self._mail = {name: mail for name, (_, mail) in users.items()}
+
+    def session(self, identity: str, peer: Any) -> SimpleSession:
+        """See `IAuthenticator <moxtwisted.imap.backend.IAuthenticator>`."""
+        return self._mail[identity].session(identity)

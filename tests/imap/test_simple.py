@@ -1,0 +1,238 @@
+"""A backend of a program's own by ``SimpleMailbox``: what clients are told, and what the program is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from moxtwisted.errors import LimitError
+from moxtwisted.imap.simple import SimpleAuthenticator, SimpleMail, SimpleMailbox
+from moxtwisted.imap.testing import Driver, counted_entropy
+from moxtwisted.message.flags import FLAGGED, MessageFlags
+
+
+class Read(SimpleMailbox):
+    """A dictionary, which can only be read."""
+
+    def __init__(self, **texts: str) -> None:
+        super().__init__(77)
+        self.texts: dict[str, str] = dict(texts)
+
+    def keys(self) -> list[str]:
+        """In the order in which they came."""
+        return list(self.texts)
+
+    def octets(self, key: str) -> bytes | None:
+        """A message; none for what is gone, or was never more than a name."""
+        text = self.texts.get(key, "")
+        return f"Subject: {key}\r\n\r\n{text}\r\n".encode() if text else None
+
+    def date(self, key: str) -> int:
+        """Always the same."""
+        return 1_700_000_000
+
+
+class Removed(Read):
+    """Its messages can go."""
+
+    def remove(self, key: str) -> None:
+        """Forget one."""
+        self.texts.pop(key, None)
+
+
+class Full(Removed):
+    """Everything; there is room for four messages."""
+
+    def __init__(self, **texts: str) -> None:
+        super().__init__(**texts)
+        self.kept: dict[str, MessageFlags] = {}
+        self.dates: list[int] = []
+
+    def add(self, octets: bytes, flags: MessageFlags, date: int) -> str:
+        """Keep one, under its subject."""
+        if len(self.texts) == 4:
+            raise LimitError("four", public_text="there is room for four")
+        header, _, body = octets.decode().partition("\r\n\r\n")
+        key = header.removeprefix("Subject: ")
+        self.texts[key] = body.removesuffix("\r\n")
+        self.dates.append(date)
+        return key
+
+    def flags(self, key: str) -> MessageFlags:
+        """Those that were kept."""
+        return self.kept.get(key, super().flags(key))
+
+    def keep_flags(self, key: str, flags: MessageFlags) -> None:
+        """Keep them."""
+        self.kept[key] = flags
+
+
+class SimpleMailboxTests(SynchronousTestCase):
+    """One or two mailboxes, and a client that has the first one open."""
+
+    def driver(self, inbox: SimpleMailbox, **others: SimpleMailbox) -> Driver:
+        """A client of them."""
+        self.mail = SimpleMail({"INBOX": inbox, **others}, lambda: 1_600_000_000.5)
+        authenticator = SimpleAuthenticator({"alice": ("secret", self.mail)}, counted_entropy())
+        driver = Driver.of(authenticator=authenticator)
+        driver.login()
+        self.selected = b"\n".join(driver.command("SELECT INBOX"))
+        return driver
+
+    def says(self, driver: Driver, command: str, *expected: str) -> None:
+        """The responses to a command, without tags."""
+        found = [line.decode().partition(" ")[2] for line in driver.command(command)]
+        self.assertEqual(found, list(expected), command)
+
+    def test_read(self) -> None:
+        """Messages are listed, fetched whole and in parts, and found by what is in them."""
+        driver = self.driver(Read(one="first", two="zweite, größer"))
+        self.assertIn(b"* 2 EXISTS", self.selected)
+        self.assertIn(b"[UIDVALIDITY 77]", self.selected)
+        size = len("Subject: two\r\n\r\nzweite, größer\r\n".encode())
+        self.says(
+            driver, "FETCH 2 (UID RFC822.SIZE)", f"2 FETCH (UID 2 RFC822.SIZE {size})", "OK FETCH completed"
+        )
+        (response, _) = driver.command("FETCH 1 (INTERNALDATE ENVELOPE BODYSTRUCTURE BODY.PEEK[])")
+        self.assertIn(b'INTERNALDATE "14-Nov-2023 22:13:20 +0000"', response)
+        self.assertIn(b'ENVELOPE (NIL "one" NIL', response)
+        self.assertIn(b'BODYSTRUCTURE ("TEXT" "PLAIN"', response.upper())
+        self.assertTrue(response.endswith(b"BODY[] {23}\r\nSubject: one\r\n\r\nfirst\r\n)"), response)
+        driver.command("ENABLE UTF8=ACCEPT")
+        self.says(driver, 'SEARCH TEXT "GRÖßER"', "SEARCH 2", "OK SEARCH completed")
+        self.says(driver, "SEARCH SUBJECT one", "SEARCH 1", "OK SEARCH completed")
+        sizes = 23 + size
+        self.says(
+            driver,
+            "STATUS INBOX (MESSAGES UIDNEXT UNSEEN SIZE DELETED)",
+            f"STATUS INBOX (MESSAGES 2 UIDNEXT 3 UNSEEN 2 SIZE {sizes} DELETED 0)",
+            "OK STATUS completed",
+        )
+
+    def test_only_read(self) -> None:
+        r"""What a mailbox cannot do is refused, and is not among the flags that it offers; marks are taken."""
+        driver = self.driver(Read(one="first"), Other=Full())
+        offered = self.selected.partition(b"PERMANENTFLAGS")[2].partition(b")")[0]
+        self.assertIn(b"\\Seen", offered)
+        self.assertNotIn(b"\\Deleted", offered)
+        for command in (
+            "STORE 1 +FLAGS (\\Deleted)",
+            "MOVE 1 Other",
+            "APPEND INBOX {5+}\r\nhello",
+            "CREATE x",
+            "DELETE Other",
+            "RENAME Other x",
+        ):
+            self.assertRegex(driver.command(command)[-1], rb"a\d+ NO \[NOPERM\] ", command)
+        self.says(
+            driver,
+            "STORE 1 FLAGS (\\Seen \\Deleted $Mine)",
+            "1 FETCH (FLAGS (\\Seen $Mine))",
+            "OK STORE completed",
+        )
+        self.says(driver, "EXPUNGE", "OK EXPUNGE completed")
+
+    def test_nothing_at_all(self) -> None:
+        """With the rights l and r it is opened READ-ONLY."""
+        mailbox = Read(one="first")
+        mailbox.rights = frozenset("lr")
+        driver = self.driver(mailbox)
+        self.assertIn(b"OK [READ-ONLY] SELECT completed", self.selected)
+        self.assertIn(b"NO", driver.command("STORE 1 +FLAGS (\\Seen)")[-1])
+
+    def test_removing(self) -> None:
+        """EXPUNGE removes from the program what a client has marked, and QRESYNC tells of it later."""
+        mailbox = Removed(one="first", two="second", three="third")
+        driver = self.driver(mailbox)
+        driver.command("STORE 1,3 +FLAGS.SILENT (\\Deleted)")
+        self.says(driver, "UID EXPUNGE 2:3", "3 EXPUNGE", "OK UID EXPUNGE completed")
+        self.assertEqual(list(mailbox.texts), ["one", "two"])
+        self.says(driver, "EXPUNGE", "1 EXPUNGE", "OK EXPUNGE completed")
+        self.assertEqual(list(mailbox.texts), ["two"])
+        driver.command("UNSELECT")
+        driver.command("ENABLE QRESYNC")
+        self.assertIn(b"* VANISHED (EARLIER) 1,3", driver.command("SELECT INBOX (QRESYNC (77 2))"))
+
+    def test_adding(self) -> None:
+        """APPEND gives the program a message with its date, and the client its UID."""
+        mailbox = Full(one="first")
+        driver = self.driver(mailbox)
+        answer = driver.command(
+            'APPEND INBOX (\\Flagged) "14-Nov-2023 22:13:20 +0000" {14+}\r\nSubject: a\r\n\r\n {15+}\r\nSubject: b\r\n\r\nx'
+        )
+        self.assertIn(b"* 3 EXISTS", answer)
+        self.assertIn(b"[APPENDUID 77 2:3]", answer[-1])
+        self.assertEqual(mailbox.texts, {"one": "first", "a": "", "b": "x"})
+        self.assertEqual(mailbox.dates, [1_700_000_000, 1_600_000_000])
+        self.says(driver, "SEARCH FLAGGED", "SEARCH 2", "OK SEARCH completed")
+
+    def test_all_or_none(self) -> None:
+        """When the second message cannot be kept, the first is removed again."""
+        mailbox = Full(one="first", two="second", three="third")
+        driver = self.driver(mailbox)
+        answer = driver.command("APPEND INBOX {14+}\r\nSubject: a\r\n\r\n {14+}\r\nSubject: b\r\n\r\n")
+        self.assertIn(b"NO [LIMIT] there is room for four", answer[-1])
+        self.assertEqual(list(mailbox.texts), ["one", "two", "three"])
+
+    def test_copying_and_moving(self) -> None:
+        """Messages go to another mailbox with their flags and dates."""
+        mailbox, other = Removed(one="first", two="second"), Full(old="there")
+        driver = self.driver(mailbox, Other=other)
+        driver.command("STORE 2 +FLAGS.SILENT ($Mine)")
+        self.assertIn(b"[COPYUID 77 1 2]", driver.command("COPY 1 Other")[-1])
+        moved = driver.command("MOVE 2 Other")
+        self.assertEqual(moved[:2], [b"* OK [COPYUID 77 2 3] moved", b"* 2 EXPUNGE"])
+        self.assertEqual(list(mailbox.texts), ["one"])
+        self.assertEqual(other.texts, {"old": "there", "one": "first", "two": "second"})
+        self.assertIn(b"NO [TRYCREATE]", driver.command("COPY 1 Nowhere")[-1])
+        driver.command("SELECT Other")
+        self.says(driver, "SEARCH KEYWORD $Mine", "SEARCH 3", "OK SEARCH completed")
+
+    def test_flags(self) -> None:
+        """Flags come from the program, and it hears of those that change."""
+        mailbox = Full(one="first", two="second")
+        mailbox.kept["two"] = MessageFlags.of(FLAGGED)
+        driver = self.driver(mailbox)
+        self.says(driver, "SEARCH FLAGGED", "SEARCH 2", "OK SEARCH completed")
+        driver.command("STORE 1:2 +FLAGS (\\Flagged)")
+        self.assertEqual(mailbox.kept, dict.fromkeys(("one", "two"), MessageFlags.of(FLAGGED)))
+
+    def test_what_happens_in_the_program(self) -> None:
+        """Who waits in IDLE is told after ``refresh`` of what came and went; UIDs are given once."""
+        mailbox = Read(one="first", two="second")
+        driver = self.driver(mailbox)
+        driver.send(b"i IDLE\r\n")
+        driver.received()
+        del mailbox.texts["one"]
+        mailbox.texts.update(three="third", four="fourth")
+        self.mail.refresh()
+        driver.flush()
+        self.assertEqual(driver.received(), b"* 1 EXPUNGE\r\n* 3 EXISTS\r\n")
+        driver.send(b"DONE\r\n")
+        self.says(driver, "UID SEARCH ALL", "SEARCH 2 3 4", "OK SEARCH completed")
+        before = mailbox.view.version
+        self.mail.refresh()
+        self.assertEqual(mailbox.view.version, before)
+
+    def test_gone_before_it_is_noticed(self) -> None:
+        """A message that is gone is left out, whatever is asked of it."""
+        mailbox = Read(one="first", two="second", never="")
+        driver = self.driver(mailbox, Other=Full())
+        del mailbox.texts["two"]
+        for command in ("FETCH 1:* (BODY.PEEK[])", "FETCH 1:* (ENVELOPE)"):
+            self.assertEqual(sum(b" FETCH (" in line for line in driver.command(command)), 1, command)
+        self.says(driver, "SEARCH TEXT s", "SEARCH 1", "OK SEARCH completed")
+        self.assertIn(b"[COPYUID 77 1 1]", driver.command("COPY 1:* Other")[-1])
+
+    def test_subscriptions(self) -> None:
+        """At first all mailboxes are subscribed."""
+        driver = self.driver(Read(), Other=Full())
+        line: Callable[[str], str] = 'LIST (\\Subscribed \\HasNoChildren) "/" {}'.format
+        told: list[Any] = [line("INBOX"), line("Other")]
+        self.says(driver, 'LIST (SUBSCRIBED) "" *', *told, "OK LIST completed")
+        driver.command("UNSUBSCRIBE Other")
+        self.says(driver, 'LIST (SUBSCRIBED) "" *', told[0], "OK LIST completed")
+        driver.command("SUBSCRIBE Other")
+        self.says(driver, 'LIST (SUBSCRIBED) "" *', *told, "OK LIST completed")
