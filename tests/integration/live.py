@@ -232,9 +232,15 @@ class LiveTestCase(SynchronousTestCase):
             + body
         )
 
-    def succeeds(self, *command: str, stdin: bytes = b"", environment: dict[str, str] | None = None) -> bytes:
+    def succeeds(
+        self,
+        *command: str,
+        stdin: bytes = b"",
+        environment: dict[str, str] | None = None,
+        seconds: float = CLIENT_SECONDS,
+    ) -> bytes:
         """Run a program to its end, which must be a good one; its output, both streams."""
-        code, output = self.ends(*command, stdin=stdin, environment=environment)
+        code, output = self.ends(*command, stdin=stdin, environment=environment, seconds=seconds)
         self.assertEqual(
             code,
             0,
@@ -243,7 +249,11 @@ class LiveTestCase(SynchronousTestCase):
         return output
 
     def ends(
-        self, *command: str, stdin: bytes = b"", environment: dict[str, str] | None = None
+        self,
+        *command: str,
+        stdin: bytes = b"",
+        environment: dict[str, str] | None = None,
+        seconds: float = CLIENT_SECONDS,
     ) -> tuple[int, bytes]:
         """Run a program to its end, whatever that is; its exit code and output."""
         # trial tells its workers our whole path in PYTHONPATH, which is nothing for a program with another Python
@@ -256,7 +266,7 @@ class LiveTestCase(SynchronousTestCase):
             stderr=subprocess.STDOUT,
             cwd=self.folder,
             env=quiet,
-            timeout=CLIENT_SECONDS,
+            timeout=seconds,
             check=False,
         )
         return done.returncode, done.stdout
