@@ -48,28 +48,28 @@ set timeout = 5
 """
 
 
-@needs("neomutt")
-class NeomuttTests(LiveTestCase):
-    """One configuration for both ways."""
+class NeomuttTestCase(LiveTestCase):
+    """One configuration for all ways."""
 
-    def setUp(self) -> None:
-        """Write the configuration, and make a mailbox."""
-        super().setUp()
-        self.mailbox = f"neomutt-{self._testMethodName}"
-        self.connection = self.server.imap()
-        self.addCleanup(self.connection.shutdown)
-        self.connection.create(self.mailbox)
+    def configure(self, *further: str) -> None:
+        """Write it.
+
+        :param further: lines of it that others shall not have.
+        """
         (self.folder / "certificate.pem").write_text(self.server.certificate())
         values = {"account": ACCOUNT, "user": ACCOUNT.replace("@", "%40"), "password": PASSWORD}
         text = MUTTRC.format(folder=self.folder, ip=self.server.ip, submissions=SUBMISSIONS, **values)
-        (self.folder / "muttrc").write_text(text)
+        (self.folder / "muttrc").write_text(text + "".join(f"{line}\n" for line in further))
 
-    def read(self, keys: str) -> None:
-        """Open the mailbox, press the keys, and wait for the end."""
-        url = f"imaps://{self.server.ip}:{IMAPS}/{self.mailbox}"
+    def url(self, name: str) -> str:
+        """A mailbox of the server."""
+        return f"imaps://{self.server.ip}:{IMAPS}/{name}"
+
+    def read(self, opened: str, keys: str, seconds: float = CLIENT_SECONDS) -> None:
+        """Open a mailbox, press the keys, and wait for the end."""
         master, terminal = pty.openpty()
         child = subprocess.Popen(
-            ["neomutt", "-n", "-F", str(self.folder / "muttrc"), "-f", url, "-e", f"push {keys}"],
+            ["neomutt", "-n", "-F", str(self.folder / "muttrc"), "-f", opened, "-e", f"push {keys}"],
             stdin=terminal,
             stdout=terminal,
             stderr=terminal,
@@ -86,7 +86,7 @@ class NeomuttTests(LiveTestCase):
         )
         os.close(terminal)
         screen = b""
-        deadline = time.monotonic() + CLIENT_SECONDS
+        deadline = time.monotonic() + seconds
         try:
             while time.monotonic() < deadline:
                 if select.select([master], [], [], 0.2)[0]:
@@ -107,6 +107,20 @@ class NeomuttTests(LiveTestCase):
                 child.send_signal(signal.SIGKILL)
                 child.wait()
             os.close(master)
+
+
+@needs("neomutt")
+class NeomuttTests(NeomuttTestCase):
+    """A mailbox of its own for each test."""
+
+    def setUp(self) -> None:
+        """Write the configuration, and make a mailbox."""
+        super().setUp()
+        self.mailbox = f"neomutt-{self._testMethodName}"
+        self.connection = self.server.imap()
+        self.addCleanup(self.connection.shutdown)
+        self.connection.create(self.mailbox)
+        self.configure()
 
     def test_sends_with_an_attachment(self) -> None:
         """A message with an attachment goes out in batch mode over submissions, and is in the inbox."""
@@ -138,7 +152,9 @@ class NeomuttTests(LiveTestCase):
         for letter in letters:
             self.connection.append(self.mailbox, "", "", letter)
         target = self.folder / "saved"
-        self.read(f"<tag-pattern>~A<enter><tag-prefix><copy-message>{target}<enter><quit>")
+        self.read(
+            self.url(self.mailbox), f"<tag-pattern>~A<enter><tag-prefix><copy-message>{target}<enter><quit>"
+        )
         saved = [message.as_bytes() for message in mailbox.mbox(target)]
         self.assertEqual(len(saved), 3)
         for letter in letters:
@@ -149,7 +165,10 @@ class NeomuttTests(LiveTestCase):
         """A message flagged and another deleted in neomutt are so on the server after it has gone."""
         for number in range(3):
             self.connection.append(self.mailbox, "", "", self.letter(b"%d\r\n" % number))
-        self.read("<first-entry><flag-message><last-entry><delete-message><sync-mailbox><quit>")
+        self.read(
+            self.url(self.mailbox),
+            "<first-entry><flag-message><last-entry><delete-message><sync-mailbox><quit>",
+        )
         self.connection.select(self.mailbox)
         self.assertEqual(self.connection.search(None, "ALL")[1], [b"1 2"])
         self.assertEqual(self.connection.search(None, "FLAGGED")[1], [b"1"])

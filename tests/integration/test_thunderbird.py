@@ -1,81 +1,13 @@
-r"""What Thunderbird says in a session, written down: in its order, its spelling and its case, over TLS and then compressed.
-
-Nothing of it runs here; its commands are those of its source (nsImapProtocol.cpp), which capability by capability decides what is said.
-"""
+"""What Thunderbird says in a session, written down: in its order, its spelling and its case."""
 
 from __future__ import annotations
 
-import base64
 import re
-import socket
-import zlib
-from typing import Any
 
-from .live import ACCOUNT, CLIENT_SECONDS, IMAPS, PASSWORD, LiveTestCase, unverified
-
-HEADERS = "From To Cc Bcc Subject Date Message-ID Priority X-Priority References Newsgroups In-Reply-To Content-Type Reply-To"
+from .thunderbird import HEADERS, ThunderbirdTestCase
 
 
-class Connection:
-    """A TLS connection that can be compressed."""
-
-    def __init__(self, ip: str) -> None:
-        plain = socket.create_connection((ip, IMAPS), timeout=CLIENT_SECONDS)
-        self.socket = unverified().wrap_socket(plain)
-        self.buffer = b""
-        self.inflater: Any = None
-        self.deflater: Any = None
-        self.count = 0
-
-    def compress(self) -> None:
-        """From now on, both ways."""
-        self.inflater = zlib.decompressobj(-15)
-        self.deflater = zlib.compressobj(6, zlib.DEFLATED, -15)
-
-    def send(self, octets: bytes) -> None:
-        if self.deflater is not None:
-            octets = self.deflater.compress(octets) + self.deflater.flush(zlib.Z_SYNC_FLUSH)
-        self.socket.sendall(octets)
-
-    def line(self) -> bytes:
-        """A response, with its literals."""
-        response = self._until()
-        while found := re.search(rb"\{(\d+)\}\r\n\Z", response):
-            size = int(found[1])
-            while len(self.buffer) < size:
-                self._more()
-            response += self.buffer[:size]
-            self.buffer = self.buffer[size:]
-            response += self._until()
-        return response
-
-    def _until(self) -> bytes:
-        while b"\r\n" not in self.buffer:
-            self._more()
-        found, _, self.buffer = self.buffer.partition(b"\r\n")
-        return found + b"\r\n"
-
-    def _more(self) -> None:
-        octets = self.socket.recv(65536)
-        if not octets:
-            raise EOFError(self.buffer)
-        self.buffer += octets if self.inflater is None else self.inflater.decompress(octets)
-
-    def say(self, command: str, octets: bytes | None = None) -> str:
-        """A command with Thunderbird's kind of tag, and what is behind its literal. @return: all responses."""
-        self.count += 1
-        tag = f"{self.count} "
-        self.send(tag.encode() + command.encode() + b"\r\n")
-        said = [b""]
-        while not said[-1].startswith(tag.encode()):
-            if said[-1].startswith(b"+") and octets is not None:
-                self.send(octets)
-                octets = None
-            said.append(self.line())
-        return b"".join(said).decode()
-
-
-class ThunderbirdTests(LiveTestCase):
+class ThunderbirdTests(ThunderbirdTestCase):
     """One session, from the log-in to the log-out."""
 
     def setUp(self) -> None:
@@ -90,33 +22,14 @@ class ThunderbirdTests(LiveTestCase):
             other.append(self.mailbox, "", "", letter)
         self.other = other
         self.addCleanup(other.shutdown)
-        self.connection = Connection(self.server.ip)
-        self.addCleanup(self.connection.socket.close)
+        self.connection = self.connect()
 
     def yes(self, command: str, *expected: str, octets: bytes | None = None) -> str:
         """A command that is answered OK, and with each of these patterns."""
-        answer = self.connection.say(command, octets)
-        self.assertRegex(answer, r"(?m)^\d+ OK ", command)
-        for pattern in expected:
-            self.assertRegex(answer, pattern, command)
-        return answer
+        return self.said(self.connection, command, *expected, octets=octets)
 
-    def log_in(self) -> None:
-        """Up to the list of folders."""
-        self.assertIn(b"* OK", self.connection.line())
-        self.yes("capability", r"AUTH=PLAIN", r"IMAP4rev1")
-        secret = base64.b64encode(f"\0{ACCOUNT}\0{PASSWORD}".encode())
-        self.yes("authenticate PLAIN", octets=secret + b"\r\n")
-        has = self.yes("capability")
-        for name in (
-            "IDLE NAMESPACE ID UIDPLUS QUOTA CONDSTORE ENABLE MOVE ESEARCH LIST-EXTENDED STATUS=SIZE".split()
-        ):
-            self.assertIn(f" {name}", has)
-        self.yes("COMPRESS DEFLATE")
-        self.connection.compress()
-        self.yes('ID ("name" "Thunderbird" "version" "128.5.0esr")', r'\* ID \("name" ')
-        self.yes("ENABLE CONDSTORE", r"\* ENABLED CONDSTORE")
-        self.yes("namespace", r'\* NAMESPACE \(\("" "/"\)\)')
+    def list_folders(self) -> None:
+        """What follows the log-in."""
         self.yes(
             'list (subscribed) "" "*" return (special-use)',
             r'\* LIST \([^)]*\\Subscribed[^)]*\) "/" "?Thunderbird"?\r',
@@ -129,7 +42,8 @@ class ThunderbirdTests(LiveTestCase):
 
     def test_session(self) -> None:
         """Each of its commands is answered as it expects, and what it did is so for others."""
-        self.log_in()
+        self.log_in(self.connection)
+        self.list_folders()
         said = self.yes(
             'select "Thunderbird" (CONDSTORE)',
             r"\* 5 EXISTS",
