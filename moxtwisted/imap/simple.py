@@ -40,7 +40,7 @@ from zope.interface import implementer
 from moxtwisted.errors import LimitError, MailboxMissingError
 from moxtwisted.identifiers import IdentifierError, parse_mailbox_name
 from moxtwisted.imap import backend as b
-from moxtwisted.imap.memory import MemoryBody, MemoryMailbox, MemorySink, contains
+from moxtwisted.imap.memorymailbox import MemoryBody, MemoryMailbox, MemorySink, contains
 from moxtwisted.imap.rights import Rights, kept_flags
 from moxtwisted.imap.sharing import NotPermittedError
 from moxtwisted.message.casemap import casemap

@@ -14,7 +14,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted.errors import MailError
-from moxtwisted.imap import memory
+from moxtwisted.imap import memory, memorymailbox
 from moxtwisted.imap.commands import HANDLERS
 from moxtwisted.imap.commands.fetchbodies import BrokenLiteralError
 from moxtwisted.imap.memory import MemoryAuthenticator, MemoryMail
@@ -368,14 +368,14 @@ class FailureTests(ProtocolTestCase):
         """When octets of a literal cannot be read the connection is cut: BYE would be taken for the message."""
         for failure in (lambda: b"", lambda: 1 // 0):
             self.fill(1, 1_000_000)
-            read = memory.MemoryBody.read
+            read = memorymailbox.MemoryBody.read
 
             def broken(
                 body: Any, offset: int, length: int, failure: Any = failure, read: Any = read
             ) -> bytes:
                 return read(body, offset, length) if offset < 500_000 else failure()
 
-            self.patch(memory.MemoryBody, "read", broken)
+            self.patch(memorymailbox.MemoryBody, "read", broken)
             protocol, transport = self.selected()
             protocol.dataReceived(b"a FETCH 1 BODY.PEEK[]\r\n")
             self.assertTrue(transport.aborted)

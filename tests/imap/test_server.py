@@ -7,7 +7,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted.errors import OverQuotaError
-from moxtwisted.imap import memory
+from moxtwisted.imap import memory, memorymailbox
 from moxtwisted.imap.capabilities import CAPABILITIES, after_login, before_login
 from moxtwisted.imap.connection import Transport
 from moxtwisted.imap.memory import MemoryAuthenticator, MemoryMail
@@ -244,7 +244,7 @@ class AppendTests(SynchronousTestCase):
             raise OverQuotaError
 
         driver = logged_in(self.mail)
-        self.patch(memory.MemorySink, "write", write)
+        self.patch(memorymailbox.MemorySink, "write", write)
         answers = driver.command(b"APPEND INBOX {100000+}\r\n" + b"x" * 100_000)
         self.assertEqual(answers, [b"a2 NO [OVERQUOTA] mailbox is over its quota"])
         self.assertEqual(self.count(), 0)
