@@ -235,8 +235,9 @@ def _tried(case: SynchronousTestCase, **told: Any) -> tuple[int, list[str], list
         "filter": False,
         **told,
     }
+    # Python 3.12 and later warn of a fork beside threads, which is tried here on purpose.
     done = subprocess.run(
-        [sys.executable, "-P", "-c", _TRIALS, json.dumps(given, default=str)],
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-P", "-c", _TRIALS, json.dumps(given, default=str)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join([str(package.parent), *sys.path])},
         capture_output=True, timeout=60, check=False,
     )  # fmt: skip
