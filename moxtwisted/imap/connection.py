@@ -214,6 +214,10 @@ class Connection:
             self.settings.disabled_capabilities or (session is not None and session.disabled_capabilities)
         )
 
+    def special_use(self, info: MailboxInfo) -> tuple[str, ...]:
+        """The attributes of RFC 6154 that the client shall see of a mailbox."""
+        return info.special_use if "SPECIAL-USE" in self.offered else ()
+
     def forget_capabilities(self) -> None:
         """They changed: TLS started, or somebody logged in."""
         self._capabilities = None

@@ -424,7 +424,7 @@ class Notifying:
                 attributes.append("\\Subscribed")
             attributes.append("\\HasChildren" if name in parents else "\\HasNoChildren")
             if info is not None:
-                attributes += info.special_use
+                attributes += connection.special_use(info)
                 if not _may(info, "r"):
                     attributes.append("\\NoAccess")
             lines.append(render.list_response(name, attributes, utf8=connection.utf8, old_name=old or None))

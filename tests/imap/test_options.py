@@ -81,6 +81,11 @@ TOLD = {
         ("COPY 1 Old", "COPYUID"),
         ("MOVE 1 Old", "COPYUID"),
     ),
+    "SPECIAL-USE": (
+        ('LIST "" *', "\\Archive"),
+        ("GETMETADATA Old /private/specialuse", "Archive"),
+        ('SETMETADATA Old (/private/specialuse "\\\\Sent")', "OK"),
+    ),
     "OBJECTID": (("SELECT INBOX", "MAILBOXID"), ("CREATE New", "MAILBOXID")),
     "QUOTA=RES-STORAGE": (('GETQUOTA ""', "STORAGE"), ("GETQUOTAROOT INBOX", "STORAGE")),
     "QUOTA=RES-MESSAGE": (('GETQUOTA ""', "MESSAGE"), ("GETQUOTAROOT INBOX", "MESSAGE")),
@@ -102,7 +107,7 @@ NOTHING: dict[str, str] = {
 def driver(*disabled: str) -> Driver:
     mail = SharedMemoryMail(disabled_capabilities=frozenset(disabled))
     mail.add("INBOX", b"Subject: one\r\n\r\n1\r\n")
-    mail.make("Old")
+    mail.make("Old", ("\\Archive",))
     mail.annotations.limits = (10_000_000, 1000)
     made = Driver.of(authenticator=SharingAuthenticator({"alice": ("secret", mail)}, counted_entropy()))
     made.login()

@@ -181,7 +181,7 @@ def _matching(connection: Connection, command: List) -> Iterable[_Entry]:
         attributes += names.attributes(name)
         info = names.existing.get(name)
         if tell_use and info is not None:
-            attributes += info.special_use
+            attributes += connection.special_use(info)
         if command.status and info is not None and info.rights is not None and "r" not in info.rights:
             # RFC 5819 section 2: what may be listed and not read has no STATUS.
             attributes.append("\\NoSelect")
@@ -249,7 +249,7 @@ def _named(connection: Connection, name: str, old: str | None) -> bytes:
         attributes.append("\\Subscribed")
     attributes.append(names.children(shown))
     if info is not None:
-        attributes += info.special_use
+        attributes += connection.special_use(info)
     return render.list_response(shown, attributes, utf8=connection.utf8, old_name=old)
 
 

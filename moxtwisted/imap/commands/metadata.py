@@ -50,8 +50,9 @@ def start_news(connection: Connection) -> None:
 # -- reading ---------------------------------------------------------------------------------------------------------
 
 
-def _values(session: Any, info: MailboxInfo | None) -> dict[str, bytes]:
+def _values(connection: Connection, info: MailboxInfo | None) -> dict[str, bytes]:
     """All entries of a mailbox, or of the server (None), with those that are computed."""
+    session = annotated(connection)
     values = dict(session.annotations(info.name if info is not None else ""))
     if info is None:
         values.pop(ADMIN, None)
@@ -59,16 +60,15 @@ def _values(session: Any, info: MailboxInfo | None) -> dict[str, bytes]:
             values[ADMIN] = session.administrator.encode("utf-8")
     else:
         values.pop(SPECIAL_USE, None)
-        if info.special_use:
-            values[SPECIAL_USE] = " ".join(info.special_use).encode("ascii")
+        if uses := connection.special_use(info):
+            values[SPECIAL_USE] = " ".join(uses).encode("ascii")
     return values
 
 
 def get_metadata(connection: Connection, command: GetMetadata) -> Handled:
     """GETMETADATA."""
-    session = annotated(connection)
     info = connection.existing(command.mailbox) if command.mailbox else None
-    return _pieces(connection, command, _values(session, info), info.name if info is not None else "")
+    return _pieces(connection, command, _values(connection, info), info.name if info is not None else "")
 
 
 def _pieces(
@@ -127,7 +127,7 @@ def _responses(connection: Connection, mailbox: str, pairs: _Pairs) -> Iterator[
 def list_metadata(connection: Connection, info: MailboxInfo, entries: Sequence[str]) -> bytes:
     """The METADATA response that follows a mailbox's LIST response; empty when the mailbox went meanwhile."""
     try:
-        values = _values(annotated(connection), info)
+        values = _values(connection, info)
     except (MailboxMissingError, NotPermittedError):
         # RFC 9590 section 3 lets us leave it out.
         return b""
@@ -147,6 +147,9 @@ async def set_metadata(connection: Connection, command: SetMetadata) -> Answer:
         info = connection.existing(command.mailbox)
         name = info.name
         if SPECIAL_USE in values:
+            if "SPECIAL-USE" not in connection.offered:
+                # RFC 6154 section 4: the entry is of that extension.
+                raise RefusalError("that entry cannot be changed", "NOPERM")
             uses = _uses(canonical(name), values.pop(SPECIAL_USE))
     else:
         if ADMIN in values:
