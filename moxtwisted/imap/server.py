@@ -423,7 +423,11 @@ class Server(Execution):
             return self._run(Command(tag), step)
         if connection.state is State.IDLING:
             done(connection, Done(event.tag or b"*"))
-        answer = RefusalError(event.text, event.code, event.condition).answer()
+        condition = event.condition
+        if event.code.startswith("BADCHARSET") and "UTF8=ACCEPT" in connection.enabled:
+            # RFC 9755 section 3: any charset but UTF-8.
+            condition = "BAD"
+        answer = RefusalError(event.text, event.code, condition).answer()
         if self._first and event.condition == "BAD":
             # As mox does: what begins so is no IMAP client.
             self._say(event.tag, answer)

@@ -47,9 +47,6 @@ async def multi_search(connection: Connection, command: MultiSearch) -> Answer:
     if SearchReturn.SAVE in returns and kinds != {FilterKind.SELECTED}:
         # RFC 7377 section 2.2: what is saved are messages of the selected mailbox.
         raise RefusalError("SAVE is for the selected mailbox alone", kind="BAD")
-    if command.charset is not None and "UTF8=ACCEPT" in connection.enabled:
-        # RFC 9755 section 3: UTF-8 goes without saying, and CHARSET must not be said.
-        raise RefusalError("no CHARSET after UTF8=ACCEPT", kind="BAD")
     shared = sharing(connection.mail) if reach_others(connection, sources) else None
     waiting = shared.prepare() if shared is not None else None
     if waiting is not None:

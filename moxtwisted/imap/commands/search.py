@@ -17,7 +17,7 @@ from moxtwisted.imap.commands.matching import Matching, has_text, is_fuzzy, matc
 from moxtwisted.imap.commands.messagelimit import Cut, concluded, cut_search
 from moxtwisted.imap.commands.results import Results, answer, check_returns
 from moxtwisted.imap.connection import Answer, Connection, Handled, RefusalError
-from moxtwisted.imap.wire.commands import Search
+from moxtwisted.imap.wire.commands import Search, Sort, Thread
 from moxtwisted.imap.wire.returnoptions import ReturnOptions, SearchReturn
 from moxtwisted.imap.wire.searchkeys import SearchKey
 
@@ -51,6 +51,7 @@ def prepare(connection: Connection, command: _Searching, returns: ReturnOptions 
     :return: whether its answer has a MODSEQ.
     :raise RefusalError: when it may not be said so.
     """
+    _check_charset(connection, command)
     check_returns(connection, returns)
     check_update(connection, command.tag, returns)
     if is_fuzzy(command.key):
@@ -66,11 +67,23 @@ def prepare(connection: Connection, command: _Searching, returns: ReturnOptions 
     return modseq
 
 
-def search(connection: Connection, command: Search) -> Handled:
-    """SEARCH: at once from memory and columns, or waiting for text conditions."""
-    if command.charset is not None and "UTF8=ACCEPT" in connection.enabled:
+def _check_charset(connection: Connection, command: _Searching) -> None:
+    """After UTF8=ACCEPT there is one charset.
+
+    :raise RefusalError: BAD.
+    """
+    if command.charset is None or "UTF8=ACCEPT" not in connection.enabled:
+        return
+    if not isinstance(command, Sort | Thread):
         # RFC 9755 section 3: UTF-8 goes without saying, and CHARSET must not be said.
         raise RefusalError("no CHARSET after UTF8=ACCEPT", kind="BAD")
+    if command.charset != "UTF-8":
+        # RFC 9755 section 3: where a charset has to be said, it is UTF-8.
+        raise RefusalError("no charset but UTF-8 after UTF8=ACCEPT", kind="BAD")
+
+
+def search(connection: Connection, command: Search) -> Handled:
+    """SEARCH: at once from memory and columns, or waiting for text conditions."""
     modseq = prepare(connection, command, command.returns)
     matching = Matching(connection)
     cut = cut_search(connection, matching, command.key)
