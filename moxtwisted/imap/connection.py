@@ -25,6 +25,7 @@ from moxtwisted.imap.capabilities import after_login, before_login, shared
 from moxtwisted.imap.settings import ServerSettings
 from moxtwisted.imap.states import State
 from moxtwisted.imap.view import IViewObserver, SessionView
+from moxtwisted.imap.wire.mailboxname import canonical
 from moxtwisted.imap.wire.sequence import SequenceSet
 from moxtwisted.message.flags import DELETED
 from moxtwisted.transport.facts import Transport
@@ -405,9 +406,12 @@ class Connection:
                 self.unattend()
 
     def caused(self, kind: str, what: Iterable[str | int]) -> None:
-        """This connection did something: NOTIFY needs not tell it; see ``Notifying.caused``."""
+        """This connection did something: NOTIFY and UPDATE need not tell it; see ``Notifying.caused``."""
         if self.notifying is not None:
             self.notifying.caused(kind, what)
+        observer = self.selected.view.observer if self.selected is not None else None
+        if observer is not None and canonical(self.box.name) == canonical(kind):
+            observer.caused(uid for uid in what if isinstance(uid, int))
 
     @property
     def foreseeing(self) -> IViewObserver | None:

@@ -11,11 +11,12 @@ from typing import Any
 
 from moxtwisted.errors import MailError
 from moxtwisted.imap.backend import IAuthenticator
+from moxtwisted.imap.commands.arrivals import told
 from moxtwisted.imap.commands.authentication import log_in
 from moxtwisted.imap.connection import Answer, Connection, RefusalError, Transport, refused
 from moxtwisted.imap.settings import Limits, ServerSettings
 from moxtwisted.imap.states import State, expunge_allowed
-from moxtwisted.imap.view import IViewObserver
+from moxtwisted.imap.view import Findings, IViewObserver
 from moxtwisted.imap.wire import parser
 from moxtwisted.imap.wire.commands import Command
 from moxtwisted.imap.work import Close, Run, StartCompression, StartTLS, StopCompression, Stream, Work
@@ -62,6 +63,7 @@ class Execution:
         self._before_login = 0
         self._given_back = False
         self._lost = False
+        self._telling = False  # in the middle of a Stream
         self._under_way: bytes | None = None
 
     # -- the beginning and the end -----------------------------------------------------------------------------
@@ -148,8 +150,13 @@ class Execution:
         connection.state = State.LOGOUT
         self._give_back_session()
 
-    def _stream(self, command: Command, pieces: Generator[bytes, None, Answer]) -> Work | None:
-        """Pull the first pieces at once: most answers are short, and go out together with their end."""
+    def _stream(
+        self, command: Command, pieces: Generator[bytes, None, Answer], *, last: bool = False
+    ) -> Work | None:
+        """Pull the first pieces at once: most answers are short, and go out together with their end.
+
+        :param last: as of ``_finished``.
+        """
         self._busy = True
         octets = 0
         out = self.connection.out
@@ -160,11 +167,12 @@ class Execution:
                 octets += len(piece)
                 out.append(piece)
         except StopIteration as end:
-            return self._finished(command, end.value)
+            return self._finished(command, end.value, last=last)
         except RefusalError as e:
             return self._finished(command, e.answer())
         except MailError as e:
             return self._finished(command, refused(e).answer())
+        self._telling = True
         return Stream(self._rest(command, pieces))
 
     def _rest(self, command: Command, pieces: Generator[bytes, None, Answer]) -> Iterator[bytes]:
@@ -218,12 +226,16 @@ class Execution:
 
     async def _updated(self, observer: IViewObserver, command: Command, answer: Answer) -> Work | None:
         """RFC 5267 section 4.3: what the changes mean for results goes out with them."""
-        await observer.evaluate()
+        findings = await observer.evaluate()
         self._busy = False
         if self._lost:
             self._logged_in_too_late()
             return None
-        return self._finished(command, answer, last=True)
+        return self._stream(command, self._told(findings, answer), last=True)
+
+    def _told(self, findings: Findings, answer: Answer) -> Generator[bytes, None, Answer]:
+        yield from told(self.connection, findings)
+        return answer
 
     def _answered(self, command: Command, answer: bytes) -> Work | None:
         if not answer:

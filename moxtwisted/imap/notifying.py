@@ -12,13 +12,13 @@ messages; news of other mailboxes come from the session's feed::
 News of mailboxes of other users come from a feed of their own, which there only is where a filter can stand for such ones
 (``OthersWanted``): those of RFC 5465 sections 6.2 and 6.3 never do.
 
-``Server`` calls ``push`` whenever it has nothing else to say. What cannot be written at once, because the client asked for parts
-of new messages, comes as an iterator of pieces that is pulled as the client reads.
+``Server`` calls ``push`` whenever it has nothing else to say. What the client asked for of new messages is told by
+``moxtwisted.imap.commands.arrivals``.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -26,7 +26,6 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from attrs import define, field, frozen
 
 from moxtwisted.imap.backend import MailboxInfo
-from moxtwisted.imap.commands.fetch import fetched
 from moxtwisted.imap.commands.mailboxfilters import ancestry, parents_of
 from moxtwisted.imap.commands.status import status_line
 from moxtwisted.imap.notification import own_mailboxes
@@ -245,36 +244,21 @@ class Notifying:
         """The selected mailbox was left."""
         self._new.clear()
 
-    def _fetches(self) -> Iterator[bytes]:
-        """FETCH responses of new messages."""
-        wanted, box = self.selected, self._connection.selected
+    def take_new(self) -> Sequence[int]:
+        """UIDs of new messages whose data items are to be told, once."""
+        if self.selected is None or self._overflow:
+            return ()
         uids, self._new = self._new, []
-        if wanted is None or box is None:
-            return
-        known = box.view.uids
-        ranges: list[tuple[int, int]] = []
-        for uid in uids:
-            at = bisect_left(known, uid)
-            if at == len(known) or known[at] != uid:
-                continue
-            if ranges and ranges[-1][1] == at:
-                ranges[-1] = (ranges[-1][0], at + 1)
-            else:
-                ranges.append((at, at + 1))
-        yield from fetched(self._connection, wanted.attributes, ranges)
+        return uids
 
     # -- pushing -----------------------------------------------------------------------------------------------
-    def push(self) -> Iterator[bytes] | None:
-        """Say what happened; the server is not saying anything else.
-
-        :return: what is too much to be put into the connection's output at once, or None.
-        """
+    def push(self) -> None:
+        """Say what happened; the server is not saying anything else. The data items of new messages are left for ``take_new``."""
         connection = self._connection
         wanted = self.selected
         if wanted is not None and connection.selected is not None:
             idling = connection.state is State.IDLING
             connection.out += self.sync(allow_expunge=idling or not wanted.delayed)
-            # Section 5.2: before the FETCH responses come changes of search contexts.
             connection.tell_news()
         if self._feed is not None:
             happened, lost = self._happened()
@@ -290,8 +274,6 @@ class Notifying:
             connection.out.append(
                 b"* OK [NOTIFICATIONOVERFLOW] too much happened, notifications have ended\r\n"
             )
-            return None
-        return self._fetches() if self._new else None
 
     def _happened(self) -> tuple[Sequence[Any], bool]:
         """In the user's mailboxes, then in those of others; and whether some is lost."""

@@ -20,7 +20,7 @@ import attrs
 from moxtwisted.imap.wire import commands as c
 from moxtwisted.imap.wire import fetchattributes as f
 from moxtwisted.imap.wire import searchkeys as k
-from moxtwisted.imap.wire.returnoptions import Partial, SearchReturn
+from moxtwisted.imap.wire.returnoptions import Partial, SearchReturn, Update
 from moxtwisted.imap.wire.sequence import SequenceSet
 
 __all__ = ["FIELDS", "KINDS", "MEMBERS", "SORTING", "missing"]
@@ -46,6 +46,7 @@ KINDS: Final[dict[type[Any], str]] = {
     k.UidAfter: "UIDONLY",
     k.UidBefore: "UIDONLY",
     Partial: "PARTIAL",
+    Update: "CONTEXT=SEARCH",
 }
 """Values of these classes."""
 
@@ -64,9 +65,10 @@ MEMBERS: Final[dict[Enum, str]] = {
 }
 """These options."""
 
-SORTING: Final[dict[Enum, str]] = {
+SORTING: Final[dict[Enum | type[Any], str]] = {
     SearchReturn.CONTEXT: "CONTEXT=SORT",
     SearchReturn.UPDATE: "CONTEXT=SORT",
+    Update: "CONTEXT=SORT",
 }
 """What else these need in SORT."""
 
@@ -83,6 +85,7 @@ FIELDS: Final[dict[tuple[type[Any], str], str]] = {
     (c.Fetch, "vanished"): "QRESYNC",
     (c.Store, "unchanged_since"): "CONDSTORE",
     (SequenceSet, "saved"): "SEARCHRES",
+    (Update, "attributes"): "NOTIFY",
 }
 """Fields of a class, when they have a value."""
 
@@ -100,20 +103,25 @@ def missing(command: Any, offered: Container[str]) -> str | None:
 
 def _needed(value: Any) -> Iterator[str]:
     """Depth first, without recursion: a search may be nested deeply."""
-    members = [MEMBERS, SORTING] if isinstance(value, c.Sort) else [MEMBERS]
+    sorting = isinstance(value, c.Sort)
     waiting = [value]
     while waiting:
         value = waiting.pop()
         if value is None or isinstance(value, _LEAVES):
             continue
         if isinstance(value, Enum):
-            yield from (names[value] for names in members if value in names)
+            if value in MEMBERS:
+                yield MEMBERS[value]
+            if sorting and value in SORTING:
+                yield SORTING[value]
         elif isinstance(value, tuple | list | frozenset):
             waiting.extend(value)
         elif attrs.has(type(value)):
             kind = type(value)
             if kind in KINDS:
                 yield KINDS[kind]
+            if sorting and kind in SORTING:
+                yield SORTING[kind]
             waiting.extend(_fields(value))
             for name in _conditions(kind):
                 if _given(getattr(value, name)):

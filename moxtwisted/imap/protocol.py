@@ -463,6 +463,10 @@ class IMAPServerProtocol(Connected, Protocol):
                 self._do(work)
         except Exception:  # noqa: BLE001  (one session ends, the others go on)
             self._broken(Failure())
+            return
+        if work is not None and not (self._waiting or self._running or self._turn) and self._pieces is None:
+            # It was said to its end: what happened meanwhile, or was said.
+            self._run()
 
     def _nonsense(self, error: DecompressionError) -> None:
         _log.info("IMAP client {peer}: {error}", peer=self.machine.connection.transport.peer, error=error)

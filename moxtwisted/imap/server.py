@@ -34,6 +34,7 @@ from moxtwisted.errors import MailError
 from moxtwisted.imap.backend import IAuthenticator
 from moxtwisted.imap.commands import HANDLERS, Handler
 from moxtwisted.imap.commands.append import Appending
+from moxtwisted.imap.commands.arrivals import told
 from moxtwisted.imap.commands.authentication import cancelled, responded
 from moxtwisted.imap.commands.idle import done
 from moxtwisted.imap.commands.replace import Replacing
@@ -44,7 +45,7 @@ from moxtwisted.imap.options import missing
 from moxtwisted.imap.preauthentication import IPreauthenticator
 from moxtwisted.imap.settings import ServerSettings
 from moxtwisted.imap.states import State, refusal
-from moxtwisted.imap.view import IViewObserver
+from moxtwisted.imap.view import Findings, IViewObserver
 from moxtwisted.imap.wire import parser
 from moxtwisted.imap.wire.commands import Append, AppendMessage, Command, Done, Replace
 from moxtwisted.imap.work import Close, Run, StartCompression, StartTLS, StopCompression, Stream, Work
@@ -172,7 +173,7 @@ class Server(Execution):
                 return Stream(iter(()))
             event = self._reader.next()
             if event is None:
-                return self._push()
+                return self._unasked()
             work = self._event(event)
             if work is not None:
                 return work
@@ -180,7 +181,7 @@ class Server(Execution):
 
     def streamed(self) -> None:
         """The pieces of a ``Stream`` were all pulled."""
-        self._busy = False
+        self._busy = self._telling = False
 
     def tls_started(self, transport: Transport) -> None:
         """The handshake is done (RFC 9051 section 6.2.1: everything said before counts for nothing)."""
@@ -209,10 +210,10 @@ class Server(Execution):
             # It is told when that is done.
             return None
         listening = connection.notifying is not None or connection.state is State.IDLING
-        if listening and not (self._busy or self._lost) and connection.foreseeing is not None:
+        if listening and not (self._busy or self._quiet) and connection.foreseeing is not None:
             self._busy = self._foreseeing = True
             return Run(self._foreseen_changes())
-        return self._flush()
+        return self._unasked()
 
     async def _foreseen_changes(self) -> Work | None:
         await self.connection.foresee()
@@ -220,47 +221,60 @@ class Server(Execution):
         if self._lost:
             self._logged_in_too_late()
             return None
-        return self._flush()
+        return self._unasked()
 
-    def _flush(self) -> Work | None:
-        if self.connection.notifying is not None:
-            return self._push() or self._evaluate()
-        if self.connection.state is State.IDLING and not self._lost:
-            self.connection.sync(allow_expunge=True)
-            self.connection.tell_news()
-        return self._evaluate()
+    @property
+    def _quiet(self) -> bool:
+        """Whether nothing may be said now but what is being said."""
+        return self._lost or self._telling or self._between_messages()
+
+    def _unasked(self) -> Work | None:
+        """What is to be said while no command is under way, but not in the middle of something else."""
+        connection = self.connection
+        if self._quiet:
+            return None
+        if connection.notifying is not None:
+            # RFC 5465 section 3.1: what NOTIFY asked for, at any time.
+            if not self._busy:
+                connection.notifying.push()
+        elif connection.state is State.IDLING:
+            connection.sync(allow_expunge=True)
+            connection.tell_news()
+        if self._busy:
+            return None
+        return self._evaluate() or self._tell(Findings())
 
     def _evaluate(self) -> Work | None:
         """RFC 5267 section 4.3: what changes mean for results that are kept up to date, while the client says nothing."""
         box = self.connection.selected
         observer = None if box is None else box.view.observer
-        if observer is None or not observer.pending or self._busy or self._lost:
+        if observer is None or not observer.pending:
             return None
         self._busy = True
         return Run(self._evaluated(observer))
 
     async def _evaluated(self, observer: IViewObserver) -> Work | None:
-        await observer.evaluate()
+        findings = await observer.evaluate()
         self._busy = False
         if self._lost:
             self._logged_in_too_late()
             return None
-        # What happened meanwhile.
-        return self.flush_changes()
+        # And what happened meanwhile.
+        return self._tell(findings) or self._unasked()
 
-    def _push(self) -> Work | None:
-        """RFC 5465 section 3.1: what NOTIFY asked for, at any time but in the middle of something else."""
-        notifying = self.connection.notifying
-        if notifying is None or self._busy or self._lost or self._between_messages():
+    def _tell(self, findings: Findings) -> Work | None:
+        """Say what was found out, and the data items of new messages: as the client reads, when they are long."""
+        connection = self.connection
+        if not findings.lines and connection.notifying is None:
             return None
-        pieces = notifying.push() or iter(())
-        octets, out = 0, self.connection.out
+        pieces = told(connection, findings)
+        octets, out = 0, connection.out
         for piece in pieces:
             # Most are short, and go out together with what announces them.
             out.append(piece)
             octets += len(piece)
-            if octets >= self.connection.settings.limits.output_piece_octets // 2:
-                self._busy = True
+            if octets >= connection.settings.limits.output_piece_octets // 2:
+                self._busy = self._telling = True
                 return Stream(pieces)
         return None
 

@@ -20,15 +20,18 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
+
+from attrs import field, frozen
 
 from moxtwisted.imap.backend import IMailboxView
 from moxtwisted.imap.lines import MANY, Told, message_lines, render_flags
+from moxtwisted.imap.wire.fetchattributes import FetchAttribute
 from moxtwisted.imap.wire.sequence import compact
 from moxtwisted.message.flags import MessageFlags
 
-__all__ = ["IViewObserver", "SessionView"]
+__all__ = ["Findings", "IViewObserver", "SessionView"]
 
 _T = TypeVar("_T")
 
@@ -37,6 +40,18 @@ _MESSAGES_A_PIECE = 1024
 
 # RFC 7162 section 3.2.10 lets a VANISHED response be cut into several; lines stay within what clients buffer.
 _VANISHED_UIDS_A_LINE = 1000
+
+
+@frozen
+class Findings:
+    """What an observer found out; sequence numbers are those of now, so it is to be said before the next ``SessionView.sync``.
+
+    :ivar lines: responses.
+    :ivar wanted: by UID of a message that is new, lists of the data items that are wanted of it.
+    """
+
+    lines: Sequence[bytes] = ()
+    wanted: Mapping[int, tuple[tuple[FetchAttribute, ...], ...]] = field(factory=dict)
 
 
 class IViewObserver(Protocol):
@@ -53,14 +68,17 @@ class IViewObserver(Protocol):
     def pending(self) -> bool:
         """Whether there is more to say, which ``evaluate`` finds out."""
 
-    async def evaluate(self) -> None:
-        """Find it out, and say it."""
+    async def evaluate(self) -> Findings:
+        """Find it out."""
+
+    def caused(self, uids: Iterable[int]) -> None:
+        """This session itself made these messages."""
 
     def going(self, view: SessionView, uids: Iterable[int]) -> list[bytes]:
         """Before EXPUNGE or VANISHED; sequence numbers are still those of before."""
 
-    def changed(self, view: SessionView, uids: Iterable[int]) -> list[bytes]:
-        """After EXISTS and FETCH: messages that are new or have other flags."""
+    def changed(self, view: SessionView, flagged: Iterable[int], new: Sequence[int]) -> list[bytes]:
+        """After EXISTS and FETCH: messages that have other flags, and those that are new."""
 
 
 class SessionView:
@@ -231,7 +249,7 @@ class SessionView:
             self._complete = self._modseq
         self._told = None
         if self.observer is not None:
-            responses += self.observer.changed(self, [*flagged, *now[first_new:]])
+            responses += self.observer.changed(self, flagged, now[first_new:])
         return responses
 
     def _changes(self, old: array[int], now: array[int], last: int) -> tuple[list[int], Sequence[int]]:

@@ -48,6 +48,7 @@ from moxtwisted.imap.wire import responsedata as r
 from moxtwisted.imap.wire.fetchattributes import FetchAttribute
 from moxtwisted.imap.wire.request import NonSync, Outgoing
 from moxtwisted.imap.wire.responses import ResponseLimits, ResponseReader
+from moxtwisted.imap.wire.returnoptions import ReturnOptions
 from moxtwisted.imap.wire.searchkeys import SearchKey
 from moxtwisted.imap.wire.sequence import SequenceSet
 
@@ -262,9 +263,7 @@ class Client:
         """FETCH or UID FETCH; its tag."""
         return self.send(c.Fetch(self.new_tag(), numbers, tuple(attributes), changed_since, uid=uid))
 
-    def search(
-        self, key: SearchKey, *, uid: bool = True, returns: frozenset[c.SearchReturn] | None = None
-    ) -> bytes:
+    def search(self, key: SearchKey, *, uid: bool = True, returns: ReturnOptions | None = None) -> bytes:
         """SEARCH or UID SEARCH, in UTF-8; its tag."""
         charset = None if self.utf8 else "UTF-8"
         return self.send(c.Search(self.new_tag(), key, returns, charset, uid))

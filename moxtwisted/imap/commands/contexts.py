@@ -11,8 +11,9 @@ change, it is told of what that means for its results as well::
     C: B04 CANCELUPDATE "B01"
 
 What can be told from the arrays is told at once. Programs with text conditions, and results in an order, have to ask the backend: their
-changes are noted, and ``evaluate`` finds them out before the next tagged response, or while the client idles. Where the results are long,
-``foresee`` takes messages that are gone out of them before it is told that they are gone, one result after the other.
+changes are noted, and ``evaluate`` finds them out before the next tagged response, or while the client idles. So it is with all that new
+messages mean when the client wants data items of those that match (``UPDATE (FLAGS)``, RFC 5465 section 7): the items come first. Where the
+results are long, ``foresee`` takes messages that are gone out of them before it is told that they are gone, one result after the other.
 """
 
 from __future__ import annotations
@@ -27,10 +28,11 @@ from moxtwisted.imap.commands.matching import Matching, has_text, matches, weigh
 from moxtwisted.imap.commands.ordering import load_keys, take_turns
 from moxtwisted.imap.commands.results import Results
 from moxtwisted.imap.connection import Answer, Connection, RefusalError
-from moxtwisted.imap.view import SessionView
+from moxtwisted.imap.view import Findings, SessionView
 from moxtwisted.imap.wire import searchkeys as k
 from moxtwisted.imap.wire.commands import CancelUpdate
-from moxtwisted.imap.wire.returnoptions import ReturnOptions, SearchReturn
+from moxtwisted.imap.wire.fetchattributes import FetchAttribute
+from moxtwisted.imap.wire.returnoptions import ReturnOptions, update_of
 from moxtwisted.imap.wire.sequence import SequenceSet, compact
 from moxtwisted.imap.wire.sortcriteria import SortCriterion, SortKey
 from moxtwisted.message.stepsort import sort_in_steps
@@ -43,6 +45,9 @@ _AT_ONCE: Final = 1000
 _RESULTS_AT_ONCE: Final = 20_000
 # Programs with more keys than this wait for ``evaluate``, which lets others have their turns.
 _MOST_KEYS: Final = 10
+# New messages whose data items are still to be told, of one search; and what this connection made itself.
+_MOST_NEW: Final = 10_000
+_MOST_OWN: Final = 20_000
 # Of results in an order the values that they are sorted by are kept; longer ones are not kept up to date.
 _MOST_SORTED: Final = 20_000
 
@@ -56,7 +61,9 @@ class Context:
     :ivar uids: of the results.
     :ivar order: the same in the order of ``criteria``; empty without them.
     :ivar values: by UID, what it is sorted by.
+    :ivar attributes: what is told of new messages.
     :ivar pending: UIDs that may be in the results now, or no longer.
+    :ivar fresh: those of them that are new messages, with ``attributes``.
     """
 
     tag: bytes
@@ -67,7 +74,9 @@ class Context:
     criteria: tuple[SortCriterion, ...] = ()
     order: list[int] = field(factory=list)
     values: dict[int, tuple[Any, ...]] = field(factory=dict)
+    attributes: tuple[FetchAttribute, ...] = ()
     pending: set[int] = field(factory=set)
+    fresh: set[int] = field(factory=set)
     waits: bool = False
 
     def line(
@@ -145,6 +154,23 @@ def _runs(order: Sequence[int], wanted: set[int]) -> list[tuple[int, list[int]]]
 
 
 @define(eq=False)
+class _Found:
+    """What was found out about some results.
+
+    :ivar touched: messages that were looked at.
+    :ivar fresh: those of them that are new, and of which data items are wanted.
+    :ivar matching: those that belong to the results.
+    :ivar order: these and the other results, if they have an order and some are added.
+    """
+
+    context: Context
+    touched: set[int]
+    fresh: set[int]
+    matching: set[int]
+    order: Sequence[int] = ()
+
+
+@define(eq=False)
 class Contexts:
     """The searches of the selected mailbox that are kept up to date.
 
@@ -153,6 +179,8 @@ class Contexts:
 
     _connection: Connection
     by_tag: dict[bytes, Context] = field(factory=dict)
+    _own: set[int] = field(factory=set)
+    _evaluating: bool = False
 
     @property
     def pending(self) -> bool:
@@ -171,17 +199,31 @@ class Contexts:
         gone = set(uids)
         for context in self.by_tag.values():
             context.pending -= gone
+            context.fresh -= gone
             responses += context.removed(view, gone.copy())
         return responses
 
-    def changed(self, view: SessionView, uids: Iterable[int]) -> list[bytes]:
+    def caused(self, uids: Iterable[int]) -> None:
+        """The client made these messages itself."""
+        if len(self._own) < _MOST_OWN:
+            self._own.update(uids)
+
+    def changed(self, view: SessionView, flagged: Iterable[int], new: Sequence[int]) -> list[bytes]:
         """Responses after messages are told to be there, or to have other flags."""
         responses: list[bytes] = []
-        touched = set(uids)
+        touched = {*flagged, *new}
+        # RFC 5465 section 7: data items come before changes of any results.
+        held = self._evaluating or (len(new) > 0 and any(c.attributes for c in self.by_tag.values()))
+        # RFC 5465 section 5.2: none of what this connection made itself.
+        fresh = {uid for uid in new if uid not in self._own} if held else set()
+        self._own.clear()
         matching: Matching | None = None
-        for context in self.by_tag.values():
-            if context.waits or len(touched) > _AT_ONCE:
+        for context in list(self.by_tag.values()):
+            if context.attributes and len(context.fresh) + len(fresh) > _MOST_NEW:
+                responses.append(self._given_up(context, "too much happened"))
+            elif held or context.waits or context.pending or len(touched) > _AT_ONCE:
                 context.pending |= touched
+                context.fresh |= fresh if context.attributes else set()
             else:
                 matching = matching or Matching(self._connection)
                 evaluation = matching.narrow(context.key, _positions(view, touched))
@@ -191,6 +233,11 @@ class Contexts:
                 except StopIteration as end:
                     responses += self._outcome(context, touched, {matching.uids[at] for at in end.value})
         return responses
+
+    def _given_up(self, context: Context, why: str) -> bytes:
+        """RFC 5267 section 4.3.1: these results are not kept up to date any more."""
+        self.by_tag.pop(context.tag, None)
+        return b'* NO [NOUPDATE "%b"] %b\r\n' % (context.tag, why.encode("ascii"))
 
     def _outcome(
         self, context: Context, touched: set[int], found: set[int], order: Sequence[int] = ()
@@ -222,35 +269,66 @@ class Contexts:
         box = self._connection.selected
         return box is not None and box.view.observer is self
 
-    async def evaluate(self) -> None:
-        """Find out what the changes mean that were only noted, and tell it."""
+    async def evaluate(self) -> Findings:
+        """Find out what the changes mean that were only noted.
+
+        It is told at once where no data items have to come before it.
+        """
         connection = self._connection
-        for context in list(self.by_tag.values()):
-            touched, context.pending = context.pending, set()
-            if not touched:
-                continue
-            try:
-                uids = await self._matching(context, touched)
-            except MailError:
-                # Nobody knows the results any more.
-                self.by_tag.pop(context.tag, None)
-                connection.out.append(b'* NO [NOUPDATE "%b"] the search failed\r\n' % context.tag)
-                continue
-            if not self._watching():
-                return
-            uids = self._there(uids)
-            order: Sequence[int] = ()
-            if context.criteria and not uids <= context.uids:
-                order = await take_turns(connection, context.sorting((context.uids - touched) | uids))
+        later = any(context.fresh for context in self.by_tag.values())
+        found: list[_Found] = []
+        self._evaluating = True
+        try:
+            for context in list(self.by_tag.values()):
+                touched, context.pending = context.pending, set()
+                fresh, context.fresh = context.fresh, set()
+                if not touched:
+                    continue
+                one: _Found | None = None
+                try:
+                    one = _Found(context, touched, fresh, await self._matching(context, touched))
+                except MailError:
+                    # Nobody knows the results any more.
+                    connection.out.append(self._given_up(context, "the search failed"))
+                if one is not None and self._watching():
+                    await self._put_in_order(one)
                 if not self._watching():
-                    return
-                uids = self._there(uids)
-            if context.tag in self.by_tag:
-                connection.out += self._outcome(context, touched, uids, order)
-            if len(context.uids) > _AT_ONCE and connection.pause is not None:
-                await connection.pause(0)
-                if not self._watching():
-                    return
+                    return Findings()
+                if one is None:
+                    continue
+                if later := later or bool(fresh):
+                    found.append(one)
+                    continue
+                connection.out += self._findings([one]).lines
+                if len(context.uids) > _AT_ONCE and connection.pause is not None:
+                    await connection.pause(0)
+                    if not self._watching():
+                        return Findings()
+        finally:
+            self._evaluating = False
+        return self._findings(found)
+
+    async def _put_in_order(self, found: _Found) -> None:
+        context = found.context
+        there = self._there(found.matching)
+        if context.criteria and not there <= context.uids:
+            uids = (context.uids - found.touched) | there
+            found.order = await take_turns(self._connection, context.sorting(uids))
+
+    def _findings(self, found: Iterable[_Found]) -> Findings:
+        """What it means."""
+        lines: list[bytes] = []
+        wanted: dict[int, tuple[tuple[FetchAttribute, ...], ...]] = {}
+        for one in found:
+            context = one.context
+            if self.by_tag.get(context.tag) is not context:
+                continue
+            there = self._there(one.matching)
+            # RFC 5465 section 7: nothing of what comes in because its flags changed.
+            for uid in one.fresh & there - context.uids:
+                wanted[uid] = (*wanted.get(uid, ()), context.attributes)
+            lines += self._outcome(context, one.touched, there, one.order)
+        return Findings(lines, wanted)
 
     def _there(self, uids: set[int]) -> set[int]:
         """Without those that were told to be gone meanwhile."""
@@ -299,8 +377,12 @@ def check_update(connection: Connection, tag: bytes, returns: ReturnOptions | No
 
     :raise RefusalError: BAD.
     """
-    if returns is None or SearchReturn.UPDATE not in returns:
+    attributes = update_of(returns)
+    if attributes is None:
         return
+    if attributes and "NOTIFY" not in connection.offered:
+        # RFC 5465 section 7: they come with NOTIFY.
+        raise RefusalError("UPDATE with data items is not available now", kind="BAD")
     if connection.selected is None:
         # RFC 7377 section 2.2
         raise RefusalError("UPDATE needs a selected mailbox", kind="BAD")
@@ -314,8 +396,8 @@ async def keep_updated(
     connection: Connection, results: Results, key: k.SearchKey, criteria: Sequence[SortCriterion] = ()
 ) -> None:
     """Keep these results of the selected mailbox up to date, if that was asked for; or say that it cannot be."""
-    returns = results.returns
-    if returns is None or SearchReturn.UPDATE not in returns:
+    attributes = update_of(results.returns)
+    if attributes is None:
         return
     view, matching = connection.box.view, results.matching
     contexts = _contexts(connection) or Contexts(connection)
@@ -326,6 +408,7 @@ async def keep_updated(
         return
     uids = {matching.uids[at] for at in results.order}
     context = Context(results.tag, results.origin, results.uid, frozen(matching, key), uids, tuple(criteria))
+    context.attributes = attributes
     context.waits = bool(criteria) or has_text(key) or weight(context.key) > _MOST_KEYS
     if criteria:
         # The backend is asked in the order of the mailbox, not in that of the results.

@@ -11,15 +11,16 @@ r"""FETCH and UID FETCH (RFC 9051 section 6.4.5, RFC 7162 sections 3.1.4 and 3.2
 from __future__ import annotations
 
 from array import array
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Final
 
+from moxtwisted.errors import MailError
 from moxtwisted.imap.commands.fetchbodies import write_bodies
 from moxtwisted.imap.commands.fetchplan import Batch, Plan, compile_plan
 from moxtwisted.imap.commands.messagelimit import Cut, concluding, newest, refuse_more
 from moxtwisted.imap.commands.results import check_returns
-from moxtwisted.imap.connection import Answer, Connection, Handled, RefusalError, Selected
+from moxtwisted.imap.connection import Answer, Connection, Handled, RefusalError, Selected, refused
 from moxtwisted.imap.lines import MANY, Told, message_lines
 from moxtwisted.imap.sharedmailbox import rights_of
 from moxtwisted.imap.wire.commands import Fetch
@@ -169,11 +170,26 @@ def _plan(attributes: tuple[FetchAttribute, ...], uid: bool, modseq: bool, head:
 def fetched(
     connection: Connection, attributes: tuple[FetchAttribute, ...], ranges: _Ranges
 ) -> Iterator[bytes]:
-    """FETCH responses that nobody asked for by a command, about messages at these positions; sets no flags."""
+    """FETCH responses that nobody asked for by a command, about messages at these positions; sets no flags.
+
+    What cannot be told is an untagged NO.
+    """
     view = connection.box.view
     # RFC 9051 section 7.5.2: such a response should have the UID.
     plan = _plan(attributes, not view.uidonly, connection.condstore, view.head)
-    yield from _pieces(connection, plan, ranges, Fetch(b"", SequenceSet(()), attributes, uid=True))
+    command = Fetch(b"", SequenceSet(()), attributes, uid=True)
+    parts: Iterable[_Ranges] = [ranges]
+    if any(item.binary for item in plan.bodies):
+        # One by one: an encoding that nobody knows is the fault of one message.
+        parts = ([(at, at + 1)] for start, stop in ranges for at in range(start, stop))
+    for part in parts:
+        try:
+            yield from _pieces(connection, plan, part, command)
+        except RefusalError as e:
+            yield b"* %b\r\n" % e.answer()
+        except MailError as e:
+            yield b"* %b\r\n" % refused(e).answer()
+            return
 
 
 def _pieces(

@@ -28,7 +28,7 @@ from moxtwisted.imap.wire import render
 from moxtwisted.imap.wire.commands import MultiSearch
 from moxtwisted.imap.wire.mailboxfilter import FilterKind, MailboxFilter
 from moxtwisted.imap.wire.mailboxname import canonical
-from moxtwisted.imap.wire.returnoptions import SearchReturn
+from moxtwisted.imap.wire.returnoptions import SearchReturn, update_of
 
 __all__ = ["multi_search"]
 
@@ -88,7 +88,7 @@ async def _one(connection: Connection, command: MultiSearch, box: Selected, *, m
     matching = Matching(connection, box)
     found = await matches(connection, matching, command.key)
     returns = command.returns or frozenset({SearchReturn.ALL})
-    updated = SearchReturn.UPDATE in returns and box is connection.selected
+    updated = update_of(returns) is not None and box is connection.selected
     if found or updated:
         name = render.mailbox(canonical(box.name), utf8=connection.utf8)
         # RFC 7377 section 2.1: by UID, with all correlators; nothing for a mailbox without matches.

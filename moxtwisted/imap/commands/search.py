@@ -18,7 +18,8 @@ from moxtwisted.imap.commands.messagelimit import Cut, concluded, cut_search
 from moxtwisted.imap.commands.results import Results, answer, check_returns
 from moxtwisted.imap.connection import Answer, Connection, Handled, RefusalError
 from moxtwisted.imap.wire.commands import Search, Sort, Thread
-from moxtwisted.imap.wire.returnoptions import ReturnOptions, SearchReturn
+from moxtwisted.imap.wire.fetchattributes import ModSeq
+from moxtwisted.imap.wire.returnoptions import ReturnOptions, SearchReturn, update_of
 from moxtwisted.imap.wire.searchkeys import SearchKey
 
 __all__ = ["forget_saved", "matches", "prepare", "search"]
@@ -61,7 +62,7 @@ def prepare(connection: Connection, command: _Searching, returns: ReturnOptions 
         # RFC 6203 section 4: only with a FUZZY key.
         raise RefusalError("RELEVANCY without a FUZZY key", kind="BAD")
     modseq = wants_modseq(command.key)
-    if modseq:
+    if modseq or ModSeq() in (update_of(returns) or ()):
         # RFC 7162 section 3.1: a SEARCH with MODSEQ enables CONDSTORE.
         connection.enable("CONDSTORE")
     return modseq
@@ -87,7 +88,7 @@ def search(connection: Connection, command: Search) -> Handled:
     modseq = prepare(connection, command, command.returns)
     matching = Matching(connection)
     cut = cut_search(connection, matching, command.key)
-    updated = command.returns is not None and SearchReturn.UPDATE in command.returns
+    updated = update_of(command.returns) is not None
     count = len(matching.everything)
     long = count > _AT_ONCE or count * weight(command.key) > _STEPS_AT_ONCE
     if updated or long or has_text(command.key):

@@ -225,7 +225,7 @@ def _write_all(writer: RequestWriter, keys: Sequence[k.SearchKey]) -> None:
 
 
 def _words(members: Iterable[Enum | ReturnOption]) -> bytes:
-    return " ".join(sorted(member.value for member in members)).encode("ascii")
+    return " ".join(sorted(member.value for member in members)).encode("utf-8")
 
 
 def _no_arguments(_writer: RequestWriter, _command: c.Command) -> None:

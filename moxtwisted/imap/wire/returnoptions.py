@@ -2,35 +2,36 @@ r"""What a searching command shall tell: the options behind RETURN (RFC 4466 sec
 
 ::
 
-    return_options(Cursor(b"(MIN COUNT PARTIAL -1:-100)"))
+    (MIN COUNT PARTIAL -1:-100)
       -> frozenset({SearchReturn.MIN, SearchReturn.COUNT, Partial(-1, -100)})
 
 An option without an argument is a member of ``SearchReturn``; one with an argument is a class with a ``value`` of the same
-kind, what the wire says. ``OPTIONS`` has a reader for each word and ``CAPABILITIES`` what an extension's option needs, so an
-extension adds to these, and to ``ITEMS`` of ``moxtwisted.imap.commands.results`` what it answers.
+kind, what the wire says. ``OPTIONS`` of ``moxtwisted.imap.wire.returngrammar`` has a reader for each word and ``CAPABILITIES`` what an
+extension's option needs, so an extension adds to these, and to ``ITEMS`` of ``moxtwisted.imap.commands.results`` what it answers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Container
+from collections.abc import Collection, Container
 from enum import Enum
 from typing import Final
 
 from attrs import frozen
 
-from moxtwisted.imap.wire.lexer import CommandError, Cursor
+from moxtwisted.imap.wire.fetchattributes import FetchAttribute
+from moxtwisted.imap.wire.lexer import Cursor
 
 __all__ = [
     "CAPABILITIES",
-    "OPTIONS",
     "Partial",
     "ReturnOption",
     "ReturnOptions",
     "SearchReturn",
+    "Update",
     "partial_of",
     "partial_range",
-    "return_options",
     "unavailable",
+    "update_of",
 ]
 
 
@@ -80,10 +81,23 @@ class Partial:
         return min(max(low - 1, 0), count), min(max(high, 0), count)
 
 
-ReturnOption = SearchReturn | Partial
-ReturnOptions = frozenset[ReturnOption]
+@frozen
+class Update:
+    """UPDATE with data items (RFC 5465 section 7): tell how the results change, and these items of new messages among them.
 
-OptionReader = Callable[[Cursor], ReturnOption]
+    :ivar attributes: one or more; without any it is ``SearchReturn.UPDATE``.
+    """
+
+    attributes: tuple[FetchAttribute, ...]
+
+    @property
+    def value(self) -> str:
+        """The option as on the wire."""
+        return f"UPDATE ({b' '.join(item.request() for item in self.attributes).decode()})"
+
+
+ReturnOption = SearchReturn | Partial | Update
+ReturnOptions = frozenset[ReturnOption]
 
 
 def partial_range(cursor: Cursor) -> Partial:
@@ -95,49 +109,31 @@ def partial_range(cursor: Cursor) -> Partial:
     return Partial(sign * first, sign * cursor.number(least=1))
 
 
-def _plain(option: SearchReturn) -> OptionReader:
-    return lambda _cursor: option
-
-
-OPTIONS: Final[dict[bytes, OptionReader]] = {
-    **{option.value.encode("ascii"): _plain(option) for option in SearchReturn},
-    b"PARTIAL": partial_range,
-}
-"""A reader for each option, called with the cursor behind its word."""
-
-CAPABILITIES: Final[dict[SearchReturn | type[Partial], tuple[str, ...]]] = {
+CAPABILITIES: Final[dict[SearchReturn | type[Partial | Update], tuple[str, ...]]] = {
     # RFC 5267 section 4.4 has PARTIAL too, without the negative numbers.
     Partial: ("PARTIAL", "CONTEXT=SEARCH", "CONTEXT=SORT"),
     SearchReturn.RELEVANCY: ("SEARCH=FUZZY",),
     SearchReturn.CONTEXT: ("CONTEXT=SEARCH", "CONTEXT=SORT"),
     SearchReturn.UPDATE: ("CONTEXT=SEARCH", "CONTEXT=SORT"),
+    # RFC 5465 section 7: and NOTIFY, which has to be there with one of the others.
+    Update: ("CONTEXT=SEARCH", "CONTEXT=SORT"),
 }
 """By option, or its class: capabilities of which one must be on offer. Those of ESEARCH itself need none."""
-
-
-def return_options(cursor: Cursor) -> ReturnOptions:
-    """``search-return-opts`` behind ``RETURN SP``: a list in parentheses, maybe empty."""
-    cursor.expect(b"(", "result options in parentheses")
-    found: set[ReturnOption] = set()
-    if not cursor.skip(b")"):
-        while True:
-            reader = OPTIONS.get(cursor.keyword("a result option"))
-            if reader is None:
-                raise CommandError("unknown result option")
-            found.add(reader(cursor))
-            if cursor.skip(b")"):
-                break
-            cursor.space()
-    # RFC 9394 section 3.1: one PARTIAL, or one ALL, or neither.
-    if sum(isinstance(option, Partial) or option is SearchReturn.ALL for option in found) > 1:
-        raise CommandError("only one of PARTIAL and ALL, and once")
-    # RFC 9051 section 6.4.4: an empty list means ALL.
-    return frozenset(found) or frozenset({SearchReturn.ALL})
 
 
 def partial_of(options: Collection[ReturnOption]) -> Partial | None:
     """The PARTIAL among them."""
     return next((option for option in options if isinstance(option, Partial)), None)
+
+
+def update_of(options: Collection[ReturnOption] | None) -> tuple[FetchAttribute, ...] | None:
+    """The data items of UPDATE, perhaps none; None when the results are not to be kept up to date."""
+    for option in options or ():
+        if isinstance(option, Update):
+            return option.attributes
+        if option is SearchReturn.UPDATE:
+            return ()
+    return None
 
 
 def unavailable(options: Collection[ReturnOption], capabilities: Container[str]) -> str | None:

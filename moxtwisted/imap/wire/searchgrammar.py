@@ -14,7 +14,8 @@ from moxtwisted.imap.wire import searchkeys as keys
 from moxtwisted.imap.wire.commands import CancelUpdate, MultiSearch, Search
 from moxtwisted.imap.wire.lexer import CommandError, Cursor
 from moxtwisted.imap.wire.mailboxfilter import FilterKind, MailboxFilter, mailbox_filter
-from moxtwisted.imap.wire.returnoptions import ReturnOptions, return_options
+from moxtwisted.imap.wire.returngrammar import return_options
+from moxtwisted.imap.wire.returnoptions import ReturnOptions
 from moxtwisted.imap.wire.searchkeys import Comparison, SearchKey
 
 __all__ = [

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from moxtwisted.imap.wire.commands import Sort, Thread
 from moxtwisted.imap.wire.lexer import CommandError, Cursor
-from moxtwisted.imap.wire.returnoptions import ReturnOptions, return_options
+from moxtwisted.imap.wire.returngrammar import return_options
+from moxtwisted.imap.wire.returnoptions import ReturnOptions
 from moxtwisted.imap.wire.searchgrammar import SearchProgram, search_charset
 from moxtwisted.imap.wire.searchkeys import SearchKey
 from moxtwisted.imap.wire.sortcriteria import SortCriterion, SortKey, ThreadAlgorithm
