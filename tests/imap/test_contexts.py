@@ -174,6 +174,15 @@ class ConvergenceTests(SynchronousTestCase):
         "UID SORT RETURN ({}) (REVERSE SUBJECT) UTF-8 UNSEEN",
         "SORT RETURN ({}) (SIZE REVERSE SUBJECT) UTF-8 NOT KEYWORD x",
     )
+    # RFC 5465 section 7: the updates of some seeds tell something of new messages.
+    UPDATES = (
+        "UPDATE",
+        "UPDATE (RFC822.SIZE)",
+        "UPDATE",
+        "UPDATE (FLAGS UID)",
+        "UPDATE (BODY[TEXT])",
+        "UPDATE",
+    )
 
     def results(self, driver: Driver, search: str, known: list[int]) -> list[int]:
         line = driver.command(search.format("ALL"))[0]
@@ -193,6 +202,8 @@ class ConvergenceTests(SynchronousTestCase):
                 known[:] = next(
                     uids for uids in views if len(uids) == int(match[1]) and uids[: len(known)] == known
                 )
+            elif match := re.match(rb"\* (\d+) FETCH \(UID (\d+)", line):
+                self.assertEqual(known[int(match[1]) - 1], int(match[2]))
             elif match := _LINE.fullmatch(line):
                 clients[match[1]].apply(match[3], match[4], known)
 
@@ -211,7 +222,8 @@ class ConvergenceTests(SynchronousTestCase):
             tag = b"t%d" % n
             clients[tag] = Results(search.startswith("UID"), "SORT" in search)
             clients[tag].uids = self.results(driver, search, known)
-            driver.send(tag + b" " + search.format("UPDATE").encode() + b"\r\n")
+            update = self.UPDATES[n] if seed % 2 else "UPDATE"
+            driver.send(tag + b" " + search.format(update).encode() + b"\r\n")
             driver.received()
 
         views: list[list[int]] = []

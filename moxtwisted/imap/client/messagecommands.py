@@ -34,6 +34,7 @@ from moxtwisted.imap.wire import request as wire
 from moxtwisted.imap.wire import responsedata as r
 from moxtwisted.imap.wire import searchkeys as k
 from moxtwisted.imap.wire.fetchattributes import FetchAttribute
+from moxtwisted.imap.wire.returnoptions import ReturnOption, Update
 from moxtwisted.imap.wire.sequence import SequenceSet
 
 __all__ = ["MessageCommands", "Messages", "NewMail", "Numbers", "Stored", "Threads", "Transferred"]
@@ -206,18 +207,35 @@ class MessageCommands(Session):
         """Whether IMAP4rev2 or UTF8=ACCEPT was enabled."""
         return False
 
+    def _returns(self, returns: Sequence[str | ReturnOption] | None) -> bytes:
+        """``RETURN`` with its space in front, or nothing."""
+        if returns is None:
+            return b""
+        if any(isinstance(option, Update) for option in returns):
+            # RFC 5465 section 7: data items with UPDATE come with NOTIFY.
+            self.need("NOTIFY")
+        words = [option if isinstance(option, str) else option.value for option in returns]
+        return f" RETURN ({' '.join(words)})".encode()
+
     async def search(
-        self, key: k.SearchKey | str = "ALL", *, uid: bool = True, returns: Sequence[str] | None = None
+        self,
+        key: k.SearchKey | str = "ALL",
+        *,
+        uid: bool = True,
+        returns: Sequence[str | ReturnOption] | None = None,
     ) -> SearchResult:
         """SEARCH.
 
         :param key: of ``moxtwisted.imap.wire.searchkeys``, or as on the wire in ASCII.
-        :param returns: as ``"COUNT"``, ``"PARTIAL 1:100"``, ``"SAVE"``; ``None`` is the plain SEARCH of IMAP4rev1.
+        :param returns: as ``"COUNT"``, ``"PARTIAL 1:100"``, ``"SAVE"``, or of ``moxtwisted.imap.wire.returnoptions``; ``None`` is the
+            plain SEARCH of IMAP4rev1. With ``"UPDATE"`` each change of the results is a ``ContextChanged`` from then on; with
+            ``Update((Flags(), Envelope()))`` these data items of each new message among them are a ``MessageChanged`` before it.
+        :raise NotOfferedError: ``Update``, and the server has no NOTIFY.
         """
+        options = self._returns(returns)
 
         def write(writer: SegmentWriter) -> None:
-            if returns is not None:
-                writer.write(f" RETURN ({' '.join(returns)})".encode("ascii"))
+            writer.write(options)
             writer.write(self._charset(key))
             _key(writer, key)
 
@@ -241,16 +259,18 @@ class MessageCommands(Session):
         await self.do(plain("CANCELUPDATE", b" ".join(b'"%b"' % tag for tag in tags)))
 
     async def search_everywhere(
-        self, source: str, key: k.SearchKey | str, returns: Sequence[str] = ("ALL",)
+        self, source: str, key: k.SearchKey | str, returns: Sequence[str | ReturnOption] = ("ALL",)
     ) -> list[SearchResult]:
         """ESEARCH (RFC 7377) in several mailboxes; a result for each that has any.
 
         :param source: as ``"personal"``, ``'subtree "Archive"'``, ``"mailboxes (INBOX Sent)"``.
+        :param returns: as of ``search``.
         """
         self.need("MULTISEARCH")
+        options = self._returns(returns)
 
         def write(writer: SegmentWriter) -> None:
-            writer.write(f" IN ({source}) RETURN ({' '.join(returns)})".encode())
+            writer.write(f" IN ({source})".encode() + options)
             writer.write(self._charset(key))
             _key(writer, key)
 
@@ -262,14 +282,14 @@ class MessageCommands(Session):
         key: k.SearchKey | str = "ALL",
         *,
         uid: bool = True,
-        returns: Sequence[str] | None = None,
+        returns: Sequence[str | ReturnOption] | None = None,
     ) -> SearchResult:
-        """SORT (RFC 5256); ``criteria`` as ``"REVERSE DATE SUBJECT"``."""
+        """SORT (RFC 5256); ``criteria`` as ``"REVERSE DATE SUBJECT"``, ``returns`` as of ``search``."""
         self.need("SORT")
+        options = self._returns(returns)
 
         def write(writer: SegmentWriter) -> None:
-            if returns is not None:
-                writer.write(f" RETURN ({' '.join(returns)})".encode("ascii"))
+            writer.write(options)
             writer.write(f" ({criteria}) UTF-8".encode("ascii"))
             _key(writer, key)
 

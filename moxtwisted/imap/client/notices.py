@@ -59,7 +59,7 @@ class Vanished:
 
 @frozen
 class MessageChanged:
-    """Flags of a message, or with NOTIFY what was asked for about a new one (FETCH)."""
+    """Flags of a message, or what was asked for about a new one with NOTIFY, or with UPDATE of a search (FETCH)."""
 
     message: Message
 

@@ -14,9 +14,9 @@ from moxtwisted.imap.client.events import BodyStarted, Completed
 from moxtwisted.imap.client.machine import Client
 from moxtwisted.imap.client.mailboxcommands import MailboxCommands
 from moxtwisted.imap.client.messagecommands import MessageCommands, NewMail
-from moxtwisted.imap.client.notices import Expunged, NewCount, Notice
+from moxtwisted.imap.client.notices import ContextChanged, Expunged, MessageChanged, NewCount, Notice
 from moxtwisted.imap.client.requests import Request
-from moxtwisted.imap.client.results import Thread, members
+from moxtwisted.imap.client.results import Message, Thread, members
 from moxtwisted.imap.client.session import (
     BodySink,
     CommandRefusedError,
@@ -28,8 +28,9 @@ from moxtwisted.imap.testing import run_now
 from moxtwisted.imap.wire import responsedata as r
 from moxtwisted.imap.wire import searchkeys as k
 from moxtwisted.imap.wire.commands import QResync, StoreMode
-from moxtwisted.imap.wire.fetchattributes import BodySection, Flags
+from moxtwisted.imap.wire.fetchattributes import BodySection, Flags, SectionText, Uid
 from moxtwisted.imap.wire.parser import BadCommand, CommandReader
+from moxtwisted.imap.wire.returnoptions import Update
 from moxtwisted.imap.wire.sequence import SequenceSet
 
 EVERYTHING = (
@@ -225,6 +226,31 @@ class MessageTests(CommandCase):
             b'ESEARCH IN (mailboxes "folder1" subtree "folder2") RETURN (ALL) UNSEEN',
         )
         self.assertEqual([(one.mailbox, one.uidvalidity) for one in many], [("folder1", 1), ("folder2", 2)])
+
+    def test_updates(self) -> None:
+        """RFC 5465 section 7: data items with UPDATE, of a server that has NOTIFY; what it tells later is news."""
+        update = Update((Uid(), BodySection(text=SectionText.HEADER_FIELDS, fields=("TO", "FROM"))))
+        found = self.run_script(
+            b'* ESEARCH (TAG "A1") UID COUNT 17\nOK',
+            lambda s: s.search('FROM "boss"', returns=("COUNT", update)),
+            b'UID SEARCH RETURN (COUNT UPDATE (UID BODY[HEADER.FIELDS (TO FROM)])) FROM "boss"',
+        )
+        self.assertEqual(found.count, 17)
+        self.run_script(
+            b"* 93 EXISTS\n* 93 FETCH (UID 127001 FLAGS ())\n"
+            b'* ESEARCH (TAG "other") UID ADDTO (1 127001)\n* ESEARCH (TAG "A1") UID\nOK',
+            lambda s: s.sort("DATE", returns=[Update((Flags(),))]),
+            b"UID SORT RETURN (UPDATE (FLAGS)) (DATE) UTF-8 ALL",
+        )
+        count, fetched, changed = self.session.notices
+        self.assertEqual(count, NewCount(93))
+        self.assertEqual(fetched, MessageChanged(Message(93, uid=127001, flags=frozenset())))
+        self.assertEqual(changed, ContextChanged(b"other", ((1, SequenceSet.parse(b"127001")),), ()))
+        poor = Scripted(capabilities="IMAP4rev1 SORT CONTEXT=SEARCH CONTEXT=SORT")
+        for asked in (poor.search(returns=[update]), poor.sort("DATE", returns=[update])):
+            with self.assertRaises(NotOfferedError):
+                run_now(asked)
+        self.assertEqual(poor.said, [])
 
     def test_orders(self) -> None:
         """SORT and THREAD."""

@@ -16,7 +16,7 @@ from moxtwisted.imap.wire import searchkeys as k
 from moxtwisted.imap.wire.mailboxfilter import FilterKind, MailboxFilter
 from moxtwisted.imap.wire.parser import AppendChunk, CommandReader, NeedContinuation
 from moxtwisted.imap.wire.request import NonSync, Outgoing, render_append, render_command
-from moxtwisted.imap.wire.returnoptions import Partial, ReturnOptions
+from moxtwisted.imap.wire.returnoptions import Partial, ReturnOption, ReturnOptions, Update
 from moxtwisted.imap.wire.sequence import STAR, SequenceSet
 from moxtwisted.imap.wire.sortcriteria import SortCriterion, SortKey, ThreadAlgorithm
 from tests.imap.wire.reading import cut, joined, read
@@ -116,12 +116,18 @@ windows = st.builds(
 )
 
 
+updates = st.builds(Update, st.lists(attributes, min_size=1, max_size=4).map(tuple))
+
+
 @st.composite
 def _returns(draw: st.DrawFn) -> ReturnOptions | None:
     plain = draw(st.none() | st.frozensets(st.sampled_from(c.SearchReturn), min_size=1))
-    if plain is None or not draw(st.booleans()):
+    if plain is None:
         return plain
-    return (plain - {c.SearchReturn.ALL}) | {draw(windows)}
+    options: frozenset[ReturnOption] = frozenset(plain)
+    if draw(st.booleans()):
+        options = (options - {c.SearchReturn.UPDATE}) | {draw(updates)}
+    return (options - {c.SearchReturn.ALL}) | {draw(windows)} if draw(st.booleans()) else options
 
 
 returns = _returns()

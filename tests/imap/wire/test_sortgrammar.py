@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted.imap.wire import commands as c
+from moxtwisted.imap.wire import fetchattributes as f
 from moxtwisted.imap.wire import searchkeys as k
 from moxtwisted.imap.wire.parser import BadCommand, CommandReader, Event
-from moxtwisted.imap.wire.returnoptions import Partial, SearchReturn
+from moxtwisted.imap.wire.returnoptions import Partial, SearchReturn, Update
 from moxtwisted.imap.wire.searchkeys import Comparison
 from moxtwisted.imap.wire.sortcriteria import SortCriterion, SortKey, ThreadAlgorithm
 
@@ -25,7 +26,8 @@ def one(line: str) -> Event | None:
 
 class ReadingTests(SynchronousTestCase):
     def test_rfc_examples(self) -> None:
-        """The examples of RFC 5256 section 3, RFC 5267 section 3.3 and RFC 9394 section 3.1."""
+        """The examples of RFC 5256 section 3, RFC 5267 section 3.3, RFC 5465 section 7 and RFC 9394 section 3.1."""
+        fields = f.BodySection(text=f.SectionText.HEADER_FIELDS, fields=("TO", "FROM"))
         for line, command in {
             "A283 SORT (SUBJECT REVERSE DATE) UTF-8 ALL": c.Sort(
                 b"A283",
@@ -58,6 +60,19 @@ class ReadingTests(SynchronousTestCase):
                 k.Everything(),
                 frozenset({SearchReturn.COUNT, SearchReturn.MIN, Partial(500, 1)}),
             ),
+            # RFC 5465 section 7: with a space, and as its section 8 has it.
+            "a SEARCH RETURN (COUNT UPDATE (UID BODY[HEADER.FIELDS (TO FROM)]) MIN) ALL": c.Search(
+                b"a",
+                k.Everything(),
+                frozenset({SearchReturn.COUNT, SearchReturn.MIN, Update((f.Uid(), fields))}),
+            ),
+            "a UID SORT return (update(flags)) (DATE) UTF-8 ALL": c.Sort(
+                b"a",
+                (SortCriterion(SortKey.DATE),),
+                k.Everything(),
+                frozenset({Update((f.Flags(),))}),
+                uid=True,
+            ),
         }.items():
             self.assertEqual(one(line), command, line)
 
@@ -71,6 +86,9 @@ class ReadingTests(SynchronousTestCase):
             "THREAD", "THREAD REFERENCES", "THREAD REFS UTF-8 ALL", "THREAD (REFERENCES) UTF-8 ALL",
             "SEARCH RETURN (PARTIAL 1) ALL", "SEARCH RETURN (PARTIAL 1:0) ALL", "SEARCH RETURN (PARTIAL -1:2) ALL",
             "SEARCH RETURN (PARTIAL 1: 2) ALL", "SEARCH RETURN (PARTIAL 1:4294967296) ALL", "SEARCH RETURN (PARTIAL $) ALL",
+            "SEARCH RETURN (UPDATE ()) ALL", "SEARCH RETURN (UPDATE (UID FLAGS) ALL", "SEARCH RETURN (UPDATE  (UID)) ALL",
+            "SEARCH RETURN (UPDATE (FULL)) ALL", "SEARCH RETURN (UPDATE (UID )) ALL", "SEARCH RETURN (UPDATE UPDATE (UID)) ALL",
+            "SEARCH RETURN (UPDATE (BODY[)) ALL", "SEARCH RETURN ((UID)) ALL",
             "SEARCH RETURN (PARTIAL 1,2) ALL", "SEARCH RETURN (MIN  MAX) ALL", "SEARCH RETURN (MIN ALL", "SEARCH RETURN MIN ALL",
         ):  # fmt: skip
             event = one(f"a {line}")
