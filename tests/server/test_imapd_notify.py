@@ -70,6 +70,24 @@ class NotifyTests(IMAPCase):
                 self.assertEqual(answer.count("HIGHESTMODSEQ"), 2 if "Lists" in command else 1, command)
             line.drop()
 
+    def test_updates(self) -> None:
+        """RFC 5465 section 7: a search that looks at texts tells data items of new messages that match, with those of NOTIFY."""
+        line = self.log_in()
+        self.ask(line, "SELECT INBOX")
+        self.assertIn("t OK", self.ask(line, 'UID SEARCH RETURN (UPDATE (PREVIEW)) BODY "works"'))
+        self.assertIn("u OK", line.say('u SEARCH RETURN (UPDATE (FLAGS)) BODY "nothing of it"'))
+        self.assertIn("+ idling", line.say("i IDLE"))
+        self.add()
+        added = '* ESEARCH (TAG "t") UID ADDTO (0 %d)\r\n'
+        told = '* 1 EXISTS\r\n* 1 FETCH (UID 1 PREVIEW "It works.")\r\n' + added % 1
+        self.assertEqual(self.heard(line), told)
+        self.assertIn("i OK IDLE", line.say("DONE"))
+        self.ask(line, "NOTIFY SET (selected (MessageNew (RFC822.SIZE) MessageExpunge))")
+        self.add()
+        heard = self.heard(line)
+        self.assertTrue(heard.startswith("* 2 EXISTS\r\n" + added % 2), heard)
+        self.assertRegex(heard, r'\* 2 FETCH \(UID 2 RFC822.SIZE \d+ PREVIEW "It works."\)\r\n$')
+
     def test_while_idling(self) -> None:
         """IDLE tells exactly what NOTIFY asked for."""
         line = self.listening("(personal (MessageNew MessageExpunge))", "CREATE Lists", "SELECT INBOX")
