@@ -17,10 +17,10 @@ from typing import Any, Final, Literal
 import apsw
 from attrs import frozen
 
-from moxtwisted.errors import MessageMissingError, OverQuotaError
+from moxtwisted.errors import ConsistencyError, MessageMissingError, OverQuotaError
 from moxtwisted.message.flags import DELETED, SEEN, MessageFlags
 from moxtwisted.message.products import Relatives
-from moxtwisted.store.bodies import CHUNK_BITS
+from moxtwisted.store.bodies import CHUNK_BITS, CHUNK_OCTETS
 from moxtwisted.store.facts import Facts, pack
 from moxtwisted.store.interfaces import Added, Copied, FlagsStored
 from moxtwisted.store.judgements import note, note_alike, note_rows, settle, verdict
@@ -94,8 +94,12 @@ def _add_one(ledger: Ledger, message: Prepared, modseq: int, now: int) -> list[A
             pack(message.facts),
         )
     )
-    for number, (codec, data) in enumerate(message.chunks()):
-        ledger.insert_chunk((body << CHUNK_BITS) + number, codec, data)
+    first = count = body << CHUNK_BITS
+    for codec, data in message.chunks():
+        ledger.insert_chunk(count, codec, data)
+        count += 1
+    if count - first != -(-message.size // CHUNK_OCTETS):
+        raise ConsistencyError(f"a message of {message.size} octets with {count - first} chunks")
     size = message.size + message.prefix_size
     added = []
     if message.sent_to:

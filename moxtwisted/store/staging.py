@@ -84,27 +84,38 @@ class Handed:
     secret: bytes = b""
 
 
+_CLOSED: Final = "a message was closed before it was added"
+
+
 class _InMemory:
     def __init__(self, data: bytes) -> None:
-        self._data = data
+        self._data: bytes | None = data
         self._packed: list[tuple[int, bytes]] | None = None
         self._lock = threading.Lock()
 
     def read(self, offset: int, length: int) -> bytes:
-        return self._data[offset : offset + length]
+        return self._open()[offset : offset + length]
+
+    def _open(self) -> bytes:
+        data = self._data
+        if data is None:
+            raise StoreUnavailableError(_CLOSED)
+        return data
 
     def packed(self) -> Iterable[tuple[int, bytes]]:
         # Once for all accounts, whichever writer comes first.
         with self._lock:
             if self._packed is None:
-                self._packed = [encode(chunk) for chunk in iterate(self.read, len(self._data))]
+                data = self._open()  # ours: the reactor's thread may close it now
+                chunks = range(0, len(data), CHUNK_OCTETS)
+                self._packed = [encode(data[start : start + CHUNK_OCTETS]) for start in chunks]
             return self._packed
 
     def hand_over(self) -> Handed:
         return Handed(chunks=tuple(self.packed()))
 
     def close(self) -> None:
-        self._data = b""
+        self._data = None
 
 
 class SealedFile:
@@ -267,10 +278,20 @@ class _Packed:
 
     def packed(self) -> Iterable[tuple[int, bytes]]:
         """(codec, data), for any thread. :raises OSError: when one could not be written."""
+        chunks = self._chunks
         for packing, _ in tuple(self._waiting):
             packing.result()
-        for chunk in self._chunks:
-            yield chunk.codec, self._file.read(chunk.offset, chunk.length)
+        self._need_open()
+        for chunk in chunks:
+            self._need_open()
+            data = self._file.read(chunk.offset, chunk.length)
+            # The reactor's thread may have closed it meanwhile.
+            self._need_open()
+            yield chunk.codec, data
+
+    def _need_open(self) -> None:
+        if self._close is None:
+            raise StoreUnavailableError(_CLOSED)
 
     def hand_over(self) -> Handed:
         """Where they are, once all are packed. :raises OSError: when one could not be written."""
@@ -352,6 +373,8 @@ class HandedOctets:
     def packed(self) -> Iterable[tuple[int, bytes]]:
         """(codec, data), for any thread. :raises ConsistencyError:"""
         if self._file is None:
+            if self._size and not self._chunks:
+                raise StoreUnavailableError(_CLOSED)
             return self._chunks
         return ((codec, data) for codec, data, _ in map(self._from_file, range(len(self._places))))
 

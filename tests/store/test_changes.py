@@ -5,14 +5,17 @@ from __future__ import annotations
 import random
 from array import array
 from typing import Any
+from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from moxtwisted.errors import ConsistencyError, StoreUnavailableError
 from moxtwisted.message.flags import MessageFlags
 from moxtwisted.store import changes
 from moxtwisted.store.changes import ChangeQueue, FlagTable, MailboxState
-from moxtwisted.store.interfaces import MailboxChange
+from moxtwisted.store.interfaces import Addition, MailboxChange
 from moxtwisted.store.ledger import Delta
+from moxtwisted.store.staging import Staged
 from tests.store.mail import StoreTestCase
 
 
@@ -166,3 +169,21 @@ class QueueTests(SynchronousTestCase):
                 queue.put([change])
             self.assertEqual(queue.take(), (kept, put != kept))
         self.assertEqual(queue.take(), ([], False))
+
+
+class WholeTests(StoreTestCase):
+    """A message is kept with all of its octets, or not at all."""
+
+    def test_closed_too_early(self) -> None:
+        """What was closed before it was added is refused."""
+        message = self.new(b"Subject: closed\r\n\r\n")
+        message.staged.close()
+        self.failureResultOf(self.account.add([Addition(self.inbox, message)]), StoreUnavailableError)
+        self.successResultOf(self.add(b"Subject: next\r\n\r\n"))
+        self.assertEqual(self.octets(1), b"Subject: next\r\n\r\n")
+
+    def test_chunk_missing(self) -> None:
+        """So is what has too few chunks for its size."""
+        with mock.patch.object(Staged, "packed", return_value=()):
+            self.failureResultOf(self.add(b"Subject: none\r\n\r\n"), ConsistencyError)
+        self.assertEqual(len(self.account.state(self.inbox).uids), 0)

@@ -91,6 +91,23 @@ class InlineTests(SynchronousTestCase):
             self.assertRaises(StoreUnavailableError, sink.write, b"more")
         self.assertEqual(list(self.directory.iterdir()), [])
 
+    def test_closed(self) -> None:
+        """What was closed before it was added is refused: no writer takes what is left of it for the message."""
+        for size in (0, 10, CHUNK_OCTETS + 1, MEMORY_OCTETS + 1, 7 * CHUNK_OCTETS):
+            sink = self.staging()
+            sink.write(letter(size))
+            staged = sink.finish()
+            large = size > MEMORY_OCTETS
+            packing = iter(staged.packed() if large else ())
+            next(packing, None)
+            staged.close()
+            with self.assertRaises(StoreUnavailableError):
+                list(staged.packed())
+            if large:
+                self.assertRaises(StoreUnavailableError, list, packing)
+            else:
+                self.assertRaises(StoreUnavailableError, staged.read, 0, 1)
+
     def test_disk_full(self) -> None:
         """A full disk is an error at the latest when the chunks are wanted."""
         sink = self.staging()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final
 
 from attrs import define, field
+from twisted.internet.defer import Deferred
 
 from moxtwisted.errors import MailError
 from moxtwisted.imap.client.machine import BodyStarted
@@ -96,7 +97,7 @@ class Batch:
     """
 
     store: IStore
-    add: Callable[[list[Fetched]], Awaitable[None]]
+    add: Callable[[list[Fetched]], Coroutine[Any, Any, None]]
     unreadable: Callable[[int, str], None]
     arrived: set[int] = field(factory=set)
     #: Set when the store refused: nothing more can be added, whatever the server sends.
@@ -145,17 +146,24 @@ class Batch:
         return None
 
     async def flush(self) -> None:
-        """Add what is pending."""
+        """Add what is pending. When this is cancelled, the store keeps the messages until it has answered, and they are added."""
         pending, self._pending, self._octets = self._pending, [], 0
+        if not pending:
+            return
+        answered: Deferred[None] = Deferred()
+
+        def settle(result: Any) -> None:
+            for one in pending:
+                one.staged.close()
+            if not answered.called:
+                answered.callback(result)
+
+        Deferred.fromCoroutine(self.add(pending)).addBoth(settle)
         try:
-            if pending:
-                await self.add(pending)
+            await answered
         except MailError as e:
             self.refused = e
             raise
-        finally:
-            for one in pending:
-                one.staged.close()
 
     def drop(self) -> None:
         """Let go of what is pending; it was not added."""

@@ -16,7 +16,7 @@ import operator
 from array import array
 from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import suppress
 from itertools import islice
 from typing import Any, Final
@@ -465,7 +465,7 @@ class Import:
         if client.selected is not None and client.selected.uidvalidity != box.uidvalidity:
             raise ResultError("it was replaced while it was read: begin again")
 
-    def _adder(self, box: _Box, wanted: set[int]) -> Callable[[list[Fetched]], Awaitable[None]]:
+    def _adder(self, box: _Box, wanted: set[int]) -> Callable[[list[Fetched]], Coroutine[Any, Any, None]]:
         async def add(fetched: list[Fetched]) -> None:
             if box.origin is None:
                 return

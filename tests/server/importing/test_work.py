@@ -8,21 +8,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.test import iosim
 from twisted.trial.unittest import SynchronousTestCase
 
-from moxtwisted.errors import MailError
+from moxtwisted.errors import MailError, StoreUnavailableError
 from moxtwisted.imap.agent import ClientSettings, IMAPClient, connect
+from moxtwisted.imap.client.results import Message
 from moxtwisted.imap.memory import MemoryAuthenticator, MemoryMail
 from moxtwisted.imap.protocol import IMAPServerFactory
 from moxtwisted.imap.settings import Limits, ServerSettings, Timeouts
 from moxtwisted.message.flags import DELETED, FLAGGED, SEEN, MessageFlags
 from moxtwisted.sasl.client import Credentials
+from moxtwisted.server.importing.bodies import Batch
 from moxtwisted.server.importing.remote import Options, Source
 from moxtwisted.server.importing.work import Import
 from moxtwisted.store.accounts import Account
 from moxtwisted.store.consistency import check
+from moxtwisted.store.foreign import Fetched
 from moxtwisted.store.interfaces import Column
 from moxtwisted.store.store import Store
 from tests.imap.test_agent import Given
@@ -387,6 +390,27 @@ class FetchTests(ImportCase):
         done = self.start()
         self.turn(done)
         self.assertIn("quota", str(self.failureResultOf(done, MailError).value.explanation))
+
+
+class BatchTests(ImportCase):
+    def test_cancelled(self) -> None:
+        """Who stops an import while the store writes takes nothing away from it: messages are closed when it has answered."""
+        for outcome in (None, MailError("full")):
+            answer: Deferred[None] = Deferred()
+
+            async def add(fetched: list[Fetched], answer: Deferred[None] = answer) -> None:
+                await answer
+
+            batch = Batch(self.store, add, lambda uid, why: None)
+            self.assertIsNone(batch.take(Message(1, 7, sections={"BODY[]": b"Subject: one\r\n\r\n"})))
+            (pending,) = batch._pending
+            flushing = Deferred.fromCoroutine(batch.flush())
+            flushing.cancel()
+            self.failureResultOf(flushing, CancelledError)
+            batch.drop()
+            self.assertEqual(pending.staged.read(0, 7), b"Subject")
+            answer.callback(None) if outcome is None else answer.errback(outcome)
+            self.assertRaises(StoreUnavailableError, pending.staged.read, 0, 7)
 
 
 class SourceTests(SynchronousTestCase):
