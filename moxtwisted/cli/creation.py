@@ -64,7 +64,10 @@ class Creation:
             missing.append(path)
             path = path.parent
         for directory in reversed(missing):
-            directory.mkdir(mode=0o700)
+            try:
+                directory.mkdir(mode=0o700)
+            except OSError as e:
+                raise MailError(f"{directory} cannot be made: {e.strerror}") from e
             self._made.append(directory)
 
     def file(self, name: str, data: str | bytes, mode: int = 0o640) -> Path:

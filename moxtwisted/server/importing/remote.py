@@ -121,11 +121,19 @@ class Source:
             timeouts=ClientTimeouts(answer=300.0),
         )
         endpoint = HostnameEndpoint(reactor, self.host, self.port)
-        return await connect(reactor, endpoint, settings)
+        try:
+            return await connect(reactor, endpoint, settings)
+        except MailError as e:
+            e.public_text = e.public_text.replace(
+                "the IMAP server", f"the IMAP server {self.host}:{self.port}"
+            )
+            raise
 
     def _creator(self, options: Options) -> Any:
         if not options.verify:
             return CertificateOptions(verify=False)
+        if options.trust and not _pems(options.trust):
+            raise MailError("certificates that shall be trusted: there is none in the file (PEM expected)")
         try:
             trust = (
                 trustRootFromCertificates([Certificate.loadPEM(pem) for pem in _pems(options.trust)])

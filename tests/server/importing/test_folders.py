@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from moxtwisted.errors import MailError
 from moxtwisted.imap.client.mailboxcommands import ListedMailbox
 from moxtwisted.server.importing.folders import Folder, plan
 from moxtwisted.store.mailboxes import canonical_name
@@ -63,6 +64,12 @@ class PlanTests(SynchronousTestCase):
         made = plan(listed, (), prefixes=(("",), ("user/",)), ours=OURS, wanted=((), ("Old",)))
         self.assertEqual([one.remote for one in made.folders], ["New"])
         self.assertEqual({name for name, _ in made.left_out}, {"[Gmail]/Starred", "user/bob", "Old"})
+
+    def test_no_such_mailbox(self) -> None:
+        """Who asks for one mailbox alone is told that it is not there."""
+        listed = [ListedMailbox("INBOX", "/"), ListedMailbox("Old", "/")]
+        with self.assertRaisesRegex(MailError, "no mailbox Odl"):
+            plan(listed, (), ours=OURS, wanted=(("Odl", "Old"), ("Gone",)))
 
     @given(
         st.lists(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.testing import MemoryReactorClock
 from twisted.test import iosim
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -425,3 +426,15 @@ class SourceTests(SynchronousTestCase):
             self.assertRaises(MailError, Source.parse, url)
         for options in ({"connections": 0}, {"connections": "4"}, {"else": 1}):
             self.assertRaises(MailError, Options.of, options)
+
+    def test_which_server(self) -> None:
+        """A problem names the server; a file of authorities that has none is told before anybody is asked."""
+        clock = MemoryReactorClock()
+        source = Source("a", "127.0.0.1", 1993, True)
+        trusting = Deferred.fromCoroutine(source.connect(clock, "secret", Options(trust="nothing")))
+        self.assertIn(
+            "there is none in the file", self.failureResultOf(trusting, MailError).value.explanation
+        )
+        connecting = Deferred.fromCoroutine(source.connect(clock, "secret", Options(verify=False)))
+        clock.advance(600)
+        self.assertIn("127.0.0.1:1993", self.failureResultOf(connecting, MailError).value.explanation)
