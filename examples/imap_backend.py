@@ -19,6 +19,7 @@ from twisted.internet import task
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
 
+from moxtwisted.errors import MailError
 from moxtwisted.imap.protocol import IMAPServerFactory
 from moxtwisted.imap.settings import ServerSettings
 from moxtwisted.imap.simple import SimpleAuthenticator, SimpleMail, SimpleMailbox
@@ -57,9 +58,13 @@ class FolderMailbox(SimpleMailbox):
         """A client brings a message; it appears under its name when all of it is there."""
         file = self.folder / f"{uuid4()}.eml"
         part = file.with_suffix(".part")
-        part.write_bytes(octets)
-        os.utime(part, (date, date))
-        return part.rename(file)
+        try:
+            part.write_bytes(octets)
+            os.utime(part, (date, date))
+            return part.rename(file)
+        except OSError as e:
+            part.unlink(missing_ok=True)
+            raise MailError(f"{file}: {e}", public_text="it could not be written") from e
 
 
 def mail_of(folder: Path, seconds: Any) -> SimpleMail:
@@ -90,6 +95,6 @@ def main(
 
 
 if __name__ == "__main__":
-    if len(sys.argv) not in {2, 3}:
-        sys.exit(__doc__)
+    if len(sys.argv) not in {2, 3} or not Path(sys.argv[1]).is_dir():
+        sys.exit(f"{__doc__}\na FOLDER that is there is expected")
     task.react(main, sys.argv[1:])

@@ -58,6 +58,8 @@ _ADDING: Final[Rights] = _REMOVING | frozenset("i")
 #: Columns for which nobody has to know what a message consists of.
 _KNOWN: Final = b.SIZE | b.INTERNALDATE | b.SAVEDATE | b.EMAIL | b.THREAD | b.PREFIX_SIZE
 
+_FIXED: Final = "mailboxes cannot be made, renamed or removed here"
+
 
 @define(eq=False)
 class _Message:
@@ -83,7 +85,8 @@ class SimpleMailbox(ABC):
     r"""One mailbox of a program, for all who look into it.
 
     :param uidvalidity: 1 to 4,294,967,295. UIDs are given in the order of ``keys``, anew in each run of the program: so take the time of
-        the start, or a constant if the keys are in the order in which messages came and none ever goes.
+        the start. Clients then fetch all messages again. A constant is right only if the keys are in the order in which messages came,
+        none ever goes, and no flag changes.
     :ivar rights: what clients may do, letters of RFC 4314: of what the class can do all. ``frozenset("lr")`` is a mailbox in which nothing
         can be changed, not even \Seen.
     :ivar view: the live state, an `IMailboxView <moxtwisted.imap.backend.IMailboxView>`.
@@ -112,19 +115,20 @@ class SimpleMailbox(ABC):
         """A message as it goes over the wire, lines end with CRLF: always the same for a key. None when it is gone."""
 
     @abstractmethod
-    def date(self, key: Any) -> int:
-        """When it came, seconds UTC."""
+    def date(self, key: Any) -> int | None:
+        """When it came, seconds UTC. None when it is gone; LookupError and FileNotFoundError say the same."""
 
     def size(self, key: Any) -> int:
-        """Its octets; asked once, also by those who only list mailboxes. Write it where that can be told without reading the message."""
+        """How many octets it has, with CRLF; asked once, also by those who only list mailboxes. Write it where that can be told without
+        reading the message."""
         return len(self.octets(key) or b"")
 
     def flags(self, key: Any) -> MessageFlags:
-        """The flags of a message that was not there before."""
+        """The flags of a message that was not there before; of names, ``MessageFlags.parse(names)`` makes them."""
         return NO_FLAGS
 
     def keep_flags(self, key: Any, flags: MessageFlags) -> None:  # noqa: B027  # a program need not keep them
-        """A client has changed its flags to these."""
+        """A client has changed its flags to these; ``flags.names`` are what ``MessageFlags.parse`` reads."""
 
     def remove(self, key: Any) -> None:
         """A client has expunged it, or moved it away. No error when it is gone already."""
@@ -133,8 +137,8 @@ class SimpleMailbox(ABC):
     def add(self, octets: bytes, flags: MessageFlags, date: int) -> Any:
         """Keep a message that a client brings.
 
-        :return: its key, a new one.
-        :raises MailError: when it cannot be kept; the client gets its text.
+        :return: its key, a new one, that ``keys`` has from now on.
+        :raises MailError: when it cannot be kept; the client gets its text. Anything else ends the connection, as with all these methods.
         """
         raise NotPermittedError("adding")
 
@@ -230,10 +234,12 @@ class SimpleMailbox(ABC):
     def _row(self, uid: int, message: _Message, *, rendered: bool) -> tuple[Any, ...] | None:
         """All columns; None when it is gone."""
         try:
-            date = self.date(message.key)
+            date, size = self.date(message.key), self._size(message)
         except (LookupError, FileNotFoundError):
             return None
-        known = (self._size(message), date, date, uid, uid)
+        if date is None:
+            return None
+        known = (size, date, date, uid, uid)
         if not rendered:
             return (*known, *[None] * 6, 0)
         r = message.rendered
@@ -316,8 +322,9 @@ class SimpleMailbox(ABC):
         def messages() -> Iterator[tuple[bytes, MessageFlags, int]]:
             for uid in uids:
                 octets, at = self._octets(uid), view.at(uid)
-                if octets is not None and at is not None:
-                    flags, date = view.flags[at], self.date(view.messages[uid].key)
+                date = None if octets is None else self.date(view.messages[uid].key)
+                if octets is not None and at is not None and date is not None:
+                    flags = view.flags[at]
                     copied.append(uid)
                     yield octets, flags, date
 
@@ -404,15 +411,15 @@ class SimpleSession:
 
     async def create(self, name: str, special_use: Sequence[str]) -> b.MailboxInfo:
         """See `ISession <moxtwisted.imap.backend.ISession>`."""
-        raise NotPermittedError("CREATE")
+        raise NotPermittedError("CREATE", public_text=_FIXED)
 
     async def delete(self, name: str) -> None:
         """See `ISession <moxtwisted.imap.backend.ISession>`."""
-        raise NotPermittedError("DELETE")
+        raise NotPermittedError("DELETE", public_text=_FIXED)
 
     async def rename(self, old: str, new: str) -> None:
         """See `ISession <moxtwisted.imap.backend.ISession>`."""
-        raise NotPermittedError("RENAME")
+        raise NotPermittedError("RENAME", public_text=_FIXED)
 
     async def subscribe(self, name: str) -> None:
         """See `ISession <moxtwisted.imap.backend.ISession>`."""

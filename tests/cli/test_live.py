@@ -367,6 +367,11 @@ class QuickstartTests(LiveTestCase):
         self.assertIn("receiver 1 ended", rest)
         self.assertNotIn("Traceback", rest)
 
+    def test_no_folder(self) -> None:
+        """A folder that cannot be made is named."""
+        output = self.moxmail("localserve", "--dir", "/proc/none/mail", status=1)
+        self.assertEqual(output, "moxmail: /proc/none cannot be made: No such file or directory\n")
+
     def test_unknown_user(self) -> None:
         """The way to make the system user is the one of the manual."""
         if os.geteuid() != 0:

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted.errors import LimitError
+from moxtwisted.imap import backend
 from moxtwisted.imap.simple import SimpleAuthenticator, SimpleMail, SimpleMailbox
 from moxtwisted.imap.testing import Driver, counted_entropy
 from moxtwisted.message.flags import FLAGGED, MessageFlags
+
+
+def _missing(key: str) -> Any:
+    raise FileNotFoundError(key)
 
 
 class Read(SimpleMailbox):
@@ -225,6 +231,17 @@ class SimpleMailboxTests(SynchronousTestCase):
             self.assertEqual(sum(b" FETCH (" in line for line in driver.command(command)), 1, command)
         self.says(driver, "SEARCH TEXT s", "SEARCH 1", "OK SEARCH completed")
         self.assertIn(b"[COPYUID 77 1 1]", driver.command("COPY 1:* Other")[-1])
+
+    def test_gone_by_its_date(self) -> None:
+        """It is the date or the size that says so."""
+        for gone in (lambda key: None, _missing):
+            mail = Read(a="one")
+            mail.refresh()
+            with mock.patch.object(mail, "size", _missing):
+                self.assertEqual(mail.rows([1], backend.SIZE), [])
+            with mock.patch.object(mail, "date", gone):
+                self.assertEqual(mail.rows([1], backend.INTERNALDATE), [])
+            self.assertEqual(len(mail.rows([1], backend.INTERNALDATE)), 1)
 
     def test_subscriptions(self) -> None:
         """At first all mailboxes are subscribed."""
