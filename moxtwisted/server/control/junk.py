@@ -9,7 +9,8 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +22,7 @@ from moxtwisted.server.control.interfaces import JSON, Progress, Report
 from moxtwisted.store.accounts import Account
 from moxtwisted.store.interfaces import Addition, Column, NewMessage
 from moxtwisted.store.junkwords import counts
+from moxtwisted.store.toend import to_end
 
 if TYPE_CHECKING:
     from moxtwisted.server.administration import Administered
@@ -220,16 +222,22 @@ class _Training:
 
     async def flush(self) -> None:
         """Commit what is pending."""
-        pending, self._octets = self._pending, 0
+        pending, self._pending, self._octets = self._pending, [], 0
         if pending:
-            added = await self._account.add(pending)
-            # What the mailbox makes of messages by its name may be something else.
-            await self._account.store_flags(self._number, [one.uid for one in added], "replace", self._flags)
-            self.added += len(pending)
-        self.drop()
+            await to_end(self._commit(pending), partial(_close, pending))
+
+    async def _commit(self, pending: Sequence[Addition]) -> None:
+        added = await self._account.add(pending)
+        # What the mailbox makes of messages by its name may be something else.
+        await self._account.store_flags(self._number, [one.uid for one in added], "replace", self._flags)
+        self.added += len(pending)
 
     def drop(self) -> None:
         """Let go of what is pending."""
         pending, self._pending = self._pending, []
-        for addition in pending:
-            addition.message.staged.close()
+        _close(pending)
+
+
+def _close(additions: Iterable[Addition]) -> None:
+    for addition in additions:
+        addition.message.staged.close()

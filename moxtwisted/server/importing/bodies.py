@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from functools import partial
 from typing import Any, Final
 
 from attrs import define, field
-from twisted.internet.defer import Deferred
 
 from moxtwisted.errors import MailError
 from moxtwisted.imap.client.machine import BodyStarted
@@ -16,6 +16,7 @@ from moxtwisted.imap.wire.responsedata import Streamed
 from moxtwisted.message.flags import SYSTEM_FLAGS, MessageFlags
 from moxtwisted.store.foreign import Fetched
 from moxtwisted.store.interfaces import IStaging, IStore
+from moxtwisted.store.toend import to_end
 
 __all__ = ["Batch", "Body", "readable_flags"]
 
@@ -33,6 +34,11 @@ def readable_flags(names: frozenset[str] | None) -> MessageFlags:
     r"""Flags that can be kept: not ``\Recent``, nor others with a backslash that the standard does not know."""
     kept = [name for name in sorted(names or ()) if not name.startswith("\\") or name.lower() in _SYSTEM]
     return MessageFlags.parse(name for name in kept[:_MAX_KEYWORDS] if len(name) <= 100)
+
+
+def _close(messages: Iterable[Fetched]) -> None:
+    for one in messages:
+        one.staged.close()
 
 
 @define(eq=False)
@@ -150,17 +156,8 @@ class Batch:
         pending, self._pending, self._octets = self._pending, [], 0
         if not pending:
             return
-        answered: Deferred[None] = Deferred()
-
-        def settle(result: Any) -> None:
-            for one in pending:
-                one.staged.close()
-            if not answered.called:
-                answered.callback(result)
-
-        Deferred.fromCoroutine(self.add(pending)).addBoth(settle)
         try:
-            await answered
+            await to_end(self.add(pending), partial(_close, pending))
         except MailError as e:
             self.refused = e
             raise
@@ -168,9 +165,8 @@ class Batch:
     def drop(self) -> None:
         """Let go of what is pending; it was not added."""
         pending, self._pending = self._pending, []
-        for one in pending:
-            self.arrived.discard(one.uid)
-            one.staged.close()
+        self.arrived.difference_update(one.uid for one in pending)
+        _close(pending)
         self._drop_body()
 
     def _drop_body(self) -> None:
