@@ -32,12 +32,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, Literal
 
 from attrs import define
 from zope.interface import implementer
 
-from moxtwisted.errors import LimitError, MailboxMissingError
+from moxtwisted.errors import LimitError, MailboxMissingError, MailError
 from moxtwisted.identifiers import IdentifierError, parse_mailbox_name
 from moxtwisted.imap import backend as b
 from moxtwisted.imap.memorymailbox import MemoryBody, MemoryMailbox, MemorySink, contains
@@ -55,10 +56,24 @@ _READING: Final[Rights] = frozenset("lrsw")
 _REMOVING: Final[Rights] = _READING | frozenset("te")
 _ADDING: Final[Rights] = _REMOVING | frozenset("i")
 
+#: Names that one user's mail has subscribed, at most.
+_MAX_SUBSCRIPTIONS: Final = 20_000
+
 #: Columns for which nobody has to know what a message consists of.
 _KNOWN: Final = b.SIZE | b.INTERNALDATE | b.SAVEDATE | b.EMAIL | b.THREAD | b.PREFIX_SIZE
 
 _FIXED: Final = "mailboxes cannot be made, renamed or removed here"
+#: What a program's methods may raise for a message that went without notice.
+_GONE: Final = (LookupError, FileNotFoundError)
+
+
+class _KeyTakenError(MailError):
+    """``add`` gave a key that is another message's."""
+
+    reply_code = 550
+    enhanced_code = "5.7.0"
+    imap_code = "CANNOT"
+    public_text = "this message is there already"
 
 
 @define(eq=False)
@@ -104,6 +119,7 @@ class SimpleMailbox(ABC):
             # RFC 3502 section 6.3.11 wants all messages of an APPEND or none, so what was added must be removable.
             self.rights = _REMOVING if type(self).add is SimpleMailbox.add else _ADDING
         self._uids: dict[Hashable, int] = {}
+        self._changing = self._again = False
 
     # -- what the program says -------------------------------------------------------------------------------------
     @abstractmethod
@@ -112,11 +128,12 @@ class SimpleMailbox(ABC):
 
     @abstractmethod
     def octets(self, key: Any) -> bytes | None:
-        """A message as it goes over the wire, lines end with CRLF: always the same for a key. None when it is gone."""
+        """A message as it goes over the wire, lines end with CRLF: always the same for a key. None when it is gone; this and the other
+        methods that are asked about one may also raise ``LookupError`` or ``FileNotFoundError`` then."""
 
     @abstractmethod
     def date(self, key: Any) -> int | None:
-        """When it came, seconds UTC. None when it is gone; LookupError and FileNotFoundError say the same."""
+        """When it came, seconds UTC. None when it is gone."""
 
     def size(self, key: Any) -> int:
         """How many octets it has, with CRLF; asked once, also by those who only list mailboxes. Write it where that can be told without
@@ -137,18 +154,35 @@ class SimpleMailbox(ABC):
     def add(self, octets: bytes, flags: MessageFlags, date: int) -> Any:
         """Keep a message that a client brings.
 
-        :return: its key, a new one, that ``keys`` has from now on.
+        :return: its key, a new one, that ``keys`` has from now on. With the key of a message that is there the client is refused, and that
+            message stays.
         :raises MailError: when it cannot be kept; the client gets its text. Anything else ends the connection, as with all these methods.
         """
         raise NotPermittedError("adding")
 
     # -- what is made of it ----------------------------------------------------------------------------------------
     def refresh(self) -> None:
-        """Look what came and went; who has the mailbox open is told."""
+        """Look what came and went; who has the mailbox open is told. In the middle of a change that a client makes (``add`` or ``remove``
+        may call this) it is done after that."""
+        if self._changing:
+            self._again = True
+            return
         keys = dict.fromkeys(self.keys())
         self._forget([uid for key, uid in self._uids.items() if key not in keys])
         new = [key for key in keys if key not in self._uids]
         self._admit(new, [self.flags(key) for key in new])
+
+    @contextmanager
+    def _change(self) -> Iterator[None]:
+        """A client's change, in the middle of which nobody looks what came and went."""
+        self._changing = True
+        try:
+            yield
+        finally:
+            self._changing = False
+        if self._again:
+            self._again = False
+            self.refresh()
 
     def _admit(self, keys: Sequence[Any], flags: Sequence[MessageFlags]) -> tuple[int, ...]:
         """Give new messages UIDs."""
@@ -178,16 +212,20 @@ class SimpleMailbox(ABC):
         """
         self._need("i")
         self.refresh()
-        keys, kept = [], []
-        try:
-            for octets, flags, date in messages:
-                keys.append(self.add(octets, flags, date))
-                kept.append(flags)
-        except BaseException:
-            for key in keys:
-                self.remove(key)
-            raise
-        return b.Appended(self.view.uidvalidity, self._admit(keys, kept))
+        keys: dict[Any, MessageFlags] = {}
+        with self._change():
+            try:
+                for octets, flags, date in messages:
+                    key = self.add(octets, flags, date)
+                    if key in keys or key in self._uids:
+                        # MOVE would remove the message together with what it takes for its other copy.
+                        raise _KeyTakenError(f"add gave {key!r} again")
+                    keys[key] = flags
+            except BaseException:
+                for key in keys:
+                    self.remove(key)
+                raise
+            return b.Appended(self.view.uidvalidity, self._admit(list(keys), list(keys.values())))
 
     def info(self, name: str) -> b.MailboxInfo:
         """As LIST and STATUS show it, under this name."""
@@ -211,9 +249,20 @@ class SimpleMailbox(ABC):
         )
 
     def _size(self, message: _Message) -> int:
+        """Its octets; 0 when it is gone."""
         if message.size is None:
-            message.size = self.size(message.key)
+            try:
+                message.size = self.size(message.key)
+            except _GONE:
+                return 0
         return message.size
+
+    def _date(self, key: Any) -> int | None:
+        """When it came; None when it is gone."""
+        try:
+            return self.date(key)
+        except _GONE:
+            return None
 
     def _need(self, rights: str) -> None:
         if not self.rights.issuperset(rights):
@@ -233,18 +282,15 @@ class SimpleMailbox(ABC):
 
     def _row(self, uid: int, message: _Message, *, rendered: bool) -> tuple[Any, ...] | None:
         """All columns; None when it is gone."""
-        try:
-            date, size = self.date(message.key), self._size(message)
-        except (LookupError, FileNotFoundError):
-            return None
+        date = self._date(message.key)
         if date is None:
             return None
-        known = (size, date, date, uid, uid)
+        known = (self._size(message), date, date, uid, uid)
         if not rendered:
             return (*known, *[None] * 6, 0)
         r = message.rendered
         if r is None:
-            octets = self.octets(message.key)
+            octets = self._octets(uid)
             if octets is None:
                 return None
             r = message.rendered = render(_scanned(octets), MemoryBody(octets, len(octets)).read)
@@ -252,7 +298,10 @@ class SimpleMailbox(ABC):
 
     def _octets(self, uid: int) -> bytes | None:
         message = self.view.messages.get(uid)
-        return None if message is None else self.octets(message.key)
+        try:
+            return None if message is None else self.octets(message.key)
+        except _GONE:
+            return None
 
     def bodies(self, uids: Sequence[int], limit_octets: int) -> list[tuple[int, bytes]]:
         """See `ISelectedMailbox <moxtwisted.imap.backend.ISelectedMailbox>`."""
@@ -305,9 +354,18 @@ class SimpleMailbox(ABC):
         return self._expunge(self.view.deleted(uids))
 
     def _expunge(self, uids: Sequence[int]) -> tuple[int, ...]:
-        for uid in uids:
-            self.remove(self.view.messages[uid].key)
-        return self._forget(uids)
+        gone = []
+        with self._change():
+            try:
+                for uid in uids:
+                    message = self.view.messages.get(uid)
+                    if message is not None:
+                        self.remove(message.key)
+                        gone.append(uid)
+            finally:
+                # Those before an error are gone, too.
+                self._forget(gone)
+        return tuple(gone)
 
     async def copy(self, uids: Sequence[int], target: str) -> b.Appended:
         """See `ISelectedMailbox <moxtwisted.imap.backend.ISelectedMailbox>`."""
@@ -322,11 +380,12 @@ class SimpleMailbox(ABC):
         def messages() -> Iterator[tuple[bytes, MessageFlags, int]]:
             for uid in uids:
                 octets, at = self._octets(uid), view.at(uid)
-                date = None if octets is None else self.date(view.messages[uid].key)
-                if octets is not None and at is not None and date is not None:
-                    flags = view.flags[at]
+                if octets is None or at is None:
+                    continue
+                date = self._date(view.messages[uid].key)
+                if date is not None:
                     copied.append(uid)
-                    yield octets, flags, date
+                    yield octets, view.flags[at], date
 
         made = to.take(messages())
         return b.Appended(made.uidvalidity, made.uids, tuple(copied))
@@ -423,6 +482,8 @@ class SimpleSession:
 
     async def subscribe(self, name: str) -> None:
         """See `ISession <moxtwisted.imap.backend.ISession>`."""
+        if len(self.mail.subscribed) >= _MAX_SUBSCRIPTIONS:
+            raise LimitError(f"{_MAX_SUBSCRIPTIONS} subscriptions", public_text="too many subscriptions")
         self.mail.subscribed.add(name)
 
     async def unsubscribe(self, name: str) -> None:

@@ -75,6 +75,60 @@ class Full(Removed):
         self.kept[key] = flags
 
 
+class Signalling(Full):
+    """Calls ``look`` whenever something happens."""
+
+    def __init__(self, **texts: str) -> None:
+        super().__init__(**texts)
+        self.look: Callable[[], None] = lambda: None
+
+    def add(self, octets: bytes, flags: MessageFlags, date: int) -> str:
+        """Keep one."""
+        key = super().add(octets, flags, date)
+        self.look()
+        return key
+
+    def remove(self, key: str) -> None:
+        """Forget one."""
+        super().remove(key)
+        self.look()
+
+
+class Failing(Read):
+    """Of which one message went: the method called so raises."""
+
+    failing = ""
+
+    def octets(self, key: str) -> bytes | None:
+        """A message."""
+        self._check("octets", key)
+        return super().octets(key)
+
+    def date(self, key: str) -> int:
+        """When it came."""
+        self._check("date", key)
+        return super().date(key)
+
+    def size(self, key: str) -> int:
+        """Its octets."""
+        self._check("size", key)
+        return super().size(key)
+
+    def _check(self, method: str, key: str) -> None:
+        if self.failing == method and key == "two":
+            raise FileNotFoundError(key)
+
+
+class Stuck(Removed):
+    """Of which one message does not go."""
+
+    def remove(self, key: str) -> None:
+        """Forget one."""
+        if key == "two":
+            raise LimitError("two", public_text="it is wanted")
+        super().remove(key)
+
+
 class SimpleMailboxTests(SynchronousTestCase):
     """One or two mailboxes, and a client that has the first one open."""
 
@@ -253,3 +307,70 @@ class SimpleMailboxTests(SynchronousTestCase):
         self.says(driver, 'LIST (SUBSCRIBED) "" *', told[0], "OK LIST completed")
         driver.command("SUBSCRIBE Other")
         self.says(driver, 'LIST (SUBSCRIBED) "" *', *told, "OK LIST completed")
+
+    def test_keys_that_are_taken(self) -> None:
+        """A program that gives a new message the key of another one loses neither: the client is refused."""
+        mailbox, other = Full(one="first", two="second"), Full(one="first")
+        driver = self.driver(mailbox, Other=other)
+        for command in (
+            "MOVE 1 INBOX",
+            "COPY 2,1 Other",
+            "APPEND INBOX {14+}\r\nSubject: a\r\n\r\n {14+}\r\nSubject: a\r\n\r\n",
+        ):
+            self.assertIn(b"NO [CANNOT] this message is there already", driver.command(command)[-1], command)
+        self.assertEqual(mailbox.texts, {"one": "first", "two": "second"})
+        self.assertEqual(other.texts, {"one": "first"})
+        self.assertEqual((list(mailbox.view.uids), list(other.view.uids)), ([1, 2], [1]))
+
+    def test_a_program_that_looks_at_once(self) -> None:
+        """``refresh`` may be called by what adds or removes: the message has one UID, and the client's flags."""
+        mailbox, other = Signalling(one="first", two="second", gone="x"), Signalling()
+        driver = self.driver(mailbox, Other=other)
+        mailbox.look = other.look = self.mail.refresh
+        del mailbox.texts["gone"]
+        driver.command("STORE 1 +FLAGS.SILENT (\\Flagged)")
+        answer = driver.command("MOVE 1:3 Other")
+        self.assertIn(b"* OK [COPYUID 77 1:2 1:2] moved", answer)
+        self.assertTrue(answer[-1].endswith(b"OK MOVE completed"), answer)
+        self.assertEqual((mailbox.texts, other.texts), ({}, {"one": "first", "two": "second"}))
+        driver.command("SELECT Other")
+        self.says(driver, "SEARCH FLAGGED", "SEARCH 1", "OK SEARCH completed")
+        driver.command("STORE 1:2 +FLAGS.SILENT (\\Deleted)")
+        self.says(driver, "EXPUNGE", "2 EXPUNGE", "1 EXPUNGE", "OK EXPUNGE completed")
+
+    def test_methods_that_do_not_find_it(self) -> None:
+        """What a program's methods raise for a message that went is no error of the server."""
+        mailbox = Failing(one="first", two="second", three="third")
+        driver = self.driver(mailbox, Other=Full())
+        for method in ("size", "octets", "date"):
+            mailbox.failing = method
+            for message in mailbox.view.messages.values():
+                message.size = message.rendered = None
+            for command in (
+                "FETCH 1:* (RFC822.SIZE ENVELOPE INTERNALDATE)",
+                "SEARCH TEXT s",
+                "STATUS INBOX (SIZE)",
+            ):
+                self.assertRegex(
+                    driver.command(command)[-1], rb"^a\d+ (OK|NO \[EXPUNGEISSUED\])", (method, command)
+                )
+            answer = driver.command("COPY 2 Other")[-1]
+            self.assertEqual(b"COPYUID" in answer, method == "size", (method, answer))
+
+    def test_removing_fails(self) -> None:
+        """When one cannot be removed, those before it are told to be gone."""
+        mailbox = Stuck(one="first", two="second", three="third")
+        driver = self.driver(mailbox)
+        driver.command("STORE 1:3 +FLAGS.SILENT (\\Deleted)")
+        self.says(driver, "EXPUNGE", "1 EXPUNGE", "NO [LIMIT] it is wanted")
+        self.assertEqual(list(mailbox.texts), ["two", "three"])
+        self.assertEqual(list(mailbox.view.uids), [2, 3])
+
+    def test_many_subscriptions(self) -> None:
+        """There is an end to what can be subscribed."""
+        driver = self.driver(Read())
+        self.mail.subscribed.update(f"x{n}" for n in range(20_000))
+        self.assertIn(b"NO [LIMIT] too many subscriptions", driver.command("SUBSCRIBE more")[-1])
+        driver.command("UNSUBSCRIBE x1")
+        driver.command("UNSUBSCRIBE x2")
+        self.assertIn(b" OK ", driver.command("SUBSCRIBE more")[-1])
