@@ -76,7 +76,7 @@ _HEAD = re.compile(
 _MARK = re.compile(rb"~?\{([0-9]{1,19})\+?\}$")
 _CODE = re.compile(rb"\[([^\x00-\x20\[\]()]+)(?: ((?:[^\]\"\r\n]|\"(?:[^\"\\]|\\.)*+\")*+))?\] ?")
 _LABEL = re.compile(rb"[A-Za-z0-9.-]+(?:\[(?:[^\]\"\r\n{]|\"(?:[^\"\\\r\n]|\\.)*+\")*+\](?:<[0-9]+>)?)?")
-_NUMBERS = re.compile(rb"(?:[0-9]{1,10} ?)*")
+_NUMBERS = re.compile(rb"(?:[0-9]{1,10}(?![0-9]) ?)*+")
 _CONDITIONS = {b"OK", b"NO", b"BAD", b"BYE", b"PREAUTH"}
 
 

@@ -406,7 +406,8 @@ class Import:
             changed[message.uid] = now
             return save() if len(changed) >= _FLAGS else None
 
-        since = origin.modseq if modseq and client.offers("CONDSTORE", "QRESYNC") else 0
+        # Where it has gone back, the server has lost what it knew, and counts anew.
+        since = origin.modseq if modseq > origin.modseq and client.offers("CONDSTORE", "QRESYNC") else 0
         modifiers = f"CHANGEDSINCE {since}" if since else ""
         first, remaining = known.uids[0], _Remaining(known.uids[-1])
         while remaining.last >= first:
@@ -456,7 +457,13 @@ class Import:
         except CommandRefusedError as e:
             batch.unreadable(uid, e.explanation)
         else:
-            if uid not in batch.arrived:
+            if uid in batch.arrived:
+                return
+            # Some servers say OK of a message that they cannot read.
+            found = await client.search(f"UID {uid}")
+            if uid in members(found.numbers, _MAX_MESSAGES):
+                batch.unreadable(uid, "the server says OK and gives nothing of it")
+            else:
                 self._settled(1)  # gone meanwhile
 
     async def _open(self, client: IMAPClient, box: _Box) -> None:

@@ -19,6 +19,7 @@ from moxtwisted.imap.client.results import Message
 from moxtwisted.imap.memory import MemoryAuthenticator, MemoryMail
 from moxtwisted.imap.protocol import IMAPServerFactory
 from moxtwisted.imap.settings import Limits, ServerSettings, Timeouts
+from moxtwisted.imap.testing import run_now
 from moxtwisted.message.flags import DELETED, FLAGGED, SEEN, MessageFlags
 from moxtwisted.sasl.client import Credentials
 from moxtwisted.server.importing.bodies import Batch
@@ -270,6 +271,26 @@ class FetchTests(ImportCase):
         self.assertEqual((report["messages"], report["skipped"]), (5, 1))
         self.assertIn("INBOX, UID 6", report["unreadable"][0])
 
+    def test_nothing_of_a_message(self) -> None:
+        """A message of which the server says OK, and gives nothing, is listed; it is not taken for one that went."""
+        self.fill("INBOX", 3)
+        self.old.tamper = lambda octets: octets.replace(b"* 2 FETCH (UID 2 ", b"* 2 NOTHING (UID 2 ")
+        report = self.fetch()
+        self.assertEqual((report["messages"], report["skipped"]), (2, 1))
+        self.assertEqual(report["unreadable"], ["INBOX, UID 2: the server says OK and gives nothing of it"])
+        self.old.tamper = lambda octets: octets
+        self.assertEqual(self.fetch()["messages"], 1)
+
+    def test_modseq_that_goes_back(self) -> None:
+        """When the server counts mod-sequences anew, as after its index was made again, all flags are looked at."""
+        self.fill("INBOX", 3)
+        self.old.tamper = lambda octets: re.sub(rb"HIGHESTMODSEQ \d+", b"HIGHESTMODSEQ 5000", octets)
+        self.fetch()
+        self.old.tamper = lambda octets: octets
+        selected = self.old.mail.session("alice").select("INBOX", read_only=False)
+        run_now(selected.store([1], "add", MessageFlags.of(0, ("$new",)), None))
+        self.assertEqual(self.fetch()["flags"], 1)
+
     def test_impossible_claims(self) -> None:
         """A server that claims four thousand million messages, or UIDs that do not last, is not believed; others are fetched."""
         self.old.mail.make("Other")
@@ -295,6 +316,7 @@ class FetchTests(ImportCase):
         large, inbox = 2**32, b"[UIDVALIDITY 1]"
         answers = (
             (b"UID ALL 1:3\r\n", b"UID ALL 1,2,3\r\n* SEARCH %d\r\n" % large),
+            (b"UID ALL 1:3\r\n", b"UID ALL 1,2,3\r\n* SEARCH %b\r\n" % (b"9" * 5000)),
             (b"UID ALL 1:3\r\n", b"UID ALL 1:%d\r\n" % large),
             (b"* 3 EXISTS\r\n", b"* %d EXISTS\r\n" % large),
             (inbox, b"[UIDVALIDITY %d]" % large),
