@@ -258,7 +258,7 @@ class SharingSession(NotifyingOthers):
             raise _CannotError(
                 f"{old} to {new}", public_text="a mailbox cannot be renamed into another account"
             )
-        if place.name.upper() == "INBOX":
+        if place.name.lower() == "inbox":
             # RFC 9051 section 6.3.6: that would move all mail out of it.
             raise _CannotError(old, public_text="somebody else's INBOX cannot be renamed")
         _, below, mail = self._place_for(new)

@@ -311,7 +311,7 @@ class Store:
         account = self.account(name)
         done: list[Deferred[Any]] = [account.create_mailbox("INBOX"), self._withdraw(name)]
         for mailbox, special_use in mailboxes:
-            if mailbox.upper() != "INBOX":
+            if mailbox.lower() != "inbox":
                 done.append(account.create_mailbox(mailbox, [special_use] if special_use else []))
         return gatherResults(done, consumeErrors=True).addCallback(lambda _: account)
 

@@ -119,7 +119,7 @@ class MailboxCommands(Session):
 
         found: dict[str, r.Value] = {}
         for answer in await self.ask(Request("STATUS", write), r.StatusData):
-            if answer.mailbox == mailbox or answer.mailbox.upper() == mailbox.upper() == "INBOX":
+            if answer.mailbox == mailbox or answer.mailbox.lower() == mailbox.lower() == "inbox":
                 found.update(answer.items)
             else:
                 self.others([answer])

@@ -195,7 +195,7 @@ def _mailbox(name: str | None, base: str | None) -> str:
         return base
     parent = base.rpartition("/")[0] if base is not None else ""
     name = f"{parent}/{name}" if parent else name
-    return INBOX if name.upper() == "INBOX" else name
+    return INBOX if name.lower() == "inbox" else name
 
 
 def render(url: IMAPURL) -> str:

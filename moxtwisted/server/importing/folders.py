@@ -99,7 +99,7 @@ def plan(
     own, foreign = prefixes
     chosen: list[tuple[ListedMailbox, str]] = []
     left_out: list[tuple[str, str]] = []
-    for mailbox in sorted(listed, key=lambda one: (one.name.upper() != "INBOX", one.name)):
+    for mailbox in sorted(listed, key=lambda one: (one.name.lower() != "inbox", one.name)):
         why = _why_not(mailbox, foreign, only, never)
         if why:
             left_out.append((mailbox.name, why))
@@ -130,7 +130,8 @@ def _why_not(
 
 def _local_name(mailbox: ListedMailbox, prefixes: Iterable[str]) -> str:
     name, separator = mailbox.name, mailbox.separator
-    if name.upper() == "INBOX":
+    # Not upper(), which makes an I of a dotless i.
+    if name.lower() == "inbox":
         return "INBOX"
     for prefix in sorted(prefixes, key=len, reverse=True):
         if prefix and name.startswith(prefix) and len(name) > len(prefix):

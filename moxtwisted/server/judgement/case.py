@@ -145,7 +145,7 @@ class Case:
         self.forwarded = self.ruleset is not None and self.ruleset.forward
         self.local_client = verified.ip is None or verified.ip.is_loopback
         mailbox = (self.ruleset.mailbox if self.ruleset is not None else "") or self.recipient.mailbox
-        self.mailbox = self.origin = INBOX if mailbox.upper() == INBOX else mailbox
+        self.mailbox = self.origin = INBOX if mailbox.lower() == INBOX.lower() else mailbox
         self.sender = self._sender()
 
     def _sender(self) -> Sender:

@@ -57,6 +57,10 @@ class URLTests(SynchronousTestCase):
         ):
             self.assertRaises(URLError, parse, text)
 
+    def test_dotless(self) -> None:
+        """A name with a dotless i is not that of INBOX."""
+        self.assertEqual(parse("/%C4%B1nbox/;UID=1").mailbox, "\u0131nbox")
+
     def test_not_of_messages(self) -> None:
         """URLs of servers, mailboxes, searches, other schemes, and nonsense are refused."""
         for text in (

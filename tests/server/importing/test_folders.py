@@ -33,6 +33,11 @@ class PlanTests(SynchronousTestCase):
             },
         )
 
+    def test_dotless(self) -> None:
+        """A name with a dotless i is not that of INBOX."""
+        made = plan([ListedMailbox("inbox", "/"), ListedMailbox("\u0131nbox", "/")], (), ours=OURS)
+        self.assertEqual(made.folders, (Folder("inbox", "INBOX"), Folder("\u0131nbox", "\u0131nbox")))
+
     def test_special_use_wins(self) -> None:
         """What the server says is believed before any guess, and no two mailboxes become one."""
         listed = [
