@@ -30,7 +30,7 @@ from moxtwisted.imap.commands.mailboxfilters import ancestry, parents_of
 from moxtwisted.imap.commands.status import status_line
 from moxtwisted.imap.notification import own_mailboxes
 from moxtwisted.imap.othersfilter import OthersWanted
-from moxtwisted.imap.sharing import OTHERS
+from moxtwisted.imap.sharing import OTHERS, spelt
 from moxtwisted.imap.states import State
 from moxtwisted.imap.wire import render
 from moxtwisted.imap.wire.commands import StatusItem
@@ -151,7 +151,7 @@ class Notifying:
         :param limit: happenings that are kept for a client that does not read.
         """
         watched = tuple(g for g in groups if g.events and not g.mailboxes.of_selected)
-        named = tuple((group, frozenset(group.names)) for group in watched)
+        named = tuple((group, frozenset(map(spelt, group.names))) for group in watched)
         notifying = cls(connection, named, SelectedEvents.among(groups))
         wanted = OthersWanted.of(connection, groups)
         if wanted is not None:

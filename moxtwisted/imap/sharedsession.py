@@ -35,6 +35,7 @@ from moxtwisted.imap.sharing import (
     NotPermittedError,
     Transfer,
     foreign_name,
+    spelt,
 )
 
 __all__ = ["SharingSession"]
@@ -81,9 +82,6 @@ class SharingSession(NotifyingOthers):
         "_own",
         "_shares",
         "account",
-        "subscribe",
-        "subscriptions",
-        "unsubscribe",
     )
 
     def __init__(self, own: b.ISession, shares: IShares) -> None:
@@ -92,9 +90,6 @@ class SharingSession(NotifyingOthers):
         self._mail: Any = own
         self._shares = shares
         self.account: str = own.account
-        self.subscriptions = own.subscriptions
-        self.subscribe = own.subscribe
-        self.unsubscribe = own.unsubscribe
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._own, name)
@@ -197,6 +192,20 @@ class SharingSession(NotifyingOthers):
         place = self._known(name)
         info = place.mail.mailbox(place.name) if place is not None else None
         return self._told(info, place.owner, place.rights) if place is not None and info is not None else None
+
+    def subscriptions(self) -> frozenset[str]:
+        """See ``ISession``."""
+        return frozenset(map(spelt, self._own.subscriptions()))
+
+    async def subscribe(self, name: str) -> None:
+        """See ``ISession``."""
+        await self._own.subscribe(spelt(name))
+
+    async def unsubscribe(self, name: str) -> None:
+        """See ``ISession``: in whatever spelling it was subscribed."""
+        name = spelt(name)
+        for known in [one for one in self._own.subscriptions() if spelt(one) == name] or [name]:
+            await self._own.unsubscribe(known)
 
     def select(self, name: str, *, read_only: bool) -> b.ISelectedMailbox | Awaitable[b.ISelectedMailbox]:
         """See ``ISession``."""

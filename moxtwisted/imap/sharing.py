@@ -33,6 +33,7 @@ __all__ = [
     "Transfer",
     "foreign_name",
     "sharing",
+    "spelt",
 ]
 
 OTHER_USERS: Final = "Other Users"
@@ -64,6 +65,12 @@ class IdentifierRefusedError(MailError):
 def foreign_name(owner: str, name: str) -> str:
     """What others call a mailbox of the owner's; his INBOX is spelt so there, as his own is."""
     return f"{OTHERS}{owner}/{canonical(name)}"
+
+
+def spelt(name: str) -> str:
+    """A name as it is listed: the INBOX of somebody else can be asked for in any case, as one's own."""
+    owner, _, below = name[len(OTHERS) :].partition("/")
+    return foreign_name(owner, below) if below and name.startswith(OTHERS) else name
 
 
 def sharing(session: Any) -> ISharedSession | None:

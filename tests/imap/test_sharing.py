@@ -443,6 +443,23 @@ class CommandTests(SynchronousTestCase):
         )
         self.assertIn("NO [CANNOT]", tagged(bob, 'DELETE "Other Users/alice/INBOX"'))
 
+    def test_inbox_in_any_case(self) -> None:
+        """Somebody else's INBOX is subscribed, and watched, in whatever case it is written."""
+        house = House()
+        house.alice.put(house.alice.find("INBOX"), "bob", Modification("replace", ALL))
+        bob = house.clients["bob"]
+        listed = '\\Subscribed \\HasNoChildren) "/" "Other Users/alice/INBOX"'
+        house.mail["bob"].subscribed().add("Other Users/alice/Inbox")
+        self.assertIn(listed, str(b"".join(bob.command('LIST (SUBSCRIBED) "" *')), "ascii"))
+        bob.command('UNSUBSCRIBE "Other Users/alice/INBOX"')
+        self.assertNotIn(b"alice", b"".join(bob.command('LSUB "" *')))
+        bob.command('SUBSCRIBE "Other Users/alice/inbox"')
+        self.assertIn(listed, str(b"".join(bob.command('LIST (SUBSCRIBED) "" *')), "ascii"))
+        bob.command('NOTIFY SET (mailboxes "Other Users/alice/inbox" (MessageNew MessageExpunge))')
+        house.clients["alice"].command("APPEND INBOX {5+}\r\nhello")
+        bob.flush()
+        self.assertIn(b'* STATUS "Other Users/alice/INBOX" (MESSAGES 1', bob.received())
+
     def test_without_sharing(self) -> None:
         """Over a backend that shares nothing there are neither commands nor namespace."""
         driver = Driver.of()
