@@ -454,17 +454,17 @@ class Import:
     async def _ask_alone(self, client: IMAPClient, box: _Box, batch: Batch, uid: int) -> None:
         try:
             await self._ask(client, batch, [uid])
-        except CommandRefusedError as e:
-            batch.unreadable(uid, e.explanation)
-        else:
             if uid in batch.arrived:
                 return
             # Some servers say OK of a message that they cannot read.
             found = await client.search(f"UID {uid}")
-            if uid in members(found.numbers, _MAX_MESSAGES):
-                batch.unreadable(uid, "the server says OK and gives nothing of it")
-            else:
-                self._settled(1)  # gone meanwhile
+        except CommandRefusedError as e:
+            batch.unreadable(uid, e.explanation)
+            return
+        if uid in members(found.numbers, _MAX_MESSAGES):
+            batch.unreadable(uid, "the server says OK and gives nothing of it")
+        else:
+            self._settled(1)  # gone meanwhile
 
     async def _open(self, client: IMAPClient, box: _Box) -> None:
         if client.selected is None or client.selected.mailbox != box.folder.remote:
