@@ -276,6 +276,10 @@ class _Packed:
             self._last = (number, octets)
         return self._last[1]
 
+    def forget(self) -> None:
+        """Do not keep the chunk that was read last: a thousand messages may be finished before the first of them is added."""
+        self._last = (-1, b"")
+
     def packed(self) -> Iterable[tuple[int, bytes]]:
         """(codec, data), for any thread. :raises OSError: when one could not be written."""
         chunks = self._chunks
@@ -506,9 +510,12 @@ class Staging:
             except OSError as e:
                 raise self._failed(e) from e
             octets = self._large
-        self._pieces, self._large = [], None
+        large, self._pieces, self._large = self._large, [], None
         scanned = self._scan(octets)
-        return Staged(size=self._size, octets=octets, scanned=scanned, rendered=render(scanned, octets.read))
+        rendered = render(scanned, octets.read)
+        if large is not None:
+            large.forget()
+        return Staged(size=self._size, octets=octets, scanned=scanned, rendered=rendered)
 
     def _scan(self, octets: _Octets) -> ScannedMessage:
         scanned, self._scanned = self._scanned, None

@@ -200,6 +200,19 @@ class GatheringTests(SynchronousTestCase):
         self.assertTrue(opened[0]._file.closed)
         self.assertEqual((self.gathering._octets, self.gathering._scans), (0, 0))
 
+    def test_memory_when_finished(self) -> None:
+        """They are finished before the first of them is added: what was read for that is not kept."""
+        sinks = self.put(*[b"Subject: %d\r\n\r\n" % n + b"text\r\n" * 30_000 for n in range(300)])
+        tracemalloc.start()
+        try:
+            staged = [sink.finish() for sink in sinks]
+            used, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        self.assertLess(used, 6 << 20)
+        for one in staged:
+            one.close()
+
     def test_one_after_the_other(self) -> None:
         """Whoever has made place for the next one can write no more, and the room that was taken is there again."""
         for _ in range(3):
