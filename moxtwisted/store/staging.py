@@ -515,18 +515,16 @@ class Staging:
         rendered = render(scanned, octets.read)
         if large is not None:
             large.forget()
-        return Staged(size=self._size, octets=octets, scanned=scanned, rendered=rendered)
+        # Many may be finished before the first of them is added, which needs no scan.
+        kept = scanned if self._gathering is None else None
+        return Staged(size=self._size, octets=octets, scanned=kept, rendered=rendered)
 
     def _scan(self, octets: _Octets) -> ScannedMessage:
         scanned, self._scanned = self._scanned, None
         if scanned is not None:
             return scanned
         scanner, self._scanner = self._scanner, None
-        if scanner is None:
-            scanner = Scanner()
-            for chunk in iterate(octets.read, self._size):
-                scanner.feed(chunk)
-        return scanner.finish()
+        return scanner.finish() if scanner is not None else _scanned(octets, self._size)
 
     def abort(self) -> None:
         """Forget everything."""
@@ -539,6 +537,13 @@ class Staging:
             self._large = None
 
 
+def _scanned(octets: _Octets, size: int) -> ScannedMessage:
+    scanner = Scanner()
+    for chunk in iterate(octets.read, size):
+        scanner.feed(chunk)
+    return scanner.finish()
+
+
 @implementer(IStagedMessage)
 @define(eq=False)
 class Staged:
@@ -546,8 +551,13 @@ class Staged:
 
     size: int
     _octets: _Octets
-    scanned: ScannedMessage
+    _scanned: ScannedMessage | None
     rendered: Rendered
+
+    @property
+    def scanned(self) -> ScannedMessage:
+        """What was found in them, or is now."""
+        return self._scanned if self._scanned is not None else _scanned(self._octets, self.size)
 
     def chunks(self) -> Iterator[bytes]:
         """The octets, a chunk at a time."""

@@ -202,7 +202,10 @@ class GatheringTests(SynchronousTestCase):
 
     def test_memory_when_finished(self) -> None:
         """They are finished before the first of them is added: what was read for that is not kept."""
-        sinks = self.put(*[b"Subject: %d\r\n\r\n" % n + b"text\r\n" * 30_000 for n in range(300)])
+        letters = [b"Subject: %d\r\n\r\n" % n + b"text\r\n" * 30_000 for n in range(300)]
+        # All of these is header.
+        letters += [b"x: y\r\n" * 3000 + b"\r\n" for _ in range(50)]
+        sinks = self.put(*letters)
         tracemalloc.start()
         try:
             staged = [sink.finish() for sink in sinks]
