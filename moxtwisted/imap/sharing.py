@@ -69,8 +69,10 @@ def foreign_name(owner: str, name: str) -> str:
 
 def spelt(name: str) -> str:
     """A name as it is listed: the INBOX of somebody else can be asked for in any case, as one's own."""
+    if not name.startswith(OTHERS):
+        return name
     owner, _, below = name[len(OTHERS) :].partition("/")
-    return foreign_name(owner, below) if below and name.startswith(OTHERS) else name
+    return foreign_name(owner, below) if below else name
 
 
 def sharing(session: Any) -> ISharedSession | None:

@@ -231,7 +231,7 @@ class SimpleMailbox(ABC):
         """As LIST and STATUS show it, under this name."""
         self.refresh()
         view = self.view
-        sizes = [self._size(view.messages[uid]) for uid in view.uids]
+        sizes = [self._size(view.messages[uid]) or 0 for uid in view.uids]
         deleted = set(view.deleted(None))
         return b.MailboxInfo(
             name,
@@ -248,13 +248,13 @@ class SimpleMailbox(ABC):
             self.rights,
         )
 
-    def _size(self, message: _Message) -> int:
-        """Its octets; 0 when it is gone."""
+    def _size(self, message: _Message) -> int | None:
+        """Its octets; None when it is gone."""
         if message.size is None:
             try:
                 message.size = self.size(message.key)
             except _GONE:
-                return 0
+                return None
         return message.size
 
     def _date(self, key: Any) -> int | None:
@@ -282,10 +282,10 @@ class SimpleMailbox(ABC):
 
     def _row(self, uid: int, message: _Message, *, rendered: bool) -> tuple[Any, ...] | None:
         """All columns; None when it is gone."""
-        date = self._date(message.key)
-        if date is None:
+        date, size = self._date(message.key), self._size(message)
+        if date is None or size is None:
             return None
-        known = (self._size(message), date, date, uid, uid)
+        known = (size, date, date, uid, uid)
         if not rendered:
             return (*known, *[None] * 6, 0)
         r = message.rendered

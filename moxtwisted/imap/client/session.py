@@ -93,6 +93,7 @@ class MessageSource(Protocol):
 class Selected:
     """The mailbox that is open, as it was told last.
 
+    :ivar counted: whether the server has said how many messages there are, as it must (RFC 9051 section 6.3.2).
     :ivar highestmodseq: how far what was told goes (RFC 7162 section 6): a client that takes in all of it may keep this, to come back
         with QRESYNC or CHANGEDSINCE. ``None`` when the server has not said one, or has none (NOMODSEQ).
     :ivar resumed: with QRESYNC: what had vanished, and messages that had changed.
@@ -101,6 +102,7 @@ class Selected:
     mailbox: str
     read_only: bool = False
     exists: int = 0
+    counted: bool = False
     uidvalidity: int = 0
     uidnext: int | None = None
     highestmodseq: int | None = None
@@ -117,7 +119,7 @@ class Selected:
         """Learn from a response."""
         match response:
             case r.Exists(count):
-                self.exists = count
+                self.exists, self.counted = count, True
             case r.Expunged():
                 self.exists = max(0, self.exists - 1)
             case r.VanishedData(earlier=True):

@@ -337,6 +337,9 @@ class Import:
 
     async def _uids(self, client: IMAPClient, selected: Selected) -> array[int]:
         before = selected.exists
+        if not selected.counted:
+            # With `delete`, all would be removed here.
+            raise ResultError("it does not say how many messages it has")
         if not before:
             return array("I")
         returns = ("ALL",) if client.offers("ESEARCH", "IMAP4REV2") else None

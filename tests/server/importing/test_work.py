@@ -308,6 +308,15 @@ class FetchTests(ImportCase):
         report = self.fetch(connections=1)
         self.assertEqual((report["messages"], len(report["failed"])), (3, 1))
 
+    def test_not_counted(self) -> None:
+        """A mailbox of which it is not said how many messages it has is not taken for an empty one."""
+        self.fill("INBOX", 3)
+        self.fetch()
+        self.old.tamper = lambda octets: octets.replace(b"* 3 EXISTS\r\n", b"")
+        report = self.fetch(connections=1, delete=True)
+        self.assertIn("how many messages", report["failed"][0])
+        self.assertEqual(len(self.kept("INBOX")), 3)
+
     def test_numbers(self) -> None:
         """A number that IMAP does not have is a problem of that mailbox, said with the server's name, and the others are fetched."""
         self.old.mail.make("Other")
