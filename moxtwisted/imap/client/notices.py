@@ -178,9 +178,7 @@ def _status(response: r.StatusResponse) -> Notice:
 def _listed(response: r.ListData) -> Notice:
     # RFC 5465 section 5.4 and RFC 9051 section 6.3.9.7: OLDNAME says what a renamed mailbox was called.
     old = response.extended.get("OLDNAME")
-    name = old[0] if isinstance(old, tuple) and old else old
-    text = name.decode("utf-8", "replace") if isinstance(name, bytes) else None
-    return MailboxListed(response.mailbox, response.attributes, text)
+    return MailboxListed(response.mailbox, response.attributes, old[0] if old else None)
 
 
 def notice(response: r.Response) -> Notice:

@@ -195,7 +195,7 @@ class ListData(Response):
     :ivar attributes: as sent.
     :ivar separator: one character, or ``None`` for NIL.
     :ivar mailbox: decoded.
-    :ivar extended: extended items by their name in upper case (RFC 5258).
+    :ivar extended: extended items by their name in upper case (RFC 5258); OLDNAME is decoded names, as ``str``.
     :ivar lsub: whether it was LSUB.
     """
 

@@ -144,6 +144,16 @@ def _status_response(tag: bytes | None, condition: bytes, rest: bytes) -> Status
 # -- data ------------------------------------------------------------------------------------------------------------
 
 
+def _old_name(cursor: ResponseCursor) -> tuple[str, ...]:
+    """OLDNAME (RFC 9051 section 6.3.9.7): a mailbox name in a list, written as the mailbox's own name is."""
+    names: list[str] = []
+    cursor.expect(b"(", "a list")
+    while not cursor.skip(b")"):
+        names.append(cursor.name())
+        cursor.skip(b" ")
+    return tuple(names)
+
+
 def _list(cursor: ResponseCursor, *, lsub: bool = False) -> Response:
     attributes = strings(cursor.value())
     cursor.space()
@@ -156,7 +166,7 @@ def _list(cursor: ResponseCursor, *, lsub: bool = False) -> Response:
             cursor.skip(b" ")
             label = cursor.astring().decode("utf-8", "replace").upper()
             cursor.space()
-            extended[label] = cursor.value()
+            extended[label] = _old_name(cursor) if label == "OLDNAME" else cursor.value()
     character = None if separator is None else separator.decode("ascii", "replace")
     return ListData(attributes, character, name, extended, lsub)
 

@@ -198,6 +198,9 @@ class NoticeTests(SynchronousTestCase):
             b'* LIST () "/" "NewMailbox" ("OLDNAME" ("OldMailbox"))': MailboxListed(
                 "NewMailbox", (), "OldMailbox"
             ),
+            b'* LIST () "/" &APw-b ("OLDNAME" (&APw-a))': MailboxListed("üb", (), "üa"),
+            b'* LIST () "/" 2027 ("OLDNAME" (007))': MailboxListed("2027", (), "007"),
+            b'* LIST () "/" x ("OLDNAME" ())': MailboxListed("x", ()),
             b'* LIST (\\NonExistent) "." "INBOX.DeletedMailbox"': MailboxListed(
                 "INBOX.DeletedMailbox", ("\\NonExistent",)
             ),
