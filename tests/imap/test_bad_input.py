@@ -66,6 +66,11 @@ LINES: dict[str, tuple[str, bytes]] = {
     "four thousand million messages": ("UID FETCH 1:4294967295 (FLAGS)", b"OK"),
     "the same messages again and again": ("UID FETCH " + many("1:4294967295", 1200, ",") + " (FLAGS)", b"OK"),
     "many members": ("UID SEARCH UID " + ",".join(str(n * 2) for n in range(1, 3000)), b"OK"),
+    "a million members": ("UID FETCH " + "1,3," * 500_000 + "5 FLAGS", b"BAD line is too long"),
+    "a million members in a literal": (
+        "UID FETCH {4000001+}\r\n" + "1,3," * 1_000_000 + "5 FLAGS",
+        b"BAD [TOOBIG]",
+    ),
     "many copies of the same": ("COPY " + many("1:200", 2500, ",") + " INBOX", b"OK"),
     "no such number": ("FETCH 99999999999999999999 FLAGS", b"BAD"),
     "a number without end": ("FETCH " + "9" * 16000 + " FLAGS", b"BAD"),
