@@ -1,5 +1,7 @@
 """Options of capabilities that were taken away."""
 
+import re
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted.imap.capabilities import AFTER_LOGIN, CAPABILITIES, OPTIONAL
@@ -109,6 +111,39 @@ NOTHING: dict[str, str] = {
     "INPROGRESS": "told, not asked for (tests.imap.test_inprogress)",
 }
 
+# What a client of IMAP4rev1 says, in this order.
+PLAIN = (
+    'LIST "" ""',
+    'LIST "" *',
+    'LSUB "" %',
+    "CREATE &APw-x",
+    "SUBSCRIBE &APw-x",
+    "RENAME &APw-x &APw-y",
+    'LIST "" *',
+    "STATUS &APw-y (MESSAGES RECENT UIDNEXT UIDVALIDITY UNSEEN)",
+    "EXAMINE Old",
+    "SELECT INBOX",
+    'APPEND INBOX (\\Seen) "17-Jul-1996 02:44:25 -0700" {22+}\r\nSubject: two\r\n\r\ntwo\r\n',
+    "FETCH 1 FULL",
+    "FETCH 1:* (UID BODYSTRUCTURE RFC822.HEADER BODY[TEXT]<0.2> BODY.PEEK[HEADER.FIELDS (Subject)])",
+    "UID FETCH 1:* ALL",
+    "FETCH 1 RFC822",
+    "SEARCH UNSEEN SUBJECT two",
+    "SEARCH CHARSET UTF-8 ALL",
+    "UID SEARCH 1:2 NOT DELETED",
+    "STORE 1 +FLAGS (\\Deleted)",
+    "UID STORE 1 -FLAGS.SILENT (\\Seen)",
+    "COPY 1:2 &APw-y",
+    "UID COPY 2 INBOX",
+    "CHECK",
+    "NOOP",
+    "EXPUNGE",
+    "CLOSE",
+    "DELETE &APw-y",
+    "UNSUBSCRIBE &APw-x",
+)
+MORE = (b"* OK [HIGHESTMODSEQ ", b"* OK [MAILBOXID ")
+
 
 def driver(*disabled: str) -> Driver:
     mail = SharedMemoryMail(disabled_capabilities=frozenset(disabled))
@@ -204,3 +239,23 @@ class OptionTests(SynchronousTestCase):
             "EXPUNGE",
         ):
             self.assertIn(b" OK ", made.command(line)[-1], line)
+
+    def test_client_that_enables_nothing(self) -> None:
+        """To a client of IMAP4rev1 that asks for nothing else the server with everything says what a plain one says.
+
+        Besides it there are response codes, which such a client passes over (RFC 3501 section 7.1), and special uses among the attributes.
+        """
+        everything = driver()
+        nothing = driver(*({*CAPABILITIES, *OPTIONAL, *AFTER_LOGIN} - {"IMAP4rev1"}))
+        more = re.compile(rb"\[(MAILBOXID|APPENDUID|COPYUID) [^]]*\] | \\Archive")
+        for line in PLAIN:
+            said, plain = everything.command(line), nothing.command(line)
+            left = [more.sub(b"", answer) for answer in said if not answer.startswith(MORE)]
+            self.assertEqual(left, plain, line)
+            # RFC 3501 section 9: nothing but ASCII outside of literals, and no data that it does not have.
+            for answer in said:
+                self.assertTrue(answer.isascii(), answer)
+                self.assertNotRegex(
+                    answer, rb"^\* (ESEARCH|VANISHED|UIDFETCH|ENABLED)|MODSEQ \(|OLDNAME|CHILDINFO"
+                )
+            self.assertIn(b" OK ", said[-1], line)
