@@ -34,6 +34,7 @@ from moxtwisted.imap.wire import request as wire
 from moxtwisted.imap.wire import responsedata as r
 from moxtwisted.imap.wire import searchkeys as k
 from moxtwisted.imap.wire.fetchattributes import FetchAttribute
+from moxtwisted.imap.wire.mailboxfilter import MailboxFilter
 from moxtwisted.imap.wire.returnoptions import ReturnOption, Update
 from moxtwisted.imap.wire.sequence import SequenceSet
 
@@ -259,18 +260,25 @@ class MessageCommands(Session):
         await self.do(plain("CANCELUPDATE", b" ".join(b'"%b"' % tag for tag in tags)))
 
     async def search_everywhere(
-        self, source: str, key: k.SearchKey | str, returns: Sequence[str | ReturnOption] = ("ALL",)
+        self,
+        source: str | Sequence[MailboxFilter],
+        key: k.SearchKey | str,
+        returns: Sequence[str | ReturnOption] = ("ALL",),
     ) -> list[SearchResult]:
         """ESEARCH (RFC 7377) in several mailboxes; a result for each that has any.
 
-        :param source: as ``"personal"``, ``'subtree "Archive"'``, ``"mailboxes (INBOX Sent)"``.
+        :param source: of ``moxtwisted.imap.wire.mailboxfilter``; or as on the wire in ASCII: ``"personal"``, ``"mailboxes (INBOX Sent)"``.
         :param returns: as of ``search``.
         """
         self.need("MULTISEARCH")
         options = self._returns(returns)
 
         def write(writer: SegmentWriter) -> None:
-            writer.write(f" IN ({source})".encode() + options)
+            if isinstance(source, str):
+                writer.write(f" IN ({source})".encode("ascii"))
+            else:
+                wire.write_sources(writer, source)
+            writer.write(options)
             writer.write(self._charset(key))
             _key(writer, key)
 

@@ -312,3 +312,9 @@ class Session(abc.ABC):
 
         answers = await self.ask(Request("LANGUAGE", write), r.LanguageData)
         return answers[-1].tags if answers else ()
+
+    async def jmap_session_url(self) -> str | None:
+        """Where the same mail is to be had by JMAP (RFC 9698 section 4), if the server says it."""
+        self.need("JMAPACCESS")
+        answers = await self.ask(plain("GETJMAPACCESS"), r.JmapAccessData)
+        return answers[-1].url if answers else None

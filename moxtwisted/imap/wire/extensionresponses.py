@@ -1,4 +1,4 @@
-"""Responses of extensions: ESEARCH in all its forms, SORT, THREAD, quotas, rights, metadata, URLs, languages.
+"""Responses of extensions: ESEARCH in all its forms, SORT, THREAD, quotas, rights, metadata, URLs, languages, the way to JMAP.
 
 ``READERS`` has a function for each name; ``moxtwisted.imap.wire.responses`` calls it behind the name.
 """
@@ -223,6 +223,10 @@ def _language(cursor: ResponseCursor) -> r.Response:
     return r.LanguageData(strings(cursor.value()))
 
 
+def _jmap_access(cursor: ResponseCursor) -> r.Response:
+    return r.JmapAccessData(_text(cursor.string()))
+
+
 READERS: dict[bytes, Callable[[ResponseCursor], r.Response]] = {
     b"ESEARCH": _esearch,
     b"SORT": _sort,
@@ -236,4 +240,5 @@ READERS: dict[bytes, Callable[[ResponseCursor], r.Response]] = {
     b"GENURLAUTH": _genurlauth,
     b"URLFETCH": _urlfetch,
     b"LANGUAGE": _language,
+    b"JMAPACCESS": _jmap_access,
 }

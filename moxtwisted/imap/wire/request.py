@@ -24,6 +24,7 @@ from moxtwisted.imap.wire import commands as c
 from moxtwisted.imap.wire import mailboxname, render
 from moxtwisted.imap.wire import searchkeys as k
 from moxtwisted.imap.wire.lexer import MONTHS
+from moxtwisted.imap.wire.mailboxfilter import MailboxFilter
 from moxtwisted.imap.wire.mailboxrequests import WRITERS as MAILBOX_WRITERS
 from moxtwisted.imap.wire.mailboxrequests import entries
 from moxtwisted.imap.wire.notifygrammar import write_notify
@@ -359,18 +360,23 @@ def _cancel_update(writer: RequestWriter, command: c.CancelUpdate) -> None:
     writer.write(b"".join([b' "%b"' % tag for tag in command.tags]))
 
 
+def write_sources(writer: RequestWriter, sources: Sequence[MailboxFilter]) -> None:
+    """Add where ESEARCH searches (RFC 7377 section 2.2), with a space before it."""
+    writer.write(b" IN (")
+    for at, source in enumerate(sources):
+        writer.write(b" " * bool(at) + source.kind.value.lower().encode("ascii"))
+        if source.kind.has_names:
+            writer.write(b" (")
+            for n, name in enumerate(source.names):
+                writer.write(b" " * bool(n))
+                writer.mailbox(name)
+            writer.write(b")")
+    writer.write(b")")
+
+
 def _multi_search(writer: RequestWriter, command: c.MultiSearch) -> None:
     if command.sources:
-        writer.write(b" IN (")
-        for at, source in enumerate(command.sources):
-            writer.write(b" " * bool(at) + source.kind.value.lower().encode("ascii"))
-            if source.kind.has_names:
-                writer.write(b" (")
-                for n, name in enumerate(source.names):
-                    writer.write(b" " * bool(n))
-                    writer.mailbox(name)
-                writer.write(b")")
-        writer.write(b")")
+        write_sources(writer, command.sources)
     _search(writer, command)
 
 

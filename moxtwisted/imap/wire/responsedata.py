@@ -25,6 +25,7 @@ __all__ = [
     "Fetched",
     "FlagsData",
     "IdData",
+    "JmapAccessData",
     "LanguageData",
     "ListData",
     "ListRightsData",
@@ -367,6 +368,13 @@ class LanguageData(Response):
     """LANGUAGE (RFC 5255)."""
 
     tags: tuple[str, ...]
+
+
+@frozen
+class JmapAccessData(Response):
+    """JMAPACCESS (RFC 9698): the URL of the JMAP session resource."""
+
+    url: str
 
 
 @frozen

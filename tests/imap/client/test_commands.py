@@ -29,13 +29,15 @@ from moxtwisted.imap.wire import responsedata as r
 from moxtwisted.imap.wire import searchkeys as k
 from moxtwisted.imap.wire.commands import QResync, StoreMode
 from moxtwisted.imap.wire.fetchattributes import BodySection, Flags, SectionText, Uid
+from moxtwisted.imap.wire.mailboxfilter import FilterKind, MailboxFilter
 from moxtwisted.imap.wire.parser import BadCommand, CommandReader
 from moxtwisted.imap.wire.returnoptions import Update
 from moxtwisted.imap.wire.sequence import SequenceSet
 
 EVERYTHING = (
     "IMAP4rev1 LITERAL+ ENABLE UNSELECT UIDPLUS MOVE MULTIAPPEND CATENATE REPLACE SORT THREAD=REFERENCES ESEARCH MULTISEARCH "
-    "METADATA QUOTA ACL URLAUTH NOTIFY COMPRESS=DEFLATE UNAUTHENTICATE LANGUAGE LIST-EXTENDED NAMESPACE"
+    "METADATA QUOTA ACL URLAUTH NOTIFY COMPRESS=DEFLATE UNAUTHENTICATE LANGUAGE LIST-EXTENDED NAMESPACE "
+    "CONTEXT=SEARCH JMAPACCESS"
 )
 
 
@@ -176,6 +178,18 @@ class MailboxTests(CommandCase):
             {"name": "Cyrus"},
         )
 
+    def test_subscribed(self) -> None:
+        """RFC 5258 section 3.1: LIST has it as an option; a server without is asked by LSUB."""
+        (one,) = self.run_script(
+            b'* LIST (\\Subscribed \\NonExistent) "/" x\nOK',
+            lambda s: s.subscribed(),
+            b'LIST (SUBSCRIBED) "" "*"',
+        )
+        self.assertTrue(one.has("\\nonexistent"))
+        session = Scripted(b'* LIST () "/" news\n* LSUB () "/" y\nOK', capabilities="IMAP4rev1")
+        (one,) = run_now(session.subscribed("%"))
+        self.assertEqual((one.name, session.said), ("y", [b'LSUB "" "%"\r\n']))
+
     def test_unselect(self) -> None:
         """RFC 3691 section 1: a server without UNSELECT is asked for a mailbox that there is not, and nothing is expunged."""
         examine = b"EXAMINE no-mailbox-of-this-name\r\n"
@@ -226,6 +240,23 @@ class MessageTests(CommandCase):
             b'ESEARCH IN (mailboxes "folder1" subtree "folder2") RETURN (ALL) UNSEEN',
         )
         self.assertEqual([(one.mailbox, one.uidvalidity) for one in many], [("folder1", 1), ("folder2", 2)])
+
+    def test_search_everywhere(self) -> None:
+        """RFC 7377 section 2.2: mailboxes are named as in all commands, in modified UTF-7 until UTF-8 is enabled."""
+        sources = (
+            MailboxFilter(FilterKind.INBOXES),
+            MailboxFilter(FilterKind.SUBTREE_ONE, ("Entwürfe",)),
+            MailboxFilter(FilterKind.MAILBOXES, ("a b", "Sent")),
+        )
+        self.run_script(
+            b"OK",
+            lambda s: s.search_everywhere(sources, "UNSEEN", ("COUNT",)),
+            b'ESEARCH IN (inboxes subtree-one (Entw&APw-rfe) mailboxes ("a b" Sent)) RETURN (COUNT) UNSEEN',
+        )
+
+    def test_cancel_updates(self) -> None:
+        """RFC 5267 section 4.3.5: tags of the searches."""
+        self.run_script(b"OK", lambda s: s.cancel_updates(b"A1", b"A2"), b'CANCELUPDATE "A1" "A2"')
 
     def test_updates(self) -> None:
         """RFC 5465 section 7: data items with UPDATE, of a server that has NOTIFY; what it tells later is news."""
@@ -349,6 +380,8 @@ class MessageTests(CommandCase):
             lambda s: s.get_metadata("x", ["/a"]),
             lambda s: s.append("x", NewMail(b"a"), NewMail(b"b")),
             lambda s: s.compress(),
+            lambda s: s.cancel_updates(b"A1"),
+            lambda s: s.jmap_session_url(),
         ):
             session = Scripted(capabilities="IMAP4rev1")
             self.assertRaises(NotOfferedError, run_now, work(session))
@@ -385,6 +418,12 @@ class AccountTests(CommandCase):
             b'* QUOTAROOT INBOX ""\n* QUOTA "" (STORAGE 10 512)\nOK', lambda s: s.quota_roots("INBOX")
         )
         self.assertEqual((roots.roots, roots.quotas), (("",), {"": {"STORAGE": (10, 512)}}))
+        changed = self.run_script(
+            b'* QUOTA "" (STORAGE 10 600 MESSAGE 5 9)\nOK',
+            lambda s: s.set_quota("", {"STORAGE": 600, "MESSAGE": 9}),
+            b'SETQUOTA "" (STORAGE 600 MESSAGE 9)',
+        )
+        self.assertEqual(changed, {"STORAGE": (10, 600), "MESSAGE": (5, 9)})
 
     def test_rights(self) -> None:
         """RFC 4314 section 3."""
@@ -411,7 +450,16 @@ class AccountTests(CommandCase):
             self.run_script(b'* URLFETCH "x" "text" "y" NIL\nOK', lambda s: s.read_urls(["x", "y"])),
             {"x": b"text", "y": None},
         )
-        self.run_script(b"OK", lambda s: s.reset_urls(), b"RESETKEY")
+        self.assertEqual(self.run_script(b"OK", lambda s: s.reset_urls(), b"RESETKEY"), ())
+        for script in (
+            b"OK [URLMECH INTERNAL X=P34O==] done",
+            b"* OK [URLMECH INTERNAL X=P34O==] \n* 3 EXISTS\nOK",
+        ):
+            self.assertEqual(
+                self.run_script(script, lambda s: s.reset_urls("INBOX", ["X"]), b"RESETKEY INBOX X"),
+                ("INTERNAL", "X=P34O=="),
+            )
+        self.assertEqual(self.session.notices, [NewCount(3)])
 
     def test_notify(self) -> None:
         """RFC 5465 section 3.1: groups of mailboxes with their events, or none."""
@@ -432,7 +480,7 @@ class AccountTests(CommandCase):
         self.run_script(b"OK", lambda s: s.notify([]), b"NOTIFY NONE")
 
     def test_connection(self) -> None:
-        """LANGUAGE, ENABLE, UNAUTHENTICATE."""
+        """LANGUAGE, ENABLE, UNAUTHENTICATE, JMAPACCESS."""
         self.assertEqual(
             self.run_script(b"* ENABLED CONDSTORE\nOK", lambda s: s.enable("CONDSTORE", "X")), {"CONDSTORE"}
         )
@@ -441,6 +489,10 @@ class AccountTests(CommandCase):
         session = Scripted(b"* LANGUAGE (DE)\nOK")
         self.assertEqual(run_now(session.language("DE")), ("DE",))
         self.assertEqual(session.said, [b"LANGUAGE DE\r\n"])
+        session = Scripted(b'* JMAPACCESS "https://example.com/.s/[jmap]"\nOK', b"OK")
+        self.assertEqual(run_now(session.jmap_session_url()), "https://example.com/.s/[jmap]")
+        self.assertIsNone(run_now(session.jmap_session_url()))
+        self.assertEqual(session.said, [b"GETJMAPACCESS\r\n"] * 2)
 
     def test_one_class(self) -> None:
         """The Twisted client has all families."""

@@ -126,6 +126,10 @@ class AccountTests(SynchronousTestCase):
             r.UrlData((("imap://a", b"Si vis pacem, para bellum.\r\n"), ("imap://b", None))),
         )
         self.assertEqual(one(b"* LANGUAGE (EN DE)"), r.LanguageData(("EN", "DE")))
+        self.assertEqual(
+            one(b'* JMAPACCESS "https://example.com/.s/[jmap]"'),
+            r.JmapAccessData("https://example.com/.s/[jmap]"),
+        )
 
     def test_uidonly(self) -> None:
         """RFC 9586 section 3.3: UIDFETCH has the UID in place of a number."""
@@ -156,6 +160,7 @@ class AccountTests(SynchronousTestCase):
             b"* THREAD x",
             b"* URLFETCH a",
             b"* LANGUAGE x",
+            b"* JMAPACCESS NIL",
             b"* 0 UIDFETCH (FLAGS ())",
         ):
             self.assertIsInstance(one(text), r.BadResponse, text)
