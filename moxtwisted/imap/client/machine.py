@@ -126,6 +126,7 @@ class Client:
         self._number = 0
         self._greeted = False
         self._failed = False
+        self._utf8_messages = False
         self._uploading: _Pending | None = None
         self._inflate: zlib._Decompress | None = None
         self._deflate: zlib._Compress | None = None
@@ -347,7 +348,8 @@ class Client:
         """Send what may be sent."""
         while self._waiting and self._greeted and not self._failed and not self._blocked():
             pending = self._waiting.popleft()
-            pending.segments.extend(pending.request.segments(pending.tag, self._literals(), utf8=self.utf8))
+            how = {"utf8": self.utf8, "utf8_messages": self._utf8_messages}
+            pending.segments.extend(pending.request.segments(pending.tag, self._literals(), **how))
             self._current.append(pending)
             self._go_on(pending)
 
@@ -469,7 +471,7 @@ class Client:
                 self._packed.append(rest)
         elif pending.word == "UNAUTHENTICATE":
             # RFC 8437 section 3: what was enabled no longer is, and compression ends on both sides.
-            self._reader.utf8 = False
+            self._reader.utf8 = self._utf8_messages = False
             self.capabilities = frozenset()
             if self._inflate is not None:
                 if self._packed or self._reader.buffered_octets:
@@ -501,8 +503,8 @@ class Client:
         if isinstance(response, r.Capabilities):
             self.capabilities = frozenset(response.names)
         elif isinstance(response, r.Enabled):
-            if {"IMAP4REV2", "UTF8=ACCEPT"} & set(response.names):
-                self._reader.utf8 = True
+            self._utf8_messages |= "UTF8=ACCEPT" in response.names
+            self._reader.utf8 |= not {"IMAP4REV2", "UTF8=ACCEPT"}.isdisjoint(response.names)
         elif isinstance(response, r.StatusResponse) and response.code is not None:
             value = response.code.value
             if response.code.name == "CAPABILITY" and isinstance(value, tuple):

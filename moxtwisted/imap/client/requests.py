@@ -51,10 +51,16 @@ class Segment:
 
 
 class SegmentWriter(RequestWriter):
-    """A ``RequestWriter`` that knows uploads, spaces and lists."""
+    """A ``RequestWriter`` that knows uploads, spaces and lists.
 
-    def __init__(self, literals: NonSync = NonSync.NONE, *, utf8: bool = False) -> None:
+    :param utf8_messages: whether UTF8=ACCEPT was enabled.
+    """
+
+    def __init__(
+        self, literals: NonSync = NonSync.NONE, *, utf8: bool = False, utf8_messages: bool = False
+    ) -> None:
         super().__init__(literals, utf8=utf8)
+        self.utf8_messages = utf8_messages
         self._nonsync = literals
         self._done: list[Segment] = []
 
@@ -122,12 +128,14 @@ class Request:
     write: Callable[[SegmentWriter], Any] = _nothing
     command: c.Command | None = None
 
-    def segments(self, tag: bytes, literals: NonSync, *, utf8: bool) -> list[Segment]:
+    def segments(
+        self, tag: bytes, literals: NonSync, *, utf8: bool, utf8_messages: bool = False
+    ) -> list[Segment]:
         """What is to be sent."""
         if self.command is not None:
             pieces = render_command(evolve(self.command, tag=tag), literals=literals, utf8=utf8)
             return [Segment(piece, waits=index + 1 < len(pieces)) for index, piece in enumerate(pieces)]
-        writer = SegmentWriter(literals, utf8=utf8)
+        writer = SegmentWriter(literals, utf8=utf8, utf8_messages=utf8_messages)
         writer.write(b"%b %b" % (tag, self.word.encode("ascii")))
         self.write(writer)
         return writer.segments()
@@ -214,9 +222,10 @@ def _content(writer: SegmentWriter, content: bytes | Sequence[bytes | UploadPart
 
 
 def _message(writer: SegmentWriter, octets: bytes) -> None:
-    # RFC 9755 section 4: once UTF-8 is enabled, a header that has it goes into UTF8 (…).
+    # RFC 9755 section 4: once UTF8=ACCEPT is enabled, a header that has UTF-8 goes into UTF8 (…). IMAP4rev2 has no such form, and takes
+    # these octets as they are (RFC 9051 section 6.3.12).
     header = octets.partition(b"\r\n\r\n")[0]
-    if writer.utf8 and not header.isascii():
+    if writer.utf8_messages and not header.isascii():
         writer.write(b"UTF8 (")
         writer.literal(octets, binary=True)
         writer.write(b")")

@@ -372,6 +372,20 @@ class MessageTests(CommandCase):
         )
         self.assertEqual(done.target, SequenceSet.parse(b"2002"))
 
+    def test_append_utf8(self) -> None:
+        """RFC 9755 section 4: a header with UTF-8 is marked where UTF8=ACCEPT was enabled; IMAP4rev2 has it as it is."""
+        octets = "Subject: ü\r\n\r\nx".encode()
+        for name, said in {
+            "IMAP4rev2": b"APPEND x {16+}\r\n%b\r\n" % octets,
+            "UTF8=ACCEPT": b"APPEND x UTF8 (~{16+}\r\n%b)\r\n" % octets,
+        }.items():
+            session = Scripted(b"* ENABLED %b\nOK" % name.encode(), b"OK", b"OK", b"OK")
+            run_now(session.enable(name))
+            run_now(session.append("x", NewMail(octets)))
+            self.assertEqual(session.said[1], said)
+            run_now(session.unauthenticate())
+            self.assertFalse(session.machine.utf8)
+
     def test_what_is_not_offered(self) -> None:
         """Nothing is said that the server has not announced."""
         for work in (
