@@ -256,6 +256,12 @@ class MailTests(ServerCase):
         if offers("MULTISEARCH"):
             (one,) = wait(client.search_everywhere("personal", 'SUBJECT "a"'))
             self.assertEqual((one.mailbox, list(members(one.numbers))), ("INBOX", [2]))
+        if offers("UTF8=ACCEPT"):
+            wait(client.enable("UTF8=ACCEPT"))
+            letter = "Subject: \u00fc\r\n\r\n".encode()
+            wait(client.append("INBOX", NewMail(Source(letter), utf8=True), NewMail(letter)))
+            for message in wait(client.fetch([5, 6], ["BODY.PEEK[]"])):
+                self.assertEqual(message.section(), letter)
         if offers("NOTIFY"):
             wait(client.notify([NotifyGroup("selected", ("MessageNew (UID)", "MessageExpunge"))]))
         if offers("UIDONLY"):

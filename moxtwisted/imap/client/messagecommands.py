@@ -106,12 +106,14 @@ class NewMail:
 
     :ivar content: its octets; or a source that gives them piece by piece; or for CATENATE (RFC 4469) a list of these and ``UrlPart``.
     :ivar binary: whether a source may have NUL.
+    :ivar utf8: whether the header of a source has UTF-8.
     """
 
     content: bytes | MessageSource | Sequence[bytes | MessageSource | UrlPart]
     flags: tuple[str, ...] = ()
     received: datetime | None = None
     binary: bool = field(default=False, kw_only=True)
+    utf8: bool = field(default=False, kw_only=True)
 
 
 def _key(writer: SegmentWriter, key: k.SearchKey | str) -> None:
@@ -414,7 +416,7 @@ class MessageCommands(Session):
                         content.append(part)
                     else:
                         sources.append(part)
-                        content.append(UploadPart(part.size_octets, mail.binary))
+                        content.append(UploadPart(part.size_octets, mail.binary, mail.utf8))
             messages.append((mail.flags, mail.received, content))
         done = await self.execute(append(mailbox, messages, word=word, number=number), sources=sources)
         # RFC 8508 section 3: APPENDUID may stand in an untagged OK.

@@ -157,10 +157,12 @@ class UploadPart:
 
     :ivar size_octets: exactly.
     :ivar binary: literal8: it may have NUL (RFC 3516).
+    :ivar utf8: its header has UTF-8.
     """
 
     size_octets: int
     binary: bool = False
+    utf8: bool = False
 
 
 @frozen
@@ -203,7 +205,7 @@ def _content(writer: SegmentWriter, content: bytes | Sequence[bytes | UploadPart
         _message(writer, content)
         return
     if len(content) == 1 and isinstance(content[0], UploadPart):
-        writer.upload(content[0].size_octets, binary=content[0].binary)
+        _upload(writer, content[0])
         return
     writer.write(b"CATENATE (")
     for index, part in enumerate(content):
@@ -215,15 +217,26 @@ def _content(writer: SegmentWriter, content: bytes | Sequence[bytes | UploadPart
         else:
             writer.write(b"TEXT ")
             if isinstance(part, UploadPart):
-                writer.upload(part.size_octets, binary=part.binary)
+                _upload(writer, part)
             else:
                 _message(writer, part)
     writer.write(b")")
 
 
+# RFC 9755 section 4: once UTF8=ACCEPT is enabled, a header that has UTF-8 goes into UTF8 (…). IMAP4rev2 has no such form, and takes
+# these octets as they are (RFC 9051 section 6.3.12).
+
+
+def _upload(writer: SegmentWriter, part: UploadPart) -> None:
+    if writer.utf8_messages and part.utf8:
+        writer.write(b"UTF8 (")
+        writer.upload(part.size_octets, binary=True)
+        writer.write(b")")
+        return
+    writer.upload(part.size_octets, binary=part.binary)
+
+
 def _message(writer: SegmentWriter, octets: bytes) -> None:
-    # RFC 9755 section 4: once UTF8=ACCEPT is enabled, a header that has UTF-8 goes into UTF8 (…). IMAP4rev2 has no such form, and takes
-    # these octets as they are (RFC 9051 section 6.3.12).
     header = octets.partition(b"\r\n\r\n")[0]
     if writer.utf8_messages and not header.isascii():
         writer.write(b"UTF8 (")

@@ -67,6 +67,15 @@ class UploadTests(MachineCase):
         client.feed(b"a" * 4096)
         self.assertEqual(client.data_to_send(), b"a" * 4096 + b" {4097}\r\n")
 
+    def test_utf8(self) -> None:
+        """RFC 9755 section 4: what is said to have UTF-8 in its header is marked, once UTF8=ACCEPT is enabled."""
+        for name, head, tail in (("IMAP4rev2", "{6+}", ""), ("UTF8=ACCEPT", "UTF8 (~{6+}", ")")):
+            client = self.client("IMAP4rev1 LITERAL+ ENABLE")
+            self.events(client, f"* ENABLED {name}\r\n".encode())
+            client.request(append("x", [((), None, [UploadPart(6, utf8=True)])]))
+            client.feed(b"abcdef")
+            self.assertEqual(client.data_to_send(), f"A1 APPEND x {head}\r\nabcdef{tail}\r\n".encode())
+
     def test_catenate_and_replace(self) -> None:
         """RFC 4469 section 3 and RFC 8508 section 4: parts, and another command's word."""
         client = self.client("IMAP4rev1 LITERAL+")
