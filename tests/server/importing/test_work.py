@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ class OldServer:
     """Our own server as the other one: mail in memory, connections by strings.
 
     :ivar tamper: may change what it says.
+    :ivar letters: how many messages went over each connection, in the order of these.
     """
 
     name = "alice@old.example:993"
@@ -51,6 +53,7 @@ class OldServer:
         self.pumps: list[Any] = []
         self.limit = 99
         self.connections = 0
+        self.letters: Counter[int] = Counter()
         self.tamper: Callable[[bytes], bytes] = lambda octets: octets
         settings = ServerSettings(
             hostname="old.example",
@@ -73,10 +76,11 @@ class OldServer:
         server = self.factory.buildProtocol(None)
         there = iosim.FakeTransport(server, isServer=True)
         pump = iosim.connect(server, there, protocol, iosim.FakeTransport(protocol, isServer=False))
-        original = there.getOutBuffer
+        original, number = there.getOutBuffer, len(self.pumps)
 
         def altered() -> bytes:
             octets: bytes = original()
+            self.letters[number] += (octets or b"").count(b"\r\n\r\ntext of ")
             return self.tamper(octets) if octets else octets
 
         there.getOutBuffer = altered  # type: ignore[method-assign]
@@ -245,6 +249,14 @@ class FetchTests(ImportCase):
         self.fill("INBOX", 450)
         self.old.limit = 1
         self.assertEqual(self.fetch(connections=4)["messages"], 450)
+
+    def test_several_connections(self) -> None:
+        """As many connections as wanted fetch messages side by side, of one mailbox, too; each message comes once."""
+        self.fill("INBOX", 900)
+        self.assertEqual(self.fetch(connections=3)["messages"], 900)
+        self.assertEqual(self.old.connections, 3)
+        self.assertEqual(sum(self.old.letters.values()), 900)
+        self.assertEqual(len(+self.old.letters), 3, self.old.letters)
 
     def test_lost_connections(self) -> None:
         """A connection that is lost now and then is made again, and nothing is fetched twice."""
