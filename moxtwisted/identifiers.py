@@ -35,6 +35,7 @@ __all__ = [
     "MailboxName",
     "ModSeq",
     "UIDValidity",
+    "is_inbox",
     "parse_account_name",
     "parse_mailbox_name",
     "parse_network",
@@ -225,6 +226,14 @@ def parse_network(text: str) -> IPv4Network | IPv6Network:
 
 
 @lru_cache(maxsize=4096)
+def is_inbox(name: str) -> bool:
+    """Whether that is INBOX, in any case (RFC 9051 section 5.1).
+
+    The case is that of US-ASCII: a dotless i is another letter, though ``upper`` makes an I of it; ``lower`` makes an i of no other.
+    """
+    return name.lower() == "inbox"
+
+
 def parse_mailbox_name(text: str) -> MailboxName:
     """Accept the name of a mailbox and give it its stored form: Unicode NFC, "Inbox" for any spelling of INBOX as
     first element.
@@ -253,8 +262,7 @@ def parse_mailbox_name(text: str) -> MailboxName:
     # Programs that keep mailboxes as directories (mbsync, for one) take such a name for a way out of their own and give up.
     if "." in elements or ".." in elements:
         raise IdentifierError("mailbox name has . or .. as an element")
-    if elements[0].isascii() and elements[0].upper() == "INBOX":
-        # RFC 9051 section 5.1: INBOX in any case is the same mailbox; we hold its children to the same spelling. The case is that of
-        # US-ASCII: a dotless i is another letter.
+    if is_inbox(elements[0]):
+        # We hold its children to the same spelling.
         elements[0] = INBOX
     return MailboxName("/".join(elements))

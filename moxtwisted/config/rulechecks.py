@@ -8,7 +8,7 @@ from typing import Any
 from moxtwisted.config.patterns import PatternError, compile_pattern
 from moxtwisted.config.reading import Path, Problems, quoted
 from moxtwisted.config.schema import Account, Destination, Judgement, Ruleset
-from moxtwisted.identifiers import INBOX, Domain, IdentifierError, parse_mailbox_name
+from moxtwisted.identifiers import Domain, IdentifierError, is_inbox, parse_mailbox_name
 
 __all__ = ["check_account_rules", "check_destination_rules", "check_judgement"]
 
@@ -38,7 +38,7 @@ def check_account_rules(account: Account, path: Path, problems: Problems) -> Non
     for key in ("rejects_mailbox", "introbox"):
         mailbox = getattr(account, key)
         _check(parse_mailbox_name, mailbox, (*path, key), "a mailbox", problems)
-        if mailbox.lower() == INBOX.lower():
+        if is_inbox(mailbox):
             problems.add((*path, key), f"{quoted(mailbox)} found, another mailbox than INBOX expected")
         elif mailbox and mailbox in names:
             problems.add((*path, key), f"{quoted(mailbox)} found, which is {names[mailbox]} already")
@@ -73,7 +73,7 @@ def _check_ruleset(ruleset: Ruleset, path: Path, problems: Problems) -> None:
         )
     if ruleset.is_forward and ruleset.list_allow_domain:
         problems.add((*path, "list_allow_domain"), "is_forward found as well, one of them expected")
-    if ruleset.accept_rejects_to_mailbox.lower() == INBOX.lower():
+    if is_inbox(ruleset.accept_rejects_to_mailbox):
         problems.add(
             (*path, "accept_rejects_to_mailbox"),
             f"{quoted(ruleset.accept_rejects_to_mailbox)} found, another mailbox than INBOX expected",

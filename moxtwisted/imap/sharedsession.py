@@ -21,7 +21,7 @@ from zope.interface import implementedBy, implementer
 from zope.interface.declarations import Declaration
 
 from moxtwisted.errors import MailboxMissingError, MailError
-from moxtwisted.identifiers import MAX_MAILBOX_NAME_OCTETS
+from moxtwisted.identifiers import MAX_MAILBOX_NAME_OCTETS, is_inbox
 from moxtwisted.imap import backend as b
 from moxtwisted.imap.rights import ALL, ANYONE, KNOWING, NONE, Modification, Rights, granted, kept_flags
 from moxtwisted.imap.sharedfeed import NotifyingOthers
@@ -267,7 +267,7 @@ class SharingSession(NotifyingOthers):
             raise _CannotError(
                 f"{old} to {new}", public_text="a mailbox cannot be renamed into another account"
             )
-        if place.name.lower() == "inbox":
+        if is_inbox(place.name):
             # RFC 9051 section 6.3.6: that would move all mail out of it.
             raise _CannotError(old, public_text="somebody else's INBOX cannot be renamed")
         _, below, mail = self._place_for(new)

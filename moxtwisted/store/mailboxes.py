@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from moxtwisted.errors import LimitError, MailboxExistsError, MailboxMissingError, MailError
+from moxtwisted.identifiers import is_inbox
 from moxtwisted.store.acl import inherit
 from moxtwisted.store.judgements import note_arrival
 from moxtwisted.store.ledger import Delta, Ledger, MailboxRecord
@@ -66,8 +67,7 @@ def canonical_name(name: str) -> str:
         raise LimitError(
             f"mailbox name of {len(levels)} levels", public_text="mailbox name has too many levels"
         )
-    # RFC 9051 section 5.1: INBOX is the same in any case of US-ASCII; a dotless i is another letter.
-    if levels[0].isascii() and levels[0].upper() == "INBOX":
+    if is_inbox(levels[0]):
         levels[0] = "INBOX"
         canonical = "/".join(levels)
     if not _NO_LEVELS.isdisjoint(levels) or any(

@@ -34,6 +34,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from moxtwisted.errors import MailError, StoreUnavailableError
+from moxtwisted.identifiers import is_inbox
 from moxtwisted.store.accounts import Account
 from moxtwisted.store.acl import read_identifiers
 from moxtwisted.store.database import (
@@ -311,7 +312,7 @@ class Store:
         account = self.account(name)
         done: list[Deferred[Any]] = [account.create_mailbox("INBOX"), self._withdraw(name)]
         for mailbox, special_use in mailboxes:
-            if mailbox.lower() != "inbox":
+            if not is_inbox(mailbox):
                 done.append(account.create_mailbox(mailbox, [special_use] if special_use else []))
         return gatherResults(done, consumeErrors=True).addCallback(lambda _: account)
 

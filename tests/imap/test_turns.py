@@ -17,6 +17,17 @@ class SlowClock(FixedClock):
         return self.now
 
 
+def counted_pauses(driver: Driver) -> list[float]:
+    """What its commands wait for others from now on."""
+    pauses: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+
+    driver.server.connection.pause = pause
+    return pauses
+
+
 class TurnsTests(SynchronousTestCase):
     def turns(self, messages: int, command: str, answer: bytes, clock: FixedClock | None = None) -> int:
         """How often others had their turn before a command was answered."""
@@ -27,16 +38,10 @@ class TurnsTests(SynchronousTestCase):
         driver.login()
         driver.command("SELECT INBOX")
         driver.command("UID SEARCH RETURN (SAVE) NOT UID 2")
-        count = 0
-
-        async def pause(seconds: float) -> None:
-            nonlocal count
-            count += 1
-
-        driver.server.connection.pause = pause
+        pauses = counted_pauses(driver)
         answers = driver.command(command)
         self.assertIn(answer, b"\r\n".join(answers)[:4000], command)
-        return count
+        return len(pauses)
 
     def test_many_keys_of_flags(self) -> None:
         """A program with a thousand flags over some hundred messages is carried out in steps."""
@@ -62,16 +67,10 @@ class TurnsTests(SynchronousTestCase):
         driver.command("SELECT INBOX")
         keys = " ".join(f"NOT KEYWORD k{n}" for n in range(300))
         driver.command(f"UID SEARCH RETURN (UPDATE COUNT) {keys}")
-        count = 0
-
-        async def pause(seconds: float) -> None:
-            nonlocal count
-            count += 1
-
-        driver.server.connection.pause = pause
+        pauses = counted_pauses(driver)
         answers = driver.command("UID STORE 1:* +FLAGS.SILENT (k299)")
         self.assertIn(b'* ESEARCH (TAG "a3") UID REMOVEFROM (0 1:300)', answers)
-        self.assertGreater(count, 4)
+        self.assertGreater(len(pauses), 4)
 
     def test_short_programs(self) -> None:
         """A usual search waits for nobody."""
@@ -109,13 +108,7 @@ class TurnsTests(SynchronousTestCase):
         driver.login()
         driver.command("SELECT INBOX")
         driver.command("UID SORT RETURN (UPDATE COUNT) (SIZE REVERSE ARRIVAL) UTF-8 ALL")
-        count = 0
-
-        async def pause(seconds: float) -> None:
-            nonlocal count
-            count += 1
-
-        driver.server.connection.pause = pause
+        pauses = counted_pauses(driver)
         mail.add("INBOX", b"Subject: 1\r\n\r\n\r\n")
         self.assertIn(b'* ESEARCH (TAG "a3") UID ADDTO (11 9001)', driver.command("NOOP"))
-        self.assertGreater(count, 4)
+        self.assertGreater(len(pauses), 4)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from attrs import define, field
 
+from moxtwisted.identifiers import is_inbox
 from moxtwisted.imap.client.requests import Request, SegmentWriter, of_command, plain
 from moxtwisted.imap.client.session import CommandRefusedError, Selected, Session
 from moxtwisted.imap.wire import commands as c
@@ -119,7 +120,7 @@ class MailboxCommands(Session):
 
         found: dict[str, r.Value] = {}
         for answer in await self.ask(Request("STATUS", write), r.StatusData):
-            if answer.mailbox == mailbox or answer.mailbox.lower() == mailbox.lower() == "inbox":
+            if answer.mailbox == mailbox or (is_inbox(answer.mailbox) and is_inbox(mailbox)):
                 found.update(answer.items)
             else:
                 self.others([answer])

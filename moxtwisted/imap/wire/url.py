@@ -21,7 +21,7 @@ from typing import Final
 
 from attrs import frozen
 
-from moxtwisted.identifiers import INBOX
+from moxtwisted.identifiers import INBOX, is_inbox
 
 __all__ = ["IMAPURL", "Authorization", "URLError", "encode_text", "parse", "render"]
 
@@ -195,7 +195,7 @@ def _mailbox(name: str | None, base: str | None) -> str:
         return base
     parent = base.rpartition("/")[0] if base is not None else ""
     name = f"{parent}/{name}" if parent else name
-    return INBOX if name.lower() == "inbox" else name
+    return INBOX if is_inbox(name) else name
 
 
 def render(url: IMAPURL) -> str:

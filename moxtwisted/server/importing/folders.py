@@ -18,6 +18,7 @@ from typing import Final
 from attrs import evolve, frozen
 
 from moxtwisted.errors import MailError
+from moxtwisted.identifiers import is_inbox
 from moxtwisted.imap.client.mailboxcommands import ListedMailbox
 from moxtwisted.store.mailboxes import canonical_name
 
@@ -99,7 +100,7 @@ def plan(
     own, foreign = prefixes
     chosen: list[tuple[ListedMailbox, str]] = []
     left_out: list[tuple[str, str]] = []
-    for mailbox in sorted(listed, key=lambda one: (one.name.lower() != "inbox", one.name)):
+    for mailbox in sorted(listed, key=lambda one: (not is_inbox(one.name), one.name)):
         why = _why_not(mailbox, foreign, only, never)
         if why:
             left_out.append((mailbox.name, why))
@@ -130,8 +131,7 @@ def _why_not(
 
 def _local_name(mailbox: ListedMailbox, prefixes: Iterable[str]) -> str:
     name, separator = mailbox.name, mailbox.separator
-    # Not upper(), which makes an I of a dotless i.
-    if name.lower() == "inbox":
+    if is_inbox(name):
         return "INBOX"
     for prefix in sorted(prefixes, key=len, reverse=True):
         if prefix and name.startswith(prefix) and len(name) > len(prefix):

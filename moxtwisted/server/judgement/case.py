@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from attrs import define, evolve, field, frozen
 
 from moxtwisted.errors import MailError
+from moxtwisted.identifiers import is_inbox
 from moxtwisted.mailauth.dnsbl import Listing
 from moxtwisted.message.flags import SEEN, MessageFlags
 from moxtwisted.server.judgement.author import Author
@@ -145,7 +146,7 @@ class Case:
         self.forwarded = self.ruleset is not None and self.ruleset.forward
         self.local_client = verified.ip is None or verified.ip.is_loopback
         mailbox = (self.ruleset.mailbox if self.ruleset is not None else "") or self.recipient.mailbox
-        self.mailbox = self.origin = INBOX if mailbox.lower() == INBOX.lower() else mailbox
+        self.mailbox = self.origin = INBOX if is_inbox(mailbox) else mailbox
         self.sender = self._sender()
 
     def _sender(self) -> Sender:
