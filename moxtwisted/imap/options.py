@@ -45,10 +45,9 @@ KINDS: Final[dict[type[Any], str]] = {
     k.Fuzzy: "SEARCH=FUZZY",
     k.UidAfter: "UIDONLY",
     k.UidBefore: "UIDONLY",
-    Partial: "PARTIAL",
     Update: "CONTEXT=SEARCH",
 }
-"""Values of these classes."""
+"""Values of these classes. For ``Partial`` see ``_windows``."""
 
 MEMBERS: Final[dict[Enum, str]] = {
     c.StatusItem.SIZE: "STATUS=SIZE",
@@ -83,6 +82,7 @@ FIELDS: Final[dict[tuple[type[Any], str], str]] = {
     (c.Sort, "returns"): "ESORT",
     (c.Fetch, "changed_since"): "CONDSTORE",
     (c.Fetch, "vanished"): "QRESYNC",
+    (c.Fetch, "partial"): "PARTIAL",
     (c.Store, "unchanged_since"): "CONDSTORE",
     (SequenceSet, "saved"): "SEARCHRES",
     (Update, "attributes"): "NOTIFY",
@@ -98,11 +98,11 @@ def missing(command: Any, offered: Container[str]) -> str | None:
 
     :param command: as read from the wire; its nesting and length are bounded by the reader.
     """
-    return next((name for name in _needed(command) if name not in offered), None)
+    return next((names[0] for names in _needed(command) if all(name not in offered for name in names)), None)
 
 
-def _needed(value: Any) -> Iterator[str]:
-    """Depth first, without recursion: a search may be nested deeply."""
+def _needed(value: Any) -> Iterator[tuple[str, ...]]:
+    """Names of which one has to be on offer, again and again. Depth first, without recursion: a search may be nested deeply."""
     sorting = isinstance(value, c.Sort)
     waiting = [value]
     while waiting:
@@ -111,21 +111,29 @@ def _needed(value: Any) -> Iterator[str]:
             continue
         if isinstance(value, Enum):
             if value in MEMBERS:
-                yield MEMBERS[value]
+                yield (MEMBERS[value],)
             if sorting and value in SORTING:
-                yield SORTING[value]
+                yield (SORTING[value],)
         elif isinstance(value, tuple | list | frozenset):
             waiting.extend(value)
         elif attrs.has(type(value)):
             kind = type(value)
             if kind in KINDS:
-                yield KINDS[kind]
+                yield (KINDS[kind],)
             if sorting and kind in SORTING:
-                yield SORTING[kind]
+                yield (SORTING[kind],)
+            if kind is Partial:
+                yield _windows(value, sorting=sorting)
             waiting.extend(_fields(value))
             for name in _conditions(kind):
                 if _given(getattr(value, name)):
-                    yield FIELDS[kind, name]
+                    yield (FIELDS[kind, name],)
+
+
+def _windows(asked: Partial, *, sorting: bool) -> tuple[str, ...]:
+    """RFC 5267 section 4.4 has windows on results, too, but none from the end; RFC 9394 section 3.1 has both."""
+    contexts = "CONTEXT=SORT" if sorting else "CONTEXT=SEARCH"
+    return ("PARTIAL",) if asked.first < 0 else ("PARTIAL", contexts)
 
 
 def _fields(value: Any) -> Iterable[Any]:

@@ -98,6 +98,7 @@ TOLD = {
     "QUOTA=RES-STORAGE": (('GETQUOTA ""', "STORAGE"), ("GETQUOTAROOT INBOX", "STORAGE")),
     "QUOTA=RES-MESSAGE": (('GETQUOTA ""', "MESSAGE"), ("GETQUOTAROOT INBOX", "MESSAGE")),
     "URL-PARTIAL": (('APPEND INBOX CATENATE (URL "/INBOX/;UID=1/;PARTIAL=0.9")', "OK"),),
+    "URLAUTH": (("SELECT INBOX", "URLMECH"), ("EXAMINE Old", "URLMECH")),
 }
 
 # Where there is nothing to be refused, or another test shows that it is.
@@ -142,7 +143,7 @@ PLAIN = (
     "DELETE &APw-y",
     "UNSUBSCRIBE &APw-x",
 )
-MORE = (b"* OK [HIGHESTMODSEQ ", b"* OK [MAILBOXID ")
+MORE = (b"* OK [HIGHESTMODSEQ ", b"* OK [MAILBOXID ", b"* OK [URLMECH ")
 
 
 def driver(*disabled: str) -> Driver:
@@ -217,6 +218,21 @@ class OptionTests(SynchronousTestCase):
         made = driver("QUOTA=RES-STORAGE", "QUOTA=RES-MESSAGE")
         self.assertIn(b"NO [NONEXISTENT]", made.command('GETQUOTA ""')[-1])
         self.assertEqual(made.command("GETQUOTAROOT INBOX")[:-1], [b"* QUOTAROOT INBOX"])
+
+    def test_windows(self) -> None:
+        """RFC 5267 section 4.4: contexts have windows without PARTIAL, but none from the end, and none of FETCH."""
+        for disabled, line, refused in (
+            (("PARTIAL",), "SEARCH RETURN (PARTIAL 1:2) ALL", None),
+            (("PARTIAL", "CONTEXT=SORT"), "UID SEARCH RETURN (PARTIAL 1:2) ALL", None),
+            (("PARTIAL", "CONTEXT=SEARCH"), "SEARCH RETURN (PARTIAL 1:2) ALL", b"PARTIAL"),
+            (("CONTEXT=SEARCH", "CONTEXT=SORT"), "SEARCH RETURN (PARTIAL 1:2) ALL", None),
+            (("PARTIAL",), "SORT RETURN (PARTIAL 1:2) (DATE) UTF-8 ALL", None),
+            (("PARTIAL", "CONTEXT=SORT"), "SORT RETURN (PARTIAL 1:2) (DATE) UTF-8 ALL", b"PARTIAL"),
+            (("PARTIAL",), "ESEARCH IN (mailboxes INBOX) RETURN (PARTIAL 1:2) ALL", None),
+            (("PARTIAL",), "UID FETCH 1:* FLAGS (PARTIAL 1:2)", b"PARTIAL"),
+        ):
+            last = driver(*disabled).command(line)[-1]
+            self.assertIn(b" OK " if refused is None else b" BAD %b" % refused, last, (disabled, line))
 
     def test_names(self) -> None:
         """The tables name capabilities that there are."""

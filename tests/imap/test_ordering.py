@@ -318,8 +318,8 @@ class DisabledTests(SynchronousTestCase):
             "SORT=DISPLAY": ["SORT (DISPLAYTO) UTF-8 ALL", "UID SORT (DATE REVERSE DISPLAYFROM) UTF-8 ALL"],
             "ESORT": ["SORT RETURN () (DATE) UTF-8 ALL"],
             "PARTIAL": [
-                "SEARCH RETURN (PARTIAL 1:2) ALL",
-                "SORT RETURN (PARTIAL 1:2) (DATE) UTF-8 ALL",
+                "SEARCH RETURN (PARTIAL -1:-2) ALL",
+                "SORT RETURN (PARTIAL -1:-2) (DATE) UTF-8 ALL",
                 "UID FETCH 1:* FLAGS (PARTIAL 1:2)",
             ],
             "THREAD=REFERENCES": ["THREAD REFERENCES UTF-8 ALL"],

@@ -26,6 +26,7 @@ from moxtwisted.imap.connection import Answer, Connection, RefusalError, Selecte
 from moxtwisted.imap.rights import WRITING, Rights, flags_within
 from moxtwisted.imap.sharedmailbox import rights_of
 from moxtwisted.imap.states import State
+from moxtwisted.imap.urlauth import MECHANISM
 from moxtwisted.imap.view import SessionView
 from moxtwisted.imap.wire.commands import Check, Close, QResync, Select, Unselect
 from moxtwisted.imap.wire.sequence import SequenceSet, compact_ranges
@@ -37,6 +38,7 @@ _SYSTEM: Final = "\\Answered \\Flagged \\Deleted \\Seen \\Draft"
 # Clients show these whether or not a message has them yet (mox announces the same, but RFC 8457's $Important).
 _COMMON_KEYWORDS: Final = ("$Forwarded", "$Important", "$Junk", "$MDNSent", "$NotJunk", "$Phishing")
 _VANISHED_RANGES_A_LINE: Final = 1000
+_URL_MECHANISMS: Final = f"* OK [URLMECH {MECHANISM}] mechanisms of URLs\r\n".encode("ascii")
 
 
 async def select(connection: Connection, command: Select) -> Answer:
@@ -94,6 +96,9 @@ def _description(connection: Connection, box: Selected, supplied: str) -> Iterat
     if box.mailbox.objectid and "OBJECTID" in connection.offered:
         # RFC 8474 section 4.2
         yield b"* OK [MAILBOXID (%b)] mailbox id\r\n" % box.mailbox.objectid.encode("ascii")
+    if "URLAUTH" in connection.offered:
+        # RFC 4467 section 8, URLMECH
+        yield _URL_MECHANISMS
     if connection.rev2:
         # RFC 9051 section 6.3.2: IMAP4rev2 SELECT has a LIST response, whose attributes must be right, with OLDNAME if need be.
         yield named(connection, box.name, supplied)

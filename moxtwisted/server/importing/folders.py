@@ -89,10 +89,10 @@ def plan(
     :param prefixes: of own mailboxes, and of other users' and shared ones.
     :param ours: special uses by the name of our mailboxes.
     :param wanted: names there: only these (if any are given), and not these.
-    :raise MailError: one of the former is not there, or there are too many mailboxes.
+    :raise MailError: one of them is not there, or there are too many mailboxes.
     """
     only, never = wanted
-    unknown = sorted(set(only).difference(mailbox.name for mailbox in listed))
+    unknown = sorted({*only, *never}.difference(mailbox.name for mailbox in listed))
     if unknown:
         raise MailError(
             f"the other server has no mailbox {', '.join(unknown)}; --dry-run shows what there is"
