@@ -40,10 +40,10 @@ from moxtwisted.server.certificates.handed import HandedCertificates
 from moxtwisted.server.directory import DirectoryHolder
 from moxtwisted.server.inbound.handler import Inbound, InboundFactory
 from moxtwisted.server.logging import LevelControl
+from moxtwisted.server.processes.events import EventSender
 from moxtwisted.server.ratelimit import AdmittedElsewhere
-from moxtwisted.server.receivers.events import EventSender
 from moxtwisted.server.receivers.far import FarOutcome, FarRoom, HandedFactory, Owner
-from moxtwisted.server.receivers.link import Word
+from moxtwisted.server.receivers.words import Word
 from moxtwisted.server.sockets import adopt_connection, adopt_link
 from moxtwisted.store.staging import Staging
 

@@ -26,17 +26,30 @@ from pathlib import Path
 from stat import S_ISSOCK
 from typing import Any, Final, cast
 
+from attrs import define, frozen
 from twisted.internet import tcp, unix
 from twisted.internet._newtls import startTLS
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort, IProtocolFactory
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory, ISSLTransport
 from twisted.internet.main import CONNECTION_LOST
-from twisted.internet.protocol import Factory
+from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import Logger
 from twisted.python.sendmsg import SCM_RIGHTS, recvmsg
+from zope.interface import implementer
 
-__all__ = ["adopt_connection", "adopt_link", "divert", "listen_problem", "listen_tcp", "listen_unix"]
+from moxtwisted.transport.carrying import ICarrier
+
+__all__ = [
+    "Carrier",
+    "adopt_connection",
+    "adopt_link",
+    "detach",
+    "divert",
+    "listen_problem",
+    "listen_tcp",
+    "listen_unix",
+]
 
 _log = Logger()
 
@@ -126,6 +139,16 @@ class _PromptConnection(tcp.Server):
         startTLS(self, ctx, normal, _Promptly)
 
 
+class _PromptPipe(unix.Server):
+    """One end of a pair of unix sockets that sends at once what is written; without descriptors."""
+
+    prompt_writes = 0
+    SEND_LIMIT = _SEND_OCTETS
+    write = _Promptly.write
+    doRead = tcp.Server.doRead  # type: ignore[assignment]  # as Twisted has it
+    writeSomeData = tcp.Server.writeSomeData
+
+
 class _PromptLink(unix.Server):
     """One end of a pair of unix sockets that sends at once what is written, and descriptors with it.
 
@@ -147,12 +170,16 @@ class _PromptLink(unix.Server):
         queue: list[int] = self._sendmsgQueue
         return queue
 
-    def send_with(self, descriptor: int, data: bytes) -> None:
-        """Send octets and a descriptor, which comes with the first of them, or earlier; it is closed then."""
+    def send_with(self, descriptors: Sequence[int], data: bytes) -> None:
+        """Send octets and descriptors, which come with the first of them, or earlier; they are closed then.
+
+        :param data: has at least as many octets.
+        """
         if not self.connected or self.disconnecting:
-            os.close(descriptor)
+            for descriptor in descriptors:
+                os.close(descriptor)
             return
-        self._sendmsgQueue.append(descriptor)
+        self._sendmsgQueue.extend(descriptors)
         self.write(data)
 
     def doRead(self) -> Any:
@@ -186,7 +213,7 @@ class _PromptLink(unix.Server):
 def adopt_link(reactor: Any, descriptor: int, protocol: Any) -> None:
     """Connect a protocol with one end of a pair of unix sockets.
 
-    The transport has ``send_with(descriptor, data)`` besides. :param descriptor: is duplicated; not blocking.
+    The transport has ``send_with(descriptors, data)`` besides. :param descriptor: is duplicated; not blocking.
     """
     factory = Factory.forProtocol(lambda: protocol)
     factory.noisy = False
@@ -207,6 +234,77 @@ def adopt_connection(reactor: Any, descriptor: int, factory: IProtocolFactory) -
         taken.getpeername()
     make: Any = _PromptConnection._fromConnectedSocket  # noqa: SLF001 - as above
     return make(descriptor, family, factory, reactor)
+
+
+@frozen
+class _Given:
+    """A factory of a protocol that is there, and keeps the factory that it has."""
+
+    protocol: Any
+
+    def buildProtocol(self, address: Any) -> Any:
+        """The protocol."""
+        return self.protocol
+
+
+def detach(transport: Any) -> tuple[int, bytes] | None:
+    """Take a connection in clear away from the reactor. It is not shut down: neither its client nor its protocol, which is forgotten, is
+    told anything.
+
+    :return: the socket, not blocking, the caller's now; and the octets that were written and did not leave. None: this is no TCP connection
+        in clear, or it is at its end.
+    """
+    if not _is_tcp(transport) or transport.TLS or not transport.connected or transport.disconnecting:
+        return None
+    transport.stopReading()
+    transport.stopWriting()
+    waiting = bytes(transport.dataBuffer[transport.offset :]) + b"".join(transport._tempDataBuffer)  # noqa: SLF001 - see adopt_link
+    transport.producer = None
+    transport.connected, transport.disconnected = 0, 1
+    # As Twisted's own: the reactor may have more to tell it in this turn.
+    transport.doRead = transport.doWrite = lambda: None
+    transport.protocol = Protocol()
+    descriptor: int = transport.socket.detach()
+    del transport.socket, transport.fileno
+    return descriptor, waiting
+
+
+def _is_tcp(transport: Any) -> bool:
+    return isinstance(transport, tcp.Server) and not isinstance(transport, unix.Server)
+
+
+@implementer(ICarrier)
+@define(eq=False)
+class Carrier:
+    """Connections from process to process."""
+
+    _reactor: Any
+
+    def carries(self, transport: Any) -> bool:
+        """See ``ICarrier``: those of TCP, and under TLS all."""
+        return _is_tcp(transport) or ISSLTransport.providedBy(transport)
+
+    def detach(self, transport: Any) -> tuple[int, bytes] | None:
+        """See ``ICarrier``."""
+        return detach(transport)
+
+    def pair(self, protocol: Any) -> int:
+        """See ``ICarrier``."""
+        ours, theirs = socket.socketpair()
+        theirs.setblocking(False)
+        self.adopt(ours.detach(), protocol)
+        return theirs.detach()
+
+    def adopt(self, descriptor: int, protocol: Any) -> None:
+        """See ``ICarrier``."""
+        with socket.socket(fileno=descriptor) as taken:
+            taken.setblocking(False)
+            given: Any = _Given(protocol)
+            if taken.family == socket.AF_UNIX:
+                make: Any = _PromptPipe._fromConnectedSocket  # noqa: SLF001 - as above
+                make(taken.fileno(), given, self._reactor)
+            else:
+                adopt_connection(self._reactor, taken.fileno(), given)
 
 
 def divert(port: Any, take: Callable[[socket.socket], bool]) -> None:

@@ -20,8 +20,7 @@ from tests.test_compose import IP
 KEY = SigningKey.from_pem("sender.example", "s", new_private_key("ed25519"))
 #: Another program is the receiver.
 TRIED = (
-    UNSPARED
-    + "from moxtwisted.server.receivers import process\nprocess._MODULE = 'tests.integration.confined'\n"
+    UNSPARED + "from moxtwisted.compose import receivers\nreceivers._MODULE = 'tests.integration.confined'\n"
 )
 #: The version of Landlock that has it all.
 _NEEDED = 6

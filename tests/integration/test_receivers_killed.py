@@ -35,16 +35,16 @@ OWNER_KILLS = 6
 SOON = (
     UNSPARED
     + """
-from moxtwisted.compose import receivers
-receivers._AGAIN_MOST_SECONDS = 0.1
+from moxtwisted.server.processes import supervision
+supervision._AGAIN_MOST_SECONDS = 0.1
 """
 )
 #: One that ended is missing for a while.
 LATER = (
     UNSPARED
     + """
-from moxtwisted.compose import receivers
-receivers._AGAIN_SECONDS = 5.0
+from moxtwisted.server.processes import supervision
+supervision._AGAIN_SECONDS = 5.0
 """
 )
 #: The first has no link.
@@ -64,14 +64,14 @@ receivers.adopt_link = adopt_link
 PATIENT = (
     UNSPARED
     + """
-from moxtwisted.compose import receivers
-receivers._SILENT_SECONDS = 0.5
+from moxtwisted.server.processes import supervision
+supervision._SILENT_SECONDS = 0.5
 """
 )
 #: The end of a link is heard of late.
 LATE = """
 from twisted.internet import reactor
-from moxtwisted.server.receivers.link import Link
+from moxtwisted.server.processes.link import Link
 Link.connectionLost = lambda self, reason, lost=Link.connectionLost: reactor.callLater(0.3, lost, self, reason)
 """
 

@@ -15,7 +15,7 @@ from zope.interface import implementer
 from moxtwisted.errors import StoreFullError
 from moxtwisted.server.intake import Trouble
 from moxtwisted.server.logging import LevelControl
-from moxtwisted.server.receivers.events import EventSender, republish
+from moxtwisted.server.processes.events import EventSender, republish
 from moxtwisted.store.accounts import Account
 from moxtwisted.store.staging import SealedFile
 from tests.server.house import ACCOUNTS, HouseCase

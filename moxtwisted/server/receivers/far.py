@@ -22,8 +22,9 @@ from zope.interface import implementer
 from moxtwisted.errors import StoreUnavailableError
 from moxtwisted.server.inbound.outcome import IOutcome
 from moxtwisted.server.inbound.room import Asked, IRoom
-from moxtwisted.server.receivers.link import Link, Word
+from moxtwisted.server.processes.link import Link
 from moxtwisted.server.receivers.shapes import read_answer, write_asked, write_complete
+from moxtwisted.server.receivers.words import Word
 from moxtwisted.smtp.protocol import SMTPServerFactory, SMTPServerProtocol
 from moxtwisted.smtp.replies import Reply
 
@@ -44,13 +45,13 @@ class Owner:
 
     _heard: Callable[[Word, list[Any]], None]
     _lost: Callable[[], None]
-    link: Link = field(init=False)
+    link: Link[Word] = field(init=False)
     splitting: bool = field(default=False, init=False)
     _asked: dict[int, Deferred[tuple[Any, dict[str, str]]]] = field(factory=dict, init=False)
     _numbers: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.link = Link(self._hear, self._gone)
+        self.link = Link(Word, self._hear, self._gone)
 
     def ask(
         self, word: Word, *values: Any, descriptor: int = -1

@@ -17,12 +17,12 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from ipaddress import IPv4Address, IPv6Address
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, evolve, field, frozen
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.logger import Logger
 
 from moxtwisted.address import Path
@@ -32,9 +32,10 @@ from moxtwisted.server.inbound.lease import Lease
 from moxtwisted.server.inbound.presence import Presence
 from moxtwisted.server.inbound.room import IRoom
 from moxtwisted.server.intake import admission
+from moxtwisted.server.processes.link import Link
 from moxtwisted.server.ratelimit import Connections
-from moxtwisted.server.receivers.link import Link, Word
 from moxtwisted.server.receivers.shapes import read_asked, read_complete, write_answer
+from moxtwisted.server.receivers.words import Word
 from moxtwisted.smtp.peer import client_address
 from moxtwisted.smtp.replies import Reply, reply_for_error
 from moxtwisted.store.staging import Handed, HandedOctets
@@ -113,7 +114,7 @@ class HandedConnection:
 
     client_ip: str
     _number: int
-    _link: Link
+    _link: Link[Word]
 
     def shutdown(self) -> None:
         """End it: what was just said is answered first."""
@@ -136,7 +137,7 @@ class Receiver:
     number: int
     _lost: Callable[[], None]
     _began: Callable[[Receiver], None]
-    link: Link = field(init=False)
+    link: Link[Word] = field(init=False)
     ready: bool = field(default=False, init=False)
     heard: bool = field(default=True, init=False)
     connections: dict[int, HandedConnection] = field(factory=dict, init=False)
@@ -146,7 +147,7 @@ class Receiver:
     _words: dict[Word, Callable[..., None]] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.link = Link(self._heard, self._gone)
+        self.link = Link(Word, self._heard, self._gone)
         self._words = {
             Word.READY: self._is_ready,
             Word.TAKE: self._take,
@@ -200,8 +201,18 @@ class Receiver:
 
     def _ask_room(self, number: int, asked: Any) -> None:
         refusal = self._desk.room.refusal(read_asked(asked))
-        if not isinstance(refusal, Reply | None):
-            raise TypeError("who has the accounts need not wait")
+        if isinstance(refusal, Reply | None):
+            self.link.say(Word.ANSWER, number, write_answer(refusal), {})
+        else:
+            ensureDeferred(self._answer_later(number, refusal))
+
+    async def _answer_later(self, number: int, waiting: Awaitable[Reply | None]) -> None:
+        refusal: Reply | None
+        try:
+            refusal = await waiting
+        except Exception:  # noqa: BLE001 - a boundary: the client is to come again
+            _log.failure("receiver {receiver} was not told of an account's room", receiver=self.number)
+            refusal = _TROUBLE
         self.link.say(Word.ANSWER, number, write_answer(refusal), {})
 
     def _take(self, number: int, message: Any, size: int, handed: list[Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -14,10 +15,10 @@ from twisted.internet.testing import StringTransport
 from twisted.logger import capturedLogs
 
 from moxtwisted.server.inbound.lease import Lease
-from moxtwisted.server.receivers.events import republish
-from moxtwisted.server.receivers.link import Word
+from moxtwisted.server.processes.events import republish
 from moxtwisted.server.receivers.near import Desk, Receiver
 from moxtwisted.server.receivers.shapes import write_complete
+from moxtwisted.server.receivers.words import Word
 from moxtwisted.store.bodies import CHUNK_OCTETS, PLAIN, ZSTD, encode
 from moxtwisted.store.staging import Staging
 from tests.server.house import HouseCase
@@ -39,9 +40,10 @@ class _Wire(StringTransport):
         super().__init__()
         self.waiting_descriptors: list[int] = []
 
-    def send_with(self, descriptor: int, data: bytes) -> None:
+    def send_with(self, descriptors: Sequence[int], data: bytes) -> None:
         """As between real sockets."""
-        os.close(descriptor)
+        for descriptor in descriptors:
+            os.close(descriptor)
         self.write(data)
 
     def abortConnection(self) -> None:

@@ -1,8 +1,8 @@
-"""What a receiver and the owner say to each other: frames over a pair of unix sockets, some with a descriptor.
+"""What two processes say to each other: frames over a pair of unix sockets, some with descriptors.
 
 ::
 
-    link = Link(heard, lost)                     # heard(word, values); lost()
+    link = Link(Word, heard, lost)               # Word is an IntEnum; heard(word, values); lost()
     adopt_link(reactor, descriptor, link)
     link.say(Word.GONE, 17)
     link.say_with(descriptor, Word.CONNECTION, 3, 0)      # the descriptor is the other's now
@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import IntEnum
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 from twisted.internet.interfaces import IFileDescriptorReceiver
@@ -26,9 +26,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-__all__ = ["Link", "Word"]
+__all__ = ["Link"]
 
 _log = Logger()
+
+W = TypeVar("W", bound=IntEnum)
 
 #: A message that is not in a file has a mebibyte at most; a header half of one, and what is rendered of it some more.
 _FRAME_OCTETS: Final = 64 * 1024 * 1024
@@ -36,60 +38,20 @@ _FRAME_OCTETS: Final = 64 * 1024 * 1024
 _DESCRIPTORS: Final = 10_000
 
 
-class Word(IntEnum):
-    """What a frame says. In brackets what follows."""
-
-    # The owner's.
-    SET_UP = 1
-    """Begin (configuration; see ``settings``)."""
-    CONNECTION = 2
-    """A client (number, listener), with its connection."""
-    ANSWER = 3
-    """To TAKE or ROOM (number, answer, remarks)."""
-    END = 4
-    """End a connection (number): the client is banned."""
-    USE = 5
-    """Another configuration of domains is in force."""
-    CERTIFICATES = 6
-    """Other certificates are in use (for each listener)."""
-    LEVELS = 7
-    """Other levels of the log are."""
-    SPLITTING = 8
-    """Whether recipients are remembered that have to come apart (bool)."""
-    SHUT_DOWN = 9
-    """Take no more, finish what is under way."""
-    ASK = 10
-    """Is there anybody?"""
-    LIST = 11
-    """A list of senders is there or has changed (its path), with the file; or is not there (path, False)."""
-
-    # The receiver's.
-    READY = 20
-    """It has begun."""
-    TAKE = 21
-    """A message (number, message, octets), perhaps with its file."""
-    GONE = 22
-    """The client of a message is gone (number)."""
-    ROOM = 23
-    """May this recipient be taken (number, question)?"""
-    CLOSED = 24
-    """A connection is gone (number, whether it made too many errors)."""
-    EVENT = 25
-    """Of the log."""
-    HERE = 26
-    """To ASK."""
-
-
 @implementer(IFileDescriptorReceiver)
-class Link(Protocol):
+class Link(Protocol, Generic[W]):
     """One end.
 
+    :param words: that there are; any other number ends the connection.
     :param heard: called with what each frame says; what it raises ends the connection.
     :param lost: called once, when the other is gone.
     :ivar up: whether the other is there.
     """
 
-    def __init__(self, heard: Callable[[Word, list[Any]], None], lost: Callable[[], None]) -> None:
+    def __init__(
+        self, words: type[W], heard: Callable[[W, list[Any]], None], lost: Callable[[], None]
+    ) -> None:
+        self._words: Callable[[int], W] = words
         self._heard = heard
         self._lost = lost
         self._pieces: list[bytes] = []
@@ -108,19 +70,29 @@ class Link(Protocol):
         """The other end is there."""
         self.up = True
 
-    def say(self, word: Word, *values: Any) -> None:
+    def say(self, word: W, *values: Any) -> None:
         """Send a frame; nothing happens when the other is gone."""
         if self.up:
             octets = self._encode((int(word), *values))
             self._transport.write(len(octets).to_bytes(4, "big") + octets)
 
-    def say_with(self, descriptor: int, word: Word, *values: Any) -> None:
-        """Send a frame with a descriptor, which is not ours any more."""
+    def say_with(self, descriptors: int | Sequence[int], word: W, *values: Any) -> None:
+        """Send a frame with a descriptor or several, which are not ours any more.
+
+        :raises ValueError: the frame has fewer octets than descriptors, each of which goes with an octet.
+        """
+        given = (descriptors,) if isinstance(descriptors, int) else descriptors
         if not self.up:
-            os.close(descriptor)
+            _close(given)
             return
-        octets = self._encode((int(word), *values))
-        self._transport.send_with(descriptor, len(octets).to_bytes(4, "big") + octets)
+        try:
+            octets = self._encode((int(word), *values))
+            if len(given) > len(octets):
+                raise ValueError(f"{len(given)} descriptors with {len(octets)} octets")
+        except BaseException:
+            _close(given)
+            raise
+        self._transport.send_with(given, len(octets).to_bytes(4, "big") + octets)
 
     @property
     def waiting(self) -> int:
@@ -138,10 +110,16 @@ class Link(Protocol):
             self._transport.abortConnection()
 
     def descriptor(self) -> int:
-        """The descriptor of the frame that was just heard; the caller's now. :raises ValueError: there is none."""
+        """The next descriptor of the frame that was just heard; the caller's now. :raises ValueError: there is none."""
         if not self._descriptors:
             raise ValueError("a frame without its descriptor")
         return self._descriptors.popleft()
+
+    def descriptors(self, count: int) -> list[int]:
+        """The next ones, all of them or none. :raises ValueError: there are not so many."""
+        if not 0 <= count <= len(self._descriptors):
+            raise ValueError(f"a frame without its {count} descriptors")
+        return [self._descriptors.popleft() for _ in range(count)]
 
     def fileDescriptorReceived(self, descriptor: int) -> None:
         """It comes before the frame that it belongs to is whole."""
@@ -178,7 +156,7 @@ class Link(Protocol):
                 break
             word, *values = self._decode(buffer[at + 4 : end])
             at = end
-            self._heard(Word(word), values)
+            self._heard(self._words(word), values)
         if at < size:
             self._pieces, self._octets = [buffer[at:]], size - at
 
@@ -188,3 +166,8 @@ class Link(Protocol):
         while self._descriptors:
             os.close(self._descriptors.popleft())
         self._lost()
+
+
+def _close(descriptors: Sequence[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import socket
+from enum import IntEnum
 from typing import Any
 
 from twisted.internet import reactor
@@ -14,8 +15,14 @@ from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
-from moxtwisted.server.receivers.link import Link, Word
+from moxtwisted.server.processes.link import Link
 from moxtwisted.server.sockets import adopt_link, divert, listen_tcp
+
+
+class Word(IntEnum):
+    """That is said here."""
+
+    CONNECTION = 2
 
 
 class _Greeting(Protocol):
@@ -60,7 +67,8 @@ class ExhaustionTests(TestCase):
             heard.append(os.read(descriptor, 10))
             os.close(descriptor)
 
-        sender, taker = Link(lambda *_: None, lambda: None), Link(hear, lambda: ended.callback(None))
+        sender = Link(Word, lambda *_: None, lambda: None)
+        taker = Link(Word, hear, lambda: ended.callback(None))
         one, other = socket.socketpair()
         with one, other:
             one.setblocking(False)

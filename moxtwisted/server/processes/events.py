@@ -1,17 +1,17 @@
 """Log events of one process, published in another.
 
-In a receiver, which has no log of its own::
+In a process that has no log of its own::
 
     levels = LevelControl("info", {})                       # the owner's, told by its list()
     begin_logging(EventSender(link.send_event, levels, reactor.callFromThread))
 
 in the owner, with what came over the link::
 
-    republish(plain, receiver=2)        # EventError for what no EventSender says
+    republish(plain, receiver=2)        # EventError for what no EventSender says; or keeper=2
 
 and every observer there sees the event as if it were the owner's own: it is written, and counted.
 
-The owner trusts a receiver with lines in the log, and with nothing else. A format of ``twisted.logger`` is a small
+The owner trusts the other process with lines in the log, and with nothing else. A format of ``twisted.logger`` is a small
 language: ``{peer.__class__}`` reads attributes, ``{peer()}`` calls, ``{count:999999999}`` asks for a gigabyte. So a format
 that passes has names of fields in braces and nothing beside them, and a field is nothing, truth, a number or bounded text. A
 sender puts the fields into any other format itself and tells the text.
@@ -42,7 +42,7 @@ from moxtwisted.server.logging import (
 )
 from moxtwisted.server.metrics import COUNTED_FIELDS
 
-__all__ = ["EventError", "EventSender", "PlainEvent", "ReceiverError", "republish"]
+__all__ = ["EventError", "EventSender", "PlainEvent", "ToldError", "republish"]
 
 PlainEvent = tuple[str, str, float, str, dict[str, Any], str]
 """Name of the level, namespace, seconds since 1970, format, fields, traceback or empty. MessagePack can say it, in less than
@@ -55,8 +55,8 @@ _MAX_NAMESPACE_CHARACTERS: Final = 200
 _MAX_FORMAT_CHARACTERS: Final = 2 * (MAX_VALUE_CHARACTERS + 3)
 _MAX_SKEW_SECONDS: Final = 60.0
 _ODD_NAMESPACE: Final = "other"
-#: The field that says of which process an event is; no process says it of itself.
-_OURS: Final = "receiver"
+#: Fields that say of which process an event is; no process says that of itself, or of another.
+_OURS: Final = frozenset({"keeper", "receiver"})
 _LEVELS: Final = {name: LogLevel.lookupByName(name) for name in LEVELS}
 _NAMES: Final = {level: name for name, level in _LEVELS.items()}
 _ITEMS: Final = frozenset({str, int, bool, float, type(None)})
@@ -73,7 +73,7 @@ class EventError(ValueError):
         self.detail = detail
 
 
-class ReceiverError(Exception):
+class ToldError(Exception):
     """An exception of another process; its text is the last line of the traceback there."""
 
 
@@ -81,7 +81,7 @@ class _Told(Failure):
     """A failure of which only the traceback is known."""
 
     def __init__(self, traceback: str) -> None:
-        Failure.__init__(self, ReceiverError(traceback.rstrip().rpartition("\n")[2][:MAX_VALUE_CHARACTERS]))
+        Failure.__init__(self, ToldError(traceback.rstrip().rpartition("\n")[2][:MAX_VALUE_CHARACTERS]))
         self._traceback = traceback
 
     def printTraceback(
@@ -116,7 +116,7 @@ def _field_names(text: str) -> frozenset[str] | None:
 
 @lru_cache(4096)
 def _is_name(name: str) -> bool:
-    if name == _OURS or len(name) > _MAX_NAME_CHARACTERS:
+    if name in _OURS or len(name) > _MAX_NAME_CHARACTERS:
         return False
     return name.isascii() and name.isidentifier() and is_field(name)
 
@@ -205,14 +205,15 @@ class EventSender:
 def republish(
     plain: object,
     publisher: ILogObserver = globalLogPublisher,
-    receiver: int | None = None,
     now: Callable[[], float] = time.time,
+    **process: int,
 ) -> None:
     """Publish an event that a sender told.
 
     :param plain: what came, decoded.
-    :param receiver: number of the process that it came from; becomes the field ``receiver``, which it cannot send.
     :param now: our clock. A time that is more than a minute away from it is not believed.
+    :param process: number of the process that it came from, as ``receiver`` or ``keeper``; becomes a field of that name, which no
+        process can send.
     :raise EventError: when no sender says such a thing; nothing was published.
     """
     if not isinstance(plain, (tuple, list)) or len(plain) != 6:
@@ -237,9 +238,8 @@ def republish(
         "log_format": text,
         "log_time": at if abs(at - ours) <= _MAX_SKEW_SECONDS else ours,
         **fields,
+        **process,
     }
-    if receiver is not None:
-        event[_OURS] = receiver
     if failure:
         event["log_failure"] = _Told(failure)
     publisher(event)

@@ -22,7 +22,7 @@ from zope.interface.verify import verifyObject
 
 from moxtwisted.server.logging import LEVELS, FailureCounter, LevelControl, LineObserver
 from moxtwisted.server.metrics import COUNTED_FIELDS, Metrics
-from moxtwisted.server.receivers.events import EventError, EventSender, ReceiverError, republish
+from moxtwisted.server.processes.events import EventError, EventSender, ToldError, republish
 
 NOW = 1_800_000_000.25
 
@@ -75,7 +75,10 @@ class EventTestCase(SynchronousTestCase):
         """What the owner writes of an event that was sent, as it comes out of MessagePack."""
         before = len(self.sink.lines)
         republish(
-            msgspec.msgpack.decode(msgspec.msgpack.encode(self.sent[index])), self.publisher, 2, lambda: NOW
+            msgspec.msgpack.decode(msgspec.msgpack.encode(self.sent[index])),
+            self.publisher,
+            lambda: NOW,
+            receiver=2,
         )
         self.assertEqual(len(self.sink.lines), before + 1)
         return dict(json.loads(self.sink.lines[-1]))
@@ -162,7 +165,7 @@ class SenderTests(EventTestCase):
         self.assertEqual(self.failures.counts, {"moxtwisted.test": 1})
         failure = self.seen[-1]["log_failure"]
         self.assertIsInstance(failure, Failure)
-        self.assertTrue(failure.check(ReceiverError))
+        self.assertTrue(failure.check(ToldError))
         self.assertIn("KeyError", failure.getErrorMessage())
         for text in (failure.getTraceback(), failure.getBriefTraceback()):
             self.assertIn("Traceback (most recent call last)", text)
@@ -209,7 +212,10 @@ class SenderTests(EventTestCase):
         self.assertEqual(len(self.told()["f39"]), 2003)
         self.log.info("{{" * 3000 + "{f99}", **fields)
         self.assertEqual(len(self.told()["message"]), 2003)
-        self.log.info("x", **{"f" * 100: 1, "not a name": 2, "ö": 3, "message": 4, "receiver": 9, "peer": 5})
+        self.log.info(
+            "x",
+            **{"f" * 100: 1, "not a name": 2, "ö": 3, "message": 4, "receiver": 9, "keeper": 9, "peer": 5},
+        )
         line = self.told()
         self.assertEqual((line["peer"], len(line)), (5, 6))
 
@@ -402,13 +408,19 @@ class HostileTests(EventTestCase):
 
     def test_whose(self) -> None:
         """The number of the process is ours and stands in each line, and secrets are not written by their names."""
-        self.assertEqual(self.refused(fields={"peer": 1, "receiver": 9}), "the name of a field")
+        for name in ("receiver", "keeper"):
+            self.assertEqual(self.refused(fields={"peer": 1, name: 9}), "the name of a field")
         republish(
-            (*self.GOOD[:3], "{{receiver}} {peer}", {"peer": "p", "password": "x1"}, ""), self.publisher, 1
+            (*self.GOOD[:3], "{{receiver}} {peer}", {"peer": "p", "password": "x1"}, ""),
+            self.publisher,
+            receiver=1,
         )
         self.assertTrue(self.human.lines[0].endswith(b" {receiver} p password=[redacted] receiver=1\n"))
         line = json.loads(self.sink.lines[0])
         self.assertEqual((line["receiver"], line["password"]), (1, "[redacted]"))
+        republish(self.GOOD, self.publisher, keeper=3)
+        line = json.loads(self.sink.lines[1])
+        self.assertEqual((line["keeper"], "receiver" in line), (3, False))
 
     def test_line(self) -> None:
         """Neither text nor traceback nor values begin a line or steer a terminal."""

@@ -1,0 +1,1 @@
+"""What processes that the server starts have in common, on both sides."""
