@@ -90,7 +90,12 @@ class Connected:
         if not (self._reading or self._silent):
             self._reading = True
             transport.resumeProducing()
-        if self._quit or getattr(transport, "TLS", False) or not hasattr(transport, "loseWriteConnection"):
+        if (
+            self._quit
+            or self._silent
+            or getattr(transport, "TLS", False)
+            or not hasattr(transport, "loseWriteConnection")
+        ):
             transport.loseConnection()
             return
         # Octets that we did not read would make the kernel send a reset, which can overtake our last words.

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 from attrs import define, field
 
@@ -87,6 +87,10 @@ def mailbox_name(name: str) -> str:
         raise RefusalError(f"not a mailbox name: {e.detail}", "CANNOT") from e
 
 
+#: What leads back to where nobody is logged in.
+_BEFORE_LOGIN: Final = frozenset({"UNAUTHENTICATE"})
+
+
 def _nothing() -> None:
     """Nobody wants to know."""
 
@@ -143,6 +147,10 @@ class Connection:
     :ivar news: what else is to be told before tagged responses and while the client idles, because it asked for that: each has
         ``take()``, untagged responses, and ``close()``.
     :ivar pause: waits some seconds, for what shall take its time.
+    :ivar identity: who logged in, as the authenticator has it.
+    :ivar can_leave: whether the connection could go on in another process; None where it never could.
+    :ivar departing: whether it does so after the response that is being sent.
+    :ivar settled: whether it goes to another process or came from one, so that nobody else can log in on it.
     """
 
     settings: ServerSettings
@@ -172,6 +180,10 @@ class Connection:
     progress: tuple[int, int] | None = None
     pause: Callable[[float], Awaitable[None]] | None = None
     news: list[Any] = field(factory=list)
+    identity: str = ""
+    can_leave: Callable[[], bool] | None = None
+    departing: bool = False
+    settled: bool = False
     _capabilities: tuple[str, ...] | None = None
     _offered: frozenset[str] = frozenset()
 
@@ -194,7 +206,9 @@ class Connection:
                 names = after_login(
                     self.settings,
                     session.append_limit,
-                    session.disabled_capabilities,
+                    session.disabled_capabilities | _BEFORE_LOGIN
+                    if self.settled
+                    else session.disabled_capabilities,
                     self.authenticator.extensions,
                 )
             self._capabilities, self._offered = shared(names)

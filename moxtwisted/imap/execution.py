@@ -10,16 +10,17 @@ from collections.abc import Callable, Coroutine, Generator, Iterator
 from typing import Any
 
 from moxtwisted.errors import MailError
-from moxtwisted.imap.backend import IAuthenticator
+from moxtwisted.imap.backend import IAuthenticator, ISession
 from moxtwisted.imap.commands.arrivals import told
 from moxtwisted.imap.commands.authentication import log_in
 from moxtwisted.imap.connection import Answer, Connection, RefusalError, Transport, refused
+from moxtwisted.imap.departing import Departure, Peer
 from moxtwisted.imap.settings import Limits, ServerSettings
 from moxtwisted.imap.states import State, expunge_allowed
 from moxtwisted.imap.view import Findings, IViewObserver
 from moxtwisted.imap.wire import parser
 from moxtwisted.imap.wire.commands import Command
-from moxtwisted.imap.work import Close, Run, StartCompression, StartTLS, StopCompression, Stream, Work
+from moxtwisted.imap.work import Close, Depart, Run, StartCompression, StartTLS, StopCompression, Stream, Work
 
 __all__ = ["Execution"]
 
@@ -63,6 +64,7 @@ class Execution:
         self._before_login = 0
         self._given_back = False
         self._lost = False
+        self._stopping = False
         self._telling = False  # in the middle of a Stream
         self._under_way: bytes | None = None
 
@@ -100,6 +102,8 @@ class Execution:
         else:
             self._reader.limits = _reader_limits(connection.settings.limits, logged_in=True)
             self._greet("PREAUTH", f"logged in as {identity}")
+            if connection.departing:
+                return self._depart()
         return None
 
     def _bye(self, text: str, code: str = "", *, misbehaved: bool = False) -> Work:
@@ -266,7 +270,50 @@ class Execution:
             return self._bye("too many failed logins")
         if connection.session is not None and self._reader.limits.literals == 8:
             self._reader.limits = _reader_limits(connection.settings.limits, logged_in=True)
+            if connection.departing:
+                return self._depart()
         return None
+
+    # -- from process to process -------------------------------------------------------------------------------
+    def _depart(self) -> Work | None:
+        """The session is with another process, and so shall the connection be."""
+        self.connection.departing = False
+        if self._stopping:
+            # The client is told so instead.
+            return None
+        self._busy = True
+        return Depart(self.take_output())
+
+    def departed(self, output: bytes) -> Departure:
+        """The connection leaves; to be called for ``Depart``, and this is the end of the machine.
+
+        :param output: as ``Depart`` had it.
+        """
+        connection = self.connection
+        facts = connection.transport
+        # Not the session's end.
+        self._lost = self._given_back = True
+        connection.state = State.LOGOUT
+        return Departure(
+            account=connection.mail.account,
+            identity=connection.identity,
+            output=output,
+            input=self._reader.discard(),
+            transport=Transport(Peer.of(facts.peer), facts.tls, facts.client_key),
+            client_id=connection.client_id,
+        )
+
+    def arrived(self, departure: Departure, session: ISession) -> None:
+        """The connection begins where it ended elsewhere, with the mail of its user; take the output, and go on with ``next_work``."""
+        connection = self.connection
+        connection.session, connection.identity = session, departure.identity
+        connection.transport, connection.client_id = departure.transport, departure.client_id
+        connection.settled = True
+        connection.state = State.AUTHENTICATED
+        connection.forget_capabilities()
+        connection.out.append(departure.output)
+        self._reader.limits = _reader_limits(connection.settings.limits, logged_in=True)
+        self._reader.receive(departure.input)
 
     def _start_over(self) -> Work | None:
         """UNAUTHENTICATE: nothing of the session is left but the transport, ID, and what the client has sent since."""
@@ -280,6 +327,7 @@ class Execution:
         connection = Connection(old.settings, old.authenticator, old.clock, old.entropy, old.transport)
         connection.reader, connection.decoys, connection.wake = old.reader, old.decoys, old.wake
         connection.out, connection.pause, connection.client_id = old.out, old.pause, old.client_id
+        connection.can_leave = old.can_leave
         self.connection = connection
         self._before_login = 0
         self._reader.utf8 = False

@@ -35,13 +35,15 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from moxtwisted.errors import MailError
-from moxtwisted.imap.backend import IAuthenticator
+from moxtwisted.imap.backend import IAuthenticator, ISession
+from moxtwisted.imap.carried import Arriving, Leaving
 from moxtwisted.imap.commands.fetchbodies import BrokenLiteralError
 from moxtwisted.imap.compression import CompressionLayer, CompressionPool, DecompressionError
-from moxtwisted.imap.connected import Connected
 from moxtwisted.imap.connection import Transport
+from moxtwisted.imap.departing import Departure
 from moxtwisted.imap.server import (
     Close,
+    Depart,
     Run,
     Server,
     StartCompression,
@@ -55,6 +57,7 @@ from moxtwisted.imap.settings import ServerSettings
 from moxtwisted.imap.states import State
 from moxtwisted.sasl.agent import channel_bindings
 from moxtwisted.sasl.decoys import Decoys
+from moxtwisted.transport.carrying import ICarrier
 from moxtwisted.transport.protocol import ListenerFactory
 
 __all__ = ["IMAPServerFactory", "IMAPServerProtocol", "ServerTLS", "inspect_tls"]
@@ -91,6 +94,7 @@ class IMAPServerFactory(ListenerFactory["IMAPServerProtocol"]):
     :param decoys: for SASL with unknown users; should outlive restarts.
     :ivar private: whether the connections are such that the authenticator knows the user without a log-in, although they are
         in clear (a socket that only the operator can open).
+    :ivar carrier: takes connections that leave after the log-in, and makes those that arrive; None: all stay.
     :ivar compression: which connections keep a compressor ready.
     :ivar surroundings: what the machines are given; replace it before the first connection for other handlers.
     """
@@ -111,6 +115,7 @@ class IMAPServerFactory(ListenerFactory["IMAPServerProtocol"]):
         self.tls = tls
         self.surroundings = Surroundings(clock, entropy, decoys or Decoys(entropy(32)))
         self.private = False
+        self.carrier: ICarrier | None = None
         self.compression = CompressionPool()
         self._woken: deque[IMAPServerProtocol] = deque()
         self._telling = False
@@ -136,6 +141,34 @@ class IMAPServerFactory(ListenerFactory["IMAPServerProtocol"]):
         """See ``ListenerFactory``."""
         return IMAPServerProtocol(self)
 
+    def arrive(
+        self,
+        descriptor: int,
+        departure: Departure,
+        session: ISession,
+        authenticator: IAuthenticator | None = None,
+    ) -> IMAPServerProtocol:
+        """Go on with a connection that left another process; ``connection_lost`` is told its end, as that of any other.
+
+        :param descriptor: of its ``Way``; not the caller's any more.
+        :param session: the mail of its account.
+        :param authenticator: what log-ins are no affair of any more, but the extensions and URLs are; the factory's own if there is none.
+        :raises OSError: when the client is gone; the session was told so.
+        """
+        carrier = self.carrier
+        if carrier is None:
+            raise RuntimeError("connections cannot arrive without a carrier")
+        protocol = _ArrivedProtocol(self)
+        protocol.expect(departure, session, authenticator or self.authenticator)
+        try:
+            carrier.adopt(descriptor, protocol)
+        except OSError:
+            session.logout()
+            raise
+        if self.closing:
+            protocol.shutdown()
+        return protocol
+
     def wake(self, connection: IMAPServerProtocol) -> None:
         """Have a client told what changed, once, after everything that happens in this turn of the reactor."""
         self._woken.append(connection)
@@ -158,7 +191,7 @@ class IMAPServerFactory(ListenerFactory["IMAPServerProtocol"]):
 
 
 @implementer(IHalfCloseableProtocol, IHandshakeListener, IPushProducer)
-class IMAPServerProtocol(Connected, Protocol):
+class IMAPServerProtocol(Leaving, Protocol):
     """One connection."""
 
     factory: IMAPServerFactory
@@ -203,6 +236,8 @@ class IMAPServerProtocol(Connected, Protocol):
             authenticator, Transport(factory.peer_of(transport)), self._changed
         )
         self.server.connection.pause = self._pause
+        if factory.carrier is not None:
+            self.server.connection.can_leave = self._can_leave
         if ISSLTransport.providedBy(transport):
             self._waiting = self._handshaking = True
             self._deadline.set(factory.settings.timeouts.tls_handshake)
@@ -266,11 +301,12 @@ class IMAPServerProtocol(Connected, Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """The connection is gone, whoever ended it."""
         self._ended = True
-        self._deadline.cancel()
-        for call in (self._turn, self._progress, self._cut_off):
-            if call is not None and call.active():
-                call.cancel()
-        self._turn = self._pieces = self._progress = self._cut_off = None
+        self._stop_timers()
+        self._pieces = None
+        if self._passing is not None:
+            # Whatever the pipe has to say, nobody hears it.
+            self.__dict__.pop("dataReceived", None)
+            self._passing.client_gone()
         if self._layer is not None:
             self._layer.close()
         if self.server is not None:
@@ -281,6 +317,19 @@ class IMAPServerProtocol(Connected, Protocol):
                 told = Deferred.fromCoroutine(exchange[1].abort())
                 told.addErrback(lambda failure: _log.failure("an abandoned log-in was not counted", failure))
         self.factory.connection_lost(self)
+        if not self._waiting:
+            self._forget()
+
+    def _forget(self) -> None:
+        if self.server is not None:
+            self.server.forget()
+
+    def _stop_timers(self) -> None:
+        self._deadline.cancel()
+        for call in (self._turn, self._progress, self._cut_off):
+            if call is not None and call.active():
+                call.cancel()
+        self._turn = self._progress = self._cut_off = None
 
     def readConnectionLost(self) -> None:
         """The client said its last word: finish what it asked for."""
@@ -343,6 +392,8 @@ class IMAPServerProtocol(Connected, Protocol):
                 self.machine.compression_stopped()
                 if layer is not None:
                     self.machine.receive(layer.close())
+            case Depart(output):
+                self._leave(output)
             case Close():
                 self._quit = self.machine.logged_out
                 self._end()
@@ -351,6 +402,7 @@ class IMAPServerProtocol(Connected, Protocol):
         """The coroutine is done."""
         self._waiting = False
         if self._ended:
+            self._forget()
             return
         self._result = work
         if not (self._running or self._blocked):
@@ -475,6 +527,10 @@ class IMAPServerProtocol(Connected, Protocol):
     # -- the end -----------------------------------------------------------------------------------------------
     def shutdown(self) -> None:
         """The server stops."""
+        if self._passing is not None and self._cut_off is None:
+            # Only the other process knows what may be said now.
+            self._passing.end()
+            self._cut_off = self._clock.callLater(self.factory.settings.timeouts.shutdown, self._abort)
         if self._ended or self.server is None:
             return
         work = self.server.shutdown()
@@ -488,6 +544,7 @@ class IMAPServerProtocol(Connected, Protocol):
         """Something that nobody expected: this session ends, and the log knows why."""
         if self._ended and self.server is not None and self.server.state is State.LOGOUT:
             _log.failure("IMAP command failed after the client had gone", failure=failure)
+            self._forget()
             return
         session = self.machine.connection.session
         _log.failure(
@@ -532,3 +589,7 @@ class IMAPServerProtocol(Connected, Protocol):
     def stopProducing(self) -> None:
         """The transport is going away; ``connectionLost`` follows."""
         self._blocked = True
+
+
+class _ArrivedProtocol(Arriving, IMAPServerProtocol):
+    """A connection that left another process."""

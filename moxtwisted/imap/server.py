@@ -17,6 +17,7 @@ r"""An IMAP server without I/O: octets of a client in, octets for it out, and wo
 - ``StartTLS``: start the handshake, then ``tls_started()``.
 - ``StartCompression``: compress from now on in both directions, call ``compression_started()``; see ``moxtwisted.imap.compression``.
 - ``StopCompression``: compress no more in both directions, call ``compression_stopped()``.
+- ``Depart``: hand the connection over with ``departed()``; see ``moxtwisted.imap.departing``. Only with a session that wants it.
 - ``Close``: nothing comes any more.
 
 What is in ``take_output`` is to be sent before the work is done. After the end, whoever ended it, call ``lost()``.
@@ -48,11 +49,12 @@ from moxtwisted.imap.states import State, refusal
 from moxtwisted.imap.view import Findings, IViewObserver
 from moxtwisted.imap.wire import parser
 from moxtwisted.imap.wire.commands import Append, AppendMessage, Command, Done, Replace
-from moxtwisted.imap.work import Close, Run, StartCompression, StartTLS, StopCompression, Stream, Work
+from moxtwisted.imap.work import Close, Depart, Run, StartCompression, StartTLS, StopCompression, Stream, Work
 from moxtwisted.sasl.decoys import Decoys
 
 __all__ = [
     "Close",
+    "Depart",
     "Run",
     "Server",
     "StartCompression",
@@ -110,7 +112,6 @@ class Server(Execution):
         self._changed = changed
         self._woken = False
         self._first = True
-        self._stopping = False
         self._foreseeing = False
 
     # -- for the protocol --------------------------------------------------------------------------------------
@@ -319,6 +320,11 @@ class Server(Execution):
         connection.out.clear()
         connection.state = State.LOGOUT
         self._give_back_session()
+
+    def forget(self) -> None:
+        """After ``lost``, when nothing is under way any more: let go of the mail at once. A connection refers to itself in many ways, and
+        goes when the collector of such circles comes."""
+        self.connection.session = None
 
     # -- events ------------------------------------------------------------------------------------------------
     def _between_messages(self) -> bool:

@@ -12,12 +12,12 @@ The token begins with the number of the algorithm, so that another can come with
 from __future__ import annotations
 
 import hmac
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from zope.interface import Interface
 
-__all__ = ["MECHANISM", "IURLAuthority", "is_token", "make_token"]
+__all__ = ["MECHANISM", "IDistantOwners", "IURLAuthority", "is_token", "make_token"]
 
 MECHANISM: Final = "INTERNAL"
 """The one mechanism there is (RFC 4467 section 2.4.1)."""
@@ -44,6 +44,19 @@ class IURLAuthority(Interface):
 
     def reset_mailbox_key(account: str, mailbox: str | None) -> Awaitable[None]:
         """Forget the key of a mailbox, or all of the account's."""
+
+
+class IDistantOwners(Interface):
+    """An ``IURLAuthority`` that also provides this may have the mail of an owner elsewhere, where ``session`` does not reach it."""
+
+    def bring(account: str, mailbox: str, is_genuine: Callable[[bytes], bool]) -> Awaitable[None]:
+        """Have it here, if it is not, so that ``session`` can be called at once. Called for URLs that are good for who reads them; whether
+        they are genuine is not known yet, and nothing may be disturbed for those that are not.
+
+        :param account: of the owner.
+        :param mailbox: the name in the URL, which may be of none.
+        :param is_genuine: says it of an access key of that mailbox.
+        """
 
 
 def make_token(key: bytes, rump: str) -> str:

@@ -6,7 +6,7 @@ from attrs import frozen
 
 from moxtwisted.transport.work import Close, Run, StartTLS, Stream
 
-__all__ = ["Close", "Run", "StartCompression", "StartTLS", "StopCompression", "Stream", "Work"]
+__all__ = ["Close", "Depart", "Run", "StartCompression", "StartTLS", "StopCompression", "Stream", "Work"]
 
 
 @frozen
@@ -19,4 +19,14 @@ class StopCompression:
     """Nothing behind the output is compressed, in both directions."""
 
 
-Work = Run | Stream | StartTLS | StartCompression | StopCompression | Close
+@frozen
+class Depart:
+    """The connection goes on in another process: what came after the log-in is not looked at here.
+
+    :ivar output: what is to be sent there, before anything else.
+    """
+
+    output: bytes
+
+
+Work = Run | Stream | StartTLS | StartCompression | StopCompression | Depart | Close

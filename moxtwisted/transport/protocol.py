@@ -71,6 +71,14 @@ class ListenerFactory(Factory, Generic[P]):
 
     def connection_lost(self, connection: P) -> None:
         """A protocol says that its connection is gone."""
+        self._forget(connection)
+
+    def departed(self, connection: P) -> None:
+        """A protocol says that its connection goes on in another process, and is none of ours any more. It did not end, so that
+        ``connection_lost`` is not told."""
+        self._forget(connection)
+
+    def _forget(self, connection: P) -> None:
         self.connections.discard(connection)
         if not self.connections:
             waiting, self._empty = self._empty, []

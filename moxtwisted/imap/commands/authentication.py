@@ -16,8 +16,9 @@ import inspect
 from typing import Any
 
 from moxtwisted.errors import MailError
-from moxtwisted.imap.backend import IOwnMechanisms
+from moxtwisted.imap.backend import IOwnMechanisms, ISession
 from moxtwisted.imap.connection import Answer, Connection, Handled, RefusalError, refused
+from moxtwisted.imap.departing import IAwaySession
 from moxtwisted.imap.states import State
 from moxtwisted.imap.wire.commands import Authenticate, Login
 from moxtwisted.sasl.decoys import Decoys
@@ -27,7 +28,7 @@ from moxtwisted.sasl.outcome import Challenge, Failure, Reason, Success
 from moxtwisted.sasl.server import begin
 from moxtwisted.sasl.wire import encode_challenge
 
-__all__ = ["authenticate", "cancelled", "log_in", "login", "responded"]
+__all__ = ["authenticate", "cancelled", "log_in", "login", "responded", "session_of", "stayed"]
 
 
 def login(connection: Connection, command: Login) -> Handled:
@@ -135,18 +136,38 @@ async def _welcome(connection: Connection, identity: str) -> Answer:
     return f"OK [CAPABILITY {' '.join(connection.capabilities)}] welcome".encode("ascii")
 
 
+async def session_of(connection: Connection, identity: str) -> Any:
+    """The mail of an identity, an ``ISession`` or ``IAwaySession``."""
+    session = connection.authenticator.session(identity, connection.transport.peer)
+    return await session if inspect.isawaitable(session) else session
+
+
+async def stayed(session: Any) -> ISession:
+    """The mail itself, where a session is to be served here whoever has it."""
+    if IAwaySession.providedBy(session):
+        session = session.stay()
+        if inspect.isawaitable(session):
+            session = await session
+    mail: ISession = session
+    return mail
+
+
 async def log_in(connection: Connection, identity: str) -> None:
     """Somebody was authenticated: the mail is his now.
 
     :raise RefusalError: when there is none.
     """
     try:
-        session = connection.authenticator.session(identity, connection.transport.peer)
-        if inspect.isawaitable(session):
-            session = await session
+        session = await session_of(connection, identity)
+        if IAwaySession.providedBy(session) and (connection.can_leave is None or not connection.can_leave()):
+            session = await stayed(session)
     except MailError as e:
         raise refused(e) from e
+    if IAwaySession.providedBy(session):
+        # RFC 8437 leads back to before the log-in, which only the process that the client came to can do.
+        connection.departing = connection.settled = True
     connection.session = session
+    connection.identity = identity
     connection.state = State.AUTHENTICATED
     connection.login_failures = 0
     connection.forget_capabilities()

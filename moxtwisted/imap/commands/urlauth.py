@@ -12,17 +12,17 @@ not genuine, has expired, is for somebody else or of a message that is gone, not
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 from typing import Any, Final, cast
 
 from moxtwisted.errors import MailError
 from moxtwisted.identifiers import IdentifierError, parse_mailbox_name
 from moxtwisted.imap.backend import ISession
+from moxtwisted.imap.commands.authentication import session_of, stayed
 from moxtwisted.imap.commands.fetchbodies import BrokenLiteralError
 from moxtwisted.imap.commands.urlreading import Part, open_part
 from moxtwisted.imap.connection import Answer, Connection, RefusalError
-from moxtwisted.imap.urlauth import MECHANISM, IURLAuthority, is_token, make_token
+from moxtwisted.imap.urlauth import MECHANISM, IDistantOwners, IURLAuthority, is_token, make_token
 from moxtwisted.imap.wire import render
 from moxtwisted.imap.wire.url import IMAPURL, URLError, parse
 from moxtwisted.imap.wire.urlcommands import GenURLAuth, ResetKey, URLFetch
@@ -158,6 +158,9 @@ async def open_authorized(connection: Connection, text: str) -> Part | None:
     owner = authority.account_of(url.user) if url.user is not None and _is_here(connection, url) else None
     # RFC 4467 section 6: time shall not tell that there is no such user or mailbox: the same is done for a user who is always there.
     account = connection.mail.account if owner is None else owner
+    if allowed and owner is not None and IDistantOwners.providedBy(authority):
+        token = authorization.token
+        await authority.bring(owner, url.mailbox, lambda key: is_token(key, url.rump, token))
     session = await _session_of(connection, account)
     try:
         mailbox = _mailbox_of(session, url) if session is not None else None
@@ -175,8 +178,7 @@ async def _session_of(connection: Connection, owner: str | None) -> ISession | N
     if owner is None:
         return None
     try:
-        session = connection.authenticator.session(owner, connection.transport.peer)
-        return await session if inspect.isawaitable(session) else session
+        return await stayed(await session_of(connection, owner))
     except MailError:
         return None
 

@@ -224,13 +224,14 @@ class CommandReader:
         """How many octets wait to be read. After STARTTLS it must be 0 (RFC 9051 section 6.2.1: injection)."""
         return len(self._buffer) - self._position
 
-    def discard(self) -> None:
-        """Forget what is buffered and any command that is under way."""
-        self._buffer = b""
+    def discard(self) -> bytes:
+        """Forget what is buffered, which is returned, and any command that is under way."""
+        rest, self._buffer = self._buffer[self._position :], b""
         self._position = self._searched = 0
         self._state = _LINE
         self._mode = _Mode.COMMAND
         self._reset()
+        return rest
 
     def expect_sasl(self, tag: bytes) -> None:
         """The next line is a SASL response for the AUTHENTICATE with that tag."""
