@@ -22,6 +22,7 @@ from moxtwisted.config.load import LoadedConfig
 from moxtwisted.config.schema import DomainsConfig
 from moxtwisted.identifiers import Domain
 from moxtwisted.server.delivery import LocalDelivery
+from moxtwisted.server.lending.interfaces import AllHere, IPlaces
 from moxtwisted.smtp.settings import Mode
 from moxtwisted.store.store import Store
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from moxtwisted.server.inbound.outcome import Outcome
     from moxtwisted.server.inbound.rejects import Rejects
     from moxtwisted.server.judgement.interfaces import IContentFilter, Incoming, Recipient
+    from moxtwisted.server.judgement.judge import Judge
     from moxtwisted.server.judgement.rules import Strictness
     from moxtwisted.server.scanners.teaching import Teacher
     from moxtwisted.store.greylist import GreylistRecords
@@ -46,6 +48,7 @@ class Effects:
 
     :ivar content: gives the junk filter of the accounts; set before the first message.
     :ivar note_report: keeps what reports say; set before the first message.
+    :ivar places: where accounts are; set before the first message.
     """
 
     def __init__(
@@ -58,11 +61,13 @@ class Effects:
         self._judging = judging
         self._outcome: Outcome | None = None
         self._records: GreylistRecords | None = None
+        self._judge: Judge | None = None
         self._rejects: Rejects | None = None
         self._teacher: Teacher | None = None
         self._lists = SenderLists(loaded, reactor)
         self.content: Callable[[], IContentFilter | None] = lambda: None
         self.note_report: Callable[[Report, Incoming], None] | None = None
+        self.places: IPlaces = AllHere()
 
     def open(
         self,
@@ -80,7 +85,7 @@ class Effects:
         self._delivery = delivery
         self._report = report
         self._welcome = welcome
-        self._teacher = make_teacher(self._loaded, self._reactor, store, self._teaches_rspamd)
+        self._teacher = make_teacher(self._loaded, self._reactor, store, self._judging.teaches_rspamd)
         if self._teacher is not None:
             store.decided = self._teacher.put
 
@@ -119,34 +124,47 @@ class Effects:
             self._outcome = self._make()
         return self._outcome
 
+    def judge(self) -> Judge:
+        """What judges."""
+        if self._judge is None:
+            self._judge = self._judging.judge(self._store, self.content(), self.places)
+        return self._judge
+
+    def rejects(self) -> Rejects:
+        """Where refused mail goes, and what makes room for other mail."""
+        if self._rejects is None:
+            from moxtwisted.server.inbound.rejects import Rejects, RejectsPolicy
+
+            rules = self._judging.rules
+
+            def policy(account: str) -> RejectsPolicy:
+                wanted = rules.current.of(account)
+                return RejectsPolicy(wanted.rejects_mailbox, wanted.keep_rejects)
+
+            self._rejects = Rejects(self._store, time.time, policy, places=self.places)
+            self._delivery.make_room = self._rejects.make_room
+        return self._rejects
+
     def _make(self) -> Outcome:
         from moxtwisted.server.inbound.decisions import Bench
         from moxtwisted.server.inbound.goodsenders import GoodSenders
         from moxtwisted.server.inbound.outcome import Outcome
         from moxtwisted.server.inbound.presence import WaitingRoom
-        from moxtwisted.server.inbound.rejects import Rejects, RejectsPolicy
         from moxtwisted.server.inbound.splitting import Splitting
         from moxtwisted.server.inbound.traps import Traps
 
         rules = self._judging.rules
-
-        def rejects_policy(account: str) -> RejectsPolicy:
-            wanted = rules.current.of(account)
-            return RejectsPolicy(wanted.rejects_mailbox, wanted.keep_rejects)
-
-        self._rejects = Rejects(self._store, time.time, rejects_policy)
-        self._delivery.make_room = self._rejects.make_room
         policy, greylisting = self._lists.policy(), self._make_greylisting()
         return Outcome(
             delivery=self._delivery,
             bench=Bench(
-                self._judging.judge(self._store, self.content()),
+                self.judge(),
                 externals=make_scanners(self._loaded, self._reactor),
                 adjustments=(policy.adjust, greylisting.adjust, GoodSenders(self._welcome)),
                 junk_mailbox=lambda account: rules.current.of(account).junk_mailbox,
                 do_without=lambda recipient: self._strictness(recipient).scanners_off,
             ),
-            rejects=self._rejects,
+            rejects=self.rejects(),
             splitting=Splitting(),
             room=WaitingRoom(self._reactor),
             traps=Traps(self._report, policy.allowed, self._delivery, self._trap_learner),
@@ -178,13 +196,6 @@ class Effects:
         address = recipient.path.address
         domain = address.domain.ascii if address is not None and isinstance(address.domain, Domain) else ""
         return self._judging.rules.current.strictness(recipient.account, domain)
-
-    def _teaches_rspamd(self, account: str) -> bool:
-        settings = self._domains.accounts.get(account)
-        if settings is None:
-            return False
-        domain = Domain.parse(settings.domain).ascii
-        return "rspamd" not in self._judging.rules.current.strictness(account, domain).scanners_off
 
     def _trap_learner(self) -> tuple[str, str]:
         account = self._loaded.static.senders.spam_trap_account

@@ -3,7 +3,7 @@
 ::
 
     judging = Judging(loaded, reactor, verification, directory)
-    judge = judging.judge(store, content)       # IJudge; made when the first message comes
+    judge = judging.judge(store, content, places)       # IJudge; made when the first message comes
     judging.use(domains)                        # a new domains.conf is in force
 """
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from moxtwisted.server.judgement.judge import Judge
     from moxtwisted.server.judgement.rules import AccountRules, DestinationRules, Rules, RulesHolder
     from moxtwisted.server.judgement.rules import Ruleset as RulesetRules
+    from moxtwisted.server.lending.interfaces import IPlaces
 
 __all__ = ["Judging", "build_rules"]
 
@@ -156,10 +157,19 @@ class Judging:
         if self._rules is not None:
             self._rules.current = build_rules(self._static, domains)
 
-    def judge(self, store: IStore, content: IContentFilter | None = None) -> Judge:
+    def teaches_rspamd(self, account: str) -> bool:
+        """Whether rspamd learns what the users of an account decide."""
+        settings = self._domains.accounts.get(account)
+        if settings is None:
+            return False
+        domain = Domain.parse(settings.domain).ascii
+        return "rspamd" not in self.rules.current.strictness(account, domain).scanners_off
+
+    def judge(self, store: IStore, content: IContentFilter | None, places: IPlaces) -> Judge:
         """A judge.
 
         :param content: the junk filter of the accounts.
+        :param places: where these are.
         """
         from moxtwisted.server.judgement.judge import Judge, JudgeParts
         from moxtwisted.server.ratelimit import DeliveryLimiter, DeliveryLimits
@@ -179,6 +189,7 @@ class Judging:
             block_lists=self._lists(settings.dns_block_lists),
             allow_lists=self._lists(settings.dns_allow_lists),
             reports=cache(self._report_reader),
+            places=places,
         )
         return Judge(store, self.rules, parts)
 

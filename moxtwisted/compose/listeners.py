@@ -131,6 +131,8 @@ class Listeners(Service):
     def _all_serve(self) -> None:
         self.serving.callback(None)
         static = self._server.static
+        if self._server.has_keepers:
+            self._start_keepers()
         if not static.receivers.processes or self._server.localserve:
             return
         if not (self._server.has_receivers and self._diverted):
@@ -164,6 +166,19 @@ class Listeners(Service):
             ]
         )
 
+    def _start_keepers(self) -> None:
+        from moxtwisted.compose.keepers import Keepers
+
+        server = self._server
+        if server.lending is None:
+            return
+        if closed := closed_program(find_identity(server.static.user)) if server.static.user else "":
+            _log.warn("there are no keepers, and the server serves IMAP itself: {closed}", closed=closed)
+            return
+        server.keepers = Keepers(server, server.lending, self._log_levels)
+        server.factories.append(server.keepers)
+        server.keepers.begin()
+
     def _open(self, late: _Late) -> None:
         try:
             late.open()
@@ -186,10 +201,12 @@ class Listeners(Service):
 
     async def _stop(self, ports: Sequence[Any]) -> None:
         await DeferredList([maybeDeferred(port.stopListening) for port in ports], consumeErrors=True)
-        receivers = self._server.receivers
+        receivers, keepers = self._server.receivers, self._server.keepers
         ending = [late.inner.shutdown() for late in self._listeners if late.inner is not None]
         if receivers is not None:
             ending.append(receivers.shutdown())
+        if keepers is not None:
+            ending.append(keepers.end_connections())
         ended: Deferred[Any] = DeferredList(ending, consumeErrors=True)
         # Their connections are given as long to end by themselves, and say so then.
         ended.addTimeout(self._server.static.limits.shutdown_seconds + _END_SECONDS, self._server.reactor)
@@ -197,6 +214,9 @@ class Listeners(Service):
         await ended
         if receivers is not None:
             receivers.kill()
+        if keepers is not None:
+            # What came in until now was delivered by them.
+            await keepers.finish()
         await self._server.close()
 
     # -- listeners -----------------------------------------------------------------------------------------------

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from twisted.logger import Logger
 
-from moxtwisted.compose.translation import initial_mailboxes
+from moxtwisted.compose.junkflags import remember_with
+from moxtwisted.compose.translation import initial_mailboxes, message_quota, quota
 from moxtwisted.config.load import LoadedConfig
 from moxtwisted.config.machine import store_key
 from moxtwisted.config.schema import DomainsConfig, StaticConfig
@@ -14,7 +16,7 @@ from moxtwisted.store.keys import MasterKey
 from moxtwisted.store.queue import Queue
 from moxtwisted.store.store import Store
 
-__all__ = ["master_key", "open_queue", "ready_accounts"]
+__all__ = ["configure_accounts", "master_key", "open_queue", "ready_accounts"]
 
 _log = Logger()
 
@@ -31,6 +33,14 @@ def master_key(loaded: LoadedConfig) -> MasterKey | None:
 def open_queue(loaded: LoadedConfig, store: Store) -> Queue:
     """Open the queue, or make it."""
     return Queue.open(loaded.data_directory / QUEUE_NAME, store.database_key("queue"), store.pool)
+
+
+def configure_accounts(store: Store, domains: DomainsConfig, static: StaticConfig) -> None:
+    """Have accounts be as the configuration wants them, also those that are open."""
+    store.quota_of = partial(quota, domains, static)
+    store.message_quota_of = partial(message_quota, domains, static)
+    store.refresh_quotas()
+    remember_with(store, domains)
 
 
 async def ready_accounts(store: Store, domains: DomainsConfig, static: StaticConfig) -> None:

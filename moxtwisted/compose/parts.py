@@ -19,15 +19,12 @@ from moxtwisted.compose.files import allow_many_files
 from moxtwisted.compose.inbound import inbound_settings
 from moxtwisted.compose.judgement import Judging
 from moxtwisted.compose.junk import filter_content, learn_junk
-from moxtwisted.compose.junkflags import remember_with
-from moxtwisted.compose.opening import open_queue, ready_accounts
+from moxtwisted.compose.opening import configure_accounts, open_queue, ready_accounts
 from moxtwisted.compose.reports import Reports
 from moxtwisted.compose.signing import Signers
 from moxtwisted.compose.translation import (
     build_directory,
     imap_settings,
-    message_quota,
-    quota,
 )
 from moxtwisted.compose.verification import Verification
 from moxtwisted.config.atomic import replace_file
@@ -45,10 +42,12 @@ from moxtwisted.server.inbound.handler import Inbound, InboundFactory
 from moxtwisted.server.inbound.provocation import ByLocalpart, Provocation
 from moxtwisted.server.inbound.room import Room
 from moxtwisted.server.intake import Trouble
+from moxtwisted.server.lending.interfaces import AllHere, IPlaces
 from moxtwisted.server.logging import FailureCounter
 from moxtwisted.server.loginlimits import LoginLimits
 from moxtwisted.server.metrics import Metrics
 from moxtwisted.server.ratelimit import AuthenticationLimits, ConnectionLimiter, ConnectionLimits
+from moxtwisted.server.sockets import Carrier
 from moxtwisted.server.submission.handler import Submission, SubmissionFactory, SubmissionSettings
 from moxtwisted.smtp.protocol import ServerTLS as SMTPServerTLS
 from moxtwisted.smtp.protocol import SMTPServerFactory
@@ -60,10 +59,12 @@ from moxtwisted.store.store import Store
 
 if TYPE_CHECKING:
     # A fifth of what the program is made of: it is imported after the first ports are open, see Listeners.
+    from moxtwisted.compose.keepers import Keepers
     from moxtwisted.compose.receivers import Receivers
     from moxtwisted.imap.protocol import ServerTLS as IMAPServerTLS
     from moxtwisted.server.imapd.local import LocalIMAP
     from moxtwisted.server.imapd.service import IMAPService, Mail
+    from moxtwisted.server.lending.lending import Lending
 
 __all__ = ["Parts"]
 
@@ -74,7 +75,11 @@ DECOYS_NAME: Final = "decoys"
 
 
 class Parts:
-    """The parts that services share, made when the process has become the user it runs as."""
+    """The parts that services share, made when the process has become the user it runs as.
+
+    :ivar places: where accounts are.
+    :ivar lending: which keeper has which; None: there are no keepers.
+    """
 
     def __init__(
         self, loaded: LoadedConfig, reactor: Any, key: MasterKey | None, *, localserve: bool
@@ -102,6 +107,9 @@ class Parts:
         self._imap: list[IMAPService] = []
         self.factories: list[Any] = []
         self.receivers: Receivers | None = None
+        self.keepers: Keepers | None = None
+        self.places: IPlaces = AllHere()
+        self.lending: Lending | None = None
         self._shared_mail: Mail | None = None
 
     @property
@@ -121,15 +129,16 @@ class Parts:
             self.store.pool.leave_reactor_alone_while(
                 lambda: self.receivers is not None and self.receivers.are_serving
             )
-        self.store.quota_of = partial(quota, self.loaded.domains, self.static)
-        self.store.message_quota_of = partial(message_quota, self.loaded.domains, self.static)
-        remember_with(self.store, self.loaded.domains)
+        configure_accounts(self.store, self.loaded.domains, self.static)
         learn_junk(self.store)
         self.effects.content = filter_content(self.store, self.reactor)
         self.reports = Reports(self.loaded, self.store, self.reactor, self.directory)
         self.effects.note_report = self.reports.note
         self.queue = open_queue(self.loaded, self.store)
         self.delivery = LocalDelivery(self.store)
+        if self.has_keepers:
+            self._prepare_to_lend()
+        self.effects.places = self.places
         self.bans = self.connections.bans = open_bans(self.loaded, self.store, self.reactor)
         self.effects.open(
             self.store,
@@ -140,7 +149,7 @@ class Parts:
         self.bans.observers.append(partial(end_connections, self.bans, self.factories, self.reactor))
         limits = self.static.limits
         self.authenticator = Authenticator(
-            DirectoryCredentials(self.directory, self.store),
+            DirectoryCredentials(self.directory, self.store, self.places),
             self.hashes,
             self.reactor,
             os.urandom,
@@ -162,6 +171,26 @@ class Parts:
         globalLogPublisher.addObserver(self.metrics)
         self.opened = True
 
+    @property
+    def has_keepers(self) -> bool:
+        """Whether other processes serve IMAP."""
+        return self.static.keepers.processes > 0 and not self.localserve
+
+    def _prepare_to_lend(self) -> None:
+        from moxtwisted.server.lending.lending import Lending
+        from moxtwisted.server.lending.operations import Operations
+
+        def may_go(account: str) -> bool:
+            entry = self.directory.current.accounts.get(account)
+            return entry is not None and not entry.queue_mailbox
+
+        operations = Operations(self.store, self.delivery, self.effects.judge, self.effects.rejects)
+        self.places = self.lending = Lending(
+            store=self.store, clock=self.reactor, operations=operations, may_go=may_go
+        )
+        self.store.elsewhere = self.lending.is_away
+        self.delivery.places = self.places
+
     def _decoy_secret(self) -> bytes:
         """What the salts of users that are not there are made of; it outlives restarts, as real salts do."""
         if self.key is not None:
@@ -180,17 +209,19 @@ class Parts:
         self.effects.use(domains)
         if self.receivers is not None:
             self.receivers.use(domains)
+        if self.keepers is not None:
+            self.keepers.use(domains)
         for service in self._imap:
             service.review()
-        self.store.quota_of = partial(quota, domains, self.static)
-        self.store.message_quota_of = partial(message_quota, domains, self.static)
-        self.store.refresh_quotas()
-        remember_with(self.store, domains)
+        configure_accounts(self.store, domains, self.static)
         made = Deferred.fromCoroutine(ready_accounts(self.store, domains, self.static))
         made.addErrback(lambda failure: _log.failure("new accounts could not be made", failure))
 
     def changed_account(self, name: str) -> None:
-        """The password of an account changed, or it is gone: who is logged in is so no longer."""
+        """The password of an account changed, or it is gone: who is logged in is so no longer.
+
+        It came home before that, which ended the sessions it had elsewhere, and is in use here until this returns.
+        """
         self.authenticator.forget(name)
         for service in self._imap:
             service.end_sessions(name)
@@ -226,7 +257,7 @@ class Parts:
         shared = Inbound(
             settings=inbound_settings(self.static, hostname, settings),
             stage=self.store.stage,
-            room=Room(self.store, trouble, outcome),
+            room=Room(self.store, trouble, outcome, self.places),
             directory=self.directory,
             delivery=self.delivery,
             clock=self.reactor,
@@ -264,6 +295,7 @@ class Parts:
             connections=self.connections,
             provocation=self.provocation,
             signing=self.signers.current,
+            places=self.places,
         )
         return self._noted(SMTPServerFactory(settings, SubmissionFactory(shared), self.reactor, tls()))
 
@@ -277,6 +309,8 @@ class Parts:
         from moxtwisted.server.imapd.service import IMAPService
 
         service = IMAPService(settings, self._mail(), self.reactor, tls(), decoys=self.authenticator.decoys)
+        if self.lending is not None:
+            service.carrier = Carrier(self.reactor)
         self._imap.append(service)
         self.factories.append(service)
         return service
@@ -307,4 +341,6 @@ class Parts:
             append_limit=self.static.limits.imap.message_octets,
             seconds=time.time,
             queue=self.queue,
+            lending=self.lending,
+            places=self.places,
         )

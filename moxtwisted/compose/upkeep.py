@@ -79,6 +79,7 @@ class Control(Service):
             log_levels=self._log_levels,
             bans=server.bans,
             reports=server.reports.records,
+            places=server.places,
         )
         return Administration(editor, administered)
 
@@ -124,10 +125,14 @@ class Retirement(Service):
         from moxtwisted.store.maintenance import retire
 
         server = self._server
+        older = server.static.store.retire_expunged_after_seconds
         for name in server.store.accounts():
-            older = server.static.store.retire_expunged_after_seconds
             try:
-                await retire(server.store.account(name), older, int(time.time()))
+                if server.places.is_away(name):
+                    # Nobody is disconnected for that.
+                    await server.places.ask(name, "retire", older, int(time.time()))
+                else:
+                    await retire(server.store.account(name), older, int(time.time()))
             except Exception:  # noqa: BLE001 - a boundary: one account's trouble is not the others'
                 _log.failure("forgetting expunged messages of {account} failed", account=name)
 

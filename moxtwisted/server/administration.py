@@ -36,9 +36,11 @@ from moxtwisted.server.control.junk import JunkOperations
 from moxtwisted.server.control.reports import ReportOperations
 from moxtwisted.server.control.sharing import SharingOperations
 from moxtwisted.server.credentials import PASSWORD
+from moxtwisted.server.lending.interfaces import AllHere, IPlaces
 from moxtwisted.store import maintenance, transfer
 from moxtwisted.store.accounts import Account
 from moxtwisted.store.grants import Grants
+from moxtwisted.store.interfaces import Usage
 from moxtwisted.store.queue import Queue
 from moxtwisted.store.reports import ReportRecords
 from moxtwisted.store.store import Store
@@ -63,6 +65,7 @@ class Administered:
     :ivar bans: of the running server.
     :ivar metrics: those of the running server, as text.
     :ivar reports: of other servers.
+    :ivar places: where the accounts are; what an operation opens comes home first.
     """
 
     reactor: Any
@@ -79,6 +82,7 @@ class Administered:
     bans: Bans | None = None
     metrics: Callable[[], bytes] | None = None
     reports: ReportRecords | None = None
+    places: IPlaces = field(factory=AllHere)
 
 
 @implementer(IAdministration)
@@ -102,7 +106,7 @@ class Administration(
         """See ``IAdministration``."""
         verifiers = await self._derive(password) if password else None
         store = self._on.store
-        kept = store.account(name).usage()[1] if name in store.accounts() else 0
+        kept = (await self._existing(name)).usage()[1] if name in store.accounts() else 0
         self._editor.add_account(name, address, full_name)
         account = await self._made(name)
         if verifiers is not None:
@@ -113,8 +117,12 @@ class Administration(
 
     async def account_remove(self, name: str, keep_mail: bool) -> list[str]:
         """See ``IAdministration``."""
+        there = name in self._on.store.accounts()
+        if there:
+            # First, and not opened, which a damaged one cannot be: nobody logs in again who is not in the configuration any more.
+            await self._on.places.home(name)
         notes = self._editor.remove_account(name)
-        if not keep_mail and name in self._on.store.accounts():
+        if not keep_mail and there:
             await self._on.store.remove_account(name)
             await self._on.queue.disown(name)
         self._on.changed_account(name)
@@ -125,20 +133,25 @@ class Administration(
         there = set(self._on.store.accounts())
         report: Report = []
         for row in self._editor.accounts():
-            octets, messages, quota, most = 0, 0, None, None
-            if row["name"] in there:
-                account = self._on.store.account(row["name"])
-                (octets, messages, quota), most = account.usage(), account.message_quota
-            limits = {"quota_octets": quota, "quota_messages": most}
-            report.append({**row, "octets": octets, "messages": messages, **limits})
+            used = await self._usage(row["name"]) if row["name"] in there else Usage(0, 0, None, None)
+            report.append({**row, **used._asdict()})
         return report
+
+    async def _usage(self, name: str) -> Usage:
+        """Asked for where the account is: who looks at a list disconnects nobody."""
+        places = self._on.places
+        if places.is_away(name):
+            return Usage(*await places.ask(name, "usage"))
+        return Usage.of(self._on.store.account(name))
 
     async def set_password(self, account: str, password: str) -> None:
         """See ``IAdministration``."""
         if account not in {row["name"] for row in self._editor.accounts()}:
             raise MailError(f"there is no account {account}")
         verifiers = await self._derive(password)
-        await (await self._made(account)).set_secret(PASSWORD, verifiers)
+        # Held to the end: it is not lent before those who logged in with the old one are told.
+        held = await self._made(account)
+        await held.set_secret(PASSWORD, verifiers)
         self._on.changed_account(account)
 
     async def _derive(self, password: str) -> bytes:
@@ -156,7 +169,7 @@ class Administration(
     async def _made(self, name: str) -> Account:
         """The account's mail, made ready when it is not there yet."""
         if name in self._on.store.accounts():
-            return self._on.store.account(name)
+            return await self._existing(name)
         return await self._on.store.create_account(name, self._on.initial_mailboxes)
 
     # -- mail ----------------------------------------------------------------------------------------------------
@@ -179,7 +192,7 @@ class Administration(
         from moxtwisted.server.importing.remote import Options, Source
         from moxtwisted.server.importing.work import Import
 
-        source, wanted, target = Source.parse(url), Options.of(options), self._existing(account)
+        source, wanted, target = Source.parse(url), Options.of(options), await self._existing(account)
         if account in self._importing:
             raise MailError(f"mail is being imported into {account} already")
         self._importing.add(account)
@@ -195,27 +208,24 @@ class Administration(
     async def _import(
         self, work: Any, account: str, mailbox: str, path: str, progress: Progress
     ) -> dict[str, int]:
-        done = await work(
-            self._on.store, self._existing(account), mailbox, Path(path), self._on.reactor, progress
-        )
+        target = await self._existing(account)
+        done = await work(self._on.store, target, mailbox, Path(path), self._on.reactor, progress)
         for name in done.skipped:
             _log.warn("import into {account}: skipped {file}", account=account, file=name)
         return {"messages": done.messages, "skipped": len(done.skipped)}
 
     async def export_mbox(self, account: str, mailbox: str, path: str, progress: Progress) -> dict[str, int]:
         """See ``IAdministration``."""
-        done = await transfer.export_mbox(
-            self._existing(account), mailbox, Path(path), self._on.reactor, progress
-        )
+        source = await self._existing(account)
+        done = await transfer.export_mbox(source, mailbox, Path(path), self._on.reactor, progress)
         return {"messages": done.messages}
 
     async def export_maildir(
         self, account: str, mailbox: str, path: str, progress: Progress
     ) -> dict[str, int]:
         """See ``IAdministration``."""
-        done = await transfer.export_maildir(
-            self._existing(account), mailbox, Path(path), self._on.reactor, progress
-        )
+        source = await self._existing(account)
+        done = await transfer.export_maildir(source, mailbox, Path(path), self._on.reactor, progress)
         return {"messages": done.messages}
 
     async def queue_list(self) -> Report:
@@ -259,44 +269,48 @@ class Administration(
     def _clock(self) -> Any:
         return self._on.reactor
 
-    def _existing(self, name: str) -> Account:
+    async def _existing(self, name: str) -> Account:
+        """An account at home; it stays as long as the object is held.
+
+        :raises MailError: when there is none, or it does not come.
+        """
         if name not in self._on.store.accounts():
             raise MailError(f"there is no account {name}")
+        await self._on.places.home(name)
+        # Nothing may be waited for between the two.
         return self._on.store.account(name)
 
-    def _chosen(self, account: str) -> list[Account]:
-        """One, or all when the name is empty."""
-        if account:
-            return [self._existing(account)]
-        return [self._on.store.account(name) for name in self._on.store.accounts()]
+    def _chosen(self, account: str) -> Sequence[str]:
+        """The name of one, or all when it is empty. They are opened one after the other, so that each is back with its users soon."""
+        there = self._on.store.accounts()
+        if account and account not in there:
+            raise MailError(f"there is no account {account}")
+        return [account] if account else there
 
     # -- upkeep --------------------------------------------------------------------------------------------------
 
     async def verify_data(self, account: str, progress: Progress) -> list[str]:
         """See ``IAdministration``."""
         problems: list[str] = []
-        if account and account not in self._on.store.accounts():
-            raise MailError(f"there is no account {account}")
-        chosen = [account] if account else list(self._on.store.accounts())
+        chosen = self._chosen(account)
         for done, name in enumerate(chosen, 1):
-            problems += [
-                f"{name}: {problem}" for problem in await maintenance.verify_named(self._on.store, name)
-            ]
+            found = await maintenance.verify_opened(self._existing(name))
+            problems += [f"{name}: {problem}" for problem in found]
             progress(done, len(chosen), "accounts")
         return problems
 
     async def reparse(self, account: str, progress: Progress) -> dict[str, int]:
         """See ``IAdministration``."""
         messages = 0
-        for one in self._chosen(account):
-            messages += await maintenance.reparse(one, self._on.reactor, progress)
+        for name in self._chosen(account):
+            messages += await maintenance.reparse(await self._existing(name), self._on.reactor, progress)
         return {"messages": messages}
 
     async def recalculate_counts(self, account: str, progress: Progress) -> dict[str, int]:
         """See ``IAdministration``."""
         mailboxes = changed = 0
-        for one in self._chosen(account):
-            counted, wrong = await maintenance.recount(one)
+        for name in self._chosen(account):
+            counted, wrong = await maintenance.recount(await self._existing(name))
             mailboxes, changed = mailboxes + counted, changed + wrong
         return {"mailboxes": mailboxes, "changed": changed}
 
@@ -304,8 +318,10 @@ class Administration(
         """See ``IAdministration``."""
         now = int(datetime.now(UTC).timestamp())
         messages = 0
-        for one in self._chosen(account):
-            messages += await maintenance.retire(one, self._on.retire_after_seconds, now)
+        for name in self._chosen(account):
+            messages += await maintenance.retire(
+                await self._existing(name), self._on.retire_after_seconds, now
+            )
         return {"messages": messages}
 
     # -- the running server --------------------------------------------------------------------------------------

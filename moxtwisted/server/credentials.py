@@ -24,11 +24,12 @@ from __future__ import annotations
 
 from typing import Final
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 from zope.interface import implementer
 
 from moxtwisted.server.authentication import ICredentialSource, LoginRecord
 from moxtwisted.server.directory import AccountEntry, DirectoryHolder
+from moxtwisted.server.lending.interfaces import AllHere, IPlaces
 from moxtwisted.store.interfaces import IStore
 
 __all__ = ["PASSWORD", "DirectoryCredentials"]
@@ -44,11 +45,12 @@ class DirectoryCredentials:
 
     _directory: DirectoryHolder
     _store: IStore
+    _places: IPlaces = field(factory=AllHere)
 
     async def lookup(self, login: str) -> LoginRecord | None:
         """See ``ICredentialSource``."""
         entry = self._directory.current.account_of_login(login)
-        return self._record(entry, login) if entry else None
+        return await self._record(entry, login) if entry else None
 
     def canonical(self, login: str) -> str:
         """See ``ICredentialSource``."""
@@ -61,9 +63,13 @@ class DirectoryCredentials:
             return None
         key = entry.tls_public_keys[fingerprint]
         own = (address for address in entry.addresses if not address.startswith("@"))
-        record = self._record(entry, key.login or next(own, entry.name))
+        record = await self._record(entry, key.login or next(own, entry.name))
         return evolve(record, imap_preauth=key.imap_preauth)
 
-    def _record(self, entry: AccountEntry, login: str) -> LoginRecord:
-        account = self._store.account(entry.name)
-        return LoginRecord(entry.name, login, account.secret(PASSWORD), entry.disabled)
+    async def _record(self, entry: AccountEntry, login: str) -> LoginRecord:
+        secret: bytes | None
+        if self._places.is_away(entry.name):
+            secret = await self._places.ask(entry.name, "secret", PASSWORD)
+        else:
+            secret = self._store.account(entry.name).secret(PASSWORD)
+        return LoginRecord(entry.name, login, secret, entry.disabled)

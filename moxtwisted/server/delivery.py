@@ -19,8 +19,8 @@ from __future__ import annotations
 import hashlib
 import struct
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, Final
 
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred, DeferredLock
@@ -28,6 +28,7 @@ from twisted.logger import Logger
 
 from moxtwisted.errors import MailError, OverQuotaError, StoreUnavailableError
 from moxtwisted.message.flags import NO_FLAGS, MessageFlags
+from moxtwisted.server.lending.interfaces import AllHere, IPlaces
 from moxtwisted.store.interfaces import Addition, IStagedMessage, IStaging, IStore, NewMessage, Sender
 
 __all__ = ["Attempt", "Copy", "LocalDelivery"]
@@ -85,10 +86,11 @@ class Attempt:
 
 @define(eq=False)
 class LocalDelivery:
-    """Delivers to accounts of the store."""
+    """Delivers to accounts of the store, and has it done for those that are with a keeper."""
 
     _store: IStore
     _seconds: Callable[[], float] = time.time
+    places: IPlaces = field(factory=AllHere)
     #: (account, octets): makes room in an account over its quota; says whether it did.
     make_room: Callable[[str, int], Awaitable[bool]] | None = field(default=None, init=False)
     # Notes are read, changed and written back: one at a time.
@@ -143,17 +145,40 @@ class LocalDelivery:
         staging: IStaging = self._store.stage(size_hint)
         return staging
 
-    def noted(self, names: Iterable[str], attempt: Attempt, staged: IStagedMessage) -> frozenset[str]:
+    async def noted(self, names: Iterable[str], attempt: Attempt, staged: IStagedMessage) -> frozenset[str]:
         """Those accounts that have the message from an earlier attempt; their notes stay."""
-        notes = {name: found for name in names if (found := self._notes(name))}
+        notes = {name: found for name in names if (found := await self._notes(name))}
         if not notes:
             return frozenset()
         key = attempt.key(staged)
         return frozenset(name for name, found in notes.items() if any(known == key for _, known in found))
 
-    async def _add(
+    def _add(
+        self, name: str, copies: Sequence[Copy], staged: IStagedMessage, internaldate: int
+    ) -> Coroutine[Deferred[Any], Any, MailError | None]:
+        where = self._add_away if self.places.is_away(name) else self.add
+        return where(name, copies, staged, internaldate)
+
+    async def _add_away(
         self, name: str, copies: Sequence[Copy], staged: IStagedMessage, internaldate: int
     ) -> MailError | None:
+        try:
+            error: MailError | None = await self.places.ask(
+                name, "deliver", tuple(copies), staged, internaldate
+            )
+        except MailError as e:
+            return _failed(name, e)
+        except Exception:  # noqa: BLE001  a boundary, as in adding here
+            _log.failure("delivery to {account} failed", account=name)
+            return StoreUnavailableError(f"delivery to {name} failed")
+        return error
+
+    # -- in the process that has the account ----------------------------------------------------------------------
+
+    async def add(
+        self, name: str, copies: Sequence[Copy], staged: IStagedMessage, internaldate: int
+    ) -> MailError | None:
+        """Add the copies to an account that is here: None, or why it has nothing of it."""
         additions = [
             Addition(c.mailbox, NewMessage(c.altered or staged, c.prefix, internaldate, c.flags, c.sender))
             for c in copies
@@ -168,16 +193,30 @@ class LocalDelivery:
                     raise
                 await account.add(additions)
         except MailError as e:
-            _log.warn("delivery to {account} failed: {error}", account=name, error=e.detail or e.public_text)
-            # A name that no mailbox can have, or too many of them: nothing that the sender could do anything about for good.
-            return (
-                e
-                if e.temporary
-                else StoreUnavailableError(f"delivery to {name}: {e.detail or e.public_text}")
-            )
+            return _failed(name, e)
         except Exception:  # noqa: BLE001  a boundary: one account's trouble must not take the others' answer away
             _log.failure("delivery to {account} failed", account=name)
             return StoreUnavailableError(f"delivery to {name} failed")
+        return None
+
+    def notes(self, name: str) -> list[tuple[int, bytes]]:
+        """The notes of an account that is here, those that still count; none when it cannot be read: adding to it will fail as well."""
+        try:
+            octets = self._store.account(name).secret(_NOTES_NAME)
+        except Exception:  # noqa: BLE001  a boundary: whatever is wrong there, the others get their mail
+            return []
+        if not octets or len(octets) % _NOTE.size:
+            return []
+        oldest = self._seconds() - _NOTE_SECONDS
+        return [(at, key) for at, key in _NOTE.iter_unpack(octets) if at >= oldest]
+
+    async def write_notes(self, name: str, notes: Sequence[tuple[int, bytes]]) -> MailError | None:
+        """Replace the notes of an account that is here: None, or why they are as they were."""
+        octets = b"".join([_NOTE.pack(*note) for note in notes[-_NOTES:]])
+        try:
+            await self._store.account(name).set_secret(_NOTES_NAME, octets or None)
+        except Exception as e:  # noqa: BLE001  a boundary, as in adding
+            return _not_noted(name, e)
         return None
 
     # -- notes ---------------------------------------------------------------------------------------------------
@@ -187,7 +226,7 @@ class LocalDelivery:
     ) -> dict[str, MailError | None]:
         """The accounts that have the message from an earlier attempt; their notes are gone from the disk, or else they are
         not to be asked now."""
-        noted = [name for name in names if self._notes(name)]
+        noted = [name for name in names if await self._notes(name)]
         if not noted:
             return {}
         key = attempt.key(staged)
@@ -195,7 +234,7 @@ class LocalDelivery:
         await self._notes_lock.acquire()
         try:
             for name in noted:
-                notes = self._notes(name)
+                notes = await self._notes(name)
                 place = next((i for i, (_, known) in enumerate(notes) if known == key), None)
                 if place is not None:
                     del notes[place]
@@ -209,31 +248,40 @@ class LocalDelivery:
         await self._notes_lock.acquire()
         try:
             for name in names:
-                await self._write_notes(name, [*self._notes(name), (int(self._seconds()), key)])
+                await self._write_notes(name, [*await self._notes(name), (int(self._seconds()), key)])
         finally:
             self._notes_lock.release()
 
-    def _notes(self, name: str) -> list[tuple[int, bytes]]:
-        """Those that still count; none when the account cannot be read: adding to it will fail as well."""
+    async def _notes(self, name: str) -> list[tuple[int, bytes]]:
+        if not self.places.is_away(name):
+            return self.notes(name)
         try:
-            octets = self._store.account(name).secret(_NOTES_NAME)
-        except Exception:  # noqa: BLE001  a boundary: whatever is wrong there, the others get their mail
+            notes: list[tuple[int, bytes]] = await self.places.ask(name, "notes")
+        except Exception:  # noqa: BLE001  a boundary, as in reading them here
             return []
-        if not octets or len(octets) % _NOTE.size:
-            return []
-        oldest = self._seconds() - _NOTE_SECONDS
-        return [(at, key) for at, key in _NOTE.iter_unpack(octets) if at >= oldest]
+        return notes
 
     async def _write_notes(self, name: str, notes: Sequence[tuple[int, bytes]]) -> MailError | None:
-        octets = b"".join([_NOTE.pack(*note) for note in notes[-_NOTES:]])
+        if not self.places.is_away(name):
+            return await self.write_notes(name, notes)
         try:
-            await self._store.account(name).set_secret(_NOTES_NAME, octets or None)
-        except Exception as e:  # noqa: BLE001  a boundary, as in adding
-            _log.failure(
-                "notes about a message that only some have could not be kept for {account}", account=name
-            )
-            return e if isinstance(e, MailError) else StoreUnavailableError(f"notes of {name}")
-        return None
+            error: MailError | None = await self.places.ask(name, "write_notes", list(notes))
+        except Exception as e:  # noqa: BLE001  a boundary, as in writing them here
+            return _not_noted(name, e)
+        return error
+
+
+def _failed(name: str, error: MailError) -> MailError:
+    """What is answered to who delivers."""
+    detail = error.detail or error.public_text
+    _log.warn("delivery to {account} failed: {error}", account=name, error=detail)
+    # A name that no mailbox can have, or too many of them: nothing that the sender could do anything about for good.
+    return error if error.temporary else StoreUnavailableError(f"delivery to {name}: {detail}")
+
+
+def _not_noted(name: str, error: Exception) -> MailError:
+    _log.failure("notes about a message that only some have could not be kept for {account}", account=name)
+    return error if isinstance(error, MailError) else StoreUnavailableError(f"notes of {name}")
 
 
 def _digest(staged: IStagedMessage) -> bytes:

@@ -74,6 +74,7 @@ FIELDS: Mapping[str, str] = {
     "file": "path of a file",
     "hello": "name in EHLO, as it came",
     "iprev": "result of iprev, one word",
+    "keeper": "number of the process that served IMAP, where it is one of its own",
     "listener": "name of the listener in mox.conf",
     "login": "name that somebody logs in with, as typed",
     "mailbox": "name of the mailbox",

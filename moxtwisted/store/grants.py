@@ -51,6 +51,8 @@ class Grants:
         self._named: dict[str, frozenset[str]] = {}  # by owner
         self._owners: dict[str, frozenset[str]] = {}  # by who is named
         self._listeners: list[tuple[str, Callable[[str], None]]] = []
+        #: Called with who is named, or ceased to be, and the owner of the list.
+        self.changed: Callable[[frozenset[str], str], None] = lambda identifiers, owner: None
 
     def open(self, found: Callable[[], Mapping[str, Iterable[str]]]) -> None:
         """Read the file, or make it again.
@@ -71,7 +73,7 @@ class Grants:
             except StoreFullError:
                 log.warn("no room for the index of shared mailboxes: it is made again at the next start")
 
-    def _attach(self) -> Lane:
+    def _attach(self) -> Lane | None:
         """The way to the file, which is made if it is not there."""
         if self._lane is None:
             made = not self._path.exists()
@@ -124,7 +126,7 @@ class Grants:
         await self._lock.acquire()
         try:
             if rights and mode != "remove" and name not in self.named(account.name):
-                await self._set(account.name, self.named(account.name) | {name})
+                await self.put(account.name, self.named(account.name) | {name})
             try:
                 await account.access.change(mailbox, identifier, mode, rights)
             finally:
@@ -135,7 +137,7 @@ class Grants:
 
     def settle(self, account: Any) -> Deferred[None]:
         """Have the index say exactly what the account's lists say."""
-        return self._set(account.name, account.access.identifiers())
+        return self.put(account.name, account.access.identifiers())
 
     def opened(self, account: Any) -> None:
         """An account was opened: what was left by a process that died, or came with a restored file, is put right."""
@@ -146,7 +148,7 @@ class Grants:
 
     def forget(self, owner: str) -> Deferred[None]:
         """An account is gone."""
-        return self._set(owner, _NOBODY)
+        return self.put(owner, _NOBODY)
 
     async def withdraw(self, identifier: str, opened: Callable[[str], Any]) -> None:
         """Take an account's name off all lists: it is gone, and another one of that name shall not inherit.
@@ -165,8 +167,8 @@ class Grants:
         finally:
             self._lock.release()
 
-    def _set(self, owner: str, identifiers: frozenset[str]) -> Deferred[None]:
-        """In memory now; fires when it is on disk."""
+    def put(self, owner: str, identifiers: frozenset[str]) -> Deferred[None]:
+        """Enter whom the lists of an account name: in memory now; fires when it is on disk."""
         before = self.named(owner)
         if identifiers == before:
             return succeed(None)
@@ -212,6 +214,8 @@ class Grants:
         for account, changed in tuple(self._listeners):
             if account in different or ANYONE in different:
                 changed(owner)
+        if different:
+            self.changed(different, owner)
 
     def close(self) -> Deferred[Any]:
         """Finish pending commits, close the file."""

@@ -205,6 +205,21 @@ ReputationKind = Literal[
 the envelope, its domain, the name in EHLO, and the client's address with its two networks."""
 
 
+class Usage(NamedTuple):
+    """How much an account has, and may have: None is no limit. It crosses to other processes."""
+
+    octets: int
+    messages: int
+    quota_octets: int | None
+    quota_messages: int | None
+
+    @classmethod
+    def of(cls, account: Any) -> Usage:
+        """That of an open ``IAccount``."""
+        octets, messages, quota = account.usage()
+        return cls(octets, messages, quota, account.message_quota)
+
+
 class PastMessage(NamedTuple):
     """One message that somebody called junk or not.
 

@@ -6,7 +6,7 @@ stopped at any moment: what it has done stays done, the rest is done by the next
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import islice
 from typing import Any, Final
 
@@ -26,9 +26,8 @@ from moxtwisted.store.facts import Facts, pack, unpack
 from moxtwisted.store.junkwords import JunkWords
 from moxtwisted.store.junkwords import recount as recount_words
 from moxtwisted.store.ledger import Ledger
-from moxtwisted.store.store import Store
 
-__all__ = ["Progress", "recount", "reparse", "retire", "verify", "verify_named"]
+__all__ = ["Progress", "recount", "reparse", "retire", "verify", "verify_opened"]
 
 Progress = Callable[[int, int, str], None]
 
@@ -41,10 +40,10 @@ _MOST_PROBLEMS: Final = 100
 _CORRESPONDENT_SECONDS: Final = 4 * 366 * 86400
 
 
-async def verify_named(store: Store, name: str) -> list[str]:
+async def verify_opened(opening: Awaitable[Account]) -> list[str]:
     """All problems of one account, also that it cannot be opened or read at all."""
     try:
-        return await verify(store.account(name))
+        return await verify(await opening)
     except (MailError, apsw.Error) as e:
         return [f"cannot be read: {getattr(e, 'detail', '') or e}"]
 

@@ -29,7 +29,7 @@ from typing import Any, Final, TypeVar
 
 import apsw
 from twisted.internet.defer import Deferred, gatherResults, succeed
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -78,6 +78,11 @@ _SUFFIX: Final = ".db"
 _SAFE: Final = "@+=,"
 #: How long closing an account may take before opening it again gives up, seconds.
 _CLOSING_SECONDS: Final = 60.0
+#: How often it is looked at whether an account is closed that another process waits for, seconds.
+_LOOK_SECONDS: Final = 0.002
+#: How long, at a start, processes are waited for that a killed one left behind; and how often they are looked at; seconds.
+_LEFT_SECONDS: Final = 10.0
+_LEFT_LOOK_SECONDS: Final = 0.02
 
 
 def _file_name(account: str) -> str:
@@ -136,6 +141,8 @@ class Store:
         self.decided: Decided | None = None
         #: The organizational domain of a domain, both A-labels in lower case.
         self.organization: Callable[[str], str] = lambda domain: domain
+        #: Whether another process has an account, or is about to get it: then it cannot be opened here.
+        self.elsewhere: Callable[[str], bool] = lambda name: False
 
     @classmethod
     def open(
@@ -179,6 +186,7 @@ class Store:
         store = cls(reactor, directory, key, threads=threads, seconds=seconds)
         store.room.prepare()
         store._lock = lock
+        os.pwrite(lock, b"%-20d" % os.getpid(), 0)  # see _lock
         try:
             store.grants.open(store._shared)
         except BaseException:
@@ -186,6 +194,33 @@ class Store:
             os.close(lock)
             raise
         return store
+
+    @classmethod
+    def join(
+        cls,
+        reactor: Any,
+        directory: Path,
+        key: MasterKey | None,
+        lock: int,
+        *,
+        threads: int = WRITERS,
+        seconds: Callable[[], float] = time.time,
+    ) -> Store:
+        """Use a data directory together with the process that opened it; set ``elsewhere`` and ``grants`` before the first account.
+
+        :param lock: the descriptor of that process's lock (``lock_descriptor``), inherited: nobody else opens the directory before
+            both are gone.
+        """
+        bound_memory()
+        store = cls(reactor, directory, key, threads=threads, seconds=seconds)
+        store.room.prepare()
+        store._lock = lock
+        return store
+
+    @property
+    def lock_descriptor(self) -> int:
+        """What holds the data directory, for ``join``."""
+        return self._lock
 
     def _shared(self) -> dict[str, frozenset[str]]:
         """Read the access control lists of all accounts: who is named in them. A millisecond an account, once."""
@@ -229,6 +264,8 @@ class Store:
             if name in self._removing:
                 # Whoever opened it now would write into files that are going to be deleted.
                 raise StoreUnavailableError(f"account {name} is being removed")
+            if self.elsewhere(name):
+                raise StoreUnavailableError(f"account {name} is with another process of the server")
             self._wait_until_closed(name)
             account = self._open[name] = self._opened(name)
             account.set_quota(self.quota_of(name), self.message_quota_of(name))
@@ -251,6 +288,30 @@ class Store:
         if not closed.wait(_CLOSING_SECONDS):
             raise StoreUnavailableError(f"account {name} does not close")
         del self._closing[name]
+
+    async def let_go(self, name: str) -> bool:
+        """Close an account that another process is to open, unless somebody uses it here.
+
+        ``elsewhere`` has to keep it from being opened here from before the call on.
+
+        :return: whether it is closed.
+        """
+        self._kept.pop(name, None)
+        account = self._open.get(name)
+        if account is not None:
+            self._keep(account)
+            return False
+        latest = self._clock.seconds() + _CLOSING_SECONDS
+        while (closing := self._closing.get(name)) is not None and not closing[0].is_set():
+            give_way = closing[1]()
+            if give_way is not None:
+                give_way()
+            del give_way
+            if self._clock.seconds() > latest:
+                return False
+            await deferLater(self._clock, _LOOK_SECONDS)
+        self._closing.pop(name, None)
+        return True
 
     def _opened(self, name: str) -> Account:
         database = Database.open(self._path(name), self._account_key(name), "account", self.room)
@@ -408,11 +469,29 @@ class Store:
 def _lock(path: Path) -> int:
     """Hold the data directory. :raises StoreUnavailableError: when another process does."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    latest = time.monotonic() + _LEFT_SECONDS
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as e:
+            if not _is_gone(os.pread(handle, 20, 0)) or time.monotonic() > latest:
+                os.close(handle)
+                raise StoreUnavailableError(
+                    f"{path.parent} is in use by another process: a server that runs (see moxmail status), or one that is still"
+                    " shutting down"
+                ) from e
+            # Who held it was killed: those that it had lent accounts to (``Store.join``) are just closing them.
+            time.sleep(_LEFT_LOOK_SECONDS)
+        else:
+            return handle
+
+
+def _is_gone(noted: bytes) -> bool:
+    """Whether there is no process of this number."""
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as e:
-        os.close(handle)
-        raise StoreUnavailableError(
-            f"{path.parent} is in use by another process: a server that runs (see moxmail status), or one that is still shutting down"
-        ) from e
-    return handle
+        os.kill(int(noted), 0)
+    except ProcessLookupError:
+        return True
+    except (ValueError, OSError):
+        return False
+    return False

@@ -3,7 +3,8 @@
 Run: BENCH_DRIVERS=tests/bench python3 ../shared/bench/bench.py run W1 --servers postfix_dovecot,moxtwisted
 
 As ``quickstart`` sets it up, it has a process of its own that takes in mail from strangers; the variant ``moxtwisted:alone`` has none.
-``moxtwisted:nochecks`` neither verifies nor judges that mail, as Postfix and Dovecot do not there, and has no such process either.
+``moxtwisted:nochecks`` neither verifies nor judges that mail, as Postfix and Dovecot do not there, and has no such process either;
+``moxtwisted:keepers`` is the same with two processes that serve IMAP.
 """
 
 from __future__ import annotations
@@ -34,6 +35,9 @@ allow_plain_without_tls = true
 
 [receivers]
 processes = {receivers}
+
+[keepers]
+processes = {keepers}
 
 [resolver]
 validate = false
@@ -98,14 +102,16 @@ class Server(Base):  # type: ignore[misc]
     notes = "twistd moxmail with a receiver, encrypted store, search index, all checks, junk filter, log level info"
     checks = "true"
     receivers = 1
+    keepers = 0
 
     def use_variant(self, variant: str) -> None:
-        """``alone``, ``nochecks``."""
-        if variant not in {"alone", "nochecks"}:
+        """``alone``, ``nochecks``, ``keepers``."""
+        if variant not in {"alone", "nochecks", "keepers"}:
             super().use_variant(variant)
         self.receivers = 0
-        self.notes = self.notes.replace(" with a receiver", "")
-        if variant == "nochecks":
+        self.keepers = 2 if variant == "keepers" else 0
+        self.notes = self.notes.replace(" with a receiver", " with two keepers" if self.keepers else "")
+        if variant != "alone":
             self.checks = "false"
             self.notes = self.notes.replace("all checks, junk filter", "no checks")
 
@@ -113,7 +119,9 @@ class Server(Base):  # type: ignore[misc]
         """Write the configuration, the key and the accounts."""
         directory = Path(self.dir)
         (directory / "mox.conf").write_text(
-            MOX_CONF.format(domain=DOMAIN, ip=self.ip, checks=self.checks, receivers=self.receivers)
+            MOX_CONF.format(
+                domain=DOMAIN, ip=self.ip, checks=self.checks, receivers=self.receivers, keepers=self.keepers
+            )
         )
         accounts = "".join(ACCOUNT.format(i=i, domain=DOMAIN) for i in range(self.accounts))
         (directory / "domains.conf").write_text(f'[domains."{DOMAIN}"]\n{accounts}')

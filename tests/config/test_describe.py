@@ -72,6 +72,7 @@ class ExampleTests(SynchronousTestCase):
         self.assertEqual(read(type(smallest.store), table["store"], problems), smallest.store)
         self.assertEqual(read(type(smallest.bans), table["bans"], problems), smallest.bans)
         self.assertEqual(read(type(smallest.receivers), table["receivers"], problems), smallest.receivers)
+        self.assertEqual(read(type(smallest.keepers), table["keepers"], problems), smallest.keepers)
 
     def test_whole_file_in_force(self) -> None:
         """Whatever stands behind a # can be put in force, and what has no room for words is told in words."""

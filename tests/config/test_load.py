@@ -320,16 +320,17 @@ url = "https://a.example:%(port)s"
         )
         self.told(problems, "limits.delivered_per_minute_octets: a list of 3", 'or a text as "100 MB"')
 
-    def test_receivers(self) -> None:
-        """There are no processes that take in mail unless they are asked for, and not any number of them."""
-        self.assertEqual(parse_static(STATIC.encode()).receivers.processes, 0)
-        text = STATIC + "[receivers]\nprocesses = "
-        self.assertEqual(parse_static((text + "2\n").encode()).receivers.processes, 2)
-        for wrong in ("-1", "17", '"two"', "1.5"):
-            error: ConfigurationError = self.assertRaises(
-                ConfigurationError, parse_static, (text + wrong).encode()
-            )
-            self.assertIn("receivers.processes", error.problems[0])
+    def test_processes(self) -> None:
+        """There are no processes that take in mail or serve IMAP unless they are asked for, and not any number of them."""
+        for table, most in (("receivers", 16), ("keepers", 64)):
+            self.assertEqual(getattr(parse_static(STATIC.encode()), table).processes, 0)
+            text = STATIC + f"[{table}]\nprocesses = "
+            self.assertEqual(getattr(parse_static((text + "2\n").encode()), table).processes, 2)
+            for wrong in ("-1", str(most + 1), '"two"', "1.5"):
+                error: ConfigurationError = self.assertRaises(
+                    ConfigurationError, parse_static, (text + wrong).encode()
+                )
+                self.assertIn(f"{table}.processes", error.problems[0])
 
     def test_tls_is_needed(self) -> None:
         """Services that need a certificate say so."""

@@ -43,10 +43,12 @@ from moxtwisted.server.inbound.handler import Inbound, InboundFactory, InboundSe
 from moxtwisted.server.inbound.provocation import ByLocalpart, Provocation
 from moxtwisted.server.inbound.room import Room
 from moxtwisted.server.intake import Trouble
+from moxtwisted.server.lending.interfaces import AllHere
+from moxtwisted.server.processes.link import Link
 from moxtwisted.server.ratelimit import ConnectionLimiter, ConnectionLimits
 from moxtwisted.server.receivers.far import FarOutcome, FarRoom, Owner
-from moxtwisted.server.receivers.link import Link, Word
 from moxtwisted.server.receivers.near import Desk, Receiver
+from moxtwisted.server.receivers.words import Word
 from moxtwisted.server.submission.handler import Submission, SubmissionFactory, SubmissionSettings
 from moxtwisted.server.submission.signing import Signing
 from moxtwisted.smtp.protocol import SMTPServerFactory
@@ -56,6 +58,7 @@ from moxtwisted.store.consistency import check
 from moxtwisted.store.queue import Queue, SendingLimits
 from moxtwisted.store.store import Store
 from tests.sasl.backends import CHEAP, CountingEntropy
+from tests.server.lending.places import Lent
 
 NOW = 1_700_000_000.0
 SECRET = "correct horse"
@@ -160,21 +163,22 @@ class Transport(StringTransportWithDisconnection):
 class _End:
     """One end of a link in memory."""
 
-    def __init__(self, other: Link) -> None:
+    def __init__(self, other: Link[Any]) -> None:
         self._other = other
 
     def write(self, data: bytes) -> None:
         self._other.dataReceived(data)
 
-    def send_with(self, descriptor: int, data: bytes) -> None:
-        self._other.fileDescriptorReceived(descriptor)
+    def send_with(self, descriptors: Sequence[int], data: bytes) -> None:
+        for descriptor in descriptors:
+            self._other.fileDescriptorReceived(descriptor)
         self._other.dataReceived(data)
 
     def abortConnection(self) -> None:
         self._other.connectionLost()
 
 
-def connect_links(one: Link, other: Link) -> None:
+def connect_links(one: Link[Any], other: Link[Any]) -> None:
     """Connect two ends of a link with each other."""
     one.makeConnection(_End(other))
     other.makeConnection(_End(one))
@@ -184,9 +188,14 @@ class House:
     """All of it.
 
     :ivar far: whether a receiver takes in what is judged, as another process would.
+    :ivar store: has the accounts.
+    :ivar taking: the store of the process that takes mail in: the same, unless they are lent.
+    :ivar lent: where they are then, as another process would have them; None: they are here.
     """
 
-    def __init__(self, directory: Path, *, everything: bool = False, far: bool = False) -> None:
+    def __init__(
+        self, directory: Path, *, everything: bool = False, far: bool = False, lent: bool = False
+    ) -> None:
         self.path = directory
         self.far = far
         self.clock = Clock()
@@ -199,7 +208,13 @@ class House:
             done = self.store.create_account(entry.name)
             done.addErrback(lambda failure: failure.raiseException())
         self.holder = DirectoryHolder(self.directory(everything=everything))
-        self.delivery = LocalDelivery(self.store, self.clock.seconds)
+        self.taking = self.store
+        self.lent: Lent | None = None
+        self.places: Any = AllHere()
+        if lent:
+            self.taking = Store.open(None, directory / "owner", None, threads=0, seconds=self.clock.seconds)
+            self.lent = self.places = Lent(self.store, self.taking, self.clock.seconds, directory / "owner")
+        self.delivery = LocalDelivery(self.taking, self.clock.seconds, self.places)
         self.connections = ConnectionLimiter(ConnectionLimits(exempt=()), self.clock)
         self.provocation = ByLocalpart(self.clock) if everything else Provocation()
         self.checks: Any = None
@@ -207,7 +222,7 @@ class House:
         self.turn_away: Any = None
         self.rejects: Any = None
         self.authenticator = Authenticator(
-            DirectoryCredentials(self.holder, self.store),
+            DirectoryCredentials(self.holder, self.taking, self.places),
             WorkAtOnce(),
             self.clock,
             CountingEntropy(),
@@ -249,8 +264,8 @@ class House:
         )
         shared = Inbound(
             settings=InboundSettings(hostname=HOST, lmtp=lmtp, unknown_recipients_delay_seconds=delay),
-            stage=self.store.stage,
-            room=Room(self.store, Trouble(self.clock.seconds), self.outcome),
+            stage=self.taking.stage,
+            room=Room(self.taking, Trouble(self.clock.seconds), self.outcome, self.places),
             directory=self.holder,
             delivery=self.delivery,
             clock=self.clock,
@@ -298,7 +313,7 @@ class House:
         )
         shared = Submission(
             settings=SubmissionSettings(hostname=HOST, mechanisms=("PLAIN",), limits=self.limits),
-            store=self.store,
+            store=self.taking,
             queue=self.queue,
             directory=self.holder,
             delivery=self.delivery,
@@ -308,6 +323,7 @@ class House:
             provocation=self.provocation,
             signing=lambda: self.signing,
             seconds=self.clock.seconds,
+            places=self.places,
         )
         line = Line(SMTPServerFactory(settings, SubmissionFactory(shared), self.clock), self.clock, ip)
         line.heard()
@@ -357,10 +373,14 @@ class House:
         """Close the files."""
         await self.queue.close()
         await self.store.close()
+        if self.lent is not None:
+            await self.taking.close()
 
     def leaks(self) -> list[str]:
         """What is still held though every connection is gone."""
         found = [f"file {path}" for path in (self.path / "tmp").iterdir()]
+        if self.lent is not None:
+            found += self.lent.held()
         for name in self.store.accounts():
             account = self.store.account(name)
             found += [f"{name}: body {body} is held" for body in account._pins]
@@ -375,14 +395,17 @@ class HouseCase(SynchronousTestCase):
 
     everything = False
     far = False
+    lent = False
 
     def setUp(self) -> None:
         """Build it, and look for leaks at the end."""
-        self.house = House(Path(self.mktemp()), everything=self.everything, far=self.far)
+        self.house = House(Path(self.mktemp()), everything=self.everything, far=self.far, lent=self.lent)
         self.addCleanup(self.tear_down)
 
     def tear_down(self) -> None:
         """Whatever was done, the accounts agree with themselves; then close the files."""
         for name in self.house.store.accounts():
             self.assertEqual(check(self.house.store.account(name).reader), [], name)
+        if self.house.lent is not None:
+            self.assertEqual(self.house.lent.held(), [])
         self.successResultOf(Deferred.fromCoroutine(self.house.close()))

@@ -112,16 +112,19 @@ def verified_by(
     :param more: for the outcome.
     """
     house.checks = lambda: Checks(verifier=Verifying(verified or {}), own_names=frozenset())
-    rejects = Rejects(house.store, house.clock.seconds, lambda _: RejectsPolicy())
+    rejects = asking = Rejects(house.store, house.clock.seconds, lambda _: RejectsPolicy())
+    if house.lent is not None:
+        judge = house.lent.give(judge, rejects)
+        asking = Rejects(house.taking, house.clock.seconds, lambda _: RejectsPolicy(), places=house.lent)
     outcome = Outcome(
         delivery=house.delivery,
         bench=Bench(judge, **bench),
-        rejects=rejects,
+        rejects=asking,
         splitting=Splitting(),
         room=WaitingRoom(house.clock),
         **(more or {}),
     )
     house.outcome = lambda: outcome
-    house.delivery.make_room = rejects.make_room
+    house.delivery.make_room = asking.make_room
     house.rejects = rejects
     return outcome

@@ -113,6 +113,21 @@ class AnotherMessageTests(PartlyCase):
         self.assertEqual(self.count(), (2, 1))
 
 
+class RestartTests(PartlyCase):
+    def test_restart(self) -> None:
+        """What was noted is on disk: a new process knows it."""
+        self.half()
+        self.successResultOf(Deferred.fromCoroutine(self.house.close()))
+        house = self.house
+        house.store = house.taking = Store.open(
+            None, house.path, None, threads=0, seconds=house.clock.seconds
+        )
+        house.queue = Queue.open(house.path / "queue.db", None, house.store.pool)
+        house.delivery = LocalDelivery(house.store, house.clock.seconds)
+        self.assertEqual(self.send(), "250 2.6.0")
+        self.assertEqual(self.count(), (1, 1))
+
+
 class SameMessageTests(PartlyCase):
     def again(self) -> str:
         with patch("moxtwisted.server.inbound.room.Room._full", return_value=None):
@@ -128,17 +143,6 @@ class SameMessageTests(PartlyCase):
         self.assertEqual(self.again(), "250 2.6.0")
         self.assertEqual(self.count(), (1, 1))
         self.assertIsNone(self.house.store.account("alice").secret("partly-delivered"))
-
-    def test_restart(self) -> None:
-        """What was noted is on disk: a new process knows it."""
-        self.half()
-        self.successResultOf(Deferred.fromCoroutine(self.house.close()))
-        house = self.house
-        house.store = Store.open(None, house.path, None, threads=0, seconds=house.clock.seconds)
-        house.queue = Queue.open(house.path / "queue.db", None, house.store.pool)
-        house.delivery = LocalDelivery(house.store, house.clock.seconds)
-        self.assertEqual(self.send(), "250 2.6.0")
-        self.assertEqual(self.count(), (1, 1))
 
     def test_at_once(self) -> None:
         """Of equal attempts at one time each note leaves out one copy; nothing fails, nothing is lost."""

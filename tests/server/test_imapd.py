@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import base64
+import gc
 import re
+import weakref
 from typing import Any
 from unittest.mock import patch
 
 from attrs import evolve
-from twisted.internet.defer import fail
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.error import ConnectionDone
+from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
 from moxtwisted.errors import StoreFullError
@@ -296,6 +300,20 @@ class EndTests(IMAPCase):
         for line in lines:
             line.drop()
         self.assertEqual(self.house.connections._open, {})
+
+    def test_let_go(self) -> None:
+        """When the client is gone, the account is let go of at once: another process may wait for it."""
+        line = self.log_in()
+        self.ask(line, "SELECT INBOX")
+        self.ask(line, "FETCH 1:* FLAGS")
+        store = self.house.store
+        account = weakref.ref(store.account("alice"))
+        gc.disable()
+        self.addCleanup(gc.enable)
+        self.assertFalse(self.successResultOf(Deferred.fromCoroutine(store.let_go("alice"))))
+        line.protocol.connectionLost(Failure(ConnectionDone()))
+        self.assertTrue(self.successResultOf(Deferred.fromCoroutine(store.let_go("alice"))))
+        self.assertIsNone(account())
 
     def test_account_removed(self) -> None:
         """When an account goes, its sessions end with BYE and the others stay."""

@@ -193,6 +193,9 @@ class ConsistencyTests(SynchronousTestCase):
         self.assertIn("… and 150 more of this kind", problems)
         self.assertLess(len(problems), 400)
 
+    async def opened(self) -> Account:
+        return self.store.account("me")
+
     def test_pages(self) -> None:
         """A page that was overwritten on disk is a finding, not a fault of the checker."""
         path = self.account._database.path
@@ -201,5 +204,5 @@ class ConsistencyTests(SynchronousTestCase):
         octets[3 * 8192 : 4 * 8192 - 4000] = b"\x55" * (8192 - 4000)
         path.write_bytes(octets)
         self.store = Store.open(None, self.store._directory, None, threads=0)
-        problems = self.successResultOf(Deferred.fromCoroutine(maintenance.verify_named(self.store, "me")))
+        problems = self.successResultOf(Deferred.fromCoroutine(maintenance.verify_opened(self.opened())))
         self.assertNotEqual(problems, [])

@@ -20,6 +20,7 @@ from moxtwisted.config.schema.bans import Bans
 from moxtwisted.config.schema.domains import Account, Alias, Destination, Domain, DomainsConfig
 from moxtwisted.config.schema.judgement import Judgement, JunkFilter, Ruleset
 from moxtwisted.config.schema.junkflags import AutomaticJunkFlags
+from moxtwisted.config.schema.keepers import Keepers
 from moxtwisted.config.schema.receivers import Receivers
 from moxtwisted.config.schema.reports import DMARCReports, HostTLSReports, TLSReports
 from moxtwisted.config.schema.senders import Senders
@@ -68,6 +69,7 @@ __all__ = [
     "InitialMailboxes",
     "Judgement",
     "JunkFilter",
+    "Keepers",
     "LMTPService",
     "Limits",
     "Listener",

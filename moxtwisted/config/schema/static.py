@@ -9,6 +9,7 @@ from msgspec import Meta, field
 from moxtwisted.config.schema.authority import Authority
 from moxtwisted.config.schema.bans import Bans
 from moxtwisted.config.schema.judgement import Judgement
+from moxtwisted.config.schema.keepers import Keepers
 from moxtwisted.config.schema.receivers import Receivers
 from moxtwisted.config.schema.reports import HostTLSReports
 from moxtwisted.config.schema.scanners import Scanners
@@ -536,6 +537,7 @@ class StaticConfig(ConfigStruct, frozen=True, kw_only=True):
     senders: Senders = Senders()
     scanners: Scanners = Scanners()
     receivers: Receivers = Receivers()
+    keepers: Keepers = Keepers()
     store: Store = Store()
     limits: Limits = Limits()
     bans: Bans = Bans()

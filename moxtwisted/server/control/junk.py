@@ -44,17 +44,17 @@ class JunkOperations:
 
     _on: Administered
 
-    def _existing(self, name: str) -> Account:
-        """:raises MailError: when there is none."""
+    async def _existing(self, name: str) -> Account:
+        """An account at home, as long as it is held. :raises MailError: when there is none."""
         raise NotImplementedError
 
-    def _chosen(self, account: str) -> Sequence[Account]:
-        """One, or all when the name is empty."""
+    def _chosen(self, account: str) -> Sequence[str]:
+        """The name of one, or all when it is empty. :raises MailError: when there is none."""
         raise NotImplementedError
 
     async def junk_status(self, account: str) -> Report:
         """See ``IAdministration``."""
-        return [_status(chosen) for chosen in self._chosen(account)]
+        return [_status(await self._existing(name)) for name in self._chosen(account)]
 
     async def junk_check(self, account: str, message: str) -> dict[str, JSON]:
         """See ``IAdministration``."""
@@ -67,7 +67,7 @@ class JunkOperations:
             octets = base64.b64decode(message, validate=True)
         except binascii.Error:
             raise MailError("the message is not in base64") from None
-        target = self._existing(account)
+        target = await self._existing(account)
         scanner = Scanner()
         scanner.feed(octets[:ENOUGH_OCTETS])
         found = features(scanner.finish(), lambda offset, length: octets[offset : offset + length])
@@ -89,7 +89,7 @@ class JunkOperations:
         """See ``IAdministration``."""
         from moxtwisted.server.junk.labelled import count_messages, read_messages
 
-        target = self._existing(account)
+        target = await self._existing(account)
         total = count_messages(Path(path))
         done: dict[str, Any] = {"messages": 0, "known": 0, "left_out": []}
         work = _Training(self._on, target, mailbox, junk)
@@ -109,27 +109,29 @@ class JunkOperations:
         finally:
             work.drop()
         done["messages"] = work.added
-        await self._learned([target], progress)
+        await self._learned(target, progress)
         return {**done, "learned": _status(target)}
 
     async def junk_retrain(self, account: str, progress: Progress) -> Report:
         """See ``IAdministration``."""
-        accounts = self._chosen(account)
-        for chosen in accounts:
-            self._needs_learner()
-            await chosen.relearn()
-        await self._learned(accounts, progress)
-        return [_status(chosen) for chosen in accounts]
+        return [await self._retrain(name, progress) for name in self._chosen(account)]
+
+    async def _retrain(self, account: str, progress: Progress) -> dict[str, JSON]:
+        self._needs_learner()
+        target = await self._existing(account)
+        await target.relearn()
+        await self._learned(target, progress)
+        return _status(target)
 
     def _needs_learner(self) -> None:
         if self._on.store.learner is None:
             raise MailError("this server learns nothing of junk")
 
-    async def _learned(self, accounts: Sequence[Account], progress: Progress) -> None:
+    async def _learned(self, account: Account, progress: Progress) -> None:
         """Wait until all that is noted was looked at."""
         before, patience = -1, _PATIENCE
-        total = sum(map(_waiting, accounts))
-        while (waiting := sum(map(_waiting, accounts))) and patience:
+        total = _waiting(account)
+        while (waiting := _waiting(account)) and patience:
             total = max(total, waiting)
             progress(total - waiting, total, "messages learned")
             patience = _PATIENCE if waiting != before else patience - 1

@@ -5,13 +5,16 @@ The administration of the server derives from ``SharingOperations``.
 
 from __future__ import annotations
 
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from moxtwisted.errors import MailboxMissingError, MailError
 from moxtwisted.imap.rights import ANYONE, NONE, Modification, RightsError, parse_modification, shown
 from moxtwisted.server.control.interfaces import IConfigurationEditor, Report
 from moxtwisted.store.accounts import Account
 from moxtwisted.store.grants import Grants
+
+if TYPE_CHECKING:
+    from moxtwisted.server.administration import Administered
 
 __all__ = ["SharingOperations"]
 
@@ -20,8 +23,10 @@ class SharingOperations:
     """Reads and changes lists of mailboxes."""
 
     _editor: IConfigurationEditor
+    _on: Administered
 
-    def _existing(self, name: str) -> Account:
+    async def _existing(self, name: str) -> Account:
+        """An account at home, as long as it is held. :raises MailError: when there is none."""
         raise NotImplementedError
 
     @property
@@ -49,7 +54,7 @@ class SharingOperations:
 
     async def acl_list(self, account: str, mailbox: str) -> Report:
         """See ``IAdministration``."""
-        owner = self._existing(account)
+        owner = await self._existing(account)
         chosen = {self._mailbox(owner, mailbox)} if mailbox else set(owner.access.all())
         report: Report = []
         for known in owner.mailboxes():
@@ -62,7 +67,7 @@ class SharingOperations:
 
     async def acl_set(self, account: str, mailbox: str, identifier: str, rights: str) -> None:
         """See ``IAdministration``."""
-        owner = self._existing(account)
+        owner = await self._existing(account)
         try:
             modification = parse_modification(rights)
         except RightsError as e:
@@ -71,7 +76,7 @@ class SharingOperations:
 
     async def acl_remove(self, account: str, mailbox: str, identifier: str) -> None:
         """See ``IAdministration``."""
-        owner = self._existing(account)
+        owner = await self._existing(account)
         entries = owner.access.of(self._mailbox(owner, mailbox))
         kept = identifier if identifier in entries else self._identified(identifier, account)
         if kept not in entries:
@@ -84,3 +89,8 @@ class SharingOperations:
         await self._grants.change(
             owner, self._mailbox(owner, mailbox), identifier, modification.mode, modification.rights
         )
+        places = self._on.places
+        for name in self._on.store.accounts():
+            if places.is_away(name) and owner.name in self._grants.owners(name):
+                # Elsewhere its user would not see what is shared with him.
+                await places.home(name)

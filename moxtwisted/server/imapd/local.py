@@ -14,7 +14,7 @@ from attrs import define
 from zope.interface import implementer
 
 from moxtwisted.errors import MailError
-from moxtwisted.imap.backend import IAuthenticator
+from moxtwisted.imap.backend import IAuthenticator, ISession
 from moxtwisted.imap.preauthentication import IPreauthenticator
 from moxtwisted.imap.settings import ServerSettings
 from moxtwisted.server.imapd.service import ConnectionAuthenticator, IMAPService, Mail
@@ -43,6 +43,12 @@ class _Known(ConnectionAuthenticator):
         if entry is None:
             raise NoAccountError(self.account)
         return entry.name
+
+    async def session(self, identity: str, peer: Any) -> ISession:
+        """See ``IAuthenticator``; the account comes home, and stays as long as the session."""
+        entry = self._mail.entry(identity)
+        await self._mail.places.home(entry.name)
+        return self._mail.session(entry)
 
     def release(self, *, errors: bool) -> None:
         """It was not counted."""

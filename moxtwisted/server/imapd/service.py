@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from attrs import define, field, frozen
 from twisted.internet.defer import DeferredLock
@@ -20,15 +21,21 @@ from moxtwisted.sasl.interfaces import ISASLBackend
 from moxtwisted.sasl.outcome import Failure, Reason
 from moxtwisted.server.authentication import Authenticator, Origin, Session
 from moxtwisted.server.certificates.binding import client_key_fingerprint, tls_description
-from moxtwisted.server.directory import DirectoryHolder
+from moxtwisted.server.directory import AccountEntry, DirectoryHolder
+from moxtwisted.server.imapd.away import AwaySession
 from moxtwisted.server.imapd.mail import EXTENSIONS, AccountSession
 from moxtwisted.server.imapd.queued import QueueSession
 from moxtwisted.server.imapd.sharing import StoreShares
 from moxtwisted.server.imapd.urlkeys import URLKeys
-from moxtwisted.server.ratelimit import ConnectionLimiter
+from moxtwisted.server.lending.interfaces import AllHere, IPlaces
+from moxtwisted.server.ratelimit import Connections
 from moxtwisted.store.interfaces import IAccount
 from moxtwisted.store.queue import Queue
 from moxtwisted.store.store import Store
+
+if TYPE_CHECKING:
+    # Few servers lend anything.
+    from moxtwisted.server.lending.lending import Lending
 
 __all__ = ["IMAPService", "Mail"]
 
@@ -53,36 +60,82 @@ class LoginRefusedError(MailError):
 class Mail:
     """What all connections share.
 
+    :ivar authenticator: None where nobody logs in.
     :ivar append_limit: octets of one message.
     :ivar seconds: the time of day.
     :ivar url_keys: one at a time makes the key of an account's URLs.
     :ivar queue: shown to those accounts that want to see it; None: to nobody.
+    :ivar places: where the accounts are.
+    :ivar lending: has other processes serve those who logged in; None: there are none.
     """
 
     store: Store
     directory: DirectoryHolder
-    authenticator: Authenticator
-    connections: ConnectionLimiter
+    authenticator: Authenticator | None
+    connections: Connections
     mechanisms: tuple[str, ...]
     append_limit: int
     seconds: Callable[[], float]
+    entropy: Callable[[int], bytes] = os.urandom
     url_keys: DeferredLock = field(factory=DeferredLock)
     queue: Queue | None = None
+    places: IPlaces = field(factory=AllHere)
+    lending: Lending | None = None
+
+    def entry(self, identity: str) -> AccountEntry:
+        """Whose mail it is. :raises StoreUnavailableError: nobody's any more."""
+        directory = self.directory.current
+        # The identity is the login; an account without an address of its own (a catch-all) goes by its name.
+        entry = directory.account_of_login(identity) or directory.accounts.get(identity)
+        if entry is None:
+            raise StoreUnavailableError(f"{identity} logged in, and is not there any more")
+        return entry
+
+    def session(self, entry: AccountEntry) -> ISession:
+        """The mail of an account, which is opened here."""
+        directory = self.directory.current
+        disabled = entry.imap_capabilities_disabled
+
+        def session_of(account: IAccount) -> AccountSession:
+            return AccountSession(
+                self.store,
+                account,
+                disabled,
+                self.append_limit,
+                lambda: None,
+                self.seconds,
+                # RFC 5464 section 3.2.1.1
+                f"mailto:{directory.postmaster}" if directory.postmaster else "",
+            )
+
+        session: ISession = session_of(self.store.account(entry.name))
+        # Without ACL neither are its mailboxes shared by IMAP, nor does it see others'.
+        if "ACL" not in disabled:
+            session = SharingSession(session, StoreShares(entry.name, self.store, self.directory, session_of))
+        if entry.queue_mailbox and self.queue is not None:
+            clock = self.store.workplace.clock
+            session = QueueSession(session, partial(self.queue.mailbox, entry.name, clock), clock)
+        return session
 
 
 @implementer(IAuthenticator, IPreauthenticator)
 @define(eq=False)
 class ConnectionAuthenticator(URLKeys):
-    """The log-ins of one connection."""
+    """The log-ins of one connection.
+
+    :ivar settings: of the listener; None: it has none.
+    """
 
     _mail: Mail
     _transport: Any
     _ip: str
+    settings: ServerSettings | None = None
     _session: Session = field(init=False)
     _released: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._session = self._mail.authenticator.session(Origin(self._ip, "imap"))
+        if self._mail.authenticator is not None:
+            self._session = self._mail.authenticator.session(Origin(self._ip, "imap"))
 
     extensions: ClassVar = EXTENSIONS
 
@@ -118,35 +171,22 @@ class ConnectionAuthenticator(URLKeys):
             raise LoginRefusedError(outcome)
         return outcome.login
 
-    def session(self, identity: str, peer: Any) -> ISession:
+    def session(self, identity: str, peer: Any) -> ISession | Awaitable[ISession]:
         """See ``IAuthenticator``."""
-        mail = self._mail
-        directory = mail.directory.current
-        # The identity is the login; an account without an address of its own (a catch-all) goes by its name.
-        entry = directory.account_of_login(identity) or directory.accounts.get(identity)
-        if entry is None:
-            raise StoreUnavailableError(f"{identity} logged in, and is not there any more")
+        entry = self._mail.entry(identity)
+        lending = self._mail.lending
+        return self._mail.session(entry) if lending is None else self._here_or_there(entry, lending)
 
-        def session_of(account: IAccount) -> AccountSession:
-            return AccountSession(
-                mail.store,
-                account,
-                entry.imap_capabilities_disabled,
-                mail.append_limit,
-                lambda: None,
-                mail.seconds,
-                # RFC 5464 section 3.2.1.1
-                f"mailto:{directory.postmaster}" if directory.postmaster else "",
-            )
+    async def _here_or_there(self, entry: AccountEntry, lending: Lending) -> Any:
+        keeper = await lending.lend(entry.name)
+        if keeper is None:
+            return self._mail.session(entry)
+        return AwaySession(self, self._mail, entry, lending, keeper)
 
-        session: ISession = session_of(mail.store.account(entry.name))
-        # Without ACL neither are its mailboxes shared by IMAP, nor does it see others'.
-        if "ACL" not in entry.imap_capabilities_disabled:
-            session = SharingSession(session, StoreShares(entry.name, mail.store, mail.directory, session_of))
-        if entry.queue_mailbox and mail.queue is not None:
-            clock = mail.store.workplace.clock
-            session = QueueSession(session, partial(mail.queue.mailbox, entry.name, clock), clock)
-        return session
+    def departed(self) -> str:
+        """Another process serves the client, and says when it is gone; the client's address."""
+        self._released = True
+        return self._ip
 
     def release(self, *, errors: bool) -> None:
         """The connection is gone; ``errors``: because the client made too many."""
@@ -170,7 +210,7 @@ class IMAPService(IMAPServerFactory):
         refusal = self._mail.connections.admit(ip)
         if refusal is not None:
             raise TooManyConnectionsError(refusal.kind, public_text=refusal.text)
-        authenticator: IAuthenticator = ConnectionAuthenticator(self._mail, transport, ip)
+        authenticator: IAuthenticator = ConnectionAuthenticator(self._mail, transport, ip, self.settings)
         return authenticator
 
     def end_sessions(self, account: str) -> None:

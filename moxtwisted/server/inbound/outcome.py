@@ -212,7 +212,9 @@ class Outcome:
         recipients = _recipients(message)
         attempt = self._attempt(message, recipients)
         known = (
-            self._delivery.noted({account for account, _, _ in recipients}, attempt, message.lease.staged)
+            await self._delivery.noted(
+                {account for account, _, _ in recipients}, attempt, message.lease.staged
+            )
             if attempt is not None
             else frozenset()
         )

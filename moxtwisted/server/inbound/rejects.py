@@ -28,6 +28,7 @@ from moxtwisted.errors import MailError
 from moxtwisted.message.flags import SEEN, MessageFlags
 from moxtwisted.message.headers import message_ids
 from moxtwisted.server.inbound.lease import Lease
+from moxtwisted.server.lending.interfaces import AllHere, IPlaces
 from moxtwisted.store.interfaces import (
     Addition,
     Column,
@@ -38,7 +39,7 @@ from moxtwisted.store.interfaces import (
     NewMessage,
 )
 
-__all__ = ["IRejects", "NoRejects", "Refusal", "Rejects", "RejectsPolicy"]
+__all__ = ["IRejects", "NoRejects", "Refusal", "Rejects", "RejectsPolicy", "identity"]
 
 _log = Logger()
 
@@ -126,9 +127,13 @@ class NoRejects:
 
 @define(eq=False)
 class _Index:
-    """What is in one mailbox, by what its messages are known by."""
+    """What is in one mailbox, by what its messages are known by.
+
+    :ivar uidnext: the mailbox's, when this is all that is in it: its reader or another process may have put more there.
+    """
 
     uidvalidity: int
+    uidnext: int
     uids: dict[bytes, int]
 
 
@@ -145,6 +150,7 @@ class Rejects:
     _policy: Callable[[str], RejectsPolicy]
     _most: int = MOST
     _most_octets: int = MOST_OCTETS
+    _places: IPlaces = field(factory=AllHere)
     counts: Counter[str] = field(factory=Counter, init=False)
     _indexes: OrderedDict[str, _Index] = field(factory=OrderedDict, init=False)
     _under_way: set[Deferred[None]] = field(factory=set, init=False)
@@ -164,11 +170,9 @@ class Rejects:
         policy = self._policy(account)
         if not policy.mailbox or policy.keep:
             return
-        try:
-            mailbox = self._store.account(account).mailbox(policy.mailbox)
-        except MailError:
-            return
-        if mailbox is not None and mailbox.messages:
+        if self._places.is_away(account):
+            self._behind(self._accepted_away(account, lease.staged), account, lease)
+        elif self._has_any(account, policy):
             self._behind(self._remove(account, lease.staged), account, lease)
 
     def room(self, account: IAccount) -> tuple[int, int]:
@@ -204,6 +208,29 @@ class Rejects:
         """Fires when what is under way is done."""
         return DeferredList(list(self._under_way))
 
+    # -- in the process that has the account ---------------------------------------------------------------------
+
+    async def keep_here(self, account: str, staged: IStagedMessage, prefix: bytes, sender: Any) -> None:
+        """Make a copy in an account that is here; it is made when this returns."""
+        if self._policy(account).mailbox:
+            await self._copy(account, staged, prefix, sender)
+
+    async def accepted_here(self, account: str, known_by: bytes) -> None:
+        """A message got into an account that is here: a copy of it goes.
+
+        :param known_by: its ``identity``.
+        """
+        policy = self._policy(account)
+        if policy.mailbox and not policy.keep and self._has_any(account, policy):
+            await self._remove_known(account, known_by)
+
+    def _has_any(self, account: str, policy: RejectsPolicy) -> bool:
+        try:
+            mailbox = self._store.account(account).mailbox(policy.mailbox)
+        except MailError:
+            return False
+        return mailbox is not None and mailbox.messages > 0
+
     # -- behind the answer ---------------------------------------------------------------------------------------
 
     def _behind(self, work: Coroutine[Deferred[Any], Any, None], account: str, lease: Lease) -> None:
@@ -225,6 +252,15 @@ class Rejects:
 
     async def _keep(self, refusal: Refusal) -> None:
         account, staged = refusal.account, refusal.lease.staged
+        if self._places.is_away(account):
+            await self._places.ask(account, "keep_reject", staged, refusal.prefix, refusal.sender)
+        else:
+            await self._copy(account, staged, refusal.prefix, refusal.sender)
+
+    async def _accepted_away(self, account: str, staged: IStagedMessage) -> None:
+        await self._places.ask(account, "accepted", identity(staged))
+
+    async def _copy(self, account: str, staged: IStagedMessage, prefix: bytes, sender: Any) -> None:
         known_by = identity(staged)
         if (account, known_by) in self._being_kept:
             return
@@ -236,24 +272,28 @@ class Rejects:
                 self._count("known", account)
                 return
             too_large = not policy.keep and 4 * staged.size > self._most_octets
-            if too_large or not _fits(mine, staged.size + len(refusal.prefix)):
+            if too_large or not _fits(mine, staged.size + len(prefix)):
                 self._count("full", account)
                 return
-            message = NewMessage(staged, refusal.prefix, int(self._seconds()), _SEEN, refusal.sender)
+            message = NewMessage(staged, prefix, int(self._seconds()), _SEEN, sender)
             (added,) = await mine.add([Addition(policy.mailbox, message)])
             self._count("kept", account)
             index = self._indexes.get(account)
-            if index is not None and index.uidvalidity == added.uidvalidity:
+            if index is not None and (index.uidvalidity, index.uidnext) == (added.uidvalidity, added.uid):
                 index.uids[known_by] = added.uid
+                index.uidnext = added.uid + 1
             if not policy.keep:
                 await self._tidy(mine, policy, _LOOKED_AT)
         finally:
             self._being_kept.discard((account, known_by))
 
     async def _remove(self, account: str, staged: IStagedMessage) -> None:
+        await self._remove_known(account, identity(staged))
+
+    async def _remove_known(self, account: str, known_by: bytes) -> None:
         mine = self._store.account(account)
         mailbox = mine.mailbox(self._policy(account).mailbox)
-        uid = self._find(mine, mailbox, identity(staged)) if mailbox is not None else None
+        uid = self._find(mine, mailbox, known_by) if mailbox is not None else None
         if mailbox is not None and uid is not None:
             await mine.expunge(mailbox.id, [uid], only_deleted=False)
             self._count("removed", account)
@@ -293,8 +333,9 @@ class Rejects:
     def _find(self, account: IAccount, mailbox: Mailbox, known_by: bytes) -> int | None:
         """The UID of a copy of the message."""
         index = self._indexes.get(account.name)
-        if index is None or index.uidvalidity != mailbox.uidvalidity:
-            index = self._indexes[account.name] = _Index(mailbox.uidvalidity, self._learn(account, mailbox))
+        known = (mailbox.uidvalidity, mailbox.uidnext)
+        if index is None or (index.uidvalidity, index.uidnext) != known:
+            index = self._indexes[account.name] = _Index(*known, self._learn(account, mailbox))
             while len(self._indexes) > _INDEXES:
                 self._indexes.popitem(last=False)
         self._indexes.move_to_end(account.name)

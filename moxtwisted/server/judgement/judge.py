@@ -7,7 +7,8 @@
     decision.accept, decision.reason, decision.explanation
 
 The procedure is in ``moxtwisted.server.judgement.steps``. What cannot answer makes a temporary refusal. Deliveries are counted, for the
-limits by network, when a message is taken; the counts are in memory and begin anew at a restart.
+limits by network, when a message is taken; the counts are in memory and begin anew at a restart. The judge of an account that is with a
+keeper is there, and is told what is known of these limits here (``judge_told``).
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from moxtwisted.server.judgement.reasons import SENTENCES, Reason
 from moxtwisted.server.judgement.rules import AccountRules, RulesHolder
 from moxtwisted.server.judgement.steps import decide
 from moxtwisted.server.judgement.subjectpass import KEY_OCTETS
+from moxtwisted.server.lending.interfaces import AllHere, IPlaces
 from moxtwisted.server.ratelimit import DeliveryLimiter
 from moxtwisted.store.interfaces import IReputation, IStore, PastMessage, ReputationKind
 
@@ -64,6 +66,7 @@ class JudgeParts:
     :ivar block_lists: gives the lists of clients to block; asked for when it is first needed.
     :ivar allow_lists: gives those of clients to let in.
     :ivar reports: gives what reads reports; asked for when it is first needed.
+    :ivar places: knows which accounts are with a keeper.
     """
 
     limiter: DeliveryLimiter
@@ -73,6 +76,7 @@ class JudgeParts:
     block_lists: Callable[[], Lists] | None = None
     allow_lists: Callable[[], Lists] | None = None
     reports: Callable[[], IReportReader] | None = None
+    places: IPlaces = field(factory=AllHere)
 
 
 @implementer(IJudge)
@@ -89,27 +93,29 @@ class Judge:
     async def judge(self, incoming: Incoming, recipient: Recipient) -> Decision:
         """Whether to take it; never raises."""
         try:
-            return await self._judge(incoming, recipient)
+            return await self._judge(incoming, recipient, None)
         except Exception:  # noqa: BLE001  a boundary: what goes wrong here must cost nobody a message
-            _log.failure(
-                "no judgement of a message for {account}", account=recipient.account, session=incoming.session
-            )
-            reason = Reason.JUDGEMENT_ERROR
-            return Decision(
-                accept=False,
-                reason=reason,
-                explanation=SENTENCES[reason],
-                mailbox=recipient.mailbox,
-                reply=NOT_NOW,
-            )
+            return _no_judgement(incoming, recipient)
 
-    async def _judge(self, incoming: Incoming, recipient: Recipient) -> Decision:
-        rules = self._rules.current
+    async def judge_told(self, incoming: Incoming, recipient: Recipient, within_rates: bool) -> Decision:
+        """The same for an account that is here, when somebody else counts what is delivered; never raises.
+
+        :param within_rates: whether the client's networks may send the account one more message of this size.
+        """
+        try:
+            return await self._judge(incoming, recipient, within_rates)
+        except Exception:  # noqa: BLE001  a boundary, as above
+            return _no_judgement(incoming, recipient)
+
+    async def _judge(self, incoming: Incoming, recipient: Recipient, told: bool | None) -> Decision:
         account = recipient.account
+        if told is None and self._parts.places.is_away(account):
+            return await self._judge_away(incoming, recipient)
+        rules = self._rules.current
         address = recipient.path.address
         domain = address.domain.ascii if address is not None else ""
         wanted = rules.of(account)
-        asking = _Asking(self, self._parts, incoming, recipient, wanted)
+        asking = _Asking(self, self._parts, incoming, recipient, wanted, told)
         case = Case(
             incoming=incoming,
             recipient=recipient,
@@ -119,8 +125,16 @@ class Judge:
             sources=asking,
         )
         decision = await decide(case)
-        if decision.accept and asking.ip:
+        if decision.accept and asking.ip and told is None:
             self._parts.limiter.add(account, asking.ip, incoming.staged.size)
+        return decision
+
+    async def _judge_away(self, incoming: Incoming, recipient: Recipient) -> Decision:
+        account, ip, size, parts = recipient.account, incoming.ip, incoming.staged.size, self._parts
+        within_rates = not ip or parts.limiter.allows(account, ip, size)
+        decision: Decision = await parts.places.ask(account, "judge", incoming, recipient, within_rates)
+        if decision.accept and ip:
+            parts.limiter.add(account, ip, size)
         return decision
 
     # -- what cases ask -------------------------------------------------------------------------------------------
@@ -162,6 +176,7 @@ class _Asking:
     _incoming: Incoming
     _recipient: Recipient
     _rules: AccountRules
+    _told: bool | None
     _account: str = field(init=False)
     ip: str = field(init=False)
 
@@ -170,6 +185,8 @@ class _Asking:
         self.ip = self._incoming.ip
 
     def within_rates(self) -> bool:
+        if self._told is not None:
+            return self._told
         size = self._incoming.staged.size
         return not self.ip or self._parts.limiter.allows(self._account, self.ip, size)
 
@@ -274,6 +291,17 @@ class _Memory:
         except Exception as e:
             raise _unreadable(e) from e
         return found
+
+
+def _no_judgement(incoming: Incoming, recipient: Recipient) -> Decision:
+    """After what was just raised."""
+    _log.failure(
+        "no judgement of a message for {account}", account=recipient.account, session=incoming.session
+    )
+    reason = Reason.JUDGEMENT_ERROR
+    return Decision(
+        accept=False, reason=reason, explanation=SENTENCES[reason], mailbox=recipient.mailbox, reply=NOT_NOW
+    )
 
 
 def _unreadable(error: Exception) -> SourceError:

@@ -2,7 +2,7 @@
 
 ::
 
-    await remember(store, "alice", [path, path], now)   # behind the reply; alice's judge knows them from then on
+    await remember(store, places, "alice", [path, path], now)   # behind the reply; alice's judge knows them from then on
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from moxtwisted.address import Path
 from moxtwisted.errors import MailError
 from moxtwisted.identifiers import Domain
+from moxtwisted.server.lending.interfaces import IPlaces
 from moxtwisted.store.interfaces import IStore
 
 __all__ = ["remember"]
@@ -21,7 +22,9 @@ __all__ = ["remember"]
 _log = Logger()
 
 
-async def remember(store: IStore, account: str, recipients: Iterable[Path], now: int) -> None:
+async def remember(
+    store: IStore, places: IPlaces, account: str, recipients: Iterable[Path], now: int
+) -> None:
     """Have the account remember that it wrote to these; what goes wrong here changes nothing else.
 
     :param now: seconds since 1970.
@@ -32,6 +35,9 @@ async def remember(store: IStore, account: str, recipients: Iterable[Path], now:
         if path.address is not None and isinstance(path.address.domain, Domain)
     ]
     try:
-        await store.account(account).wrote(addresses, now)
+        if places.is_away(account):
+            await places.ask(account, "wrote", addresses, now)
+        else:
+            await store.account(account).wrote(addresses, now)
     except MailError:
         _log.failure("recipients cannot be remembered", account=account)

@@ -30,6 +30,7 @@ from moxtwisted.server.delivery import LocalDelivery
 from moxtwisted.server.directory import Delivery, DirectoryHolder, Refused
 from moxtwisted.server.inbound.provocation import Provocation
 from moxtwisted.server.intake import Intake, Trouble, admission
+from moxtwisted.server.lending.interfaces import AllHere, IPlaces
 from moxtwisted.server.ratelimit import ConnectionLimiter
 from moxtwisted.server.submission.authors import authors
 from moxtwisted.server.submission.correspondents import remember
@@ -90,6 +91,7 @@ class Submission:
     provocation: Provocation = field(factory=Provocation)
     signing: Callable[[], Signing | None] = lambda: None
     seconds: Callable[[], float] = time.time
+    places: IPlaces = field(factory=AllHere)
     trouble: Trouble = Factory(lambda self: Trouble(self.clock.seconds), takes_self=True)
 
 
@@ -331,7 +333,7 @@ class SubmissionHandler:
         failed = [error for error in outcome.values() if error is not None]
         if not failed:
             recipients = [recipient.path for recipient in transaction.recipients]
-            ensureDeferred(remember(submission.store, self._account, recipients, int(now)))
+            ensureDeferred(remember(submission.store, submission.places, self._account, recipients, int(now)))
         if failed and queued:
             # The client will send all of it again; those elsewhere must not get it twice.
             await submission.queue.withdraw(queued)

@@ -1,0 +1,64 @@
+"""IMAP in a keeper: clients that logged in to the owner of the accounts.
+
+::
+
+    service = KeptIMAP(settings, mail, reactor)
+    service.gone = lambda number, errors: ...
+    service.serve(17, descriptor, departure, session)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from attrs import define
+
+from moxtwisted.imap.backend import IAuthenticator, ISession
+from moxtwisted.imap.departing import Departure
+from moxtwisted.imap.protocol import IMAPServerProtocol
+from moxtwisted.imap.settings import ServerSettings
+from moxtwisted.server.imapd.service import ConnectionAuthenticator, IMAPService, Mail
+from moxtwisted.server.sockets import Carrier
+
+__all__ = ["KeptIMAP"]
+
+
+@define(eq=False)
+class _Known(ConnectionAuthenticator):
+    """Of a client who is logged in."""
+
+    def release(self, *, errors: bool) -> None:
+        """The owner counts it."""
+
+
+class KeptIMAP(IMAPService):
+    """Serves those that logged in to listeners with the same settings.
+
+    :ivar gone: called with each connection that ended, and whether it made too many errors.
+    :ivar kept: connections by their numbers.
+    :ivar numbers: of the connections.
+    """
+
+    gone: Callable[[int, bool], None]
+
+    def __init__(self, settings: ServerSettings, mail: Mail, clock: Any, **more: Any) -> None:
+        super().__init__(settings, mail, clock, None, **more)
+        self.carrier = Carrier(clock)
+        self.kept: dict[int, IMAPServerProtocol] = {}
+        self.numbers: dict[IMAPServerProtocol, int] = {}
+
+    def serve(self, number: int, descriptor: int, departure: Departure, session: ISession) -> None:
+        """Go on with a connection, whose descriptor is not the caller's any more. :raises OSError: it is gone."""
+        authenticator: IAuthenticator = _Known(self._mail, None, departure.transport.peer.host)
+        protocol = self.arrive(descriptor, departure, session, authenticator)
+        self.numbers[protocol] = number
+        self.kept[number] = protocol
+
+    def connection_lost(self, connection: IMAPServerProtocol) -> None:
+        """See ``IMAPServerFactory``."""
+        super().connection_lost(connection)
+        number = self.numbers.pop(connection, None)
+        if number is not None:
+            del self.kept[number]
+            self.gone(number, connection.server is not None and connection.server.misbehaved)
