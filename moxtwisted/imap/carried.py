@@ -100,10 +100,7 @@ class Arriving(_Protocol):
 
     def readConnectionLost(self) -> None:
         """The client said its last word; or, under TLS, the process that has it wants to have it ended."""
-        if self._ended:
-            # It has read ours.
-            self._transport.loseConnection()
-        elif self._departure.transport.tls and not self._silent:
+        if self._departure.transport.tls and not (self._silent or self._ended):
             # Clients of TLS say no last word that others would hear of, so it was the other process.
             self._silent = True
             self.shutdown()

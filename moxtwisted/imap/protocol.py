@@ -333,7 +333,10 @@ class IMAPServerProtocol(Leaving, Protocol):
 
     def readConnectionLost(self) -> None:
         """The client said its last word: finish what it asked for."""
-        if not self._silent:
+        if self._ended:
+            # It has read ours.
+            self._transport.loseConnection()
+        elif not self._silent:
             self._silent = True
             self._rest()
 

@@ -4,6 +4,7 @@ import gc
 import tracemalloc
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 from attrs import evolve
 from twisted.internet.defer import Deferred
@@ -468,6 +469,20 @@ class ShutdownTests(ProtocolTestCase):
         for connection in list(self.factory.connections):
             self.lose(connection)
         self.assertIsNone(self.successResultOf(done))
+
+    def test_client_that_hears(self) -> None:
+        """A client that closes when it read BYE is not waited for any longer; one that does not is, for a while."""
+        with patch.object(Transport, "loseWriteConnection", create=True):  # as TCP has it
+            for closes in (True, False):
+                protocol, transport = self.selected()
+                protocol.shutdown()
+                self.assertFalse(transport.disconnecting)
+                if closes:
+                    protocol.readConnectionLost()
+                else:
+                    self.clock.advance(30)
+                self.assertEqual((transport.disconnecting, transport.aborted), (True, not closes))
+                self.lose(protocol)
 
     def test_a_command_is_finished(self) -> None:
         """A command that is under way is finished and answered before BYE."""
