@@ -15,11 +15,12 @@ import tempfile
 import time
 from pathlib import Path
 from shutil import rmtree
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted.server.certificates.selfsigned import self_signed
+from tests.keepers import KEEPERS, write_keepers
 
 ROOT = Path(__file__).resolve().parent.parent
 #: A loopback address that no other test process has: 127.192.0.1 to 127.254.255.254.
@@ -100,6 +101,12 @@ class Conversation:
 
 
 class ComposeCase(SynchronousTestCase):
+    """A server of its own.
+
+    :cvar keepers: how many it has.
+    """
+
+    keepers: ClassVar[int] = KEEPERS
     more = ""
 
     def setUp(self) -> None:
@@ -109,11 +116,13 @@ class ComposeCase(SynchronousTestCase):
         self.home = self.directory / "server"
         self.path = self.home / "mox.conf"
         self.moxmail("localserve", "--dir", str(self.home), "--ip", IP, "--init-only")
+        if self.keepers:
+            write_keepers(self.path, self.keepers)
 
-    def moxmail(self, *arguments: str) -> str:
+    def moxmail(self, *arguments: str, said: str = "") -> str:
         done = subprocess.run(
             [sys.executable, "-m", "moxtwisted.cli", "-c", str(self.path), *arguments],
-            cwd=ROOT, capture_output=True, text=True, timeout=WAIT_SECONDS, check=False,
+            cwd=ROOT, capture_output=True, text=True, timeout=WAIT_SECONDS, check=False, input=said,
         )  # fmt: skip
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         return done.stdout

@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Collection
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -65,6 +66,7 @@ class Keepers(Supervision[Keeper]):
         self._tidy = LoopingCall(lending.tidy)
         self._tidy.clock = parts.reactor
         self._empty: list[Deferred[None]] = []
+        self._ending = False
 
     @property
     def connections(self) -> Collection[KeptConnection]:
@@ -95,7 +97,7 @@ class Keepers(Supervision[Keeper]):
             shares=self._parts.store.grants.put,
             republish=lambda event, number: republish(event, keeper=number),
         )
-        keeper = place.peer = Keeper(events, place.number)
+        keeper = place.peer = Keeper(events, place.number, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
         adopt_link(self._reactor, descriptor, keeper.link)
         loaded, key = self._parts.loaded, self._parts.key
         told = KeeperSetUp(
@@ -111,7 +113,7 @@ class Keepers(Supervision[Keeper]):
     def is_ready(self, place: Place[Keeper]) -> None:
         """See ``Supervision``."""
         keeper = place.peer
-        if keeper is not None and place.process is not None and not self.stopping:
+        if keeper is not None and place.process is not None and not self._ending:
             self._lending.keepers.append(keeper)
             _log.info("keeper {keeper} serves IMAP", keeper=place.number, pid=place.process.pid)
 
@@ -152,6 +154,7 @@ class Keepers(Supervision[Keeper]):
 
     def end_connections(self) -> Deferred[None]:
         """Say BYE to all clients, and lend nothing more; fires when they are gone."""
+        self._ending = True
         self._lending.keepers.clear()
         self.tell(Word.END_ALL)
         if not self.connections:

@@ -10,13 +10,13 @@ has to know or to do about an account it asks for (``moxtwisted.server.lending``
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
-import socket
+import resource
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
@@ -37,13 +37,15 @@ from moxtwisted.compose.verification import Verification
 from moxtwisted.config.load import LoadedConfig
 from moxtwisted.config.schema import DomainsConfig, StaticConfig
 from moxtwisted.config.startup import collector_paused
-from moxtwisted.errors import MailError, StoreUnavailableError
+from moxtwisted.errors import StoreUnavailableError
+from moxtwisted.imap.backend import ISession
 from moxtwisted.imap.settings import ServerSettings
 from moxtwisted.server.delivery import LocalDelivery
 from moxtwisted.server.directory import DirectoryHolder
 from moxtwisted.server.imapd.arrived import KeptIMAP
 from moxtwisted.server.imapd.service import Mail
 from moxtwisted.server.lending.grants import KeptGrants
+from moxtwisted.server.lending.keeper import turn_away
 from moxtwisted.server.lending.operations import Operations
 from moxtwisted.server.lending.words import Word
 from moxtwisted.server.logging import LevelControl
@@ -60,8 +62,10 @@ _log = Logger()
 
 #: How often it is looked at whether an account that is wanted back is not used any more, seconds.
 _LOOK_SECONDS: Final = 0.01
-# RFC 9051 section 7.1.5: BYE ends the connection; clients come again. RFC 5530 section 3: UNAVAILABLE, for the moment.
-_BYE: Final = b"* BYE [UNAVAILABLE] please log in again\r\n"
+#: After so many looks, and each time as many more, what nobody refers to any more is collected.
+_LOOKS_BEFORE_COLLECTING: Final = 100
+#: How long its files may take to be closed, seconds: as long as it is there, no other server can open them.
+_CLOSE_SECONDS: Final = 30.0
 
 
 class KeeperSetUp(msgspec.Struct, frozen=True):
@@ -89,6 +93,7 @@ class Keeping:
         self._levels = LevelControl()
         self._services: dict[bytes, KeptIMAP] = {}
         self._mine: set[str] = set()
+        self._wanted: set[str] = set()
         self._leaving: set[str] = set()
         self._at_work: Counter[str] = Counter()
         self._told: dict[int, Deferred[None]] = {}
@@ -113,6 +118,8 @@ class Keeping:
 
     def start(self, descriptor: int, lock: int) -> None:
         """Listen to the owner, and log through it."""
+        # It has the key.
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         os.set_blocking(descriptor, False)
         self._lock = lock
         adopt_link(self._reactor, descriptor, self.link)
@@ -197,6 +204,7 @@ class Keeping:
         if self._ending:
             return
         self._ending = True
+        self._reactor.callLater(_CLOSE_SECONDS, os._exit, 1)
         closed: Deferred[Any] = Deferred.fromCoroutine(self._closed())
         closed.addErrback(lambda failure: _log.failure("a keeper could not close everything", failure))
         closed.addBoth(lambda _: self._reactor.stop() if self._reactor.running else None)
@@ -218,6 +226,8 @@ class Keeping:
         self._mine.add(account)
 
     def _recall(self, account: str) -> None:
+        # Who comes from now on would keep it here: nobody tells him that it is wanted back.
+        self._wanted.add(account)
         for service in self._services.values():
             service.end_sessions(account)
         done = Deferred.fromCoroutine(self._return(account))
@@ -230,11 +240,17 @@ class Keeping:
         while self._at_work[account]:
             await deferLater(self._reactor, _LOOK_SECONDS)
         self._leaving.add(account)
+        looked = 0
         while not await store.let_go(account):
+            looked += 1
+            if looked % _LOOKS_BEFORE_COLLECTING == 0:
+                # Whoever had it may be a circle by now that only the collector of such ends: what an exception remembers, say.
+                gc.collect()
             await deferLater(self._reactor, _LOOK_SECONDS)
         del self._at_work[account]
         self._mine.discard(account)
         self._leaving.discard(account)
+        self._wanted.discard(account)
         self.link.say(Word.RETURNED, account)
 
     def _shares(self, account: str, identifiers: frozenset[str]) -> Deferred[None]:
@@ -258,11 +274,12 @@ class Keeping:
         self._at_work[account] += 1
         done = Deferred.fromCoroutine(self._operations.answer(octets, self.link.descriptors(descriptors)))
 
-        def answer(octets: bytes) -> None:
+        def over(answer: Any) -> Any:
             self._at_work[account] -= 1
-            self.link.say(Word.ANSWER, number, octets)
+            return answer
 
-        done.addCallback(answer)
+        done.addBoth(over)
+        done.addCallback(lambda answer: self.link.say(Word.ANSWER, number, answer))
         done.addErrback(lambda failure: _log.failure("an operation was not answered", failure))
 
     # -- clients -----------------------------------------------------------------------------------------------------
@@ -272,13 +289,10 @@ class Keeping:
         departure, settings = pickle.loads(octets)  # noqa: S301  of the owner, which is the same program
         account = departure.account
         try:
-            if account not in self._mine or account in self._leaving:
-                raise StoreUnavailableError(f"account {account} is not here any more")
-            session = self._mail.session(self._mail.entry(account))
-        except MailError:
+            session = self._session(account)
+        except Exception:  # noqa: BLE001 - a boundary: one account that cannot be opened is not the others' end
             _log.failure("{account} cannot be served", account=account)
-            with socket.socket(fileno=descriptor) as client, suppress(OSError):
-                client.send(_BYE)
+            turn_away(descriptor)
             self.link.say(Word.CLOSED, number, False)
             return
         try:
@@ -286,6 +300,18 @@ class Keeping:
         except OSError:
             # It came and went.
             self.link.say(Word.CLOSED, number, False)
+        except Exception:  # noqa: BLE001 - a boundary: what is wrong with one connection is not the others' end
+            _log.failure("a client of {account} cannot be served", account=account)
+            self.link.say(Word.CLOSED, number, False)
+
+    def _session(self, account: str) -> ISession:
+        if account not in self._mine or account in self._wanted:
+            raise StoreUnavailableError(f"account {account} is not here any more")
+        # By its name, which might also be read as somebody's address.
+        entry = self._directory.current.accounts.get(account)
+        if entry is None:
+            raise StoreUnavailableError(f"{account} logged in, and is not there any more")
+        return self._mail.session(entry)
 
     def _service(self, settings: ServerSettings) -> KeptIMAP:
         key = pickle.dumps(settings)

@@ -95,6 +95,8 @@ class Arriving(_Protocol):
         self.server = factory.make_machine(self._authenticator, self._departure.transport, self._changed)
         self.server.connection.pause = self._pause
         self.server.arrived(self._departure, self._session)
+        # Who waits for the mail to be let go of waits for this, too: see ``Server.forget``.
+        del self._session, self._authenticator
         self._departure = evolve(self._departure, output=b"", input=b"")
         self._run()
 

@@ -334,6 +334,8 @@ class Connection:
             if self.notifying is not None:
                 self.notifying.left()
             box.mailbox.close()
+            # It refers to the box: both shall go at once.
+            box.news = None
             self.state = State.AUTHENTICATED
 
     def tell_news(self) -> None:

@@ -64,7 +64,7 @@ class Execution:
         self._before_login = 0
         self._given_back = False
         self._lost = False
-        self._stopping = False
+        self._stopping = ""  # what BYE will say
         self._telling = False  # in the middle of a Stream
         self._under_way: bytes | None = None
 

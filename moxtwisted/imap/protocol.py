@@ -42,6 +42,7 @@ from moxtwisted.imap.compression import CompressionLayer, CompressionPool, Decom
 from moxtwisted.imap.connection import Transport
 from moxtwisted.imap.departing import Departure
 from moxtwisted.imap.server import (
+    SHUTTING_DOWN,
     Close,
     Depart,
     Run,
@@ -316,13 +317,9 @@ class IMAPServerProtocol(Leaving, Protocol):
                 # The client left a log-in half way; who counts the attempts has to know.
                 told = Deferred.fromCoroutine(exchange[1].abort())
                 told.addErrback(lambda failure: _log.failure("an abandoned log-in was not counted", failure))
+            if not self._waiting:
+                self.server.forget()
         self.factory.connection_lost(self)
-        if not self._waiting:
-            self._forget()
-
-    def _forget(self) -> None:
-        if self.server is not None:
-            self.server.forget()
 
     def _stop_timers(self) -> None:
         self._deadline.cancel()
@@ -405,7 +402,7 @@ class IMAPServerProtocol(Leaving, Protocol):
         """The coroutine is done."""
         self._waiting = False
         if self._ended:
-            self._forget()
+            self.machine.forget()
             return
         self._result = work
         if not (self._running or self._blocked):
@@ -528,15 +525,15 @@ class IMAPServerProtocol(Leaving, Protocol):
         super()._nonsense(error)
 
     # -- the end -----------------------------------------------------------------------------------------------
-    def shutdown(self) -> None:
-        """The server stops."""
+    def shutdown(self, why: str = SHUTTING_DOWN) -> None:
+        """The server stops, or this session is to end."""
         if self._passing is not None and self._cut_off is None:
             # Only the other process knows what may be said now.
             self._passing.end()
             self._cut_off = self._clock.callLater(self.factory.settings.timeouts.shutdown, self._abort)
         if self._ended or self.server is None:
             return
-        work = self.server.shutdown()
+        work = self.server.shutdown(why)
         if work is not None:
             self._write(self.server.take_output())
             self._end()
@@ -547,7 +544,7 @@ class IMAPServerProtocol(Leaving, Protocol):
         """Something that nobody expected: this session ends, and the log knows why."""
         if self._ended and self.server is not None and self.server.state is State.LOGOUT:
             _log.failure("IMAP command failed after the client had gone", failure=failure)
-            self._forget()
+            self.machine.forget()
             return
         session = self.machine.connection.session
         _log.failure(

@@ -53,6 +53,7 @@ from moxtwisted.imap.work import Close, Depart, Run, StartCompression, StartTLS,
 from moxtwisted.sasl.decoys import Decoys
 
 __all__ = [
+    "SHUTTING_DOWN",
     "Close",
     "Depart",
     "Run",
@@ -64,6 +65,9 @@ __all__ = [
     "Surroundings",
     "Work",
 ]
+
+SHUTTING_DOWN: Final = "server is shutting down"
+"""What BYE says when it is."""
 
 # Output that is collected before it is sent at the latest, in responses.
 _RESPONSES_AT_ONCE: Final = 1000
@@ -168,7 +172,7 @@ class Server(Execution):
         turn_ends = seconds() + _TURN_SECONDS
         while self.connection.state is not State.LOGOUT:
             if self._stopping and not self._between_messages():
-                return self._bye("server is shutting down")
+                return self._bye(self._stopping)
             if len(self.connection.out) > _RESPONSES_AT_ONCE or seconds() > turn_ends:
                 self._busy = True
                 return Stream(iter(()))
@@ -300,12 +304,15 @@ class Server(Execution):
         """Something broke that is not the client's fault: nothing more can be said but good-bye."""
         return self._bye("internal error, sorry", "SERVERBUG")
 
-    def shutdown(self) -> Work | None:
-        """The server stops: end now if no command is under way, else after it."""
-        self._stopping = True
+    def shutdown(self, why: str = SHUTTING_DOWN) -> Work | None:
+        """The server stops, or the session is to end: now if no command is under way, else after it.
+
+        :param why: what the client is told.
+        """
+        self._stopping = why
         if self._busy or self._between_messages() or self.connection.state is State.LOGOUT:
             return None
-        return self._bye("server is shutting down")
+        return self._bye(why)
 
     def lost(self) -> None:
         """The connection is gone: give back what the session holds."""

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import lru_cache
 from hashlib import sha256
 from typing import Any, Final, Literal, Protocol
+from weakref import WeakMethod
 
 from zope.interface import implementer
 
@@ -106,6 +107,17 @@ class OwnMailbox:
 
 
 @implementer(b.IMailboxView)
+def _weakly(rights: Callable[[], Rights]) -> Callable[[], Rights]:
+    """The same without holding what it is a method of: a view and its mailbox shall go at once, and the account with them."""
+    method = WeakMethod(rights)
+
+    def now() -> Rights:
+        alive = method()
+        return alive() if alive is not None else frozenset()
+
+    return now
+
+
 class _RestrictedView:
     """The live state of somebody else's mailbox, as long as it may be read."""
 
@@ -189,7 +201,7 @@ class RestrictedMailbox:
         self._sender = sender
         self._seen: tuple[Mapping[str, Rights] | None, Rights] = ({}, frozenset())
         self.objectid = foreign_objectid(inner.objectid, owner)
-        self.view = _RestrictedView(inner.view, self._rights)
+        self.view = _RestrictedView(inner.view, _weakly(self._rights))
 
     def _rights(self) -> Rights:
         acl = self._acl()

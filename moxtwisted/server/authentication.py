@@ -231,6 +231,11 @@ class Authenticator:
         except prep.PreparationError:  # nobody's name, in any spelling
             return username
 
+    @property
+    def epoch(self) -> int:
+        """Another number after each of the following."""
+        return self._epoch
+
     def forget(self, account: str) -> None:
         """Forget the remembered passwords of an account, also those whose check is still running."""
         self._epoch += 1

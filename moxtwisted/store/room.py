@@ -105,6 +105,10 @@ class Room:
         with self._lock:
             try:
                 self._path.unlink()
+            except FileNotFoundError:
+                # Another process with the same directory did (``Store.join``).
+                self.low = True
+                return False
             except OSError:
                 return False
             self.low = True

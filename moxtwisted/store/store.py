@@ -296,6 +296,9 @@ class Store:
 
         :return: whether it is closed.
         """
+        if name in self._removing:
+            # It is closed, but its files are not gone yet, and those of its successor would be instead.
+            return False
         self._kept.pop(name, None)
         account = self._open.get(name)
         if account is not None:

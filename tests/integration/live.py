@@ -39,6 +39,7 @@ from moxtwisted.config.storekey import configured_key
 from moxtwisted.store.consistency import check
 from moxtwisted.store.database import connect, databases
 from moxtwisted.store.keys import MasterKey
+from tests.keepers import ALSO_LOCALSERVE, KEEPERS, write_keepers
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 ACCOUNT = "mox@localhost"
@@ -52,6 +53,7 @@ START_SECONDS = 30.0
 CLIENT_SECONDS = 120.0
 
 PR_SET_PDEATHSIG = 1
+PROGRAM = "import sys; from moxtwisted.cli.main import main; sys.exit(main())"
 
 
 def own_address(process: int) -> str:
@@ -71,11 +73,13 @@ class LiveServer:
 
     :ivar ip: the address it listens on.
     :ivar folder: its data and configuration.
+    :ivar keepers: how many it has.
     """
 
-    def __init__(self, folder: Path, ip: str) -> None:
+    def __init__(self, folder: Path, ip: str, keepers: int = KEEPERS) -> None:
         self.folder = folder
         self.ip = ip
+        self.keepers = keepers
         self.output = folder.with_suffix(".log")
         self.child: subprocess.Popen[bytes] | None = None
         self.seen = 0
@@ -85,16 +89,22 @@ class LiveServer:
         """Start it and wait until every port greets; once that has failed, it fails at once."""
         if self.refused:
             raise AssertionError(self.refused)
-        program = "import sys; from moxtwisted.cli.main import main; sys.exit(main())"
+        command = [sys.executable, "-c", PROGRAM, "localserve", "--dir", str(self.folder), "--ip", self.ip]
+        if self.keepers:
+            if not (self.folder / "mox.conf").exists():
+                subprocess.run([*command, "--init-only"], cwd=ROOT, check=True, capture_output=True)
+            write_keepers(self.folder / "mox.conf", self.keepers)
+            command[2] = ALSO_LOCALSERVE + PROGRAM
         with self.output.open("ab") as output:
             self.child = subprocess.Popen(
-                [sys.executable, "-c", program, "localserve", "--dir", str(self.folder), "--ip", self.ip],
+                command,
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 preexec_fn=end_with_parent,  # noqa: PLW1509  # one system call, and no locks are held
             )
+        served = self.log().count(" serves IMAP")
         deadline = time.monotonic() + START_SECONDS
         for port in (SMTP, SUBMISSION, SUBMISSIONS, LMTP, IMAP, IMAPS):
             while not self.greets(port):
@@ -103,6 +113,9 @@ class LiveServer:
                     self.refused = f"the server does not greet on port {port}:\n{self.log()}"
                     raise AssertionError(self.refused)
                 time.sleep(0.05)
+        # Who logs in earlier has the account stay with the server.
+        while self.log().count(" serves IMAP") < served + self.keepers and time.monotonic() < deadline:
+            time.sleep(0.05)
 
     def greets(self, port: int) -> bool:
         """Whether a connection to this port is answered with a banner (after a handshake, on the ports with TLS)."""

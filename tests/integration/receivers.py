@@ -75,7 +75,7 @@ def reply(client: Conversation) -> str:
 
 
 def children(pid: int) -> dict[int, list[str]]:
-    """The processes that a process started and that have not ended: their arguments."""
+    """The processes that a process started and that have not ended, but for keepers: their arguments."""
     found = {}
     for path in Path(f"/proc/{pid}/task").glob("*/children"):
         for child in path.read_text().split():
@@ -83,7 +83,8 @@ def children(pid: int) -> dict[int, list[str]]:
                 words = Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0")
             except OSError:
                 continue
-            found[int(child)] = [os.fsdecode(word) for word in words]
+            if b"moxtwisted.tap.keeper" not in words:
+                found[int(child)] = [os.fsdecode(word) for word in words]
     return found
 
 

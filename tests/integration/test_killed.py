@@ -20,9 +20,12 @@ import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from shutil import rmtree
+from typing import ClassVar
 
 from attrs import define, field
 from twisted.trial.unittest import SynchronousTestCase
+
+from tests.keepers import KEEPERS
 
 from .live import ACCOUNT, IMAPS, LMTP, PASSWORD, ROOT, SMTP, LiveServer, own_address, unverified
 
@@ -75,12 +78,14 @@ class Ledger:
 
     :ivar troubles: answers that should not have been.
     :ivar acknowledged: commands so far.
+    :ivar over: whether clients stop, and messages may be put off.
     """
 
     random: random.Random
     records: dict[str, Record] = field(factory=dict)
     troubles: list[str] = field(factory=list)
     acknowledged: int = 0
+    over: bool = False
     _changed: threading.Condition = field(factory=threading.Condition)
 
     def letter(self, *, exact: bool) -> tuple[str, bytes]:
@@ -193,6 +198,9 @@ class Sender:
 
     def _message(self, octets: bytes) -> str:
         reply = self._command(octets + b".")
+        if self._ledger.over and reply.startswith(b"451 "):
+            # Whoever had it to deliver was killed: it may be there.
+            raise GoneError
         return "" if reply.startswith(b"250 ") else f"message refused: {reply!r}"
 
     def close(self) -> None:
@@ -286,7 +294,16 @@ class Keeper:
 
 
 class KilledTests(SynchronousTestCase):
-    """SIGKILL at random moments."""
+    """SIGKILL at random moments.
+
+    :cvar kills: how many.
+    :cvar keepers: that the server has.
+    :cvar stops: whether clients stop then, because the server lives on.
+    """
+
+    kills: ClassVar[int] = KILLS
+    stops: ClassVar[bool] = False
+    keepers: ClassVar[int] = KEEPERS
 
     def setUp(self) -> None:
         """A server of our own, on an address of our own."""
@@ -294,7 +311,7 @@ class KilledTests(SynchronousTestCase):
         self.addCleanup(rmtree, folder, ignore_errors=True)
         # the shared server of this process is on 127.64.0.0/10, and may be running
         first, second, rest = own_address(os.getpid()).split(".", 2)
-        self.server = LiveServer(folder / "data", f"{first}.{int(second) + 64}.{rest}")
+        self.server = LiveServer(folder / "data", f"{first}.{int(second) + 64}.{rest}", self.keepers)
         self.addCleanup(self.server.stop)
         self.seed = int.from_bytes(os.urandom(4))
         self.ledger = Ledger(random.Random(self.seed))
@@ -304,16 +321,24 @@ class KilledTests(SynchronousTestCase):
         """Ten times killed in the middle of SMTP, LMTP and IMAP, it has every acknowledged message, once, with its octets and
         flags, and its databases are whole."""
         self.server.start()
-        for number in range(KILLS):
+        for number in range(self.kills):
             self._work_until_killed()
-            self.server.start()
+            self.again()
             problems = [*self.ledger.troubles, *self._problems()]
             self.assertEqual(problems, [], f"after kill {number + 1}, seed {self.seed}")
         self.assertEqual(self.server.new_tracebacks(), [])
         self.server.stop()
         self._verify()
         kept = sum(bool(record.known) for record in self.ledger.records.values())
-        self.assertGreater(kept, KILLS)
+        self.assertGreater(kept, self.kills)
+
+    def kill(self) -> None:
+        """Without warning."""
+        self.server.stop(signal.SIGKILL)
+
+    def again(self) -> None:
+        """What was killed is there again."""
+        self.server.start()
 
     def _work_until_killed(self) -> None:
         clients = [
@@ -329,12 +354,14 @@ class KilledTests(SynchronousTestCase):
         ]
         chance = self.ledger.random
         wanted = self.ledger.acknowledged + chance.randint(*ACKNOWLEDGED)
+        self.ledger.over = False
         moment = chance.uniform(0, MOMENT_SECONDS)
         for client in clients:
             client.start()
         busy = self.ledger.await_acknowledged(wanted)
         threading.Event().wait(moment)
-        self.server.stop(signal.SIGKILL)
+        self.ledger.over = True
+        self.kill()
         for client in clients:
             client.join(PATIENCE_SECONDS)
         self.assertFalse([client for client in clients if client.is_alive()], f"seed {self.seed}")
@@ -349,7 +376,7 @@ class KilledTests(SynchronousTestCase):
         except GoneError:
             return
         try:
-            while not self.ledger.troubles:
+            while not self.ledger.troubles and not (self.ledger.over and self.stops):
                 client.work()
         except GoneError:
             pass

@@ -344,6 +344,7 @@ class House:
             append_limit=mail.pop("append_limit", 1_000_000),
             seconds=self.clock.seconds,
             queue=self.queue,
+            lending=mail.pop("lending", None),
         )
         settings = IMAPSettings(
             hostname=HOST, allow_plain_without_tls=True, timeouts=IMAPTimeouts(login_failure_pause=0.0)

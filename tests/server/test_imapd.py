@@ -6,6 +6,7 @@ import base64
 import gc
 import re
 import weakref
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -314,6 +315,19 @@ class EndTests(IMAPCase):
         line.protocol.connectionLost(Failure(ConnectionDone()))
         self.assertTrue(self.successResultOf(Deferred.fromCoroutine(store.let_go("alice"))))
         self.assertIsNone(account())
+
+    def test_password_changed_while_waiting(self) -> None:
+        """Who has to wait for his account logs in with a password that is right in the end."""
+        for changes in (False, True):
+            waiting: Deferred[None] = Deferred()
+            lending = SimpleNamespace(lend=lambda account, waiting=waiting: waiting)
+            line = self.house.imap(lending=lending)
+            line.heard()
+            self.assertEqual(line.say(f't LOGIN {ALICE} "{SECRET}"'), "")
+            if changes:
+                self.house.authenticator.forget("alice")
+            waiting.callback(None)
+            self.assertIn("t NO [UNAVAILABLE]" if changes else "t OK", line.heard())
 
     def test_account_removed(self) -> None:
         """When an account goes, its sessions end with BYE and the others stay."""

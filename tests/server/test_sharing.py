@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import random
 from itertools import combinations
 from typing import Any
@@ -9,6 +10,8 @@ from unittest.mock import patch
 
 from attrs import evolve
 from twisted.internet.defer import Deferred, fail
+from twisted.internet.error import ConnectionDone
+from twisted.python.failure import Failure
 from zope.interface.verify import verifyObject
 
 from moxtwisted.errors import StoreUnavailableError
@@ -323,6 +326,18 @@ class LifeTests(SharingCase):
             line.say(end) if end else line.drop()
             line.drop()
             self.assertEqual(list(shares._held), [])
+
+    def test_let_go_at_once(self) -> None:
+        """Nor is anything held until Python's collector comes."""
+        self.yes(self.bob, f"SELECT {BOX}")
+        self.yes(self.bob, "UID FETCH 1:* FLAGS")
+        gc.disable()
+        self.addCleanup(gc.enable)
+        for line in (self.alice, self.bob):
+            line.protocol.connectionLost(Failure(ConnectionDone()))
+        store = self.house.store
+        for name in ("alice", "bob"):
+            self.assertTrue(self.successResultOf(Deferred.fromCoroutine(store.let_go(name))), name)
 
     def test_nobody_is_opened_for_nothing(self) -> None:
         """Who shares nothing with somebody is not opened for him; nor is anything asked that memory does not know."""

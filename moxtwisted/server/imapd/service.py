@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from attrs import define, field, frozen
 from twisted.internet.defer import DeferredLock
@@ -38,6 +38,10 @@ if TYPE_CHECKING:
     from moxtwisted.server.lending.lending import Lending
 
 __all__ = ["IMAPService", "Mail"]
+
+
+#: What BYE says when a session has to end, and another may begin.
+_LOG_IN_AGAIN: Final = "please log in again"
 
 
 class TooManyConnectionsError(MailError):
@@ -178,7 +182,12 @@ class ConnectionAuthenticator(URLKeys):
         return self._mail.session(entry) if lending is None else self._here_or_there(entry, lending)
 
     async def _here_or_there(self, entry: AccountEntry, lending: Lending) -> Any:
+        authenticator = self._mail.authenticator
+        epoch = authenticator.epoch if authenticator is not None else 0
         keeper = await lending.lend(entry.name)
+        if authenticator is not None and authenticator.epoch != epoch:
+            # The password may be another one by now, or the account gone; who ended its sessions did not know of this one.
+            raise StoreUnavailableError(f"{entry.name} changed while it was logged in to")
         if keeper is None:
             return self._mail.session(entry)
         return AwaySession(self, self._mail, entry, lending, keeper)
@@ -214,11 +223,11 @@ class IMAPService(IMAPServerFactory):
         return authenticator
 
     def end_sessions(self, account: str) -> None:
-        """Say BYE to all who are logged in to an account: it is gone, or its password changed."""
+        """Say BYE to all who are logged in to an account: it is gone or wanted elsewhere, or its password changed."""
         for connection in list(self.connections):
             session = connection.server.connection.session if connection.server is not None else None
             if session is not None and session.account == account:
-                connection.shutdown()
+                connection.shutdown(_LOG_IN_AGAIN)
 
     def review(self) -> None:
         """A new directory is in force: end the sessions of accounts that are gone or were switched off."""

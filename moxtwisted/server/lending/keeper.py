@@ -2,7 +2,7 @@
 
 ::
 
-    keeper = Keeper(1, began, lost, closed, returned, shares, republish)
+    keeper = Keeper(KeeperEvents(...), 1)
     adopt_link(reactor, descriptor, keeper.link)
     keeper.lend("alice")
     keeper.give("alice", departure, descriptor, ip)       # a client that logged in
@@ -12,14 +12,14 @@
 
 from __future__ import annotations
 
-import os
 import pickle
+import socket
 from collections.abc import Callable, Sequence
-from typing import Any
+from contextlib import suppress
+from typing import Any, Final
 
 from attrs import define, field, frozen
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 
 from moxtwisted.errors import MailError, StoreUnavailableError
 from moxtwisted.server.lending import crossing
@@ -27,9 +27,16 @@ from moxtwisted.server.lending.operations import understand
 from moxtwisted.server.lending.words import Word
 from moxtwisted.server.processes.link import Link
 
-__all__ = ["Keeper", "KeeperEvents", "KeptConnection"]
+__all__ = ["Keeper", "KeeperEvents", "KeptConnection", "turn_away"]
 
-_log = Logger()
+# RFC 9051 section 7.1.5: BYE ends the connection; clients come again. RFC 5530 section 3: UNAVAILABLE, for the moment.
+_BYE: Final = b"* BYE [UNAVAILABLE] please log in again\r\n"
+
+
+def turn_away(descriptor: int) -> None:
+    """Say BYE to a client that was handed over, and close its connection."""
+    with socket.socket(fileno=descriptor) as client, suppress(OSError):
+        client.send(_BYE)
 
 
 @frozen(kw_only=True)
@@ -39,7 +46,7 @@ class KeeperEvents:
     :ivar began: it takes accounts.
     :ivar lost: its link is gone.
     :ivar closed: (keeper, connection, errors): a client is gone; errors: it made too many.
-    :ivar returned: (account): it is closed there.
+    :ivar returned: (keeper, account): it is closed there.
     :ivar shares: (account, identifiers): whom its lists name, or are about to; fires when that is on disk.
     :ivar republish: an event of its log.
     """
@@ -58,10 +65,12 @@ class KeptConnection:
 
     :ivar client_ip: its address.
     :ivar account: whose it is.
+    :ivar counted: among the clients of the account; not one that came when it was on its way back, and reads BYE.
     """
 
     client_ip: str
     account: str
+    counted: bool
     _number: int
     _link: Link[Word]
 
@@ -75,6 +84,7 @@ class Keeper:
     """One keeper.
 
     :ivar number: for the log.
+    :ivar most_connections: that it can have.
     :ivar ready: whether it takes accounts.
     :ivar heard: whether it said anything since somebody set this to False.
     :ivar connections: that it has.
@@ -83,6 +93,7 @@ class Keeper:
 
     _events: KeeperEvents
     number: int
+    most_connections: int = 10_000
     link: Link[Word] = field(init=False)
     ready: bool = field(default=False, init=False)
     heard: bool = field(default=True, init=False)
@@ -116,20 +127,20 @@ class Keeper:
         self.link.say(Word.RECALL, account)
 
     def give(self, account: str, octets: bytes, descriptor: int, ip: str) -> None:
-        """Hand a client over that logged in. If the account is on its way back, the client reads BYE there.
+        """Hand a client over that logged in. If the account is on its way back, or there are too many clients, it reads BYE.
 
         :param octets: of the departure, and the settings of the listener.
         :param descriptor: is not ours any more.
         """
         self._numbers += 1
         number = self._numbers
-        connection = KeptConnection(ip, account, number, self.link)
-        if not self.link.up:
-            os.close(descriptor)
+        connection = KeptConnection(ip, account, account in self.accounts, number, self.link)
+        if not self.link.up or len(self.connections) >= self.most_connections:
+            turn_away(descriptor)
             self._events.closed(self, connection, False)
             return
         self.connections[number] = connection
-        if account in self.accounts:
+        if connection.counted:
             self.accounts[account] += 1
         self.link.say_with(descriptor, Word.CONNECTION, number, octets)
 
@@ -168,8 +179,10 @@ class Keeper:
             waiting.callback(octets)
 
     def _closed(self, number: int, errors: bool) -> None:
-        connection = self.connections.pop(number)
-        if connection.account in self.accounts:
+        connection = self.connections.pop(number, None)
+        if connection is None:
+            return
+        if connection.counted and connection.account in self.accounts:
             self.accounts[connection.account] -= 1
         self._events.closed(self, connection, errors)
 

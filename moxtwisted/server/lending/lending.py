@@ -125,7 +125,11 @@ class Lending:
         while (loan := self._loans.get(account)) is not None:
             if loan.state is _State.THERE:
                 return loan.keeper
+            going = loan.state is _State.GOING
             await loan.wait()
+            if going and account not in self._loans:
+                # It could not go. If each of those who wait tried again, the last would have to wait for all.
+                return None
         if not self.keepers or self._stays(account):
             return None
         keeper = min(self.keepers, key=lambda one: (len(one.accounts), one.number))
@@ -171,6 +175,8 @@ class Lending:
         if self._loans.get(loan.account) is loan and loan.state is _State.RETURNING:
             _log.error("account {account} does not come back from its keeper", account=loan.account)
             loan.settle(StoreUnavailableError(f"account {loan.account} is still in use elsewhere"))
+            # Who comes later does not wait for ever either.
+            self.clock.callLater(_HOME_SECONDS, self._waited, loan)
 
     def returned(self, keeper: Keeper, account: str) -> None:
         """A keeper closed an account."""

@@ -74,7 +74,7 @@ class Operations:
                 for message in messages:
                     message.close()
         except MailError as e:
-            return write((False, e))[0]
+            return _refusal(e)
         except Exception:  # noqa: BLE001  a boundary: who asked is told
             _log.failure("{operation} failed, which another process asked for", operation=operation)
             return write((False, StoreUnavailableError(f"{operation} failed")))[0]
@@ -161,6 +161,13 @@ _OPERATIONS: Final[Mapping[str, Callable[..., Awaitable[Any]]]] = {
     "usage": Operations.usage,
     "url_key": Operations.url_key,
 }
+
+
+def _refusal(error: MailError) -> bytes:
+    try:
+        return write((False, error))[0]
+    except Exception:  # noqa: BLE001  something in it cannot cross, and who asked waits
+        return write((False, StoreUnavailableError(error.explanation)))[0]
 
 
 def understand(answer: bytes) -> Any:
