@@ -62,8 +62,9 @@ _log = Logger()
 
 #: How often it is looked at whether an account that is wanted back is not used any more, seconds.
 _LOOK_SECONDS: Final = 0.01
-#: After so many looks, and each time as many more, what nobody refers to any more is collected.
-_LOOKS_BEFORE_COLLECTING: Final = 100
+#: After so many looks what nobody refers to any more is collected, and again each time after so many more.
+_LOOKS_BEFORE_COLLECTING: Final = 5
+_LOOKS_BETWEEN_COLLECTING: Final = 100
 #: How long its files may take to be closed, seconds: as long as it is there, no other server can open them.
 _CLOSE_SECONDS: Final = 30.0
 
@@ -243,8 +244,8 @@ class Keeping:
         looked = 0
         while not await store.let_go(account):
             looked += 1
-            if looked % _LOOKS_BEFORE_COLLECTING == 0:
-                # Whoever had it may be a circle by now that only the collector of such ends: what an exception remembers, say.
+            if looked % _LOOKS_BETWEEN_COLLECTING == _LOOKS_BEFORE_COLLECTING:
+                # Whoever had it may be a circle by now that only the collector of such ends: what the error of a command remembers, say.
                 gc.collect()
             await deferLater(self._reactor, _LOOK_SECONDS)
         del self._at_work[account]

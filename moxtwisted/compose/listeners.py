@@ -133,6 +133,8 @@ class Listeners(Service):
         static = self._server.static
         if self._server.has_keepers:
             self._start_keepers()
+        elif static.keepers.processes:
+            _log.warn("keepers are wanted, but a server for tests has none")
         if not static.receivers.processes or self._server.localserve:
             return
         if not (self._server.has_receivers and self._diverted):

@@ -85,6 +85,10 @@ class Connected:
         self._ended = True
         self._pieces = None
         self._deadline.set(self.factory.settings.timeouts.write)
+        if self.server is not None and not self._waiting:
+            # Nothing is under way. However long the client takes to go, the mail is let go of now.
+            self.server.lost()
+            self.server.forget()
         transport = self._transport
         transport.unregisterProducer()
         if not (self._reading or self._silent):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import random
 from itertools import combinations
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -326,6 +327,29 @@ class LifeTests(SharingCase):
             line.say(end) if end else line.drop()
             line.drop()
             self.assertEqual(list(shares._held), [])
+
+    def test_on_the_way(self) -> None:
+        """Who shares something and is just coming home is waited for by LIST; when he does not come, he is not there."""
+        for comes in (True, False):
+            store = self.house.store
+            away = {"alice"}
+
+            async def home(account: str, away: set[str] = away, comes: bool = comes) -> None:
+                if not comes:
+                    raise StoreUnavailableError(account)
+                away.discard(account)
+
+            places: Any = SimpleNamespace(is_away=away.__contains__, home=home)
+            shares = StoreShares("bob", store, self.house.holder, lambda account: account, places)  # type: ignore[arg-type,return-value]
+            with (
+                patch.object(store, "opened", lambda name: False),
+                patch.object(store, "elsewhere", away.__contains__),
+            ):
+                for line in (self.alice, self.bob):
+                    line.drop()
+                store._kept.clear()
+                self.successResultOf(Deferred.fromCoroutine(shares.prepare()))
+                self.assertEqual(shares.mail("alice") is not None, comes)
 
     def test_let_go_at_once(self) -> None:
         """Nor is anything held until Python's collector comes."""

@@ -115,7 +115,8 @@ class Mail:
         session: ISession = session_of(self.store.account(entry.name))
         # Without ACL neither are its mailboxes shared by IMAP, nor does it see others'.
         if "ACL" not in disabled:
-            session = SharingSession(session, StoreShares(entry.name, self.store, self.directory, session_of))
+            shares = StoreShares(entry.name, self.store, self.directory, session_of, self.places)
+            session = SharingSession(session, shares)
         if entry.queue_mailbox and self.queue is not None:
             clock = self.store.workplace.clock
             session = QueueSession(session, partial(self.queue.mailbox, entry.name, clock), clock)

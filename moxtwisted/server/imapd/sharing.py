@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, cast
 
 from attrs import define, field
@@ -21,6 +22,7 @@ from moxtwisted.imap.rights import Modification, Rights, flags_within
 from moxtwisted.imap.sharing import IShares, Transfer
 from moxtwisted.server.directory import DirectoryHolder
 from moxtwisted.server.imapd.mail import SelectedMailbox
+from moxtwisted.server.lending.interfaces import AllHere, IPlaces
 from moxtwisted.store.accounts import Account
 from moxtwisted.store.interfaces import Copied
 from moxtwisted.store.store import Store
@@ -44,6 +46,7 @@ class StoreShares:
     _directory: DirectoryHolder
     #: Makes a session of an account, as its owner would have it.
     _session: Callable[[Account], ISession]
+    _places: IPlaces = field(factory=AllHere)
     _held: OrderedDict[str, tuple[Account, ISession]] = field(factory=OrderedDict, init=False)
 
     def owners(self) -> Collection[str]:
@@ -80,7 +83,9 @@ class StoreShares:
         """See ``IShares``."""
         wanted = self.owners() if owners is None else owners
         closed = [owner for owner in wanted if not self._store.opened(owner)]
-        return self._open(closed) if len(closed) > 1 else None
+        # Whoever shares something is here, or on his way.
+        coming = any(map(self._places.is_away, closed))
+        return self._open(closed) if len(closed) > 1 or coming else None
 
     def listen(self, changed: Callable[[str], None]) -> Callable[[], None]:
         """See ``IShares``."""
@@ -95,6 +100,9 @@ class StoreShares:
         clock = self._store.workplace.clock
         began = clock.seconds()
         for owner in owners:
+            if self._places.is_away(owner):
+                with suppress(StoreUnavailableError):
+                    await self._places.home(owner)
             self.mail(owner)
             if clock.seconds() - began > _SLICE_SECONDS:
                 await deferLater(clock, 0)

@@ -24,7 +24,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 from zope.interface import Interface, implementer
 
-from moxtwisted.errors import MailError
+from moxtwisted.errors import MailError, StoreUnavailableError
 from moxtwisted.message.flags import SEEN, MessageFlags
 from moxtwisted.message.headers import message_ids
 from moxtwisted.server.inbound.lease import Lease
@@ -245,7 +245,13 @@ class Rejects:
         def over(result: Any) -> None:
             lease.release()
             self._under_way.discard(done)
-            if result is not None:
+            if result is not None and result.check(StoreUnavailableError):
+                _log.warn(
+                    "rejects of {account} could not be changed: {problem}",
+                    account=account,
+                    problem=result.value.explanation,
+                )
+            elif result is not None:
                 _log.failure("rejects of {account} could not be changed", result, account=account)
 
         done.addBoth(over)

@@ -21,7 +21,7 @@ from attrs import define, field, frozen
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from moxtwisted.errors import MailError
+from moxtwisted.errors import MailError, StoreUnavailableError
 from moxtwisted.mailauth.dnsbl import Listing, Lists
 from moxtwisted.server.directory import DirectoryHolder
 from moxtwisted.server.judgement.case import NOT_NOW, Case, SourceError
@@ -94,8 +94,8 @@ class Judge:
         """Whether to take it; never raises."""
         try:
             return await self._judge(incoming, recipient, None)
-        except Exception:  # noqa: BLE001  a boundary: what goes wrong here must cost nobody a message
-            return _no_judgement(incoming, recipient)
+        except Exception as e:  # noqa: BLE001  a boundary: what goes wrong here must cost nobody a message
+            return _no_judgement(incoming, recipient, e)
 
     async def judge_told(self, incoming: Incoming, recipient: Recipient, within_rates: bool) -> Decision:
         """The same for an account that is here, when somebody else counts what is delivered; never raises.
@@ -104,8 +104,8 @@ class Judge:
         """
         try:
             return await self._judge(incoming, recipient, within_rates)
-        except Exception:  # noqa: BLE001  a boundary, as above
-            return _no_judgement(incoming, recipient)
+        except Exception as e:  # noqa: BLE001  a boundary, as above
+            return _no_judgement(incoming, recipient, e)
 
     async def _judge(self, incoming: Incoming, recipient: Recipient, told: bool | None) -> Decision:
         account = recipient.account
@@ -293,11 +293,20 @@ class _Memory:
         return found
 
 
-def _no_judgement(incoming: Incoming, recipient: Recipient) -> Decision:
+def _no_judgement(incoming: Incoming, recipient: Recipient, error: Exception) -> Decision:
     """After what was just raised."""
-    _log.failure(
-        "no judgement of a message for {account}", account=recipient.account, session=incoming.session
-    )
+    if isinstance(error, StoreUnavailableError):
+        # The account is on its way, or who had it has just ended.
+        _log.warn(
+            "no judgement of a message for {account}: {problem}",
+            account=recipient.account,
+            session=incoming.session,
+            problem=error.explanation,
+        )
+    else:
+        _log.failure(
+            "no judgement of a message for {account}", account=recipient.account, session=incoming.session
+        )
     reason = Reason.JUDGEMENT_ERROR
     return Decision(
         accept=False, reason=reason, explanation=SENTENCES[reason], mailbox=recipient.mailbox, reply=NOT_NOW

@@ -145,6 +145,7 @@ class Lending:
         finally:
             if gone:
                 keeper.lend(account)
+                _log.debug("account {account} is lent", account=account, keeper=keeper.number)
                 loan.state, loan.since = _State.THERE, self.clock.seconds()
             else:
                 del self._loans[account]
@@ -184,6 +185,7 @@ class Lending:
         if loan is not None and loan.keeper is keeper and loan.state is _State.RETURNING:
             del self._loans[account]
             loan.settle()
+            _log.debug("account {account} came home", account=account, keeper=keeper.number)
 
     def lost(self, keeper: Keeper) -> None:
         """The process of a keeper has ended, and holds no files any more."""

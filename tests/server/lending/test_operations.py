@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 from unittest.mock import patch
 
 from attrs import evolve
 from twisted.internet.defer import Deferred
-from twisted.logger import capturedLogs
+from twisted.logger import LogLevel, capturedLogs
 from zope.interface.verify import verifyObject
 
 from moxtwisted.errors import MailboxMissingError, OverQuotaError, StoreFullError, StoreUnavailableError
@@ -35,6 +36,10 @@ from tests.server.test_outcome import LETTER, SENDER, OutcomeCase
 
 GONE = StoreUnavailableError("the keeper is gone")
 BOTH = ("alice@example.org", "bob@example.org")
+
+
+def _warnings(events: Iterable[Any]) -> list[str]:
+    return [event["log_format"] for event in events if event["log_level"] is LogLevel.warn]
 
 
 class Asked(test_judge.Judging):
@@ -90,11 +95,12 @@ class Asked(test_judge.Judging):
     def test_nobody_answers(self) -> None:
         """When the other process ends before it has decided, the message is to come again; nothing is counted."""
         self.lending.failing["judge"] = GONE
-        decision = self.ask()
+        with capturedLogs() as events:
+            decision = self.ask()
         self.assertEqual((decision.accept, decision.reason), (False, Reason.JUDGEMENT_ERROR))
         assert decision.reply is not None
         self.assertEqual((decision.reply.code, len(self.judge._parts.limiter)), (451, 0))
-        self.assertEqual(len(self.flushLoggedErrors(StoreUnavailableError)), 1)
+        self.assertEqual(_warnings(events), ["no judgement of a message for {account}: {problem}"])
 
     def test_recipient(self) -> None:
         """Who has no account there is judged here."""
@@ -251,10 +257,11 @@ class Ways(OutcomeCase):
         """Trouble with rejects changes no answer, and is logged."""
         self.judge.refuse("alice", keep=True)
         self.lending.failing["keep_reject"] = self.lending.failing["accepted"] = GONE
-        self.assertEqual(self.send(), "550 5.7.1")
-        self.judge.accept("alice")
-        self.assertEqual(self.send(), "250 2.6.0")
-        self.assertEqual(len(self.flushLoggedErrors(StoreUnavailableError)), 2)
+        with capturedLogs() as events:
+            self.assertEqual(self.send(), "550 5.7.1")
+            self.judge.accept("alice")
+            self.assertEqual(self.send(), "250 2.6.0")
+        self.assertEqual(_warnings(events), ["rejects of {account} could not be changed: {problem}"] * 2)
 
     def test_rejects_are_waited_for(self) -> None:
         """The message that is to be copied stays until the other process has it, though the client was answered."""
