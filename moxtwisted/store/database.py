@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from functools import cache, partial
@@ -45,6 +46,9 @@ _LOOK_PAGES_SCARCE: Final = 64
 _VACUUM_PAGES: Final = 64
 #: How long emptying a log waits for who reads it.
 _PATIENCE_MILLISECONDS: Final = 250
+#: How long a connection that another thread is just asking is waited for when it is closed; and how often it is looked at; seconds.
+_BUSY_SECONDS: Final = 5.0
+_BUSY_LOOK_SECONDS: Final = 0.002
 #: Page cache of a reading connection, in KiB; all caches together are bounded by L{bound_memory}.
 READER_CACHE_KIB: Final = 32_768
 WRITER_CACHE_KIB: Final = 8_192
@@ -538,6 +542,20 @@ class Database:
         if self.ahead is not None:
             self.ahead.close()
         self._settle()
-        self.reader.close()
-        self.writer.close()
+        _close(self.reader)
+        _close(self.writer)
         self._log.close()
+
+
+def _close(connection: apsw.Connection) -> None:
+    """Close a connection. Another thread may just be asking it something, which it finishes, and nothing is asked after that."""
+    latest = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.close()
+        except apsw.ThreadingViolationError:
+            if time.monotonic() > latest:
+                raise
+            time.sleep(_BUSY_LOOK_SECONDS)
+        else:
+            return

@@ -76,14 +76,14 @@ class KeeperKilledTests(OwnerKilledTests):
 
     def kill(self) -> None:
         """All that there are."""
-        self.served = self.server.log().count(" serves IMAP")
+        self.served = self.server.log().count(" serves IMAP pid=")
         for pid in self.processes():
             os.kill(pid, signal.SIGKILL)
 
     def again(self) -> None:
         """They are started again."""
         self.assertTrue(
-            settled(lambda: self.server.log().count(" serves IMAP") == self.served + 2),
+            settled(lambda: self.server.log().count(" serves IMAP pid=") == self.served + 2),
             self.server.log()[-2000:],
         )
 

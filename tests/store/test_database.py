@@ -8,10 +8,12 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import apsw
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted.errors import KeyRefusedError, StoreUnavailableError
@@ -138,6 +140,27 @@ class DatabaseTests(SynchronousTestCase):
         gate.set()
         again = self.opened()
         self.assertEqual(again.reader.execute("SELECT count(*) FROM thing").get, 61)
+
+    def test_closed_while_asked(self) -> None:
+        """Closing waits for what another thread is just asking, and closes all."""
+        self.create()
+        opened = Database.open(self.path, b"k" * 32, "thing")
+        asking = threading.Event()
+        found: list[Any] = []
+
+        def ask() -> None:
+            numbers = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000)"
+            asking.set()
+            found.append(opened.reader.execute(f"{numbers} SELECT sum(i) FROM n").get)
+
+        thread = threading.Thread(target=ask)
+        thread.start()
+        asking.wait()
+        time.sleep(0.02)
+        opened.close()
+        thread.join()
+        self.assertEqual(found, [500_000_500_000])
+        self.assertRaises(apsw.ConnectionClosedError, opened.writer.execute, "SELECT 1")
 
     def test_thread_fails(self) -> None:
         """What the thread cannot do is the writer's to do."""
