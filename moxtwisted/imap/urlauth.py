@@ -17,6 +17,8 @@ from typing import Final
 
 from zope.interface import Interface
 
+from moxtwisted.imap.backend import ISession
+
 __all__ = ["MECHANISM", "IDistantOwners", "IURLAuthority", "is_token", "make_token"]
 
 MECHANISM: Final = "INTERNAL"
@@ -48,6 +50,9 @@ class IURLAuthority(Interface):
 
 class IDistantOwners(Interface):
     """An ``IURLAuthority`` that also provides this may have the mail of an owner elsewhere, where ``session`` does not reach it."""
+
+    def mail_here(account: str) -> ISession:
+        """The mail of an account that is here, without sending it anywhere. :raises MailError: it is not."""
 
     def bring(account: str, mailbox: str, is_genuine: Callable[[bytes], bool]) -> Awaitable[None]:
         """Have it here, if it is not, so that ``session`` can be called at once. Called for URLs that are good for who reads them; whether

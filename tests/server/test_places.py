@@ -6,6 +6,7 @@ import base64
 import gc
 from types import SimpleNamespace
 from typing import Any, Final
+from unittest.mock import patch
 
 from attrs import evolve
 from twisted.internet.address import UNIXAddress
@@ -380,6 +381,21 @@ class IMAPTests(IMAPCase):
             self.assertNotIn("It works.", self.fetch(one), one)
         self.assertEqual(self.loans.homes, [])
         self.assertEqual({operation for _, operation in self.loans.asked}, {"url_key"})
+
+    def test_url_lends_nobody(self) -> None:
+        """Whose message is read is neither lent for that nor fetched back: only who logs in is."""
+        url = self.lent_url()
+        lent: list[str] = []
+
+        async def lend(account: str) -> None:
+            lent.append(account)
+
+        mail = evolve(self.mail(), lending=SimpleNamespace(lend=lend))
+        with patch.object(self, "mail", return_value=mail):
+            self.assertNotIn("It works.", self.fetch(url[:-1] + ("0" if url[-1] != "0" else "1")))
+            self.assertEqual(self.loans.homes, [])
+            self.assertIn("It works.", self.fetch(url))
+        self.assertEqual(lent, ["bob", "bob"])
 
     def test_urls_of_no_use(self) -> None:
         """Nobody is asked for a genuine URL that is not for this reader, or is good no longer."""

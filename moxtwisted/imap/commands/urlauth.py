@@ -178,6 +178,11 @@ async def _session_of(connection: Connection, owner: str | None) -> ISession | N
     if owner is None:
         return None
     try:
+        authority = _authority(connection)
+        if IDistantOwners.providedBy(authority):
+            # A log-in might send it away, and to fetch it back would disturb its user, whoever asks.
+            here: ISession = authority.mail_here(owner)
+            return here
         return await stayed(await session_of(connection, owner))
     except MailError:
         return None

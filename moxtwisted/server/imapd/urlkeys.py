@@ -18,6 +18,7 @@ from zope.interface import implementer
 
 from moxtwisted.errors import MailError, StoreUnavailableError
 from moxtwisted.identifiers import IdentifierError, parse_mailbox_name
+from moxtwisted.imap.backend import ISession
 from moxtwisted.imap.urlauth import IDistantOwners, IURLAuthority
 from moxtwisted.server.directory import AccountEntry
 from moxtwisted.server.imapd.mail import mailbox_info
@@ -65,6 +66,11 @@ class URLKeys:
     def may_submit(self, account: str) -> bool:
         """See ``IURLAuthority``: submission here is part of this program and needs no IMAP."""
         return False
+
+    def mail_here(self, account: str) -> ISession:
+        """See ``IDistantOwners``."""
+        mail: ISession = self._mail.session(self._mail.entry(account))
+        return mail
 
     async def bring(self, account: str, mailbox: str, is_genuine: Callable[[bytes], bool]) -> None:
         """See ``IDistantOwners``."""
