@@ -157,9 +157,7 @@ def one(data: bytes) -> None:
     answered(said, octets)
     # What is in the packet of STARTTLS is thrown away; COMPRESS is refused when something is in its packet; after NOTIFY, and of
     # what a search watches (RETURN (UPDATE)), the server speaks whenever the client does not.
-    told_by_packets = any(
-        word in octets.upper() for word in (b"STARTTLS", b"COMPRESS", b"NOTIFY", b"UPDATE")
-    )
+    told_by_packets = any(word in octets.upper() for word in (b"STARTTLS", b"COMPRESS", b"NOTIFY", b"UPDATE"))
     if not told_by_packets and dialogue(choice, octets, size) != said:
         raise AssertionError("the cuts change what is said")
 

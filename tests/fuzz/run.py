@@ -35,7 +35,6 @@ SEED = 1
 AT_ONCE = 2
 MEMORY_MB = 1024
 INPUT_SECONDS = 10
-SEED = 1
 INPUT_OCTETS = 2048
 #: What a run may need besides: importing under instrumentation, the corpus, and one input that hangs.
 MORE_SECONDS = 120
