@@ -353,12 +353,17 @@ class Notifying:
             if Event.MAILBOX_NAME in self.wanted(name) | self.wanted(old):
                 names.pop(name, None)
                 names[name] = old
+                return
+            for either in (old, name):
+                # Section 5.5: the subscription went with the mailbox, which is not told of who asks for subscriptions alone.
+                if Event.SUBSCRIPTION_CHANGE in self.wanted(either):
+                    names[either] = names.get(either) or None
             return
         if self._is_own(one.kind, name):
             return
         events = {_NAME_EVENTS[one.kind]}
-        if one.kind == "created" and not name.startswith(OTHERS):
-            # New mailboxes are subscribed.
+        if one.kind in {"created", "removed"} and not name.startswith(OTHERS):
+            # Section 5.5: new mailboxes are subscribed, and what is removed may be so no longer.
             events.add(Event.SUBSCRIPTION_CHANGE)
         wanted = self.wanted(name)
         if events & wanted:

@@ -101,9 +101,11 @@ class Mail:
     """The mailboxes of one user.
 
     @ivar real: the state of a mailbox as the server has it, by name; None if it has none.
+    @ivar subscribed: whether a name is.
     """
 
     real: Callable[[str], Any]
+    subscribed: Callable[[str], bool]
     boxes: dict[str, Box] = field(factory=dict)
     modseq: int = 0
     uidvalidities: set[int] = field(factory=set)
@@ -622,7 +624,8 @@ class Session:
         lines += [f"* OK [UIDVALIDITY {box.uidvalidity}]", f"* OK [UIDNEXT {box.uidnext}]"]
         lines += [f"* OK [HIGHESTMODSEQ {box.highest}]", "* OK [MAILBOXID]"]
         if "IMAP4REV2" in self.enabled:
-            lines.append(f'* LIST (\\Subscribed \\HasNoChildren) "/" {self.shown(name)}')
+            subscribed = "\\Subscribed " * self.mail.subscribed(name)
+            lines.append(f'* LIST ({subscribed}\\HasNoChildren) "/" {self.shown(name)}')
         if qresync is not None and qresync[0] == box.uidvalidity:
             gone = {uid for at, uid in box.expunged if at > qresync[1]}
             lines += [f"* VANISHED (EARLIER) {compact(gone)}"] if gone else []
@@ -680,6 +683,11 @@ class Session:
             for uid in sorted(box.messages):
                 made.add(box.messages[uid].octets, box.messages[uid].flags)
             box.remove(list(box.messages))
+        self.mail.learn()
+        return self.done([], "OK")
+
+    def subscribe(self) -> list[str]:
+        """SUBSCRIBE and UNSUBSCRIBE."""
         self.mail.learn()
         return self.done([], "OK")
 

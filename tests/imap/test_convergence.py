@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -17,6 +17,7 @@ from moxtwisted.imap.memory import MemoryMail
 from moxtwisted.imap.testing import Driver, split_responses
 from moxtwisted.message.flags import MessageFlags
 from tests.imap.model import Mail, Message, Session, Watch
+from tests.imap.naming import Names
 from tests.imap.told import compact, modified_utf7, plain, same
 
 # More of them by hand: MOXTWISTED_CONVERGENCE_SEEDS=20000, or =5000:20000 for those from the 5,000th on.
@@ -24,7 +25,9 @@ SEEDS = os.environ.get("MOXTWISTED_CONVERGENCE_SEEDS", "")
 STEPS = 60
 
 NAMES = ("INBOX", "INBOX", "INBOX", "INBOX", "INBOX", "Other", "Other", "Third", "Fünf")
+ALL = ("INBOX", "Other", "Third", "Fünf")
 FLAGS = ("\\Seen", "\\Deleted", "\\Deleted", "\\Flagged", "$Work")
+NAMING = ("CREATE", "DELETE", "RENAME", "SUBSCRIBE", "UNSUBSCRIBE")
 KINDS = (
     (),
     (),
@@ -62,11 +65,21 @@ class Place:
     @ivar connect: makes a client of it.
     @ivar deliver: puts a message into INBOX.
     @ivar real: the state of a mailbox by name, or None: with C{uids}, C{flags} and so on.
+    @ivar subscriptions: names, however they write INBOX.
     """
 
     connect: Callable[[], Driver]
     deliver: Callable[[bytes], object]
     real: Callable[[str], Any]
+    subscriptions: Callable[[], Collection[str]]
+
+    def truth(self, name: str) -> tuple[bool, bool]:
+        """Whether there is a mailbox with that name, and whether it is subscribed."""
+        return self.real(name) is not None, self.subscribed(name)
+
+    def subscribed(self, name: str) -> bool:
+        """Whether it is, if there is such a mailbox or not."""
+        return name in {"INBOX" if one.upper() == "INBOX" else one for one in self.subscriptions()}
 
 
 @define(eq=False)
@@ -74,13 +87,16 @@ class Client:
     """A client, and what the model knows of it.
 
     @ivar visits: by mailbox: UIDVALIDITY and the mod-sequence up to which it was told everything when it was there last.
+    @ivar names: what it believes of the names that it watches.
     """
 
     driver: Driver
+    place: Place
     model: Session
     dice: random.Random
     log: list[str]
     visits: dict[str, tuple[int, int]]
+    names: Names | None = None
     count: int = 0
 
     def say(self, line: str, predict: Callable[[], list[str]]) -> None:
@@ -95,8 +111,15 @@ class Client:
         """What was said is what is expected."""
         said = [plain(response, tag) for response in split_responses(self.driver.received())]
         self.log.append(f"{id(self.model) % 9973}: {line!r} -> {said}")
-        expected = predict()
-        assert same(said, expected), "\n".join([self.log[0], *self.log[-25:], f"expected {expected}"])
+        expected, wrong = predict(), []
+        if self.names is not None:
+            if any(response.startswith("OK") for response in said):
+                self.names.learn(line.split()[1:] if line.split(maxsplit=1)[0] in NAMING else ())
+            said = self.names.take(said)
+            wrong = self.names.wrong()
+        assert same(said, expected) and not wrong, "\n".join(
+            [self.log[0], *self.log[-25:], f"expected {expected}", *wrong]
+        )
 
     def start(self, kind: Sequence[str]) -> None:
         """Log in and enable what the client knows."""
@@ -296,7 +319,7 @@ class Client:
         return self.say(line, lambda: model.select(name, examine=examine, qresync=qresync))
 
     def mailboxes(self) -> None:
-        """CREATE, DELETE, RENAME, STATUS."""
+        """CREATE, DELETE, RENAME, STATUS, SUBSCRIBE, UNSUBSCRIBE."""
         dice, model = self.dice, self.model
         one, other = dice.choice(("INBOX", "Other", "Third")), dice.choice(("Third", "Fünf"))
         modseq = "CONDSTORE" in model.enabled
@@ -307,6 +330,8 @@ class Client:
             f"RENAME {one} {other}": lambda: model.rename(one, other),
             f"RENAME {other} {one}": lambda: model.rename(other, one),
             f"STATUS {one} ({items})": lambda: model.status(one, modseq=modseq),
+            f"SUBSCRIBE {other}": model.subscribe,
+            f"UNSUBSCRIBE {one}": model.subscribe,
         }
         line = dice.choice([*lines, f"STATUS {one} ({items})"])
         predict = lines[line]
@@ -329,7 +354,7 @@ class Client:
         dice = self.dice
         which, flags = dice.choice(("SELECTED", "SELECTED-DELAYED")), dice.random() < 0.7
         events = "MessageNew (UID FLAGS) MessageExpunge" + " FlagChange" * flags
-        groups, watch = f"({which} ({events}))", None
+        groups, watch, self.names = f"({which} ({events}))", None, None
         if dice.random() < 0.7:
             text, *names = dice.choice(
                 (
@@ -340,7 +365,13 @@ class Client:
                 )
             )
             watch = Watch(text, tuple(names), dice.random() < 0.5)
-            groups += f" ({text} (MessageNew MessageExpunge{' FlagChange' * watch.flags}))"
+            of_names = dice.sample(("MailboxName", "SubscriptionChange"), dice.randint(0, 2))
+            if of_names:
+                watched = frozenset(names or ALL)
+                self.names = Names(ALL, watched, frozenset(of_names), self.place.truth)
+                self.names.learn(ALL)
+            more = [*["FlagChange"] * watch.flags, *of_names]
+            groups += f" ({text} ({' '.join(['MessageNew MessageExpunge', *more])}))"
         self.say(f"NOTIFY SET {groups}", lambda: self.model.set_notify(which, flags=flags, watch=watch))
 
 
@@ -358,7 +389,7 @@ class Convergence(SynchronousTestCase):
         """One seed."""
         dice = random.Random(seed)
         place = self.place(dice)
-        mail = Mail(place.real)
+        mail = Mail(place.real, place.subscribed)
         for name in sorted(("INBOX", "Other"), key=lambda name: place.real(name).uidvalidity):
             mail.known(name)
         log = [f"seed {seed}"]
@@ -372,7 +403,9 @@ class Convergence(SynchronousTestCase):
 
         for _ in range(dice.randint(0, 8)):
             deliver()
-        clients = [Client(place.connect(), Session(mail), dice, log, {}) for _ in range(dice.randint(2, 4))]
+        clients = [
+            Client(place.connect(), place, Session(mail), dice, log, {}) for _ in range(dice.randint(2, 4))
+        ]
         for client in clients:
             client.start(dice.choice(KINDS))
         for _ in range(STEPS):
@@ -416,7 +449,7 @@ class ConvergenceTests(Convergence):
             except MailboxMissingError:
                 return None
 
-        return Place(lambda: Driver.of(mail), lambda octets: mail.add("INBOX", octets), real)
+        return Place(lambda: Driver.of(mail), lambda octets: mail.add("INBOX", octets), real, mail.subscribed)
 
     def test_all_views_equal_the_store(self) -> None:
         """Every response to random commands in two to four sessions is the one of the model, and all end with the same view."""
