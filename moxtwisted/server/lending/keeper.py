@@ -65,7 +65,8 @@ class KeptConnection:
 
     :ivar client_ip: its address.
     :ivar account: whose it is.
-    :ivar counted: among the clients of the account; not one that came when it was on its way back, and reads BYE.
+    :ivar counted: among the clients of the account; not one that came when it was on its way back, nor one that stayed when it went: they
+        read BYE.
     """
 
     client_ip: str
@@ -188,6 +189,10 @@ class Keeper:
 
     def _returned(self, account: str) -> None:
         self.accounts.pop(account, None)
+        # Some have read BYE and did not close yet. When they do, others may be logged in to an account that is here again.
+        for connection in self.connections.values():
+            if connection.account == account:
+                connection.counted = False
         self._events.returned(self, account)
 
     def _shares(self, number: int, account: str, identifiers: list[str]) -> None:

@@ -272,6 +272,21 @@ class StubbornTests(LendingCase):
         self.lending.tidy()
         self.assertIn((Word.RECALL, "alice"), self.link.said[-1:])
 
+    def test_early_client(self) -> None:
+        """One who has read BYE and closes late is not counted off when the account was lent again meanwhile: who is logged in now stays."""
+        self.successResultOf(self.lend())
+        self.give("192.0.2.1")
+        home = self.home()
+        self.keeper._returned("alice")
+        self.successResultOf(home)
+        self.successResultOf(self.lend())
+        self.give("192.0.2.2")
+        self.keeper._closed(1, False)
+        self.assertEqual((self.keeper.accounts, self.closed), ({"alice": 1}, ["192.0.2.1"]))
+        self.clock.advance(301)
+        self.lending.tidy()
+        self.assertNotIn((Word.RECALL, "alice"), self.link.said[-1:])
+
     def test_crowd(self) -> None:
         """A keeper has only so many clients: who comes beyond reads BYE, and is not counted any more."""
         self.successResultOf(self.lend())
