@@ -168,7 +168,11 @@ def _starting(commands: Commands) -> None:
         notes="Messages under way may finish, for limits.shutdown_seconds of mox.conf. The exit status is 1 if the server has\n"
         "not ended ten seconds after that.",
     )
-    add = commands.command("status", "running:status", "say whether the server runs, and some facts about it")
+    add = commands.command(
+        "status",
+        "running:status",
+        "say whether the server runs, and some facts about it and its keepers",
+    )
     _json(add)
     commands.command(
         "metrics", "running:metrics", "print what the running server counted since its start, for Prometheus"

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from moxtwisted.cli.output import print_report
+from moxtwisted.cli.output import counted, print_report
 from moxtwisted.cli.session import NotRunningError, administer, call
 from moxtwisted.errors import MailError
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 #: Before it is said what is waited for.
 _SILENT_SECONDS: Final = 0.5
+#: Of the accounts of a keeper.
+_MOST_NAMES: Final = 20
 #: What a server may take to close its files, after messages under way had their time.
 _CLOSING_SECONDS: Final = 10.0
 
@@ -66,8 +69,25 @@ def status(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(facts, indent=2, ensure_ascii=False))
     else:
-        print_report([{"fact": name, "value": value} for name, value in facts.items()], as_json=False)
+        keepers = facts.pop("keepers", ())
+        rows = [{"fact": name, "value": value} for name, value in facts.items()]
+        rows += [{"fact": f"keeper {row['keeper']}", "value": _of_keeper(row)} for row in keepers]
+        print_report(rows, as_json=False)
     return 0 if facts["running"] else 1
+
+
+def _of_keeper(row: Mapping[str, Any]) -> str:
+    """``process 4712, ready, 3 connections, 2 accounts: ann, bob``."""
+    if row["pid"] is None:
+        return "no process"
+    ready = "ready" if row["ready"] else "not ready"
+    connections, names = counted(row["connections"], "connection"), row["accounts"]
+    text = f"process {row['pid']}, {ready}, {connections}, {counted(len(names), 'account')}"
+    if names:
+        text += f": {', '.join(names[:_MOST_NAMES])}"
+    if len(names) > _MOST_NAMES:
+        text += f" and {len(names) - _MOST_NAMES:,} more"
+    return text
 
 
 def metrics(arguments: argparse.Namespace) -> int:

@@ -5,6 +5,7 @@
     keepers = Keepers(parts, lending, log_levels)
     keepers.begin()                           # once the ports serve
     keepers.use(domains)                      # a new domains.conf is in force
+    keepers.report()                          # what each has
     await keepers.end_connections()           # the server stops: their clients read BYE
     await keepers.finish()                    # accounts are closed
 """
@@ -84,6 +85,19 @@ class Keepers(Supervision[Keeper]):
         self._levels.changed.append(self._tell_levels)
         self._parts.store.grants.changed = self._lending.share
         self._tidy.start(_TIDY_SECONDS, now=False)
+
+    def report(self) -> list[dict[str, Any]]:
+        """What is known here of each, see ``IMailAdministration.status``."""
+        return [
+            {
+                "keeper": place.number,
+                "pid": place.process.pid if place.process is not None else None,
+                "ready": place.peer is not None and place.peer.ready,
+                "connections": len(place.peer.connections) if place.peer is not None else 0,
+                "accounts": sorted(place.peer.accounts) if place.peer is not None else [],
+            }
+            for place in self.places
+        ]
 
     # -- processes -----------------------------------------------------------------------------------------------
 

@@ -73,6 +73,7 @@ class Control(Service):
                 "started": time_text(int(server.started)),
                 "failures": server.failures.counts,
             },
+            keepers=lambda: server.keepers.report() if server.keepers is not None else [],
             metrics=lambda: server.metrics.text(server.failures.counts),
             stop=lambda: server.reactor.callLater(0.05, server.reactor.stop),
             shutdown_seconds=server.static.limits.shutdown_seconds,

@@ -59,6 +59,7 @@ class Administered:
     :ivar cram_md5: whether new passwords get the weaker form that CRAM-MD5 needs.
     :ivar changed_account: called with the name of an account whose password changed or that is gone.
     :ivar facts: about the running server; empty when it is down.
+    :ivar keepers: what is known of each, when it is asked for; none: the server serves IMAP alone.
     :ivar stop: begins to shut the running server down.
     :ivar shutdown_seconds: how long messages under way may take then.
     :ivar log_levels: of the running server.
@@ -76,6 +77,7 @@ class Administered:
     cram_md5: bool
     changed_account: Callable[[str], None] = lambda name: None
     facts: Mapping[str, JSON] = field(factory=dict)
+    keepers: Callable[[], Report] = list
     stop: Callable[[], None] | None = None
     shutdown_seconds: float = 0.0
     log_levels: Any = None
@@ -328,7 +330,9 @@ class Administration(
 
     async def status(self) -> dict[str, JSON]:
         """See ``IAdministration``."""
-        return {"running": self._on.stop is not None, **self._on.facts}
+        facts = {"running": self._on.stop is not None, **self._on.facts}
+        keepers = self._on.keepers()
+        return {**facts, "keepers": keepers} if keepers else facts
 
     async def metrics(self) -> str:
         """See ``IAdministration``."""

@@ -292,6 +292,34 @@ class AdministrationTests(CommandTestCase):
         status, out, err = self.run_command("status", answer=session.NotRunningError("down"))
         self.assertEqual((status, out, err), (1, "", "moxmail: down\n"))
 
+    def test_keepers(self) -> None:
+        """Of each keeper there is a line in the status, with twenty of its accounts at most, and all of them in JSON."""
+        row = {"keeper": 1, "pid": 4712, "ready": True, "connections": 3, "accounts": ["ann", "bob"]}
+        many = [f"a{n:02}" for n in range(22)]
+        rows = [
+            row,
+            {**row, "keeper": 2, "connections": 1, "accounts": many[:20]},
+            {**row, "keeper": 3, "accounts": many},
+            {**row, "keeper": 4, "ready": False, "connections": 0, "accounts": []},
+            {**row, "keeper": 5, "pid": None, "ready": False, "connections": 0, "accounts": []},
+        ]
+        facts = {"running": True, "keepers": rows}
+        names = ", ".join(many[:20])
+        self.assertEqual(
+            [
+                line.split(maxsplit=2)[2]
+                for line in self.asks("status", "status", answer=dict(facts)).splitlines()[2:]
+            ],
+            [
+                "process 4712, ready, 3 connections, 2 accounts: ann, bob",
+                f"process 4712, ready, 1 connection, 20 accounts: {names}",
+                f"process 4712, ready, 3 connections, 22 accounts: {names} and 2 more",
+                "process 4712, not ready, 0 connections, 0 accounts",
+                "no process",
+            ],
+        )
+        self.assertEqual(json.loads(self.asks("status --json", "status", answer=facts)), facts)
+
     def test_refused(self) -> None:
         """A refusal is one sentence and status 1; a configuration that is not valid is all sentences and 78."""
         status, out, err = self.run_command("domain", "rm", "x", answer=MailError("there is no domain x"))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import imaplib
+import json
 import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+from typing import Any
 
 from moxtwisted.server.certificates.selfsigned import self_signed
 from tests.integration.keepers import IMAP, IMAPS, PASSWORD, KeepersCase, keepers_below
@@ -226,6 +228,42 @@ class CommandsTests(KeepersCase):
             self.assertNotEqual(self.where("mox"), 0, words)
         with self.assertRaises(imaplib.IMAP4.error):
             self.login()
+
+    def test_status(self) -> None:
+        """It says who has what, also of a keeper that hangs or is started again, and ends no session."""
+        self.serve()
+        there = [self.login(), self.login("ann"), self.login("ann", port=IMAP, starttls=True)]
+        numbers = {name: self.where(name) for name in ("mox", "ann")}
+        self.assertEqual(sorted(numbers.values()), [1, 2])
+
+        def expected(name: str, connections: int) -> dict[str, Any]:
+            return {
+                "keeper": numbers[name],
+                "pid": self.keeper(numbers[name]),
+                "ready": True,
+                "connections": connections,
+                "accounts": [name],
+            }
+
+        def told() -> list[dict[str, Any]]:
+            rows: list[dict[str, Any]] = json.loads(self.moxmail("status", "--json"))["keepers"]
+            return rows
+
+        hung = self.kill_keeper(numbers["mox"], signal.SIGSTOP)
+        try:
+            rows = [expected("mox", 1), expected("ann", 2)]
+            self.assertEqual(told(), sorted(rows, key=lambda row: row["keeper"]))
+            self.assertIn(f"process {hung}, ready, 1 connection, 1 account: mox\n", self.moxmail("status"))
+        finally:
+            os.kill(hung, signal.SIGCONT)
+        for one in there:
+            self.good(one.noop())
+        there[2].logout()
+        self.until(lambda: expected("ann", 1) in told(), "who is gone is counted")
+        self.kill_keeper(numbers["mox"])
+        self.until(lambda: told()[numbers["mox"] - 1]["pid"] != hung, "the old process")
+        self.assertEqual(told()[numbers["mox"] - 1]["accounts"], [])
+        self.assertIn(expected("ann", 1), told())
 
     def test_tunnel(self) -> None:
         """IMAP without a log-in has the account come home; what is done there is there for those who log in afterwards."""

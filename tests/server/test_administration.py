@@ -282,5 +282,10 @@ class RunningTests(AdministrationCase):
         self.assertEqual(self.stopped, [True])
         offline = self.make()
         self.assertEqual(self.gives(offline.status()), {"running": False})
+        rows: list[dict[str, Any]] = []
+        with_keepers = self.make(keepers=lambda: rows)
+        self.assertNotIn("keepers", self.gives(with_keepers.status()))
+        rows.append({"keeper": 1})
+        self.assertEqual(self.gives(with_keepers.status())["keepers"], [{"keeper": 1}])
         for operation in (offline.stop(), offline.log_levels(), offline.set_log_level("info", "")):
             self.assertIn("does not run", self.refused(operation))

@@ -158,7 +158,9 @@ class IMailAdministration(Interface):
 
     # -- the running server ------------------------------------------------------------------------------------
     async def status() -> dict[str, JSON]:
-        """``running``, ``version``, ``hostname``, ``pid``, ``started`` and the like."""
+        """``running``, ``version``, ``hostname``, ``pid``, ``started`` and the like; where other processes serve IMAP, ``keepers``, a row
+        for each: ``keeper`` (its number), ``pid`` (None: there is no process), ``ready``, ``connections`` (how many), ``accounts`` (their
+        names, sorted). They are not asked: one that hangs is no reason to wait."""
 
     async def metrics() -> str:
         """Counters in the text format of Prometheus."""
