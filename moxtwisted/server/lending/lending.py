@@ -101,11 +101,6 @@ class Lending:
         """See ``IPlaces``."""
         return account in self._loans
 
-    def keeper_of(self, account: str) -> Keeper | None:
-        """Who has it; None: it is here, or on its way."""
-        loan = self._loans.get(account)
-        return loan.keeper if loan is not None and loan.state is _State.THERE else None
-
     async def ask(self, account: str, operation: str, *values: Any) -> Any:
         """See ``IPlaces``."""
         while (loan := self._loans.get(account)) is not None:

@@ -114,7 +114,6 @@ class LendingTests(SynchronousTestCase):
         self.assertIs(self.lend("alice"), self.one)
         self.assertIs(self.lend("bob"), self.two)
         self.assertIs(self.lend("alice"), self.one)
-        self.assertIs(self.lending.keeper_of("alice"), self.one)
         waiting = [self.run_(self.lending.home("alice")) for _ in range(3)]
         self.assertEqual(self.one.recalled, ["alice"])
         self.assertTrue(self.lending.is_away("alice"))
@@ -151,7 +150,7 @@ class LendingTests(SynchronousTestCase):
         self.store.slow = True
         first, second = self.run_(self.lending.lend("alice")), self.run_(self.lending.lend("alice"))
         asked, home = self.run_(self.lending.ask("alice", "usage")), self.run_(self.lending.home("alice"))
-        self.assertIsNone(self.lending.keeper_of("alice"))
+        self.assertEqual(self.one.accounts, {})
         for one in (first, second, asked, home):
             self.assertNoResult(one)
         self.assertEqual(len(self.store.going), 1)
