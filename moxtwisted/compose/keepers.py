@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 import resource
-from collections.abc import Collection
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -68,16 +67,6 @@ class Keepers(Supervision[Keeper]):
         self._tidy.clock = parts.reactor
         self._empty: list[Deferred[None]] = []
         self._ending = False
-
-    @property
-    def connections(self) -> Collection[KeptConnection]:
-        """Those that keepers have, for who ends them when a network is banned."""
-        return [
-            kept
-            for place in self.places
-            if place.peer is not None
-            for kept in place.peer.connections.values()
-        ]
 
     def begin(self) -> None:
         """See ``Supervision``."""

@@ -14,7 +14,7 @@ receiver is ready, clients are asked to come again. What made one end or hang wo
 from __future__ import annotations
 
 import resource
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -39,7 +39,7 @@ from moxtwisted.server.logging import LevelControl
 from moxtwisted.server.processes.events import republish
 from moxtwisted.server.processes.process import Program
 from moxtwisted.server.processes.supervision import Place, Supervision
-from moxtwisted.server.receivers.near import Desk, HandedConnection, Receiver
+from moxtwisted.server.receivers.near import Desk, Receiver
 from moxtwisted.server.receivers.words import Word
 from moxtwisted.server.sockets import adopt_connection, adopt_link, divert
 from moxtwisted.smtp.interfaces import ISMTPHandler, ISMTPHandlerFactory
@@ -130,16 +130,6 @@ class Receivers(Supervision[Receiver]):
         self._lists = ListWatch(parts.loaded)
         self._lists_watch = LoopingCall(self._look_at_lists)
         self._lists_watch.clock = self._reactor
-
-    @property
-    def connections(self) -> Iterable[HandedConnection]:
-        """Those that receivers have, for who ends them when a network is banned."""
-        return [
-            handed
-            for place in self.places
-            if place.peer is not None
-            for handed in place.peer.connections.values()
-        ]
 
     @property
     def are_serving(self) -> bool:

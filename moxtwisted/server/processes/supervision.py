@@ -19,6 +19,7 @@ The peer is what stands here for the process: when that says that it is ready, i
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from functools import partial
 from typing import Any, Final, Generic, Protocol, TypeVar
@@ -31,7 +32,7 @@ from twisted.logger import Logger
 from moxtwisted.server.processes.link import Link
 from moxtwisted.server.processes.process import ChildProcess, Program
 
-__all__ = ["Peer", "Place", "Supervision"]
+__all__ = ["Connection", "Peer", "Place", "Supervision"]
 
 _log = Logger()
 
@@ -47,13 +48,32 @@ _AGAIN_MOST_SECONDS: Final = 60.0
 _GOOD_WHILE_SECONDS: Final = 300.0
 
 
+class Connection(Protocol):
+    """A client that a process has.
+
+    :ivar client_ip: its address.
+    """
+
+    @property
+    def client_ip(self) -> str:
+        """See above."""
+
+    def shutdown(self) -> None:
+        """Have the process end it."""
+
+
 class Peer(Protocol):
     """What stands here for a process.
 
+    :ivar connections: that it has, by their numbers.
     :ivar link: to it.
     :ivar ready: whether it has begun, and its link is there.
     :ivar heard: whether it said anything since somebody set this to False.
     """
+
+    @property
+    def connections(self) -> Mapping[int, Connection]:
+        """See above."""
 
     @property
     def link(self) -> Link[Any]:
@@ -108,6 +128,16 @@ class Supervision(Generic[P]):
         self._watch.clock = reactor
         self.stopping = False
         self.places: list[Place[P]] = [Place(n + 1) for n in range(count)]
+
+    @property
+    def connections(self) -> Sequence[Connection]:
+        """Those of all, for who ends them when a network is banned."""
+        return [
+            connection
+            for place in self.places
+            if place.peer is not None
+            for connection in place.peer.connections.values()
+        ]
 
     # -- what differs --------------------------------------------------------------------------------------------
 

@@ -82,6 +82,7 @@ class _Keeper:
     def __init__(self, keepers: Keepers, place: Place[_Keeper]) -> None:
         self.ready = False
         self.heard = True
+        self.connections: dict[int, Any] = {}
         self.link: Link[Word] = Link(
             Word, lambda word, values: None, partial(keepers.silent, place, place.process)
         )
@@ -253,6 +254,14 @@ class SupervisionTests(SynchronousTestCase):
         self.reactor.started[1].end()
         self.reactor.advance(0.2)
         self.assertEqual(self.signals(), [["KILL"], []])
+
+    def test_connections(self) -> None:
+        """They are those of all that are there."""
+        here: Any = object()
+        self.peer(2).connections[7] = here
+        self.assertEqual(self.keepers.connections, [here])
+        self.reactor.started[1].end()
+        self.assertEqual(self.keepers.connections, [])
 
     def test_not_set_up(self) -> None:
         """One that could not be set up is ended, and started again; what its end raises is in the way of nothing."""
