@@ -26,7 +26,7 @@ from moxtwisted.imap.memory import MemoryAuthenticator, MemoryMail
 from moxtwisted.imap.protocol import IMAPServerFactory
 from moxtwisted.imap.settings import ServerSettings, Timeouts
 from moxtwisted.imap.wire.commands import StoreMode
-from moxtwisted.imap.wire.responsedata import Streamed, UndefinedFilter
+from moxtwisted.imap.wire.responsedata import Streamed
 from moxtwisted.sasl.client import Credentials
 
 ALICE = Credentials("alice", "secret")
@@ -108,10 +108,6 @@ class ServerCase(SynchronousTestCase):
 
     def wait(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """What comes of it, both sides talking as long as they like."""
-        return self.successResultOf(self.talk(coroutine))
-
-    def talk(self, coroutine: Coroutine[Any, Any, Any]) -> Deferred[Any]:
-        """The same, if it fails too."""
         done = Deferred.fromCoroutine(coroutine)
         for _ in range(2000):
             if done.called and not getattr(done, "_chainedTo", None):
@@ -119,7 +115,7 @@ class ServerCase(SynchronousTestCase):
             for pump in self.pumps:
                 pump.flush()
             self.clock.advance(0)
-        return done
+        return self.successResultOf(done)
 
     def open(self, **named: Any) -> IMAPClient:
         settings = ClientSettings(credentials=ALICE, allow_clear_password=True, **named)
@@ -250,17 +246,6 @@ class MailTests(ServerCase):
             self.assertEqual(
                 wait(client.get_metadata("INBOX", ["/private/comment"])), {"/private/comment": b"mine"}
             )
-        if offers("FILTERS"):
-            wait(client.set_filter("last", 'SUBJECT "c"'))
-            wait(client.set_filter("x", "ALL", shared=True))
-            self.assertEqual(wait(client.filters()), {"last": 'SUBJECT "c"'})
-            self.assertEqual(wait(client.filters(shared=True)), {"x": "ALL"})
-            self.assertEqual(list(members(wait(client.search("FILTER last")).numbers)), [3])
-            wait(client.set_filter("last", None))
-            self.assertEqual(wait(client.filters()), {})
-            self.failureResultOf(self.talk(client.set_filter("a/b", "ALL")), ValueError)
-            refused = self.failureResultOf(self.talk(client.search("FILTER last")), CommandRefusedError).value
-            self.assertEqual(refused.code_value, UndefinedFilter("last"))
         if offers("QUOTA"):
             wait(client.quota_roots("INBOX"))
         if offers("ACL"):

@@ -1,10 +1,8 @@
-"""Commands about the account: METADATA, filters, quotas, access rights, URLs, NOTIFY."""
+"""Commands about the account: METADATA, quotas, access rights, URLs, NOTIFY."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 from attrs import frozen
 
@@ -13,9 +11,6 @@ from moxtwisted.imap.client.session import Session
 from moxtwisted.imap.wire import responsedata as r
 
 __all__ = ["AccountCommands", "Annotations", "NotifyGroup", "QuotaRoots"]
-
-_FILTER_NAME: Final = re.compile(r'[^\x00-\x20(){%*"\\\]/\x7f-\U0010ffff]+')
-"""RFC 5466 section 4: characters of an atom but "/"."""
 
 
 class Annotations(dict[str, bytes | None]):
@@ -50,10 +45,6 @@ class NotifyGroup:
     which: str
     events: tuple[str, ...] = ()
     mailboxes: tuple[str, ...] = ()
-
-
-def _filter_root(shared: bool) -> str:
-    return f"/{'shared' if shared else 'private'}/filters/values"
 
 
 def _on_mailbox(word: str, mailbox: str, *more: str) -> Request:
@@ -119,40 +110,6 @@ class AccountCommands(Session):
             writer.write(b")")
 
         await self.do(Request("SETMETADATA", write))
-
-    # -- FILTERS (RFC 5466) ------------------------------------------------------------------------------------------------
-
-    async def filters(self, *, shared: bool = False) -> dict[str, str]:
-        """The searches that the server keeps under a name, as on the wire: ``{"boss": 'FROM "boss@example.org"'}``.
-
-        One is used as a search of its own, ``search("FILTER boss")``, or as part of another.
-
-        :param shared: those for all users; of two with one name the user's own is used.
-        """
-        self.need("FILTERS")
-        root = _filter_root(shared)
-        # RFC 5466 section 4: names of filters have no "/", so that these are all.
-        found = await self.get_metadata("", [root], depth="1")
-        start = len(root) + 1
-        return {
-            entry[start:]: value.decode("utf-8", "replace")
-            for entry, value in found.items()
-            if value is not None and entry[:start].lower() == f"{root}/"
-        }
-
-    async def set_filter(self, name: str, criteria: str | None, *, shared: bool = False) -> None:
-        """Keep a search under a name, or forget it with ``None``.
-
-        :param name: characters of an atom, without "/".
-        :param criteria: what follows SEARCH on the wire; strings are UTF-8.
-        :raise CommandRefusedError: also when the criteria are none.
-        :raise ValueError: no name of a filter.
-        """
-        self.need("FILTERS")
-        if _FILTER_NAME.fullmatch(name) is None:
-            raise ValueError(f"not a name of a filter: {name!r}")
-        value = None if criteria is None else criteria.encode()
-        await self.set_metadata("", {f"{_filter_root(shared)}/{name}": value})
 
     # -- quotas (RFC 9208) -----------------------------------------------------------------------------------------------
 
@@ -248,23 +205,21 @@ class AccountCommands(Session):
         answers = await self.ask(Request("URLFETCH", write), r.UrlData)
         return {url: octets for one in answers for url, octets in one.values}
 
-    async def reset_urls(
-        self, mailbox: str | None = None, mechanisms: Sequence[str] = ()
-    ) -> tuple[r.UrlMechanism, ...]:
+    async def reset_urls(self, mailbox: str | None = None, mechanisms: Sequence[str] = ()) -> tuple[str, ...]:
         """Make all URLs of a mailbox, or of the account, worthless.
 
-        :return: the mechanisms that there are now, if the server says them.
+        :return: the mechanisms that there are now, as ``"INTERNAL"`` or ``"NAME=data"``, if the server says them.
         """
         self.need("URLAUTH")
         request = plain("RESETKEY") if mailbox is None else _on_mailbox("RESETKEY", mailbox, *mechanisms)
         done = await self.execute(request)
-        found: tuple[r.UrlMechanism, ...] = ()
+        found: tuple[str, ...] = ()
         rest: list[r.Response] = []
         # RFC 4467 section 8: URLMECH stands in the tagged OK, or in an untagged one.
         for response in (*done.responses, done.status):
             code = response.code if isinstance(response, r.StatusResponse) else None
-            if code is not None and isinstance(code.value, r.UrlMechanisms):
-                found = code.value.mechanisms
+            if code is not None and code.name == "URLMECH" and isinstance(code.value, str):
+                found = tuple(code.value.split())
             elif response is not done.status:
                 rest.append(response)
         self.others(rest, done)

@@ -81,28 +81,7 @@ class ReadTests(SynchronousTestCase):
                 b"a OK [METADATA LONGENTRIES 2199] x": status(
                     b"a", "OK", "x", code("METADATA", r.LongEntries(2199))
                 ),
-                b"a NO [METADATA TOOMANY] x": status(
-                    b"a", "NO", "x", code("METADATA", r.MetadataRefusal("TOOMANY"))
-                ),
-                b"a NO [METADATA MAXSIZE 1024] x": status(
-                    b"a", "NO", "x", code("METADATA", r.MetadataRefusal("MAXSIZE", 1024))
-                ),
-                b"a NO [METADATA MAXSIZE] x": status(b"a", "NO", "x", code("METADATA", "MAXSIZE")),
-                b"* OK [URLMECH INTERNAL X=P34O] x": status(
-                    None,
-                    "OK",
-                    "x",
-                    code(
-                        "URLMECH",
-                        r.UrlMechanisms((r.UrlMechanism("INTERNAL"), r.UrlMechanism("X", b"?~\x0e"))),
-                    ),
-                ),
-                b"* OK [URLMECH X=!] x": status(None, "OK", "x", code("URLMECH", "X=!")),
-                b"a NO [BADURL /x;UID=3] x": status(b"a", "NO", "x", code("BADURL", r.BadUrl("/x;UID=3"))),
-                b"* OK [INPROGRESS (a 3 NIL)] x": status(
-                    None, "OK", "x", code("INPROGRESS", r.InProgress("a", 3))
-                ),
-                b"* OK [INPROGRESS 3] x": status(None, "OK", "x", code("INPROGRESS", "3")),
+                b"a NO [METADATA TOOMANY] x": status(b"a", "NO", "x", code("METADATA", "TOOMANY")),
                 b"a NO [BADCHARSET (UTF-8)] x": status(b"a", "NO", "x", code("BADCHARSET", ("UTF-8",))),
                 b"a NO [read-only] x": status(b"a", "NO", "x", code("READ-ONLY")),
                 b"a NO [X-Y a b] x": status(b"a", "NO", "x", code("X-Y", "a b")),
