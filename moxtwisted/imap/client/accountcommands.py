@@ -205,21 +205,23 @@ class AccountCommands(Session):
         answers = await self.ask(Request("URLFETCH", write), r.UrlData)
         return {url: octets for one in answers for url, octets in one.values}
 
-    async def reset_urls(self, mailbox: str | None = None, mechanisms: Sequence[str] = ()) -> tuple[str, ...]:
+    async def reset_urls(
+        self, mailbox: str | None = None, mechanisms: Sequence[str] = ()
+    ) -> tuple[r.UrlMechanism, ...]:
         """Make all URLs of a mailbox, or of the account, worthless.
 
-        :return: the mechanisms that there are now, as ``"INTERNAL"`` or ``"NAME=data"``, if the server says them.
+        :return: the mechanisms that there are now, if the server says them.
         """
         self.need("URLAUTH")
         request = plain("RESETKEY") if mailbox is None else _on_mailbox("RESETKEY", mailbox, *mechanisms)
         done = await self.execute(request)
-        found: tuple[str, ...] = ()
+        found: tuple[r.UrlMechanism, ...] = ()
         rest: list[r.Response] = []
         # RFC 4467 section 8: URLMECH stands in the tagged OK, or in an untagged one.
         for response in (*done.responses, done.status):
             code = response.code if isinstance(response, r.StatusResponse) else None
-            if code is not None and code.name == "URLMECH" and isinstance(code.value, str):
-                found = tuple(code.value.split())
+            if code is not None and isinstance(code.value, r.UrlMechanisms):
+                found = code.value.mechanisms
             elif response is not done.status:
                 rest.append(response)
         self.others(rest, done)

@@ -31,6 +31,8 @@ __all__ = [
     "NotificationsLost",
     "Other",
     "Progressed",
+    "QuotaExceeded",
+    "UpdatesRefused",
     "Vanished",
     "notice",
 ]
@@ -99,6 +101,24 @@ class ContextChanged:
 
 
 @frozen
+class UpdatesRefused:
+    """The result of a search is not, or no longer, kept up to date (NOUPDATE, RFC 5267 section 4.3.1).
+
+    :ivar tag: of the search.
+    """
+
+    tag: bytes
+    text: str
+
+
+@frozen
+class QuotaExceeded:
+    """There is more than a quota allows; what was asked for was done all the same (OVERQUOTA, RFC 9208 section 4.3.1)."""
+
+    text: str
+
+
+@frozen
 class NotificationsLost:
     """The server has stopped to notify (NOTIFICATIONOVERFLOW, RFC 5465 section 5.8): look at everything again."""
 
@@ -147,6 +167,8 @@ Notice = (
     | MetadataChanged
     | ContextChanged
     | NotificationsLost
+    | UpdatesRefused
+    | QuotaExceeded
     | Progressed
     | Alert
     | Farewell
@@ -154,25 +176,22 @@ Notice = (
 )
 
 
-def _progressed(value: object) -> Progressed:
-    words = list(value) if isinstance(value, tuple) else []
-    tag, done, goal = (*words, "", "", "")[:3]
-
-    def number(word: str) -> int | None:
-        return int(word) if word.isdecimal() and len(word) < 20 else None
-
-    return Progressed(tag or None, number(done), number(goal))
-
-
 def _status(response: r.StatusResponse) -> Notice:
-    code = response.code.name if response.code is not None else ""
     if response.condition == "BYE":
         return Farewell(response.text)
-    if code == "ALERT":
-        return Alert(response.text)
-    if code == "INPROGRESS" and response.code is not None:
-        return _progressed(response.code.value)
-    return NotificationsLost() if code == "NOTIFICATIONOVERFLOW" else Other(response)
+    match response.code:
+        case r.ResponseCode("ALERT"):
+            return Alert(response.text)
+        case r.ResponseCode("INPROGRESS", r.InProgress(tag, done, goal)):
+            return Progressed(tag, done, goal)
+        case r.ResponseCode("NOUPDATE", r.NoUpdate(tag=search)):
+            return UpdatesRefused(search, response.text)
+        case r.ResponseCode("OVERQUOTA"):
+            return QuotaExceeded(response.text)
+        case r.ResponseCode("NOTIFICATIONOVERFLOW"):
+            return NotificationsLost()
+        case _:
+            return Other(response)
 
 
 def _listed(response: r.ListData) -> Notice:

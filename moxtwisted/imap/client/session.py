@@ -38,6 +38,9 @@ class CommandRefusedError(MailError):
     """The server said NO or BAD.
 
     :ivar status: its tagged response.
+    :ivar imap_code: the name of its code, or empty.
+    :ivar code_value: what the code says, typed: ``BadUrl``, ``UndefinedFilter``, ``SupportedEvents``, ``MetadataRefusal``, ``MessageLimit``
+        and others of ``moxtwisted.imap.wire.responsedata``; ``None`` when it says nothing more.
     :ivar responses: data that came before it.
     """
 
@@ -48,6 +51,7 @@ class CommandRefusedError(MailError):
         self.status = status
         self.responses = responses
         self.imap_code = status.code.name if status.code is not None else ""
+        self.code_value: r.CodeValue = status.code.value if status.code is not None else None
 
 
 class NotOfferedError(MailError):
@@ -96,7 +100,10 @@ class Selected:
     :ivar counted: whether the server has said how many messages there are, as it must (RFC 9051 section 6.3.2).
     :ivar highestmodseq: how far what was told goes (RFC 7162 section 6): a client that takes in all of it may keep this, to come back
         with QRESYNC or CHANGEDSINCE. ``None`` when the server has not said one, or has none (NOMODSEQ).
-    :ivar resumed: with QRESYNC: what had vanished, and messages that had changed.
+    :ivar uids_stick: whether messages keep their UIDs when the mailbox is opened again (RFC 4315, UIDNOTSTICKY).
+    :ivar url_mechanisms: how URLs of its messages can be authorised (RFC 4467 section 8).
+    :ivar vanished: with QRESYNC: what had vanished.
+    :ivar changed: with QRESYNC: messages that had changed.
     """
 
     mailbox: str
@@ -110,6 +117,7 @@ class Selected:
     permanent_flags: tuple[str, ...] = ()
     mailbox_id: str | None = None
     uids_stick: bool = True
+    url_mechanisms: tuple[r.UrlMechanism, ...] = ()
     vanished: list[SequenceSet] = field(factory=list)
     changed: list[r.Fetched] = field(factory=list)
     _modseq: int = 0
@@ -146,6 +154,8 @@ class Selected:
             self.permanent_flags = tuple(map(str, value))
         elif name == "MAILBOXID" and isinstance(value, tuple) and value:
             self.mailbox_id = str(value[0])
+        elif isinstance(value, r.UrlMechanisms):
+            self.url_mechanisms = value.mechanisms
         elif name == "UIDNOTSTICKY":
             self.uids_stick = False
         elif name in {"READ-ONLY", "READ-WRITE"}:

@@ -15,7 +15,9 @@ __all__ = [
     "AclData",
     "AppendUid",
     "BadResponse",
+    "BadUrl",
     "Capabilities",
+    "CodeValue",
     "Continuation",
     "CopyUid",
     "Enabled",
@@ -25,6 +27,7 @@ __all__ = [
     "Fetched",
     "FlagsData",
     "IdData",
+    "InProgress",
     "JmapAccessData",
     "LanguageData",
     "ListData",
@@ -35,8 +38,10 @@ __all__ = [
     "LongEntries",
     "MessageLimit",
     "MetadataData",
+    "MetadataRefusal",
     "MyRightsData",
     "NamespaceData",
+    "NoUpdate",
     "OtherData",
     "QuotaData",
     "QuotaRootData",
@@ -48,8 +53,12 @@ __all__ = [
     "StatusData",
     "StatusResponse",
     "Streamed",
+    "SupportedEvents",
     "ThreadData",
+    "UndefinedFilter",
     "UrlData",
+    "UrlMechanism",
+    "UrlMechanisms",
     "UrlsData",
     "Value",
     "VanishedData",
@@ -104,6 +113,98 @@ class LongEntries:
 
 
 @frozen
+class MetadataRefusal:
+    """Of the code METADATA of a refusal (RFC 5464 section 4.3).
+
+    :ivar reason: ``"MAXSIZE"`` (a value is too large), ``"TOOMANY"`` (entries), ``"NOPRIVATE"`` (the server keeps no private ones here).
+    :ivar size_octets: with MAXSIZE, the most that a value may have.
+    """
+
+    reason: str
+    size_octets: int | None = None
+
+
+@frozen
+class InProgress:
+    """Of the code INPROGRESS (RFC 9585 section 4).
+
+    :ivar tag: of the command, if the server said it.
+    :ivar done: so much of ``goal``, if the server counts and knows.
+    """
+
+    tag: str | None = None
+    done: int | None = None
+    goal: int | None = None
+
+
+@frozen
+class BadUrl:
+    """Of the code BADURL (RFC 4469 section 5): this part of the message cannot be had."""
+
+    url: str
+
+
+@frozen
+class UrlMechanism:
+    """A mechanism that authorises URLs (RFC 4467).
+
+    :ivar name: in upper case, as ``"INTERNAL"``.
+    :ivar data: what a mechanism that the client works out itself wants to be known of its key; else ``None``.
+    """
+
+    name: str
+    data: bytes | None = None
+
+
+@frozen
+class UrlMechanisms:
+    """Of the code URLMECH (RFC 4467 section 8): those there are for this mailbox."""
+
+    mechanisms: tuple[UrlMechanism, ...]
+
+
+@frozen
+class NoUpdate:
+    """Of the code NOUPDATE (RFC 5267 section 4.3.1): the results of the search with this tag are not kept up to date."""
+
+    tag: bytes
+
+
+@frozen
+class SupportedEvents:
+    """Of the code BADEVENT (RFC 5465 section 8): the events that the server knows, as it spells them."""
+
+    names: tuple[str, ...]
+
+
+@frozen
+class UndefinedFilter:
+    """Of the code UNDEFINED-FILTER (RFC 5466 section 3.1): there is no filter of this name that can be used."""
+
+    name: str
+
+
+CodeValue = (
+    int
+    | str
+    | tuple[str, ...]
+    | SequenceSet
+    | AppendUid
+    | CopyUid
+    | MessageLimit
+    | LongEntries
+    | MetadataRefusal
+    | InProgress
+    | BadUrl
+    | UrlMechanisms
+    | NoUpdate
+    | SupportedEvents
+    | UndefinedFilter
+    | None
+)
+
+
+@frozen
 class ResponseCode:
     """What stands in brackets.
 
@@ -113,9 +214,7 @@ class ResponseCode:
     """
 
     name: str
-    value: (
-        int | str | tuple[str, ...] | AppendUid | CopyUid | MessageLimit | LongEntries | SequenceSet | None
-    ) = None
+    value: CodeValue = None
 
 
 @frozen

@@ -20,13 +20,12 @@ from attrs import frozen
 
 from moxtwisted.imap.wire import extensionresponses
 from moxtwisted.imap.wire.lexer import MAX_NUMBER64, CommandError
+from moxtwisted.imap.wire.responsecodes import response_code, rest_words
 from moxtwisted.imap.wire.responsecursor import MAX_DEPTH, ResponseCursor, bounded, strings
 from moxtwisted.imap.wire.responsedata import (
-    AppendUid,
     BadResponse,
     Capabilities,
     Continuation,
-    CopyUid,
     Enabled,
     Exists,
     Expunged,
@@ -37,8 +36,6 @@ from moxtwisted.imap.wire.responsedata import (
     LiteralData,
     LiteralEnd,
     LiteralStart,
-    LongEntries,
-    MessageLimit,
     NamespaceData,
     OtherData,
     Recent,
@@ -80,63 +77,11 @@ _NUMBERS = re.compile(rb"(?:[0-9]{1,10}(?![0-9]) ?)*+")
 _CONDITIONS = {b"OK", b"NO", b"BAD", b"BYE", b"PREAUTH"}
 
 
-def _rest_words(cursor: ResponseCursor) -> tuple[str, ...]:
-    rest = cursor.text[cursor.position :]
-    cursor.position = len(cursor.text)
-    return tuple(rest.decode("ascii", "replace").upper().split())
-
-
-# -- response codes --------------------------------------------------------------------------------------------------
-
-_NUMBER_CODES = {"UIDNEXT", "UIDVALIDITY", "UNSEEN", "HIGHESTMODSEQ", "APPENDLIMIT"}
-_LARGEST = {"UIDNEXT": MAX_NUMBER, "UIDVALIDITY": MAX_NUMBER, "HIGHESTMODSEQ": MAX_NUMBER64}
-"""Numbers that clients keep (RFC 9051 section 9, RFC 7162 section 7). We take 0, too, where 1 is the least."""
-
-
-def _code(name: bytes, arguments: bytes | None) -> ResponseCode:
-    word = name.decode("ascii", "replace").upper()
-    if arguments is None:
-        return ResponseCode(word)
-    cursor = ResponseCursor(arguments)
-    if word in _LARGEST and arguments.isdigit():
-        return ResponseCode(word, cursor.number(most=_LARGEST[word]))
-    try:
-        if word in _NUMBER_CODES:
-            return ResponseCode(word, cursor.number64())
-        if word == "APPENDUID":
-            validity = cursor.number(least=1)
-            cursor.space()
-            return ResponseCode(word, AppendUid(validity, cursor.uid_set()))
-        if word == "COPYUID":
-            validity = cursor.number(least=1)
-            cursor.space()
-            source = cursor.uid_set()
-            cursor.space()
-            return ResponseCode(word, CopyUid(validity, source, cursor.uid_set()))
-        if word == "MODIFIED":
-            return ResponseCode(word, cursor.uid_set())
-        if word == "MESSAGELIMIT":
-            most = cursor.number(least=1)
-            return ResponseCode(
-                word, MessageLimit(most, cursor.number(least=1) if cursor.skip(b" ") else None)
-            )
-        if word == "METADATA" and arguments.upper().startswith(b"LONGENTRIES "):
-            cursor.position = len(b"LONGENTRIES ")
-            return ResponseCode(word, LongEntries(cursor.number64()))
-        if word == "CAPABILITY":
-            return ResponseCode(word, _rest_words(cursor))
-        if arguments.startswith(b"("):
-            return ResponseCode(word, strings(cursor.value()))
-    except CommandError:
-        pass  # a code is a hint: what we cannot read is handed on as it is
-    return ResponseCode(word, arguments.decode("utf-8", "replace"))
-
-
 def _status_response(tag: bytes | None, condition: bytes, rest: bytes) -> StatusResponse:
     code: ResponseCode | None = None
     match = _CODE.match(rest)
     if match is not None:
-        code = _code(match.group(1), match.group(2))
+        code = response_code(match.group(1), match.group(2))
         rest = rest[match.end() :]
     return StatusResponse(tag, condition.decode("ascii"), rest.decode("utf-8", "replace"), code)
 
@@ -302,8 +247,8 @@ def _uid_fetch(cursor: ResponseCursor, number: int) -> Response:
 
 
 _DATA: dict[bytes, Callable[[ResponseCursor], Response]] = {
-    b"CAPABILITY": lambda cursor: Capabilities(_rest_words(cursor)),
-    b"ENABLED": lambda cursor: Enabled(_rest_words(cursor)),
+    b"CAPABILITY": lambda cursor: Capabilities(rest_words(cursor)),
+    b"ENABLED": lambda cursor: Enabled(rest_words(cursor)),
     b"FLAGS": lambda cursor: FlagsData(strings(cursor.value())),
     b"LIST": _list,
     b"LSUB": lambda cursor: _list(cursor, lsub=True),

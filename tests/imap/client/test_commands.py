@@ -15,7 +15,7 @@ from moxtwisted.imap.client.machine import Client
 from moxtwisted.imap.client.mailboxcommands import MailboxCommands
 from moxtwisted.imap.client.messagecommands import MessageCommands, NewMail
 from moxtwisted.imap.client.notices import ContextChanged, Expunged, MessageChanged, NewCount, Notice
-from moxtwisted.imap.client.requests import Request
+from moxtwisted.imap.client.requests import Request, UrlPart
 from moxtwisted.imap.client.results import Message, Thread, members
 from moxtwisted.imap.client.session import (
     BodySink,
@@ -359,6 +359,33 @@ class MessageTests(CommandCase):
             run_now(session.create("other"))
             self.assertEqual(session.selected.mailbox_id, "F1")
 
+    def test_refusals(self) -> None:
+        """What a server says in the code of a refusal is typed."""
+        works: Any = (
+            (
+                lambda s: s.append("x", NewMail([b"a", UrlPart("/y;UID=3")])),
+                b'BADURL "/y;UID=3"',
+                r.BadUrl("/y;UID=3"),
+            ),
+            (lambda s: s.search("FILTER boss"), b"UNDEFINED-FILTER boss", r.UndefinedFilter("boss")),
+            (
+                lambda s: s.notify([NotifyGroup("personal", ("X",))]),
+                b"BADEVENT (MessageNew)",
+                r.SupportedEvents(("MessageNew",)),
+            ),
+            (
+                lambda s: s.set_metadata("", {"/shared/x": b"y"}),
+                b"METADATA NOPRIVATE",
+                r.MetadataRefusal("NOPRIVATE"),
+            ),
+            (lambda s: s.noop(), b"OVERQUOTA", None),
+        )
+        for work, code, value in works:
+            refused = self.failureResultOf(
+                Deferred.fromCoroutine(work(Scripted(b"NO [%b] no" % code))), CommandRefusedError
+            ).value
+            self.assertEqual((refused.code_value, refused.imap_code), (value, code.split()[0].decode()))
+
     def test_append(self) -> None:
         """APPENDUID, of APPEND and of REPLACE."""
         done = self.run_script(
@@ -471,9 +498,11 @@ class AccountTests(CommandCase):
         ):
             self.assertEqual(
                 self.run_script(script, lambda s: s.reset_urls("INBOX", ["X"]), b"RESETKEY INBOX X"),
-                ("INTERNAL", "X=P34O=="),
+                (r.UrlMechanism("INTERNAL"), r.UrlMechanism("X", b"?~\x0e")),
             )
         self.assertEqual(self.session.notices, [NewCount(3)])
+        selected = self.run_script(b"* 3 EXISTS\n* OK [URLMECH INTERNAL] x\nOK", lambda s: s.select("INBOX"))
+        self.assertEqual(selected.url_mechanisms, (r.UrlMechanism("INTERNAL"),))
 
     def test_notify(self) -> None:
         """RFC 5465 section 3.1: groups of mailboxes with their events, or none."""

@@ -20,6 +20,8 @@ from moxtwisted.imap.client.notices import (
     NotificationsLost,
     Other,
     Progressed,
+    QuotaExceeded,
+    UpdatesRefused,
     Vanished,
     notice,
 )
@@ -212,6 +214,8 @@ class NoticeTests(SynchronousTestCase):
             b'* OK [INPROGRESS ("A001" 454 1000)] x': Progressed("A001", 454, 1000),
             b'* OK [INPROGRESS ("A001" 175 NIL)] x': Progressed("A001", 175, None),
             b"* OK [INPROGRESS] x": Progressed(None, None, None),
+            b'* NO [NOUPDATE "B02"] Too many contexts': UpdatesRefused(b"B02", "Too many contexts"),
+            b"* NO [OVERQUOTA] soft": QuotaExceeded("soft"),
             b"* 3 RECENT": Other(r.Recent(3)),
         }.items():
             self.assertEqual(notice(one(text)), expected)

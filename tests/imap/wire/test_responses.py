@@ -81,7 +81,9 @@ class ReadTests(SynchronousTestCase):
                 b"a OK [METADATA LONGENTRIES 2199] x": status(
                     b"a", "OK", "x", code("METADATA", r.LongEntries(2199))
                 ),
-                b"a NO [METADATA TOOMANY] x": status(b"a", "NO", "x", code("METADATA", "TOOMANY")),
+                b"a NO [METADATA TOOMANY] x": status(
+                    b"a", "NO", "x", code("METADATA", r.MetadataRefusal("TOOMANY"))
+                ),
                 b"a NO [BADCHARSET (UTF-8)] x": status(b"a", "NO", "x", code("BADCHARSET", ("UTF-8",))),
                 b"a NO [read-only] x": status(b"a", "NO", "x", code("READ-ONLY")),
                 b"a NO [X-Y a b] x": status(b"a", "NO", "x", code("X-Y", "a b")),
@@ -89,6 +91,36 @@ class ReadTests(SynchronousTestCase):
                 b"a OK": status(b"a", "OK", ""),
             }
         )
+
+    def test_codes(self) -> None:
+        """What codes of extensions say is typed; what is not as their standards say is text."""
+        values: dict[bytes, r.CodeValue] = {
+            b"METADATA MAXSIZE 1024": r.MetadataRefusal("MAXSIZE", 1024),
+            b"METADATA NOPRIVATE": r.MetadataRefusal("NOPRIVATE"),
+            b"METADATA MAXSIZE x": "MAXSIZE x",
+            b"INPROGRESS": r.InProgress(),
+            b'INPROGRESS ("A001" 454 1000)': r.InProgress("A001", 454, 1000),
+            b"INPROGRESS (NIL 4 NIL)": r.InProgress(None, 4, None),
+            b"INPROGRESS (A1 x 99999999999)": r.InProgress("A1"),
+            b"INPROGRESS ((1) 2 3)": "((1) 2 3)",
+            b"BADURL /INBOX;UIDVALIDITY=7/;UID=1": r.BadUrl("/INBOX;UIDVALIDITY=7/;UID=1"),
+            b'BADURL "/a b"': r.BadUrl("/a b"),
+            b"URLMECH INTERNAL XSAMPLE=P34OKhO7VEkCbsiYY8rGEg==": r.UrlMechanisms(
+                (
+                    r.UrlMechanism("INTERNAL"),
+                    r.UrlMechanism("XSAMPLE", bytes.fromhex("3f7e0e2a13bb5449026ec89863cac612")),
+                )
+            ),
+            b"URLMECH INTERNAL X=?": "INTERNAL X=?",
+            b'NOUPDATE "B02"': r.NoUpdate(b"B02"),
+            b"BADEVENT (MessageNew FlagChange)": r.SupportedEvents(("MessageNew", "FlagChange")),
+            b"UNDEFINED-FILTER on-the-road": r.UndefinedFilter("on-the-road"),
+        }
+        for code, value in values.items():
+            (response,) = read(b"a NO [" + code + b"] x\r\n")
+            assert isinstance(response, r.StatusResponse)
+            assert response.code is not None
+            self.assertEqual(response.code, r.ResponseCode(code.split()[0].decode(), value))
 
     def test_mailbox_data(self) -> None:
         """Responses about mailboxes."""
