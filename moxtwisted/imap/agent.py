@@ -10,7 +10,8 @@
         print(message.uid, message.envelope.subject)
     await client.close()
 
-The commands are the methods of ``moxtwisted.imap.client.mailboxcommands``, ``messagecommands`` and ``accountcommands``. Several may
+The commands are the methods of ``moxtwisted.imap.client.mailboxcommands``, ``messagecommands``,
+``accountcommands`` and ``filtercommands``. Several may
 be under way at the same time. What the server tells unasked goes to the callback given to ``connect``, as a ``Notice``.
 
 Large messages pass through: ``fetch_each`` with ``sinks`` hands the octets on as they come, and reads on when the sink is
@@ -29,7 +30,7 @@ from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 
 from moxtwisted.errors import MailError
-from moxtwisted.imap.client.accountcommands import AccountCommands
+from moxtwisted.imap.client.filtercommands import FilterCommands
 from moxtwisted.imap.client.machine import BodyStarted, Client, Completed
 from moxtwisted.imap.client.mailboxcommands import MailboxCommands
 from moxtwisted.imap.client.messagecommands import MessageCommands
@@ -71,7 +72,7 @@ class IdleSession:
         self._connection.answered(await self._finished)
 
 
-class IMAPClient(MailboxCommands, MessageCommands, AccountCommands):
+class IMAPClient(MailboxCommands, MessageCommands, FilterCommands):
     """A session with a server, opened by ``connect``.
 
     :ivar machine: for what has no method here.

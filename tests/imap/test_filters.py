@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from moxtwisted.imap.commands.filters import MAX_PASSES, MAX_REFERENCES, parse_filter
+from moxtwisted.imap.commands.filters import MAX_PASSES, MAX_REFERENCES
 from moxtwisted.imap.memory import MemoryMail
 from moxtwisted.imap.testing import Driver
 from moxtwisted.imap.wire import searchkeys as k
 from moxtwisted.imap.wire.commands import Search
+from moxtwisted.imap.wire.filterprogram import parse_filter, render_filter
 from moxtwisted.imap.wire.lexer import CommandError
 from moxtwisted.imap.wire.request import NonSync, render_command
 from tests.imap.wire.test_request import search_keys
@@ -93,6 +94,7 @@ class FilterTests(SynchronousTestCase):
         written = b"".join(render_command(Search(b"a", key), literals=NonSync.ALL))
         kept = written.removeprefix(b"a SEARCH ").removesuffix(b"\r\n")
         self.assertEqual(parse_filter(kept), key)
+        self.assertEqual(parse_filter(render_filter(key)), key)
 
     @settings(max_examples=100)
     @given(st.binary(max_size=60))

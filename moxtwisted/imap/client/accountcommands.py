@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from attrs import frozen
 
 from moxtwisted.imap.client.requests import Request, SegmentWriter, plain
-from moxtwisted.imap.client.session import Session
+from moxtwisted.imap.client.session import Session, same_mailbox
 from moxtwisted.imap.wire import responsedata as r
+from moxtwisted.imap.wire.mailboxcommands import Depth
 
 __all__ = ["AccountCommands", "Annotations", "NotifyGroup", "QuotaRoots"]
 
@@ -63,17 +64,26 @@ class AccountCommands(Session):
 
     # -- METADATA (RFC 5464) -------------------------------------------------------------------------------------------
 
+    def _need_metadata(self, mailbox: str) -> None:
+        # RFC 5466 section 3.2: a server with FILTERS has the commands for the server's own entries, announced or not.
+        self.need("METADATA", *(() if mailbox else ("METADATA-SERVER", "FILTERS")))
+
     async def get_metadata(
-        self, mailbox: str, entries: Sequence[str], *, depth: str = "", max_octets: int | None = None
+        self,
+        mailbox: str,
+        entries: Sequence[str],
+        *,
+        depth: Depth = Depth.ZERO,
+        max_octets: int | None = None,
     ) -> Annotations:
         """Annotations of a mailbox, or of the server when its name is empty.
 
-        :param depth: ``"1"`` or ``"infinity"`` for those below, too.
+        :param depth: how far those below are wanted, too.
         :param max_octets: larger ones are left out, and ``left_out`` says so.
         """
-        self.need("METADATA", *(() if mailbox else ("METADATA-SERVER",)))
+        self._need_metadata(mailbox)
         options = ([f"MAXSIZE {max_octets}"] if max_octets is not None else []) + (
-            [f"DEPTH {depth}"] if depth else []
+            [f"DEPTH {depth.value}"] if depth is not Depth.ZERO else []
         )
 
         def write(writer: SegmentWriter) -> None:
@@ -86,8 +96,18 @@ class AccountCommands(Session):
 
         done = await self.execute(Request("GETMETADATA", write))
         found = Annotations()
-        for answer in self.pick(done, r.MetadataData):
-            found.update(answer.entries)
+        rest: list[r.Response] = []
+        for answer in done.responses:
+            # RFC 5464 section 4.4.2: a list of names alone tells of changes.
+            if (
+                isinstance(answer, r.MetadataData)
+                and not answer.changed
+                and same_mailbox(answer.mailbox, mailbox)
+            ):
+                found.update(answer.entries)
+            else:
+                rest.append(answer)
+        self.others(rest, done)
         # RFC 5464 section 4.2.1: the tagged OK says that there are values above MAXSIZE.
         value = done.status.code.value if done.status.code is not None else None
         found.left_out = value if isinstance(value, r.LongEntries) else None
@@ -95,7 +115,7 @@ class AccountCommands(Session):
 
     async def set_metadata(self, mailbox: str, entries: Mapping[str, bytes | None]) -> None:
         """Set annotations, or remove them with ``None``."""
-        self.need("METADATA", *(() if mailbox else ("METADATA-SERVER",)))
+        self._need_metadata(mailbox)
 
         def write(writer: SegmentWriter) -> None:
             writer.space()

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 from attrs import define, field
 
-from moxtwisted.identifiers import is_inbox
 from moxtwisted.imap.client.requests import Request, SegmentWriter, of_command, plain
-from moxtwisted.imap.client.session import CommandRefusedError, Selected, Session
+from moxtwisted.imap.client.session import CommandRefusedError, Selected, Session, same_mailbox
 from moxtwisted.imap.wire import commands as c
 from moxtwisted.imap.wire import responsedata as r
 
@@ -120,7 +119,7 @@ class MailboxCommands(Session):
 
         found: dict[str, r.Value] = {}
         for answer in await self.ask(Request("STATUS", write), r.StatusData):
-            if answer.mailbox == mailbox or (is_inbox(answer.mailbox) and is_inbox(mailbox)):
+            if same_mailbox(answer.mailbox, mailbox):
                 found.update(answer.items)
             else:
                 self.others([answer])

@@ -13,6 +13,7 @@ from typing import Protocol, TypeVar
 from attrs import define, field
 
 from moxtwisted.errors import MailError
+from moxtwisted.identifiers import is_inbox
 from moxtwisted.imap.client.machine import BodyStarted, Completed
 from moxtwisted.imap.client.notices import Notice, notice
 from moxtwisted.imap.client.requests import Request, of_command, plain
@@ -29,6 +30,7 @@ __all__ = [
     "NotUnderstoodError",
     "Selected",
     "Session",
+    "same_mailbox",
 ]
 
 _R = TypeVar("_R", bound=r.Response)
@@ -175,6 +177,11 @@ class Selected:
             if self.highestmodseq is not None:
                 self.highestmodseq = max(self.highestmodseq, self._modseq)
             self._modseq = 0
+
+
+def same_mailbox(one: str, other: str) -> bool:
+    """Whether two names are those of one mailbox: INBOX is written in any case (RFC 9051 section 5.1)."""
+    return one == other or (is_inbox(one) and is_inbox(other))
 
 
 class Session(abc.ABC):

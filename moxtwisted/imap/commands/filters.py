@@ -11,9 +11,8 @@ before it is called.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any
 
 from attrs import define, evolve, field
 
@@ -21,9 +20,10 @@ from moxtwisted.imap.connection import Connection, Handled, RefusalError
 from moxtwisted.imap.metadata import IAnnotatedSession
 from moxtwisted.imap.options import missing
 from moxtwisted.imap.wire import searchkeys as k
-from moxtwisted.imap.wire.lexer import CommandError, Cursor
+from moxtwisted.imap.wire.filterprogram import filter_entry, filter_of, is_filter_name, parse_filter
+from moxtwisted.imap.wire.lexer import CommandError
 from moxtwisted.imap.wire.returnoptions import SearchReturn
-from moxtwisted.imap.wire.searchgrammar import MAX_DEPTH, MAX_KEYS, SearchProgram
+from moxtwisted.imap.wire.searchgrammar import MAX_DEPTH, MAX_KEYS
 
 __all__ = ["check_filter", "expanded", "filtered"]
 
@@ -33,44 +33,16 @@ MAX_PASSES = 10
 MAX_REFERENCES = 100
 """How often filters may be named in one search, by the client or by filters."""
 
-_PRIVATE: Final = "/private/filters/values/"
-_SHARED: Final = "/shared/filters/values/"
-_LITERAL: Final = re.compile(rb"~?\{([0-9]{1,10})\+?\}\r\n")
-# RFC 5466 section 4: atom characters but "/".
-_NAME: Final = re.compile(r'[^\x00-\x20(){%*"\\\]/\x7f-\U0010ffff]+')
-
-
-def parse_filter(value: bytes) -> k.SearchKey:
-    """The program that an entry holds.
-
-    :raise CommandError: when it is none.
-    """
-    text: list[bytes] = []
-    literals: list[bytes] = []
-    at = 0
-    while (match := _LITERAL.search(value, at)) is not None:
-        size = int(match[1])
-        text.append(value[at : match.end()])
-        literals.append(value[match.end() : match.end() + size])
-        at = match.end() + size
-        if at > len(value):
-            raise CommandError("literal is cut short")
-    text.append(value[at:])
-    # RFC 5466 section 3.2: strings are in UTF-8.
-    cursor = Cursor(b"".join(text), 0, iter(literals), utf8=True)
-    key = SearchProgram(cursor).keys()
-    cursor.end()
-    return key
-
 
 def check_filter(entry: str, value: bytes | None) -> None:
     """RFC 5466 section 3.2: a search program is verified when it is stored.
 
     :raise RefusalError: when this is the entry of a filter, and not a program.
     """
-    if value is None or not entry.startswith((_PRIVATE, _SHARED)):
+    name = filter_of(entry)
+    if value is None or name is None:
         return
-    if _NAME.fullmatch(entry.removeprefix(_PRIVATE).removeprefix(_SHARED)) is None:
+    if not is_filter_name(name):
         raise RefusalError("no filter can have this name", "CANNOT")
     try:
         parse_filter(value)
@@ -155,7 +127,7 @@ class _Expansion:
     def _named(self, name: str, within: tuple[str, ...], depth: int) -> k.SearchKey:
         lower = name.lower()
         # RFC 5466 section 3.1: the private one goes before the shared one.
-        value = self._values.get(_PRIVATE + lower, self._values.get(_SHARED + lower))
+        value = self._values.get(filter_entry(lower), self._values.get(filter_entry(lower, shared=True)))
         if value is None or lower in within or len(within) >= MAX_PASSES:
             raise RefusalError("no such filter", f"UNDEFINED-FILTER {name}")
         self._references += 1

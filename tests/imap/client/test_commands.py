@@ -11,10 +11,18 @@ from twisted.trial.unittest import SynchronousTestCase
 from moxtwisted.imap.agent import IMAPClient
 from moxtwisted.imap.client.accountcommands import AccountCommands, NotifyGroup
 from moxtwisted.imap.client.events import BodyStarted, Completed
+from moxtwisted.imap.client.filtercommands import FilterCommands
 from moxtwisted.imap.client.machine import Client
 from moxtwisted.imap.client.mailboxcommands import MailboxCommands
 from moxtwisted.imap.client.messagecommands import MessageCommands, NewMail
-from moxtwisted.imap.client.notices import ContextChanged, Expunged, MessageChanged, NewCount, Notice
+from moxtwisted.imap.client.notices import (
+    ContextChanged,
+    Expunged,
+    MessageChanged,
+    MetadataChanged,
+    NewCount,
+    Notice,
+)
 from moxtwisted.imap.client.requests import Request, UrlPart
 from moxtwisted.imap.client.results import Message, Thread, members
 from moxtwisted.imap.client.session import (
@@ -29,6 +37,7 @@ from moxtwisted.imap.wire import responsedata as r
 from moxtwisted.imap.wire import searchkeys as k
 from moxtwisted.imap.wire.commands import QResync, StoreMode
 from moxtwisted.imap.wire.fetchattributes import BodySection, Flags, SectionText, Uid
+from moxtwisted.imap.wire.mailboxcommands import Depth
 from moxtwisted.imap.wire.mailboxfilter import FilterKind, MailboxFilter
 from moxtwisted.imap.wire.parser import BadCommand, CommandReader
 from moxtwisted.imap.wire.returnoptions import Update
@@ -41,7 +50,7 @@ EVERYTHING = (
 )
 
 
-class Scripted(MailboxCommands, MessageCommands, AccountCommands):
+class Scripted(MailboxCommands, MessageCommands, FilterCommands):
     """A session whose server answers each command with the next lines of a script."""
 
     def __init__(self, *script: bytes, capabilities: str = EVERYTHING) -> None:
@@ -434,7 +443,7 @@ class AccountTests(CommandCase):
         """RFC 5464 section 4: options, values of any octets, NIL to remove."""
         found = self.run_script(
             b'* METADATA "INBOX" (/private/comment "My own comment")\nOK [METADATA LONGENTRIES 2199] done',
-            lambda s: s.get_metadata("INBOX", ["/private/comment"], depth="1", max_octets=1024),
+            lambda s: s.get_metadata("INBOX", ["/private/comment"], depth=Depth.ONE, max_octets=1024),
             b"GETMETADATA (MAXSIZE 1024 DEPTH 1) INBOX (/private/comment)",
         )
         self.assertEqual(found, {"/private/comment": b"My own comment"})
@@ -447,6 +456,18 @@ class AccountTests(CommandCase):
                 "INBOX", {"/private/comment": None, "/shared/x": b"a b", "/private/z": b"\0"}
             ),
             b'SETMETADATA INBOX (/private/comment NIL /shared/x "a b" /private/z ~{1+}\r\n\0)',
+        )
+
+    def test_metadata_news(self) -> None:
+        """RFC 5464 section 4.4.2: what has changed meanwhile, here or elsewhere, is no answer."""
+        found = self.run_script(
+            b'* METADATA inbox (/private/a "1")\n* METADATA INBOX /shared/b\n* METADATA "" /shared/c\nOK',
+            lambda s: s.get_metadata("INBOX", ["/private/a"]),
+        )
+        self.assertEqual(found, {"/private/a": b"1"})
+        self.assertEqual(
+            self.session.notices,
+            [MetadataChanged("INBOX", ("/shared/b",)), MetadataChanged("", ("/shared/c",))],
         )
 
     def test_quota(self) -> None:
@@ -539,5 +560,5 @@ class AccountTests(CommandCase):
 
     def test_one_class(self) -> None:
         """The Twisted client has all families."""
-        for family in (MailboxCommands, MessageCommands, AccountCommands):
+        for family in (MailboxCommands, MessageCommands, AccountCommands, FilterCommands):
             self.assertTrue(issubclass(IMAPClient, family))
