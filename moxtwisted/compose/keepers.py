@@ -24,6 +24,7 @@ from twisted.logger import Logger
 
 from moxtwisted.compose.keeping import KeeperSetUp
 from moxtwisted.config.schema import DomainsConfig
+from moxtwisted.config.storekey import key_variables
 from moxtwisted.server.lending.keeper import Keeper, KeeperEvents, KeptConnection
 from moxtwisted.server.lending.lending import Lending
 from moxtwisted.server.lending.words import LOCK_DESCRIPTOR, Word
@@ -55,7 +56,7 @@ class Keepers(Supervision[Keeper]):
         program = Program(
             "keeper",
             _MODULE,
-            without=(parts.static.store.key_environment, "CREDENTIALS_DIRECTORY"),
+            without=key_variables(parts.static),
             inherited={LOCK_DESCRIPTOR: parts.store.lock_descriptor},
         )
         super().__init__(parts.reactor, program, parts.static.keepers.processes, (Word.ASK, Word.SHUT_DOWN))

@@ -32,6 +32,7 @@ from moxtwisted.compose.reception import SetUp
 from moxtwisted.compose.senders import ListWatch
 from moxtwisted.config.schema import Authentication, DomainsConfig
 from moxtwisted.config.schema.scanners import Scanners
+from moxtwisted.config.storekey import key_variables
 from moxtwisted.server.certificates.store import CertificateStore
 from moxtwisted.server.inbound.room import Room
 from moxtwisted.server.intake import Trouble
@@ -97,7 +98,7 @@ class Receivers(Supervision[Receiver]):
         self, parts: Parts, certificates: Mapping[str, CertificateStore], levels: LevelControl | None
     ) -> None:
         # It needs no key, and is not told where one is.
-        secret = (parts.static.store.key_environment, "CREDENTIALS_DIRECTORY")
+        secret = key_variables(parts.static)
         super().__init__(
             parts.reactor,
             Program("receiver", _MODULE, without=secret),

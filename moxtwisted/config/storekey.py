@@ -21,6 +21,7 @@ from pathlib import Path
 from moxtwisted.config.atomic import create_file, replace_file
 from moxtwisted.config.load import LoadedConfig
 from moxtwisted.config.oldkey import forget_old_key
+from moxtwisted.config.schema import StaticConfig
 from moxtwisted.errors import KeyRefusedError
 from moxtwisted.store.keys import MasterKey
 
@@ -28,6 +29,7 @@ __all__ = [
     "configured_key",
     "create_key_file",
     "file_text",
+    "key_variables",
     "new_key",
     "parse_key",
     "pending_path",
@@ -43,6 +45,8 @@ _MISREAD = str.maketrans({"0": "O", "1": "I", "8": "B"})
 _HEADER = (
     "# The key of moxmail's mail store. Without it the mail cannot be read: keep a copy in a safe place.\n"
 )
+#: systemd.exec(5): credentials of a unit are files below the directory that this variable names.
+_CREDENTIALS = "CREDENTIALS_DIRECTORY"
 #: A key is 80 octets; more is no key.
 _MAX_CHARACTERS = 4096
 
@@ -126,11 +130,10 @@ def _key_text(loaded: LoadedConfig, environ: Mapping[str, str]) -> tuple[str, st
             raise KeyRefusedError(f"{where}: not set, the key of the store expected")
         return environ[store.key_environment], where
     if store.key_credential:
-        # systemd.exec(5): credentials of a unit are files below this directory.
-        directory = environ.get("CREDENTIALS_DIRECTORY", "")
+        directory = environ.get(_CREDENTIALS, "")
         where = f"credential {store.key_credential}"
         if not directory:
-            raise KeyRefusedError(f"{where}: CREDENTIALS_DIRECTORY is not set, a start by systemd expected")
+            raise KeyRefusedError(f"{where}: {_CREDENTIALS} is not set, a start by systemd expected")
         path = Path(directory) / store.key_credential
     else:
         path = loaded.resolve(store.key_file)
@@ -144,6 +147,11 @@ def _key_text(loaded: LoadedConfig, environ: Mapping[str, str]) -> tuple[str, st
         ) from None
     except OSError as e:
         raise KeyRefusedError(f"{where}: the key cannot be read: {e.strerror}") from None
+
+
+def key_variables(static: StaticConfig) -> tuple[str, ...]:
+    """Variables of the environment that have the key, or say where it is: nothing for processes that get it otherwise, or not at all."""
+    return (*filter(None, [static.store.key_environment]), _CREDENTIALS)
 
 
 def pending_path(loaded: LoadedConfig) -> Path:

@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted.config.load import LoadedConfig, parse_domains, parse_static
-from moxtwisted.config.storekey import create_key_file, new_key, parse_key, read_key, recovery_form, write_key
+from moxtwisted.config.storekey import (
+    create_key_file,
+    key_variables,
+    new_key,
+    parse_key,
+    read_key,
+    recovery_form,
+    write_key,
+)
 from moxtwisted.errors import KeyRefusedError
 from tests.config.test_load import DOMAINS, STATIC
 
@@ -95,6 +103,8 @@ class SourceTests(SynchronousTestCase):
         self.assertEqual(read_key(loaded, {"K": recovery_form(self.key)}), self.key)
         self.assertIn("K: not set", self.assertRaises(KeyRefusedError, read_key, loaded, {}).detail)
         self.assertRaises(KeyRefusedError, write_key, loaded, self.key)
+        self.assertEqual(key_variables(loaded.static), ("K", "CREDENTIALS_DIRECTORY"))
+        self.assertEqual(key_variables(self.loaded().static), ("CREDENTIALS_DIRECTORY",))
 
     def test_credential(self) -> None:
         """The key can be a systemd credential."""
