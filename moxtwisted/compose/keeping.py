@@ -289,6 +289,12 @@ class Keeping:
         descriptor = self.link.descriptor()
         departure, settings = pickle.loads(octets)  # noqa: S301  of the owner, which is the same program
         account = departure.account
+        if account not in self._mine or account in self._wanted:
+            # It was wanted back, or went, while its client was on the way here.
+            _log.debug("a client of {account} has to log in again", account=account)
+            turn_away(descriptor)
+            self.link.say(Word.CLOSED, number, False)
+            return
         try:
             session = self._session(account)
         except Exception:  # noqa: BLE001 - a boundary: one account that cannot be opened is not the others' end
@@ -306,8 +312,6 @@ class Keeping:
             self.link.say(Word.CLOSED, number, False)
 
     def _session(self, account: str) -> ISession:
-        if account not in self._mine or account in self._wanted:
-            raise StoreUnavailableError(f"account {account} is not here any more")
         # By its name, which might also be read as somebody's address.
         entry = self._directory.current.accounts.get(account)
         if entry is None:
