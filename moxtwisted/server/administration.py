@@ -108,7 +108,7 @@ class Administration(
         """See ``IAdministration``."""
         verifiers = await self._derive(password) if password else None
         store = self._on.store
-        kept = (await self._existing(name)).usage()[1] if name in store.accounts() else 0
+        kept = (await self._usage(name)).messages if name in store.accounts() else 0
         self._editor.add_account(name, address, full_name)
         account = await self._made(name)
         if verifiers is not None:

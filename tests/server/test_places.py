@@ -261,6 +261,13 @@ class OperationTests(PlacesCase):
         (note,) = self.gives(self.administration.account_add("bob", "bob@example.org", "", SECRET))
         self.assertIn("1 message", note)
 
+    def test_there_already(self) -> None:
+        """An account that cannot be added because it is there comes home for nobody."""
+        self.assertIn(
+            "already", self.refused(self.administration.account_add("bob", "bob@example.org", "", SECRET))
+        )
+        self.assertEqual((self.loans.homes, self.loans.away), ([], set(ALL)))
+
     def test_shared_with_anyone(self) -> None:
         """When all are named in a list, all come home: elsewhere they would not see it."""
         self.gives(self.administration.acl_set("bob", "INBOX", "anyone", "lr"))
