@@ -35,7 +35,7 @@ from moxtwisted.imap.wire import responsedata as r
 from moxtwisted.imap.wire import searchkeys as k
 from moxtwisted.imap.wire.fetchattributes import FetchAttribute
 from moxtwisted.imap.wire.mailboxfilter import MailboxFilter
-from moxtwisted.imap.wire.returnoptions import ReturnOption, Update
+from moxtwisted.imap.wire.returnoptions import ReturnOption, Update, update_of
 from moxtwisted.imap.wire.sequence import SequenceSet
 
 __all__ = ["MessageCommands", "Messages", "NewMail", "Numbers", "Stored", "Threads", "Transferred"]
@@ -131,6 +131,16 @@ def _code(code: r.ResponseCode | None, limited: r.MessageLimit | None) -> Transf
     if isinstance(value, r.AppendUid):
         return Transferred(value.uidvalidity, None, value.uids, limited)
     return Transferred(limited=limited)
+
+
+def _asks_updates(option: str | ReturnOption) -> bool:
+    return option.startswith("UPDATE") if isinstance(option, str) else update_of([option]) is not None
+
+
+def _refuses_updates(response: r.Response, tag: bytes) -> bool:
+    """RFC 5267 section 4.3.1: the results of this search are not kept up to date."""
+    code = response.code if isinstance(response, r.StatusResponse) else None
+    return code is not None and code.value == r.NoUpdate(tag)
 
 
 class MessageCommands(Session):
@@ -243,18 +253,32 @@ class MessageCommands(Session):
             _key(writer, key)
 
         done = await self.execute(Request("UID SEARCH" if uid else "SEARCH", write))
-        return self._result(done, (r.SearchData, r.EsearchData))
+        return self._result(done, (r.SearchData, r.EsearchData), returns)
 
-    def _result(self, done: Completed, wanted: tuple[type[r.Response], ...]) -> SearchResult:
+    def _result(
+        self,
+        done: Completed,
+        wanted: tuple[type[r.Response], ...],
+        returns: Sequence[str | ReturnOption] | None,
+    ) -> SearchResult:
         found: list[Any] = []
         rest: list[r.Response] = []
+        changes: list[r.ContextChange] = []
+        updated = any(_asks_updates(option) for option in returns or ())
         for response in done.responses:
-            news = isinstance(response, r.EsearchData) and response.tag not in {None, done.tag}
-            (rest if news or not isinstance(response, wanted) else found).append(response)
+            if isinstance(response, r.EsearchData) and response.tag == done.tag and response.changes:
+                changes += response.changes
+            elif isinstance(response, r.EsearchData) and response.tag not in {None, done.tag}:
+                rest.append(response)
+            elif isinstance(response, wanted):
+                found.append(response)
+            elif _refuses_updates(response, done.tag):
+                updated = False
+            else:
+                rest.append(response)
         self.others(rest, done)
-        return evolve(
-            search_result(found[-1]) if found else SearchResult(), tag=done.tag, limited=done.limited
-        )
+        result = search_result(found[-1]) if found else SearchResult()
+        return evolve(result, tag=done.tag, limited=done.limited, updated=updated, changes=tuple(changes))
 
     async def cancel_updates(self, *tags: bytes) -> None:
         """Be told no longer of changes to the results of these searches, which asked for ``UPDATE`` (RFC 5267)."""
@@ -304,7 +328,7 @@ class MessageCommands(Session):
             _key(writer, key)
 
         done = await self.execute(Request("UID SORT" if uid else "SORT", write))
-        return self._result(done, (r.SortData, r.EsearchData))
+        return self._result(done, (r.SortData, r.EsearchData), returns)
 
     async def thread(
         self, algorithm: str = "REFERENCES", key: k.SearchKey | str = "ALL", *, uid: bool = True

@@ -9,8 +9,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from attrs import frozen
 
 from moxtwisted.imap.client.results import Message, ResultError, message
@@ -54,9 +52,13 @@ class Expunged:
 
 @frozen
 class Vanished:
-    """The messages with these UIDs are gone (VANISHED)."""
+    """The messages with these UIDs are gone (VANISHED).
+
+    :ivar earlier: whether they had gone before, as FETCH with VANISHED asks (RFC 7162 section 3.2.6); the number of messages stays.
+    """
 
     uids: SequenceSet
+    earlier: bool = False
 
 
 @frozen
@@ -93,11 +95,18 @@ class MetadataChanged:
 
 @frozen
 class ContextChanged:
-    """The result of a search that is kept up to date has changed (ESEARCH with ADDTO or REMOVEFROM, RFC 5267)."""
+    """The result of a search that is kept up to date has changed (ESEARCH with ADDTO or REMOVEFROM, RFC 5267).
+
+    ``moxtwisted.imap.client.kept.KeptResult`` works it off.
+
+    :ivar tag: of the search.
+    :ivar changes: in the order in which they happened.
+    :ivar uid: whether they are told by UIDs.
+    """
 
     tag: bytes | None
-    added: tuple[tuple[int, SequenceSet | None], ...]
-    removed: tuple[tuple[int, SequenceSet | None], ...]
+    changes: tuple[r.ContextChange, ...]
+    uid: bool = True
 
 
 @frozen
@@ -207,8 +216,8 @@ def notice(response: r.Response) -> Notice:
             return NewCount(count)
         case r.Expunged(number):
             return Expunged(number)
-        case r.VanishedData(uids):
-            return Vanished(uids)
+        case r.VanishedData(uids, earlier):
+            return Vanished(uids, earlier)
         case r.Fetched():
             try:
                 return MessageChanged(message(response))
@@ -220,10 +229,8 @@ def notice(response: r.Response) -> Notice:
             return _listed(response)
         case r.MetadataData(mailbox, entries, changed):
             return MetadataChanged(mailbox, changed or tuple(entries))
-        case r.EsearchData(tag, items=items) if items.keys() & {"ADDTO", "REMOVEFROM"}:
-            added: Any = items.get("ADDTO", ())
-            removed: Any = items.get("REMOVEFROM", ())
-            return ContextChanged(tag, added, removed)
+        case r.EsearchData(tag, uid, changes=(_, *_) as changes):
+            return ContextChanged(tag, changes, uid)
         case r.StatusResponse():
             return _status(response)
         case _:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from attrs import field, frozen
 
@@ -26,6 +26,7 @@ __all__ = [
     "Envelope",
     "EnvelopeAddress",
     "Message",
+    "Page",
     "Part",
     "ResultError",
     "SearchResult",
@@ -370,15 +371,28 @@ def _section(value: Any) -> bytes | r.Streamed | None:
 # -- SEARCH, SORT, THREAD ------------------------------------------------------------------------------------------------
 
 
+class Page(NamedTuple):
+    """A window on the results (PARTIAL, RFC 9394 section 3.1).
+
+    :ivar range: as it was asked for, ``"-1:-100"``.
+    :ivar numbers: those in it, in the order of the results; ``None`` when the results end before.
+    """
+
+    range: str
+    numbers: SequenceSet | None
+
+
 @frozen
 class SearchResult:
     """What SEARCH, SORT or their UID forms found.
 
     :ivar numbers: in the server's order, when it listed them; a set when it sent one (ESEARCH), ``None`` when it was asked for neither.
-    :ivar partial: of PARTIAL: the range as said, and its members.
+    :ivar partial: of PARTIAL.
     :ivar mailbox: where, for a search in several mailboxes; with its UIDVALIDITY.
     :ivar tag: of the command: what ``ContextChanged`` names, and ``cancel_updates`` takes (RFC 5267).
     :ivar limited: how far it came, when it looked at the newest messages only (RFC 9738); not of a search in several mailboxes.
+    :ivar updated: whether the server tells of changes from now on, when it was asked to (UPDATE).
+    :ivar changes: those that it has told of already, after the result.
     """
 
     numbers: tuple[int, ...] | SequenceSet | None = None
@@ -386,13 +400,15 @@ class SearchResult:
     least: int | None = None
     most: int | None = None
     modseq: int | None = None
-    partial: tuple[str, SequenceSet | None] | None = None
+    partial: Page | None = None
     relevancy: tuple[int, ...] = ()
     mailbox: str | None = None
     uidvalidity: int | None = None
     other: Mapping[str, r.Value] = field(factory=dict)
     tag: bytes | None = None
     limited: r.MessageLimit | None = None
+    updated: bool = False
+    changes: tuple[r.ContextChange, ...] = ()
 
 
 _ESEARCH = {"COUNT": "count", "MIN": "least", "MAX": "most", "MODSEQ": "modseq"}
@@ -412,8 +428,8 @@ def search_result(response: r.SearchData | r.SortData | r.EsearchData) -> Search
             known[_ESEARCH[label]] = _number(value)
         elif label == "ALL":
             known["numbers"] = value
-        elif label == "PARTIAL":
-            known["partial"] = value
+        elif label == "PARTIAL" and isinstance(value, tuple):
+            known["partial"] = Page(*value)
         elif label == "RELEVANCY":
             known["relevancy"] = tuple(map(_number, _listed(value)))
         else:

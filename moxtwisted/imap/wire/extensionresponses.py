@@ -41,13 +41,20 @@ def _esearch_item(cursor: ResponseCursor, label: str) -> r.Value:
         if not isinstance(value, tuple) or len(value) != 2 or not isinstance(value[0], bytes):
             raise CommandError("expected a range and its members")
         return value[0].decode("ascii", "replace"), _set(value[1])
-    if label in {"ADDTO", "REMOVEFROM"}:
-        # RFC 5267 section 4.4: pairs of a position and what was put there.
-        if not isinstance(value, tuple) or len(value) % 2:
-            raise CommandError("expected positions and sets")
-        pairs = zip(value[::2], value[1::2], strict=True)
-        return tuple((bounded(position), _set(members)) for position, members in pairs)
     return bounded(value, MAX_NUMBER64 if label == "MODSEQ" else MAX_NUMBER)
+
+
+def _changes(cursor: ResponseCursor, *, added: bool) -> list[r.ContextChange]:
+    """RFC 5267 sections 4.3.3 and 4.3.4: pairs of a position and what was put or taken there."""
+    value = cursor.value()
+    if not isinstance(value, tuple) or len(value) % 2:
+        raise CommandError("expected positions and sets")
+    found = []
+    for position, members in zip(value[::2], value[1::2], strict=True):
+        if not isinstance(bounded(position), int):
+            raise CommandError("expected a position")
+        found.append(r.ContextChange(added, position, _set(members)))
+    return found
 
 
 def _esearch(cursor: ResponseCursor) -> r.Response:
@@ -72,19 +79,21 @@ def _esearch(cursor: ResponseCursor) -> r.Response:
         cursor.skip(b" ")
     uid = False
     items: dict[str, r.Value] = {}
+    changes: list[r.ContextChange] = []
     while not cursor.at_end():
         label = cursor.keyword().decode("ascii")
-        if label == "UID" and not items and not uid:
+        if label == "UID" and not items and not changes and not uid:
             uid = True
+        elif label in {"ADDTO", "REMOVEFROM"}:
+            cursor.space()
+            # RFC 5267 section 4.3.2: they are worked off in the order in which they came.
+            changes += _changes(cursor, added=label == "ADDTO")
         else:
             cursor.space()
-            item = _esearch_item(cursor, label)
-            items[label] = (
-                items[label] + item if label in items and label in {"ADDTO", "REMOVEFROM"} else item
-            )
+            items[label] = _esearch_item(cursor, label)
         if not cursor.at_end():
             cursor.space()
-    return r.EsearchData(tag, uid, items, mailbox, uidvalidity)
+    return r.EsearchData(tag, uid, items, mailbox, uidvalidity, tuple(changes))
 
 
 def _sort(cursor: ResponseCursor) -> r.Response:

@@ -18,6 +18,7 @@ __all__ = [
     "BadUrl",
     "Capabilities",
     "CodeValue",
+    "ContextChange",
     "Continuation",
     "CopyUid",
     "Enabled",
@@ -326,15 +327,30 @@ class SearchData(Response):
 
 
 @frozen
+class ContextChange:
+    """How the result of a search has changed (RFC 5267 sections 4.3.3 and 4.3.4).
+
+    :ivar added: whether these came to it (ADDTO) or went (REMOVEFROM).
+    :ivar position: where the first of them is then, or was: 1 is the first result. 0 means that the order is the mailbox's.
+    :ivar numbers: in the order of the result; ``None`` for none.
+    """
+
+    added: bool
+    position: int
+    numbers: SequenceSet | None
+
+
+@frozen
 class EsearchData(Response):
     """ESEARCH.
 
     :ivar tag: of the command, or ``None``.
     :ivar uid: whether the numbers are UIDs.
     :ivar items: by name in upper case: ``int``, ``SequenceSet`` (ALL), for PARTIAL (range as ``str``, ``SequenceSet`` or
-        ``None``), for ADDTO and REMOVEFROM a tuple of (position, ``SequenceSet``).
+        ``None``).
     :ivar mailbox: which one was searched, in the answers of a search in several (RFC 7377), decoded.
     :ivar uidvalidity: of that mailbox.
+    :ivar changes: what ADDTO and REMOVEFROM say, in their order.
     """
 
     tag: bytes | None
@@ -342,6 +358,7 @@ class EsearchData(Response):
     items: dict[str, int | SequenceSet | Value]
     mailbox: str | None = None
     uidvalidity: int | None = None
+    changes: tuple[ContextChange, ...] = ()
 
 
 @frozen

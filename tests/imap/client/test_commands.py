@@ -285,7 +285,9 @@ class MessageTests(CommandCase):
         count, fetched, changed = self.session.notices
         self.assertEqual(count, NewCount(93))
         self.assertEqual(fetched, MessageChanged(Message(93, uid=127001, flags=frozenset())))
-        self.assertEqual(changed, ContextChanged(b"other", ((1, SequenceSet.parse(b"127001")),), ()))
+        self.assertEqual(
+            changed, ContextChanged(b"other", (r.ContextChange(True, 1, SequenceSet.parse(b"127001")),))
+        )
         poor = Scripted(capabilities="IMAP4rev1 SORT CONTEXT=SEARCH CONTEXT=SORT")
         for asked in (poor.search(returns=[update]), poor.sort("DATE", returns=[update])):
             with self.assertRaises(NotOfferedError):

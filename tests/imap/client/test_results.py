@@ -194,6 +194,7 @@ class NoticeTests(SynchronousTestCase):
         """RFC 5465 sections 4 and 5: what a server tells unasked has a type."""
         for text, expected in {
             b"* VANISHED 5:7": Vanished(SequenceSet.parse(b"5:7")),
+            b"* VANISHED (EARLIER) 5:7": Vanished(SequenceSet.parse(b"5:7"), earlier=True),
             b"* STATUS misc (UIDNEXT 999 MESSAGES 554)": MailboxStatus(
                 "misc", {"UIDNEXT": 999, "MESSAGES": 554}
             ),
@@ -207,7 +208,14 @@ class NoticeTests(SynchronousTestCase):
                 "INBOX.DeletedMailbox", ("\\NonExistent",)
             ),
             b'* METADATA "INBOX" /shared/comment': MetadataChanged("INBOX", ("/shared/comment",)),
-            b'* ESEARCH (TAG "B") UID ADDTO (0 5)': ContextChanged(b"B", ((0, SequenceSet.parse(b"5")),), ()),
+            b'* ESEARCH (TAG "B") ADDTO (0 5) REMOVEFROM (2 7)': ContextChanged(
+                b"B",
+                (
+                    r.ContextChange(True, 0, SequenceSet.parse(b"5")),
+                    r.ContextChange(False, 2, SequenceSet.parse(b"7")),
+                ),
+                uid=False,
+            ),
             b"* OK [NOTIFICATIONOVERFLOW] too much": NotificationsLost(),
             b"* OK [ALERT] disk is full": Alert("disk is full"),
             b"* BYE bye": Farewell("bye"),

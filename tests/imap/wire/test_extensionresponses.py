@@ -50,16 +50,20 @@ class SearchTests(SynchronousTestCase):
         )
 
     def test_context(self) -> None:
-        """RFC 5267 section 4.4: changes of a result, several in one response."""
+        """RFC 5267 section 4.3.2: changes of a result, several in one response, keep their order."""
+        change = r.ContextChange
         self.assertEqual(
-            one(b'* ESEARCH (TAG "B01") UID ADDTO (0 2748:2749) ADDTO (1 7) REMOVEFROM (0 32768)'),
+            one(b'* ESEARCH (TAG "B01") UID ADDTO (0 2748:2749 1 7) REMOVEFROM (0 32768) ADDTO (1 7,5)'),
             r.EsearchData(
                 b"B01",
                 True,
-                {
-                    "ADDTO": ((0, numbers(b"2748:2749")), (1, numbers(b"7"))),
-                    "REMOVEFROM": ((0, numbers(b"32768")),),
-                },
+                {},
+                changes=(
+                    change(True, 0, numbers(b"2748:2749")),
+                    change(True, 1, numbers(b"7")),
+                    change(False, 0, numbers(b"32768")),
+                    change(True, 1, numbers(b"7,5")),
+                ),
             ),
         )
 
@@ -156,6 +160,8 @@ class AccountTests(SynchronousTestCase):
             b"* ESEARCH (TAG x MAILBOX) ALL 1",
             b"* ESEARCH PARTIAL 5",
             b"* ESEARCH ADDTO (1)",
+            b"* ESEARCH ADDTO (x 1)",
+            b"* ESEARCH REMOVEFROM (NIL 1)",
             b"* SORT 1 x",
             b"* THREAD x",
             b"* URLFETCH a",
