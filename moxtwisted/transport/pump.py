@@ -71,11 +71,13 @@ class Pump:
             pipe.abortConnection()
 
     def end(self) -> None:
-        """The other process shall end it: it reads that the client says no more. What the client says now goes nowhere."""
+        """The other process shall end it: it reads that the client says no more. What the client says now is not read."""
         pipe = self.pipe
         if pipe is not None:
             pipe.unregisterProducer()
             pipe.loseWriteConnection()
+            # A pipe that still has something to say keeps whatever it is given, and nobody would pause the client any more.
+            self._transport.pauseProducing()
 
     # -- back-pressure, as the producer of what the client is told -------------------------------------------------
     def pauseProducing(self) -> None:

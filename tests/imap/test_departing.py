@@ -525,6 +525,37 @@ class DepartingTests(TestCase):
         told = await self.ends(self.over_tls, "owner")
         self.assertEqual(told, b"* BYE server is shutting down\r\n")
 
+    async def test_owner_stops_while_a_client_pours(self) -> None:
+        """Who does not read and goes on talking when the owner stops is not listened to any more, so that nothing grows."""
+        self.settings = ServerSettings(
+            hostname="mail.example.org", allow_plain_without_tls=True, timeouts=Timeouts(shutdown=1.0)
+        )
+        self.mail.add("INBOX", b"Subject: long\r\n\r\n" + os.urandom(4 * LONG).hex().encode())
+        noops = b"d NOOP\r\n" * 2048
+        poured: list[int] = []
+        self.waits = threading.Event()
+
+        def talk(client: Client) -> None:
+            client.ask(b"b SELECT INBOX")
+            client.send(b"c FETCH 2 BODY.PEEK[]\r\n")
+            while not self.waits.is_set():
+                client.send(noops)
+                self.waits.wait(MOMENT)
+            reactor.callFromThread(self.owner.shutdown)  # type: ignore[attr-defined]
+            with contextlib.suppress(OSError):
+                while True:
+                    poured.append(client.socket.send(noops))
+
+        found: Deferred[None] = Deferred.fromCoroutine(self.over_tls(talk))  # type: ignore[arg-type]
+        await self.until(lambda: self.departures and self.departures[0][1].pump.pipe._tempDataLen)
+        pipe = self.departures[0][1].pump.pipe
+        self.waits.set()
+        await found
+        # What the kernel takes for either of them, and what is under way.
+        self.assertLess(sum(poured), 4 * LONG)
+        self.assertLess(len(pipe.dataBuffer) + pipe._tempDataLen, LONG // 4)
+        await self.all_gone()
+
     async def test_owner_stops_in_clear(self) -> None:
         """One that left in clear goes on without the owner."""
         number = self.serve()
