@@ -10,9 +10,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from attrs import define
+from attrs import define, field
 
 from moxtwisted.imap.backend import IAuthenticator, ISession
 from moxtwisted.imap.departing import Departure
@@ -26,10 +27,16 @@ __all__ = ["KeptIMAP"]
 
 @define(eq=False)
 class _Known(ConnectionAuthenticator):
-    """Of a client who is logged in."""
+    """Of a client who is logged in.
+
+    :param gone: called when the connection is, with whether its client made too many errors.
+    """
+
+    _gone: Callable[[bool], None] = field(kw_only=True)
 
     def release(self, *, errors: bool) -> None:
         """The owner counts it."""
+        self._gone(errors)
 
 
 class KeptIMAP(IMAPService):
@@ -37,7 +44,6 @@ class KeptIMAP(IMAPService):
 
     :ivar gone: called with each connection that ended, and whether it made too many errors.
     :ivar kept: connections by their numbers.
-    :ivar numbers: of the connections.
     """
 
     gone: Callable[[int, bool], None]
@@ -46,19 +52,13 @@ class KeptIMAP(IMAPService):
         super().__init__(settings, mail, clock, None, **more)
         self.carrier = Carrier(clock)
         self.kept: dict[int, IMAPServerProtocol] = {}
-        self.numbers: dict[IMAPServerProtocol, int] = {}
 
     def serve(self, number: int, descriptor: int, departure: Departure, session: ISession) -> None:
         """Go on with a connection, whose descriptor is not the caller's any more. :raises OSError: it is gone."""
-        authenticator: IAuthenticator = _Known(self._mail, None, departure.transport.peer.host)
-        protocol = self.arrive(descriptor, departure, session, authenticator)
-        self.numbers[protocol] = number
-        self.kept[number] = protocol
+        gone = partial(self._lost, number)
+        authenticator: IAuthenticator = _Known(self._mail, None, departure.transport.peer.host, gone=gone)
+        self.kept[number] = self.arrive(descriptor, departure, session, authenticator)
 
-    def connection_lost(self, connection: IMAPServerProtocol) -> None:
-        """See ``IMAPServerFactory``."""
-        super().connection_lost(connection)
-        number = self.numbers.pop(connection, None)
-        if number is not None:
-            del self.kept[number]
-            self.gone(number, connection.server is not None and connection.server.misbehaved)
+    def _lost(self, number: int, errors: bool) -> None:
+        if self.kept.pop(number, None) is not None:
+            self.gone(number, errors)
