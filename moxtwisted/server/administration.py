@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -119,13 +120,19 @@ class Administration(
 
     async def account_remove(self, name: str, keep_mail: bool) -> list[str]:
         """See ``IAdministration``."""
-        there = name in self._on.store.accounts()
+        store = self._on.store
+        there = name in store.accounts()
+        held: list[Account] = []
+        for owner in sorted(store.grants.naming(name) - {name}) if there and not keep_mail else []:
+            # Who shares something with it is here, or on his way: its name could not be taken off his lists before he is.
+            with suppress(MailError):
+                held.append(await self._existing(owner))
         if there:
             # First, and not opened, which a damaged one cannot be: nobody logs in again who is not in the configuration any more.
             await self._on.places.home(name)
         notes = self._editor.remove_account(name)
         if not keep_mail and there:
-            await self._on.store.remove_account(name)
+            await store.remove_account(name)
             await self._on.queue.disown(name)
         self._on.changed_account(name)
         return notes

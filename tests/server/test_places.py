@@ -261,6 +261,17 @@ class OperationTests(PlacesCase):
         (note,) = self.gives(self.administration.account_add("bob", "bob@example.org", "", SECRET))
         self.assertIn("1 message", note)
 
+    def test_remove_named(self) -> None:
+        """An account that is removed is taken off the lists of others, also of one who is still on his way; one that is lost keeps his."""
+        for owner in ("alice", "carol"):
+            self.gives(self.administration.acl_set(owner, "INBOX", "bob", "lr"))
+        self.loans.homes.clear()
+        self.loans.lost.add("carol")
+        self.gives(self.administration.account_remove("bob", False))
+        self.assertEqual(self.loans.homes, ["alice", "bob"])
+        self.assertEqual(self.gives(self.administration.acl_list("alice", "INBOX")), [])
+        self.assertEqual(len(self.flushLoggedErrors(StoreUnavailableError)), 1)
+
     def test_there_already(self) -> None:
         """An account that cannot be added because it is there comes home for nobody."""
         self.assertIn(
