@@ -9,7 +9,10 @@ from attrs import frozen
 from moxtwisted.imap.client.requests import Request, SegmentWriter, plain
 from moxtwisted.imap.client.session import Session, same_mailbox
 from moxtwisted.imap.wire import responsedata as r
+from moxtwisted.imap.wire.events import EventGroup
 from moxtwisted.imap.wire.mailboxcommands import Depth
+from moxtwisted.imap.wire.notifygrammar import write_group
+from moxtwisted.imap.wire.url import IMAPURL, render_rump
 
 __all__ = ["AccountCommands", "Annotations", "NotifyGroup", "QuotaRoots"]
 
@@ -27,16 +30,16 @@ class Annotations(dict[str, bytes | None]):
 class QuotaRoots:
     """What limits a mailbox.
 
-    :ivar quotas: (usage, limit) by resource, by root; STORAGE is in units of 1024 octets.
+    :ivar quotas: by resource, by root.
     """
 
     roots: tuple[str, ...]
-    quotas: Mapping[str, Mapping[str, tuple[int, int]]]
+    quotas: Mapping[str, Mapping[str, r.ResourceUse]]
 
 
 @frozen
 class NotifyGroup:
-    """Which events of which mailboxes (RFC 5465).
+    """Which events of which mailboxes (RFC 5465), as on the wire; with types that is ``EventGroup`` of ``moxtwisted.imap.wire.events``.
 
     :ivar which: as ``"selected"``, ``"selected-delayed"``, ``"inboxes"``, ``"personal"``, ``"subscribed"``, ``"subtree"``, ``"mailboxes"``.
     :ivar events: as ``"MessageNew (UID FLAGS)"``, ``"MessageExpunge"``, ``"FlagChange"``; none is NONE.
@@ -133,8 +136,8 @@ class AccountCommands(Session):
 
     # -- quotas (RFC 9208) -----------------------------------------------------------------------------------------------
 
-    async def quota(self, root: str = "") -> dict[str, tuple[int, int]]:
-        """(usage, limit) by resource, of a root."""
+    async def quota(self, root: str = "") -> dict[str, r.ResourceUse]:
+        """What is used and what may be, by resource, of a root."""
         self.need("QUOTA")
 
         def write(writer: SegmentWriter) -> None:
@@ -155,7 +158,7 @@ class AccountCommands(Session):
         )
         return QuotaRoots(roots[-1] if roots else (), quotas)
 
-    async def set_quota(self, root: str, limits: Mapping[str, int]) -> dict[str, tuple[int, int]]:
+    async def set_quota(self, root: str, limits: Mapping[str, int]) -> dict[str, r.ResourceUse]:
         """Set limits; administrators may."""
         self.need("QUOTASET", "QUOTA")
 
@@ -200,14 +203,18 @@ class AccountCommands(Session):
 
     # -- URLs (RFC 4467) -------------------------------------------------------------------------------------------------
 
-    async def make_urls(self, rumps: Sequence[str], mechanism: str = "INTERNAL") -> tuple[str, ...]:
-        """URLs that others can read a message by, from URLs that end with ``;URLAUTH=access``."""
+    async def make_urls(self, rumps: Sequence[str | IMAPURL], mechanism: str = "INTERNAL") -> tuple[str, ...]:
+        """URLs that others can read a message by.
+
+        :param rumps: with user, host and ``Authorization`` of ``moxtwisted.imap.wire.url``; or texts that end with ``;URLAUTH=access``.
+        :raise ValueError: an ``IMAPURL`` that says not who may read.
+        """
         self.need("URLAUTH")
 
         def write(writer: SegmentWriter) -> None:
             for rump in rumps:
                 writer.space()
-                writer.astring(rump)
+                writer.astring(rump if isinstance(rump, str) else render_rump(rump))
                 writer.write(f" {mechanism}".encode("ascii"))
 
         answers = await self.ask(Request("GENURLAUTH", write), r.UrlsData)
@@ -249,9 +256,13 @@ class AccountCommands(Session):
 
     # -- NOTIFY (RFC 5465) -----------------------------------------------------------------------------------------------
 
-    async def notify(self, groups: Sequence[NotifyGroup], *, status: bool = False) -> None:
-        """Be told of events, as ``Notice``; with ``status`` first of how all these mailboxes stand. No groups: nothing more."""
+    async def notify(self, groups: Sequence[NotifyGroup | EventGroup], *, status: bool = False) -> None:
+        """Be told of events, as ``Notice``; with ``status`` first of how all these mailboxes stand. No groups: nothing more.
+
+        :raise CommandRefusedError: with ``SupportedEvents`` when the server does not know one of the events.
+        """
         self.need("NOTIFY")
+        self.need_for(*groups)
 
         def write(writer: SegmentWriter) -> None:
             if not groups:
@@ -259,7 +270,10 @@ class AccountCommands(Session):
                 return
             writer.write(b" SET STATUS" if status else b" SET")
             for group in groups:
-                _group(writer, group)
+                if isinstance(group, EventGroup):
+                    write_group(writer, group)
+                else:
+                    _group(writer, group)
 
         await self.do(Request("NOTIFY", write))
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import Enum
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from moxtwisted.imap.client.requests import Request, SegmentWriter, of_command, plain
 from moxtwisted.imap.client.session import CommandRefusedError, Selected, Session, same_mailbox
+from moxtwisted.imap.client.statusitems import MailboxNumbers
 from moxtwisted.imap.wire import commands as c
 from moxtwisted.imap.wire import responsedata as r
+from moxtwisted.imap.wire.mailboxrequests import entries
 
-__all__ = ["ListedMailbox", "MailboxCommands"]
+__all__ = ["ListOption", "ListedMailbox", "MailboxCommands", "MetadataReturn", "StatusReturn"]
 
 _NOWHERE = "no-mailbox-of-this-name"
 
@@ -22,30 +25,92 @@ class ListedMailbox:
 
     :ivar attributes: as sent, ``\Noselect``, ``\Sent`` and the like.
     :ivar separator: between the levels of its name; ``None`` where there are none.
-    :ivar status: of RETURN (STATUS …), by item.
-    :ivar metadata: of RETURN (METADATA …) (RFC 9590).
-    :ivar rights: of RETURN (MYRIGHTS) (RFC 8440).
+    :ivar extended: what else LIST said of it, by name in upper case.
+    :ivar status: of ``StatusReturn``.
+    :ivar metadata: of ``MetadataReturn`` (RFC 9590).
+    :ivar rights: of ``ListReturn.MYRIGHTS`` (RFC 8440).
     """
 
     name: str
     separator: str | None
     attributes: tuple[str, ...] = ()
     extended: dict[str, r.Value] = field(factory=dict)
-    status: dict[str, r.Value] = field(factory=dict)
+    status: MailboxNumbers = field(factory=MailboxNumbers)
     metadata: dict[str, bytes | None] = field(factory=dict)
     rights: str | None = None
+
+    @property
+    def old_name(self) -> str | None:
+        """What it was called before, or how the name was written that was asked for (OLDNAME, RFC 9051 section 6.3.9.7)."""
+        names = self.extended.get("OLDNAME")
+        return names[0] if names else None
+
+    @property
+    def child_info(self) -> frozenset[str]:
+        """What mailboxes below it have that it was not listed for itself: ``"SUBSCRIBED"`` (CHILDINFO, RFC 5258 section 4)."""
+        listed = self.extended.get("CHILDINFO")
+        words = listed if isinstance(listed, tuple) else ()
+        return frozenset(one.decode("ascii", "replace").upper() for one in words if isinstance(one, bytes))
 
     def has(self, attribute: str) -> bool:
         """Whether it has an attribute, in any case."""
         return attribute.lower() in {name.lower() for name in self.attributes}
 
 
+@frozen
+class StatusReturn:
+    """LIST shall tell numbers of the mailboxes, too (LIST-STATUS, RFC 5819).
+
+    :ivar items: of ``StatusItem``, or as on the wire.
+    """
+
+    items: tuple[c.StatusItem | str, ...]
+
+    @property
+    def request(self) -> bytes:
+        """As on the wire."""
+        return f"STATUS ({_words(self.items)})".encode("ascii")
+
+
+@frozen
+class MetadataReturn:
+    """LIST shall tell annotations of the mailboxes, too (LIST-METADATA, RFC 9590).
+
+    :ivar entries: as ``"/private/comment"``.
+    """
+
+    entries: tuple[str, ...]
+
+    @property
+    def request(self) -> bytes:
+        """As on the wire."""
+        return b"METADATA " + entries(self.entries)
+
+
+ListOption = str | c.ListReturn | StatusReturn | MetadataReturn
+
+
+def _words(words: Sequence[Enum | str]) -> str:
+    return " ".join(word if isinstance(word, str) else word.value for word in words)
+
+
+def _option(option: ListOption) -> bytes:
+    return (
+        option.request
+        if isinstance(option, (StatusReturn, MetadataReturn))
+        else _words([option]).encode("ascii")
+    )
+
+
 def _list_request(
-    reference: str, patterns: Sequence[str], selection: Sequence[str], returns: Sequence[str]
+    reference: str,
+    patterns: Sequence[str],
+    selection: Sequence[str | c.ListSelection],
+    returns: Sequence[ListOption],
 ) -> Request:
     def write(writer: SegmentWriter) -> None:
         if selection:
-            writer.write(f" ({' '.join(selection)})".encode("ascii"))
+            writer.write(f" ({_words(selection)})".encode("ascii"))
         writer.space()
         writer.mailbox(reference)
         writer.space()
@@ -59,7 +124,7 @@ def _list_request(
                 writer.mailbox(pattern)
             writer.write(b")")
         if returns:
-            writer.write(f" RETURN ({' '.join(returns)})".encode("ascii"))
+            writer.write(b" RETURN (%b)" % b" ".join(map(_option, returns)))
 
     return Request("LIST", write)
 
@@ -71,14 +136,21 @@ class MailboxCommands(Session):
         self,
         *patterns: str,
         reference: str = "",
-        selection: Sequence[str] = (),
-        returns: Sequence[str] = (),
+        selection: Sequence[str | c.ListSelection] = (),
+        returns: Sequence[ListOption] = (),
     ) -> list[ListedMailbox]:
         """Mailboxes whose names match, by default all.
 
-        :param selection: of RFC 5258 and 6154, as ``"SUBSCRIBED"``, ``"SPECIAL-USE"``.
-        :param returns: as ``"SPECIAL-USE"``, ``"STATUS (MESSAGES UNSEEN)"``, ``"MYRIGHTS"``, ``"METADATA (/shared/comment)"``.
+        :param selection: of ``ListSelection``, or as on the wire: ``"SUBSCRIBED"``, ``"SPECIAL-USE"`` (RFC 5258 and 6154).
+        :param returns: of ``ListReturn``, ``StatusReturn((StatusItem.UNSEEN,))``, ``MetadataReturn(("/shared/comment",))``; or as on the
+            wire: ``"SPECIAL-USE"``, ``"STATUS (MESSAGES UNSEEN)"``.
         """
+        self.need_for(*selection, *returns)
+        for option in returns:
+            if isinstance(option, StatusReturn):
+                self.need("LIST-STATUS", "IMAP4REV2")
+            elif isinstance(option, MetadataReturn):
+                self.need("LIST-METADATA")
         done = await self.execute(_list_request(reference, patterns or ("*",), selection, returns))
         found: dict[str, ListedMailbox] = {}
         rest: list[r.Response] = []
@@ -93,7 +165,7 @@ class MailboxCommands(Session):
                 continue
             if mailbox is not None and isinstance(response, r.StatusData):
                 mailbox.status.update(response.items)
-            elif mailbox is not None and isinstance(response, r.MetadataData):
+            elif mailbox is not None and isinstance(response, r.MetadataData) and not response.changed:
                 mailbox.metadata.update(response.entries)
             elif mailbox is not None and isinstance(response, r.MyRightsData):
                 mailbox.rights = response.rights
@@ -109,15 +181,19 @@ class MailboxCommands(Session):
         answers = await self.ask(of_command(c.Lsub(b"", "", pattern)), r.ListData)
         return [ListedMailbox(one.mailbox, one.separator, one.attributes) for one in answers if one.lsub]
 
-    async def status(self, mailbox: str, items: Sequence[str]) -> dict[str, r.Value]:
-        """Numbers of a mailbox, by item in upper case."""
+    async def status(self, mailbox: str, items: Sequence[str | c.StatusItem]) -> MailboxNumbers:
+        """Numbers of a mailbox.
+
+        :param items: of ``StatusItem``, or as on the wire.
+        """
+        self.need_for(*items)
 
         def write(writer: SegmentWriter) -> None:
             writer.space()
             writer.mailbox(mailbox)
-            writer.write(f" ({' '.join(items)})".encode("ascii"))
+            writer.write(f" ({_words(items)})".encode("ascii"))
 
-        found: dict[str, r.Value] = {}
+        found = MailboxNumbers()
         for answer in await self.ask(Request("STATUS", write), r.StatusData):
             if same_mailbox(answer.mailbox, mailbox):
                 found.update(answer.items)

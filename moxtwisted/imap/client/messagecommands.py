@@ -35,10 +35,20 @@ from moxtwisted.imap.wire import responsedata as r
 from moxtwisted.imap.wire import searchkeys as k
 from moxtwisted.imap.wire.fetchattributes import FetchAttribute
 from moxtwisted.imap.wire.mailboxfilter import MailboxFilter
-from moxtwisted.imap.wire.returnoptions import ReturnOption, Update, update_of
+from moxtwisted.imap.wire.returnoptions import Partial, ReturnOption, SearchReturn, update_of
 from moxtwisted.imap.wire.sequence import SequenceSet
+from moxtwisted.imap.wire.sortcriteria import SortCriterion, SortKey, ThreadAlgorithm
 
-__all__ = ["MessageCommands", "Messages", "NewMail", "Numbers", "Stored", "Threads", "Transferred"]
+__all__ = [
+    "FetchModifiers",
+    "MessageCommands",
+    "Messages",
+    "NewMail",
+    "Numbers",
+    "Stored",
+    "Threads",
+    "Transferred",
+]
 
 Numbers = SequenceSet | Iterable[int]
 Item = FetchAttribute | bytes | str
@@ -52,6 +62,28 @@ def _item(item: Item) -> bytes:
     if isinstance(item, FetchAttribute):
         return item.request()
     return item.encode("ascii") if isinstance(item, str) else item
+
+
+@frozen
+class FetchModifiers:
+    """Which of the messages FETCH tells of.
+
+    :ivar changed_since: only those that changed after this modification sequence (RFC 7162 section 3.1.4.1).
+    :ivar vanished: with it: also which UIDs have gone, as ``Vanished`` with ``earlier`` (section 3.2.6); takes QRESYNC, enabled.
+    :ivar partial: only so many of them (RFC 9394 section 3.3).
+    """
+
+    changed_since: int | None = None
+    vanished: bool = False
+    partial: Partial | None = None
+
+
+def _modifiers(modifiers: FetchModifiers | str) -> str:
+    if isinstance(modifiers, str):
+        return modifiers
+    since = modifiers.changed_since
+    words = [] if since is None else [f"CHANGEDSINCE {since}{' VANISHED' if modifiers.vanished else ''}"]
+    return " ".join([*words, *([] if modifiers.partial is None else [modifiers.partial.value])])
 
 
 class Messages(list[Message]):
@@ -148,7 +180,16 @@ class MessageCommands(Session):
 
     # -- reading -------------------------------------------------------------------------------------------------------
 
-    def _fetch(self, numbers: Numbers, items: Sequence[Item], *, uid: bool, modifiers: str) -> Request:
+    def _fetch(
+        self, numbers: Numbers, items: Sequence[Item], *, uid: bool, modifiers: FetchModifiers | str
+    ) -> Request:
+        self.need_for(*items)
+        if isinstance(modifiers, FetchModifiers):
+            if modifiers.changed_since is not None:
+                self.need("QRESYNC", *(() if modifiers.vanished else ("CONDSTORE",)))
+            if modifiers.partial is not None:
+                self.need("PARTIAL")
+        modifiers = _modifiers(modifiers)
         asked = b" ".join(map(_item, items))
         more = f" ({modifiers})".encode("ascii") if modifiers else b""
         return plain("UID FETCH" if uid else "FETCH", b"%b (%b)%b" % (_set(numbers).render(), asked, more))
@@ -159,12 +200,12 @@ class MessageCommands(Session):
         items: Sequence[Item],
         *,
         uid: bool = True,
-        modifiers: str = "",
+        modifiers: FetchModifiers | str = "",
     ) -> Messages:
         """What the server says about these messages.
 
         :param items: as ``"FLAGS"``, ``"BODY.PEEK[]"``, or of ``moxtwisted.imap.wire.fetchattributes``.
-        :param modifiers: as ``"CHANGEDSINCE 17 VANISHED"``, ``"PARTIAL 1:100"``.
+        :param modifiers: or as on the wire: ``"CHANGEDSINCE 17 VANISHED"``, ``"PARTIAL 1:100"``.
         """
         request = self._fetch(numbers, items, uid=uid, modifiers=modifiers)
         done = await self.execute(request)
@@ -180,7 +221,7 @@ class MessageCommands(Session):
         *,
         sinks: Callable[[BodyStarted], BodySink | None] | None = None,
         uid: bool = True,
-        modifiers: str = "",
+        modifiers: FetchModifiers | str = "",
     ) -> r.MessageLimit | None:
         """As ``fetch``, but each message is handed over when it comes, and none is kept.
 
@@ -224,9 +265,7 @@ class MessageCommands(Session):
         """``RETURN`` with its space in front, or nothing."""
         if returns is None:
             return b""
-        if any(isinstance(option, Update) for option in returns):
-            # RFC 5465 section 7: data items with UPDATE come with NOTIFY.
-            self.need("NOTIFY")
+        self.need_for(*returns)
         words = [option if isinstance(option, str) else option.value for option in returns]
         return f" RETURN ({' '.join(words)})".encode()
 
@@ -243,8 +282,9 @@ class MessageCommands(Session):
         :param returns: as ``"COUNT"``, ``"PARTIAL 1:100"``, ``"SAVE"``, or of ``moxtwisted.imap.wire.returnoptions``; ``None`` is the
             plain SEARCH of IMAP4rev1. With ``"UPDATE"`` each change of the results is a ``ContextChanged`` from then on; with
             ``Update((Flags(), Envelope()))`` these data items of each new message among them are a ``MessageChanged`` before it.
-        :raise NotOfferedError: ``Update``, and the server has no NOTIFY.
+        :raise NotOfferedError: the server has not announced what one of the keys or options takes; text is not looked into.
         """
+        self.need_for(key)
         options = self._returns(returns)
 
         def write(writer: SegmentWriter) -> None:
@@ -297,6 +337,7 @@ class MessageCommands(Session):
         :param returns: as of ``search``.
         """
         self.need("MULTISEARCH")
+        self.need_for(key)
         options = self._returns(returns)
 
         def write(writer: SegmentWriter) -> None:
@@ -312,32 +353,57 @@ class MessageCommands(Session):
 
     async def sort(
         self,
-        criteria: str,
+        criteria: str | Sequence[SortKey | SortCriterion],
         key: k.SearchKey | str = "ALL",
         *,
         uid: bool = True,
         returns: Sequence[str | ReturnOption] | None = None,
     ) -> SearchResult:
-        """SORT (RFC 5256); ``criteria`` as ``"REVERSE DATE SUBJECT"``, ``returns`` as of ``search``."""
+        """SORT (RFC 5256).
+
+        :param criteria: of ``moxtwisted.imap.wire.sortcriteria``, or as on the wire: ``"REVERSE DATE SUBJECT"``.
+        :param returns: as of ``search`` (RFC 5267).
+        """
         self.need("SORT")
+        self.need_for(key)
         options = self._returns(returns)
+        if any(
+            option is SearchReturn.CONTEXT or (not isinstance(option, str) and _asks_updates(option))
+            for option in returns or ()
+        ):
+            self.need("CONTEXT=SORT")
+        order = criteria if isinstance(criteria, str) else " ".join(map(self._criterion, criteria))
 
         def write(writer: SegmentWriter) -> None:
             writer.write(options)
-            writer.write(f" ({criteria}) UTF-8".encode("ascii"))
+            writer.write(f" ({order}) UTF-8".encode("ascii"))
             _key(writer, key)
 
         done = await self.execute(Request("UID SORT" if uid else "SORT", write))
         return self._result(done, (r.SortData, r.EsearchData), returns)
 
+    def _criterion(self, criterion: SortKey | SortCriterion) -> str:
+        one = SortCriterion(criterion) if isinstance(criterion, SortKey) else criterion
+        if one.key in {SortKey.DISPLAYFROM, SortKey.DISPLAYTO}:
+            self.need("SORT=DISPLAY")
+        elif one.key is SortKey.RELEVANCY:
+            self.need("SEARCH=FUZZY")
+        return f"REVERSE {one.key.value}" if one.reverse else one.key.value
+
     async def thread(
-        self, algorithm: str = "REFERENCES", key: k.SearchKey | str = "ALL", *, uid: bool = True
+        self,
+        algorithm: str | ThreadAlgorithm = ThreadAlgorithm.REFERENCES,
+        key: k.SearchKey | str = "ALL",
+        *,
+        uid: bool = True,
     ) -> Threads:
         """THREAD (RFC 5256)."""
-        self.need(f"THREAD={algorithm}")
+        name = algorithm if isinstance(algorithm, str) else algorithm.value
+        self.need(f"THREAD={name}")
+        self.need_for(key)
 
         def write(writer: SegmentWriter) -> None:
-            writer.write(f" {algorithm} UTF-8".encode("ascii"))
+            writer.write(f" {name} UTF-8".encode("ascii"))
             _key(writer, key)
 
         done = await self.execute(Request("UID THREAD" if uid else "THREAD", write))

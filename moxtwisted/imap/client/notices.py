@@ -12,6 +12,7 @@ from __future__ import annotations
 from attrs import frozen
 
 from moxtwisted.imap.client.results import Message, ResultError, message
+from moxtwisted.imap.client.statusitems import MailboxNumbers
 from moxtwisted.imap.wire import responsedata as r
 from moxtwisted.imap.wire.sequence import SequenceSet
 
@@ -24,6 +25,7 @@ __all__ = [
     "MailboxStatus",
     "MessageChanged",
     "MetadataChanged",
+    "NamespacesTold",
     "NewCount",
     "Notice",
     "NotificationsLost",
@@ -73,7 +75,7 @@ class MailboxStatus:
     """Numbers of a mailbox that is not selected (STATUS)."""
 
     mailbox: str
-    items: dict[str, r.Value]
+    items: MailboxNumbers
 
 
 @frozen
@@ -128,6 +130,13 @@ class QuotaExceeded:
 
 
 @frozen
+class NamespacesTold:
+    """Prefixes of mailboxes, as they are called in the language that LANGUAGE has chosen (RFC 5255 section 3.4)."""
+
+    namespaces: r.NamespaceData
+
+
+@frozen
 class NotificationsLost:
     """The server has stopped to notify (NOTIFICATIONOVERFLOW, RFC 5465 section 5.8): look at everything again."""
 
@@ -175,6 +184,7 @@ Notice = (
     | MailboxListed
     | MetadataChanged
     | ContextChanged
+    | NamespacesTold
     | NotificationsLost
     | UpdatesRefused
     | QuotaExceeded
@@ -224,13 +234,15 @@ def notice(response: r.Response) -> Notice:
             except ResultError:
                 return Other(response)
         case r.StatusData(mailbox, items):
-            return MailboxStatus(mailbox, items)
+            return MailboxStatus(mailbox, MailboxNumbers(items))
         case r.ListData(lsub=False):
             return _listed(response)
         case r.MetadataData(mailbox, entries, changed):
             return MetadataChanged(mailbox, changed or tuple(entries))
         case r.EsearchData(tag, uid, changes=(_, *_) as changes):
             return ContextChanged(tag, changes, uid)
+        case r.NamespaceData():
+            return NamespacesTold(response)
         case r.StatusResponse():
             return _status(response)
         case _:

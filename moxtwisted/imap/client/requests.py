@@ -20,6 +20,8 @@ from attrs import evolve, frozen
 from moxtwisted.imap.wire import commands as c
 from moxtwisted.imap.wire import render
 from moxtwisted.imap.wire.request import NonSync, Outgoing, RequestWriter, render_command
+from moxtwisted.imap.wire.url import IMAPURL
+from moxtwisted.imap.wire.url import render as render_url
 
 __all__ = [
     "NONSYNC_MINUS_OCTETS",
@@ -167,9 +169,12 @@ class UploadPart:
 
 @frozen
 class UrlPart:
-    """A part for CATENATE that is on the server already (RFC 4469)."""
+    """A part for CATENATE that is on the server already (RFC 4469).
 
-    url: str
+    :ivar url: ``IMAPURL(mailbox, uid, section)``, or its text.
+    """
+
+    url: str | IMAPURL
 
 
 def append(
@@ -213,7 +218,7 @@ def _content(writer: SegmentWriter, content: bytes | Sequence[bytes | UploadPart
             writer.space()
         if isinstance(part, UrlPart):
             writer.write(b"URL ")
-            writer.astring(part.url)
+            writer.astring(part.url if isinstance(part.url, str) else render_url(part.url))
         else:
             writer.write(b"TEXT ")
             if isinstance(part, UploadPart):

@@ -15,6 +15,7 @@ from attrs import define, field
 from moxtwisted.errors import MailError
 from moxtwisted.identifiers import is_inbox
 from moxtwisted.imap.client.machine import BodyStarted, Completed
+from moxtwisted.imap.client.needs import not_offered
 from moxtwisted.imap.client.notices import Notice, notice
 from moxtwisted.imap.client.requests import Request, of_command, plain
 from moxtwisted.imap.wire import commands as c
@@ -274,6 +275,22 @@ class Session(abc.ABC):
         """:raise NotOfferedError: it has announced none of these."""
         if not self.offers(*names):
             raise NotOfferedError(names[0])
+
+    def need_for(self, *values: object) -> None:
+        """:raise NotOfferedError: it has not announced what these need: search keys, options, data items; text needs nothing."""
+        name = not_offered(values, self.capabilities)
+        if name is not None:
+            raise NotOfferedError(name)
+
+    def offered(self, name: str) -> frozenset[str]:
+        """What stands behind the ``=`` of capabilities, in upper case: ``{"REFERENCES"}`` of ``"THREAD"``, ``{"KXTE"}`` of ``"RIGHTS"``."""
+        return frozenset(
+            one.removeprefix(name + "=") for one in self.capabilities if one.startswith(name + "=")
+        )
+
+    def offered_number(self, name: str) -> int | None:
+        """The number of a capability: of ``"MESSAGELIMIT"`` how many messages a command is about, of ``"APPENDLIMIT"`` octets."""
+        return next((int(one) for one in self.offered(name) if one.isdecimal() and len(one) < 20), None)
 
     # -- commands ------------------------------------------------------------------------------------------------------
 

@@ -147,14 +147,14 @@ def _quota(cursor: ResponseCursor) -> r.Response:
     listed = cursor.value()
     if not isinstance(listed, tuple) or len(listed) % 3:
         raise CommandError("expected resources with usage and limit")
-    resources: dict[str, tuple[int, int]] = {}
+    resources: dict[str, r.ResourceUse] = {}
     for name, usage, limit in zip(listed[::3], listed[1::3], listed[2::3], strict=True):
         if not isinstance(name, bytes) or not isinstance(usage, int) or not isinstance(limit, int):
             raise CommandError("expected a resource with usage and limit")
         # RFC 9208 section 7: number64.
         bounded(usage, MAX_NUMBER64)
         bounded(limit, MAX_NUMBER64)
-        resources[_text(name).upper()] = (usage, limit)
+        resources[_text(name).upper()] = r.ResourceUse(usage, limit)
     return r.QuotaData(root, resources)
 
 

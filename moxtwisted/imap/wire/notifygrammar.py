@@ -20,7 +20,7 @@ from moxtwisted.imap.wire.mailboxfilter import FilterKind, filter_names
 if TYPE_CHECKING:
     from moxtwisted.imap.wire.request import RequestWriter
 
-__all__ = ["MAX_EVENTS", "MAX_GROUPS", "notify_arguments", "write_notify"]
+__all__ = ["MAX_EVENTS", "MAX_GROUPS", "notify_arguments", "write_group", "write_notify"]
 
 MAX_GROUPS = 100
 """The most groups of events of one NOTIFY (our choice: a client has one for the selected mailbox and a few others)."""
@@ -125,14 +125,19 @@ def write_notify(writer: RequestWriter, command: Notify) -> None:
         return
     writer.write(b" SET STATUS" if command.status else b" SET")
     for group in command.groups:
-        writer.write(b" (" + group.mailboxes.value.encode("ascii"))
-        if group.names:
-            writer.write(b" (")
-            for index, name in enumerate(group.names):
-                writer.write(b" " if index else b"")
-                writer.mailbox(name)
-            writer.write(b")")
-        writer.write(b" " + _written(group) + b")")
+        write_group(writer, group)
+
+
+def write_group(writer: RequestWriter, group: EventGroup) -> None:
+    """One of the groups of events, with the space before it."""
+    writer.write(b" (" + group.mailboxes.value.encode("ascii"))
+    if group.names:
+        writer.write(b" (")
+        for index, name in enumerate(group.names):
+            writer.write(b" " if index else b"")
+            writer.mailbox(name)
+        writer.write(b")")
+    writer.write(b" " + _written(group) + b")")
 
 
 def _written(group: EventGroup) -> bytes:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from attrs import field, frozen
 
@@ -47,6 +47,7 @@ __all__ = [
     "QuotaData",
     "QuotaRootData",
     "Recent",
+    "ResourceUse",
     "Response",
     "ResponseCode",
     "SearchData",
@@ -363,11 +364,15 @@ class EsearchData(Response):
 
 @frozen
 class NamespaceData(Response):
-    """NAMESPACE: (prefix, separator) pairs of each kind."""
+    """NAMESPACE: (prefix, separator) pairs of each kind.
+
+    :ivar translations: what people shall see instead of a prefix, in the language that was chosen (RFC 5255 section 3.4).
+    """
 
     personal: tuple[tuple[str, str | None], ...]
     other: tuple[tuple[str, str | None], ...]
     shared: tuple[tuple[str, str | None], ...]
+    translations: dict[str, str] = field(factory=dict)
 
 
 @frozen
@@ -409,12 +414,19 @@ class ThreadData(Response):
     threads: tuple[Value, ...]
 
 
+class ResourceUse(NamedTuple):
+    """How much of a resource is used, and how much may be (RFC 9208 section 5); STORAGE is in units of 1024 octets."""
+
+    usage: int
+    limit: int
+
+
 @frozen
 class QuotaData(Response):
-    """QUOTA (RFC 9208): (usage, limit) by resource in upper case; STORAGE is in units of 1024 octets."""
+    """QUOTA (RFC 9208), by resource in upper case."""
 
     root: str
-    resources: dict[str, tuple[int, int]]
+    resources: dict[str, ResourceUse]
 
 
 @frozen

@@ -157,6 +157,7 @@ def _search(cursor: ResponseCursor) -> Response:
 
 def _namespace(cursor: ResponseCursor) -> Response:
     kinds: list[tuple[tuple[str, str | None], ...]] = []
+    translations: dict[str, str] = {}
     for index in range(3):
         if index:
             cursor.space()
@@ -168,9 +169,13 @@ def _namespace(cursor: ResponseCursor) -> Response:
             if not isinstance(pair, tuple) or len(pair) < 2 or not isinstance(pair[0], bytes):
                 raise CommandError("expected prefix and separator")
             separator = pair[1].decode("ascii", "replace") if isinstance(pair[1], bytes) else None
-            pairs.append((cursor.decoded(pair[0]), separator))
+            prefix = cursor.decoded(pair[0])
+            pairs.append((prefix, separator))
+            for word, said in zip(pair[2::2], pair[3::2], strict=False):
+                if word == b"TRANSLATION" and isinstance(said, tuple) and said and isinstance(said[0], bytes):
+                    translations[prefix] = cursor.decoded(said[0])
         kinds.append(tuple(pairs))
-    return NamespaceData(*kinds)
+    return NamespaceData(kinds[0], kinds[1], kinds[2], translations)
 
 
 def _id(cursor: ResponseCursor) -> Response:

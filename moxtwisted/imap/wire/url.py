@@ -16,14 +16,14 @@ URLs of servers, mailboxes and searches are refused: nothing here has a use for 
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final
 
 from attrs import frozen
 
 from moxtwisted.identifiers import INBOX, is_inbox
 
-__all__ = ["IMAPURL", "Authorization", "URLError", "encode_text", "parse", "render"]
+__all__ = ["IMAPURL", "Authorization", "URLError", "encode_text", "parse", "render", "render_rump"]
 
 MAX_URL_OCTETS: Final = 8192
 
@@ -220,3 +220,19 @@ def render(url: IMAPURL) -> str:
         offset, length = url.partial
         text += f"/;PARTIAL={offset}" + ("" if length is None else f".{length}")
     return text
+
+
+def render_rump(url: IMAPURL) -> str:
+    """The text of a URL with who may read it and until when, for a server to authorise (RFC 4467 section 3).
+
+    :raise URLError: it does not say who; whose mail it is; or on which server.
+    """
+    authorization = url.authorization
+    if authorization is None or url.host is None or not url.user:
+        raise URLError("a URL to be authorised has a user, a server and who may read")
+    text = render(url)
+    if authorization.expire is not None:
+        # RFC 4467 section 9: date-time of RFC 3339.
+        when = datetime.fromtimestamp(int(authorization.expire), UTC)
+        text += f";EXPIRE={when:%Y-%m-%dT%H:%M:%SZ}"
+    return f"{text};URLAUTH={authorization.access}"

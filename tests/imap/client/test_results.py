@@ -35,6 +35,7 @@ from moxtwisted.imap.client.results import (
     search_result,
     threads,
 )
+from moxtwisted.imap.client.statusitems import MailboxNumbers
 from moxtwisted.imap.wire import responsedata as r
 from moxtwisted.imap.wire.sequence import SequenceSet
 from tests.imap.wire.test_extensionresponses import one
@@ -196,7 +197,7 @@ class NoticeTests(SynchronousTestCase):
             b"* VANISHED 5:7": Vanished(SequenceSet.parse(b"5:7")),
             b"* VANISHED (EARLIER) 5:7": Vanished(SequenceSet.parse(b"5:7"), earlier=True),
             b"* STATUS misc (UIDNEXT 999 MESSAGES 554)": MailboxStatus(
-                "misc", {"UIDNEXT": 999, "MESSAGES": 554}
+                "misc", MailboxNumbers({"UIDNEXT": 999, "MESSAGES": 554})
             ),
             b'* LIST () "/" "NewMailbox" ("OLDNAME" ("OldMailbox"))': MailboxListed(
                 "NewMailbox", (), "OldMailbox"
