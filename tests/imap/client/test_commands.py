@@ -13,7 +13,7 @@ from moxtwisted.imap.client.accountcommands import AccountCommands, NotifyGroup
 from moxtwisted.imap.client.events import BodyStarted, Completed
 from moxtwisted.imap.client.filtercommands import FilterCommands
 from moxtwisted.imap.client.machine import Client
-from moxtwisted.imap.client.mailboxcommands import MailboxCommands
+from moxtwisted.imap.client.mailboxcommands import MailboxCommands, MetadataReturn
 from moxtwisted.imap.client.messagecommands import MessageCommands, NewMail
 from moxtwisted.imap.client.notices import (
     ContextChanged,
@@ -35,7 +35,7 @@ from moxtwisted.imap.client.session import (
 from moxtwisted.imap.testing import run_now
 from moxtwisted.imap.wire import responsedata as r
 from moxtwisted.imap.wire import searchkeys as k
-from moxtwisted.imap.wire.commands import QResync, StoreMode
+from moxtwisted.imap.wire.commands import ListReturn, ListSelection, QResync, StoreMode
 from moxtwisted.imap.wire.fetchattributes import BodySection, Flags, SectionText, Uid
 from moxtwisted.imap.wire.mailboxcommands import Depth
 from moxtwisted.imap.wire.mailboxfilter import FilterKind, MailboxFilter
@@ -128,6 +128,21 @@ class MailboxTests(CommandCase):
             lambda session: session.mailboxes("INBOX", "Sent/%", selection=("SUBSCRIBED",)),
             b'LIST (SUBSCRIBED) "" (INBOX "Sent/%")',
         )
+
+    def test_list_extended(self) -> None:
+        """RFC 5258 section 4 and RFC 9051 section 6.3.9.7: CHILDINFO and OLDNAME; changed entries are no answer."""
+        (one,) = self.run_script(
+            b'* LIST () "/" "\xfcx" ("CHILDINFO" ("SUBSCRIBED") "OLDNAME" ("y"))\n* METADATA "\xfcx" /shared/b\nOK'.replace(
+                b"\xfc", b"&APw-"
+            ),
+            lambda s: s.mailboxes(
+                selection=[ListSelection.SUBSCRIBED, ListSelection.RECURSIVEMATCH],
+                returns=[ListReturn.CHILDREN, MetadataReturn(("/shared/a", "/private/b c"))],
+            ),
+            b'LIST (SUBSCRIBED RECURSIVEMATCH) "" "*" RETURN (CHILDREN METADATA (/shared/a "/private/b c"))',
+        )
+        self.assertEqual((one.name, one.child_info, one.old_name), ("\u00fcx", {"SUBSCRIBED"}, "y"))
+        self.assertEqual(self.session.notices, [MetadataChanged("\u00fcx", ("/shared/b",))])
 
     def test_select(self) -> None:
         """RFC 7162 section 3.2.5: what was selected, what vanished and what changed."""

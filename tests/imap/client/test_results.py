@@ -17,6 +17,7 @@ from moxtwisted.imap.client.notices import (
     MailboxStatus,
     MessageChanged,
     MetadataChanged,
+    NamespacesTold,
     NotificationsLost,
     Other,
     Progressed,
@@ -225,6 +226,7 @@ class NoticeTests(SynchronousTestCase):
             b"* OK [INPROGRESS] x": Progressed(None, None, None),
             b'* NO [NOUPDATE "B02"] Too many contexts': UpdatesRefused(b"B02", "Too many contexts"),
             b"* NO [OVERQUOTA] soft": QuotaExceeded("soft"),
+            b'* NAMESPACE (("" "/")) NIL NIL': NamespacesTold(r.NamespaceData((("", "/"),), (), ())),
             b"* 3 RECENT": Other(r.Recent(3)),
         }.items():
             self.assertEqual(notice(one(text)), expected)

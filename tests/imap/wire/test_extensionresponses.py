@@ -81,13 +81,29 @@ class SearchTests(SynchronousTestCase):
 
 
 class AccountTests(SynchronousTestCase):
+    def test_translation(self) -> None:
+        """RFC 5255 section 3.4: what people shall see instead of a prefix."""
+        data = one(
+            b'* NAMESPACE (("" "/")) (("Other Users/" "/" "TRANSLATION" ("Andere Ben&APw-tzer/"))) '
+            b'(("Shared/" "/" "X" ("y") "TRANSLATION" ()))'
+        )
+        self.assertEqual(
+            data,
+            r.NamespaceData(
+                (("", "/"),),
+                (("Other Users/", "/"),),
+                (("Shared/", "/"),),
+                {"Other Users/": "Andere Ben\u00fctzer/"},
+            ),
+        )
+
     def test_quota(self) -> None:
         """RFC 9208 section 4.2: resources with usage and limit; roots of a mailbox."""
         self.assertEqual(
             read(b'* QUOTAROOT INBOX "" "!partition/sda4"\r\n* QUOTA "" (STORAGE 10 512 MESSAGE 3 100)\r\n'),
             [
                 r.QuotaRootData("INBOX", ("", "!partition/sda4")),
-                r.QuotaData("", {"STORAGE": (10, 512), "MESSAGE": (3, 100)}),
+                r.QuotaData("", {"STORAGE": r.ResourceUse(10, 512), "MESSAGE": r.ResourceUse(3, 100)}),
             ],
         )
 

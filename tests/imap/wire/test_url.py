@@ -2,11 +2,12 @@
 
 import contextlib
 
+from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from moxtwisted.imap.wire.url import IMAPURL, Authorization, URLError, parse, render
+from moxtwisted.imap.wire.url import IMAPURL, Authorization, URLError, parse, render, render_rump
 
 names = st.text(st.characters(codec="utf-8", exclude_characters="\0\r\n"), min_size=1, max_size=20)
 partials = st.none() | st.tuples(st.integers(0, 10**9), st.none() | st.integers(1, 10**9))
@@ -31,6 +32,25 @@ class URLTests(SynchronousTestCase):
         self.assertEqual(
             (url.mailbox, url.uidvalidity, url.uid, url.section), ("Drafts", 385759045, 20, "1.MIME")
         )
+
+    def test_rump(self) -> None:
+        """RFC 4467 section 3: what a server is asked to authorise says whose it is, who may read it and until when."""
+        url = IMAPURL("a b", 20, "1.2", user="joe", host="example.com")
+        for access in (Authorization("submit+fred", 1_700_000_000.5), Authorization("anonymous")):
+            text = render_rump(evolve(url, authorization=access))
+            read = parse(text)
+            assert read.authorization is not None
+            self.assertEqual(read.authorization.access, access.access)
+            self.assertEqual(read.authorization.expire, access.expire and 1_700_000_000)
+            self.assertEqual(
+                (read.mailbox, read.user, read.host, read.rump), ("a b", "joe", "example.com", text)
+            )
+        for wrong in (
+            url,
+            evolve(url, user=None, authorization=access),
+            evolve(url, host=None, authorization=access),
+        ):
+            self.assertRaises(URLError, render_rump, wrong)
 
     def test_relative(self) -> None:
         """What has no slash in front begins where the mailbox is."""
