@@ -203,6 +203,28 @@ class LibraryPageTests(TestCase):
         self.assertEqual(found, [(1, "hello", ["text/plain"])])
         await factory.shutdown()
 
+    async def test_overview(self) -> None:
+        """With types a program sees sizes, keeps a search, and sorts what it finds by it."""
+        mail = MemoryMail()
+        for sender in ("boss", "friend"):
+            mail.add("INBOX", b"From: %b@example.org\r\n\r\nto work\r\n" % sender.encode())
+        authenticator = MemoryAuthenticator({"alice": ("secret", mail)}, os.urandom)
+        settings = IMAPSettings(hostname="x.example", allow_plain_without_tls=True)
+        factory = IMAPServerFactory(settings, authenticator, reactor)
+        port = await self.listening(self.names["serverFromString"](reactor, ANY_PORT).listen(factory))
+        client = await self.names["connect"](
+            reactor,
+            self.names["clientFromString"](reactor, f"tcp:127.0.0.1:{port}"),
+            self.names["IMAPClientSettings"](
+                credentials=self.names["Credentials"]("alice", "secret"), allow_clear_password=True
+            ),
+        )
+        sizes, previews = await self.names["overview"](client)
+        await client.close()
+        self.assertEqual((list(sizes), previews), (["INBOX"], {1: "to work"}))
+        self.assertGreater(sizes["INBOX"], 50)
+        await factory.shutdown()
+
     async def test_misbehaving(self) -> None:
         """The server that refuses first attempts takes the second, and its hook has heard both."""
         hook = self.names["ComeAgain"]()

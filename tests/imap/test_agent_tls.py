@@ -13,16 +13,34 @@ from twisted.internet.endpoints import clientFromString, serverFromString
 from twisted.internet.ssl import Certificate, optionsForClientTLS
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
+from zope.interface import implementer
 
 from moxtwisted.imap.agent import ClientSettings, ClientTLS, IMAPClient, connect
 from moxtwisted.imap.client.session import ConnectionFailedError
 from moxtwisted.imap.memory import MemoryAuthenticator, MemoryMail
+from moxtwisted.imap.preauthentication import IPreauthenticator
 from moxtwisted.imap.protocol import IMAPServerFactory, ServerTLS
 from moxtwisted.imap.settings import ServerSettings
 from moxtwisted.sasl.client import ClientExchange, Credentials, choose
+from moxtwisted.sasl.outcome import Accepted, Outcome
 from tests.smtp.certificate import certificate
 
 ALICE = Credentials("alice", "secret")
+
+
+@implementer(IPreauthenticator)
+class Known(MemoryAuthenticator):
+    """Alice's key is known: it logs in with EXTERNAL, or before that when ``greets``."""
+
+    greets = True
+
+    async def external(self, username: str) -> Outcome:
+        """See ``ISASLBackend``."""
+        return Accepted("alice", "alice")
+
+    async def preauthenticate(self, peer: Any) -> str | None:
+        """See ``IPreauthenticator``."""
+        return "alice" if self.greets else None
 
 
 class TLSTests(TestCase):
@@ -70,6 +88,25 @@ class TLSTests(TestCase):
             await client.select("INBOX")
             (message,) = await client.fetch([1], ["BODY.PEEK[]", "RFC822.SIZE"])
             self.assertEqual(len(message.section() or b""), message.size_octets)
+            await client.close()
+
+    async def test_known_by_a_key(self) -> None:
+        """Who has a key and no password is logged in by PREAUTH or by EXTERNAL, and tries nothing else."""
+        for greets in (True, False):
+            where = await self.serve(implicit=True)
+            known = Known({"alice": ("secret", MemoryMail())}, os.urandom, ("PLAIN", "EXTERNAL"))
+            known.greets = greets
+            self.factory.authenticator = known
+            context: Any = self.factory.tls
+            self.factory.tls = ServerTLS(context.context_factory, implicit=True, inspect=lambda _: (True, {}))
+            tls = ClientTLS(
+                optionsForClientTLS("mx.example", Certificate(certificate().original)), implicit=True
+            )
+            settings = ClientSettings(tls=tls, credentials=Credentials("alice", ""))
+            client = await connect(reactor, clientFromString(reactor, where), settings)
+            assert client.greeting is not None
+            self.assertEqual(client.greeting.condition, "PREAUTH" if greets else "OK")
+            self.assertEqual((await client.select("INBOX")).exists, 0)
             await client.close()
 
     async def test_another_name(self) -> None:

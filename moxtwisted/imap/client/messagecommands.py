@@ -1,6 +1,6 @@
 """Commands about messages: FETCH, SEARCH, SORT, THREAD, STORE, COPY, MOVE, EXPUNGE, APPEND, REPLACE.
 
-Numbers are UIDs unless ``uid=False``; sets are ``SequenceSet`` or any numbers in ascending order.
+Numbers are UIDs unless ``uid=False``; sets are ``SequenceSet`` or any numbers in ascending order. Of no messages nothing is asked.
 
 A server may take so many messages at a time only (MESSAGELIMIT, RFC 9738). Then a command is about the newest of them, and its result
 says how far it came; whoever wants the rest says the same of the UIDs below::
@@ -56,6 +56,11 @@ Item = FetchAttribute | bytes | str
 
 def _set(numbers: Numbers) -> SequenceSet:
     return numbers if isinstance(numbers, SequenceSet) else SequenceSet.of(numbers)
+
+
+def _empty(numbers: SequenceSet) -> bool:
+    """Whether there is nothing to say: the wire has no empty set (RFC 9051 section 9)."""
+    return not numbers.ranges and not numbers.saved
 
 
 def _item(item: Item) -> bytes:
@@ -181,7 +186,7 @@ class MessageCommands(Session):
     # -- reading -------------------------------------------------------------------------------------------------------
 
     def _fetch(
-        self, numbers: Numbers, items: Sequence[Item], *, uid: bool, modifiers: FetchModifiers | str
+        self, numbers: SequenceSet, items: Sequence[Item], *, uid: bool, modifiers: FetchModifiers | str
     ) -> Request:
         self.need_for(*items)
         if isinstance(modifiers, FetchModifiers):
@@ -192,7 +197,7 @@ class MessageCommands(Session):
         modifiers = _modifiers(modifiers)
         asked = b" ".join(map(_item, items))
         more = f" ({modifiers})".encode("ascii") if modifiers else b""
-        return plain("UID FETCH" if uid else "FETCH", b"%b (%b)%b" % (_set(numbers).render(), asked, more))
+        return plain("UID FETCH" if uid else "FETCH", b"%b (%b)%b" % (numbers.render(), asked, more))
 
     async def fetch(
         self,
@@ -207,7 +212,10 @@ class MessageCommands(Session):
         :param items: as ``"FLAGS"``, ``"BODY.PEEK[]"``, or of ``moxtwisted.imap.wire.fetchattributes``.
         :param modifiers: or as on the wire: ``"CHANGEDSINCE 17 VANISHED"``, ``"PARTIAL 1:100"``.
         """
-        request = self._fetch(numbers, items, uid=uid, modifiers=modifiers)
+        wanted = _set(numbers)
+        request = self._fetch(wanted, items, uid=uid, modifiers=modifiers)
+        if _empty(wanted):
+            return Messages()
         done = await self.execute(request)
         messages = Messages(message(one) for one in self.pick(done, r.Fetched))
         messages.limited = done.limited
@@ -245,7 +253,10 @@ class MessageCommands(Session):
             self.others([response])
             return None
 
-        request = self._fetch(numbers, items, uid=uid, modifiers=modifiers)
+        wanted = _set(numbers)
+        request = self._fetch(wanted, items, uid=uid, modifiers=modifiers)
+        if _empty(wanted):
+            return None
         done = await self.execute(request, each=hear, sinks=sinks)
         self.others((), done)
         return evolve(done, responses=tuple(statuses)).limited
@@ -425,7 +436,10 @@ class MessageCommands(Session):
         unchanged_since: int | None = None,
     ) -> Stored:
         """Change flags."""
-        command = c.Store(b"", _set(numbers), mode, tuple(flags), silent, unchanged_since, uid)
+        wanted = _set(numbers)
+        if _empty(wanted):
+            return Stored()
+        command = c.Store(b"", wanted, mode, tuple(flags), silent, unchanged_since, uid)
         done = await self.execute(of_command(command))
         messages = tuple(message(one) for one in self.pick(done, r.Fetched))
         code = done.status.code
@@ -434,13 +448,19 @@ class MessageCommands(Session):
 
     async def copy(self, numbers: Numbers, mailbox: str, *, uid: bool = True) -> Transferred:
         """COPY; of more messages than the server takes at a time it is refused (RFC 9738 section 3.1)."""
-        done = await self.execute(of_command(c.Copy(b"", _set(numbers), mailbox, uid)))
+        wanted = _set(numbers)
+        if _empty(wanted):
+            return Transferred()
+        done = await self.execute(of_command(c.Copy(b"", wanted, mailbox, uid)))
         return self._transferred(done, r.CopyUid)
 
     async def move(self, numbers: Numbers, mailbox: str, *, uid: bool = True) -> Transferred:
         """MOVE (RFC 6851)."""
         self.need("MOVE", "IMAP4REV2")
-        done = await self.execute(of_command(c.Move(b"", _set(numbers), mailbox, uid)))
+        wanted = _set(numbers)
+        if _empty(wanted):
+            return Transferred()
+        done = await self.execute(of_command(c.Move(b"", wanted, mailbox, uid)))
         # RFC 6851 section 4.3: COPYUID stands in an untagged OK before the EXPUNGEs.
         return self._transferred(done, r.CopyUid)
 
@@ -467,7 +487,10 @@ class MessageCommands(Session):
         """
         if numbers is not None:
             self.need("UIDPLUS", "IMAP4REV2")
-        command = c.Expunge(b"") if numbers is None else c.UIDExpunge(b"", _set(numbers))
+        wanted = None if numbers is None else _set(numbers)
+        if wanted is not None and _empty(wanted):
+            return None
+        command = c.Expunge(b"") if wanted is None else c.UIDExpunge(b"", wanted)
         done = await self.execute(of_command(command))
         self.others(done.responses, done)
         return done.limited

@@ -20,6 +20,7 @@ from moxtwisted.imap.client.notices import (
     MessageChanged,
     MetadataChanged,
     NotificationsLost,
+    Progressed,
     Vanished,
 )
 from moxtwisted.imap.client.requests import UrlPart
@@ -33,7 +34,7 @@ from moxtwisted.imap.testing import run_now
 from moxtwisted.imap.wire import fetchattributes as f
 from moxtwisted.imap.wire import responsedata as r
 from moxtwisted.imap.wire import searchkeys as k
-from moxtwisted.imap.wire.commands import ListReturn, ListSelection, StatusItem, StoreMode
+from moxtwisted.imap.wire.commands import Check, ListReturn, ListSelection, StatusItem, StoreMode
 from moxtwisted.imap.wire.events import Event, EventGroup
 from moxtwisted.imap.wire.mailboxcommands import Depth
 from moxtwisted.imap.wire.mailboxfilter import FilterKind, MailboxFilter
@@ -417,6 +418,31 @@ class ConnectionTests(CapabilityCase):
         self.assertFalse(client.machine.compressed)
         wait(client.login(Credentials("bob", "secret")))
         self.assertEqual(wait(client.status("INBOX", [StatusItem.MESSAGES])).messages, 0)
+
+    def test_progress(self) -> None:
+        """INPROGRESS: how far a long command is comes while it is under way."""
+        waiting: Deferred[None] = Deferred()
+
+        async def check(connection: Any, command: Check) -> None:
+            connection.progress = (175, 1000)
+            await waiting
+
+        self.factory.surroundings = evolve(
+            self.factory.surroundings, handlers={**self.factory.surroundings.handlers, Check: check}
+        )
+        client = self.open()
+        self.wait(client.select("INBOX"))
+        checking = Deferred.fromCoroutine(client.check())
+        for seconds in (0, 1):
+            self.pumps[-1].flush()
+            self.clock.advance(seconds)
+        self.pumps[-1].flush()
+        (told,) = [one for one in self.notices if isinstance(one, Progressed)]
+        self.assertEqual((told.done, told.goal), (175, 1000))
+        self.assertNoResult(checking)
+        waiting.callback(None)
+        self.pumps[-1].flush()
+        self.successResultOf(checking)
 
     def test_offered(self) -> None:
         """What capabilities say behind their ``=``."""

@@ -14,7 +14,7 @@ from moxtwisted.imap.client.events import BodyStarted, Completed
 from moxtwisted.imap.client.filtercommands import FilterCommands
 from moxtwisted.imap.client.machine import Client
 from moxtwisted.imap.client.mailboxcommands import MailboxCommands, MetadataReturn
-from moxtwisted.imap.client.messagecommands import MessageCommands, NewMail
+from moxtwisted.imap.client.messagecommands import MessageCommands, NewMail, Stored, Transferred
 from moxtwisted.imap.client.notices import (
     ContextChanged,
     Expunged,
@@ -344,6 +344,18 @@ class MessageTests(CommandCase):
         self.assertEqual(moved.target, SequenceSet.parse(b"1202:1229"))
         self.assertEqual(self.session.notices, [Expunged(22)])
         self.run_script(b"* 3 EXPUNGE\nOK", lambda s: s.expunge([3000, 3001, 3002]), b"UID EXPUNGE 3000:3002")
+
+    def test_no_messages(self) -> None:
+        """RFC 9051 section 9: there is no empty set; of no messages nothing is asked."""
+        session = Scripted()
+        heard: list[Message] = []
+        self.assertEqual(run_now(session.fetch([], ["FLAGS"])), [])
+        self.assertIsNone(run_now(session.fetch_each([], ["FLAGS"], heard.append)))
+        self.assertEqual(run_now(session.store([], StoreMode.ADD, ["x"])), Stored())
+        self.assertEqual(run_now(session.copy([], "x")), Transferred())
+        self.assertEqual(run_now(session.move([], "x")), Transferred())
+        self.assertIsNone(run_now(session.expunge([])))
+        self.assertEqual(session.said, [])
 
     def test_limited(self) -> None:
         """RFC 9738 section 3.1: results tell how far the server came, by the tagged code or by that of an untagged NO."""
