@@ -205,7 +205,8 @@ class LibraryPageTests(TestCase):
 
     async def test_overview(self) -> None:
         """With types a program sees sizes, keeps a search, and sorts what it finds by it."""
-        mail = MemoryMail()
+        clock: Any = reactor
+        mail = MemoryMail(clock.seconds)
         for sender in ("boss", "friend"):
             mail.add("INBOX", b"From: %b@example.org\r\n\r\nto work\r\n" % sender.encode())
         authenticator = MemoryAuthenticator({"alice": ("secret", mail)}, os.urandom)
