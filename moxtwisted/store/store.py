@@ -490,11 +490,12 @@ def _lock(path: Path) -> int:
 
 
 def _is_gone(noted: bytes) -> bool:
-    """Whether there is no process of this number."""
+    """Whether there is no process of this number, or only what is left of one that has ended: not all that start others notice it soon."""
     try:
         os.kill(int(noted), 0)
+        # proc(5): the state follows the name, which is in brackets and may have some itself.
+        return Path(f"/proc/{int(noted)}/stat").read_bytes().rpartition(b")")[2].split()[:1] == [b"Z"]
     except ProcessLookupError:
         return True
     except (ValueError, OSError):
         return False
-    return False

@@ -394,6 +394,18 @@ class StoreFilesTests(StoreTestCase):
         self.assertEqual(other().returncode, 0)
         self.store = self.open()
 
+    def test_left_behind(self) -> None:
+        """Who opened it was killed, and whoever started it did not notice yet: those that it shared it with are waited for."""
+        self.successResultOf(self.store.close())
+        code = (
+            "import fcntl, os, sys, time; lock = os.open(sys.argv[1], os.O_RDWR); fcntl.flock(lock, fcntl.LOCK_EX);"
+            "os.pwrite(lock, b'%-20d' % os.getpid(), 0); os.fork() or time.sleep(0.3)"
+        )
+        with subprocess.Popen([sys.executable, "-c", code, str(self.directory / "lock")]) as first:
+            os.waitid(os.P_PID, first.pid, os.WEXITED | os.WNOWAIT)
+            self.store = self.open()
+            self.assertIsNone(first.returncode)
+
     def test_closed_for_want_of_use(self) -> None:
         """An account that nobody holds is closed after a while, one that somebody uses is not."""
         for name in ("ann", "cleo"):
