@@ -67,6 +67,11 @@ def _saved(name: str, values: Mapping[str, bytes | None]) -> SavedFilter | None:
     )
 
 
+def _entries(name: str) -> list[str]:
+    """All that is kept of a filter, or those above all of them when the name is empty."""
+    return [filter_entry(name, shared=one, description=two) for two in (False, True) for one in (False, True)]
+
+
 def _checked(name: str) -> str:
     if not is_filter_name(name):
         raise ValueError("no filter can have this name")
@@ -79,10 +84,7 @@ class FilterCommands(AccountCommands):
     async def filters(self) -> dict[str, SavedFilter]:
         """All that can be named in a search, by name."""
         self.need("FILTERS")
-        roots = [
-            filter_entry("", shared=one, description=two) for two in (False, True) for one in (False, True)
-        ]
-        values = await self.get_metadata("", roots, depth=Depth.ONE)
+        values = await self.get_metadata("", _entries(""), depth=Depth.ONE)
         names = sorted({name for entry in values if (name := filter_of(entry))})
         return {name: saved for name in names if (saved := _saved(name, values)) is not None}
 
@@ -93,10 +95,7 @@ class FilterCommands(AccountCommands):
         """
         self.need("FILTERS")
         name = _checked(name)
-        entries = [
-            filter_entry(name, shared=one, description=two) for two in (False, True) for one in (False, True)
-        ]
-        return _saved(name, await self.get_metadata("", entries))
+        return _saved(name, await self.get_metadata("", _entries(name)))
 
     async def define_filter(
         self, name: str, program: k.SearchKey | str, *, description: str | None = None, shared: bool = False
