@@ -29,14 +29,14 @@ __all__ = ["KeptIMAP"]
 class _Known(ConnectionAuthenticator):
     """Of a client who is logged in.
 
-    :param gone: called when the connection is, with whether its client made too many errors.
+    :ivar gone: called when the connection is, with whether its client made too many errors.
     """
 
-    _gone: Callable[[bool], None] = field(kw_only=True)
+    gone: Callable[[bool], None] = field(kw_only=True)
 
     def release(self, *, errors: bool) -> None:
         """The owner counts it."""
-        self._gone(errors)
+        self.gone(errors)
 
 
 class KeptIMAP(IMAPService):
