@@ -207,10 +207,10 @@ def append(
 
 def _content(writer: SegmentWriter, content: bytes | Sequence[bytes | UploadPart | UrlPart]) -> None:
     if isinstance(content, bytes):
-        _message(writer, content)
+        _part(writer, content)
         return
     if len(content) == 1 and isinstance(content[0], UploadPart):
-        _upload(writer, content[0])
+        _part(writer, content[0])
         return
     writer.write(b"CATENATE (")
     for index, part in enumerate(content):
@@ -220,34 +220,39 @@ def _content(writer: SegmentWriter, content: bytes | Sequence[bytes | UploadPart
             writer.write(b"URL ")
             writer.astring(part.url if isinstance(part.url, str) else render_url(part.url))
         else:
-            writer.write(b"TEXT ")
-            if isinstance(part, UploadPart):
-                _upload(writer, part)
-            else:
-                _message(writer, part)
+            _part(writer, part, lead=b"TEXT ")
     writer.write(b")")
 
 
-# RFC 9755 section 4: once UTF8=ACCEPT is enabled, a header that has UTF-8 goes into UTF8 (…). IMAP4rev2 has no such form, and takes
-# these octets as they are (RFC 9051 section 6.3.12).
+def _part(writer: SegmentWriter, part: bytes | UploadPart, *, lead: bytes = b"") -> None:
+    if isinstance(part, UploadPart):
+        _upload(writer, part, lead)
+    else:
+        _message(writer, part, lead)
 
 
-def _upload(writer: SegmentWriter, part: UploadPart) -> None:
+# RFC 9755 section 4: once UTF8=ACCEPT is enabled, a header that has UTF-8 goes into UTF8 (…), which in CATENATE stands in the place of
+# TEXT (…). IMAP4rev2 has no such form, and takes these octets as they are (RFC 9051 section 6.3.12).
+
+
+def _upload(writer: SegmentWriter, part: UploadPart, lead: bytes) -> None:
     if writer.utf8_messages and part.utf8:
         writer.write(b"UTF8 (")
         writer.upload(part.size_octets, binary=True)
         writer.write(b")")
         return
+    writer.write(lead)
     writer.upload(part.size_octets, binary=part.binary)
 
 
-def _message(writer: SegmentWriter, octets: bytes) -> None:
+def _message(writer: SegmentWriter, octets: bytes, lead: bytes) -> None:
     header = octets.partition(b"\r\n\r\n")[0]
     if writer.utf8_messages and not header.isascii():
         writer.write(b"UTF8 (")
         writer.literal(octets, binary=True)
         writer.write(b")")
         return
+    writer.write(lead)
     writer.literal(octets, binary=b"\0" in octets)
 
 

@@ -265,6 +265,15 @@ class WritingTests(CapabilityCase):
         missing = self.refused(client.append("INBOX", NewMail([header, UrlPart(IMAPURL("INBOX", 99))])))
         self.assertEqual(missing.code_value, r.BadUrl("/INBOX/;UID=99"))
 
+    def test_catenate_utf8(self) -> None:
+        """RFC 9755 section 4: a part whose header is beyond ASCII."""
+        client, wait = self.client, self.wait
+        self.assertEqual(wait(client.enable("UTF8=ACCEPT")), {"UTF8=ACCEPT"})
+        header = "Subject: \u00e9t\u00e9\r\n\r\n".encode()
+        wait(client.append("INBOX", NewMail([header, b"sol", UrlPart(IMAPURL("INBOX", 1, "TEXT"))])))
+        (one,) = wait(client.fetch([4], [f.BodySection(peek=True)]))
+        self.assertEqual(one.section(), header + b"solSi vis pacem, para bellum.\r\n")
+
     def test_metadata(self) -> None:
         """METADATA and LIST-METADATA: depth, what is too large, what is refused; the server's own."""
         client, wait = self.client, self.wait

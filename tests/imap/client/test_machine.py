@@ -76,6 +76,17 @@ class UploadTests(MachineCase):
             client.feed(b"abcdef")
             self.assertEqual(client.data_to_send(), f"A1 APPEND x {head}\r\nabcdef{tail}\r\n".encode())
 
+    def test_utf8_part(self) -> None:
+        """RFC 9755 section 4: in CATENATE that mark stands in the place of TEXT."""
+        client = self.client("IMAP4rev1 LITERAL+ ENABLE")
+        self.events(client, b"* ENABLED UTF8=ACCEPT\r\n")
+        client.request(append("x", [((), None, ["a: \u00e9\r\n\r\n".encode(), b"b", UploadPart(2, utf8=True)])]))
+        client.feed(b"cd")
+        self.assertEqual(
+            client.data_to_send(),
+            b"A1 APPEND x CATENATE (UTF8 (~{9+}\r\na: \xc3\xa9\r\n\r\n) TEXT {1+}\r\nb UTF8 (~{2+}\r\ncd))\r\n",
+        )
+
     def test_catenate_and_replace(self) -> None:
         """RFC 4469 section 3 and RFC 8508 section 4: parts, and another command's word."""
         client = self.client("IMAP4rev1 LITERAL+")
