@@ -17,6 +17,7 @@ __all__ = [
     "Failed",
     "Greeting",
     "Idling",
+    "NotWritten",
     "Unsolicited",
     "Upload",
 ]
@@ -58,6 +59,17 @@ class Completed:
                 if isinstance(value, r.MessageLimit):
                     return value
         return None
+
+
+@frozen
+class NotWritten:
+    """A command whose arguments IMAP has no way to write; nothing of it was sent.
+
+    :ivar error: ``ValueError`` or ``TypeError``.
+    """
+
+    tag: bytes
+    error: Exception
 
 
 @frozen
@@ -135,6 +147,7 @@ class Failed:
 ClientEvent = (
     Greeting
     | Completed
+    | NotWritten
     | Data
     | BodyStarted
     | BodyData

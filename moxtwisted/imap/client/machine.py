@@ -39,6 +39,7 @@ from moxtwisted.imap.client.events import (
     Failed,
     Greeting,
     Idling,
+    NotWritten,
     Unsolicited,
     Upload,
 )
@@ -64,6 +65,7 @@ __all__ = [
     "Failed",
     "Greeting",
     "Idling",
+    "NotWritten",
     "Outgoing",
     "Unsolicited",
     "Upload",
@@ -349,7 +351,11 @@ class Client:
         while self._waiting and self._greeted and not self._failed and not self._blocked():
             pending = self._waiting.popleft()
             how = {"utf8": self.utf8, "utf8_messages": self._utf8_messages}
-            pending.segments.extend(pending.request.segments(pending.tag, self._literals(), **how))
+            try:
+                pending.segments.extend(pending.request.segments(pending.tag, self._literals(), **how))
+            except (TypeError, ValueError) as e:
+                self._events.append(NotWritten(pending.tag, e))
+                continue
             self._current.append(pending)
             self._go_on(pending)
 

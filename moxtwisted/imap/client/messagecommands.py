@@ -435,7 +435,12 @@ class MessageCommands(Session):
         silent: bool = False,
         unchanged_since: int | None = None,
     ) -> Stored:
-        """Change flags."""
+        """Change flags.
+
+        :param unchanged_since: only of messages that did not change after this modification sequence (RFC 7162 section 3.1.3).
+        """
+        if unchanged_since is not None:
+            self.need("CONDSTORE", "QRESYNC")
         wanted = _set(numbers)
         if _empty(wanted):
             return Stored()
@@ -498,7 +503,10 @@ class MessageCommands(Session):
     # -- adding --------------------------------------------------------------------------------------------------------
 
     async def append(self, mailbox: str, *mails: NewMail) -> Transferred:
-        """APPEND; several messages are one MULTIAPPEND (RFC 3502)."""
+        """APPEND; several messages are one MULTIAPPEND (RFC 3502).
+
+        :raise ValueError: one of them is a list without parts.
+        """
         if len(mails) > 1:
             self.need("MULTIAPPEND")
         return await self._append(mailbox, mails)
@@ -521,6 +529,8 @@ class MessageCommands(Session):
                 listed: list[Any] = (
                     list(mail.content) if isinstance(mail.content, Sequence) else [mail.content]
                 )
+                if not listed:
+                    raise ValueError("a message of no parts")
                 if len(listed) > 1 or isinstance(listed[0], (bytes, UrlPart)):
                     self.need("CATENATE")
                 content = []

@@ -28,6 +28,7 @@ from moxtwisted.imap.client.machine import (
     Failed,
     Greeting,
     Idling,
+    NotWritten,
     Unsolicited,
     Upload,
 )
@@ -296,6 +297,8 @@ class ClientConnection(Protocol):
                     sink.close(complete=True)
             case Completed(tag):
                 self._complete(tag, event)
+            case NotWritten(tag, error):
+                self._complete(tag, error)
             case Upload(tag):
                 self._upload(tag, event)
             case Unsolicited(response):
@@ -324,11 +327,13 @@ class ClientConnection(Protocol):
         self.machine.respond(None if answer is None else await answer)
         self.flush()
 
-    def _complete(self, tag: bytes, event: Completed) -> None:
+    def _complete(self, tag: bytes, event: Completed | Exception) -> None:
         run = self.runs.pop(tag, None)
         if run is None:
             return
-        if event.ok:
+        if isinstance(event, Exception):
+            run.done.errback(event)
+        elif event.ok:
             run.done.callback(event)
         else:
             # What came with the refusal holds all the same: messages that came and went, alerts.

@@ -75,7 +75,7 @@ class SegmentWriter(RequestWriter):
         waits = self._nonsync is NonSync.NONE or (
             self._nonsync is NonSync.SMALL and size_octets > NONSYNC_MINUS_OCTETS
         )
-        self.write(b"%b{%d%b}\r\n" % (b"~" if binary else b"", size_octets, b"" if waits else b"+"))
+        self._parts.append(b"%b{%d%b}\r\n" % (b"~" if binary else b"", size_octets, b"" if waits else b"+"))
         self._cut(Segment(b"", waits, size_octets))
 
     def _cut(self, last: Segment) -> None:
@@ -108,7 +108,7 @@ class SegmentWriter(RequestWriter):
 
     def segments(self) -> list[Segment]:
         """All of it, with the CRLF at the end."""
-        self.write(b"\r\n")
+        self._parts.append(b"\r\n")
         self._cut(Segment(b""))
         return self._done
 

@@ -17,7 +17,7 @@ from moxtwisted.identifiers import is_inbox
 from moxtwisted.imap.client.machine import BodyStarted, Completed
 from moxtwisted.imap.client.needs import not_offered
 from moxtwisted.imap.client.notices import Notice, notice
-from moxtwisted.imap.client.requests import Request, of_command, plain
+from moxtwisted.imap.client.requests import Request, SegmentWriter, of_command, plain
 from moxtwisted.imap.wire import commands as c
 from moxtwisted.imap.wire import responsedata as r
 from moxtwisted.imap.wire.sequence import SequenceSet
@@ -339,10 +339,10 @@ class Session(abc.ABC):
         """Choose the language of texts, or ask which there are (RFC 5255)."""
         self.need("LANGUAGE")
 
-        def write(writer: object) -> None:
+        def write(writer: SegmentWriter) -> None:
             for name in ranges:
-                writer.space()  # type: ignore[attr-defined]
-                writer.astring(name)  # type: ignore[attr-defined]
+                writer.space()
+                writer.astring(name)
 
         answers = await self.ask(Request("LANGUAGE", write), r.LanguageData)
         return answers[-1].tags if answers else ()

@@ -12,6 +12,7 @@ What is read by ``moxtwisted.imap.wire.parser.CommandReader`` from a command wri
 from __future__ import annotations
 
 import binascii
+import re
 from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime
 from enum import Enum
@@ -35,6 +36,9 @@ __all__ = ["NonSync", "Outgoing", "RequestWriter", "render_append", "render_comm
 
 NONSYNC_MINUS_OCTETS = 4096
 """RFC 7888 section 5: the largest literal that LITERAL- lets a client send without waiting."""
+
+
+_NO_LINE = re.compile(rb"[\x00\r\n]")
 
 
 class NonSync(Enum):
@@ -75,7 +79,12 @@ class RequestWriter:
         self.utf8 = utf8
 
     def write(self, octets: bytes) -> None:
-        """Add octets as they are."""
+        """Add octets as they are.
+
+        :raise ValueError: they would end the line, and begin another command.
+        """
+        if _NO_LINE.search(octets):
+            raise ValueError(f"NUL, CR or LF where IMAP has none: {octets[:100]!r}")
         self._parts.append(octets)
 
     def literal(self, value: bytes, *, binary: bool = False) -> None:

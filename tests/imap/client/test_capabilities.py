@@ -415,6 +415,19 @@ class NewsTests(CapabilityCase):
 
 
 class ConnectionTests(CapabilityCase):
+    def test_not_written(self) -> None:
+        """Arguments that would be another command are an error of who gave them; the connection goes on."""
+        client = self.client
+        for asked in (
+            client.store([1], StoreMode.ADD, ["x\r\nA9 DELETE Notes"]),
+            client.search("ALL\nA9 LOGOUT"),
+            client.fetch([1], ["FLAGS)\r\nA9 LOGOUT\r\n"]),
+            client.store([1], StoreMode.ADD, ["\u00e9t\u00e9"]),
+            client.append("INBOX", NewMail([])),
+        ):
+            self.failureResultOf(Deferred.fromCoroutine(asked), ValueError)
+        self.assertEqual(self.numbers(client.search("ALL")), [1, 2, 3])
+
     def test_unauthenticate(self) -> None:
         """COMPRESS, LANGUAGE, then UNAUTHENTICATE and another user on the same connection."""
         client, wait = self.client, self.wait

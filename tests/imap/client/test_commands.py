@@ -12,7 +12,7 @@ from moxtwisted.imap.agent import IMAPClient
 from moxtwisted.imap.client.accountcommands import AccountCommands, NotifyGroup
 from moxtwisted.imap.client.events import BodyStarted, Completed
 from moxtwisted.imap.client.filtercommands import FilterCommands
-from moxtwisted.imap.client.machine import Client
+from moxtwisted.imap.client.machine import Client, NotWritten
 from moxtwisted.imap.client.mailboxcommands import MailboxCommands, MetadataReturn
 from moxtwisted.imap.client.messagecommands import MessageCommands, NewMail, Stored, Transferred
 from moxtwisted.imap.client.notices import (
@@ -83,6 +83,8 @@ class Scripted(MailboxCommands, MessageCommands, FilterCommands):
         *data, status = answer.split(b"\n")
         self.machine.receive(b"".join(line + b"\r\n" for line in data) + tag + b" " + status + b"\r\n")
         event = self.machine.next_event()
+        if isinstance(event, NotWritten):
+            raise event.error
         assert isinstance(event, Completed), event
         if not event.ok:
             raise CommandRefusedError(event.status, request.word)

@@ -16,11 +16,14 @@ from moxtwisted.imap.client.machine import (
     Completed,
     Data,
     Failed,
+    NotWritten,
     Upload,
 )
 from moxtwisted.imap.client.requests import UploadPart, UrlPart, append, plain
 from moxtwisted.imap.wire import responsedata as r
+from moxtwisted.imap.wire.commands import StoreMode
 from moxtwisted.imap.wire.responses import ResponseLimits
+from moxtwisted.imap.wire.sequence import SequenceSet
 
 
 class MachineCase(SynchronousTestCase):
@@ -80,7 +83,9 @@ class UploadTests(MachineCase):
         """RFC 9755 section 4: in CATENATE that mark stands in the place of TEXT."""
         client = self.client("IMAP4rev1 LITERAL+ ENABLE")
         self.events(client, b"* ENABLED UTF8=ACCEPT\r\n")
-        client.request(append("x", [((), None, ["a: \u00e9\r\n\r\n".encode(), b"b", UploadPart(2, utf8=True)])]))
+        client.request(
+            append("x", [((), None, ["a: \u00e9\r\n\r\n".encode(), b"b", UploadPart(2, utf8=True)])])
+        )
         client.feed(b"cd")
         self.assertEqual(
             client.data_to_send(),
@@ -121,6 +126,32 @@ class UploadTests(MachineCase):
         self.assertEqual(client.data_to_send(), b"")
         client.feed(b"b")
         self.assertEqual(client.data_to_send(), b"b\r\nA2 LOGOUT\r\n")
+
+
+class WritingTests(MachineCase):
+    def test_not_written(self) -> None:
+        """What would end the line and begin another command is not sent, nor anything of its command; the next one goes its way."""
+        for bad in ("a\r\nA9 LOGOUT", "a\nb", "a\0", "\u00e9"):
+            client = self.client()
+            tag = client.store(SequenceSet.of([1]), StoreMode.ADD, [bad])
+            client.idle()
+            (event,) = self.events(client)
+            assert isinstance(event, NotWritten), event
+            self.assertEqual(event.tag, tag)
+            self.assertIsInstance(event.error, ValueError)
+            self.assertEqual(client.data_to_send(), b"A2 IDLE\r\n")
+
+    def test_not_written_later(self) -> None:
+        """The same for one that had to wait for another one."""
+        client = self.client()
+        client.idle()
+        client.request(plain("FETCH", b"1 (FLAGS)\r\nA9 LOGOUT"))
+        client.logout()
+        client.data_to_send()
+        _done, event = self.events(client, b"+ idling\r\nA1 OK done\r\n")[1:]
+        assert isinstance(event, NotWritten), event
+        self.assertEqual(event.tag, b"A2")
+        self.assertEqual(client.data_to_send(), b"A3 LOGOUT\r\n")
 
 
 class StreamTests(MachineCase):
