@@ -8,6 +8,7 @@ from typing import Any
 
 import apsw
 from twisted.internet import reactor
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from moxtwisted.message.flags import FLAGGED, MessageFlags
@@ -80,6 +81,8 @@ class AskingTests(TestCase):
     async def test_thread_writes(self) -> None:
         """In the middle of a thread's transaction it is the reader's, which sees nothing of it and waits for nobody."""
         account = await self.make()
+        # In the middle of being told of the message's commit it would wait for what this test waits for.
+        await deferLater(reactor, 0)
         begun, go_on = threading.Event(), threading.Event()
 
         def work(ledger: Any) -> None:
