@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+from unittest.mock import patch
+
 from twisted.trial.unittest import SynchronousTestCase
 
+from moxtwisted.imap.commands.fetchbodies import write_bodies
 from moxtwisted.imap.memory import MemoryMail
 from moxtwisted.imap.testing import Driver, FixedClock
 
@@ -71,6 +76,27 @@ class TurnsTests(SynchronousTestCase):
         answers = driver.command("UID STORE 1:* +FLAGS.SILENT (k299)")
         self.assertIn(b'* ESEARCH (TAG "a3") UID REMOVEFROM (0 1:300)', answers)
         self.assertGreater(len(pauses), 4)
+
+    def test_many_sections(self) -> None:
+        """An answer of many small sections goes out in pieces by its work, not by its octets alone."""
+        pieces: list[bytes] = []
+
+        def kept(*given: Any) -> Iterator[bytes]:
+            for piece in write_bodies(*given):
+                pieces.append(piece)
+                yield piece
+
+        mail = MemoryMail()
+        for n in range(40):
+            mail.add("INBOX", b"Subject: %d\r\n\r\nhello\r\n" % n)
+        driver = Driver.of(mail)
+        driver.login()
+        driver.command("SELECT INBOX")
+        sections = " ".join(f"BODY.PEEK[HEADER.FIELDS (X-{n})]" for n in range(300))
+        with patch("moxtwisted.imap.commands.fetch.write_bodies", kept):
+            answers = driver.command(f"FETCH 1:* ({sections})")
+        self.assertEqual(b"".join(answers).count(b" FETCH ("), 40)
+        self.assertGreaterEqual(len(pieces), 40)
 
     def test_short_programs(self) -> None:
         """A usual search waits for nobody."""

@@ -32,6 +32,8 @@ _SMALL_OCTETS: Final = 32768
 _BODIES_A_CALL: Final = 128
 # Calls that are announced before they are made, to a backend that can read ahead.
 _GROUPS_AHEAD: Final = 2
+# An item is so much work that no more of them than this allows go into a piece, however few octets they have.
+_ITEM_OCTETS: Final = 512
 # Larger octets are not worth another copy to go out with what is before and behind.
 _UNCOPIED_OCTETS: Final = 65536
 
@@ -171,6 +173,7 @@ def _write_parts(
             items = [_resolve(item, message, source) for item in plan.bodies]
             out.append(template % row)
             separator = b""
+            octets += _ITEM_OCTETS * len(items)
             for item, found in zip(plan.bodies, items, strict=True):
                 out.append(separator + item.label)
                 separator = b" "
