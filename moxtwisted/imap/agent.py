@@ -17,6 +17,9 @@ be under way at the same time. What the server tells unasked goes to the callbac
 Large messages pass through: ``fetch_each`` with ``sinks`` hands the octets on as they come, and reads on when the sink is
 ready; ``append`` takes a source. A server that sends what cannot be understood, or too much of it, or nothing for too long,
 is hung up on.
+
+Who no longer wants to wait for a command may cancel it, as any Deferred. Its answer could not be told from another one's then, so the
+connection is closed: other commands under way fail with ``ConnectionFailedError``.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 
@@ -119,7 +123,13 @@ class IMAPClient(MailboxCommands, MessageCommands, FilterCommands):
         connection = self._connection
         if connection.lost:
             raise ConnectionFailedError(connection.lost)
-        run.done = Deferred(lambda _: connection.drop("cancelled"))
+
+        def cancelled(_: Deferred[Completed]) -> None:
+            # Nobody knows what of it the server has done, and its answer would be another command's. What else was under way fails.
+            connection.runs.pop(tag, None)
+            connection.drop("cancelled")
+
+        run.done = Deferred(cancelled)
         tag = self.machine.request(
             request, deliver=deliver, stream_octets=STREAM_OCTETS if run.sinks is not None else None
         )
@@ -303,18 +313,28 @@ async def connect(
     :param clock: the reactor.
     :param heard: is told what the server tells unasked.
     :raise MailError: ``ConnectionFailedError``, ``CommandRefusedError``.
+    :raise CancelledError: what waits for it was cancelled; the connection is closed.
     """
     connection = ClientConnection(clock, settings, Client(settings.limits))
     factory = Factory.forProtocol(lambda: connection)
     factory.noisy = False
     connecting = endpoint.connect(factory)
-    connecting.addTimeout(settings.timeouts.connect, clock)
+    late: list[bool] = []
+    timer = clock.callLater(settings.timeouts.connect, lambda: (late.append(True), connecting.cancel()))
     try:
         await connecting
     except MailError:
         raise
     except Exception as error:
+        if late:
+            raise ConnectionFailedError("cannot be made: the server did not answer in time") from error
+        # Endpoints have an error of their own for it.
+        if isinstance(error, (CancelledError, ConnectingCancelledError)):
+            raise CancelledError from error
         raise ConnectionFailedError(f"cannot be made: {error}"[:500]) from error
+    finally:
+        if timer.active():
+            timer.cancel()
     client = IMAPClient(connection, settings, heard)
     await client.open()
     return client

@@ -205,11 +205,17 @@ class Administration(
         if account in self._importing:
             raise MailError(f"mail is being imported into {account} already")
         self._importing.add(account)
+        work = Import(self._on.reactor, self._on.store, target, source, password, wanted)
         try:
-            work = Import(self._on.reactor, self._on.store, target, source, password, wanted)
             report = await work.run(progress)
         finally:
             self._importing.discard(account)
+            _log.info(
+                "import from {source} into {account} has ended: {added} messages added",
+                source=source.name,
+                account=account,
+                added=work.added,
+            )
         for line in (*report["unreadable"], *report["failed"]):
             _log.warn("import into {account}: {problem}", account=account, problem=line)
         return report

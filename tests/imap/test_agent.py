@@ -6,10 +6,11 @@ import os
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
+from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.test import iosim
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
@@ -372,6 +373,46 @@ class HostileTests(ScriptCase):
         self.clock.advance(2)
         self.failureResultOf(done, ConnectionFailedError)
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_cancelled(self) -> None:
+        """Who waits no longer is told so; the connection is closed, and others that wait fail."""
+        client = self.successResultOf(self.begin())
+        done = Deferred.fromCoroutine(client.noop())
+        other = Deferred.fromCoroutine(client.check())
+        done.cancel()
+        self.failureResultOf(done, CancelledError)
+        self.failureResultOf(other, ConnectionFailedError)
+        self.assertFalse(client.alive)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def connecting(self) -> Any:
+        """A connection that nobody takes."""
+        self.reactor: Any = MemoryReactorClock()
+        endpoint = TCP4ClientEndpoint(self.reactor, "127.0.0.1", 143)
+        return Deferred.fromCoroutine(connect(self.reactor, endpoint, ClientSettings()))
+
+    def test_cancelled_before_it_is_open(self) -> None:
+        """The same while it is made, for each of its steps."""
+        done = self.begin(b"* OK [CAPABILITY IMAP4rev1] hi\r\n", credentials=ALICE, allow_clear_password=True)
+        self.assertIn(b"LOGIN", self.said())
+        done.cancel()
+        self.failureResultOf(done, CancelledError)
+        self.setUp()
+        done = self.begin(b"")
+        done.cancel()
+        self.failureResultOf(done, CancelledError)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        done = self.connecting()
+        done.cancel()
+        self.failureResultOf(done, CancelledError)
+
+    def test_nobody_there(self) -> None:
+        """Who does not answer in time is given up."""
+        done = self.connecting()
+        self.reactor.advance(31)
+        error = self.failureResultOf(done, ConnectionFailedError).value
+        self.assertIn("in time", error.explanation)
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
 
     def test_lost(self) -> None:
         """When the connection is lost, all commands fail and a sink is told."""

@@ -131,6 +131,7 @@ class Import:
     """One run.
 
     :ivar reactor: connects and tells time.
+    :ivar added: messages that are in the account by this run.
     """
 
     reactor: Any
@@ -143,7 +144,7 @@ class Import:
     _boxes: list[_Box] = field(factory=list, init=False)
     _unreadable: list[str] = field(factory=list, init=False)
     _unreadable_count: int = field(default=0, init=False)
-    _added: int = field(default=0, init=False)
+    added: int = field(default=0, init=False)
     _known: int = field(default=0, init=False)
     _total: int = field(default=0, init=False)
     _done: int = field(default=0, init=False)
@@ -179,7 +180,7 @@ class Import:
 
     def _report(self, plan: Plan) -> dict[str, Any]:
         return {
-            "messages": self._added,
+            "messages": self.added,
             "known": self._known,
             "flags": sum(box.flags for box in self._boxes),
             "removed": sum(box.gone for box in self._boxes) if self.options.delete else 0,
@@ -480,7 +481,7 @@ class Import:
             if box.origin is None:
                 return
             taken = await foreign.add(self.account, box.origin, fetched)
-            self._added += taken.added
+            self.added += taken.added
             self._known += taken.known
             wanted.difference_update(one.uid for one in fetched)
             self._settled(len(fetched))
