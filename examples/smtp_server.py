@@ -1,7 +1,7 @@
-"""An SMTP server that prints what it receives::
+r"""An SMTP server that prints what it receives::
 
 python examples/smtp_server.py
-printf 'Subject: hello\\n\\nIs there anybody?\\n' | curl smtp://127.0.0.1:2525 \\
+printf 'Subject: hello\n\nIs there anybody?\n' | curl smtp://127.0.0.1:2525 \
         --mail-from me@example.org --mail-rcpt you@example.org --upload-file -
 """
 

@@ -20,6 +20,7 @@ from moxtwisted.cli.session import NotRunningError, load_for, run_reactor, socke
 from moxtwisted.errors import MailError
 
 _OCTETS: Final = 65536
+_REFUSED: Final = b"* BYE"
 
 
 def imapserve(arguments: argparse.Namespace) -> int:
@@ -35,12 +36,10 @@ def imapserve(arguments: argparse.Namespace) -> int:
             raise MailError(f"{path}: the running server cannot be reached: {e}") from e
         if arguments.socket:
             raise NotRunningError(f"the server does not run (nobody listens at {path})") from e
-        _serve_closed_files(arguments, account)
-        return 0
+        return 0 if _serve_closed_files(arguments, account) else 1
     with connection:
         connection.sendall(f"imap {account}\n".encode())
-        _carry(connection)
-    return 0
+        return 0 if _carry(connection) else 1
 
 
 def _connect(path: Path) -> socket.socket:
@@ -59,16 +58,22 @@ def _connect(path: Path) -> socket.socket:
     return connection
 
 
-def _carry(connection: socket.socket) -> None:
-    """Standard input to the connection, the connection to standard output, until the server has nothing more to say."""
+def _carry(connection: socket.socket) -> bool:
+    """Standard input to the connection, the connection to standard output, until the server has nothing more to say.
+
+    :return: whether it took the client in: its first word was another one than BYE.
+    """
     threading.Thread(target=_carry_in, args=(connection,), daemon=True).start()
     output = sys.stdout.fileno()
+    greeting = b""
     # The other end may go away at any time: then we are done.
     with suppress(OSError):
         while data := connection.recv(_OCTETS):
+            greeting = (greeting + data)[: len(_REFUSED)] if len(greeting) < len(_REFUSED) else greeting
             view = memoryview(data)
             while view:
                 view = view[os.write(output, view) :]
+    return bool(greeting) and greeting != _REFUSED
 
 
 def _carry_in(connection: socket.socket) -> None:
@@ -79,11 +84,11 @@ def _carry_in(connection: socket.socket) -> None:
         connection.shutdown(socket.SHUT_WR)
 
 
-def _serve_closed_files(arguments: argparse.Namespace, account: str) -> None:
+def _serve_closed_files(arguments: argparse.Namespace, account: str) -> bool:
     loaded = load_for(arguments)
     ours, theirs = socket.socketpair()
 
-    async def work(reactor: Any) -> None:
+    async def work(reactor: Any) -> bool:
         from twisted.internet.threads import deferToThread
 
         from moxtwisted.compose.offline import offline_imap
@@ -94,7 +99,7 @@ def _serve_closed_files(arguments: argparse.Namespace, account: str) -> None:
             try:
                 reactor.adoptStreamConnection(theirs.fileno(), socket.AF_UNIX, factory)
                 theirs.close()
-                await deferToThread(_carry, ours)
+                return bool(await deferToThread(_carry, ours))
             finally:
                 await close()
         finally:
@@ -102,4 +107,4 @@ def _serve_closed_files(arguments: argparse.Namespace, account: str) -> None:
             ours.close()
             theirs.close()
 
-    run_reactor(work)
+    return bool(run_reactor(work))

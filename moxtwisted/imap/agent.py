@@ -320,7 +320,12 @@ async def connect(
     factory.noisy = False
     connecting = endpoint.connect(factory)
     late: list[bool] = []
-    timer = clock.callLater(settings.timeouts.connect, lambda: (late.append(True), connecting.cancel()))
+
+    def give_up() -> None:
+        late.append(True)
+        connecting.cancel()
+
+    timer = clock.callLater(settings.timeouts.connect, give_up)
     try:
         await connecting
     except MailError:

@@ -112,7 +112,11 @@ class IMessageBody(Interface):
 
 
 class ISelectedMailbox(Interface):
-    """A mailbox that a session has selected."""
+    """A mailbox that a session has selected.
+
+    It may have an attribute ``rights``, letters of RFC 4314: what the user may do in it. With ``frozenset("lr")`` clients are told that
+    it is READ-ONLY; without the attribute he may do everything.
+    """
 
     view = Attribute("IMailboxView")
     objectid = Attribute("str: MAILBOXID")

@@ -480,8 +480,8 @@ def _lock(path: Path) -> int:
             if not _is_gone(os.pread(handle, 20, 0)) or time.monotonic() > latest:
                 os.close(handle)
                 raise StoreUnavailableError(
-                    f"{path.parent} is in use by another process: a server that runs (see moxmail status), or one that is still"
-                    " shutting down"
+                    f"{path.parent} is in use by another process: a server that runs (see moxmail status), one that is still"
+                    " shutting down, or a command of moxmail that works on the files (import, imapserve)"
                 ) from e
             # Who held it was killed: those that it had lent accounts to (``Store.join``) are just closing them.
             time.sleep(_LEFT_LOOK_SECONDS)

@@ -160,7 +160,8 @@ class LibraryPageTests(TestCase):
     async def test_archive(self) -> None:
         """The IMAP backend is listed, read and searched by imaplib, and refuses changes."""
         (self.folder / "1.eml").write_bytes(LETTER)
-        (self.folder / "2.eml").write_bytes(LETTER.replace(b"hello", b"again"))
+        again = LETTER.replace(b"hello", b"again")
+        (self.folder / "2.eml").write_bytes(again.replace(b"\r\n", b"\n"))
         readers = self.names["Readers"]({"alice": "correct horse"}, self.folder)
         port = await self.listening(self.names["serve_archive"](reactor, readers, ANY_PORT))
 
@@ -169,8 +170,11 @@ class LibraryPageTests(TestCase):
                 self.assertRaises(imaplib.IMAP4.error, imap.login, "alice", "wrong")
                 imap.login("alice", "correct horse")
                 self.assertEqual(imap.list()[1], [b'(\\HasNoChildren) "/" INBOX'])
-                self.assertEqual(imap.select("INBOX")[1], [b"2"])
+                self.assertRaises(imaplib.IMAP4.readonly, imap.select, "INBOX")
+                self.assertEqual(imap.select("INBOX", readonly=True)[1], [b"2"])
                 self.assertEqual(imap.search(None, "SUBJECT", "again")[1], [b"2"])
+                self.assertEqual(imap.status("INBOX", "(SIZE)")[1], [b"INBOX (SIZE %d)" % (2 * len(LETTER))])
+                self.assertEqual(imap.fetch("2", "(BODY[])")[1][0][1], again)  # type: ignore[index]
                 part = imap.fetch("1", "(UID FLAGS ENVELOPE BODYSTRUCTURE BODY[])")[1][0]
                 assert isinstance(part, tuple)
                 self.assertEqual(part[1], LETTER)

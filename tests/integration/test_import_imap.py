@@ -97,6 +97,17 @@ class Account:
         config = str(self.folder / "mox.conf")
         return ["-c", config, "import", "imap", "mox", url, "--password-file", str(password_file), *more]
 
+    def stopped(self, seconds: float, *words: str) -> int:
+        """Begin a command and interrupt it after some time; its status, after which nobody works on it any more."""
+        child = subprocess.Popen(
+            self.command(*words), cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            return child.wait(seconds)
+        except subprocess.TimeoutExpired:
+            child.send_signal(signal.SIGINT)
+            return child.wait(30)
+
     def killed(self, seconds: float, *words: str) -> bool:
         """Begin a command and kill it after some time; whether it was not done yet."""
         child = subprocess.Popen(
@@ -227,6 +238,7 @@ class DovecotTests(ImportCase):
             {("INBOX", "INBOX", MESSAGES), ("INBOX.Sent", "Sent", 20), ("INBOX.Work.2024", "Work/2024", 30)},
         )
         # How far each comes depends on the machine: on a quick one the last are through before they can be killed.
+        self.assertEqual(self.account.stopped(0.6, *words), 130)
         killed = [self.account.killed(seconds, *words) for seconds in (0.8, 1.0, 1.2, 1.6, 2.0)]
         self.assertIn(True, killed)
         report = json.loads(self.account.run(*words, "--again", "--json"))

@@ -75,6 +75,7 @@ class TunnelTests(LiveTestCase):
             check=False,
         )
         self.assertEqual(result.stdout, b"* BYE [NONEXISTENT] there is no such account\r\n")
+        self.assertEqual(result.returncode, 1)
 
 
 class ClosedTests(SynchronousTestCase):
@@ -103,3 +104,6 @@ class ClosedTests(SynchronousTestCase):
             self.assertIn(b"* %b EXISTS\r\n" % expected, result.stdout)
             self.assertIn(b"b OK [APPENDUID", result.stdout)
             self.assertIn(b"c OK", result.stdout)
+        nobody = command(folder / "s" / "mox.conf", "nobody")
+        result = subprocess.run(nobody, input=b"", capture_output=True, timeout=60, check=False, cwd=ROOT)
+        self.assertEqual((result.stdout[:19], result.returncode), (b"* BYE [NONEXISTENT]", 1))

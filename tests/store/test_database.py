@@ -388,7 +388,9 @@ class StoreFilesTests(StoreTestCase):
                 check=False,
             )
 
-        self.assertIn("is in use by another process: a server that runs (see moxmail status)", other().stderr)
+        self.assertIn(
+            "is in use by another process: a server that runs (see moxmail status), ", other().stderr
+        )
         self.assertRaises(StoreUnavailableError, self.open)
         self.successResultOf(self.store.close())
         self.assertEqual(other().returncode, 0)

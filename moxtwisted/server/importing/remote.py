@@ -124,10 +124,21 @@ class Source:
         try:
             return await connect(reactor, endpoint, settings)
         except MailError as e:
+            e.detail += self._advice(e.detail)
             e.public_text = e.public_text.replace(
                 "the IMAP server", f"the IMAP server {self.host}:{self.port}"
             )
             raise
+
+    def _advice(self, detail: str) -> str:
+        """What to do about an error of TLS, which OpenSSL does not say."""
+        if "certificate verify failed" in detail:
+            return " (where it is one's own: --trust FILE names a certificate to be trusted)"
+        if "wrong version number" in detail and self.implicit_tls:
+            return f" (port {self.port} does not begin with TLS: imap:// instead of imaps://, perhaps)"
+        if "non-clean fashion" in detail and not self.implicit_tls:
+            return f" (port {self.port} may begin with TLS: imaps:// instead of imap://, then)"
+        return ""
 
     def _creator(self, options: Options) -> Any:
         if not options.verify:

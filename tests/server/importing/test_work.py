@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.testing import MemoryReactorClock
@@ -17,6 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from moxtwisted.errors import MailError, StoreUnavailableError
 from moxtwisted.imap.agent import ClientSettings, IMAPClient, connect
 from moxtwisted.imap.client.results import Message
+from moxtwisted.imap.client.session import ConnectionFailedError
 from moxtwisted.imap.memory import MemoryAuthenticator, MemoryMail
 from moxtwisted.imap.protocol import IMAPServerFactory
 from moxtwisted.imap.settings import Limits, ServerSettings, Timeouts
@@ -480,6 +482,26 @@ class SourceTests(SynchronousTestCase):
             self.assertRaises(MailError, Source.parse, url)
         for options in ({"connections": 0}, {"connections": "4"}, {"else": 1}):
             self.assertRaises(MailError, Options.of, options)
+
+    def test_advice(self) -> None:
+        """What OpenSSL says of a wrong port or certificate is followed by what to do."""
+
+        async def fails(*given: Any) -> None:
+            raise ConnectionFailedError(self.why)
+
+        for self.why, tls, advice in (
+            ("lost: TLS: certificate verify failed", True, "--trust FILE"),
+            ("lost: TLS: wrong version number", True, "imap:// instead"),
+            (
+                "lost: Connection to the other side was lost in a non-clean fashion.",
+                False,
+                "imaps:// instead",
+            ),
+            ("lost: Connection to the other side was lost in a non-clean fashion.", True, "fashion."),
+        ):
+            with patch("moxtwisted.server.importing.remote.connect", fails):
+                done = Deferred.fromCoroutine(Source("a", "old", 993, tls).connect(None, "secret", Options()))
+            self.assertIn(advice, self.failureResultOf(done, ConnectionFailedError).value.explanation)
 
     def test_which_server(self) -> None:
         """A problem names the server; a file of authorities that has none is told before anybody is asked."""
