@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from stat import S_ISSOCK
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
@@ -26,11 +26,15 @@ from moxtwisted.server.control.door import Door, OpenIMAP
 
 __all__ = ["ControlService"]
 
+#: After the start, seconds: the ports are open, and what mail needs was imported.
+_PREPARE_SECONDS: Final = 1.0
+
 
 class _Commands(Factory):
-    """Makes the administration with its first connection, and a protocol for each.
+    """Makes the administration with its first connection or some time after the start, and a protocol for each connection.
 
-    Starting would take a tenth longer if all that commands can ask for were imported with it.
+    Starting would take a tenth longer if all that commands can ask for were imported with it. It is not left to the first connection alone,
+    for a new version of the program may have been installed by then, and the old one must still understand ``stop``.
     """
 
     noisy = False
@@ -40,13 +44,17 @@ class _Commands(Factory):
         self._seconds = seconds
         self._inner: Factory | None = None
 
-    def buildProtocol(self, addr: Any) -> Any:
-        """See ``Factory``."""
+    def prepare(self) -> Factory:
+        """Make it, unless it is there."""
         if self._inner is None:
             from moxtwisted.server.control.amp import ControlFactory
 
             self._inner = ControlFactory(self._make_administration(), self._seconds)
-        return self._inner.buildProtocol(addr)
+        return self._inner
+
+    def buildProtocol(self, addr: Any) -> Any:
+        """See ``Factory``."""
+        return self.prepare().buildProtocol(addr)
 
 
 class ControlService(Service):
@@ -74,6 +82,7 @@ class ControlService(Service):
         self._open_imap = open_imap
         self._port: IListeningPort | None = None
         self._directory = -1
+        self._preparing: Any = None
 
     def startService(self) -> None:
         """Listen."""
@@ -82,7 +91,8 @@ class ControlService(Service):
             if S_ISSOCK(self._path.lstat().st_mode):
                 self._path.unlink()
         address, self._directory = socket_address(self._path)
-        factory: Factory = _Commands(self._make_administration, self._reactor.seconds)
+        commands = _Commands(self._make_administration, self._reactor.seconds)
+        factory: Factory = commands
         if self._open_imap is not None:
             factory = Door(factory, self._open_imap)
         # bind() makes the socket with what the umask leaves, and listenUNIX calls chmod only after that.
@@ -91,10 +101,13 @@ class ControlService(Service):
             self._port = cast("IReactorUNIX", self._reactor).listenUNIX(address, factory, mode=0o600)
         finally:
             os.umask(old)
+        self._preparing = self._reactor.callLater(_PREPARE_SECONDS, commands.prepare)
 
     def stopService(self) -> Any:
         """Listen no more; calls that run go on until their connections end."""
         Service.stopService(self)
+        if self._preparing is not None and self._preparing.active():
+            self._preparing.cancel()
         port, self._port = self._port, None
         stopped = port.stopListening() if port is not None else None
         if isinstance(stopped, Deferred):

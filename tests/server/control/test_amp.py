@@ -10,13 +10,14 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectError, ConnectionLost
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, deferLater
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface.verify import verifyClass
 
 from moxtwisted.errors import ConfigurationError, MailError, OverQuotaError
+from moxtwisted.server.control import service as control
 from moxtwisted.server.control.address import socket_address
 from moxtwisted.server.control.amp import (
     MAX_CALLS,
@@ -310,6 +311,25 @@ class SocketTests(TestCase):
         directory = Path(self.mktemp()).absolute() / ("d" * 120)
         directory.mkdir(parents=True)
         await self.check(directory / "ctl")
+
+    async def test_prepared(self) -> None:
+        """What commands need is there some time after the start, before anybody asks; not when it was stopped before."""
+        made: list[Recorder] = []
+
+        def make() -> Recorder:
+            made.append(Recorder())
+            return made[-1]
+
+        self.patch(control, "_PREPARE_SECONDS", 0.01)
+        service = ControlService(reactor, Path(self.mktemp()).absolute(), make)
+        service.startService()
+        await service.stopService()
+        await deferLater(reactor, 0.05)
+        self.assertEqual(made, [])
+        service.startService()
+        self.addCleanup(service.stopService)
+        await deferLater(reactor, 0.05)
+        self.assertEqual(len(made), 1)
 
     async def test_nobody_listens(self) -> None:
         """Without a server, connecting fails in a way that the command can tell."""
