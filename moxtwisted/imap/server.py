@@ -454,6 +454,9 @@ class Server(Execution):
         if event.code.startswith("BADCHARSET") and "UTF8=ACCEPT" in connection.enabled:
             # RFC 9755 section 3: any charset but UTF-8.
             condition = "BAD"
+        if event.saving and condition == "NO":
+            # RFC 9051 section 6.4.4.1: a search that fails with NO empties the saved result.
+            connection.saved = ()
         answer = RefusalError(event.text, event.code, condition).answer()
         if self._first and event.condition == "BAD":
             # As mox does: what begins so is no IMAP client.

@@ -165,6 +165,24 @@ class AnswerTests(SynchronousTestCase):
         driver.command("SELECT INBOX")
         self.assertEqual(driver.command("SEARCH $")[0], b"* SEARCH")
 
+    def test_saved_by_what_cannot_be_read(self) -> None:
+        """RFC 9051 section 6.4.4.1: a search with SAVE that is answered NO empties what was saved; without SAVE, or answered BAD, not."""
+        driver = self.selected(5)
+        deep = "(" * 150 + "ALL" + ")" * 150
+        for command, answer, kept in (
+            ("SEARCH RETURN (SAVE) CHARSET X-FOO ALL", b"NO", b"* SEARCH"),
+            ("UID SEARCH RETURN (MIN SAVE) CHARSET {5+}\r\nX-FOO ALL", b"NO", b"* SEARCH"),
+            (f"SEARCH RETURN (SAVE) {deep}", b"NO", b"* SEARCH"),
+            ("ESEARCH IN (selected) RETURN (SAVE) CHARSET X-FOO ALL", b"NO", b"* SEARCH"),
+            ("SORT RETURN (SAVE) (DATE) X-FOO ALL", b"NO", b"* SEARCH"),
+            ("SEARCH CHARSET X-FOO ALL", b"NO", b"* SEARCH 2 3"),
+            ("SORT RETURN (ALL) (DATE) X-FOO ALL", b"NO", b"* SEARCH 2 3"),
+            ("SEARCH RETURN (SAVE) NONSENSE", b"BAD", b"* SEARCH 2 3"),
+        ):
+            driver.command("SEARCH RETURN (SAVE) 2:3")
+            self.assertEqual(driver.command(command)[-1].split()[1], answer, command)
+            self.assertEqual(driver.command("SEARCH $")[0], kept, command)
+
     def test_charset_after_utf8(self) -> None:
         """RFC 9755 section 3: after UTF8=ACCEPT there is no CHARSET."""
         driver = self.selected(1)

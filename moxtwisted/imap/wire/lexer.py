@@ -52,7 +52,10 @@ class CommandError(Exception):
     :ivar text: what is wrong, for the tagged response.
     :ivar code: response code without brackets, or empty.
     :ivar condition: ``"BAD"``, or ``"NO"`` where the standard wants it.
+    :ivar saving: whether the command asked for its result to be saved, as far as it was read.
     """
+
+    saving = False
 
     def __init__(self, text: str, code: str = "", condition: str = "BAD") -> None:
         self.text = text

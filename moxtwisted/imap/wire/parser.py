@@ -105,12 +105,14 @@ class BadCommand:
     :ivar text: what is wrong, ASCII.
     :ivar code: response code without brackets, or empty.
     :ivar condition: ``"BAD"`` or ``"NO"``.
+    :ivar saving: whether it is a search whose result was to be saved.
     """
 
     tag: bytes | None
     text: str
     code: str = ""
     condition: str = "BAD"
+    saving: bool = False
 
 
 @frozen
@@ -376,7 +378,7 @@ class CommandReader:
                 raise CommandError("8-bit octets need UTF8=ACCEPT or IMAP4rev2 enabled")
             event: Event = reader(tag, Cursor(line, position, utf8=self.utf8))
         except CommandError as error:
-            event = BadCommand(self._tag, error.text, error.code, error.condition)
+            event = BadCommand(self._tag, error.text, error.code, error.condition, error.saving)
         self._tag = None
         return event
 
@@ -392,7 +394,7 @@ class CommandReader:
                 raise CommandError("8-bit octets need a literal, or UTF8=ACCEPT or IMAP4rev2 enabled")
             event: Event = reader(tag, self._cursor(text, position))
         except CommandError as error:
-            event = BadCommand(self._tag, error.text, error.code, error.condition)
+            event = BadCommand(self._tag, error.text, error.code, error.condition, error.saving)
         self._reset()
         return event
 

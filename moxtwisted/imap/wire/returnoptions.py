@@ -30,6 +30,7 @@ __all__ = [
     "Update",
     "partial_of",
     "partial_range",
+    "saves",
     "unavailable",
     "update_of",
 ]
@@ -134,6 +135,11 @@ def update_of(options: Collection[ReturnOption] | None) -> tuple[FetchAttribute,
         if option is SearchReturn.UPDATE:
             return ()
     return None
+
+
+def saves(options: Collection[ReturnOption] | None) -> bool:
+    """Whether the result is to be kept as ``$`` (RFC 9051 section 6.4.4.1)."""
+    return SearchReturn.SAVE in (options or ())
 
 
 def unavailable(options: Collection[ReturnOption], capabilities: Container[str]) -> str | None:

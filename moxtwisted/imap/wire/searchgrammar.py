@@ -15,7 +15,7 @@ from moxtwisted.imap.wire.commands import CancelUpdate, MultiSearch, Search
 from moxtwisted.imap.wire.lexer import CommandError, Cursor
 from moxtwisted.imap.wire.mailboxfilter import FilterKind, MailboxFilter, mailbox_filter
 from moxtwisted.imap.wire.returngrammar import return_options
-from moxtwisted.imap.wire.returnoptions import ReturnOptions
+from moxtwisted.imap.wire.returnoptions import ReturnOptions, saves
 from moxtwisted.imap.wire.searchkeys import Comparison, SearchKey
 
 __all__ = [
@@ -347,10 +347,14 @@ def _program(cursor: Cursor) -> tuple[ReturnOptions | None, str | None, SearchKe
         cursor.position += 7
         returns = return_options(cursor)
         cursor.space()
-    if cursor.text[cursor.position : cursor.position + 8].upper() == b"CHARSET ":
-        cursor.position += 8
-        charset = search_charset(cursor)
-        cursor.space()
-    key = SearchProgram(cursor, charset).keys()
-    cursor.end()
+    try:
+        if cursor.text[cursor.position : cursor.position + 8].upper() == b"CHARSET ":
+            cursor.position += 8
+            charset = search_charset(cursor)
+            cursor.space()
+        key = SearchProgram(cursor, charset).keys()
+        cursor.end()
+    except CommandError as error:
+        error.saving = saves(returns)
+        raise
     return returns, charset, key

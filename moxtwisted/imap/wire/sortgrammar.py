@@ -5,7 +5,7 @@ from __future__ import annotations
 from moxtwisted.imap.wire.commands import Sort, Thread
 from moxtwisted.imap.wire.lexer import CommandError, Cursor
 from moxtwisted.imap.wire.returngrammar import return_options
-from moxtwisted.imap.wire.returnoptions import ReturnOptions
+from moxtwisted.imap.wire.returnoptions import ReturnOptions, saves
 from moxtwisted.imap.wire.searchgrammar import SearchProgram, search_charset
 from moxtwisted.imap.wire.searchkeys import SearchKey
 from moxtwisted.imap.wire.sortcriteria import SortCriterion, SortKey, ThreadAlgorithm
@@ -60,8 +60,12 @@ def sort_arguments(tag: bytes, cursor: Cursor, *, uid: bool = False) -> Sort:
         cursor.position += 7
         returns = return_options(cursor)
         cursor.space()
-    criteria = _criteria(cursor)
-    charset, key = _criteria_of_search(cursor)
+    try:
+        criteria = _criteria(cursor)
+        charset, key = _criteria_of_search(cursor)
+    except CommandError as error:
+        error.saving = saves(returns)
+        raise
     return Sort(tag, criteria, key, returns, charset, uid)
 
 
