@@ -425,9 +425,10 @@ class Server(Execution):
             await appending.carry_out(self.connection, message.steps)
             if not self._lost:
                 appending.announced(self.connection, message)
-        except RefusalError as e:
+        except (RefusalError, MailError) as e:
             self._busy = False
-            return None if self._lost else self._not_wanted(message, e)
+            why = e if isinstance(e, RefusalError) else refused(e)
+            return None if self._lost else self._not_wanted(message, why)
         self._busy = False
         self._reader.accept_message()
         return None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from moxtwisted.errors import MailError
+from moxtwisted.imap import memory
 from moxtwisted.imap.memory import MemoryMail
 from moxtwisted.imap.settings import Limits, ServerSettings, Timeouts
 from moxtwisted.imap.testing import Driver
@@ -48,3 +50,30 @@ class TogetherTests(SynchronousTestCase):
         """A single message is told that it is too large itself."""
         answer = self.driver.command(b"APPEND INBOX {1001+}\r\n" + b"x" * 1001)
         self.assertIn(b" NO [TOOBIG] message is too large", answer[-1])
+
+    def test_nothing_is_begun_after_a_failure(self) -> None:
+        """When a message cannot be taken while it comes, the command goes on coming: nothing of what follows is left lying about."""
+        open_sinks: set[int] = set()
+
+        class Sink:
+            def write(self, data: bytes) -> None:
+                raise MailError("no room", public_text="no room")
+
+            def abort(self) -> None:
+                open_sinks.discard(id(self))
+
+        sinks = []
+
+        def append_sink(_session: object, _mailbox: str, _size: int) -> Sink:
+            sinks.append(Sink())
+            open_sinks.add(id(sinks[-1]))
+            return sinks[-1]
+
+        self.patch(memory._Session, "append_sink", append_sink)
+        for command in (
+            b"APPEND INBOX {3+}\r\nabc {3+}\r\ndef {3+}\r\nghi",
+            b"APPEND INBOX {3+}\r\nabc CATENATE (TEXT {3+}\r\ndef TEXT {3+}\r\nghi)",
+            b"APPEND INBOX {3+}\r\nabc CATENATE (URL /INBOX/;UID=1)",
+        ):
+            self.assertIn(b" NO no room", self.driver.command(command)[-1])
+            self.assertEqual(open_sinks, set(), command)

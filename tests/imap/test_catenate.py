@@ -1,13 +1,19 @@
 """RFC 4469: messages that the server puts together, by the examples of the RFC and beyond them."""
 
 import random
+from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from moxtwisted.errors import MailError
+from moxtwisted.imap import memory
+from moxtwisted.imap.commands import catenate
 from moxtwisted.imap.memory import MemoryMail
 from moxtwisted.imap.memorysharing import SharedMemoryMail, SharingAuthenticator
 from moxtwisted.imap.settings import Limits, ServerSettings, Timeouts
 from moxtwisted.imap.testing import Driver, counted_entropy
+from moxtwisted.imap.work import Run
 
 ORIGINAL = (
     b"From: Bob Ar <bar@example.org>\r\nSubject: the old one\r\nMIME-Version: 1.0\r\n"
@@ -247,6 +253,48 @@ class CatenateTests(SynchronousTestCase):
         )
         self.assertIn(b"a BAD", self.say("a REPLACE 1 Drafts CATENATE (TEXT ", b"x", ") ", b"y"))
         self.assertIn(b"a NO [BADURL", self.say("a REPLACE 1 Drafts CATENATE (URL /X/;UID=1)"))
+
+    def test_backend_fails(self) -> None:
+        """What the backend cannot give just now is the refusal of the command, not the end of the session."""
+
+        async def busy(*_: object, **__: object) -> None:
+            raise MailError("busy", public_text="too busy")
+
+        self.patch(catenate, "open_part", busy)
+        for said in (
+            self.say(f"a APPEND Drafts CATENATE ({self.url('')} TEXT ", b"x", ")"),
+            self.say(f"a APPEND Drafts CATENATE ({self.url('')})"),
+        ):
+            self.assertIn(b"a NO too busy", said)
+        self.assertIn(b" OK ", self.one.command("NOOP")[-1])
+
+    def test_client_leaves(self) -> None:
+        """When the client goes while a URL is copied, the messages behind it are not begun."""
+        waiting: Deferred[None] = Deferred()
+
+        async def pause(_seconds: float) -> None:
+            await waiting
+
+        made = []
+        append_sink = memory._Session.append_sink
+
+        def counted(session: Any, mailbox: str, size: int) -> Any:
+            made.append(mailbox)
+            return append_sink(session, mailbox, size)
+
+        self.patch(memory._Session, "append_sink", counted)
+        self.patch(catenate, "_TURN_OCTETS", 1)
+        server = self.one.server
+        server.connection.pause = pause
+        url = self.url("")
+        server.receive(f"a APPEND Drafts CATENATE ({url}) CATENATE ({url} TEXT {{1}}\r\n".encode())
+        work = server.next_work()
+        assert isinstance(work, Run), work
+        done = Deferred.fromCoroutine(work.coroutine)
+        server.lost()
+        waiting.callback(None)
+        self.assertIs(self.successResultOf(done), None)
+        self.assertEqual(made, ["Drafts"])
 
     def test_not_there(self) -> None:
         """A missing target is TRYCREATE, before any text; a disabled CATENATE is BAD."""

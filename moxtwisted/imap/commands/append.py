@@ -49,6 +49,9 @@ class Appending:
         :raise RefusalError: when it cannot be had.
         """
         for step in steps:
+            if self.catenation.given_up:
+                # The command has failed, or its client has gone: what was begun now would be left behind.
+                return
             match step:
                 case CatenateBegin(flags, received):
                     if "CATENATE" not in connection.offered:
@@ -76,6 +79,9 @@ class Appending:
         if self.octets > limit and self.octets > message.size_octets:
             # They wait for the last of them, on disk for the most part.
             raise RefusalError("the messages of one APPEND are too large together", "TOOBIG")
+        if self.failure is not None:
+            # Of a command that has failed nothing is kept.
+            return
         if message.is_part:
             self.catenation.grow(connection, message.size_octets)
             return
