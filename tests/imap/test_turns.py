@@ -138,3 +138,27 @@ class TurnsTests(SynchronousTestCase):
         mail.add("INBOX", b"Subject: 1\r\n\r\n\r\n")
         self.assertIn(b'* ESEARCH (TAG "a3") UID ADDTO (11 9001)', driver.command("NOOP"))
         self.assertGreater(len(pauses), 4)
+
+    def test_many_patterns(self) -> None:
+        """So does a LIST of a hundred patterns in an account of many long names, and LSUB."""
+        mail = MemoryMail()
+        for n in range(200):
+            mail.make(f"{n:03}" + "x" * 200)
+        driver = Driver.of(mail)
+        driver.login()
+        for n in range(1100):
+            mail.subscribed().add(f"{n:04}" + "x" * 200)
+        patterns = " ".join(f'"*x*x*{n}"' for n in range(98))
+        pauses = counted_pauses(driver)
+        answers = driver.command(f'LIST "" ("001*" {patterns} "19%")')
+        self.assertEqual(
+            [a.split()[-1][:3] for a in answers[:-1]], [b"001", *(b"19%d" % n for n in range(10))]
+        )
+        self.assertGreater(len(pauses), 10)
+        del pauses[:]
+        self.assertEqual(len(driver.command('LSUB "" "*x*x*z"')), 1)
+        self.assertGreater(len(pauses), 0)
+        del pauses[:]
+        # What most clients ask is answered at once.
+        self.assertEqual(len(driver.command('LIST "" "*"')), 202)
+        self.assertEqual(pauses, [])

@@ -9,7 +9,8 @@ r"""LIST with its extensions (RFC 9051 section 6.3.9, RFC 5258, RFC 5819, RFC 61
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Generator, Iterable, Sequence
+import inspect
+from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
 from functools import lru_cache
 
 from attrs import define, frozen
@@ -30,6 +31,9 @@ __all__ = ["list_", "lsub", "named", "renamed", "tell_name"]
 
 _LINES_A_PIECE = 256
 _OCTETS_A_PIECE = 65536
+# Characters of names times patterns that are looked at before others have their turn: a hundred patterns and ten thousand long names
+# take a minute.
+_STEPS_A_TURN = 200_000
 
 
 @frozen
@@ -101,20 +105,65 @@ def list_(connection: Connection, command: List) -> Handled:
     waiting = shared.prepare() if shared is not None else None
     if waiting is not None:
         return _prepared(waiting, connection, command)
-    return _pieces(connection, command)
+    return _listed(connection, command)
 
 
 async def _prepared(waiting: Awaitable[None], connection: Connection, command: List) -> Handled:
     """Others' mailboxes have to be opened first."""
     await waiting
-    return _pieces(connection, command)
+    listed = _listed(connection, command)
+    return await listed if inspect.iscoroutine(listed) else listed
 
 
-def _pieces(connection: Connection, command: List) -> Generator[bytes, None, Answer]:
+def _listed(connection: Connection, command: List) -> Handled:
+    names = _Names.of(connection)
+    patterns = [ListPattern(combine(command.reference, p)) for p in command.patterns if p]
+    every = {*names.existing, *names.parents}
+    if ListSelection.SUBSCRIBED in command.selection:
+        every.update(names.subscribed, parents_of(names.subscribed))
+    # All that there is, which most ask for, takes no time.
+    if sum(map(len, every)) * sum(p.pattern != "*" for p in patterns) > _STEPS_A_TURN:
+        return _listed_in_turns(connection, command, names, patterns, every)
+    match = patterns[0].matches if len(patterns) == 1 else lambda name: any(p.matches(name) for p in patterns)
+    return _pieces(connection, command, _matching(connection, command, names, patterns, match))
+
+
+async def _listed_in_turns(
+    connection: Connection,
+    command: List,
+    names: _Names,
+    patterns: Sequence[ListPattern],
+    every: Iterable[str],
+) -> Handled:
+    """Find out first which names match; others have their turns meanwhile."""
+    matching = await _among(connection, patterns, every)
+    entries = _matching(connection, command, names, patterns, matching.__contains__)
+    return _pieces(connection, command, entries)
+
+
+async def _among(
+    connection: Connection, patterns: Sequence[ListPattern], names: Iterable[str]
+) -> frozenset[str]:
+    """Those of the names that one of the patterns stands for."""
+    found = []
+    steps = 0
+    for name in names:
+        if any(pattern.matches(name) for pattern in patterns):
+            found.append(name)
+        steps += len(name) * len(patterns)
+        if steps > _STEPS_A_TURN and connection.pause is not None:
+            steps = 0
+            await connection.pause(0)
+    return frozenset(found)
+
+
+def _pieces(
+    connection: Connection, command: List, entries: Iterable[_Entry]
+) -> Generator[bytes, None, Answer]:
     lines: list[bytes] = []
     octets = 0
     rights = ListReturn.MYRIGHTS in command.returns
-    for entry in _matching(connection, command):
+    for entry in entries:
         lines.append(_line(connection, b"LIST", entry))
         # RFC 5819 section 2: after the LIST response of each mailbox that meets the selection, and can be selected; nothing is said of one
         # that is told for the sake of names below it.
@@ -136,9 +185,17 @@ def _pieces(connection: Connection, command: List) -> Generator[bytes, None, Ans
     return None
 
 
-def _matching(connection: Connection, command: List) -> Iterable[_Entry]:
-    names = _Names.of(connection)
-    patterns = [ListPattern(combine(command.reference, p)) for p in command.patterns if p]
+def _matching(
+    connection: Connection,
+    command: List,
+    names: _Names,
+    patterns: Sequence[ListPattern],
+    matches: Callable[[str], bool],
+) -> Iterable[_Entry]:
+    """What LIST tells, in order.
+
+    :param matches: whether one of the patterns stands for a name, of all that there are and those above them.
+    """
     select, returns = command.selection, command.returns
     only_subscribed = ListSelection.SUBSCRIBED in select
     tell_subscribed = only_subscribed or ListReturn.SUBSCRIBED in returns
@@ -146,10 +203,6 @@ def _matching(connection: Connection, command: List) -> Iterable[_Entry]:
         ListSelection.SPECIAL_USE in select or ListReturn.SPECIAL_USE in returns or not command.extended
     )
     recursive = ListSelection.RECURSIVEMATCH in select
-
-    matches = (
-        patterns[0].matches if len(patterns) == 1 else lambda name: any(p.matches(name) for p in patterns)
-    )
 
     def selected(name: str) -> bool:
         info = names.existing.get(name)
@@ -198,20 +251,20 @@ def _gaps(names: _Names, patterns: Sequence[ListPattern]) -> frozenset[str]:
     return frozenset(name for name in missing if any(p.matches(name) for p in stopping))
 
 
-def lsub(connection: Connection, command: Lsub) -> Answer:
+def lsub(connection: Connection, command: Lsub) -> Handled:
     r"""LSUB. A parent of subscribed names that ``%`` stops at is told with \NoSelect (RFC 3501 section 6.3.9)."""
     if not command.pattern:
         connection.out.append(b'* LSUB (\\NoSelect) "/" ""\r\n')
         return None
     subscribed = frozenset(map(canonical, connection.mail.subscriptions()))
     pattern = ListPattern(combine(command.reference, command.pattern))
-    told = {name for name in subscribed if pattern.matches(name)}
-    for name in subscribed - told:
-        at = name.rfind("/")
-        while at > 0:
-            if name[:at] not in subscribed and pattern.matches(name[:at]):
-                told.add(name[:at])
-            at = name.rfind("/", 0, at)
+    return _subscribed(connection, pattern, subscribed)
+
+
+async def _subscribed(connection: Connection, pattern: ListPattern, subscribed: frozenset[str]) -> Answer:
+    told = set(await _among(connection, [pattern], subscribed))
+    # Levels that are not subscribed themselves, above names that do not match.
+    told |= await _among(connection, [pattern], parents_of(subscribed - told) - subscribed)
     for name in sorted(told):
         attributes = () if name in subscribed else ("\\NoSelect",)
         connection.out.append(_line(connection, b"LSUB", _Entry(name, attributes)))

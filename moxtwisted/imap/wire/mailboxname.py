@@ -191,7 +191,7 @@ class ListPattern:
     :param pattern: combined with the reference.
     """
 
-    __slots__ = ("_any", "_final", "_inbox_steps", "_level", "_steps", "pattern")
+    __slots__ = ("_any", "_final", "_inbox_steps", "_least", "_level", "_steps", "pattern")
 
     def __init__(self, pattern: str) -> None:
         self.pattern = pattern
@@ -208,6 +208,7 @@ class ListPattern:
                 state += 1
         self._steps = dict(steps)
         self._final = 1 << state
+        self._least = state
         # RFC 9051 section 5.1: INBOX matches in any case, also in a pattern such as "inb*".
         self._inbox_steps = {c: self._steps.get(c, 0) | self._steps.get(c.lower(), 0) for c in INBOX}
 
@@ -215,6 +216,8 @@ class ListPattern:
         """Whether the canonical name matches."""
         if self._any == 1 and self._final == 1:
             return True
+        if len(name) < self._least:
+            return False
         states = 1
         start = 0
         if name.startswith(INBOX) and name[5:6] in {"", SEPARATOR}:
