@@ -268,6 +268,9 @@ class IMAPClient(MailboxCommands, MessageCommands, FilterCommands):
 
         async def challenged(octets: bytes) -> bytes | None:
             in_thread = self._settings.in_thread
+            if broken:
+                # RFC 9051 section 6.2.2: what was cancelled is answered with BAD, and not gone on with.
+                raise ConnectionFailedError(f"log-in: {broken[0]}")
             try:
                 return exchange.step(octets) if in_thread is None else await in_thread(exchange.step, octets)
             except ClientError as error:

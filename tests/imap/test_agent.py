@@ -22,7 +22,12 @@ from moxtwisted.imap.client.messagecommands import NewMail
 from moxtwisted.imap.client.notices import Alert, Expunged, NewCount, Notice
 from moxtwisted.imap.client.protocol import ClientTLS
 from moxtwisted.imap.client.results import Message, members
-from moxtwisted.imap.client.session import CommandRefusedError, ConnectionFailedError, NotOfferedError
+from moxtwisted.imap.client.session import (
+    CommandRefusedError,
+    ConnectionFailedError,
+    NotOfferedError,
+    NotUnderstoodError,
+)
 from moxtwisted.imap.memory import MemoryAuthenticator, MemoryMail
 from moxtwisted.imap.protocol import IMAPServerFactory
 from moxtwisted.imap.settings import ServerSettings, Timeouts
@@ -345,6 +350,26 @@ class HostileTests(ScriptCase):
         done = self.begin(b"* OK [CAPABILITY IMAP4rev1 AUTH=PLAIN] hi\r\n", credentials=ALICE)
         self.failureResultOf(done, ConnectionFailedError)
         self.assertNotIn(b"LOGIN", self.said())
+
+    def test_idle_that_did_not_begin(self) -> None:
+        """Who waits for IDLE to begin hears that the server has ended it before that."""
+        client = self.successResultOf(self.begin())
+        idle = Deferred.fromCoroutine(client.idle())
+        self.protocol.dataReceived(b"A1 OK idled\r\n")
+        self.failureResultOf(idle, NotUnderstoodError)
+        self.assertFalse(client.alive)
+
+    def test_challenges_without_end(self) -> None:
+        """A server that asks on after the exchange was cancelled is hung up on."""
+        done = self.begin(b"* OK [CAPABILITY IMAP4rev1 AUTH=SCRAM-SHA-256] hi\r\n", credentials=ALICE)
+        self.protocol.dataReceived(b"+ \r\n")
+        self.said()
+        self.protocol.dataReceived(b"+ bm9uc2Vuc2U=\r\n")
+        self.assertEqual(self.said(), b"*\r\n")
+        self.protocol.dataReceived(b"+ bm9uc2Vuc2U=\r\n")
+        self.failureResultOf(done, ConnectionFailedError)
+        self.assertEqual(self.said(), b"")
+        self.assertTrue(self.transport.disconnecting)
 
     def test_injection_before_tls(self) -> None:
         """Octets in clear behind the answer to STARTTLS end the connection."""

@@ -88,6 +88,8 @@ class _Pending:
     :ivar segments: what is still to be sent.
     :ivar waiting: whether a continuation must come first.
     :ivar upload: how many octets the caller gives next, once there was a continuation if it takes one.
+    :ivar granted: whether IDLE is in force.
+    :ivar began: whether it was.
     """
 
     tag: bytes
@@ -100,6 +102,7 @@ class _Pending:
     responses: list[r.Response] = field(factory=list)
     held_octets: int = 0
     granted: bool = False
+    began: bool = False
     ended: bool = False
 
     @property
@@ -107,9 +110,21 @@ class _Pending:
         """The command."""
         return self.request.word
 
+    @property
+    def unsaid(self) -> bool:
+        """Whether the server has not let us say all of it."""
+        return self.waiting or bool(self.segments) or (self.word == "IDLE" and not self.began)
+
 
 _EXCLUSIVE = frozenset(("AUTHENTICATE", "ENABLE", "IDLE", "STARTTLS", "COMPRESS", "UNAUTHENTICATE"))
 """Nothing may be sent behind these until they are answered."""
+
+
+def _body_event(response: r.LiteralStart | r.LiteralData | r.LiteralEnd, tag: bytes) -> ClientEvent:
+    """What is told of a large section, for the command with this tag."""
+    if isinstance(response, r.LiteralStart):
+        return BodyStarted(tag, response.number, response.uid, response.label, response.size_octets)
+    return BodyData(response.octets) if isinstance(response, r.LiteralData) else BodyEnded()
 
 
 class Client:
@@ -321,6 +336,7 @@ class Client:
     def tls_started(self) -> None:
         """RFC 9051 section 6.2.1: what was said before TLS does not count."""
         self.capabilities = frozenset()
+        self._reader.utf8 = self._utf8_messages = False
 
     # -- going out --------------------------------------------------------------------------------------------------
 
@@ -386,7 +402,7 @@ class Client:
             line = response.line[:_SHOWN_OCTETS].decode("ascii", "backslashreplace")
             self._fail(f"{response.text}: {line}" if line else response.text)
         elif isinstance(response, (r.LiteralStart, r.LiteralData, r.LiteralEnd)):
-            self._body(response)
+            self._events.append(_body_event(response, self._current[0].tag if self._current else b""))
         elif not self._greeted:
             self._greeting(response)
         elif isinstance(response, r.Continuation):
@@ -416,6 +432,7 @@ class Client:
             self._go_on(pending)
             self._advance()
         elif pending.word == "IDLE" and not pending.granted:
+            pending.began = True
             if pending.segments:
                 self._go_on(pending)  # DONE was wanted before IDLE was granted
             elif pending.ended:
@@ -432,17 +449,6 @@ class Client:
             self._events.append(Challenge(pending.tag, challenge))
         else:
             self._fail("continuation without a literal")
-
-    def _body(self, response: r.LiteralStart | r.LiteralData | r.LiteralEnd) -> None:
-        if isinstance(response, r.LiteralStart):
-            tag = self._current[0].tag if self._current else b""
-            self._events.append(
-                BodyStarted(tag, response.number, response.uid, response.label, response.size_octets)
-            )
-        elif isinstance(response, r.LiteralData):
-            self._events.append(BodyData(response.octets))
-        else:
-            self._events.append(BodyEnded())
 
     def _complete(self, response: r.StatusResponse) -> None:
         for index, pending in enumerate(self._current):
@@ -464,6 +470,10 @@ class Client:
 
     def _changed(self, pending: _Pending) -> bool:
         """Do what a successful command does to the connection itself; whether it may go on."""
+        if pending.unsaid or self._uploading is pending:
+            # RFC 9051 section 2.2.1: before its end a command can be refused, and IDLE (RFC 2177 section 3) begins with a continuation.
+            self._fail("a command was carried out before it was said")
+            return False
         if pending.word == "STARTTLS" and self.buffered_octets:
             # Somebody between us put responses behind the OK, to be taken for what the server says under TLS.
             self._fail("octets in clear behind the answer to STARTTLS")

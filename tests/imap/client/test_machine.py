@@ -154,6 +154,50 @@ class WritingTests(MachineCase):
         self.assertEqual(client.data_to_send(), b"A3 LOGOUT\r\n")
 
 
+class EarlyTests(MachineCase):
+    def failure(self, client: Client, octets: bytes) -> str:
+        """Why the machine gives up after these octets."""
+        event = self.events(client, octets)[-1]
+        assert isinstance(event, Failed), event
+        return event.reason
+
+    def test_idle_that_did_not_begin(self) -> None:
+        """IDLE cannot be carried out without having begun, whether or not its end is wanted already; refused it may be."""
+        for ended in (False, True):
+            client = self.client()
+            client.idle()
+            if ended:
+                client.done()
+            self.assertIn("before it was said", self.failure(client, b"A1 OK idled\r\n"))
+        client = self.client()
+        client.idle()
+        (event,) = self.events(client, b"A1 NO not now\r\n")
+        self.assertIsInstance(event, Completed)
+
+    def test_literal_that_was_not_sent(self) -> None:
+        """Nor can a command whose literal was not asked for, or is still on its way: a message would be lost that is said to be kept."""
+        request = append("x", [((), None, [UploadPart(6)])])
+        client = self.client()
+        client.request(request)
+        self.assertIn("before it was said", self.failure(client, b"A1 OK appended\r\n"))
+        client = self.client()
+        client.request(request)
+        self.events(client, b"+ go\r\n")
+        client.feed(b"abc")
+        self.assertIn("before it was said", self.failure(client, b"A1 OK appended\r\n"))
+        client = self.client()
+        client.login("alice", "p\u00e4ss")
+        self.assertIn("before it was said", self.failure(client, b"A1 OK welcome\r\n"))
+
+    def test_enabled_before_tls(self) -> None:
+        """What somebody said before TLS does not change how names are written."""
+        client = self.client()
+        client.starttls()
+        self.events(client, b"* ENABLED UTF8=ACCEPT\r\nA1 OK go\r\n")
+        client.tls_started()
+        self.assertFalse(client.utf8)
+
+
 class StreamTests(MachineCase):
     def test_bodies_and_data(self) -> None:
         """A command given so hands its data over at once, and large sections in pieces; others keep theirs."""
