@@ -21,7 +21,7 @@ from moxtwisted.imap import backend as b
 from moxtwisted.imap.fuzzy import IFuzzyMailbox
 from moxtwisted.imap.readahead import IReadingAhead
 from moxtwisted.imap.rights import ALL, Rights, flags_within, granted, kept_flags
-from moxtwisted.imap.sharing import NotPermittedError
+from moxtwisted.imap.sharing import NotPermittedError, foreign_name
 from moxtwisted.message.flags import SYSTEM_FLAGS, MessageFlags
 
 __all__ = ["OwnMailbox", "RestrictedMailbox", "foreign_objectid", "rights_of"]
@@ -106,7 +106,6 @@ class OwnMailbox:
         return self.inner.move(uids, target)
 
 
-@implementer(b.IMailboxView)
 def _weakly(rights: Callable[[], Rights]) -> Callable[[], Rights]:
     """The same without holding what it is a method of: a view and its mailbox shall go at once, and the account with them."""
     method = WeakMethod(rights)
@@ -118,14 +117,22 @@ def _weakly(rights: Callable[[], Rights]) -> Callable[[], Rights]:
     return now
 
 
+@implementer(b.IMailboxView)
 class _RestrictedView:
     """The live state of somebody else's mailbox, as long as it may be read."""
 
-    __slots__ = ("_live", "_rights")
+    __slots__ = ("_live", "_owner", "_rights")
 
-    def __init__(self, live: b.IMailboxView, rights: Callable[[], Rights]) -> None:
+    def __init__(self, live: b.IMailboxView, owner: str, rights: Callable[[], Rights]) -> None:
         self._live = live
+        self._owner = owner
         self._rights = rights
+
+    @property
+    def name(self) -> str | None:
+        """What the user calls it now, as far as its state can tell."""
+        name = getattr(self._live, "name", None)
+        return foreign_name(self._owner, name) if name else None
 
     @property
     def exists(self) -> bool:
@@ -201,7 +208,7 @@ class RestrictedMailbox:
         self._sender = sender
         self._seen: tuple[Mapping[str, Rights] | None, Rights] = ({}, frozenset())
         self.objectid = foreign_objectid(inner.objectid, owner)
-        self.view = _RestrictedView(inner.view, _weakly(self._rights))
+        self.view = _RestrictedView(inner.view, owner, _weakly(self._rights))
 
     def _rights(self) -> Rights:
         acl = self._acl()

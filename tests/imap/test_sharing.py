@@ -351,6 +351,22 @@ class LivingTests(SynchronousTestCase):
         alice.command("CREATE Case")
         self.assertIn(b"* ACL Case alice lrswipkxteacd", alice.command("GETACL Case"))
 
+    def test_renamed_while_selected(self) -> None:
+        """The selected mailbox goes by the name that its owner gave it since: it is searched, and what one adds oneself is no news."""
+        house = House("lri")
+        house.alice.add("Box", LETTER)
+        bob, alice = house.clients["bob"], house.clients["alice"]
+        bob.command(f"SELECT {BOX}")
+        self.assertTrue(verifyObject(IMailboxView, bob.server.connection.box.view.live))
+        bob.command("NOTIFY SET (selected (MessageNew (UID) MessageExpunge))")
+        alice.command("RENAME Box Case")
+        answers = bob.command("ESEARCH IN (selected) ALL")
+        self.assertIn(b'MAILBOX "Other Users/alice/Case" UIDVALIDITY', answers[0])
+        self.assertTrue(answers[0].endswith(b" UID ALL 1"), answers)
+        answers = bob.command('APPEND "Other Users/alice/Case" {2+}\r\nhi')
+        self.assertEqual([b"* 2 EXISTS"], answers[:-1])
+        self.assertEqual(len(bob.command("NOOP")), 1)
+
     def test_unchanged_since(self) -> None:
         """STORE with UNCHANGEDSINCE refuses the same messages whatever the rights."""
         house = House("lrs")
