@@ -256,9 +256,12 @@ class Notifying:
         """Say what happened; the server is not saying anything else. The data items of new messages are left for ``take_new``."""
         connection = self._connection
         wanted = self.selected
+        idling = connection.state is State.IDLING
         if wanted is not None and connection.selected is not None:
-            idling = connection.state is State.IDLING
             connection.out += self.sync(allow_expunge=idling or not wanted.delayed)
+            connection.tell_news()
+        elif idling:
+            # They were not asked for with NOTIFY.
             connection.tell_news()
         if self._feed is not None:
             happened, lost = self._happened()

@@ -108,6 +108,19 @@ class NewsTests(SynchronousTestCase):
             [b"* METADATA INBOX /private/comment /private/0 /private/1"],
         )
 
+    def test_idle_with_notify(self) -> None:
+        """They are told to a client that idles, whatever it asked for with NOTIFY."""
+        for notify in ("NOTIFY NONE", "NOTIFY SET (personal (MailboxName))", "NOOP"):
+            driver = logged_in(self.mail)
+            driver.command("ENABLE METADATA")
+            driver.command(notify)
+            driver.send(b"x IDLE\r\n")
+            driver.received()
+            self.second.command(f'SETMETADATA INBOX (/private/comment "{notify}")')
+            driver.flush()
+            self.assertEqual(driver.received(), b"* METADATA INBOX /private/comment\r\n", notify)
+            driver.server.lost()
+
     def test_given_back(self) -> None:
         """Nobody listens any more after LOGOUT, a lost connection, and UNAUTHENTICATE."""
         listeners = self.mail.annotations.listeners
