@@ -76,6 +76,7 @@ class SegmentWriter(RequestWriter):
             self._nonsync is NonSync.SMALL and size_octets > NONSYNC_MINUS_OCTETS
         )
         self._parts.append(b"%b{%d%b}\r\n" % (b"~" if binary else b"", size_octets, b"" if waits else b"+"))
+        self._announces = False
         self._cut(Segment(b"", waits, size_octets))
 
     def _cut(self, last: Segment) -> None:
@@ -107,7 +108,11 @@ class SegmentWriter(RequestWriter):
                 self.write(written)
 
     def segments(self) -> list[Segment]:
-        """All of it, with the CRLF at the end."""
+        """All of it, with the CRLF at the end.
+
+        :raise ValueError: as of ``end``.
+        """
+        self.end()
         self._parts.append(b"\r\n")
         self._cut(Segment(b""))
         return self._done

@@ -39,6 +39,7 @@ NONSYNC_MINUS_OCTETS = 4096
 
 
 _NO_LINE = re.compile(rb"[\x00\r\n]")
+_ANNOUNCES = re.compile(rb"\{[0-9]+\+?\}\Z")
 
 
 class NonSync(Enum):
@@ -76,6 +77,7 @@ class RequestWriter:
         self._literals = literals
         self._parts: list[bytes] = []
         self._segments: list[bytes] = []
+        self._announces = False
         self.utf8 = utf8
 
     def write(self, octets: bytes) -> None:
@@ -86,6 +88,7 @@ class RequestWriter:
         if _NO_LINE.search(octets):
             raise ValueError(f"NUL, CR or LF where IMAP has none: {octets[:100]!r}")
         self._parts.append(octets)
+        self._announces = _ANNOUNCES.search(octets) is not None
 
     def literal(self, value: bytes, *, binary: bool = False) -> None:
         """Add a literal."""
@@ -98,6 +101,7 @@ class RequestWriter:
             self._segments.append(b"".join(self._parts))
             self._parts = []
         self._parts.append(value)
+        self._announces = False
 
     def string(self, value: str) -> None:
         """Add a quoted string or a literal."""
@@ -121,8 +125,20 @@ class RequestWriter:
         """Add a mailbox name or a pattern."""
         self.astring(mailboxname.encode(name, utf8=self.utf8))
 
+    def end(self) -> None:
+        """The command ends here.
+
+        :raise ValueError: its last line announces a literal: the server would take the next command for its octets.
+        """
+        if self._announces:
+            raise ValueError("a literal is announced that does not follow")
+
     def finish(self) -> list[bytes]:
-        """The segments, the last with its CRLF."""
+        """The segments, the last with its CRLF.
+
+        :raise ValueError: see ``end``.
+        """
+        self.end()
         return [*self._segments, b"".join([*self._parts, b"\r\n"])]
 
 

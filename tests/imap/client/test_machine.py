@@ -21,7 +21,7 @@ from moxtwisted.imap.client.machine import (
 )
 from moxtwisted.imap.client.requests import UploadPart, UrlPart, append, plain
 from moxtwisted.imap.wire import responsedata as r
-from moxtwisted.imap.wire.commands import StoreMode
+from moxtwisted.imap.wire.commands import Enable, StoreMode
 from moxtwisted.imap.wire.responses import ResponseLimits
 from moxtwisted.imap.wire.sequence import SequenceSet
 
@@ -140,6 +140,24 @@ class WritingTests(MachineCase):
             self.assertEqual(event.tag, tag)
             self.assertIsInstance(event.error, ValueError)
             self.assertEqual(client.data_to_send(), b"A2 IDLE\r\n")
+
+    def test_no_literal_that_does_not_follow(self) -> None:
+        """Nor is a command whose end announces a literal, for which the server would take the next command; what only looks so is."""
+        for bad in ("SUBJECT {100+}", "SUBJECT {100}", "x ~{7+}"):
+            client = self.client("IMAP4rev1 LITERAL+")
+            client.request(plain("SEARCH", bad.encode()))
+            client.send(Enable(b"A9", (bad,)))
+            self.assertEqual([type(event) for event in self.events(client)], [NotWritten] * 2, bad)
+            self.assertEqual(client.data_to_send(), b"")
+        client = self.client("IMAP4rev1 LITERAL+")
+        client.login("alice", "p\u00e4ss{5}")
+        client.select("{5}")
+        client.request(plain("SEARCH", b"SUBJECT {5} ALL"))
+        self.assertEqual(self.events(client), [])
+        self.assertEqual(
+            client.data_to_send(),
+            b'A1 LOGIN alice {8+}\r\np\xc3\xa4ss{5}\r\nA2 SELECT "{5}"\r\nA3 SEARCH SUBJECT {5} ALL\r\n',
+        )
 
     def test_not_written_later(self) -> None:
         """The same for one that had to wait for another one."""
