@@ -7,7 +7,7 @@ of the protocol are there.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator, Iterator
-from typing import Any
+from typing import Any, Final
 
 from moxtwisted.errors import MailError
 from moxtwisted.imap.backend import IAuthenticator, ISession
@@ -22,7 +22,10 @@ from moxtwisted.imap.wire import parser
 from moxtwisted.imap.wire.commands import Command
 from moxtwisted.imap.work import Close, Depart, Run, StartCompression, StartTLS, StopCompression, Stream, Work
 
-__all__ = ["Execution"]
+__all__ = ["TURN_SECONDS", "Execution"]
+
+TURN_SECONDS: Final = 0.025
+"""How long commands are carried out before the caller may look after others."""
 
 
 def _reader_limits(limits: Limits, *, logged_in: bool) -> parser.Limits:
@@ -163,10 +166,11 @@ class Execution:
         """
         self._busy = True
         octets = 0
-        out = self.connection.out
+        out, seconds = self.connection.out, self.connection.clock.seconds
         most = self.connection.settings.limits.output_piece_octets // 2
+        turn_ends = seconds() + TURN_SECONDS
         try:
-            while octets < most:
+            while octets < most and seconds() <= turn_ends:
                 piece = next(pieces)
                 octets += len(piece)
                 out.append(piece)

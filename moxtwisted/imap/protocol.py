@@ -447,10 +447,11 @@ class IMAPServerProtocol(Leaving, Protocol):
                 return
             if piece:
                 write(piece)
-                # A client that reads at once, or what is compressed well, is long before the transport has enough of it.
-                if clock.seconds() > turn_ends and not self._blocked:
-                    self._yield()
-                    return
+            # A client that reads at once, or what is compressed well, is long before the transport has enough of it; and some pieces
+            # take long to make.
+            if clock.seconds() > turn_ends and not self._blocked:
+                self._yield()
+                return
 
     def _yield(self) -> None:
         """Go on in the reactor's next turn."""

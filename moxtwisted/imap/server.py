@@ -41,7 +41,7 @@ from moxtwisted.imap.commands.idle import done
 from moxtwisted.imap.commands.replace import Replacing
 from moxtwisted.imap.commands.uidonly import refuse_numbers
 from moxtwisted.imap.connection import RefusalError, Transport, mailbox_name, refused
-from moxtwisted.imap.execution import Execution
+from moxtwisted.imap.execution import TURN_SECONDS, Execution
 from moxtwisted.imap.options import missing
 from moxtwisted.imap.preauthentication import IPreauthenticator
 from moxtwisted.imap.settings import ServerSettings
@@ -71,8 +71,6 @@ SHUTTING_DOWN: Final = "server is shutting down"
 
 # Output that is collected before it is sent at the latest, in responses.
 _RESPONSES_AT_ONCE: Final = 1000
-# How long commands are carried out before the caller may look after others.
-_TURN_SECONDS: Final = 0.025
 
 
 @frozen
@@ -169,7 +167,7 @@ class Server(Execution):
         if self._busy or self._lost:
             return None
         seconds = self.connection.clock.seconds
-        turn_ends = seconds() + _TURN_SECONDS
+        turn_ends = seconds() + TURN_SECONDS
         while self.connection.state is not State.LOGOUT:
             if self._stopping and not self._between_messages():
                 return self._bye(self._stopping)
@@ -273,12 +271,13 @@ class Server(Execution):
         if not findings.lines and connection.notifying is None:
             return None
         pieces = told(connection, findings)
-        octets, out = 0, connection.out
+        octets, out, seconds = 0, connection.out, connection.clock.seconds
+        turn_ends = seconds() + TURN_SECONDS
         for piece in pieces:
             # Most are short, and go out together with what announces them.
             out.append(piece)
             octets += len(piece)
-            if octets >= connection.settings.limits.output_piece_octets // 2:
+            if octets >= connection.settings.limits.output_piece_octets // 2 or seconds() > turn_ends:
                 self._busy = self._telling = True
                 return Stream(pieces)
         return None

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from typing import Any
 from unittest.mock import patch
 
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
 
+from moxtwisted.imap.commands import fetchbodies
 from moxtwisted.imap.commands.fetchbodies import write_bodies
-from moxtwisted.imap.memory import MemoryMail
-from moxtwisted.imap.testing import Driver, FixedClock
+from moxtwisted.imap.memory import MemoryAuthenticator, MemoryMail
+from moxtwisted.imap.protocol import IMAPServerFactory
+from moxtwisted.imap.settings import ServerSettings
+from moxtwisted.imap.testing import Driver, FixedClock, counted_entropy
+from moxtwisted.message.transferencoding import decoded
 
 
 class SlowClock(FixedClock):
@@ -162,3 +169,92 @@ class TurnsTests(SynchronousTestCase):
         # What most clients ask is answered at once.
         self.assertEqual(len(driver.command('LIST "" "*"')), 202)
         self.assertEqual(pauses, [])
+
+
+class _CreepingClock(Clock):
+    """Time goes by whenever somebody looks at it.
+
+    :ivar turns: how often somebody waits for the reactor's next turn.
+    """
+
+    turns = 0
+
+    def seconds(self) -> float:
+        """The time, a little later than before."""
+        self.rightNow += 0.004
+        return super().seconds()
+
+    def callLater(self, delay: float, *arguments: Any, **named: Any) -> Any:
+        """See ``IReactorTime``."""
+        self.turns += not delay
+        return super().callLater(delay, *arguments, **named)
+
+
+class DecodingTests(SynchronousTestCase):
+    """Parts that have to be decoded to know how long they are."""
+
+    SIZE = 8_000_000
+
+    def setUp(self) -> None:
+        self.mail = MemoryMail()
+        data = base64.encodebytes(bytes(self.SIZE)).replace(b"\n", b"\r\n")
+        self.octets = b"Content-Transfer-Encoding: base64\r\n\r\n" + data
+        self.mail.add("INBOX", self.octets)
+
+    def protocol(self) -> tuple[Any, StringTransport, _CreepingClock]:
+        """Of a client that has selected the mailbox."""
+        clock: Any = _CreepingClock()
+        settings = ServerSettings(hostname="x.example", allow_plain_without_tls=True)
+        authenticator = MemoryAuthenticator({"alice": ("secret", self.mail)}, counted_entropy())
+        protocol, transport = (
+            IMAPServerFactory(settings, authenticator, clock).make_protocol(),
+            StringTransport(),
+        )
+        protocol.makeConnection(transport)
+        protocol.dataReceived(b"a LOGIN alice secret\r\nb SELECT INBOX\r\n")
+        clock.advance(0)
+        transport.clear()
+        clock.turns = 0
+        return protocol, transport, clock
+
+    def test_others_have_their_turn(self) -> None:
+        """Sizes of decoded parts, and pieces from far behind, are found in several turns of the reactor."""
+        part = f"BINARY.PEEK[1]<{self.SIZE - 5}.9>"
+        for item, told in (
+            ("BINARY.SIZE[1]", b"BINARY.SIZE[1] %d)" % self.SIZE),
+            (part, b"BINARY[1]<%d> ~{5}" % (self.SIZE - 5)),
+        ):
+            protocol, transport, clock = self.protocol()
+            protocol.dataReceived(b"c FETCH 1 %b\r\n" % item.encode())
+            self.assertEqual(transport.value(), b"")
+            clock.advance(0)
+            self.assertGreater(clock.turns, 3, item)
+            self.assertIn(told, transport.value())
+
+    def test_unasked(self) -> None:
+        """So it is with the data items that a client wants of new messages."""
+        protocol, transport, clock = self.protocol()
+        protocol.dataReceived(b"c NOTIFY SET (selected (MessageNew (BINARY.SIZE[1]) MessageExpunge))\r\n")
+        clock.advance(0)
+        self.mail.add("INBOX", self.octets)
+        before = clock.turns
+        clock.advance(0)
+        self.assertIn(b"* 2 FETCH (UID 2 BINARY.SIZE[1] %d)" % self.SIZE, transport.value())
+        self.assertGreater(clock.turns - before, 3)
+
+    def test_decoded_once(self) -> None:
+        """To say how long a part is it is decoded once, however many pieces of it are wanted."""
+        begun = []
+
+        def counted(*arguments: Any) -> Any:
+            begun.append(arguments[1])
+            return decoded(*arguments)
+
+        self.patch(fetchbodies, "decoded", counted)
+        driver = Driver.of(self.mail)
+        driver.login()
+        driver.command("SELECT INBOX")
+        pieces = " ".join(f"BINARY.PEEK[1]<{self.SIZE + n}.1>" for n in range(100))
+        answer = driver.command(f"FETCH 1 (BINARY.SIZE[1] {pieces})")[0]
+        self.assertEqual(answer.count(b"> {0}"), 100)
+        self.assertEqual(begun, ["base64"])

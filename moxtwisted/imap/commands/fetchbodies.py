@@ -1,13 +1,14 @@
 """The items of FETCH that are made of a message's octets: sections, header fields, decoded parts.
 
 Small messages come from the backend many at a time; large ones are read and sent in pieces, so that neither is ever
-whole in memory twice, and a message of 100 MB not even once.
+whole in memory twice, and a message of 100 MB not even once. A piece without octets only means that others may have their turn:
+to say how long a part is that is encoded, all of it has to be decoded.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from attrs import define, frozen
@@ -36,6 +37,8 @@ _GROUPS_AHEAD: Final = 2
 _ITEM_OCTETS: Final = 512
 # Larger octets are not worth another copy to go out with what is before and behind.
 _UNCOPIED_OCTETS: Final = 65536
+# Items of one message that are found before others have their turn.
+_ITEMS_A_TURN: Final = 16
 
 
 class BrokenLiteralError(Exception):
@@ -170,7 +173,7 @@ def _write_parts(
             continue
         message = _Message(sizes[at], prefixes[at], headers[at], parts[at] if parts is not None else b"")
         try:
-            items = [_resolve(item, message, source) for item in plan.bodies]
+            items = yield from _resolve_all(plan.bodies, message, source)
             out.append(template % row)
             separator = b""
             octets += _ITEM_OCTETS * len(items)
@@ -288,21 +291,36 @@ class _Decoded:
     mark: bytes = b"~"
 
     def stream(self, source: Any) -> Iterator[bytes]:
-        """Exactly ``length`` octets."""
+        """Exactly ``length`` octets; before them pieces without any."""
         skip, left = self.offset, self.length
         for piece in decoded(self.raw.stream(source), self.encoding):
             data = piece[skip : skip + left]
             skip = max(0, skip - len(piece))
             left -= len(data)
-            if data:
-                yield data
+            yield data
             if not left:
                 return
         raise BrokenLiteralError
 
 
-def _resolve(item: BodyItem, message: _Message, source: Any) -> bytes | _Range | _Decoded:
-    """The value of an item with its leading space, or where its octets are."""
+_Resolving = Generator[bytes, None, "bytes | _Range | _Decoded"]
+"""Pieces without octets, and the value of an item with its leading space, or where its octets are."""
+
+
+def _resolve_all(
+    items: Sequence[BodyItem], message: _Message, source: Any
+) -> Generator[bytes, None, list[bytes | _Range | _Decoded]]:
+    sizes: dict[_Range, int] = {}
+    found: list[bytes | _Range | _Decoded] = []
+    for at, item in enumerate(items, 1):
+        found.append((yield from _resolve(item, message, source, sizes)))
+        if not at % _ITEMS_A_TURN:
+            yield b""
+    return found
+
+
+def _resolve(item: BodyItem, message: _Message, source: Any, sizes: dict[_Range, int]) -> _Resolving:
+    """:param sizes: of parts of this message that were decoded."""
     encoding = "binary"
     match item.section:
         case "":
@@ -320,7 +338,7 @@ def _resolve(item: BodyItem, message: _Message, source: Any) -> bytes | _Range |
             offset, length = found.offset + message.prefix, found.length
             encoding = found.encoding
     if item.binary:
-        return _binary(item, _Range(offset, length), encoding, source)
+        return (yield from _binary(item, _Range(offset, length), encoding, source, sizes))
     if item.names is not None:
         header = source.read(offset, min(length, _MAX_HEADER_OCTETS))
         return _literal(_part_of(select_fields(header, item.names, exclude=item.exclude), item.partial))
@@ -331,7 +349,7 @@ def _resolve(item: BodyItem, message: _Message, source: Any) -> bytes | _Range |
     return _Range(offset, length)
 
 
-def _binary(item: BodyItem, raw: _Range, encoding: str, source: Any) -> bytes | _Range | _Decoded:
+def _binary(item: BodyItem, raw: _Range, encoding: str, source: Any, sizes: dict[_Range, int]) -> _Resolving:
     if encoding not in ENCODINGS:
         # RFC 3516 section 4.3
         raise RefusalError("unknown content transfer encoding", "UNKNOWN-CTE")
@@ -342,14 +360,24 @@ def _binary(item: BodyItem, raw: _Range, encoding: str, source: Any) -> bytes | 
         return _literal(_part_of(data, item.partial))
     size = raw.length
     if encoding not in {"7bit", "8bit", "binary"}:
-        size = sum(len(piece) for piece in decoded(raw.stream(source), encoding))
+        if raw not in sizes:
+            size = 0
+            for piece in decoded(raw.stream(source), encoding):
+                size += len(piece)
+                yield b""
+            sizes[raw] = size
+        size = sizes[raw]
     if item.size_only:
         return b" %d" % size
     start, count = item.partial or (0, size)
     offset, length = min(start, size), max(0, min(count, size - start))
-    if length <= _READ_OCTETS:
-        return _literal(b"".join(_Decoded(raw, encoding, offset, length).stream(source)) if length else b"")
-    return _Decoded(raw, encoding, offset, length)
+    if length > _READ_OCTETS:
+        return _Decoded(raw, encoding, offset, length)
+    few: list[bytes] = []
+    for piece in _Decoded(raw, encoding, offset, length).stream(source) if length else ():
+        few.append(piece)
+        yield b""
+    return _literal(b"".join(few))
 
 
 def _part_of(data: bytes, partial: tuple[int, int] | None) -> bytes:
