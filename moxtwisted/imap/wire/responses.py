@@ -312,8 +312,9 @@ def parse_response(text: bytes, literals: Iterator[Any], *, utf8: bool = False) 
     return OtherData(name.decode("ascii"), text[match.start(2 if number else 3) :])
 
 
+# Without an opening bracket in a section, so that a line of many beginnings is not looked through from each of them to its end.
 _STREAMABLE = re.compile(
-    rb"[ (](BODY\[[^\]\r\n]*\](?:<[0-9]+>)?|BINARY\[[0-9.]*\](?:<[0-9]+>)?|RFC822(?:\.TEXT|\.HEADER)?) ~?\{[0-9]+\+?\}$",
+    rb"[ (](BODY\[[^\[\]\r\n]*\](?:<[0-9]+>)?|BINARY\[[0-9.]*\](?:<[0-9]+>)?|RFC822(?:\.TEXT|\.HEADER)?) ~?\{[0-9]+\+?\}$",
     re.IGNORECASE,
 )
 _FETCH_HEAD = re.compile(rb"\* ([1-9][0-9]{0,9}) (UID)?FETCH \(", re.IGNORECASE)

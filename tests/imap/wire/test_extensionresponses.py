@@ -241,6 +241,16 @@ class StreamTests(SynchronousTestCase):
         reader.receive(b" UID 9)\r\n")
         self.assertEqual(reader.next(), r.Fetched(1, {"BINARY[1]": r.Streamed(1000), "UID": 9}))
 
+    def test_many_beginnings(self) -> None:
+        """A line of many sections that begin and do not end is looked through once: what has a bracket in it does not pass through."""
+        found, pieces = self.streamed(b"* 1 FETCH (BODY[HEADER.FIELDS (a[)] {6}\r\nabcdef)\r\n", 5)
+        self.assertEqual(pieces, b"")
+        self.assertEqual(found, [r.Fetched(1, {"BODY[HEADER.FIELDS (A[)]": b"abcdef"})])
+        reader = ResponseReader(ResponseLimits(literal_octets=10))
+        reader.stream_octets = 5
+        reader.receive(b"* 1 FETCH (" + b" BODY[" * 100_000 + b" {1000}\r\n")
+        self.assertIsInstance(reader.next(), r.BadResponse)
+
     def test_long_lines_cost_no_more(self) -> None:
         """A line that comes octet by octet is joined once."""
         reader = ResponseReader()
