@@ -213,6 +213,16 @@ class CatenateTests(SynchronousTestCase):
         self.assertIn(b"a NO [TOOBIG]", self.say(f"a APPEND Drafts CATENATE ({twice}) CATENATE ({twice})"))
         self.assertIn(b"OK", self.one.command("NOOP")[-1])
 
+    def test_many_literals(self) -> None:
+        """So many URLs may be literals; more, which would take the server a second to read, are refused."""
+        for count, answer in ((99, b"a NO [BADURL"), (101, b"a BAD [TOOBIG] too many URLs as literals")):
+            urls = b" ".join([b"URL {2+}\r\n/a"] * count)
+            self.one.received()
+            self.one.send(b"a APPEND Drafts CATENATE (%b)\r\nb NOOP\r\n" % urls)
+            said = self.one.received()
+            self.assertTrue(said.startswith(answer), said[:200])
+            self.assertIn(b"b OK", said)
+
     def test_bad_syntax(self) -> None:
         """What is not the grammar is BAD, and the connection goes on."""
         for line in (

@@ -150,6 +150,9 @@ _TAG = re.compile(rb'([^\x00-\x20(){%*"\\+\x7f-\xff]+)(?: |$)')
 _MARK = re.compile(rb"(~?)\{([0-9]{1,20})(\+?)\}$")
 
 
+# Of APPEND: the text before a message is read anew with each literal that is an argument in it.
+_MOST_ARGUMENTS = 100
+
 # What comes next; places in a tuple, since members of an Enum are slow to look up.
 _LINE, _LITERAL, _ANNOUNCED, _MESSAGE, _SKIP, _DEAD = range(6)
 
@@ -455,6 +458,8 @@ class CommandReader:
         appends = self._name == b"APPEND"
         if index >= self.limits.literals:
             raise CommandError("too many messages", "TOOBIG")
+        if len(self._literals) >= _MOST_ARGUMENTS:
+            raise CommandError("too many URLs as literals", "TOOBIG")
         # Flags and dates of all messages are kept until the end of the command.
         self._octets += len(before)
         if self._octets > self.limits.command_octets:
