@@ -71,6 +71,24 @@ class LimitTests(SynchronousTestCase):
         self.assertIn(b" BAD ", driver.command("SEARCH RETURN (UPDATE) ALL")[0])
         self.assertIn(b"BAD CANCELUPDATE", driver.command('CANCELUPDATE "x"')[0])
 
+    def test_without_sequence_numbers(self) -> None:
+        """RFC 9586 section 3: ENABLE UIDONLY ends what is told by sequence numbers; what is told by UIDs goes on."""
+        for kept in (True, False):
+            mail = _mail(2)
+            driver = _driver(mail)
+            driver.command("SEARCH RETURN (UPDATE) ALL")
+            driver.command("SORT RETURN (UPDATE) (ARRIVAL) UTF-8 ALL")
+            if kept:
+                driver.command("UID SEARCH RETURN (UPDATE) ALL")
+            answers = driver.command("ENABLE UIDONLY")
+            self.assertEqual(
+                [answer.split(b"]")[0] for answer in answers[:-1]],
+                [b'* NO [NOUPDATE "a3"', b'* NO [NOUPDATE "a4"', b"* ENABLED UIDONLY"],
+            )
+            mail.add("INBOX", b"Subject: x\r\n\r\nx\r\n")
+            told = [b"* 3 EXISTS", *([b'* ESEARCH (TAG "a5") UID ADDTO (0 3)'] if kept else [])]
+            self.assertEqual(driver.command("NOOP")[:-1], told)
+
     def test_ends_with_the_mailbox(self) -> None:
         """Updates end when another mailbox is selected, and its tags are free again."""
         driver = _driver(_mail(1))

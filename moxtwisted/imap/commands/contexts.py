@@ -37,7 +37,7 @@ from moxtwisted.imap.wire.sequence import SequenceSet, compact
 from moxtwisted.imap.wire.sortcriteria import SortCriterion, SortKey
 from moxtwisted.message.stepsort import sort_in_steps
 
-__all__ = ["Contexts", "cancel_update", "check_update", "keep_updated"]
+__all__ = ["Contexts", "cancel_update", "check_update", "keep_updated", "without_numbers"]
 
 # So many changed messages are looked at in one go.
 _AT_ONCE: Final = 1000
@@ -220,7 +220,7 @@ class Contexts:
         matching: Matching | None = None
         for context in list(self.by_tag.values()):
             if context.attributes and len(context.fresh) + len(fresh) > _MOST_NEW:
-                responses.append(self._given_up(context, "too much happened"))
+                responses.append(self.give_up(context, "too much happened"))
             elif held or context.waits or context.pending or len(touched) > _AT_ONCE:
                 context.pending |= touched
                 context.fresh |= fresh if context.attributes else set()
@@ -234,7 +234,7 @@ class Contexts:
                     responses += self._outcome(context, touched, {matching.uids[at] for at in end.value})
         return responses
 
-    def _given_up(self, context: Context, why: str) -> bytes:
+    def give_up(self, context: Context, why: str) -> bytes:
         """RFC 5267 section 4.3.1: these results are not kept up to date any more."""
         self.by_tag.pop(context.tag, None)
         return b'* NO [NOUPDATE "%b"] %b\r\n' % (context.tag, why.encode("ascii"))
@@ -289,7 +289,7 @@ class Contexts:
                     one = _Found(context, touched, fresh, await self._matching(context, touched))
                 except MailError:
                     # Nobody knows the results any more.
-                    connection.out.append(self._given_up(context, "the search failed"))
+                    connection.out.append(self.give_up(context, "the search failed"))
                 if one is not None and self._watching():
                     await self._put_in_order(one)
                 if not self._watching():
@@ -447,3 +447,18 @@ def cancel_update(connection: Connection, command: CancelUpdate) -> Answer:
         if not contexts.by_tag:
             connection.box.view.observer = None
     return b"OK no further updates"
+
+
+def without_numbers(connection: Connection) -> list[bytes]:
+    """UIDONLY was enabled: results that are told by sequence numbers are not kept up to date any more."""
+    contexts = _contexts(connection)
+    if contexts is None:
+        return []
+    numbered = [context for context in contexts.by_tag.values() if not context.uid]
+    # RFC 5267 section 4.3.1 lets us give them up at any time.
+    responses = [
+        contexts.give_up(context, "no sequence numbers after ENABLE UIDONLY") for context in numbered
+    ]
+    if not contexts.by_tag:
+        connection.box.view.observer = None
+    return responses

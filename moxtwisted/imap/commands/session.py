@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from moxtwisted.imap.commands.contexts import without_numbers
 from moxtwisted.imap.commands.metadata import start_news
 from moxtwisted.imap.connection import Answer, Connection, RefusalError
 from moxtwisted.imap.sharing import OTHER_USERS, sharing
@@ -87,6 +88,8 @@ def enable(connection: Connection, command: Enable) -> Answer:
         told.append(announced)
         if name == "METADATA":
             start_news(connection)
+        elif name == "UIDONLY":
+            connection.out += without_numbers(connection)
     # RFC 9051 section 6.3.1: those that this command enabled, perhaps none.
     connection.out.append(f"* ENABLED{''.join(' ' + name for name in told)}\r\n".encode("ascii"))
     if connection.utf8:
