@@ -122,7 +122,8 @@ def _listed(connection: Connection, command: List) -> Handled:
     if ListSelection.SUBSCRIBED in command.selection:
         every.update(names.subscribed, parents_of(names.subscribed))
     # All that there is, which most ask for, takes no time.
-    if sum(map(len, every)) * sum(p.pattern != "*" for p in patterns) > _STEPS_A_TURN:
+    slow = sum(p.pattern != "*" for p in patterns)
+    if slow and slow * sum(map(len, every)) > _STEPS_A_TURN:
         return _listed_in_turns(connection, command, names, patterns, every)
     match = patterns[0].matches if len(patterns) == 1 else lambda name: any(p.matches(name) for p in patterns)
     return _pieces(connection, command, _matching(connection, command, names, patterns, match))
