@@ -189,6 +189,7 @@ class Parts:
             store=self.store, clock=self.reactor, operations=operations, may_go=may_go
         )
         self.store.elsewhere = self.lending.is_away
+        self.store.room.shared = True
         self.delivery.places = self.places
 
     def _decoy_secret(self) -> bytes:

@@ -60,7 +60,7 @@ def disk_is_full(error: BaseException) -> bool:
 class Room:
     """The room of one data directory; for all threads.
 
-    :ivar low: the ballast is gone: nothing that only grows is to be done.
+    :ivar shared: whether other processes use the directory, too (``Store.join``): any of them may throw the ballast off, or make it again.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -68,12 +68,21 @@ class Room:
         self._path = directory / "ballast"
         self._lock = threading.Lock()
         self._lanes: weakref.WeakSet[Lane] = weakref.WeakSet()
-        self.low = False
+        self._low = False
+        self._cannot = False  # there can be no ballast here
+        self.shared = False
+
+    @property
+    def low(self) -> bool:
+        """Whether the ballast is gone: nothing that only grows is to be done."""
+        if self.shared and not (self._low or self._cannot):
+            self._low = not os.access(self._path, os.F_OK)
+        return self._low
 
     def prepare(self) -> None:
         """At start: see whether the ballast is there, make it if it can be."""
         with self._lock:
-            self.low = not self._path.exists()
+            self._low = not self._path.exists()
         self.restore()
 
     def register(self, lane: Lane) -> None:
@@ -106,12 +115,12 @@ class Room:
             try:
                 self._path.unlink()
             except FileNotFoundError:
-                # Another process with the same directory did (``Store.join``).
-                self.low = True
+                # Another process with the same directory did.
+                self._low = True
                 return False
             except OSError:
                 return False
-            self.low = True
+            self._low = True
             lanes = list(self._lanes)
         for lane in lanes:
             # Each writes its log back after a transaction, be there nothing in it.
@@ -124,6 +133,9 @@ class Room:
             return True
         with self._lock:
             try:
+                if self.shared and self._path.exists():
+                    self._low = False
+                    return True
                 status = os.statvfs(self._directory)
                 size = status.f_frsize * status.f_blocks // _SHARE
                 size = max(_BALLAST_LEAST, min(BALLAST_OCTETS, size))
@@ -134,7 +146,8 @@ class Room:
                 if e.errno in _NO_PLACE:
                     return False
                 # A limit on the size of files, say: without ballast then.
-            self.low = False
+                self._cannot = True
+            self._low = False
             return True
 
     def _make(self, size: int) -> None:

@@ -213,6 +213,7 @@ class Store:
         """
         bound_memory()
         store = cls(reactor, directory, key, threads=threads, seconds=seconds)
+        store.room.shared = True
         store.room.prepare()
         store._lock = lock
         return store

@@ -15,6 +15,7 @@ from twisted.python.failure import Failure
 
 from moxtwisted.errors import StoreFullError
 from moxtwisted.message.flags import SEEN, MessageFlags
+from moxtwisted.store.room import Room
 from tests.store.mail import StoreTestCase, small_disk
 
 
@@ -254,6 +255,31 @@ class SmallDiskTests(KilledTestCase):
         results: list[Any] = []
         self.add(octets).addBoth(results.append)
         return results[0]
+
+    def test_thrown_off_by_another(self) -> None:
+        """The place of a ballast that another process threw off is not for mail here either: messages can be deleted in both."""
+        there = self.full_to_the_brim()
+        other = Room(self.directory)
+        self.store.room.shared = other.shared = True
+        self.assertFalse(self.store.room.low)
+        self.assertTrue(other.release())
+        self.assertTrue(self.store.room.low)
+        there |= self.fill()
+        self.remove(there, 2)
+        self.assertEqual((self.store.room.low, other.low), (False, True))
+        stuff(self.directory.parent / "more")
+        self.assertTrue(other.restore(), "it is there again")
+        (self.directory.parent / "more").unlink()
+        self.goes_on(there)
+
+    def test_no_ballast_possible(self) -> None:
+        """Where there can be no ballast, who shares the directory goes on without, and does not try each time."""
+        self.store.room.shared = True
+        (self.directory / "ballast").unlink()
+        (self.directory / "ballast").symlink_to(self.directory / "nowhere")
+        self.assertTrue(self.store.room.low)
+        self.assertTrue(self.store.room.restore())
+        self.assertFalse(self.store.room.low)
 
     def test_killed_on_a_full_disk(self) -> None:
         """After a kill on a disk with no octet free the store opens, nothing is lost, and messages can be deleted."""
