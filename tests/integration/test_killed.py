@@ -192,6 +192,9 @@ class Sender:
         name, octets = self._ledger.letter(exact=False)
         for command in (b"MAIL FROM:<a@client.example>", f"RCPT TO:<{ACCOUNT}>".encode(), b"DATA"):
             reply = self._command(command)
+            if self._ledger.over and reply.startswith(b"451 "):
+                # Whoever had to be asked about the recipient was killed.
+                raise GoneError
             if reply[:1] not in b"23":
                 self._ledger.trouble(f"{command!r}: {reply!r}")
         self._ledger.attempt((name,), lambda _: (("INBOX", ()),), lambda: self._message(octets))
