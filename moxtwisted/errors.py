@@ -24,6 +24,7 @@ __all__ = [
     "MessageMissingError",
     "OverQuotaError",
     "StoreFullError",
+    "StoreInUseError",
     "StoreUnavailableError",
 ]
 
@@ -88,6 +89,10 @@ class StoreUnavailableError(MailError):
     enhanced_code = "4.3.0"
     imap_code = "UNAVAILABLE"
     public_text = "mail store is not available"
+
+
+class StoreInUseError(StoreUnavailableError):
+    """Another process has the data directory: a server, or a command that will be done with it."""
 
 
 class MailboxMissingError(MailError):

@@ -334,12 +334,12 @@ class ServerTests(ComposeCase):
 
 
 class RefusalTests(ComposeCase):
-    def refuses(self, *words: str) -> None:
+    def refuses(self, *words: str, status: int = 78) -> None:
         """The server ends with a status, says why in a line, and changes nothing."""
         data = self.home / "data"
         before = {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in data.rglob("*")}
         child = self.start()
-        self.assertEqual(child.wait(WAIT_SECONDS), 78)
+        self.assertEqual(child.wait(WAIT_SECONDS), status)
         log = self.log.read_text()
         for word in words:
             self.assertIn(word, log)
@@ -375,12 +375,13 @@ class RefusalTests(ComposeCase):
         self.refuses("data_directory", "/etc/passwd is no directory")
 
     def test_in_use(self) -> None:
-        """A data directory that another server uses, a port that is taken, and a certificate that cannot be read are refused."""
+        """A port that is taken and a certificate that cannot be read are refused; so is a data directory that another process uses, with a
+        status for which a service manager tries again: a command may have it while a server that was killed is started."""
         import fcntl
 
         with (self.home / "data" / "lock").open() as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            self.refuses("in use by another process")
+            self.refuses("in use by another process", status=75)
         with socket.create_server((IP, 1143)):
             self.refuses("1143")
         (self.home / "tls" / "localhost.crt").write_text("no certificate")

@@ -233,7 +233,7 @@ ExecStart={command}
 ExecReload=/bin/kill -HUP $MAINPID
 Restart=always
 RestartSec=5s
-# 78: the configuration is not usable, a port is taken, another server has the data: trying again does not help.
+# 78: the configuration is not usable, or a port is taken: trying again does not help.
 RestartPreventExitStatus=78
 # Messages under way may finish.
 TimeoutStopSec=30s

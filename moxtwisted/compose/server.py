@@ -28,15 +28,17 @@ from moxtwisted.config.machine import check_start
 from moxtwisted.config.privileges import DropPrivileges, find_identity
 from moxtwisted.config.reading import Problems
 from moxtwisted.config.watch import DomainsWatcher, HangUp
-from moxtwisted.errors import ConfigurationError, MailError
+from moxtwisted.errors import ConfigurationError, MailError, StoreInUseError
 from moxtwisted.server.certificates.store import CertificateWatch
 
-__all__ = ["EXIT_CANNOT_START", "make_service"]
+__all__ = ["EXIT_CANNOT_START", "EXIT_LATER", "make_service"]
 
 _log = Logger()
 
 #: When the configuration is good and the server cannot start all the same (sysexits.h: EX_CONFIG).
 EXIT_CANNOT_START: Final = 78
+#: When somebody else has the data directory, who may be a command that is soon done with it (EX_TEMPFAIL).
+EXIT_LATER: Final = 75
 
 
 def make_service(
@@ -86,7 +88,7 @@ def _one_sentence() -> Iterator[None]:
     except (MailError, CannotListenError, OSError, ValueError) as e:
         _log.critical("cannot start: {error}", error=(e.explanation if isinstance(e, MailError) else str(e)))
         _log.debug("cannot start", log_failure=Failure())
-        raise SystemExit(EXIT_CANNOT_START) from None
+        raise SystemExit(EXIT_LATER if isinstance(e, StoreInUseError) else EXIT_CANNOT_START) from None
 
 
 def _services(parts: Parts, log_levels: Any) -> Iterator[Service]:

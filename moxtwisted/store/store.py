@@ -33,7 +33,7 @@ from twisted.internet.task import Clock, deferLater
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from moxtwisted.errors import MailError, StoreUnavailableError
+from moxtwisted.errors import MailError, StoreInUseError, StoreUnavailableError
 from moxtwisted.identifiers import is_inbox
 from moxtwisted.store.accounts import Account
 from moxtwisted.store.acl import read_identifiers
@@ -162,7 +162,7 @@ class Store:
         :param threads: that write.
         :param seconds: the time of day.
         :raises KeyRefusedError: when it is written with another key; nothing was touched.
-        :raises StoreUnavailableError: when another process uses it.
+        :raises StoreInUseError: when another process uses it.
         """
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = _lock(directory / "lock")
@@ -471,7 +471,7 @@ class Store:
 
 
 def _lock(path: Path) -> int:
-    """Hold the data directory. :raises StoreUnavailableError: when another process does."""
+    """Hold the data directory. :raises StoreInUseError: when another process does."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     latest = time.monotonic() + _LEFT_SECONDS
     while True:
@@ -480,7 +480,7 @@ def _lock(path: Path) -> int:
         except OSError as e:
             if not _is_gone(os.pread(handle, 20, 0)) or time.monotonic() > latest:
                 os.close(handle)
-                raise StoreUnavailableError(
+                raise StoreInUseError(
                     f"{path.parent} is in use by another process: a server that runs (see moxmail status), one that is still"
                     " shutting down, or a command of moxmail that works on the files (import, imapserve)"
                 ) from e
