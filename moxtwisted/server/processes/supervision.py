@@ -126,6 +126,7 @@ class Supervision(Generic[P]):
         self._ask, self._shut_down = words
         self._watch = LoopingCall(self._look_after)
         self._watch.clock = reactor
+        self._looked = float("-inf")
         self.stopping = False
         self.places: list[Place[P]] = [Place(n + 1) for n in range(count)]
 
@@ -214,6 +215,11 @@ class Supervision(Generic[P]):
 
     def _look_after(self) -> None:
         """One that hangs has work that nobody does."""
+        now = self._reactor.seconds()
+        if now - self._looked < _SILENT_SECONDS / 2:
+            # The last look came late (the machine slept, say, as all its processes did): nobody has had the time to answer.
+            return
+        self._looked = now
         for place in self.places:
             peer = place.peer
             if peer is None or place.process is None or not peer.ready:

@@ -245,6 +245,16 @@ class SupervisionTests(SynchronousTestCase):
         self.assertEqual(self.signals(), [["KILL"], []])
         self.assertEqual(self.lines(), ["keeper 1 does not answer, and is ended"])
 
+    def test_late(self) -> None:
+        """Where the looks come late, because the machine slept, say, there is time to answer all the same."""
+        self.ready()
+        self.reactor.rightNow += 39.99
+        self.reactor.advance(0)
+        self.reactor.advance(0.02)
+        self.assertEqual(self.signals(), [[], []])
+        self.reactor.advance(19.99)
+        self.assertEqual(self.signals(), [["KILL"], ["KILL"]])
+
     def test_link_gone(self) -> None:
         """One whose link is gone may end by itself, and is ended when it does not."""
         self.ready()
