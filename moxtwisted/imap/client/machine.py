@@ -10,8 +10,8 @@ r"""An IMAP client without I/O: commands in, octets out; octets in, events out.
 
 Commands may be given at any time. They go out one after the other; a command that must wait for a continuation (a
 literal, AUTHENTICATE, IDLE) holds back those behind it. The data that arrives is handed over with the completion of
-the oldest command under way, or at once as ``Data`` when the command was given so; what arrives while there is none, or during
-IDLE, is ``Unsolicited`` at once.
+the oldest command under way (ESEARCH of the one that it names), or at once as ``Data`` when the command was given so; what
+arrives while there is none, or during IDLE, is ``Unsolicited`` at once.
 
 Large messages need not be in memory: a request with an ``UploadPart`` makes an ``Upload`` event, after which ``feed`` takes its
 octets; a command given with ``stream_octets`` hands large sections out as ``BodyStarted``, ``BodyData`` … and ``BodyEnded``
@@ -125,6 +125,15 @@ def _body_event(response: r.LiteralStart | r.LiteralData | r.LiteralEnd, tag: by
     if isinstance(response, r.LiteralStart):
         return BodyStarted(tag, response.number, response.uid, response.label, response.size_octets)
     return BodyData(response.octets) if isinstance(response, r.LiteralData) else BodyEnded()
+
+
+def _answered(response: r.Response, current: Sequence[_Pending]) -> _Pending | None:
+    """The command that data belongs to: ESEARCH says it (RFC 9051 section 7.3.4), of all else it is the oldest under way."""
+    if isinstance(response, r.EsearchData) and response.tag is not None:
+        for pending in current:
+            if pending.tag == response.tag:
+                return pending
+    return current[0] if current else None
 
 
 class Client:
@@ -498,21 +507,21 @@ class Client:
 
     def _data(self, response: r.Response) -> None:
         self._note(response)
-        oldest = self._current[0] if self._current else None
+        owner = _answered(response, self._current)
         status = response if isinstance(response, r.StatusResponse) else None
         bye = status is not None and status.condition == "BYE"
         # RFC 9585 section 3: how far a command has come is news while it is under way only.
         under_way = status is not None and status.code is not None and status.code.name == "INPROGRESS"
-        if oldest is None or oldest.granted or under_way or (bye and oldest.word != "LOGOUT"):
+        if owner is None or owner.granted or under_way or (bye and owner.word != "LOGOUT"):
             self._events.append(Unsolicited(response))
-        elif oldest.deliver:
-            self._events.append(Data(oldest.tag, response))
+        elif owner.deliver:
+            self._events.append(Data(owner.tag, response))
         else:
-            oldest.held_octets += self._reader.last_octets
-            if len(oldest.responses) >= MAX_RESPONSES or oldest.held_octets > MAX_HELD_OCTETS:
+            owner.held_octets += self._reader.last_octets
+            if len(owner.responses) >= MAX_RESPONSES or owner.held_octets > MAX_HELD_OCTETS:
                 self._fail("too many responses")
             else:
-                oldest.responses.append(response)
+                owner.responses.append(response)
 
     def _note(self, response: r.Response) -> None:
         """Keep what changes how we write."""

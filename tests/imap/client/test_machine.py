@@ -216,6 +216,19 @@ class EarlyTests(MachineCase):
         self.assertFalse(client.utf8)
 
 
+class OrderTests(MachineCase):
+    def test_later_one_first(self) -> None:
+        """RFC 9051 section 5.5: a server may carry out the later of two searches first; ESEARCH says which one it answers."""
+        client = self.client()
+        first, second = (client.request(plain("UID SEARCH", b"RETURN (COUNT) ALL")) for _ in range(2))
+        octets = b'* ESEARCH (TAG "A2") UID COUNT 2\r\n* 7 EXISTS\r\nA2 OK done\r\n* ESEARCH (TAG "A1") UID COUNT 1\r\nA1 OK done\r\n'
+        found = {}
+        for event in self.events(client, octets):
+            assert isinstance(event, Completed), event
+            found[event.tag] = [one.items for one in event.responses if isinstance(one, r.EsearchData)]
+        self.assertEqual(found, {first: [{"COUNT": 1}], second: [{"COUNT": 2}]})
+
+
 class StreamTests(MachineCase):
     def test_bodies_and_data(self) -> None:
         """A command given so hands its data over at once, and large sections in pieces; others keep theirs."""
