@@ -16,6 +16,7 @@ from twisted.internet.defer import ensureDeferred
 from twisted.internet.endpoints import clientFromString
 from twisted.internet.ssl import optionsForClientTLS
 
+from moxtwisted.errors import MailError
 from moxtwisted.imap.agent import ClientSettings, ClientTLS, IMAPClient, connect
 from moxtwisted.imap.client.notices import NewCount, Notice
 from moxtwisted.sasl.client import Credentials
@@ -77,7 +78,12 @@ async def main(reactor: Any, where: str, username: str, password: str, wait_seco
             print(f"now {notice.count} messages")
 
     endpoint, settings = settings_for(where, username, password)
-    client = await connect(reactor, clientFromString(reactor, endpoint), settings, heard)
+    try:
+        client = await connect(reactor, clientFromString(reactor, endpoint), settings, heard)
+    except MailError as error:
+        sys.exit(
+            f"{where}: {error.explanation}\n(SSL_CERT_FILE names a certificate that is to be trusted besides)"
+        )
     await show_newest(client)
     if float(wait_seconds):
         idle = await client.idle()

@@ -251,6 +251,9 @@ class IMAPExampleTests(ExampleTestCase):
         self.assertIn("INBOX: 2 messages", printed)
         self.assertIn("1 bob@x.example first", printed)
         self.assertIn("now 3 messages", printed)
+        with self.assertRaises(SystemExit) as refused:
+            await client.main(reactor, where, "reader", "wrong")
+        self.assertIn("AUTHENTICATIONFAILED", f"{refused.exception}".upper().replace(" ", ""))
         endpoint, settings = client.settings_for(where, "reader", "reader")
         session = await client.connect(reactor, client.clientFromString(reactor, endpoint), settings)
         await session.select("INBOX", examine=True)
