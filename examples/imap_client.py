@@ -81,9 +81,7 @@ async def main(reactor: Any, where: str, username: str, password: str, wait_seco
     try:
         client = await connect(reactor, clientFromString(reactor, endpoint), settings, heard)
     except MailError as error:
-        sys.exit(
-            f"{where}: {error.explanation}\n(SSL_CERT_FILE names a certificate that is to be trusted besides)"
-        )
+        sys.exit(f"{where}: {error.explanation}")
     await show_newest(client)
     if float(wait_seconds):
         idle = await client.idle()
