@@ -29,9 +29,9 @@ from contextlib import suppress
 from typing import Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
 
 from moxtwisted.errors import MailError
 from moxtwisted.imap.client.filtercommands import FilterCommands
@@ -305,6 +305,50 @@ class IMAPClient(MailboxCommands, MessageCommands, FilterCommands):
         self._connection.drop(why)
 
 
+async def _made(clock: Any, connecting: Deferred[Any], seconds: float) -> None:
+    """Wait for the connection of an endpoint.
+
+    :raise ConnectionFailedError: there is none, or not in time.
+    :raise CancelledError: who waits was cancelled.
+    """
+    cancelled: list[bool] = []
+    late: list[bool] = []
+
+    def cancel(_: Deferred[None]) -> None:
+        cancelled.append(True)
+        connecting.cancel()
+
+    def give_up() -> None:
+        late.append(True)
+        connecting.cancel()
+
+    def tell(result: Any) -> None:
+        if waiting.called:
+            return
+        if isinstance(result, Failure):
+            waiting.errback(result)
+        else:
+            waiting.callback(None)
+
+    # Endpoints have errors of their own for being cancelled, that there is no host of this name for one: so it is noted here.
+    waiting: Deferred[None] = Deferred(cancel)
+    connecting.addBoth(tell)
+    timer = clock.callLater(seconds, give_up)
+    try:
+        await waiting
+    except MailError:
+        raise
+    except Exception as error:
+        if cancelled:
+            raise CancelledError from error
+        if late:
+            raise ConnectionFailedError("cannot be made: the server did not answer in time") from error
+        raise ConnectionFailedError(f"cannot be made: {error}"[:500]) from error
+    finally:
+        if timer.active():
+            timer.cancel()
+
+
 async def connect(
     clock: Any,
     endpoint: IStreamClientEndpoint,
@@ -321,28 +365,7 @@ async def connect(
     connection = ClientConnection(clock, settings, Client(settings.limits))
     factory = Factory.forProtocol(lambda: connection)
     factory.noisy = False
-    connecting = endpoint.connect(factory)
-    late: list[bool] = []
-
-    def give_up() -> None:
-        late.append(True)
-        connecting.cancel()
-
-    timer = clock.callLater(settings.timeouts.connect, give_up)
-    try:
-        await connecting
-    except MailError:
-        raise
-    except Exception as error:
-        if late:
-            raise ConnectionFailedError("cannot be made: the server did not answer in time") from error
-        # Endpoints have an error of their own for it.
-        if isinstance(error, (CancelledError, ConnectingCancelledError)):
-            raise CancelledError from error
-        raise ConnectionFailedError(f"cannot be made: {error}"[:500]) from error
-    finally:
-        if timer.active():
-            timer.cancel()
+    await _made(clock, endpoint.connect(factory), settings.timeouts.connect)
     client = IMAPClient(connection, settings, heard)
     await client.open()
     return client

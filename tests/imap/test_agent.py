@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
+from unittest.mock import Mock
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.error import ConnectingCancelledError, DNSLookupError
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock, StringTransport
@@ -427,6 +429,14 @@ class HostileTests(ScriptCase):
         done.cancel()
         self.failureResultOf(done, CancelledError)
         self.assertEqual(self.clock.getDelayedCalls(), [])
+        for error in (ConnectingCancelledError(None), DNSLookupError("no such host")):
+            # As endpoints say it that are cancelled while they connect, and while they look for the host.
+            looking: Deferred[Any] = Deferred(lambda waiting, error=error: waiting.errback(error))  # type: ignore[misc]
+            endpoint = Mock(connect=lambda _, looking=looking: looking)
+            done = Deferred.fromCoroutine(connect(self.clock, endpoint, ClientSettings()))
+            done.cancel()
+            self.failureResultOf(done, CancelledError)
+            self.assertEqual(self.clock.getDelayedCalls(), [])
         done = self.connecting()
         done.cancel()
         self.failureResultOf(done, CancelledError)
