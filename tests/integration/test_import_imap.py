@@ -238,7 +238,8 @@ class DovecotTests(ImportCase):
             {("INBOX", "INBOX", MESSAGES), ("INBOX.Sent", "Sent", 20), ("INBOX.Work.2024", "Work/2024", 30)},
         )
         # How far each comes depends on the machine: on a quick one the last are through before they can be killed.
-        self.assertEqual(self.account.stopped(0.6, *words), 130)
+        # On a busy machine Python may not have come to the command yet, and the signal itself ends it.
+        self.assertIn(self.account.stopped(0.6, *words), {130, -signal.SIGINT})
         killed = [self.account.killed(seconds, *words) for seconds in (0.8, 1.0, 1.2, 1.6, 2.0)]
         self.assertIn(True, killed)
         report = json.loads(self.account.run(*words, "--again", "--json"))
