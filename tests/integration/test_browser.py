@@ -133,6 +133,28 @@ class PageTests(TestCase):
         await page.until("document.querySelector('.empty') && document.activeElement.id === 'search'")
         self.assertEqual(self.server.captured.messages(), ())
 
+    async def test_an_answer_that_is_late(self) -> None:
+        """A list that was made before a message came does not take it away again."""
+        page = self.page
+        await page.evaluate(
+            """(() => {
+                const ask = window.fetch;
+                window.answers = 0;
+                window.fetch = async (...words) => {
+                    const answer = await ask(...words);
+                    window.answers += 1;
+                    await new Promise((done) => setTimeout(done, 600));
+                    return answer;
+                };
+                document.querySelector('#search').dispatchEvent(new Event('input'));
+            })()"""
+        )
+        await page.until("window.answers === 1")
+        await self.send("meanwhile", "text")
+        await page.until("document.querySelector('#news').textContent.includes('meanwhile')")
+        await page.until("window.answers === 2")
+        await page.until("document.querySelector('#list .subject').textContent === 'meanwhile'")
+
     async def test_a_hostile_message(self) -> None:
         """A message that tries all it can runs nothing, loads nothing, and leaves the page as it is."""
         page, trap = self.page, self.trap

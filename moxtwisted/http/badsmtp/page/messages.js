@@ -11,6 +11,7 @@ let total = 0;
 let openNumber = 0;
 let openTab = "";
 let reading = 0;          // which request for a list was the last
+let happened = 0;         // messages that came or went while the page is open
 
 const list = byId("list");
 const search = byId("search");
@@ -49,8 +50,11 @@ function count() {
 export async function reload() {
   reading += 1;
   const mine = reading;
+  const before = happened;
   const found = await ask("GET", `/api/messages?limit=${PAGE}${query()}`);
   if (mine !== reading) return;
+  // The answer may be older than what was told while it was on its way.
+  if (before !== happened) soon();
   shown = found.messages;
   total = found.total;
   list.replaceChildren(...shown.map(item));
@@ -84,6 +88,7 @@ async function older() {
 }
 
 function came(summary) {
+  happened += 1;
   if (shown.some((known) => known.number === summary.number)) return;
   if (search.value.trim() || shown.length >= MOST) {
     soon();
@@ -100,6 +105,7 @@ function came(summary) {
 }
 
 function removed(numbers) {
+  happened += 1;
   const gone = new Set(numbers);
   const before = shown.length;
   shown = shown.filter((summary) => !gone.has(summary.number));
