@@ -69,7 +69,7 @@ def _carry(connection: socket.socket) -> bool:
     # The other end may go away at any time: then we are done.
     with suppress(OSError):
         while data := connection.recv(_OCTETS):
-            greeting = (greeting + data)[: len(_REFUSED)] if len(greeting) < len(_REFUSED) else greeting
+            greeting += data[: len(_REFUSED) - len(greeting)]
             view = memoryview(data)
             while view:
                 view = view[os.write(output, view) :]

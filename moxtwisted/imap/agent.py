@@ -29,9 +29,9 @@ from contextlib import suppress
 from typing import Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory
-from twisted.python.failure import Failure
 
 from moxtwisted.errors import MailError
 from moxtwisted.imap.client.filtercommands import FilterCommands
@@ -311,42 +311,22 @@ async def _made(clock: Any, connecting: Deferred[Any], seconds: float) -> None:
     :raise ConnectionFailedError: there is none, or not in time.
     :raise CancelledError: who waits was cancelled.
     """
-    cancelled: list[bool] = []
-    late: list[bool] = []
 
-    def cancel(_: Deferred[None]) -> None:
-        cancelled.append(True)
+    def cancel(waiting: Deferred[Any]) -> None:
+        # Before the endpoint's own error for it, which may be that there is no host of this name.
+        waiting.errback(CancelledError())
         connecting.cancel()
 
-    def give_up() -> None:
-        late.append(True)
-        connecting.cancel()
-
-    def tell(result: Any) -> None:
-        if waiting.called:
-            return
-        if isinstance(result, Failure):
-            waiting.errback(result)
-        else:
-            waiting.callback(None)
-
-    # Endpoints have errors of their own for being cancelled, that there is no host of this name for one: so it is noted here.
-    waiting: Deferred[None] = Deferred(cancel)
-    connecting.addBoth(tell)
-    timer = clock.callLater(seconds, give_up)
+    waiting: Deferred[Any] = Deferred(cancel)
+    connecting.addBoth(lambda result: None if waiting.called else waiting.callback(result))
     try:
-        await waiting
-    except MailError:
+        await waiting.addTimeout(seconds, clock)
+    except (MailError, CancelledError):
         raise
+    except TookTooLong as error:
+        raise ConnectionFailedError("cannot be made: the server did not answer in time") from error
     except Exception as error:
-        if cancelled:
-            raise CancelledError from error
-        if late:
-            raise ConnectionFailedError("cannot be made: the server did not answer in time") from error
         raise ConnectionFailedError(f"cannot be made: {error}"[:500]) from error
-    finally:
-        if timer.active():
-            timer.cancel()
 
 
 async def connect(

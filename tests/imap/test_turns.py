@@ -40,15 +40,21 @@ def counted_pauses(driver: Driver) -> list[float]:
     return pauses
 
 
+def selected(messages: int, clock: FixedClock | None = None) -> Driver:
+    """A client that has selected an INBOX with so many messages."""
+    mail = MemoryMail()
+    for n in range(messages):
+        mail.add("INBOX", b"Subject: %d\r\n\r\nhello\r\n" % n)
+    driver = Driver.of(mail, clock=clock)
+    driver.login()
+    driver.command("SELECT INBOX")
+    return driver
+
+
 class TurnsTests(SynchronousTestCase):
     def turns(self, messages: int, command: str, answer: bytes, clock: FixedClock | None = None) -> int:
         """How often others had their turn before a command was answered."""
-        mail = MemoryMail()
-        for n in range(messages):
-            mail.add("INBOX", b"Subject: %d\r\n\r\nhello\r\n" % n)
-        driver = Driver.of(mail, clock=clock)
-        driver.login()
-        driver.command("SELECT INBOX")
+        driver = selected(messages, clock)
         driver.command("UID SEARCH RETURN (SAVE) NOT UID 2")
         pauses = counted_pauses(driver)
         answers = driver.command(command)
@@ -71,12 +77,7 @@ class TurnsTests(SynchronousTestCase):
 
     def test_results_that_are_kept_up_to_date(self) -> None:
         """What a change means for a result with a long program is found out in steps, before the tagged response."""
-        mail = MemoryMail()
-        for n in range(300):
-            mail.add("INBOX", b"Subject: %d\r\n\r\nhello\r\n" % n)
-        driver = Driver.of(mail)
-        driver.login()
-        driver.command("SELECT INBOX")
+        driver = selected(300)
         keys = " ".join(f"NOT KEYWORD k{n}" for n in range(300))
         driver.command(f"UID SEARCH RETURN (UPDATE COUNT) {keys}")
         pauses = counted_pauses(driver)
@@ -93,12 +94,7 @@ class TurnsTests(SynchronousTestCase):
                 pieces.append(piece)
                 yield piece
 
-        mail = MemoryMail()
-        for n in range(40):
-            mail.add("INBOX", b"Subject: %d\r\n\r\nhello\r\n" % n)
-        driver = Driver.of(mail)
-        driver.login()
-        driver.command("SELECT INBOX")
+        driver = selected(40)
         sections = " ".join(f"BODY.PEEK[HEADER.FIELDS (X-{n})]" for n in range(300))
         with patch("moxtwisted.imap.commands.fetch.write_bodies", kept):
             answers = driver.command(f"FETCH 1:* ({sections})")

@@ -281,11 +281,7 @@ class AccountCommands(Session):
 def _group(writer: SegmentWriter, group: NotifyGroup) -> None:
     writer.write(f" ({group.which}".encode("ascii"))
     if group.mailboxes:
-        writer.write(b" (")
-        for index, mailbox in enumerate(group.mailboxes):
-            if index:
-                writer.space()
-            writer.mailbox(mailbox)
-        writer.write(b")")
+        writer.space()
+        writer.mailboxes(group.mailboxes)
     events = f"({' '.join(group.events)})" if group.events else "NONE"
     writer.write(f" {events})".encode("ascii"))

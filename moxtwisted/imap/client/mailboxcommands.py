@@ -117,12 +117,7 @@ def _list_request(
         if len(patterns) == 1:
             writer.mailbox(patterns[0])
         else:
-            writer.write(b"(")
-            for index, pattern in enumerate(patterns):
-                if index:
-                    writer.space()
-                writer.mailbox(pattern)
-            writer.write(b")")
+            writer.mailboxes(patterns)
         if returns:
             writer.write(b" RETURN (%b)" % b" ".join(map(_option, returns)))
 

@@ -132,11 +132,8 @@ def write_group(writer: RequestWriter, group: EventGroup) -> None:
     """One of the groups of events, with the space before it."""
     writer.write(b" (" + group.mailboxes.value.encode("ascii"))
     if group.names:
-        writer.write(b" (")
-        for index, name in enumerate(group.names):
-            writer.write(b" " if index else b"")
-            writer.mailbox(name)
-        writer.write(b")")
+        writer.write(b" ")
+        writer.mailboxes(group.names)
     writer.write(b" " + _written(group) + b")")
 
 

@@ -125,6 +125,14 @@ class RequestWriter:
         """Add a mailbox name or a pattern."""
         self.astring(mailboxname.encode(name, utf8=self.utf8))
 
+    def mailboxes(self, names: Iterable[str]) -> None:
+        """Add several of them in parentheses."""
+        self.write(b"(")
+        for index, name in enumerate(names):
+            self.write(b" " if index else b"")
+            self.mailbox(name)
+        self.write(b")")
+
     def end(self) -> None:
         """The command ends here.
 
@@ -349,11 +357,8 @@ def _list(writer: RequestWriter, command: c.List) -> None:
     if len(command.patterns) == 1:
         _pattern(writer, command.patterns[0])
     else:
-        writer.write(b" (")
-        for index, pattern in enumerate(command.patterns):
-            writer.write(b" " if index else b"")
-            writer.mailbox(pattern)
-        writer.write(b")")
+        writer.write(b" ")
+        writer.mailboxes(command.patterns)
     options = [_words(command.returns)] if command.returns else []
     if command.status:
         options.append(_status_items(command.status))
@@ -391,11 +396,8 @@ def write_sources(writer: RequestWriter, sources: Sequence[MailboxFilter]) -> No
     for at, source in enumerate(sources):
         writer.write(b" " * bool(at) + source.kind.value.lower().encode("ascii"))
         if source.kind.has_names:
-            writer.write(b" (")
-            for n, name in enumerate(source.names):
-                writer.write(b" " * bool(n))
-                writer.mailbox(name)
-            writer.write(b")")
+            writer.write(b" ")
+            writer.mailboxes(source.names)
     writer.write(b")")
 
 
