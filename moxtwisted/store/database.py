@@ -179,9 +179,11 @@ def _first_look(connection: Any, path: Path) -> None:
 
 def _configure(connection: Any, *, encrypted: bool) -> None:
     connection.set_busy_timeout(10_000)
+    if connection.pragma("page_count") == 0:
+        # A file keeps these two. Setting the second anew would write its first page each time that it is opened.
+        connection.execute(f"PRAGMA page_size = {PAGE_SIZE}; PRAGMA auto_vacuum = INCREMENTAL").fetchall()
     connection.execute(
-        f"PRAGMA page_size = {PAGE_SIZE}; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;"
-        f"PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;"
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = 0;"
         f"PRAGMA foreign_keys = ON; PRAGMA cache_size = -{WRITER_CACHE_KIB}; PRAGMA temp_store = MEMORY;"
         # Overwriting what was deleted makes every expunge write the freed pages; encryption has hidden them already.
         f"PRAGMA secure_delete = {'OFF' if encrypted else 'FAST'};"

@@ -181,6 +181,18 @@ class DatabaseTests(SynchronousTestCase):
         )
         self.assertEqual(self.path.stat().st_mode & 0o777, 0o600)
 
+    def test_who_only_opens_it_writes_nothing(self) -> None:
+        """To open, read and close a database takes no write to the file or its log, and no sync."""
+        for key in (b"k" * 32, None):
+            remove_database(self.path)
+            self.create(key)
+            before = self.path.read_bytes()
+            opened = Database.open(self.path, key, "thing")
+            self.assertEqual(opened.reader.execute("SELECT count(*) FROM thing").get, 1)
+            self.assertEqual(self.path.with_name(self.path.name + "-wal").stat().st_size, 0)
+            opened.close()
+            self.assertEqual(self.path.read_bytes(), before)
+
     def test_encrypted(self) -> None:
         """With a key nothing of the content can be read in any file, log included."""
         self.create()

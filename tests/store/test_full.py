@@ -297,10 +297,10 @@ class SmallDiskTests(KilledTestCase):
             (self.directory / "ballast").unlink()
             # What SQLite remembers of the log is to be made again, for which there is no place.
             (self.directory / "accounts" / "bob.db-shm").unlink()
-            stuff(self.directory.parent / "more")
             return there
 
         there = self.killed(work)
+        stuff(self.directory.parent / "more")
         self.store = self.open()
         error = self.assertRaises(StoreFullError, self.store.account, "bob")
         self.assertIn("bob.db: the disk is full; make room on the file system of", error.detail)
