@@ -10,7 +10,9 @@ somebody else::
 
 Linux does it by itself and says by an eventfd when it has, asked by the library caio: by io_uring, whose workers are threads that the
 system puts on a processor that is free, or where that is switched off, as in many containers, by ``io_submit``, whose workers stay on the
-processor of who asks. Where the kernel does neither, a few threads do, which costs about what it had cost to commit in a thread.
+processor of who asks. Some kernels' io_uring does one after the other, though. Where a flush takes a millisecond that is most of what
+the disk could do, for many at a time are one flush there: so on all but quick disks io_uring has one at a time, and ``io_submit`` what
+comes meanwhile. Where the kernel does neither, threads do, which costs about what it had cost to commit in a thread.
 
 A reactor that has nothing else to do would only sleep until the sync has ended. Then it waits for the disk itself, which spares the
 way to somebody else and back: a client alone has its answer a tenth sooner. It does not when anything else is to be done, and a
@@ -23,6 +25,7 @@ import errno
 import os
 import select
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -43,9 +46,16 @@ Done = Callable[[OSError | None], None]
 
 #: Syncs that the kernel has at a time; the threads get what is beyond.
 _REQUESTS: Final = 64
-_THREADS: Final = 4
+_THREADS: Final = 16
 #: The ways to have the kernel do it, modules of caio, the best first.
 WAYS: Final = ("linux_uring", "linux_aio")
+#: The way that may do one after the other.
+_IN_TURN: Final = "linux_uring"
+
+#: A disk is quick if the shortest of so many syncs, the last ones, took less than so many seconds: most also wait for each other and for
+#: the reactor, which hears of 2,000 a second at best.
+_LOOKED_AT: Final = 16
+_QUICK: Final = 0.0004
 
 #: After a sync that took longer than so many seconds the reactor waits for none for so many times as long.
 _SHORT: Final = 0.001
@@ -60,12 +70,12 @@ class _NotBegunError(OSError):
 class _Kernel:
     """Syncs by the kernel's asynchronous I/O.
 
-    :param lost: called when the reactor hears no more of it.
+    :param lost: called with it when the reactor hears no more of it.
     :param way: caio's module.
     :raises ImportError: , OSError, SystemError: when there is none.
     """
 
-    def __init__(self, reactor: Any, lost: Callable[[], None], way: str) -> None:
+    def __init__(self, reactor: Any, lost: Callable[[_Kernel], None], way: str) -> None:
         # Not everywhere: https://github.com/mosquito/caio builds it on Linux only.
         module = import_module(f"caio.{way}")
         self._operation = module.Operation
@@ -80,9 +90,9 @@ class _Kernel:
         self._over: list[tuple[Any, Done]] = []
         reactor.addReader(self)
 
-    def start(self, handle: int, done: Done) -> bool:
-        """Begin a sync; False: it was not begun."""
-        if self._running >= _REQUESTS:
+    def start(self, handle: int, done: Done, most: int = _REQUESTS) -> bool:
+        """Begin a sync, if it has fewer than that many; False: it was not begun."""
+        if self._running >= most:
             return False
         operation = self._operation.fdsync(handle)
         # io_uring tells of others while it takes one in. They hear of it in a turn of their own, or calls would stand in calls.
@@ -132,7 +142,7 @@ class _Kernel:
 
     def connectionLost(self, reason: Any) -> None:
         """The reactor ends, or something went wrong in ``doRead``."""
-        self._lost()
+        self._lost(self)
 
     def logPrefix(self) -> str:
         """For the reactor's messages."""
@@ -176,6 +186,7 @@ class _Leisure:
 class _Request:
     handle: int
     done: Done
+    begun: float
 
 
 class Syncs:
@@ -192,7 +203,9 @@ class Syncs:
         self._telling = False
         self._requests: set[_Request] = set()
         self._threads: ThreadPoolExecutor | None = None
-        self._kernel: _Kernel | None = None
+        self._kernels: list[_Kernel] = []
+        #: How long the last ones took, seconds.
+        self._took: deque[float] = deque(maxlen=_LOOKED_AT)
         # Made by warm_up: importing caio takes a tenth of what a start of the server does.
         self._untried = tuple(ways) if IReactorFDSet.providedBy(reactor) else ()
 
@@ -202,15 +215,23 @@ class Syncs:
 
     def start(self, handle: int, done: Done) -> None:
         """Have all that was written to this file brought to the disk; see the module. It may have ended before this returns."""
-        request = _Request(handle, done)
+        request = _Request(handle, done, time.monotonic())
         self._requests.add(request)
         # Who is told and asks for the next sync is not told in turn from here, or there would be no end of calls in calls.
         if len(self._requests) == 1 and not self._telling and self._leisure.there():
             self._wait(request)
             return
         self.warm_up()
-        if self._kernel is None or not self._kernel.start(handle, partial(self._kernel_ended, request)):
-            self._start_thread(request)
+        ended = partial(self._kernel_ended, request)
+        for kernel in self._kernels:
+            if kernel.start(handle, ended, 1 if kernel.way == _IN_TURN and self._slow else _REQUESTS):
+                return
+        self._start_thread(request)
+
+    @property
+    def _slow(self) -> bool:
+        """Whether none of the last syncs was short; of a disk about which nothing is known: no."""
+        return bool(self._took) and min(self._took) >= _QUICK
 
     def _kernel_ended(self, request: _Request, error: OSError | None) -> None:
         if not isinstance(error, _NotBegunError):
@@ -230,18 +251,16 @@ class Syncs:
         future.add_done_callback(lambda done: self._reactor.callFromThread(self._thread_ended, request, done))
 
     def warm_up(self) -> None:
-        """Find out, once, whether the kernel does it; the first sync would."""
+        """Find out, once, how the kernel does it; the first sync would."""
         ways, self._untried = self._untried, ()
         for way in ways:
             try:
-                self._kernel = _Kernel(self._reactor, self._kernel_lost, way)
+                self._kernels.append(_Kernel(self._reactor, self._kernel_lost, way))
             except (ImportError, OSError, SystemError) as e:
                 log.info("the system does not sync files by {way} ({error})", way=way, error=e)
-            else:
-                return
 
-    def _kernel_lost(self) -> None:
-        self._kernel = None
+    def _kernel_lost(self, kernel: _Kernel) -> None:
+        self._kernels.remove(kernel)
         for request in tuple(self._requests):
             # The kernel may have told of it, or not: once more is right in either case.
             self._start_thread(request)
@@ -253,6 +272,7 @@ class Syncs:
     def _ended(self, request: _Request, error: OSError | None) -> None:
         if request in self._requests:
             self._requests.remove(request)
+            self._took.append(time.monotonic() - request.begun)
             request.done(error)
 
     def _wait(self, request: _Request) -> None:
@@ -278,8 +298,8 @@ class Syncs:
         """Wait for all, also for those that are started by who is told of one."""
         while self._requests:
             self._here(next(iter(self._requests)))
-        if self._kernel is not None:
-            self._kernel.stop()
-            self._kernel = None
+        for kernel in self._kernels:
+            kernel.stop()
+        self._kernels = []
         if self._threads is not None:
             self._threads.shutdown()

@@ -53,8 +53,7 @@ class SyncsTests(TestCase):
         self.assertIsInstance(error, OSError)
         self.assertIsNone(await sync(syncs, self.file))
         self.assertEqual(syncs._requests, set())
-        if syncs._kernel is not None:
-            self.assertEqual(syncs._kernel._running, 0)
+        self.assertEqual([kernel._running for kernel in syncs._kernels if kernel._running], [])
 
     async def test_kernel(self) -> None:
         """The kernel says of each file whether it is on disk; more than it takes at a time, and what it refuses, is the threads'.
@@ -69,18 +68,18 @@ class SyncsTests(TestCase):
         for way in syncing.WAYS:
             syncs = self._syncs(way)
             await gatherResults([sync(syncs, self.file) for _ in range(syncing._REQUESTS)])
-            self.assertEqual(syncs._threads is None, syncs._kernel is not None)
+            self.assertEqual(syncs._threads is None, bool(syncs._kernels))
 
-    def test_first_way(self) -> None:
-        """The first way that there is is taken."""
-        has = [way for way in syncing.WAYS if self._syncs(way)._kernel is not None]
-        kernel = self._syncs("no_such_module", *syncing.WAYS)._kernel
-        self.assertEqual([] if kernel is None else [kernel.way], has[:1])
+    def test_ways(self) -> None:
+        """Every way that there is can be taken, the best first."""
+        has = [way for way in syncing.WAYS if self._syncs(way)._kernels]
+        kernels = self._syncs("no_such_module", *syncing.WAYS)._kernels
+        self.assertEqual([kernel.way for kernel in kernels], has)
 
     async def test_threads(self) -> None:
         """So do threads."""
         syncs = self._syncs()
-        self.assertIsNone(syncs._kernel)
+        self.assertEqual(syncs._kernels, [])
         await self._check(syncs)
 
     def test_stop(self) -> None:
@@ -103,12 +102,13 @@ class SyncsTests(TestCase):
         for way in syncing.WAYS:
             syncs = self._syncs(way)
             done = [sync(syncs, self.file) for _ in range(3)]
-            kernel: Any = syncs._kernel
-            if kernel is not None:
+            kernel: Any
+            for kernel in tuple(syncs._kernels):
                 watching: Any = reactor
                 watching.removeReader(kernel)
                 kernel.connectionLost(None)
             self.assertEqual(await gatherResults([*done, sync(syncs, self.file)]), [None] * 4)
+            self.assertEqual(syncs._kernels, [])
 
 
 class WaitingTests(TestCase):
@@ -225,6 +225,40 @@ class WaitingTests(TestCase):
         self.assertFalse(leisure.there())
 
 
+class DividedTests(SynchronousTestCase):
+    """Which way has how many of those that are begun together."""
+
+    def _running(self, took: list[float], count: int) -> list[int]:
+        """How many each way has, after others that took so long."""
+        modules = {}
+        for way in syncing.WAYS:
+            module = modules[f"caio.{way}"] = mock.Mock()
+            module.Context.return_value.submit.return_value = 1
+        with mock.patch.dict("sys.modules", modules):
+            syncs = Syncs(mock.Mock(), ways=())
+            syncs._kernels = [syncing._Kernel(mock.Mock(), mock.Mock(), way) for way in syncing.WAYS]
+        syncs._took.extend(took)
+        with tempfile.TemporaryFile() as file:
+            for _ in range(count):
+                syncs.start(file.fileno(), lambda error: None)
+            running = [kernel._running for kernel in syncs._kernels]
+            syncs.stop()
+        self.assertEqual(len(syncs._took), syncing._LOOKED_AT)
+        self.assertEqual(sum(running), count)
+        return running
+
+    def test_quick_disk(self) -> None:
+        """As long as the disk is known to be quick, or not known, io_uring has all that it takes."""
+        most = syncing._REQUESTS
+        self.assertEqual(self._running([0.9 * syncing._QUICK, *[1.0] * 15], most + 2), [most, 2])
+        self.assertEqual(self._running([], 20), [20, 0])
+
+    def test_disk_that_is_not_quick(self) -> None:
+        """When it takes longer, io_uring, which may do one after the other, has one at a time; what is long ago does not matter."""
+        self.assertEqual(self._running([syncing._QUICK] * 16, 20), [1, 19])
+        self.assertEqual(self._running([0.0, *[syncing._QUICK] * 16], 20), [1, 19])
+
+
 class FallingBackTests(SynchronousTestCase):
     """Where the kernel cannot, or will not."""
 
@@ -246,7 +280,7 @@ class FallingBackTests(SynchronousTestCase):
         with mock.patch.dict("sys.modules", dict.fromkeys([f"caio.{way}" for way in syncing.WAYS], refusing)):
             syncs = Syncs(reactor)
             syncs.warm_up()
-        self.assertIsNone(syncs._kernel)
+        self.assertEqual(syncs._kernels, [])
 
     def _kernel(self, module: Any) -> syncing._Kernel:
         with mock.patch.dict("sys.modules", {"caio.odd": module}):
@@ -284,11 +318,12 @@ class FallingBackTests(SynchronousTestCase):
         fake = FakeReactor()
         syncs = Syncs(fake)
         self.addCleanup(syncs.stop)
-        syncs._kernel = self._kernel(module)
+        kernel = self._kernel(module)
+        syncs._kernels = [kernel]
         said: list[OSError | None] = []
         with tempfile.TemporaryFile() as file:
             syncs.start(file.fileno(), said.append)
-            self._end(module, syncs._kernel)
+            self._end(module, kernel)
             self.assertEqual(said, [])
             fake.turn()
         self.assertEqual((said, syncs._requests), ([None], set()))
