@@ -430,6 +430,10 @@ class Database:
         """The log's file."""
         return self._log.handle()
 
+    def expect(self) -> None:
+        """Before a commit in the reactor's thread: what it overwrites shall be in the system's memory."""
+        self._log.expect()
+
     def grown(self) -> bool:
         """After a commit in the reactor's thread: count what it wrote; whether there is something to ``tidy``."""
         self._log.committed(self.writer)

@@ -87,6 +87,9 @@ class Log(Protocol):
     def handle(self) -> int:
         """The log's file."""
 
+    def expect(self) -> None:
+        """Before a commit in the reactor's thread."""
+
     def grown(self) -> bool:
         """After a commit in the reactor's thread: whether the lane's ``after`` has something to do."""
 
@@ -351,6 +354,7 @@ class Lane:
         self._written = []
         self._writing = True
         try:
+            self.log.expect()
             handle = self.log.handle
             report, answers, changed = transaction(self.unit, jobs)
         except Exception:  # noqa: BLE001 - the thread tries again, and knows what to do when it does not succeed either

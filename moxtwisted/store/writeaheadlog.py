@@ -11,7 +11,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +31,11 @@ _ZEROS: Final = bytes(_LOG_STEP)
 #: made the file longer.
 _LOG_PATIENCE: Final = 4
 _FRAME_HEADER: Final = 24
+_FRAME: Final = PAGE_SIZE + _FRAME_HEADER
+#: So many octets of a log that begins anew are in the system's memory before they are overwritten, if it has to read them from the disk.
+_AHEAD: Final = 1 << 18
+#: After a pause of so many seconds they may have gone from there.
+_PAUSE: Final = 1.0
 
 
 class WriteAheadLog:
@@ -41,6 +48,9 @@ class WriteAheadLog:
         self._path = path.with_name(path.name + "-wal")
         self._handle: int | None = None
         self._allocated = 0
+        #: Up to where it is in the system's memory.
+        self._warm = 0
+        self._last = 0.0
         self._written = 0
         self._patience = _LOG_PATIENCE
         #: Whether it may have begun anew since its pages were counted.
@@ -72,16 +82,38 @@ class WriteAheadLog:
             return
         self.pages += written - self._written
         self._written = written
+        self._last = time.monotonic()
+        self._warm_up()
         if self._short():
             self._patience -= 1
             if self._patience < 0 and not self.frugal:
                 if self._doubtful:
                     self.measure(connection)
                 if self._short():
-                    self._grow(self.pages * (PAGE_SIZE + _FRAME_HEADER))
+                    self._grow(self.pages * _FRAME)
+
+    def expect(self) -> None:
+        """A commit comes: after a pause have in memory again what it overwrites."""
+        if time.monotonic() - self._last > _PAUSE:
+            self._warm = 0
+            self._warm_up()
+
+    def _warm_up(self) -> None:
+        """Have what is overwritten next in the system's memory.
+
+        Frames begin and end within its pages: of one that is not there it has to read what is around them, each by itself, while the
+        writer waits.
+        """
+        end = self.pages * _FRAME
+        if self._warm < min(end + _AHEAD // 2, self._allocated):
+            start = max(end, self._warm)
+            self._warm = start + _AHEAD
+            with suppress(AttributeError, OSError):
+                # Not every system has it; what is not in memory is read later.
+                os.posix_fadvise(self.handle(), start, _AHEAD, os.POSIX_FADV_WILLNEED)
 
     def _short(self) -> bool:
-        return self.pages * (PAGE_SIZE + _FRAME_HEADER) + _LOG_STEP // 4 > self._allocated
+        return self.pages * _FRAME + _LOG_STEP // 4 > self._allocated
 
     def measure(self, connection: Any) -> None:
         """Ask SQLite how many pages the log has."""
@@ -91,8 +123,9 @@ class WriteAheadLog:
 
     def written_back(self) -> None:
         """It is in the file; the next commit begins it anew, unless somebody reads it."""
-        self.pages = 0
+        self.pages = self._warm = 0
         self._doubtful = True
+        self._warm_up()
 
     def size(self) -> int:
         """Octets of its file."""
@@ -103,8 +136,8 @@ class WriteAheadLog:
 
     def emptied(self) -> None:
         """It was written back and is empty."""
-        self.written_back()
         self._allocated = 0
+        self.written_back()
 
     def _grow(self, end: int) -> None:
         try:

@@ -12,6 +12,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import apsw
 from twisted.trial.unittest import SynchronousTestCase
@@ -21,6 +22,7 @@ from moxtwisted.store import database
 from moxtwisted.store.database import Database, connect, create_database, remove_database
 from moxtwisted.store.keys import MasterKey
 from moxtwisted.store.store import Store
+from moxtwisted.store.writeaheadlog import _AHEAD, _FRAME, WriteAheadLog
 from tests.store.mail import KEY, StoreTestCase
 
 
@@ -35,6 +37,65 @@ def many(octets: int, rows: int) -> str:
     """SQL that inserts so many rows."""
     numbers = f"WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {rows})"
     return f"{numbers} INSERT INTO thing (name) SELECT randomblob({octets}) FROM n"
+
+
+class OverwrittenLogTests(SynchronousTestCase):
+    """A log that is long already, and begins anew."""
+
+    def setUp(self) -> None:
+        """What is asked of the system."""
+        path = Path(self.mktemp())
+        path.with_name(path.name + "-wal").write_bytes(bytes(1 << 20))
+        self.log = WriteAheadLog(path)
+        self.addCleanup(self.log.close)
+        self.asked: list[range] = []
+        self.written, self.now = 0, 100.0
+        self.patch(time, "monotonic", lambda: self.now)
+        self.patch(os, "posix_fadvise", self.advised)
+        # It learns how long it is when it seems to be too short.
+        for _ in range(6):
+            self.commit(1)
+        self.log.written_back()
+
+    def advised(self, handle: int, start: int, length: int, advice: int) -> None:
+        """Note it."""
+        self.assertEqual((handle, advice), (self.log.handle(), os.POSIX_FADV_WILLNEED))
+        self.asked.append(range(start, start + length))
+
+    def commit(self, pages: int) -> None:
+        """A transaction of so many pages."""
+        self.written += pages
+        self.log.committed(
+            mock.Mock(**{"status.return_value": (self.written, 0), "wal_checkpoint.return_value": (0, 0)})
+        )
+
+    def test_read_before(self) -> None:
+        """What a commit overwrites was asked for before, none of it twice, and nothing behind the end of the file."""
+        for _ in range(3):
+            self.assertEqual([there.start for there in self.asked[-1:]], [0])
+            del self.asked[:-1]
+            while (start := self.log.pages * _FRAME) < 900_000:
+                for octet in range(start, start + 7 * _FRAME, 1024):
+                    self.assertTrue(any(octet in there for there in self.asked), (octet, self.asked))
+                self.commit(7)
+            starts = [there.start for there in self.asked]
+            self.assertEqual(starts, list(range(0, len(starts) * _AHEAD, _AHEAD)))
+            self.assertLess(starts[-1], 1 << 20)
+            self.log.written_back()
+
+    def test_after_a_pause(self) -> None:
+        """What nobody wrote for a while may have gone from memory: the next commit asks for what it overwrites, once."""
+        self.commit(3)
+        del self.asked[:]
+        self.now += 0.9
+        self.log.expect()
+        self.assertEqual(self.asked, [])
+        self.now += 0.2
+        self.log.expect()
+        self.assertEqual(self.asked, [range(3 * _FRAME, 3 * _FRAME + _AHEAD)])
+        self.commit(3)
+        self.log.expect()
+        self.assertEqual(len(self.asked), 1)
 
 
 class DatabaseTests(SynchronousTestCase):
@@ -117,6 +178,17 @@ class DatabaseTests(SynchronousTestCase):
                 self.assertIsNone(checkpoint.exception(20))
             self.assertLess(opened._log.pages, 200)
         self.assertEqual(opened.reader.execute("SELECT count(*) FROM thing").get, 1 + (grown + 21) * 20)
+        self.assertEqual(opened.writer.execute("PRAGMA integrity_check").get, "ok")
+
+    def test_not_asked_for(self) -> None:
+        """Where the system does not have that, or refuses, nothing is different."""
+        opened = self.filled(self.packer())
+        with mock.patch.object(os, "posix_fadvise", side_effect=OSError("no")) as refused:
+            self.grow(opened, 12)
+        refused.assert_called()
+        with mock.patch.object(os, "posix_fadvise"):
+            del os.posix_fadvise
+            self.grow(opened, 12)
         self.assertEqual(opened.writer.execute("PRAGMA integrity_check").get, "ok")
 
     def test_writer_waits_for_a_slow_one(self) -> None:

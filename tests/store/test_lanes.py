@@ -60,6 +60,11 @@ class FakeLog:
         self.prompt = True
         self.handle = handle
         self.full = False
+        self.expected = 0
+
+    def expect(self) -> None:
+        """A commit comes."""
+        self.expected += 1
 
     def grown(self) -> bool:
         """Whether there is something to tidy."""
@@ -228,7 +233,7 @@ class LightJobsTests(test_writer.WriterTests):
         """When the log begins anew, which syncs, the thread writes; when it is full, the thread tidies up."""
         self.log.prompt = False
         self.light("a")
-        self.assertEqual(self.syncs.held, [])
+        self.assertEqual((self.syncs.held, self.log.expected), ([], 0))
         self.go(1)
         self.assertTrue(self.tidied.wait(10))
         self.tidied.clear()
@@ -237,6 +242,7 @@ class LightJobsTests(test_writer.WriterTests):
         self.lane.lock.acquire()
         self.lane.lock.release()
         self.light("b")
+        self.assertEqual(self.log.expected, 1)
         self.syncs.end()
         self.assertTrue(self.tidied.wait(10))
         self.assertEqual(self.results, ["A", "B"])
