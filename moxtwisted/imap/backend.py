@@ -78,7 +78,11 @@ class Incoming:
 
 
 class IMailboxView(Interface):
-    """The live state of a mailbox, shared by all its sessions; arrays run in parallel, ascending by UID."""
+    """The live state of a mailbox, shared by all its sessions; arrays run in parallel, ascending by UID.
+
+    It may have a method ``overview()`` that gives (the combinations of flags that messages have, the number of the first message without
+    \\Seen or 0), for SELECT, which otherwise looks through all flags.
+    """
 
     uidvalidity = Attribute("int")
     uidnext = Attribute("int")

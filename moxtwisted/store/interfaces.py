@@ -328,6 +328,9 @@ class IMailboxState(Interface):
     modseqs = Attribute("array('Q'), parallel to uids")
     flags = Attribute("list of MessageFlags, parallel to uids")
 
+    def overview() -> tuple[Iterable[MessageFlags], int]:
+        """(the combinations of flags that messages have, the number of the first message without \\Seen or 0)."""
+
     def changes_since(version: int) -> tuple[Sequence[int], Sequence[int]] | None:
         """(expunged UIDs, UIDs with changed flags) since that version, each ascending, new messages not among the latter;
         None when the bounded log does not reach back so far: compare with a snapshot then."""

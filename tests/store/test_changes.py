@@ -10,7 +10,7 @@ from unittest import mock
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted.errors import ConsistencyError, StoreUnavailableError
-from moxtwisted.message.flags import MessageFlags
+from moxtwisted.message.flags import SEEN, MessageFlags
 from moxtwisted.store import changes
 from moxtwisted.store.changes import ChangeQueue, FlagTable, MailboxState
 from moxtwisted.store.interfaces import Addition, MailboxChange
@@ -32,6 +32,12 @@ class StateTests(StoreTestCase):
         new = MailboxState.load(self.account.reader, state.id, FlagTable())
         for name in ("name", "uidvalidity", "uidnext", "highestmodseq", "uids", "modseqs", "flags", "unseen"):
             self.assertEqual(getattr(state, name), getattr(new, name), name)
+        if state.version % 3:
+            # Not after every change: it has to be right after several, too.
+            used, first = state.overview()
+            self.assertEqual(set(used), set(new.flags))
+            unseen = [number for number, flags in enumerate(new.flags, 1) if not flags.system & SEEN]
+            self.assertEqual(first, min(unseen, default=0))
 
     def test_random(self) -> None:
         """After any changes the states of all mailboxes are what is on disk, and a session can follow by the log."""
@@ -40,7 +46,7 @@ class StateTests(StoreTestCase):
         states = [self.account.state(self.inbox), self.account.state(sent)]
         views = {state.id: (state.version, list(state.uids)) for state in states}
         words = ["\\Seen", "\\Deleted", "\\Flagged", "a", "B"]
-        for step in range(150):
+        for step in range(300):
             state = dice.choice(states)
             uids = sorted(dice.sample(list(state.uids), min(len(state.uids), dice.randrange(6))))
             flags = MessageFlags.parse(dice.sample(words, dice.randrange(4)))
@@ -76,6 +82,16 @@ class StateTests(StoreTestCase):
             self.assertEqual(
                 [uid for uid in views[state.id][1] if uid <= last], [u for u in state.uids if u <= last]
             )
+
+    def test_overview_of_what_is_gone(self) -> None:
+        """A mailbox that was removed has no flags and nothing unseen."""
+        box = self.successResultOf(self.account.create_mailbox("Box"))
+        state = self.account.state(box.id)
+        self.assertEqual((list(state.overview()[0]), state.overview()[1]), ([], 0))
+        self.successResultOf(self.account.add([Addition(box.id, self.new(small_message(1)))]))
+        self.assertEqual((list(state.overview()[0]), state.overview()[1]), ([MessageFlags.parse(())], 1))
+        self.successResultOf(self.account.delete_mailbox("Box"))
+        self.assertEqual((list(state.overview()[0]), state.overview()[1]), ([], 0))
 
     def test_loaded_before_the_report(self) -> None:
         """A state that was loaded between a commit and its report takes nothing twice."""

@@ -13,11 +13,8 @@ r"""SELECT, EXAMINE, CLOSE, UNSELECT, CHECK (RFC 9051 section 6.3.2), with CONDS
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final
-from weakref import WeakKeyDictionary
-
-from attrs import frozen
 
 from moxtwisted.errors import MailError
 from moxtwisted.imap.backend import ISelectedMailbox
@@ -30,7 +27,7 @@ from moxtwisted.imap.urlauth import MECHANISM
 from moxtwisted.imap.view import SessionView
 from moxtwisted.imap.wire.commands import Check, Close, QResync, Select, Unselect
 from moxtwisted.imap.wire.sequence import SequenceSet, compact_ranges
-from moxtwisted.message.flags import MessageFlags
+from moxtwisted.message.flags import SEEN, MessageFlags
 
 __all__ = ["check", "close", "select", "unselect"]
 
@@ -79,14 +76,14 @@ async def select(connection: Connection, command: Select) -> Answer:
 
 def _description(connection: Connection, box: Selected, supplied: str) -> Iterator[bytes]:
     view, live = box.view, box.view.live
-    yield from _flags(box)
+    used, unseen = _overview(live)
+    yield from _flags(box, used)
     yield b"* %d EXISTS\r\n" % len(view.uids)
     if not connection.rev2:
         # RFC 9051 appendix E: RECENT and UNSEEN are gone from IMAP4rev2; nothing is ever recent here, as in mox.
         yield b"* 0 RECENT\r\n"
         # RFC 9586 section 3: no sequence numbers in any response once UIDONLY is enabled.
-        unseen = 0 if view.uidonly else _overview(live).unseen
-        if unseen:
+        if unseen and not view.uidonly:
             yield b"* OK [UNSEEN %d] first unseen message\r\n" % unseen
     yield b"* OK [UIDVALIDITY %d] UIDs are valid\r\n" % live.uidvalidity
     yield b"* OK [UIDNEXT %d] predicted next UID\r\n" % live.uidnext
@@ -104,10 +101,10 @@ def _description(connection: Connection, box: Selected, supplied: str) -> Iterat
         yield named(connection, box.name, supplied)
 
 
-def _flags(box: Selected) -> Iterator[bytes]:
-    used = {k.lower(): k for flags in _overview(box.view.live).used for k in flags.keywords}
-    used.update({k.lower(): k for k in _COMMON_KEYWORDS})
-    keywords = " ".join(used[k] for k in sorted(used))
+def _flags(box: Selected, used: Iterable[MessageFlags]) -> Iterator[bytes]:
+    names = {k.lower(): k for flags in used for k in flags.keywords}
+    names.update({k.lower(): k for k in _COMMON_KEYWORDS})
+    keywords = " ".join(names[k] for k in sorted(names))
     yield f"* FLAGS ({_SYSTEM} {keywords})\r\n".encode("ascii", "replace")
     permanent = "" if box.read_only else _permanent(rights_of(box.mailbox), keywords)
     yield f"* OK [PERMANENTFLAGS ({permanent})] flags that can be changed\r\n".encode("ascii", "replace")
@@ -123,7 +120,11 @@ def _news_of_rights(box: Selected) -> Callable[[], Sequence[bytes]]:
         if now is told:
             return ()
         before, told = told, now
-        return () if flags_within(now) == flags_within(before) else list(_flags(box))
+        return (
+            ()
+            if flags_within(now) == flags_within(before)
+            else list(_flags(box, _overview(box.view.live)[0]))
+        )
 
     return news
 
@@ -136,41 +137,13 @@ def _permanent(rights: Rights, keywords: str) -> str:
     return " ".join((*MessageFlags.of(system).names, *((keywords, "\\*") if others else ())))
 
 
-@frozen
-class _Overview:
-    """What SELECT tells about all messages of a mailbox.
-
-    :ivar version: the mailbox's, when it was so.
-    :ivar used: the combinations of flags.
-    :ivar unseen: number of the first message without \\Seen, or 0.
-    """
-
-    version: int
-    used: frozenset[MessageFlags]
-    unseen: int
-
-    @classmethod
-    def of(cls, live: Any) -> _Overview:
-        """Look through the mailbox."""
-        used = frozenset(live.flags)
-        # Combinations are one object each, and index() compares by identity: ten times as fast as a loop.
-        unseen = min((live.flags.index(flags) + 1 for flags in used if not flags.system & 1), default=0)
-        return cls(live.version, used, unseen)
-
-
-#: By mailbox: it is looked through once for all sessions, as long as it does not change.
-_OVERVIEWS: Final[WeakKeyDictionary[Any, _Overview]] = WeakKeyDictionary()
-
-
-def _overview(live: Any) -> _Overview:
-    try:
-        known = _OVERVIEWS.get(live)
-    except TypeError:
-        # Not every backend's views can be referred to weakly.
-        return _Overview.of(live)
-    if known is None or known.version != live.version:
-        known = _OVERVIEWS[live] = _Overview.of(live)
-    return known
+def _overview(live: Any) -> tuple[Iterable[MessageFlags], int]:
+    """Of a mailbox: the combinations of flags, and the number of the first message without \\Seen, or 0."""
+    if hasattr(live, "overview"):
+        known: tuple[Iterable[MessageFlags], int] = live.overview()
+        return known
+    used = frozenset(live.flags)
+    return used, min((live.flags.index(flags) + 1 for flags in used if not flags.system & SEEN), default=0)
 
 
 def _resync(box: Selected, known: QResync) -> Iterator[bytes]:
