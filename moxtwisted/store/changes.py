@@ -22,7 +22,7 @@ from typing import Any, Final
 from attrs import define, field, frozen
 from zope.interface import implementer
 
-from moxtwisted.errors import MailboxMissingError
+from moxtwisted.errors import ConsistencyError, MailboxMissingError
 from moxtwisted.message.flags import SEEN, MessageFlags
 from moxtwisted.store.interfaces import IChangeQueue, IMailboxState, MailboxChange
 from moxtwisted.store.ledger import Delta, RawFlags
@@ -33,6 +33,8 @@ __all__ = ["ChangeQueue", "FlagTable", "MailboxState"]
 _LOG_ENTRIES: Final = 2_000
 _LOG_UIDS: Final = 200_000
 _MAX_FLAG_COMBINATIONS: Final = 10_000
+#: To look for each of so many by itself is quicker than one loop.
+_FEW_COMBINATIONS: Final = 10
 #: UIDs in the changes that a queue keeps for its reader, who may not come for a long time; a single change may have more.
 _QUEUED_UIDS: Final = 500_000
 
@@ -72,9 +74,11 @@ class _Overview:
     def discount(self, flags: Iterable[MessageFlags]) -> None:
         """Messages had these."""
         counts = self.counts
-        counts.subtract(flags)
-        for gone in [each for each, number in counts.items() if not number]:
-            del counts[gone]
+        for each, number in Counter(flags).items():
+            if counts[each] > number:
+                counts[each] -= number
+            else:
+                del counts[each]
 
     def unseen_at(self, place: int) -> None:
         """The message at this place may be unseen now."""
@@ -89,10 +93,14 @@ class _Overview:
         end = len(flags)
         if self._unseen_from < end and not flags[self._unseen_from].system & SEEN:
             return self._unseen_from + 1
-        for unseen in [each for each in self.counts if not each.system & SEEN]:
-            # Combinations are one object each, and index() compares by identity: ten times as fast as a loop.
-            with suppress(ValueError):
-                end = flags.index(unseen, self._unseen_from, end)
+        combinations = [each for each in self.counts if not each.system & SEEN]
+        if len(combinations) > _FEW_COMBINATIONS:
+            end = next((n for n in range(self._unseen_from, end) if not flags[n].system & SEEN), end)
+        else:
+            for unseen in combinations:
+                # Combinations are one object each, and index() compares by identity: ten times as fast as a loop.
+                with suppress(ValueError):
+                    end = flags.index(unseen, self._unseen_from, end)
         self._unseen_from = end
         return end + 1 if end < len(flags) else 0
 
@@ -134,7 +142,11 @@ class MailboxState:
 
     @classmethod
     def load(cls, connection: Any, mailbox: int, table: FlagTable) -> MailboxState:
-        """Read it. :raises MailboxMissingError:"""
+        """Read it.
+
+        :raises MailboxMissingError:
+        :raises ConsistencyError: a keyword in the database is none.
+        """
         connection.execute("BEGIN")
         try:
             row = connection.execute(
@@ -151,7 +163,12 @@ class MailboxState:
         finally:
             connection.execute("COMMIT")
         name, uidvalidity, uidnext, modseq, unseen = row[0]
+        uids, modseqs = array("I", json.loads(uids)), array("Q", json.loads(modseqs))
         raw = combinations.split("\n") if combinations else []
+        if len(raw) != len(uids):
+            raise ConsistencyError(
+                f"mailbox {mailbox}: {len(uids)} messages have {len(raw)} combinations of flags"
+            )
         known = {one: table[_raw_flags(one)] for one in set(raw)}
         return cls(
             id=mailbox,
@@ -159,8 +176,8 @@ class MailboxState:
             uidvalidity=uidvalidity,
             uidnext=uidnext,
             highestmodseq=modseq,
-            uids=array("I", json.loads(uids)),
-            modseqs=array("Q", json.loads(modseqs)),
+            uids=uids,
+            modseqs=modseqs,
             flags=list(map(known.__getitem__, raw)),
             unseen=unseen,
             table=table,

@@ -374,6 +374,9 @@ class Lane:
 
     def _synced(self, report: Any, answers: Answers, error: OSError | None) -> None:
         """What was written is on disk, or is not going to be."""
+        if error is not None:
+            # The system tells each error once: who gave way and synced it himself may have heard nothing of it.
+            self._break(error)
         if self._written is not answers:
             # It gave way.
             return
@@ -381,8 +384,6 @@ class Lane:
         telling: Answers = []
         self._written, self._report = telling, None
         self._thread.deliver()
-        if error is not None:
-            self._break(error)
         self.tell(report, self.truly(answers))
         if self._written is not telling:
             return

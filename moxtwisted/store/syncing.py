@@ -57,6 +57,9 @@ _IN_TURN: Final = "linux_uring"
 _LOOKED_AT: Final = 16
 _QUICK: Final = 0.0004
 
+#: So many seconds is the kernel waited for at the end.
+_PATIENCE: Final = 30.0
+
 #: After a sync that took longer than so many seconds the reactor waits for none for so many times as long.
 _SHORT: Final = 0.001
 _RESPITE: Final = 100
@@ -121,6 +124,19 @@ class _Kernel:
             error = OSError(repr(e)) if begun else _NotBegunError(errno.ECANCELED, repr(e))
         done(error)
 
+    def wait(self, seconds: float) -> bool:
+        """Wait for something to end, so long at most, and tell of it; False: it cannot be waited for."""
+        try:
+            if not self._over:
+                looking = select.poll()
+                looking.register(self.fileno(), select.POLLIN)
+                looking.poll(1000 * seconds)
+            self.doRead()
+        except Exception:  # noqa: BLE001 - caio has many
+            log.failure("waiting for syncs failed")
+            return False
+        return True
+
     def stop(self) -> None:
         """Hear no more of what is on its way."""
         self._reactor.removeReader(self)
@@ -138,7 +154,10 @@ class _Kernel:
         self._context.process_events()
         over, self._over = self._over, []
         for operation, done in over:
-            self._ended(operation, done)
+            try:
+                self._ended(operation, done)
+            except Exception:  # noqa: BLE001 - what the others came to is told once, and here
+                log.failure("telling of a sync failed")
 
     def connectionLost(self, reason: Any) -> None:
         """The reactor ends, or something went wrong in ``doRead``."""
@@ -187,13 +206,15 @@ class _Request:
     handle: int
     done: Done
     begun: float
+    #: Who has it, if the kernel has.
+    kernel: _Kernel | None = None
 
 
 class Syncs:
     """Has files synced.
 
     :param reactor: for callFromThread, and for addReader if it has that.
-    :param ways: how to have the kernel do it; the first that it has is taken.
+    :param ways: how to have the kernel do it, the best first; each that it has is made use of.
     :param waiting: whether a reactor that has nothing else to do waits itself.
     """
 
@@ -225,6 +246,7 @@ class Syncs:
         ended = partial(self._kernel_ended, request)
         for kernel in self._kernels:
             if kernel.start(handle, ended, 1 if kernel.way == _IN_TURN and self._slow else _REQUESTS):
+                request.kernel = kernel
                 return
         self._start_thread(request)
 
@@ -240,6 +262,7 @@ class Syncs:
             self._start_thread(request)
 
     def _start_thread(self, request: _Request) -> None:
+        request.kernel = None
         try:
             if self._threads is None:
                 self._threads = ThreadPoolExecutor(_THREADS, "store-sync")
@@ -260,10 +283,24 @@ class Syncs:
                 log.info("the system does not sync files by {way} ({error})", way=way, error=e)
 
     def _kernel_lost(self, kernel: _Kernel) -> None:
-        self._kernels.remove(kernel)
+        if kernel in self._kernels:
+            self._kernels.remove(kernel)
+        self._finish([kernel])
+
+    def _finish(self, kernels: Sequence[_Kernel]) -> None:
+        """Hear what came of all that these have.
+
+        The system tells of an error once for each file: a second sync succeeds after one that failed and was not heard of.
+        """
+        until = time.monotonic() + _PATIENCE
+        for kernel in kernels:
+            while any(request.kernel is kernel for request in self._requests):
+                left = until - time.monotonic()
+                if left <= 0 or not kernel.wait(left):
+                    break
         for request in tuple(self._requests):
-            # The kernel may have told of it, or not: once more is right in either case.
-            self._start_thread(request)
+            if request.kernel in kernels:
+                self._ended(request, OSError(errno.EIO, "nobody knows whether it is on disk"))
 
     def _thread_ended(self, request: _Request, future: Future[None]) -> None:
         error = future.exception()
@@ -272,7 +309,8 @@ class Syncs:
     def _ended(self, request: _Request, error: OSError | None) -> None:
         if request in self._requests:
             self._requests.remove(request)
-            self._took.append(time.monotonic() - request.begun)
+            if error is None:
+                self._took.append(time.monotonic() - request.begun)
             request.done(error)
 
     def _wait(self, request: _Request) -> None:
@@ -297,7 +335,9 @@ class Syncs:
     def stop(self) -> None:
         """Wait for all, also for those that are started by who is told of one."""
         while self._requests:
-            self._here(next(iter(self._requests)))
+            self._finish(self._kernels)
+            if self._requests:
+                self._here(next(iter(self._requests)))
         for kernel in self._kernels:
             kernel.stop()
         self._kernels = []

@@ -83,6 +83,43 @@ class StateTests(StoreTestCase):
                 [uid for uid in views[state.id][1] if uid <= last], [u for u in state.uids if u <= last]
             )
 
+    def test_expunged_before_the_first_unseen(self) -> None:
+        """The number of the first unseen message falls with each that is expunged before it."""
+        for number in range(5):
+            self.successResultOf(self.add(small_message(number)))
+        state = self.account.state(self.inbox)
+        seen = MessageFlags.parse(["\\Seen"])
+        self.successResultOf(self.account.store_flags(self.inbox, list(state.uids)[:3], "add", seen))
+        self.assertEqual(state.overview()[1], 4)
+        self.successResultOf(
+            self.account.expunge(self.inbox, [state.uids[0], state.uids[2]], only_deleted=False)
+        )
+        self.assertEqual(state.overview()[1], 2)
+        self.successResultOf(self.account.store_flags(self.inbox, list(state.uids), "add", seen))
+        self.assertEqual(state.overview()[1], 0)
+
+    def test_many_combinations(self) -> None:
+        """With keywords of their own for all messages, too."""
+        for number in range(30):
+            self.successResultOf(self.add(small_message(number)))
+        state = self.account.state(self.inbox)
+        for uid in reversed(state.uids):
+            self.successResultOf(
+                self.account.store_flags(self.inbox, [uid], "add", MessageFlags.parse([f"k{uid}"]))
+            )
+        self.assertEqual(state.overview()[1], 1)
+        seen = MessageFlags.parse(["\\Seen"])
+        self.successResultOf(self.account.store_flags(self.inbox, list(state.uids)[:20], "add", seen))
+        used, first = state.overview()
+        self.assertEqual((set(used), first), (set(state.flags), 21))
+
+    def test_no_keyword(self) -> None:
+        """A keyword in the database that is none does not give its flags to other messages: the mailbox is not read."""
+        self.successResultOf(self.add(small_message(1)))
+        self.account._database.writer.execute("UPDATE message SET keywords = ?", ("a\n5 b",))
+        self.assertRaises(ConsistencyError, self.account.state, self.inbox)
+        self.account._database.writer.execute("UPDATE message SET keywords = ''")
+
     def test_overview_of_what_is_gone(self) -> None:
         """A mailbox that was removed has no flags and nothing unseen."""
         box = self.successResultOf(self.account.create_mailbox("Box"))

@@ -376,6 +376,16 @@ class LightJobsTests(test_writer.WriterTests):
         self.syncs.end()
         self.assertEqual(self.ledger.kept, ["a", "b"])
 
+    def test_failure_after_giving_way(self) -> None:
+        """A sync that fails is believed, though another one of the same file succeeded since: the system tells each error once."""
+        self.light("a")
+        self.lane.give_way()
+        self.syncs.end(OSError(errno.EIO, "the disk is bad"))
+        self.assertTrue(self.lane.broken)
+        self.submit(lambda: self.ledger.put("b"))
+        self.go(2)
+        self.assertEqual(self.results.count("B"), 0)
+
     def test_give_way_while_telling(self) -> None:
         """So it is when he was told himself just now."""
         done = threading.Event()

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import select
 import tempfile
+import time
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -97,8 +101,46 @@ class SyncsTests(TestCase):
             syncs.stop()
             self.assertEqual(said, [None] * 5)
 
+    async def test_one_of_two_lost(self) -> None:
+        """When the reactor hears no more of one way, all that was begun is told once, and the other way goes on."""
+        for place in range(len(self._syncs(*syncing.WAYS)._kernels)):
+            syncs = self._syncs(*syncing.WAYS)
+            syncs._took.extend([1.0] * syncing._LOOKED_AT)
+            said: list[OSError | None] = []
+            for _ in range(10):
+                syncs.start(self.file, said.append)
+            lost: Any = syncs._kernels[place]
+            others = [kernel for kernel in syncs._kernels if kernel is not lost]
+            watching: Any = reactor
+            watching.removeReader(lost)
+            lost.connectionLost(None)
+            lost.connectionLost(None)
+            self.assertEqual(syncs._kernels, others)
+            self.assertIsNone(await sync(syncs, self.file))
+            syncs.stop()
+            self.assertEqual((said, syncs._requests), ([None] * 10, set()))
+
+    async def test_descriptors(self) -> None:
+        """Who stops while something is on its way leaves no descriptor open."""
+        open_files = Path("/proc/self/fd")
+
+        def work() -> int:
+            syncs = self._syncs(*syncing.WAYS)
+            syncs._took.extend([1.0] * syncing._LOOKED_AT)
+            for _ in range(20):
+                syncs.start(self.file, lambda error: None)
+            syncs.stop()
+            del syncs
+            self._cleanups.pop()
+            gc.collect()
+            return len(list(open_files.iterdir())) if open_files.is_dir() else 0
+
+        first = work()
+        for _ in range(5):
+            self.assertLessEqual(work(), first)
+
     async def test_kernel_lost(self) -> None:
-        """When the reactor hears no more of the kernel, threads sync what was on its way, and all that comes."""
+        """When the reactor hears no more of the kernel, all that was on its way is told, and threads sync what comes."""
         for way in syncing.WAYS:
             syncs = self._syncs(way)
             done = [sync(syncs, self.file) for _ in range(3)]
@@ -226,24 +268,100 @@ class WaitingTests(TestCase):
 
 
 class DividedTests(SynchronousTestCase):
-    """Which way has how many of those that are begun together."""
+    """Which way has how many of those that are begun together, and what is told of them."""
+
+    def _two(self, *took: float) -> tuple[Syncs, list[Any], list[Any]]:
+        """Two ways with a module each, after syncs that took so long."""
+        self.patch(syncing, "_PATIENCE", 0.0)
+        modules = [mock.Mock() for _ in syncing.WAYS]
+        for module in modules:
+            module.Context.return_value.submit.return_value = 1
+            module.Operation.fdsync.side_effect = lambda handle: mock.Mock(handle=handle)
+        names = [f"caio.{way}" for way in syncing.WAYS]
+        syncs = Syncs(mock.Mock(), ways=())
+        with mock.patch.dict("sys.modules", dict(zip(names, modules, strict=True))):
+            syncs._kernels = [syncing._Kernel(mock.Mock(), mock.Mock(), way) for way in syncing.WAYS]
+        for kernel in syncs._kernels:
+            kernel._lost = syncs._kernel_lost
+        syncs._took.extend(took)
+        return syncs, list(syncs._kernels), modules
+
+    @staticmethod
+    def _end(module: Any, *errors: Exception | None) -> None:
+        """The first syncs of a way have ended so, which nobody has heard of."""
+        submitted = [call.args[0] for call in module.Context.return_value.submit.call_args_list]
+        for operation, error in zip(submitted, errors, strict=False):
+            operation.get_value.side_effect = error
+            operation.set_callback.call_args.args[0](0)
+
+    def test_failure_that_nobody_heard_of(self) -> None:
+        """What failed in one way is told so when the other is lost, and of what the lost one had nobody knows that it is on disk."""
+        syncs, (first, second), (_, module) = self._two(*[1.0] * 16)
+        said: dict[str, Any] = {}
+        with tempfile.TemporaryFile() as file:
+            syncs.start(file.fileno(), partial(said.__setitem__, "first"))
+            syncs.start(file.fileno(), partial(said.__setitem__, "second"))
+            self._end(module, OSError(errno.EIO, "bad"))
+            first.connectionLost(None)
+            self.assertEqual(list(said), ["first"])
+            second.doRead()
+        self.assertIsInstance(said["first"], OSError)
+        self.assertEqual(said["second"].strerror, "bad")
+
+    def test_stopped_before_a_failure_was_heard_of(self) -> None:
+        """At the end, too: no second sync is believed."""
+        syncs, _, (module, _) = self._two()
+        said: list[Any] = []
+        with tempfile.TemporaryFile() as file:
+            syncs.start(file.fileno(), said.append)
+            syncs.start(file.fileno(), said.append)
+            self._end(module, OSError(errno.EIO, "bad"))
+            syncs.stop()
+        self.assertEqual([type(error) for error in said], [OSError, OSError])
+
+    def test_who_is_told_fails(self) -> None:
+        """What others came to is told all the same."""
+        syncs, (kernel, _), (module, _) = self._two()
+        said: list[Any] = []
+
+        def fail(error: OSError | None) -> None:
+            raise ValueError("odd")
+
+        with tempfile.TemporaryFile() as file:
+            syncs.start(file.fileno(), fail)
+            syncs.start(file.fileno(), said.append)
+            self._end(module, None, OSError(errno.EIO, "bad"))
+            kernel.doRead()
+        self.assertEqual(said[0].strerror, "bad")
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        self.assertEqual(kernel._running, 0)
+
+    def test_how_long_they_take(self) -> None:
+        """From beginning to end; what failed at once says nothing about the disk."""
+        syncs, (kernel, _), (module, _) = self._two()
+        now = [100.0]
+        self.patch(time, "monotonic", lambda: now[0])
+        with tempfile.TemporaryFile() as file:
+            for seconds, error, slow in (
+                (0.002, None, True),
+                (0.0, OSError("bad"), True),
+                (0.0001, None, False),
+            ):
+                module.Context.return_value.submit.reset_mock()
+                syncs.start(file.fileno(), lambda error: None)
+                now[0] += seconds
+                self._end(module, error)
+                kernel.doRead()
+                self.assertEqual(syncs._slow, slow)
 
     def _running(self, took: list[float], count: int) -> list[int]:
         """How many each way has, after others that took so long."""
-        modules = {}
-        for way in syncing.WAYS:
-            module = modules[f"caio.{way}"] = mock.Mock()
-            module.Context.return_value.submit.return_value = 1
-        with mock.patch.dict("sys.modules", modules):
-            syncs = Syncs(mock.Mock(), ways=())
-            syncs._kernels = [syncing._Kernel(mock.Mock(), mock.Mock(), way) for way in syncing.WAYS]
-        syncs._took.extend(took)
+        syncs, _, _ = self._two(*took)
         with tempfile.TemporaryFile() as file:
             for _ in range(count):
                 syncs.start(file.fileno(), lambda error: None)
             running = [kernel._running for kernel in syncs._kernels]
             syncs.stop()
-        self.assertEqual(len(syncs._took), syncing._LOOKED_AT)
         self.assertEqual(sum(running), count)
         return running
 
