@@ -206,8 +206,9 @@ class _Request:
     handle: int
     done: Done
     begun: float
-    #: Who has it, if the kernel has.
+    #: Who has it, if the kernel has, or a thread.
     kernel: _Kernel | None = None
+    future: Future[None] | None = None
 
 
 class Syncs:
@@ -266,7 +267,7 @@ class Syncs:
         try:
             if self._threads is None:
                 self._threads = ThreadPoolExecutor(_THREADS, "store-sync")
-            future = self._threads.submit(os.fdatasync, request.handle)
+            future = request.future = self._threads.submit(os.fdatasync, request.handle)
         except RuntimeError:
             # The system has no more threads for us. In a turn of its own, or there would be no end of calls in calls.
             self._reactor.callFromThread(self._here, request)
@@ -336,6 +337,9 @@ class Syncs:
         """Wait for all, also for those that are started by who is told of one."""
         while self._requests:
             self._finish(self._kernels)
+            for request in tuple(self._requests):
+                if request.future is not None:
+                    self._thread_ended(request, request.future)
             if self._requests:
                 self._here(next(iter(self._requests)))
         for kernel in self._kernels:

@@ -7,6 +7,7 @@ import gc
 import os
 import select
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -318,6 +319,27 @@ class DividedTests(SynchronousTestCase):
             self._end(module, OSError(errno.EIO, "bad"))
             syncs.stop()
         self.assertEqual([type(error) for error in said], [OSError, OSError])
+
+    def test_stopped_while_a_thread_fails(self) -> None:
+        """What a thread comes to is waited for, and believed."""
+        fake = FakeReactor()
+        syncs, said, results = Syncs(fake), list[Any](), [None, OSError(errno.EIO, "bad")]
+        begun = threading.Event()
+
+        def sync(handle: int) -> None:
+            begun.set()
+            time.sleep(0.05)
+            error = results.pop()
+            if error is not None:
+                raise error
+
+        with tempfile.TemporaryFile() as file, mock.patch("os.fdatasync", side_effect=sync):
+            syncs.start(file.fileno(), said.append)
+            self.assertTrue(begun.wait(10))
+            syncs.stop()
+            fake.turn()
+        self.assertEqual([error.strerror for error in said], ["bad"])
+        self.assertEqual(results, [None], "it was not synced once more")
 
     def test_who_is_told_fails(self) -> None:
         """What others came to is told all the same."""
