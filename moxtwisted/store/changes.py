@@ -67,26 +67,29 @@ class _Overview:
         #: All messages before this place are seen.
         self._unseen_from = 0
 
-    def count(self, flags: Iterable[MessageFlags]) -> None:
-        """Messages with these were added."""
+    def added(self, flags: Iterable[MessageFlags]) -> None:
+        """Messages with these came to the end."""
         self.counts.update(flags)
 
-    def discount(self, flags: Iterable[MessageFlags]) -> None:
-        """Messages had these."""
+    def changed(self, old: Iterable[MessageFlags], new: MessageFlags, count: int, first: int) -> None:
+        """So many messages, the first of them at this place, had these and have those now."""
+        self.counts[new] += count
+        self._discount(old)
+        if not new.system & SEEN:
+            self._unseen_from = min(self._unseen_from, first)
+
+    def removed(self, old: Iterable[MessageFlags], places: Sequence[int]) -> None:
+        """Messages with these, at these places, ascending, are gone."""
+        self._discount(old)
+        self._unseen_from -= bisect_left(places, self._unseen_from)
+
+    def _discount(self, flags: Iterable[MessageFlags]) -> None:
         counts = self.counts
         for each, number in Counter(flags).items():
             if counts[each] > number:
                 counts[each] -= number
             else:
                 del counts[each]
-
-    def unseen_at(self, place: int) -> None:
-        """The message at this place may be unseen now."""
-        self._unseen_from = min(self._unseen_from, place)
-
-    def removed(self, places: Sequence[int]) -> None:
-        """Those at these places, ascending, are gone."""
-        self._unseen_from -= bisect_left(places, self._unseen_from)
 
     def first_unseen(self, flags: list[MessageFlags]) -> int:
         """The number of the first message without \\Seen, or 0."""
@@ -223,7 +226,7 @@ class MailboxState:
         self.flags.extend(new_flags)
         self.unseen += sum(not flags.system & SEEN for flags in new_flags)
         if self._overview is not None:
-            self._overview.count(new_flags)
+            self._overview.added(new_flags)
         self.uidnext = new_uids[-1] + 1
 
     def _expunge(self, gone: Sequence[int]) -> None:
@@ -232,8 +235,7 @@ class MailboxState:
             return
         self.unseen -= sum(not self.flags[place].system & SEEN for place in places)
         if self._overview is not None:
-            self._overview.discount([self.flags[place] for place in places])
-            self._overview.removed(places)
+            self._overview.removed([self.flags[place] for place in places], places)
         uids, modseqs = array("I"), array("Q")
         flags: list[MessageFlags] = []
         start = 0
@@ -260,21 +262,15 @@ class MailboxState:
                 self.modseqs[first:end] = array("Q", (modseq,)) * count
             else:
                 places = [place for uid in uids if (place := self._place(uid)) >= 0]
-                old, count, first = (
-                    [self.flags[place] for place in places],
-                    len(places),
-                    min(places, default=0),
-                )
+                old, count = [self.flags[place] for place in places], len(places)
+                first = min(places, default=0)
                 for place in places:
                     self.flags[place] = new
                     self.modseqs[place] = modseq
             seen = sum([old.count(flags) for flags in set(old) if flags.system & SEEN])
             self.unseen += seen - count * (new.system & SEEN)
             if self._overview is not None and count:
-                self._overview.count([new] * count)
-                self._overview.discount(old)
-                if not new.system & SEEN:
-                    self._overview.unseen_at(first)
+                self._overview.changed(old, new, count, first)
 
     def _place(self, uid: int) -> int:
         place = bisect_left(self.uids, uid)

@@ -126,13 +126,12 @@ class SyncsTests(TestCase):
         open_files = Path("/proc/self/fd")
 
         def work() -> int:
-            syncs = self._syncs(*syncing.WAYS)
+            syncs = Syncs(reactor, waiting=False)
             syncs._took.extend([1.0] * syncing._LOOKED_AT)
             for _ in range(20):
                 syncs.start(self.file, lambda error: None)
             syncs.stop()
             del syncs
-            self._cleanups.pop()
             gc.collect()
             return len(list(open_files.iterdir())) if open_files.is_dir() else 0
 

@@ -120,11 +120,10 @@ def _news_of_rights(box: Selected) -> Callable[[], Sequence[bytes]]:
         if now is told:
             return ()
         before, told = told, now
-        return (
-            ()
-            if flags_within(now) == flags_within(before)
-            else list(_flags(box, _overview(box.view.live)[0]))
-        )
+        if flags_within(now) == flags_within(before):
+            return ()
+        used, _ = _overview(box.view.live)
+        return list(_flags(box, used))
 
     return news
 
