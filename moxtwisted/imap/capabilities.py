@@ -168,15 +168,19 @@ def _is_gone(name: str, disabled: frozenset[str]) -> bool:
     return name in disabled or any(_is_gone(needed, disabled) for needed in NEEDS.get(name, ()))
 
 
+@lru_cache(maxsize=256)
 def _all(
-    append_limit: int, message_limit: int, disabled: frozenset[str], extensions: Container[str]
-) -> Iterable[str]:
+    append_limit: int, message_limit: int, disabled: frozenset[str], optional: tuple[str, ...]
+) -> tuple[str, ...]:
+    """The list without what hangs on the state. A server has few of them, and working one out takes longer than a command."""
     # RFC 7889 section 2: with a number it is the limit for every mailbox.
     numbers = {"APPENDLIMIT": append_limit, "MESSAGELIMIT": message_limit}
-    for name in (*CAPABILITIES, *(name for name in OPTIONAL if name in extensions)):
-        if _is_gone(name, disabled):
-            continue
-        yield f"{name}={numbers[name]}" if name in numbers else name
+    known = [name for name in (*CAPABILITIES, *optional) if not _is_gone(name, disabled)]
+    return tuple([f"{name}={numbers[name]}" if name in numbers else name for name in known])
+
+
+def _supported(extensions: Container[str]) -> tuple[str, ...]:
+    return tuple([name for name in OPTIONAL if name in extensions])
 
 
 def before_login(
@@ -202,7 +206,8 @@ def before_login(
         # RFC 9051 section 6.2.3: LOGIN is refused then.
         extra.append("LOGINDISABLED")
     disabled = settings.disabled_capabilities
-    known = _all(settings.limits.append_octets, settings.limits.messages, disabled, extensions)
+    limits = settings.limits
+    known = _all(limits.append_octets, limits.messages, disabled, _supported(extensions))
     return (*known, *(e for e in extra if e not in disabled))
 
 
@@ -218,8 +223,8 @@ def after_login(
     :param disabled: capabilities that this account shall not see.
     :param extensions: which of ``OPTIONAL`` the backend supports.
     """
-    disabled |= settings.disabled_capabilities
+    disabled = settings.disabled_capabilities | disabled
     return (
-        *_all(append_limit, settings.limits.messages, disabled, extensions),
+        *_all(append_limit, settings.limits.messages, disabled, _supported(extensions)),
         *(name for name in AFTER_LOGIN if name not in disabled),
     )

@@ -87,6 +87,14 @@ class CapabilityTests(SynchronousTestCase):
         self.assertEqual(driver.command("IDLE"), [b"a2 BAD IDLE is not available now"])
         self.assertEqual(driver.command("ENABLE QRESYNC")[0], b"* ENABLED")
 
+    def test_disabled_of_a_backend(self) -> None:
+        """A backend's own set of what is disabled stays as it is, and another account's list without it."""
+        server = settings(disabled_capabilities=frozenset(["IDLE"]))
+        own = {"SORT"}
+        self.assertTrue({"IDLE", "SORT", "SORT=DISPLAY"}.isdisjoint(after_login(server, 1000, own)))  # type: ignore[arg-type]
+        self.assertEqual(own, {"SORT"})
+        self.assertIn("SORT=DISPLAY", after_login(server, 1000, frozenset()))
+
     def test_disabled_with_what_needs_it(self) -> None:
         """With SORT, ACL, QUOTA and CONDSTORE goes what is nothing without them, from the list and from the commands."""
         mail = MemoryMail(disabled_capabilities=frozenset(["ACL", "CONDSTORE", "QUOTA", "SORT"]))

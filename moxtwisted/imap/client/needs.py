@@ -6,7 +6,8 @@ servers announce both.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any, Final
 
 from moxtwisted.imap.options import missing
@@ -26,15 +27,21 @@ _IMPLIED: Final[dict[str, tuple[str, ...]]] = {
 _WITH_VALUE: Final = ("APPENDLIMIT", "MESSAGELIMIT")
 
 
-def not_offered(values: Iterable[Any], capabilities: Collection[str]) -> str | None:
+def not_offered(values: Iterable[Any], capabilities: frozenset[str]) -> str | None:
     """The first capability that one of these needs and that is not there, or ``None``.
 
     :param values: search keys, return options, data items and the like; what else stands there needs nothing.
     :param capabilities: in upper case.
     """
+    return missing(tuple(values), _offered(capabilities))
+
+
+# A server announces two or three sets of them; a client looks at each command.
+@lru_cache(maxsize=16)
+def _offered(capabilities: frozenset[str]) -> frozenset[str]:
     offered = set(capabilities)
     offered.update(name for name in _WITH_VALUE if any(one.startswith(name + "=") for one in capabilities))
     for name, implied in _IMPLIED.items():
         if name in offered:
             offered.update(implied)
-    return missing(tuple(values), offered)
+    return frozenset(offered)
