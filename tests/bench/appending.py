@@ -9,14 +9,14 @@ ratios to the first. ``APPENDING_DIRECTORY`` is where the servers keep their mai
 from __future__ import annotations
 
 import os
-import shutil
 import statistics
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-BENCH = Path(__file__).resolve().parents[3] / "shared" / "bench"
+import peers  # type: ignore[import-not-found]  # beside this script
+
 MESSAGES = 200
 #: What an APPEND of 4 KB writes into the log, octets.
 WRITTEN = 57_344
@@ -57,37 +57,30 @@ def append(ctx: Any, server: Any, mailbox: bytes) -> tuple[float, float, float]:
 
 def main(names: str, rounds: int = 5) -> None:
     """Measure the servers in turn."""
-    sys.path.insert(0, str(BENCH))
-    import bench  # type: ignore[import-not-found]  # the benchmark's own
-    import drivers  # type: ignore[import-not-found]
-
     work = Path(os.environ.get("APPENDING_DIRECTORY", "/tmp/bench-appending"))
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir()
-    work.chmod(0o755)
-    print(f"a sync of {WRITTEN} octets takes {sync_microseconds(work):.0f} µs in {work}")
-    ctx = bench.Context(str(work))
     servers: dict[str, Any] = {}
     results: dict[str, list[tuple[float, float, float]]] = {}
-    try:
-        for name in names.split(","):
-            server = drivers.make(name, str(work / name), 1)
-            server.setup()
-            server.start()
-            servers[name] = server
-        time.sleep(3)
-        for number in range(rounds):
-            for name in servers if number % 2 else reversed(servers):
-                time.sleep(1)
-                figures = append(ctx, servers[name], b"Other%d" % number)
-                results.setdefault(name, []).append(figures)
-                print(
-                    f"round {number + 1} {name}: {figures[0]:.0f} a second, median {figures[1]:.0f} µs, {figures[2]:.0f} µs CPU each"
-                )
-    finally:
-        for server in servers.values():
-            server.stop()
-        ctx.close()
+    with peers.context(work) as ctx:
+        print(f"a sync of {WRITTEN} octets takes {sync_microseconds(work):.0f} µs in {work}")
+        try:
+            for name in names.split(","):
+                server = peers.make(name, work, 1)
+                server.setup()
+                server.start()
+                servers[name] = server
+            time.sleep(3)
+            for number in range(rounds):
+                for name in servers if number % 2 else reversed(servers):
+                    time.sleep(1)
+                    figures = append(ctx, servers[name], b"Other%d" % number)
+                    results.setdefault(name, []).append(figures)
+                    rate, median, cpu = figures
+                    print(
+                        f"round {number + 1} {name}: {rate:.0f} a second, median {median:.0f} µs, {cpu:.0f} µs CPU each"
+                    )
+        finally:
+            for server in servers.values():
+                server.stop()
     first = results[next(iter(servers))]
     for name in servers:
         ratios = [figures[0] / others[0] for figures, others in zip(results[name], first, strict=True)]

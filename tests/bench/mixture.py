@@ -14,14 +14,14 @@ import os
 import random
 import re
 import selectors
-import shutil
 import statistics
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-BENCH = Path(__file__).resolve().parents[3] / "shared" / "bench"
+import peers  # type: ignore[import-not-found]  # beside this script
+
 ACCOUNTS, CLIENTS, MESSAGES = 10, 20, 200
 WEIGHTS = {"list": 5, "status": 15, "select": 10, "fetch": 35, "store": 15, "append": 10, "expunge": 10}
 
@@ -157,28 +157,20 @@ def measure(ctx: Any, server: Any, seconds: float) -> tuple[float, float, float]
 
 def main(names: str, rounds: int = 3, seconds: float = 20.0) -> None:
     """Measure the servers in turn."""
-    sys.path.insert(0, str(BENCH))
-    import bench  # type: ignore[import-not-found]  # the benchmark's own
-    import drivers  # type: ignore[import-not-found]
-
     work = Path(os.environ.get("MIXTURE_DIRECTORY", "/tmp/bench-mixture"))
     results: dict[str, list[tuple[float, float, float]]] = {}
     for number in range(rounds):
         for name in names.split(","):
-            shutil.rmtree(work, ignore_errors=True)
-            work.mkdir()
-            work.chmod(0o755)
-            ctx = bench.Context(str(work))
-            server = drivers.make(name, str(work / name), ACCOUNTS)
-            # Of the servers before, which need not have synced everything.
-            os.sync()
-            try:
-                server.setup()
-                server.start()
-                figures = measure(ctx, server, seconds)
-            finally:
-                server.stop()
-                ctx.close()
+            with peers.context(work) as ctx:
+                server = peers.make(name, work, ACCOUNTS)
+                # Of the servers before, which need not have synced everything.
+                os.sync()
+                try:
+                    server.setup()
+                    server.start()
+                    figures = measure(ctx, server, seconds)
+                finally:
+                    server.stop()
             results.setdefault(name, []).append(figures)
             rate, cpu, latency = figures
             print(
