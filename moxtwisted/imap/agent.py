@@ -29,7 +29,6 @@ from contextlib import suppress
 from typing import Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 
@@ -50,6 +49,7 @@ from moxtwisted.imap.client.session import (
 from moxtwisted.imap.wire import commands as c
 from moxtwisted.imap.wire import responsedata as r
 from moxtwisted.sasl.client import PREFERENCE, ClientError, ClientExchange, Credentials, choose
+from moxtwisted.transport.agent import connected
 
 __all__ = ["ClientSettings", "ClientTLS", "ClientTimeouts", "IMAPClient", "IdleSession", "connect"]
 
@@ -311,20 +311,10 @@ async def _made(clock: Any, connecting: Deferred[Any], seconds: float) -> None:
     :raise ConnectionFailedError: there is none, or not in time.
     :raise CancelledError: who waits was cancelled.
     """
-
-    def cancel(waiting: Deferred[Any]) -> None:
-        # Before the endpoint's own error for it, which may be that there is no host of this name.
-        waiting.errback(CancelledError())
-        connecting.cancel()
-
-    waiting: Deferred[Any] = Deferred(cancel)
-    connecting.addBoth(lambda result: None if waiting.called else waiting.callback(result))
     try:
-        await waiting.addTimeout(seconds, clock)
+        await connected(clock, connecting, seconds)
     except (MailError, CancelledError):
         raise
-    except TookTooLong as error:
-        raise ConnectionFailedError("cannot be made: the server did not answer in time") from error
     except Exception as error:
         raise ConnectionFailedError(f"cannot be made: {error}"[:500]) from error
 

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from typing import Any
 
 from attrs import evolve
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IHandshakeListener, IPushProducer, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -39,6 +39,7 @@ from moxtwisted.smtp.peer import TLSInfo
 from moxtwisted.smtp.replies import Reply
 from moxtwisted.smtp.sources import BytesSource, FileSource, IMessageSource
 from moxtwisted.smtp.transmission import Envelope, RecipientResult, Transmission
+from moxtwisted.transport.agent import connected
 from moxtwisted.transport.deadline import Deadline
 
 __all__ = [
@@ -550,9 +551,10 @@ _LATER = Reply(452, "4.5.3", "more recipients than the next server takes at a ti
 async def _connect(reactor: Any, endpoint: IStreamClientEndpoint, settings: ClientSettings) -> SMTPClient:
     connection = _Connection(reactor, ClientMachine(), settings)
     attempt = endpoint.connect(Factory.forProtocol(lambda: connection))
-    attempt.addTimeout(settings.timeouts.connect, reactor)
     try:
-        await attempt
+        await connected(reactor, attempt, settings.timeouts.connect)
+    except CancelledError:
+        raise
     except Exception as e:
         raise SessionFailed(Reply(451, "4.4.1", f"{_UNREACHABLE.text}: {e}"[:200]), "CONNECT") from e
     session = SMTPClient(connection, settings)
@@ -564,7 +566,7 @@ def connect(reactor: Any, endpoint: IStreamClientEndpoint, settings: ClientSetti
     """Connect and open a session.
 
     :param reactor: the clock.
-    :return: fires with the session, or fails with ``SessionFailed``.
+    :return: fires with the session, or fails with ``SessionFailed``. Cancelled, it fails with ``CancelledError`` and leaves no connection.
     """
     return Deferred.fromCoroutine(_connect(reactor, endpoint, settings))
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
+from unittest.mock import Mock
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.error import ConnectingCancelledError, DNSLookupError
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import SynchronousTestCase
@@ -283,6 +286,36 @@ class AgentTests(SynchronousTestCase):
             sending.cancel()
             self.failureResultOf(sending, CancelledError)
             self.assertTrue(self.endpoint.transport.aborted, count)
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_cancelled_before_there_is_a_connection(self) -> None:
+        """A cancel is none of the host's failures, whatever an endpoint makes of it while it connects or looks for the host."""
+        settings = ClientSettings(hello_name="client.example")
+        for error in (ConnectingCancelledError(None), DNSLookupError("no such host"), CancelledError()):
+            for attempt in (connect, partial(send_mail, envelope=envelope(), source=BytesSource(b""))):
+                looking: Deferred[Any] = Deferred(lambda waiting, error=error: waiting.errback(error))  # type: ignore[misc]
+                endpoint = Mock(connect=lambda _, looking=looking: looking)
+                done = attempt(self.clock, endpoint, settings)
+                done.cancel()
+                self.failureResultOf(done, CancelledError)
+                self.assertTrue(looking.called)
+                self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_nobody_there(self) -> None:
+        """A host that does not answer in time, or not at all, is tried later."""
+        for error, text in ((None, "in time"), (DNSLookupError("no such host"), "no such host")):
+            looking: Deferred[Any] = Deferred()
+            self.endpoint = Mock(connect=lambda _, looking=looking: looking)
+            sending = self.send()
+            if error is None:
+                self.clock.advance(10_000)
+            else:
+                looking.errback(error)
+            (result,) = self.successResultOf(sending)
+            self.assertEqual(
+                (result.stage, result.reply.code, result.reply.enhanced), ("CONNECT", 451, "4.4.1")
+            )
+            self.assertIn(text, result.reply.text)
             self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_asked_without_end(self) -> None:

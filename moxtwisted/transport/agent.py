@@ -1,0 +1,43 @@
+"""Waiting for the connection of an endpoint, for so long and no longer.
+
+::
+
+    try:
+        await connected(clock, endpoint.connect(factory), 30.0)
+    except CancelledError:
+        raise                      # nobody wants the connection any more
+    except Exception as error:     # there is none
+        ...
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import TimeoutError as TookTooLong
+from twisted.internet.interfaces import IReactorTime
+
+__all__ = ["connected"]
+
+
+async def connected(clock: IReactorTime, connecting: Deferred[Any], seconds: float) -> None:
+    """Wait for the connection of an endpoint.
+
+    :param connecting: what ``connect`` of the endpoint returned; it is cancelled with whoever waits.
+    :raise CancelledError: who waits was cancelled.
+    :raise TimeoutError: there is none in time; it is that of ``twisted.internet.defer`` and says so.
+    :raise Exception: whatever the endpoint failed with.
+    """
+
+    def cancel(waiting: Deferred[Any]) -> None:
+        # Before the endpoint's own error for it, which may be that there is no host of this name.
+        waiting.errback(CancelledError())
+        connecting.cancel()
+
+    waiting: Deferred[Any] = Deferred(cancel)
+    connecting.addBoth(lambda result: None if waiting.called else waiting.callback(result))
+    try:
+        await waiting.addTimeout(seconds, clock)
+    except TookTooLong:
+        raise TookTooLong("the server did not answer in time") from None
