@@ -206,7 +206,7 @@ def _is_stale(error: Exception) -> bool:
 def run_reactor(work: Callable[[Any], Awaitable[Any]], observer: Any = None) -> Any:
     """Run the reactor until the work is done; its result, or its failure raised.
 
-    When the process is told to end (SIGINT, SIGTERM), the work is cancelled and the reactor waits for it.
+    When the process is told to end (SIGINT, SIGTERM), the work is cancelled and the reactor waits for it, however often it is told.
 
     :param observer: of the log; without it, warnings and worse go to standard error.
     :raises InterruptedBySignal: when the work was cancelled.
@@ -218,12 +218,14 @@ def run_reactor(work: Callable[[Any], Awaitable[Any]], observer: Any = None) -> 
         from twisted.logger import globalLogBeginner
         from twisted.python.failure import Failure
 
+        from moxtwisted.compose.ending import Ending
         from moxtwisted.server.logging import LevelControl, LineObserver, LogFile
 
     if observer is None:
         observer = LineObserver(LogFile(None), LevelControl("warn"))
     globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False, discardBuffer=True)
     core = IReactorCore(reactor)
+    ending = Ending(core)
     outcome: list[Any] = []
     finished: Deferred[None] = Deferred()
 
@@ -233,27 +235,22 @@ def run_reactor(work: Callable[[Any], Awaitable[Any]], observer: Any = None) -> 
     def done(result: Any) -> None:
         outcome.append(result)
         finished.callback(None)
-        if core.running and not stopping:
-            core.stop()
-
-    stopping: list[bool] = []
-    received: list[int] = []
+        ending.stop()
 
     def begin() -> None:
+        ending.take_signals()
         running: Deferred[Any] = ensureDeferred(start())
 
         def end() -> Deferred[None]:
-            stopping.append(True)
             running.cancel()
             return finished
 
         core.addSystemEventTrigger("before", "shutdown", end)
-        _note_signals(received)
         running.addBoth(done)
 
     core.callWhenRunning(begin)
     core.run()
-    interrupted = InterruptedBySignal(received[0] if received else signal.SIGINT)
+    interrupted = InterruptedBySignal(ending.signal or signal.SIGINT)
     if not outcome:
         raise interrupted
     if isinstance(outcome[0], Failure):
@@ -261,17 +258,3 @@ def run_reactor(work: Callable[[Any], Awaitable[Any]], observer: Any = None) -> 
             raise interrupted
         outcome[0].raiseException()
     return outcome[0]
-
-
-def _note_signals(received: list[int]) -> None:
-    """Remember which signals end the command, before Twisted's handlers stop the reactor."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        handler = signal.getsignal(number)
-        if not callable(handler):
-            continue
-
-        def note(number: int, frame: Any, handler: Callable[[int, Any], Any] = handler) -> None:
-            received.append(number)
-            handler(number, frame)
-
-        signal.signal(number, note)

@@ -13,6 +13,7 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 
 from moxtwisted import __version__
+from moxtwisted.compose.ending import stop
 from moxtwisted.compose.parts import Parts
 from moxtwisted.compose.translation import initial_mailboxes
 from moxtwisted.config.watch import DomainsWatcher
@@ -75,7 +76,7 @@ class Control(Service):
             },
             keepers=lambda: server.keepers.report() if server.keepers is not None else [],
             metrics=lambda: server.metrics.text(server.failures.counts),
-            stop=lambda: server.reactor.callLater(0.05, server.reactor.stop),
+            stop=lambda: server.reactor.callLater(0.05, stop, server.reactor),
             shutdown_seconds=server.static.limits.shutdown_seconds,
             log_levels=self._log_levels,
             bans=server.bans,

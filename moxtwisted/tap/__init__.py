@@ -114,7 +114,9 @@ def makeService(options: Any) -> IService:
     """The whole server as one service."""
     with collector_paused():
         from twisted.internet import reactor
+        from twisted.internet.interfaces import IReactorCore
 
+        from moxtwisted.compose.ending import Ending
         from moxtwisted.compose.server import make_service
 
     try:
@@ -123,4 +125,5 @@ def makeService(options: Any) -> IService:
         # A missing or wrong key, an unknown user, a data directory that is none: a sentence, not a traceback.
         print(e.explanation, file=sys.stderr)  # noqa: T201  there is no log yet
         raise SystemExit(EXIT_CONFIGURATION) from None
+    IReactorCore(reactor).callWhenRunning(Ending(reactor).take_signals)
     return service

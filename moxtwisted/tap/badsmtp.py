@@ -91,7 +91,10 @@ class Options(usage.Options):
 def makeService(options: Any) -> IService:
     """The whole server as one service."""
     from twisted.internet import reactor
+    from twisted.internet.interfaces import IReactorCore
 
     from moxtwisted.compose.badsmtp import BadSMTP
+    from moxtwisted.compose.ending import Ending
 
+    IReactorCore(reactor).callWhenRunning(Ending(reactor).take_signals)
     return BadSMTP(reactor, options.configuration)

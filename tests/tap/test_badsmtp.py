@@ -7,13 +7,16 @@ import os
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 from twisted.application.service import IService, IServiceMaker
+from twisted.internet import reactor
 from twisted.plugin import getPlugins
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted import __version__
 from moxtwisted.badsmtp.options import options
+from moxtwisted.compose import ending
 from moxtwisted.tap import badsmtp
 
 
@@ -73,6 +76,9 @@ class TapTests(SynchronousTestCase):
 
     def test_service(self) -> None:
         """It makes a service, which opens nothing yet."""
+        endings = Mock()
+        self.patch(ending, "Ending", endings)
         service = badsmtp.makeService(self.parsed("--log-output", "off"))
+        endings.assert_called_once_with(reactor)
         self.assertTrue(IService.providedBy(service))
         self.assertEqual(dict(service.ports), {})  # type: ignore[attr-defined]

@@ -7,13 +7,15 @@ import sys
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 from twisted.application.service import Service
+from twisted.internet import reactor
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted import __version__, tap
+from moxtwisted.compose import ending
 from moxtwisted.errors import KeyRefusedError
 from tests.config.test_load import DOMAINS, STATIC
 
@@ -114,7 +116,10 @@ class TapTests(SynchronousTestCase):
             return composed
 
         self.compose(make_service)
+        endings = Mock()
+        self.patch(ending, "Ending", endings)
         self.assertIs(tap.makeService(options), composed)
+        endings.assert_called_once_with(reactor)
 
     def test_key_refused(self) -> None:
         """A missing key is a sentence and a refusal to start."""
