@@ -6,12 +6,12 @@ import argparse
 import errno
 import json
 import os
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from moxtwisted.badsmtp.options import options
+from moxtwisted.cli.output import complain
 from moxtwisted.errors import MailError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def badsmtp(arguments: argparse.Namespace) -> int:
     flags = {option.name: getattr(arguments, option.name) for option in options()}
     configuration = configure(flags, os.environ, arguments.badsmtp_config, free_ports=arguments.free_ports)
     for note in configuration.notes:
-        print(f"moxmail: {note}", file=sys.stderr)
+        complain(note)
     if arguments.print_config:
         print(_as_json(configuration) if arguments.json else print_configuration(configuration))
         return 0
@@ -44,7 +44,7 @@ def badsmtp(arguments: argparse.Namespace) -> int:
                 if arguments.command
                 else "--exec: a command is expected behind it"
             )
-            print(f"moxmail: {missing}", file=sys.stderr)
+            complain(missing)
             return 127
     ready = Path(arguments.ready_file) if arguments.ready_file else None
     if ready is not None:

@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from moxtwisted.cli.session import load_for, static_path
+from moxtwisted.errors import MailError
 
 
 def test(arguments: argparse.Namespace) -> int:
@@ -53,8 +54,7 @@ def key_show(arguments: argparse.Namespace) -> int:
     loaded = load_for(arguments)
     key = read_key(loaded)
     if key is None:
-        print("encryption is off: there is no key", file=sys.stderr)
-        return 1
+        raise MailError("encryption is off: there is no key")
     print(recovery_form(key))
     store_key(loaded)  # what it is the key of: when of something else, that is said, and the status is 1
     _tell_ciphers(loaded.data_directory)

@@ -12,10 +12,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
+from moxtwisted.cli.output import complain
 from moxtwisted.cli.session import load_for, run_reactor
 from moxtwisted.errors import ConfigurationError, MailError
 
@@ -89,7 +89,7 @@ def lookup(arguments: argparse.Namespace) -> int:
             name = reverse_name(name)
         name = normalise(name)
     except (BadNameError, ValueError) as e:
-        print(f"moxmail: {e}", file=sys.stderr)
+        complain(str(e))
         return 2
     try:
         answer: Answer = with_resolver(arguments, lambda resolver: resolver.lookup(name, rrtype))
@@ -97,7 +97,7 @@ def lookup(arguments: argparse.Namespace) -> int:
         if arguments.json:
             print(json.dumps({"name": name, "type": rrtype, "security": "bogus", "detail": e.reason}))
         else:
-            print(f"{name} {rrtype}: bogus: {e.reason}", file=sys.stderr)
+            complain(f"{name} {rrtype}: bogus: {e.reason}")
         return 1
     if arguments.json:
         print(json.dumps(as_json(answer), indent=2, ensure_ascii=False))

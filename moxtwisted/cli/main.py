@@ -1,7 +1,7 @@
 """Entry point of ``moxmail``: parse, import what the command needs, run it.
 
 A command is a function that takes the parsed arguments and returns the exit status: 0 done, 1 refused (the
-reason is on standard error), 2 wrong usage, 78 the configuration is not usable.
+reason is on standard error), 2 wrong usage, 78 the configuration is not usable. What is refused raises; here alone it is said.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         (getattr(parsed, "group", None) or parser).print_help()
         return 2
     module, _, name = parsed.run.partition(":")
+    from moxtwisted.cli.output import complain
     from moxtwisted.errors import ConfigurationError, MailError
 
     try:
@@ -40,11 +41,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             command = getattr(importlib.import_module(module), name)
         return int(command(parsed))
     except ConfigurationError as e:
-        for problem in e.problems:
-            print(problem, file=sys.stderr)
+        complain(*e.problems)
         return 78
     except MailError as e:
-        print(f"moxmail: {e.explanation}", file=sys.stderr)
+        complain(e.explanation)
         return 1
     except KeyboardInterrupt as e:
         return 128 + int(getattr(e, "signal", signal.SIGINT))

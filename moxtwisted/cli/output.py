@@ -1,12 +1,19 @@
-"""Tables for people, JSON for programs."""
+"""Tables for people, JSON for programs; on standard error what went wrong."""
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["counted", "print_report"]
+__all__ = ["complain", "counted", "print_report"]
+
+
+def complain(*lines: str) -> None:
+    """Say on standard error what went wrong: each line begins with who says it, and has nothing that a terminal would act on."""
+    for line in "\n".join(lines).split("\n"):
+        print(f"moxmail: {_printable(line)}", file=sys.stderr)
 
 
 def counted(number: int, what: str) -> str:
@@ -36,5 +43,9 @@ def _cell(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, (list, tuple)):
         return " ".join(_cell(item) for item in value)
-    # What a terminal would act on does not reach it.
-    return "".join(c if c.isprintable() else "?" for c in str(value))
+    return _printable(str(value))
+
+
+def _printable(text: str) -> str:
+    """Without what a terminal would act on."""
+    return "".join(c if c.isprintable() else "?" for c in text)

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from moxtwisted.cli.output import counted, print_report
+from moxtwisted.cli.output import complain, counted, print_report
 from moxtwisted.cli.session import call
 from moxtwisted.errors import MailError
 
@@ -58,7 +58,7 @@ def _list(arguments: argparse.Namespace, kind: str) -> int:
             row["report"] = json.loads(detail) if detail else None
             left_out += not detail
         if left_out:
-            print(f"{counted(left_out, 'report')} too much for one answer: --limit", file=sys.stderr)
+            complain(f"{counted(left_out, 'report')} too much for one answer: --limit")
     print_report(rows, as_json=arguments.json, empty="no reports")
     return 0
 
@@ -82,7 +82,7 @@ def _parse(arguments: argparse.Namespace, kind: str) -> int:
         try:
             report = report_of(_read(name), frozenset({Kind(kind)}))
         except MailError as e:
-            print(f"{name}: {e.explanation}", file=sys.stderr)
+            complain(f"{name}: {e.explanation}")
             status = 1
             continue
         if arguments.json:

@@ -17,6 +17,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import TYPE_CHECKING, Any
 
 from moxtwisted.cli import lookup
+from moxtwisted.cli.output import complain
 from moxtwisted.errors import MailError
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def _parse_spf(arguments: argparse.Namespace, text: str) -> int:
         report, lines = _record_report(parse_record(text))
     except SPFSyntaxError as e:
         where = f"{e.term!r} at character {e.position + 1}: " if e.term else ""
-        print(_shown(f"moxmail: {where}{e.detail}"), file=sys.stderr)
+        complain(f"{where}{e.detail}")
         return 1
     _print(arguments, report, lines)
     return 0
@@ -164,7 +165,7 @@ def spf_lookup(arguments: argparse.Namespace) -> int:
     answer = lookup.with_resolver(arguments, lambda resolver: resolver.lookup(domain, "TXT"))
     found = [text for text in answer.records if is_spf(text)]
     if len(found) != 1:
-        print(f"moxmail: {domain} has {len(found) or 'no'} SPF records", file=sys.stderr)
+        complain(f"{domain} has {len(found) or 'no'} SPF records")
         return 1
     text = found[0].decode("ascii", "backslashreplace")
     if not arguments.json:

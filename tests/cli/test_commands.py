@@ -321,11 +321,13 @@ class AdministrationTests(CommandTestCase):
         self.assertEqual(json.loads(self.asks("status --json", "status", answer=facts)), facts)
 
     def test_refused(self) -> None:
-        """A refusal is one sentence and status 1; a configuration that is not valid is all sentences and 78."""
+        """A refusal is one sentence and status 1; a configuration that is not valid is all sentences and 78. Each line says who says it."""
         status, out, err = self.run_command("domain", "rm", "x", answer=MailError("there is no domain x"))
         self.assertEqual((status, out, err), (1, "", "moxmail: there is no domain x\n"))
         status, _, err = self.run_command("domain", "rm", "x", answer=ConfigurationError(("one", "two")))
-        self.assertEqual((status, err), (78, "one\ntwo\n"))
+        self.assertEqual((status, err), (78, "moxmail: one\nmoxmail: two\n"))
+        _, _, err = self.run_command("domain", "rm", "x", answer=MailError("one:\ntwo\x1b[2J"))
+        self.assertEqual(err, "moxmail: one:\nmoxmail: two?[2J\n")
         _, _, err = self.run_command("export", "mbox", "bob", "x", "Nope", answer=MailboxMissingError("Nope"))
         self.assertEqual(err, "moxmail: no such mailbox: Nope\n")
 
@@ -591,7 +593,8 @@ class ConfigurationTests(CommandTestCase):
         create_key_file(path.with_name("store.key"), key)
         self.assertEqual(self.run_command("-c", str(path), "key", "show"), (0, recovery_form(key) + "\n", ""))
         path.write_text(STATIC + "[store]\nencryption = false\n")
-        self.assertEqual(self.run_command("-c", str(path), "key", "show")[0], 1)
+        status, _, err = self.run_command("-c", str(path), "key", "show")
+        self.assertEqual((status, err), (1, "moxmail: encryption is off: there is no key\n"))
 
     def test_key_show_ciphers(self) -> None:
         """Beside the key, not with it, it says what the databases are encrypted with, and what new ones get."""

@@ -215,6 +215,25 @@ class LocalserveTests(LiveTestCase):
         self.assertEqual(other.returncode, 1, output)
         self.assertNotIn("Traceback", output)
 
+    def test_edit_refused(self) -> None:
+        """A bad name, address or domain is refused with the place in the file where it would stand, and the program's name first,
+        by the closed files and by the running server alike."""
+        self.moxmail("localserve", "--dir", str(self.home), "--init-only")
+        domains = (self.home / "domains.conf").read_text()
+        for serve in (None, self.serve):
+            if serve is not None:
+                serve()
+            for words, place in (
+                ("account add Bad*Name x@localhost", 'domains.conf: accounts."Bad*Name": '),
+                ("domain add bad..name", 'domains.conf: domains."bad..name": '),
+                ("address add nonsense mox", "domains.conf: accounts.mox.addresses.nonsense: "),
+                ("account add new nonsense", '"nonsense" found'),
+            ):
+                said = self.moxmail(*words.split(), status=78).splitlines()
+                self.assertEqual([line for line in said if not line.startswith(f"moxmail: {place}")], [])
+                self.assertTrue(said)
+        self.assertEqual((self.home / "domains.conf").read_text(), domains)
+
     def test_broken_configuration(self) -> None:
         """Whatever became of the files, the running server can be asked and stopped, and mail can be brought in."""
         child = self.serve()

@@ -103,7 +103,7 @@ class LookupTests(SynchronousTestCase):
         """What is not believed is said to be bogus, and why."""
         bogus = BogusError("example.org", "MX", "signature expired")
         status, _, errors = self.run_with(bogus, "MX", "example.org")
-        self.assertEqual((status, errors), (1, "example.org MX: bogus: signature expired\n"))
+        self.assertEqual((status, errors), (1, "moxmail: example.org MX: bogus: signature expired\n"))
         shown = json.loads(self.run_with(bogus, "MX", "example.org", "--json")[1])
         self.assertEqual(shown["security"], "bogus")
 
