@@ -157,9 +157,16 @@ class ImportCase(LiveTestCase):
 
     def serve(self) -> imaplib.IMAP4:
         """Start a server on the account; a connection."""
-        server = LiveServer(self.account.folder, own_address(os.getpid() + 7))
+        return self.connection(self.started(self.account.folder, 7))
+
+    def started(self, folder: Path, number: int) -> LiveServer:
+        """Start a server on a data directory, at the address of this number."""
+        server = LiveServer(folder, own_address(os.getpid() + number))
         self.addCleanup(server.stop)
         server.start()
+        return server
+
+    def connection(self, server: LiveServer) -> imaplib.IMAP4:
         connection = server.imap()
         self.addCleanup(connection.shutdown)
         return connection
@@ -291,3 +298,45 @@ class OwnServerTests(ImportCase):
         ours = self.serve()
         for name in (mailbox, f"{mailbox}/Entw&APw-rfe"):
             self.assertEqual(facts(ours, name), facts(source, name))
+
+    def test_from_itself(self) -> None:
+        """An account is not fetched from itself; from a copy of it on another machine it is, by the running server and without one."""
+        server = self.started(self.account.folder, 7)
+        connection = self.connection(server)
+        connection.append("INBOX", "", "", self.letter())
+        subscribed = connection.lsub()
+        url = f"imaps://{ACCOUNT.replace('@', '%40')}@{server.ip}:{IMAPS}/"
+        words = self.account.words(url, self.password, "--insecure-no-verify")
+        for more in ((), ("--dry-run",)):
+            done = subprocess.run(
+                self.account.command(*words, *more),
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                timeout=300,
+                check=False,
+            )
+            self.assertEqual((done.returncode, done.stdout), (1, ""))
+            self.assertRegex(
+                done.stderr, r"^moxmail: mox@localhost@.*:1993 is the account mox of this server itself: "
+            )
+        # With keepers, sessions end when the account comes home for an import.
+        connection = self.connection(server)
+        self.assertEqual(connection.select("INBOX", readonly=True), ("OK", [b"1"]))
+        self.assertEqual(connection.lsub(), subscribed)
+        server.stop()
+
+        copy = self.home / "copy"
+        shutil.copytree(self.account.folder, copy)
+        old = self.connection(self.started(self.account.folder, 7))
+        old.append("INBOX", "", "", self.letter())
+        self.account.folder = copy
+        words = self.account.words(url, self.password, "--insecure-no-verify", "--json")
+        # Without a server, and then by the server that runs.
+        self.assertEqual(json.loads(self.account.run(*words))["messages"], 2)
+        running = self.started(copy, 11)
+        old.append("INBOX", "", "", self.letter())
+        self.assertEqual(json.loads(self.account.run(*words))["messages"], 1)
+        ours = self.connection(running)
+        self.assertEqual(ours.select("INBOX", readonly=True), ("OK", [b"4"]))
+        self.assertEqual((ours.lsub(), old.lsub()), (subscribed, subscribed))

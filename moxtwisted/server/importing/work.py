@@ -41,6 +41,7 @@ from moxtwisted.message.flags import MessageFlags
 from moxtwisted.server.importing import folders
 from moxtwisted.server.importing.bodies import Batch, readable_flags
 from moxtwisted.server.importing.folders import Folder, Plan
+from moxtwisted.server.importing.itself import is_itself
 from moxtwisted.server.importing.remote import Options, Source
 from moxtwisted.store import foreign
 from moxtwisted.store.accounts import Account
@@ -154,11 +155,18 @@ class Import:
     async def run(self, progress: Progress) -> dict[str, Any]:
         """Do it; what was done.
 
-        :raise MailError: the server cannot be reached, or nothing more can be added; what was added before stays.
+        :raise MailError: the server cannot be reached, its account is ours, or nothing more can be added; what was added before stays.
         """
         self._progress = progress
         try:
             client = await self._connect()
+            if await is_itself(client, self.account):
+                raise MailError(
+                    f"{self.source.name} is the account {self.account.name} of this server itself: all its mail would be there twice. "
+                    "If that was the name of the old server, it leads here now: give the old server's address instead"
+                )
+            if not client.alive:
+                client = await self._connect()
             plan = await self._plan(client)
             self._idle.append(client)
             self._boxes = [_Box(folder) for folder in plan.folders]
