@@ -277,6 +277,7 @@ class MemoryMail:
         if any(other.startswith(box.name + "/") for other in self._boxes):
             raise _RefusedError("there are mailboxes below", "HASCHILDREN")
         del self._boxes[box.name]
+        self.annotations.values.pop(box.objectid, None)
         box.exists = False
         box.remove(list(box.uids), self.next_modseq())
         box.changed()
@@ -293,6 +294,7 @@ class MemoryMail:
                 to.add(box.messages[uid], flags, modseq)
             box.remove(list(box.uids), self.next_modseq())
             to.changed()
+            self.annotations.copy(box.objectid, to.objectid)
             return
         if new.startswith(box.name + "/"):
             raise _RefusedError("a mailbox cannot be put below itself", "CANNOT")

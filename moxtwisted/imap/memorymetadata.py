@@ -40,6 +40,10 @@ class MemoryAnnotations:
         for listener in list(self.listeners):
             listener(mailbox, entries)
 
+    def copy(self, source: str, target: str) -> None:
+        """RFC 5464 section 4.1: INBOX that is renamed keeps its annotations, and the new mailbox has them as well."""
+        self.values[target] = {**self.values.get(source, {})}
+
 
 @implementer(IAnnotatedSession, IQuotaSession)
 class MemoryAnnotatedSession:
