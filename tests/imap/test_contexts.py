@@ -123,6 +123,29 @@ class MeaningTests(SynchronousTestCase):
             b'* ESEARCH (TAG "x") UID REMOVEFROM (0 2)', driver.command("STORE 2 +FLAGS.SILENT (\\Seen)")
         )
 
+    def test_the_last_message(self) -> None:
+        """Which message is the last one is looked at anew: results are those of a new search, as section 4.3 has it."""
+        for program in ("UID 100:*", "NOT NOT UID *", "UID * SUBJECT 3"):
+            mail = _mail(3)
+            driver = _driver(mail)
+            driver.send(b"x UID SEARCH RETURN (UPDATE ALL) %b\r\n" % program.encode())
+            driver.send(b"y SORT RETURN (UPDATE ALL) (ARRIVAL) UTF-8 %b\r\n" % program.encode())
+            driver.received()
+            mail.add("INBOX", b"Subject: 3\r\n\r\n3\r\n")
+            told = b"\r\n".join(driver.command("NOOP"))
+            if "SUBJECT" not in program:
+                self.assertIn(b'* ESEARCH (TAG "x") UID REMOVEFROM (0 3)', told)
+                self.assertIn(b'* ESEARCH (TAG "y") REMOVEFROM (1 3)', told)
+            self.assertIn(b'* ESEARCH (TAG "x") UID ADDTO (0 4)', told)
+            self.assertIn(b'* ESEARCH (TAG "y") ADDTO (1 4)', told)
+            driver.command("STORE 4 +FLAGS (\\Deleted)")
+            told = b"\r\n".join(driver.command("EXPUNGE"))
+            before, _, after = told.partition(b"* 4 EXPUNGE")
+            self.assertIn(b'* ESEARCH (TAG "x") UID REMOVEFROM (0 4)', before)
+            if "SUBJECT" not in program:
+                self.assertIn(b'* ESEARCH (TAG "x") UID ADDTO (0 3)', after)
+                self.assertIn(b'* ESEARCH (TAG "y") ADDTO (1 3)', after)
+
     def test_multisearch(self) -> None:
         """RFC 7377 section 2.2: with ESEARCH it is for the selected mailbox, with all correlators."""
         driver = _driver(_mail(1))

@@ -64,6 +64,7 @@ class Context:
     :ivar attributes: what is told of new messages.
     :ivar pending: UIDs that may be in the results now, or no longer.
     :ivar fresh: those of them that are new messages, with ``attributes``.
+    :ivar star: whether it matters which message is the last.
     """
 
     tag: bytes
@@ -78,6 +79,7 @@ class Context:
     pending: set[int] = field(factory=set)
     fresh: set[int] = field(factory=set)
     waits: bool = False
+    star: bool = False
 
     def line(
         self, view: SessionView, parts: Sequence[tuple[bytes, Iterable[tuple[int, Sequence[int]]]]]
@@ -181,6 +183,7 @@ class Contexts:
     by_tag: dict[bytes, Context] = field(factory=dict)
     _own: set[int] = field(factory=set)
     _evaluating: bool = False
+    _last: int = 0
 
     @property
     def pending(self) -> bool:
@@ -217,8 +220,10 @@ class Contexts:
         # RFC 5465 section 5.2: none of what this connection made itself.
         fresh = {uid for uid in new if uid not in self._own} if held else set()
         self._own.clear()
+        changed, ends = touched, self.ends(view)
         matching: Matching | None = None
         for context in list(self.by_tag.values()):
+            touched = changed | ends if context.star else changed
             if context.attributes and len(context.fresh) + len(fresh) > _MOST_NEW:
                 responses.append(self.give_up(context, "too much happened"))
             elif held or context.waits or context.pending or len(touched) > _AT_ONCE:
@@ -233,6 +238,14 @@ class Contexts:
                 except StopIteration as end:
                     responses += self._outcome(context, touched, {matching.uids[at] for at in end.value})
         return responses
+
+    def ends(self, view: SessionView) -> set[int]:
+        """The message that is the last one now, and the one that was; nothing if they are the same, or gone."""
+        last, self._last = self._last, view.uids[-1] if view.uids else 0
+        if last == self._last:
+            return set()
+        there = view.live.uids
+        return {there[at] for at in view.live_positions(sorted({last, self._last}))}
 
     def give_up(self, context: Context, why: str) -> bytes:
         """RFC 5267 section 4.3.1: these results are not kept up to date any more."""
@@ -416,6 +429,9 @@ async def keep_updated(
         context.uids &= context.values.keys()
         found = [matching.uids[at] for at in results.order]
         context.order = [uid for uid in found if uid in context.uids]
+    # RFC 5267 section 4.3: results are those of a new search, for which another message can be the last.
+    context.star = any(isinstance(sub, k.UidIn) and sub.uids.has_star() for sub in k.subkeys(context.key))
+    contexts.ends(view)
     contexts.by_tag[results.tag] = context
     view.observer = contexts
 
