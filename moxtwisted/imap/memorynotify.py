@@ -71,7 +71,7 @@ class MemoryFeed:
         self._mail, self._limit, self._wake = mail, limit, wake
         self._seen = self._look()
         self._subscribed = frozenset(mail.subscribed())
-        self._entries: list[Happening] = []
+        self._entries: list[tuple[Any, Sequence[str]]] = []
         mail.watch.wakes.append(wake)
         mail.annotations.listeners.append(self._annotated)
 
@@ -83,7 +83,8 @@ class MemoryFeed:
         }
 
     def _annotated(self, mailbox: str, entries: Sequence[str]) -> None:
-        self._entries.append(Happening("annotated", mailbox, entries=tuple(entries)))
+        box = self._mail.find(mailbox) if mailbox else None
+        self._entries.append((box, tuple(entries)))
         self._wake()
 
     def take(self) -> tuple[Sequence[Happening], bool]:
@@ -104,7 +105,9 @@ class MemoryFeed:
         made = {h.name for h in happened if h.kind in {"created", "renamed"}}
         happened += [Happening("subscribed", n) for n in sorted(subscribed - self._subscribed - made)]
         happened += [Happening("unsubscribed", n) for n in sorted(self._subscribed - subscribed)]
-        happened += self._entries
+        for box, entries in self._entries:
+            if box is None or box.exists:
+                happened.append(Happening("annotated", box.name if box is not None else "", entries=entries))
         self._seen, self._subscribed, self._entries = now, subscribed, []
         return happened[: self._limit], len(happened) > self._limit
 

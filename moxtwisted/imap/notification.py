@@ -38,7 +38,7 @@ class IHappening(Interface):
     """What happened to one mailbox in one step."""
 
     kind = Attribute(
-        "str: messages, created, removed, renamed, subscribed, unsubscribed or annotated; others are passed over"
+        "str: messages, created, removed, renamed, subscribed, unsubscribed, annotated or special_use; others are passed over"
     )
     name = Attribute("str: of the mailbox, after it happened; empty with annotated: the server")
     added = Attribute("sequence of int: UIDs of new messages")

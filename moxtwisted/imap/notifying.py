@@ -19,7 +19,7 @@ News of mailboxes of other users come from a feed of their own, which there only
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -28,6 +28,7 @@ from attrs import define, field, frozen
 from moxtwisted.imap.backend import MailboxInfo
 from moxtwisted.imap.commands.mailboxfilters import ancestry, parents_of
 from moxtwisted.imap.commands.status import status_line
+from moxtwisted.imap.metadata import SPECIAL_USE
 from moxtwisted.imap.notification import own_mailboxes
 from moxtwisted.imap.othersfilter import OthersWanted
 from moxtwisted.imap.sharing import OTHERS, spelt
@@ -60,6 +61,7 @@ _MESSAGES_AND_FLAGS: Final = _MESSAGES | _FLAGS
 _OF_CONTENTS: Final = frozenset(
     {Event.MESSAGE_NEW, Event.MESSAGE_EXPUNGE, Event.FLAG_CHANGE, Event.MAILBOX_METADATA_CHANGE}
 )
+_OF_NOTES: Final = frozenset({Event.MAILBOX_METADATA_CHANGE, Event.SERVER_METADATA_CHANGE})
 _NAME_EVENTS: Final = {
     "created": Event.MAILBOX_NAME,
     "removed": Event.MAILBOX_NAME,
@@ -188,6 +190,11 @@ class Notifying:
             kind = canonical(kind)
             self._own.update((kind, canonical(one) if isinstance(one, str) else one) for one in what)
 
+    @property
+    def _notes(self) -> bool:
+        """Whether changed annotations are among what the client wants to hear of at any time."""
+        return any(not group.events.isdisjoint(_OF_NOTES) for group, _ in self._groups)
+
     def _is_own(self, kind: str, what: str | int) -> bool:
         return bool(self._own) and (kind, what) in self._own
 
@@ -260,8 +267,8 @@ class Notifying:
         if wanted is not None and connection.selected is not None:
             connection.out += self.sync(allow_expunge=idling or not wanted.delayed)
             connection.tell_news()
-        elif idling:
-            # They were not asked for with NOTIFY.
+        elif idling or self._notes:
+            # While the client idles also where they were not asked for with NOTIFY.
             connection.tell_news()
         if self._feed is not None:
             happened, lost = self._happened()
@@ -292,7 +299,7 @@ class Notifying:
         """STATUS, LIST and METADATA responses: each mailbox once, however often something happened to it."""
         statuses: dict[str, frozenset[str]] = {}
         names: dict[str, str | None] = {}
-        notes: list[bytes] = []
+        notes: dict[str, dict[str, None]] = {}
         moved = [h for h in happened if h.kind == "renamed"]
         for one, now in _with_names(happened, moved):
             name = canonical(one.name)
@@ -300,17 +307,22 @@ class Notifying:
                 kinds = self._message_kinds(now, one)
                 if kinds:
                     statuses[now] = statuses.get(now, frozenset()) | kinds
-            elif one.kind == "annotated":
-                notes += self._metadata(name, one.entries)
+            elif one.kind in {"annotated", "special_use"}:
+                # RFC 5465 section 5.6: of the mailbox under the name that it has now.
+                entries = one.entries if one.kind == "annotated" else (SPECIAL_USE,)
+                notes.setdefault(now, {}).update(dict.fromkeys(self._changed_entries(name, entries)))
             elif one.kind in _NAME_EVENTS:
                 self._named(name, one, moved, names)
             elif one.kind in {"readable", "unreadable"}:
                 self._reached(name, one.kind, names)
+            if one.kind == "removed":
+                # Its annotations went with it (RFC 5464 section 4.1).
+                notes.pop(name, None)
             if one.kind in {"created", "readable"} and Event.MESSAGE_NEW in self.wanted(now):
                 # Section 5.1: another UIDVALIDITY is told.
                 statuses[now] = frozenset({"messages", "new mailbox"})
         lines = self._lists(names) if names else []
-        return [*lines, *self._statuses(statuses), *notes]
+        return [*lines, *self._statuses(statuses), *self._metadata(notes)]
 
     def _message_kinds(self, name: str, one: Any) -> frozenset[str]:
         """What is to be told of messages in a mailbox that is not selected.
@@ -438,22 +450,30 @@ class Notifying:
         if self._others is not None:
             yield from self._others.names()
 
-    def _metadata(self, name: str, entries: Iterable[str]) -> list[bytes]:
-        """RFC 5464 section 4.4.2: names of entries without their values."""
+    def _changed_entries(self, name: str, entries: Iterable[str]) -> Iterator[str]:
+        """Those of these entries that the client did not change itself."""
+        for entry in entries:
+            own = f"annotated {name}", entry
+            if own in self._own:
+                # RFC 5465 section 5: once for each of its changes, so that none of somebody else's is passed over.
+                self._own.remove(own)
+            elif entry.startswith(("/private/", "/shared/")):
+                yield entry
+
+    def _metadata(self, notes: Mapping[str, Iterable[str]]) -> Iterator[bytes]:
+        """RFC 5464 section 4.4.2: names of entries without their values, by the mailbox."""
         connection = self._connection
-        if name:
-            wanted = Event.MAILBOX_METADATA_CHANGE in self.wanted(name)
-        else:
-            wanted = any(Event.SERVER_METADATA_CHANGE in group.events for group, _ in self._groups)
-        # With ENABLE METADATA it is told anyway, of the user's own.
-        if not wanted or ("METADATA" in connection.enabled and not name.startswith(OTHERS)):
-            return []
-        told = [e for e in entries if e.startswith(("/private/", "/shared/"))]
-        told = [e for e in told if not self._is_own(f"annotated {name}", e)]
-        if not told:
-            return []
-        shown = render.mailbox(name, utf8=connection.utf8) if name else b'""'
-        return [b"* METADATA %b %b\r\n" % (shown, b" ".join(render.astring(e) for e in told))]
+        for name, entries in notes.items():
+            if name:
+                wanted = Event.MAILBOX_METADATA_CHANGE in self.wanted(name)
+            else:
+                wanted = any(Event.SERVER_METADATA_CHANGE in group.events for group, _ in self._groups)
+            # With ENABLE METADATA it is told anyway, of the user's own.
+            if not wanted or ("METADATA" in connection.enabled and not name.startswith(OTHERS)):
+                continue
+            if told := b" ".join(render.astring(entry) for entry in entries):
+                shown = render.mailbox(name, utf8=connection.utf8) if name else b'""'
+                yield b"* METADATA %b %b\r\n" % (shown, told)
 
     # -- the beginning -----------------------------------------------------------------------------------------
     def unreadable(self) -> Iterator[bytes]:

@@ -145,6 +145,79 @@ class NewsTests(SynchronousTestCase):
         self.assertLess(told.count(b" "), 11_010)
 
 
+class NotifyTests(SynchronousTestCase):
+    """What is told after NOTIFY (RFC 5465 sections 5.6 and 5.7)."""
+
+    def setUp(self) -> None:
+        self.mail = MemoryMail()
+        self.mail.make("Other")
+        self.first, self.second = logged_in(self.mail), logged_in(self.mail)
+        self.first.command("NOTIFY SET (personal (MailboxMetadataChange ServerMetadataChange))")
+
+    def heard(self) -> list[bytes]:
+        self.first.flush()
+        return self.first.received().splitlines()
+
+    def test_own(self) -> None:
+        """One's own changes are not told (section 5)."""
+        for name in ("INBOX", "inbox", "Other", '""'):
+            answer = self.first.command(f'SETMETADATA {name} (/private/a "1" /shared/b NIL)')
+            self.assertEqual(len(answer), 1, answer)
+            self.assertEqual(self.heard(), [])
+
+    def test_own_and_others(self) -> None:
+        """Where somebody else changed the same entry at the same time, it is told."""
+        self.second.command('SETMETADATA INBOX (/private/a "1")')
+        self.assertEqual(
+            self.first.command('SETMETADATA INBOX (/private/a "2")')[1:], [b"* METADATA INBOX /private/a"]
+        )
+
+    def test_merged(self) -> None:
+        """What happened to a mailbox before it can be told is told together."""
+        for n in range(5):
+            self.second.command(f'SETMETADATA Other (/private/comment "{n}" /private/{n % 2} "x")')
+        self.assertEqual(self.heard(), [b"* METADATA Other /private/comment /private/0 /private/1"])
+
+    def test_renamed(self) -> None:
+        """A mailbox is called as it is now, and one that is gone has no annotations."""
+        self.mail.make("Third")
+        self.second.command('SETMETADATA Other (/private/a "1")')
+        self.second.command('SETMETADATA Third (/private/a "1")')
+        self.second.command("RENAME Other Fourth")
+        self.second.command("DELETE Third")
+        self.second.command("CREATE Third")
+        self.assertEqual(self.heard(), [b"* METADATA Fourth /private/a"])
+
+    def test_enabled_as_well(self) -> None:
+        """With ENABLE METADATA as well it is told at once, and once."""
+        self.first.command("ENABLE METADATA")
+        self.second.command('SETMETADATA Other (/private/a "1")')
+        self.assertEqual(self.heard(), [b"* METADATA Other /private/a"])
+        self.assertEqual(len(self.first.command("NOOP")), 1)
+
+
+class RenamedTests(SynchronousTestCase):
+    def test_inbox(self) -> None:
+        """INBOX keeps its annotations when it is renamed, and the new mailbox has them as well (RFC 5464 section 4.1)."""
+        driver = logged_in(MemoryMail())
+        driver.command('SETMETADATA INBOX (/private/a "1")')
+        driver.command("RENAME INBOX Old")
+        for name in (b"INBOX", b"Old"):
+            answer = driver.command(b"GETMETADATA %b /private/a" % name)
+            self.assertEqual(answer[0], b'* METADATA %b (/private/a "1")' % name)
+
+    def test_deleted(self) -> None:
+        """With a mailbox go its annotations."""
+        mail = MemoryMail()
+        driver = logged_in(mail)
+        driver.command("CREATE Old")
+        driver.command('SETMETADATA Old (/private/a "1")')
+        driver.command("DELETE Old")
+        self.assertEqual(mail.annotations.values, {})
+        driver.command("CREATE Old")
+        self.assertEqual(driver.command("GETMETADATA Old /private/a")[0], b"* METADATA Old (/private/a NIL)")
+
+
 class WithoutTests(SynchronousTestCase):
     def test_taken_away(self) -> None:
         """Where METADATA and FILTERS are taken away, their commands, options and keys are BAD, and cannot be enabled."""

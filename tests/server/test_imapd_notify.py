@@ -6,6 +6,7 @@ from attrs import evolve
 from zope.interface.verify import verifyObject
 
 from moxtwisted.imap.notification import IHappening, IHappeningFeed, INotifyingSession
+from moxtwisted.imap.notifying import Notifying
 from moxtwisted.store.interfaces import MailboxChange
 from tests.server.house import Line
 from tests.server.test_imapd import IMAPCase
@@ -157,12 +158,48 @@ class NotifyTests(IMAPCase):
         self.assertEqual(self.heard(line), "* METADATA Archive /private/comment\r\n")
         self.ask(other, 'SETMETADATA "" (/private/comment "x")')
         self.assertEqual(self.heard(line), '* METADATA "" /private/comment\r\n')
-        self.ask(line, 'SETMETADATA Archive (/private/comment "y")')
+        self.assertNotIn("METADATA Archive", self.ask(line, 'SETMETADATA Archive (/private/comment "y")'))
         self.assertEqual(self.heard(line), "")
         self.ask(other, "DELETE Archive/Old/One")
         answer = self.heard(line)
         self.assertIn("\\NonExistent", answer)
         self.assertIn('\\HasNoChildren) "/" Archive/Old\r\n', answer)
+
+    def test_special_use(self) -> None:
+        """Special uses are annotations: it is told which mailboxes have other ones, but not who did it."""
+        line = self.listening("(personal (MailboxMetadataChange))")
+        other = self.log_in(ip="198.51.100.7")
+        self.ask(other, "CREATE One")
+        self.ask(other, "CREATE Two")
+        self.ask(other, 'SETMETADATA One (/private/specialuse "\\\\Junk")')
+        self.assertEqual(self.heard(line), "* METADATA One /private/specialuse\r\n")
+        answer = self.ask(line, 'SETMETADATA Two (/private/specialuse "\\\\Junk")')
+        self.assertNotIn("METADATA Two", answer)
+        self.assertIn("METADATA One /private/specialuse", answer + self.heard(line))
+
+    def test_annotated_and_renamed(self) -> None:
+        """An annotation is told of the mailbox as it is called now; of one that is gone, none is."""
+        line = self.log_in()
+        other = self.log_in(ip="198.51.100.7")
+        self.ask(other, "CREATE One")
+        self.ask(other, "CREATE Two")
+        self.ask(line, "NOTIFY SET (personal (MailboxMetadataChange))")
+        push = Notifying.push
+        self.patch(Notifying, "push", lambda _: None)
+        for command in (
+            "SETMETADATA One (/private/a {1+}\r\nx)",
+            "SETMETADATA Two (/private/a {1+}\r\nx)",
+            "RENAME One Three",
+            "CREATE One",
+            "DELETE Two",
+            "CREATE Two",
+        ):
+            self.ask(other, command)
+        self.patch(Notifying, "push", push)
+        told = self.ask(line, "NOOP")
+        self.assertEqual(
+            [one for one in told.splitlines() if "METADATA" in one], ["* METADATA Three /private/a"]
+        )
 
     def test_subscribed_and_subtree(self) -> None:
         """The list of subscriptions counts as it is when something happens; a subtree has its top, and not its neighbours."""

@@ -157,6 +157,9 @@ async def set_metadata(connection: Connection, command: SetMetadata) -> Answer:
         for entry, value in values.items():
             check_filter(entry, value)
     await _annotate(connection, session, name, values, uses)
+    # RFC 5465 section 5: NOTIFY does not tell who did it.
+    entries = [*values, *([SPECIAL_USE] if uses is not None else [])]
+    connection.caused(f"annotated {canonical(name)}", entries)
     return None
 
 
