@@ -12,11 +12,13 @@ order, tagged ones without their tag and text.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from attrs import define, field, frozen
 
+from tests.imap.kept import Items, Keeping, Kept
+from tests.imap.noted import Change, Notes, chosen, written
 from tests.imap.told import MaybeLine, compact, modified_utf7
 
 
@@ -89,11 +91,13 @@ class Watch:
     @ivar text: the filter, as on the wire.
     @ivar names: of the mailboxes; none for all.
     @ivar flags: whether FlagChange is among the events.
+    @ivar notes: the events of annotations that are.
     """
 
     text: str
     names: tuple[str, ...]
     flags: bool
+    notes: frozenset[str] = frozenset()
 
 
 @define(eq=False)
@@ -109,6 +113,7 @@ class Mail:
     boxes: dict[str, Box] = field(factory=dict)
     modseq: int = 0
     uidvalidities: set[int] = field(factory=set)
+    notes: Notes = field(factory=Notes)
 
     def known(self, name: str) -> Box:
         """Take in a mailbox that was there or has just been made."""
@@ -160,6 +165,11 @@ class Session:
     @ivar spared: flags were not told, and will not be.
     @ivar watch: what NOTIFY tells of other mailboxes.
     @ivar seen: the mailboxes when NOTIFY told of them last.
+    @ivar keeping: searches of the selected mailbox that are kept up to date.
+    @ivar most_kept: so many of them there may be.
+    @ivar foresees: whether results are told to be shorter before messages are told to be gone, where these are not told at once.
+    @ivar heard: how many changes of annotations it was told of after ENABLE METADATA.
+    @ivar noticed: how many by NOTIFY.
     """
 
     mail: Mail
@@ -181,6 +191,11 @@ class Session:
     spared: bool = False
     watch: Watch | None = None
     seen: dict[Box, Seen] = field(factory=dict)
+    keeping: Keeping = field(factory=Keeping)
+    most_kept: int = 16
+    foresees: bool = False
+    heard: int = 0
+    noticed: int = 0
 
     # -- what is told unasked ----------------------------------------------------------------------------------
     @property
@@ -212,10 +227,11 @@ class Session:
         """What happened in the selected mailbox."""
         if self.box is None:
             return []
-        there, lines = self.there, []
+        there, lines, fresh = self.there, [], []
         last = self.known[-1] if self.known else 0
         gone = [n for n, uid in enumerate(self.known, 1) if uid not in there]
         if gone and expunge:
+            lines += self.keeping.going([self.known[n - 1] for n in gone], self.known)
             if self.enabled & {"QRESYNC", "UIDONLY"}:
                 lines.append("* VANISHED " + compact(self.known[n - 1] for n in gone))
             else:
@@ -226,7 +242,8 @@ class Session:
         if new:
             self.known += new
             lines.append(f"* {len(self.known)} EXISTS")
-            self.new += [uid for uid in new if self.notify and (self.box, uid) not in self.own]
+            fresh = [uid for uid in new if (self.box, uid) not in self.own]
+            self.new += fresh if self.notify else []
         if self.flags:
             lines += [self.changed_line(uid) for uid in flagged]
         elif flagged:
@@ -235,7 +252,7 @@ class Session:
         self.synced = self.box.highest
         if not self.spared and all(uid in there for uid in self.known):
             self.complete = self.synced
-        return lines
+        return lines + self.keeping.changed(there, self.known, new, fresh)
 
     def enable_condstore(self) -> None:
         """A command enables it: the first one is answered with the mod-sequence."""
@@ -250,24 +267,64 @@ class Session:
             return []
         return [f"* OK [HIGHESTMODSEQ {self.complete}]"]
 
-    def push(self) -> list[str]:
-        """What is told while no command is under way."""
+    def push(self, *, flushed: bool = False) -> list[str]:
+        """What is told while no command is under way.
+
+        @param flushed: whether that is because something happened, and not behind a command.
+        """
         lines = []
+        if flushed and self.foresees and (self.notify or self.idling):
+            gone = [u for u in self.known if u not in self.there]
+            lines += self.keeping.going(gone, self.known)
         if self.notify and self.box is not None:
-            lines = self.sync(expunge=self.idling or self.notify == "SELECTED")
-            items = ("UID", "FLAGS", "MODSEQ") if "CONDSTORE" in self.enabled else ("UID", "FLAGS")
+            lines += self.sync(expunge=self.idling or self.notify == "SELECTED")
+        elif self.idling and not self.notify:
+            lines += self.sync(expunge=True)
+        if self.idling or (self.notify and (self.box is not None or (self.watch and self.watch.notes))):
+            lines += self.news()
+        if self.notify:
             lines += self.others()
-            lines += [self.fetch_line(u, *items) for u in self.new if u in self.known and u in self.there]
-        elif self.notify:
-            lines = self.others()
-        elif self.idling:
-            lines = self.sync(expunge=True)
-        self.new.clear()
+        lines += self.evaluated()
         self.own.clear()
         return lines
 
+    def evaluated(self) -> list[str]:
+        """What the server finds out about kept results, and what it tells of new messages."""
+        if not (self.new or self.keeping.pending):
+            return []
+        lines, later, wanted = self.keeping.evaluated(self.there, self.known)
+        new, self.new = self.new, []
+        # RFC 5465 section 5.2 has results before data items, section 7 behind them: as long as NOTIFY has items to tell, the first.
+        items: Items = {uid: {"UID", "FLAGS"} for uid in new}
+        for uid, more in wanted.items():
+            items[uid] = items.get(uid, set()) | more
+        always = set() if "UIDONLY" in self.enabled else {"UID"}
+        if "CONDSTORE" in self.enabled:
+            always.add("MODSEQ")
+        told = [
+            self.fetch_line(uid, *(items[uid] | always))
+            for uid in sorted(items)
+            if uid in self.known and uid in self.there
+        ]
+        return [*lines, *later, *told] if new else [*lines, *told, *later]
+
+    def news(self) -> list[str]:
+        """RFC 5464 section 4.4.2: annotations that others changed, to who enabled METADATA."""
+        if "METADATA" not in self.enabled:
+            return []
+        changed: dict[str, set[str]] = {}
+        for change in self.mail.notes.by_others(self, self.heard):
+            changed.setdefault(change.name, set()).update(change.entries)
+        self.heard = len(self.mail.notes.changes)
+        return [self._noted(name, entries) for name, entries in changed.items()]
+
+    def _noted(self, name: str, entries: Iterable[str]) -> str:
+        return f"* METADATA {self.shown(name)} {' '.join(sorted(entries))}"
+
     def shown(self, name: str) -> str:
-        """The name of a mailbox, as it is written for this client."""
+        """The name of a mailbox, as it is written for this client; the empty one is the server."""
+        if not name:
+            return '""'
         if name.isascii():
             return name
         return f'"{name}"' if self.enabled & {"UTF8=ACCEPT", "IMAP4REV2"} else modified_utf7(name)
@@ -295,7 +352,24 @@ class Session:
                     least | {k for n, k in enumerate(free) if bits >> n & 1} for bits in range(1 << len(free))
                 ]
                 lines.append(MaybeLine.of([self._news(name, box, kinds) for kinds in choices]))
-        return lines
+        return lines + self._other_notes(watch)
+
+    def _other_notes(self, watch: Watch) -> list[str]:
+        """RFC 5465 sections 5.6 and 5.7: changed annotations, of mailboxes as they are called now, in any order."""
+        changes, self.noticed = self.mail.notes.by_others(self, self.noticed), len(self.mail.notes.changes)
+        if "METADATA" in self.enabled:
+            # It is told anyway.
+            return []
+        names: dict[Any, str] = {box: name for name, box in self.mail.boxes.items()}
+        changed: dict[str, set[str]] = {}
+        for change in changes:
+            event = "ServerMetadataChange" if change.box is None else "MailboxMetadataChange"
+            name = "" if change.box is None else names.get(change.box)
+            if name is None or event not in watch.notes:
+                continue
+            if not name or not watch.names or name in watch.names:
+                changed.setdefault(name, set()).update(change.entries)
+        return [MaybeLine.of([self._noted(name, entries)]) for name, entries in changed.items()]
 
     def _kinds(self, box: Box, was: Seen) -> tuple[set[str], set[str]]:
         """What happened in a mailbox: at least, and at most, for what came and went meanwhile may be told or not."""
@@ -330,6 +404,9 @@ class Session:
         """The end of a command."""
         lines = [*self.first, *lines, *self.sync(expunge=expunge)]
         self.first.clear()
+        if self.keeping.pending:
+            lines += self.evaluated()
+        lines += self.news()
         if "[HIGHESTMODSEQ" not in tagged:
             lines += self.behind()
         return [*lines, tagged, *(self.push() if self.notify else [])]
@@ -544,20 +621,22 @@ class Session:
     def search(
         self,
         uid: bool,
-        match: Callable[[int, int, Message], bool],
+        match: Callable[[Sequence[int], int, Message], bool],
         *,
         numbers: bool,
         save: bool = False,
         charset: bool = False,
     ) -> list[str]:
-        """SEARCH; C{match} is asked with number, UID and message; C{numbers}: whether the key has sequence numbers in it."""
+        """SEARCH; C{match} is that of L{Kept}; C{numbers}: whether the key has sequence numbers in it."""
         if self._without_numbers(uid) or (numbers and "UIDONLY" in self.enabled):
             return self.refused("BAD [UIDREQUIRED]", expunge=uid and not numbers)
         if charset and "UTF8=ACCEPT" in self.enabled:
             # RFC 9755 section 3.
             return self.refused("BAD", expunge=uid and not numbers)
         found = [
-            (n, u) for n, u in enumerate(self.known, 1) if u in self.there and match(n, u, self.there[u])
+            (n, u)
+            for n, u in enumerate(self.known, 1)
+            if u in self.there and match(self.known, u, self.there[u])
         ]
         if save:
             self.saved = [u for _, u in found]
@@ -571,6 +650,38 @@ class Session:
             what = " UID" if uid else ""
             return f"* ESEARCH{what}" + (f" ALL {compact(numbers)}" if numbers else "")
         return f"* {word}" + "".join(f" {n}" for n in numbers)
+
+    def keep(self, kept: Kept, returns: Sequence[str], *, numbers: bool, charset: bool = False) -> list[str]:
+        """SEARCH or SORT with RETURN (UPDATE); C{numbers}: as with C{search}."""
+        expunge = kept.uid and not numbers
+        if self._without_numbers(kept.uid) or (numbers and "UIDONLY" in self.enabled):
+            return self.refused("BAD [UIDREQUIRED]", expunge=expunge)
+        if charset and "UTF8=ACCEPT" in self.enabled:
+            return self.refused("BAD", expunge=expunge)
+        if any(kept.tag == other.tag for other in self.keeping.all):
+            # RFC 5267 section 4.3.
+            return self.refused("BAD", expunge=expunge)
+        kept.uids = [u for u in kept.find(self.there, self.known) if u in self.there]
+        if "SAVE" in returns:
+            self.saved = sorted(kept.uids)
+        told = [u if kept.uid else self.known.index(u) + 1 for u in kept.uids]
+        line = f"* ESEARCH{' UID' * kept.uid}"
+        if "ALL" in returns and told:
+            line += f" ALL {compact(told, ordered=True)}"
+        if "COUNT" in returns:
+            line += f" COUNT {len(told)}"
+        lines = [line]
+        if len(self.keeping.all) < self.most_kept:
+            self.keeping.all.append(kept)
+        else:
+            # RFC 5267 section 4.3.1.
+            lines.append(f'* NO [NOUPDATE "{kept.tag}"]')
+        return self.done(lines, "OK", expunge=expunge)
+
+    def cancel(self, tags: Iterable[str]) -> list[str]:
+        """CANCELUPDATE."""
+        self.keeping.cancel(tags)
+        return self.done([], "OK")
 
     def sort(self, uid: bool, *, reverse: bool) -> list[str]:
         """SORT (SIZE) or (REVERSE SIZE) of all."""
@@ -593,6 +704,7 @@ class Session:
         ):
             self.first.append(f"* OK [HIGHESTMODSEQ {self.complete}]")
         self.box, self.name, self.known, self.told, self.new, self.saved = None, "", [], {}, [], []
+        self.keeping = Keeping()
         self.spared = False
 
     def select(
@@ -682,6 +794,8 @@ class Session:
             made.uidnext = 1
             for uid in sorted(box.messages):
                 made.add(box.messages[uid].octets, box.messages[uid].flags)
+            # RFC 5464 section 4.1: the new mailbox has the annotations as well.
+            self.mail.notes.of(made).update(self.mail.notes.of(box))
             box.remove(list(box.messages))
         self.mail.learn()
         return self.done([], "OK")
@@ -710,7 +824,9 @@ class Session:
     def idle(self) -> list[str]:
         """IDLE: what comes before the client says DONE."""
         self.idling = True
-        lines = self.sync(expunge=True)
+        lines = [*self.sync(expunge=True), *self.news()]
+        if self.keeping.pending:
+            lines += self.evaluated()
         return ["+ idling", *lines, *(self.push() if self.notify else [])]
 
     def end_idle(self) -> list[str]:
@@ -726,4 +842,30 @@ class Session:
         self.new.clear()
         self.notify, self.flags, self.watch = which, flags, watch
         self.seen = {box: Seen.of(box) for box in self.mail.boxes.values()}
+        self.noticed = len(self.mail.notes.changes)
         return self.done(lines, "OK")
+
+    # -- annotations -------------------------------------------------------------------------------------------
+    def set_metadata(self, name: str, values: Mapping[str, bytes | None]) -> list[str]:
+        """SETMETADATA of a mailbox, or of the server."""
+        box = self.mail.boxes.get(name)
+        if name and box is None:
+            return self.refused("NO [NONEXISTENT]")
+        if not name and "/shared/admin" in values:
+            return self.refused("NO [NOPERM]")
+        self.mail.notes.set(Change(box, name, [*values], self), values)
+        self.mail.learn()
+        return self.done([], "OK")
+
+    def get_metadata(self, name: str, wanted: Sequence[str], depth: str, most: int) -> list[str]:
+        """GETMETADATA; C{most} is MAXSIZE."""
+        box = self.mail.boxes.get(name)
+        if name and box is None:
+            return self.refused("NO [NONEXISTENT]")
+        entries = self.mail.notes.of(box)
+        told = [(entry, entries.get(entry)) for entry in chosen(entries, wanted, depth)]
+        long = [len(octets) for _, octets in told if octets is not None and len(octets) > most]
+        utf8 = bool(self.enabled & {"UTF8=ACCEPT", "IMAP4REV2"})
+        pairs = [f"{entry} {written(o, utf8=utf8)}" for entry, o in told if o is None or len(o) <= most]
+        lines = [f"* METADATA {self.shown(name)} ({' '.join(pairs)})"] if pairs else []
+        return self.done(lines, f"OK [METADATA LONGENTRIES {max(long)}]" if long else "OK")

@@ -13,20 +13,24 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted.errors import MailboxMissingError
 from moxtwisted.imap import view
+from moxtwisted.imap.commands import contexts
 from moxtwisted.imap.memory import MemoryMail
+from moxtwisted.imap.settings import Limits, ServerSettings, Timeouts
 from moxtwisted.imap.testing import Driver, split_responses
 from moxtwisted.message.flags import MessageFlags
+from tests.imap.kept import Kept
 from tests.imap.model import Mail, Message, Session, Watch
 from tests.imap.naming import Names
 from tests.imap.told import compact, modified_utf7, plain, same
 
 # More of them by hand: MOXTWISTED_CONVERGENCE_SEEDS=20000, or =5000:20000 for those from the 5,000th on.
 SEEDS = os.environ.get("MOXTWISTED_CONVERGENCE_SEEDS", "")
-STEPS = 60
+STEPS = 50
 
 NAMES = ("INBOX", "INBOX", "INBOX", "INBOX", "INBOX", "Other", "Other", "Third", "Fünf")
 ALL = ("INBOX", "Other", "Third", "Fünf")
 FLAGS = ("\\Seen", "\\Deleted", "\\Deleted", "\\Flagged", "$Work")
+NO_NAME = '""'
 NAMING = ("CREATE", "DELETE", "RENAME", "SUBSCRIBE", "UNSUBSCRIBE")
 KINDS = (
     (),
@@ -43,6 +47,16 @@ KINDS = (
     ("UTF8=ACCEPT", "QRESYNC", "IMAP4rev2"),
 )
 
+ENTRIES = ("/private/comment", "/private/v", "/private/v/a", "/private/v/a/b", "/shared/comment")
+VALUES = (None, None, b"", b"x", b'a "quoted" \\ value', b"two\r\nlines", "\u00e4".encode())
+# Few enough that the limit is met.
+SETTINGS = ServerSettings(
+    hostname="mail.example.org",
+    allow_plain_without_tls=True,
+    timeouts=Timeouts(login_failure_pause=0.0),
+    limits=Limits(contexts=3),
+)
+
 
 def seeds(default: Sequence[int]) -> Sequence[int]:
     """Those to be tried."""
@@ -50,6 +64,25 @@ def seeds(default: Sequence[int]) -> Sequence[int]:
         return default
     first, _, last = SEEDS.rpartition(":")
     return range(int(first or 0), int(last))
+
+
+def size(message: Message) -> int:
+    """What SORT calls SIZE."""
+    return len(message.octets)
+
+
+def subject(message: Message) -> bytes:
+    """A digit."""
+    return message.octets[9:10]
+
+
+ORDERS: Sequence[tuple[str, Sequence[tuple[Callable[[Any], Any], bool]]]] = (
+    ("SIZE", [(size, False)]),
+    ("REVERSE SIZE", [(size, True)]),
+    ("REVERSE SUBJECT SIZE", [(subject, True), (size, False)]),
+)
+
+Match = Callable[[Sequence[int], int, Message], bool]
 
 
 def message(dice: random.Random) -> bytes:
@@ -99,13 +132,17 @@ class Client:
     names: Names | None = None
     count: int = 0
 
-    def say(self, line: str, predict: Callable[[], list[str]]) -> None:
+    @property
+    def tag(self) -> str:
+        """Of the next command."""
+        return f"t{self.count + 1}"
+
+    def say(self, line: str, predict: Callable[[], list[str]], tag: str = "") -> None:
         """Send a command; the answers are what C{predict} gives."""
-        self.count += 1
-        tag = b"t%d" % self.count
+        tag, self.count = tag or self.tag, self.count + 1
         line = line.replace("Fünf", '"Fünf"' if self.utf8 else modified_utf7("Fünf"))
-        self.driver.send(tag + b" " + line.encode() + b"\r\n")
-        self.compare(line, tag, predict)
+        self.driver.send(f"{tag} {line}\r\n".encode())
+        self.compare(line, tag.encode(), predict)
 
     def compare(self, line: str, tag: bytes, predict: Callable[[], list[str]]) -> None:
         """What was said is what is expected."""
@@ -127,13 +164,18 @@ class Client:
         for name in kind:
             self.driver.command("ENABLE " + name)
             self.model.enabled |= {name.upper()} | ({"CONDSTORE"} if name == "QRESYNC" else set())
+        self.model.heard = len(self.model.mail.notes.changes)
         self.driver.received()
         self.say("SELECT INBOX", lambda: self.model.select("INBOX"))
+        if self.dice.random() < 0.3:
+            self.notify()
+        if self.dice.random() < 0.3:
+            self.keep()
 
     def flush(self) -> None:
         """What the protocol does when it is told of a change."""
-        self.driver.server.flush_changes()
-        self.compare("(flush)", b"-", self.model.push)
+        self.driver.flush()
+        self.compare("(flush)", b"-", lambda: self.model.push(flushed=True))
 
     def wake(self) -> None:
         """An IDLE ends."""
@@ -153,10 +195,12 @@ class Client:
         if model.box is None:
             if dice.random() < 0.6:
                 return self.select()
-            return dice.choice((self.append, self.mailboxes, self.mailboxes, self.idle))()
+            return dice.choice((self.append, self.mailboxes, self.mailboxes, self.metadata, self.idle))()
         actions = [(self.fetch, 20), (self.store, 25), (self.copy, 14), (self.expunge, 8), (self.replace, 5)]
         actions += [
             (self.search, 12),
+            (self.keep, 8),
+            (self.metadata, 8),
             (self.append, 6),
             (self.mailboxes, 5),
             (self.select, 5),
@@ -246,24 +290,7 @@ class Client:
             return self.say(line, lambda: self.model.sort(uid, reverse=reverse))
         while numbers == [-1]:
             uid, prefix, numbers, text = self.some()
-        digit = str(dice.randint(0, 9))
-        star = self.model.known[-1:] if 0 in numbers else []
-        length, inside, key_uid = len(self.model.known), {*numbers, *star}, uid
-        keys: dict[str, Callable[[int, int, Message], bool]] = {
-            "ALL": lambda _n, _u, m: True,
-            "UNSEEN": lambda _n, _u, m: "\\Seen" not in m.flags,
-            "NOT DELETED": lambda _n, _u, m: "\\Deleted" not in m.flags,
-            "OR KEYWORD $Work FLAGGED": lambda _n, _u, m: bool(m.flags & {"$Work", "\\Flagged"}),
-            f"SUBJECT {digit}": lambda _n, _u, m: f"Subject: {digit}".encode() in m.octets,
-            "LARGER 30": lambda _n, _u, m: len(m.octets) > 30,
-            f"{'UID ' * uid}{text} SEEN": lambda n, u, m: (
-                "\\Seen" in m.flags and ((u if key_uid else n) in inside or (0 in numbers and n == length))
-            ),
-        }
-        key = dice.choice([*keys])
-        if not uid and key.endswith(" SEEN") and (not length or max(numbers) > length):
-            key = "ALL"
-        by_number = not uid and key.endswith(" SEEN")
+        key, match, by_number = self.key(uid, numbers, text)
         if by_number and dice.random() < 0.3:
             # A command by UID, with a key by sequence number.
             uid, prefix = True, "UID "
@@ -272,8 +299,71 @@ class Client:
         line = f"{prefix}SEARCH {'RETURN (SAVE) ' * save}{'CHARSET UTF-8 ' * charset}{key}"
         return self.say(
             line,
-            lambda: self.model.search(uid, keys[key], numbers=by_number, save=save, charset=charset),
+            lambda: self.model.search(uid, match, numbers=by_number, save=save, charset=charset),
         )
+
+    def key(self, uid: bool, numbers: Sequence[int], text: str) -> tuple[str, Match, bool]:
+        """A search key, what it means, and whether it has sequence numbers.
+
+        @param uid: whether C{text}, which means C{numbers}, are UIDs.
+        """
+        dice, known = self.dice, list(self.model.known)
+        digit = str(dice.randint(0, 9))
+        low = min((n for n in numbers if n), default=0) if 0 in numbers else 1 << 32
+        # RFC 5267 section 4.3: sequence numbers are what they are when the command comes, UIDs are not.
+        frozen = {
+            u
+            for n, u in enumerate(known, 1)
+            if n in numbers or n >= low or (0 in numbers and n == len(known))
+        }
+
+        def inside(known: Sequence[int], u: int) -> bool:
+            return u in numbers or u >= low or (0 in numbers and u == known[-1]) if uid else u in frozen
+
+        keys: dict[str, Match] = {
+            "ALL": lambda _k, _u, _m: True,
+            "UNSEEN": lambda _k, _u, m: "\\Seen" not in m.flags,
+            "NOT DELETED": lambda _k, _u, m: "\\Deleted" not in m.flags,
+            "OR KEYWORD $Work FLAGGED": lambda _k, _u, m: bool(m.flags & {"$Work", "\\Flagged"}),
+            f"SUBJECT {digit}": lambda _k, _u, m: f"Subject: {digit}".encode() in m.octets,
+            "LARGER 30": lambda _k, _u, m: len(m.octets) > 30,
+            f"{'UID ' * uid}{text} NOT DELETED": lambda k, u, m: "\\Deleted" not in m.flags and inside(k, u),
+        }
+        key = dice.choice([*keys])
+        if not uid and key.startswith(text) and (not known or max(numbers) > len(known)):
+            key = "ALL"
+        return key, keys[key], not uid and key.startswith(text)
+
+    def keep(self) -> None:
+        """A search that is kept up to date, or no longer."""
+        dice, tag, kept = self.dice, self.tag, self.model.keeping.all
+        if kept and dice.random() < 0.15:
+            tags = dice.sample([*(k.tag for k in kept), "none"], dice.randint(1, len(kept)))
+            line = " ".join(f'"{one}"' for one in tags)
+            return self.say(f"CANCELUPDATE {line}", lambda: self.model.cancel(tags))
+        uid, prefix, numbers, text = self.some()
+        while numbers == [-1]:
+            uid, prefix, numbers, text = self.some()
+        key, match, by_number = self.key(uid, numbers, text)
+        order: Sequence[tuple[Callable[[Any], Any], bool]] = ()
+        word, charset = "SEARCH ", dice.random() < 0.1
+        if dice.random() < 0.4:
+            criteria, order = dice.choice(ORDERS)
+            word, charset = f"SORT ({criteria}) UTF-8 ", False
+        items = dice.choice(((), (), ("FLAGS",), ("FLAGS", "UID"), ("RFC822.SIZE",), ("BODY[]",)))
+        returns = dice.sample(("ALL", "COUNT", "SAVE"), dice.choice((0, 0, 1, 2)))
+        update = f"UPDATE ({' '.join(items)})" if items else "UPDATE"
+        command, _, rest = word.partition(" ")
+        line = f"{prefix}{command} RETURN ({' '.join([update, *returns])}) {rest}{'CHARSET UTF-8 ' * charset}{key}"
+        if kept and dice.random() < 0.05:
+            tag = dice.choice(kept).tag
+        search = Kept(tag, uid, match, order, items, bool(order) or key.startswith("SUBJECT"))
+
+        def predict() -> list[str]:
+            lines = self.model.keep(search, returns, numbers=by_number, charset=charset)
+            return [one.replace(f' (TAG "{tag}")', "") for one in lines]
+
+        return self.say(line, predict, tag)
 
     # -- mailboxes ---------------------------------------------------------------------------------------------
     def literal(self, octets: bytes) -> str:
@@ -340,6 +430,31 @@ class Client:
             return self.say(line, lambda: model.delete(name))
         return self.say(line, predict)
 
+    def metadata(self) -> None:
+        """SETMETADATA and GETMETADATA."""
+        dice = self.dice
+        name = dice.choice(("", "", *NAMES, "Nowhere"))
+        entries = dice.sample(ENTRIES, dice.choice((1, 1, 2, 3)))
+        shown = [entry.title() if dice.random() < 0.1 else entry for entry in entries]
+        if dice.random() < 0.7:
+            values: dict[str, bytes | None] = {entry: dice.choice(VALUES) for entry in entries}
+            if dice.random() < 0.02:
+                values["/shared/admin"] = b"x"
+                shown.append("/shared/admin")
+            pairs = [
+                f"{one} {self.value(octets)}" for one, octets in zip(shown, values.values(), strict=True)
+            ]
+            line = f"SETMETADATA {name or NO_NAME} ({' '.join(pairs)})"
+            return self.say(line, lambda: self.model.set_metadata(name, values))
+        depth, most = dice.choice(("0", "0", "1", "infinity")), dice.choice((1000, 1000, 5))
+        options = [f"DEPTH {depth}"] * (depth != "0") + [f"MAXSIZE {most}"] * (most < 1000)
+        line = f"GETMETADATA {f'({chr(32).join(options)}) ' if options else ''}{name or NO_NAME} ({' '.join(shown)})"
+        return self.say(line, lambda: self.model.get_metadata(name, entries, depth, most))
+
+    def value(self, octets: bytes | None) -> str:
+        """One of an annotation, as a client writes it."""
+        return "NIL" if octets is None else f"{{{len(octets)}+}}\r\n{octets.decode()}"
+
     def noop(self) -> None:
         self.say(self.dice.choice(("NOOP", "CHECK")), lambda: self.model.done([], "OK"))
 
@@ -364,19 +479,25 @@ class Client:
                     ("SUBTREE Fünf", "Fünf"),
                 )
             )
-            watch = Watch(text, tuple(names), dice.random() < 0.5)
+            notes = dice.sample(("MailboxMetadataChange", "ServerMetadataChange"), dice.choice((0, 1, 2)))
+            watch = Watch(text, tuple(names), dice.random() < 0.5, frozenset(notes))
             of_names = dice.sample(("MailboxName", "SubscriptionChange"), dice.randint(0, 2))
             if of_names:
                 watched = frozenset(names or ALL)
                 self.names = Names(ALL, watched, frozenset(of_names), self.place.truth)
                 self.names.learn(ALL)
-            more = [*["FlagChange"] * watch.flags, *of_names]
+            more = [*["FlagChange"] * watch.flags, *notes, *of_names]
             groups += f" ({text} ({' '.join(['MessageNew MessageExpunge', *more])}))"
         self.say(f"NOTIFY SET {groups}", lambda: self.model.set_notify(which, flags=flags, watch=watch))
 
 
 class Convergence(SynchronousTestCase):
-    """For any backend: C{place} says which."""
+    """For any backend: C{place} says which.
+
+    @ivar foresees: see L{Session}.
+    """
+
+    foresees = False
 
     def place(self, dice: random.Random) -> Place:
         """A new place for mail."""
@@ -403,11 +524,15 @@ class Convergence(SynchronousTestCase):
 
         for _ in range(dice.randint(0, 8)):
             deliver()
+        most = SETTINGS.limits.contexts
         clients = [
-            Client(place.connect(), place, Session(mail), dice, log, {}) for _ in range(dice.randint(2, 4))
+            Client(
+                place.connect(), place, Session(mail, most_kept=most, foresees=self.foresees), dice, log, {}
+            )
+            for _ in range(dice.randint(2, 4))
         ]
         for client in clients:
-            client.start(dice.choice(KINDS))
+            client.start((*dice.choice(KINDS), *["METADATA"] * (dice.random() < 0.3)))
         for _ in range(STEPS):
             client = dice.choice(clients)
             client.wake()
@@ -449,7 +574,12 @@ class ConvergenceTests(Convergence):
             except MailboxMissingError:
                 return None
 
-        return Place(lambda: Driver.of(mail), lambda octets: mail.add("INBOX", octets), real, mail.subscribed)
+        return Place(
+            lambda: Driver.of(mail, settings=SETTINGS),
+            lambda octets: mail.add("INBOX", octets),
+            real,
+            mail.subscribed,
+        )
 
     def test_all_views_equal_the_store(self) -> None:
         """Every response to random commands in two to four sessions is the one of the model, and all end with the same view."""
@@ -457,7 +587,7 @@ class ConvergenceTests(Convergence):
             self.one(seed)
 
     def test_told_together(self) -> None:
-        """So it is where messages are told of together, as those of large mailboxes are."""
+        """So it is where messages are told of together, as those of large mailboxes are, and results get shorter before that."""
         # The package has the command by this name.
         fetch = import_module("moxtwisted.imap.commands.fetch")
         for module, name, value in (
@@ -465,8 +595,10 @@ class ConvergenceTests(Convergence):
             (fetch, "_FLAGS_A_PIECE", 3),
             (view, "MANY", 2),
             (view, "_MESSAGES_A_PIECE", 3),
+            (contexts, "_RESULTS_AT_ONCE", -1),
         ):
             self.patch(module, name, value)
+        self.foresees = True
         for seed in seeds(range(850, 1000)):
             self.one(seed)
 

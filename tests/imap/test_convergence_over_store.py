@@ -19,7 +19,7 @@ from moxtwisted.store.bodies import decode
 from moxtwisted.store.consistency import check
 from moxtwisted.store.interfaces import Addition, NewMessage
 from moxtwisted.store.store import Store
-from tests.imap.test_convergence import Convergence, Place, seeds
+from tests.imap.test_convergence import SETTINGS, Convergence, Place, seeds
 
 
 @implementer(IAuthenticator)
@@ -73,7 +73,7 @@ class StoreConvergenceTests(Convergence):
         inbox = account.mailbox("INBOX").id
 
         def connect() -> Driver:
-            return Driver.of(authenticator=StoreAuthenticator(self.store, account))
+            return Driver.of(authenticator=StoreAuthenticator(self.store, account), settings=SETTINGS)
 
         def deliver(octets: bytes) -> None:
             sink = self.store.stage()

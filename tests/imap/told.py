@@ -25,6 +25,8 @@ def plain(response: bytes, tag: bytes) -> str:
         text = response.decode("latin-1")  # octets are counted
         head, _, rest = text.partition(" (")
         return f"{head} {' '.join(sorted(_items(rest)))}"
+    if found := re.fullmatch(r"(\* METADATA \S+) (/.*)", text):
+        return f"{found[1]} {' '.join(sorted(found[2].split()))}"
     return _FLAGS.sub(_sorted, text).replace(f' (TAG "{tag.decode()}")', "")
 
 
@@ -84,15 +86,32 @@ def same(said: Sequence[str], expected: Sequence[str]) -> bool:
     return at == len(said)
 
 
-def compact(numbers: Iterable[int]) -> str:
-    """A set as the server writes it."""
+def compact(numbers: Iterable[int], *, ordered: bool = False) -> str:
+    """A set as the server writes it.
+
+    @param ordered: whether they stay in their order.
+    """
     ranges: list[list[int]] = []
-    for n in sorted(numbers):
+    for n in numbers if ordered else sorted(numbers):
         if ranges and ranges[-1][1] == n - 1:
             ranges[-1][1] = n
         else:
             ranges.append([n, n])
     return ",".join(str(a) if a == b else f"{a}:{b}" for a, b in ranges)
+
+
+def runs(order: Sequence[int], wanted: Iterable[int]) -> list[tuple[int, list[int]]]:
+    """Which of these numbers stand side by side: where each run of them begins, from 1, and the run."""
+    found: list[tuple[int, list[int]]] = []
+    among = set(wanted)
+    for at, n in enumerate(order, 1):
+        if n not in among:
+            continue
+        if found and found[-1][0] + len(found[-1][1]) == at:
+            found[-1][1].append(n)
+        else:
+            found.append((at, [n]))
+    return found
 
 
 def modified_utf7(name: str) -> str:
