@@ -48,6 +48,7 @@ KINDS = (
 )
 
 ENTRIES = ("/private/comment", "/private/v", "/private/v/a", "/private/v/a/b", "/shared/comment")
+DEPTHS = ("0", "0", "1", "infinity")
 VALUES = (None, None, b"", b"x", b'a "quoted" \\ value', b"two\r\nlines", "\u00e4".encode())
 # Few enough that the limit is met.
 SETTINGS = ServerSettings(
@@ -425,6 +426,9 @@ class Client:
         }
         line = dice.choice([*lines, f"STATUS {one} ({items})"])
         predict = lines[line]
+        if line.startswith(("DELETE", "RENAME")) and dice.random() < 0.4:
+            # What was just noted goes with the mailbox.
+            self.annotate(line.split()[1])
         if line.startswith("DELETE"):
             name = line.split()[1]
             return self.say(line, lambda: model.delete(name))
@@ -433,23 +437,31 @@ class Client:
     def metadata(self) -> None:
         """SETMETADATA and GETMETADATA."""
         dice = self.dice
-        name = dice.choice(("", "", *NAMES, "Nowhere"))
-        entries = dice.sample(ENTRIES, dice.choice((1, 1, 2, 3)))
-        shown = [entry.title() if dice.random() < 0.1 else entry for entry in entries]
+        name = dice.choice(("", "", *NAMES[3:], "Third", "Fünf", "Nowhere"))
         if dice.random() < 0.7:
-            values: dict[str, bytes | None] = {entry: dice.choice(VALUES) for entry in entries}
-            if dice.random() < 0.02:
-                values["/shared/admin"] = b"x"
-                shown.append("/shared/admin")
-            pairs = [
-                f"{one} {self.value(octets)}" for one, octets in zip(shown, values.values(), strict=True)
-            ]
-            line = f"SETMETADATA {name or NO_NAME} ({' '.join(pairs)})"
-            return self.say(line, lambda: self.model.set_metadata(name, values))
-        depth, most = dice.choice(("0", "0", "1", "infinity")), dice.choice((1000, 1000, 5))
-        options = [f"DEPTH {depth}"] * (depth != "0") + [f"MAXSIZE {most}"] * (most < 1000)
-        line = f"GETMETADATA {f'({chr(32).join(options)}) ' if options else ''}{name or NO_NAME} ({' '.join(shown)})"
-        return self.say(line, lambda: self.model.get_metadata(name, entries, depth, most))
+            return self.annotate(name)
+        entries = dice.sample(ENTRIES, dice.choice((1, 1, 2, 3)))
+        return self.annotations(name, entries, dice.choice(DEPTHS), dice.choice((1000, 1000, 5)))
+
+    def annotate(self, name: str) -> None:
+        """SETMETADATA of a mailbox, or of the server."""
+        dice = self.dice
+        entries = dice.sample(ENTRIES, dice.choice((1, 1, 2, 3)))
+        if dice.random() < 0.02:
+            entries.append("/shared/admin")
+        values = {entry: dice.choice(VALUES) for entry in entries}
+        pairs = [
+            f"{entry.title() if dice.random() < 0.1 else entry} {self.value(octets)}"
+            for entry, octets in values.items()
+        ]
+        line = f"SETMETADATA {name or NO_NAME} ({' '.join(pairs)})"
+        self.say(line, lambda: self.model.set_metadata(name, values))
+
+    def annotations(self, name: str, entries: Sequence[str], depth: str, most: int) -> None:
+        """GETMETADATA."""
+        options = " ".join([f"DEPTH {depth}"] * (depth != "0") + [f"MAXSIZE {most}"] * (most < 1000))
+        line = f"GETMETADATA {f'({options}) ' if options else ''}{name or NO_NAME} ({' '.join(entries)})"
+        self.say(line, lambda: self.model.get_metadata(name, entries, depth, most))
 
     def value(self, octets: bytes | None) -> str:
         """One of an annotation, as a client writes it."""
@@ -546,6 +558,8 @@ class Convergence(SynchronousTestCase):
         for client in clients:
             client.wake()
             self.converged(client, place, seed)
+        for name in ("", *ALL):
+            clients[0].annotations(name, (*ENTRIES[:2], "/shared/comment"), "infinity", 1000)
         self.leave()
 
     def converged(self, client: Client, place: Place, seed: int) -> None:
