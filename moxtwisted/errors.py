@@ -26,7 +26,18 @@ __all__ = [
     "StoreFullError",
     "StoreInUseError",
     "StoreUnavailableError",
+    "no_account",
 ]
+
+
+def no_account(name: str) -> str:
+    """What somebody is told who named an account that is not there; an address is what many give instead."""
+    hint = (
+        "; accounts have names, which moxmail account list shows beside their addresses"
+        if "@" in name
+        else ""
+    )
+    return f"there is no account {name}{hint}"
 
 
 class MailError(Exception):

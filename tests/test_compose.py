@@ -104,9 +104,11 @@ class ComposeCase(SynchronousTestCase):
     """A server of its own.
 
     :cvar keepers: how many it has.
+    :cvar process_group: 0: its processes are a group of their own.
     """
 
     keepers: ClassVar[int] = KEEPERS
+    process_group: ClassVar[int | None] = None
     more = ""
 
     def setUp(self) -> None:
@@ -155,13 +157,13 @@ class ComposeCase(SynchronousTestCase):
         """Run twistd, after some code."""
         return self.run_python("-c", before + TWISTD, "-n", "--pidfile=", "moxmail", "-c", str(self.path))
 
-    def run_python(self, *arguments: str) -> subprocess.Popen[bytes]:
+    def run_python(self, *arguments: str, stdin: int = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
         """Run a server; what it prints is in ``log``."""
         self.log = self.directory / "log"
         with self.log.open("ab") as log:
             child = subprocess.Popen(
                 [sys.executable, *arguments],
-                cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                cwd=ROOT, stdin=stdin, stdout=log, stderr=subprocess.STDOUT, process_group=self.process_group,
             )  # fmt: skip
         self.addCleanup(self.end, child)
         return child

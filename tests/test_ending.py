@@ -40,8 +40,10 @@ class EndingTests(SynchronousTestCase):
         """A process that has Twisted's handlers."""
         self.reactor = Reactor()
         self.told: list[int] = []
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             self.addCleanup(signal.signal, number, signal.getsignal(number))
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda number, _: self.told.append(number))
         self.ending = Ending(self.reactor)
 
@@ -65,6 +67,20 @@ class EndingTests(SynchronousTestCase):
         self.reactor.shut_down()
         signal.raise_signal(signal.SIGINT)
         self.assertEqual((self.told, other.signal), ([], None))
+
+    def test_terminal_is_closed(self) -> None:
+        """SIGHUP ends it, too, but not where it is ignored, or has another use."""
+        self.ending.take_signals()
+        signal.raise_signal(signal.SIGHUP)
+        self.assertEqual((self.told, self.ending.signal), ([signal.SIGHUP], signal.SIGHUP))
+        reloads: list[int] = []
+        for handler in (signal.SIG_IGN, lambda number, _: reloads.append(number)):
+            signal.signal(signal.SIGHUP, handler)
+            other = Ending(self.reactor)
+            other.take_signals()
+            signal.raise_signal(signal.SIGHUP)
+            self.assertIsNone(other.signal)
+        self.assertEqual(reloads, [signal.SIGHUP])
 
     def test_ignored(self) -> None:
         """What the process ignores, as in the background of a shell, it goes on to ignore."""

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from moxtwisted.cli.output import counted, print_report
-from moxtwisted.cli.passwords import read_password
+from moxtwisted.cli.passwords import given_password
 from moxtwisted.cli.session import call
 from moxtwisted.errors import MailError
 
@@ -34,7 +32,7 @@ def import_imap(arguments: argparse.Namespace) -> int:
         "tls": not arguments.insecure_no_tls,
         "trust": _text_of(arguments.trust) if arguments.trust else "",
     }
-    password = _password(arguments)
+    password = given_password(arguments.password_file, PASSWORD_VARIABLE, f"Password at {arguments.url}: ")
 
     async def work(administration: Any, show: Any) -> list[dict[str, Any]]:
         reports: list[dict[str, Any]] = []
@@ -82,25 +80,11 @@ def _print(reports: list[dict[str, Any]], *, dry_run: bool) -> None:
         print(f"not fetched: {more:,} more", file=sys.stderr)
 
 
-def _password(arguments: argparse.Namespace) -> str:
-    """The password there: from a file, the environment, standard input or a prompt."""
-    if arguments.password_file:
-        with _opened(arguments.password_file) as file:
-            return read_password(file)
-    if PASSWORD_VARIABLE in os.environ:
-        return os.environ[PASSWORD_VARIABLE]
-    if sys.stdin.isatty():
-        return getpass.getpass(f"Password at {arguments.url}: ")
-    return read_password(sys.stdin)
-
-
-def _opened(path: str) -> Any:
+def _text_of(path: str) -> str:
     try:
-        return Path(path).open(encoding="utf-8")
+        with Path(path).open(encoding="utf-8") as file:
+            return file.read(1_000_000)
     except OSError as e:
         raise MailError(f"{path}: cannot be read: {e.strerror}") from e
-
-
-def _text_of(path: str) -> str:
-    with _opened(path) as file:
-        return str(file.read(1_000_000))
+    except UnicodeDecodeError:
+        raise MailError(f"{path}: certificates in PEM expected") from None

@@ -9,9 +9,7 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import sys
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from moxtwisted.cli.loadarguments import PASSWORD_VARIABLE
-from moxtwisted.cli.passwords import read_password
+from moxtwisted.cli.passwords import given_password
 from moxtwisted.errors import MailError
 
 if TYPE_CHECKING:
@@ -168,21 +166,7 @@ def password_for(arguments: argparse.Namespace) -> str:
 
     :raise MailError: there is none.
     """
-    if arguments.password_file == "-":  # noqa: S105  no password
-        return read_password(sys.stdin)
-    if arguments.password_file:
-        try:
-            with Path(arguments.password_file).open(encoding="utf-8") as file:
-                return read_password(file)
-        except OSError as e:
-            raise MailError(f"{arguments.password_file}: cannot be read: {e.strerror}") from e
-    if PASSWORD_VARIABLE in os.environ:
-        return os.environ[PASSWORD_VARIABLE]
-    if sys.stdin.isatty():
-        import getpass
-
-        return getpass.getpass(f"Password of {arguments.user}: ")
-    return read_password(sys.stdin)
+    return given_password(arguments.password_file, PASSWORD_VARIABLE, f"Password of {arguments.user}: ")
 
 
 def client_tls(arguments: argparse.Namespace, target: Target) -> ClientTLS | None:

@@ -11,6 +11,7 @@ import argparse
 import errno
 import os
 import sys
+from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -181,7 +182,8 @@ async def _serve(loaded: LoadedConfig, reactor: Any, levels: LevelControl) -> in
     from moxtwisted.compose.server import make_service
     from moxtwisted.server.sockets import listen_problem
 
-    service = make_service(loaded, reactor, localserve=True, log_levels=levels)
+    # At a terminal it ends with that.
+    service = make_service(loaded, reactor, localserve=True, log_levels=levels, hang_up=not os.isatty(0))
     try:
         service.privilegedStartService()
         service.startService()
@@ -193,8 +195,11 @@ async def _serve(loaded: LoadedConfig, reactor: Any, levels: LevelControl) -> in
         hint = "; is another server running? --ip takes another address" if taken else ""
         raise MailError(f"{e.interface}:{e.port}: {listen_problem(e.socketError)}{hint}") from e
     except CancelledError:
-        # SIGINT or SIGTERM, or `moxmail stop`.
-        pass
+        # SIGINT, SIGTERM or SIGHUP, or `moxmail stop`.
+        with suppress(OSError):
+            print(
+                f"ending; what is under way has {loaded.static.limits.shutdown_seconds:g} seconds", flush=True
+            )
     finally:
         await maybeDeferred(service.stopService)
     return 0
@@ -221,7 +226,7 @@ def connection_help(loaded: LoadedConfig) -> str:
     lines = [
         f"moxmail is serving on {', '.join(listener.ips)}:  "
         + "  ".join(f"{name} {port}" for name, port in ports.items()),
-        f"account {ADDRESS}, password {PASSWORD}; mail for any address comes to it",
+        f"account {ACCOUNT}, address {ADDRESS}, password {PASSWORD}; mail for any address comes to it",
     ]
     if "smtp" in ports:
         envelope = f"--mail-from you@example.org --mail-rcpt {ADDRESS}"

@@ -206,7 +206,7 @@ def _is_stale(error: Exception) -> bool:
 def run_reactor(work: Callable[[Any], Awaitable[Any]], observer: Any = None) -> Any:
     """Run the reactor until the work is done; its result, or its failure raised.
 
-    When the process is told to end (SIGINT, SIGTERM), the work is cancelled and the reactor waits for it, however often it is told.
+    When the process is told to end (SIGINT, SIGTERM, SIGHUP), the work is cancelled and the reactor waits for it, however often it is told.
 
     :param observer: of the log; without it, warnings and worse go to standard error.
     :raises InterruptedBySignal: when the work was cancelled.

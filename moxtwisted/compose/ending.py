@@ -8,7 +8,8 @@
     ending.signal                   # which signal it was, or None
 
 Often two come: Ctrl-C goes to all that run in the terminal, and ``make`` tells its child with SIGTERM once more. Twisted stops the
-reactor at each of them, and the second time fails, since it is stopping.
+reactor at each of them, and the second time fails, since it is stopping. A terminal that is closed (SIGHUP) ends what runs in it in the
+same way, unless somebody has another use for that signal, or ``nohup`` has it ignored.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def stop(reactor: Any) -> None:
 class Ending:
     """Lets the first signal end the process as Twisted does it; those that come later change nothing, nor do they hurry.
 
-    :ivar signal: the one that ended the process, SIGINT or SIGTERM; None as long as there is none.
+    :ivar signal: the one that ended the process, SIGINT, SIGTERM or SIGHUP; None as long as there is none.
     """
 
     def __init__(self, reactor: Any) -> None:
@@ -48,6 +49,8 @@ class Ending:
             handler = signal.getsignal(number)
             if callable(handler):
                 signal.signal(number, self._before(handler))
+                if number == signal.SIGTERM and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+                    signal.signal(signal.SIGHUP, self._before(handler))
 
     def stop(self) -> None:
         """Stop the reactor without a signal, unless it is stopping or a signal will stop it."""

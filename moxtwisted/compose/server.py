@@ -42,12 +42,18 @@ EXIT_LATER: Final = 75
 
 
 def make_service(
-    loaded: LoadedConfig, reactor: Any, *, log_levels: Any = None, localserve: bool = False
+    loaded: LoadedConfig,
+    reactor: Any,
+    *,
+    log_levels: Any = None,
+    localserve: bool = False,
+    hang_up: bool = True,
 ) -> MultiService:
     """The whole server.
 
     :param localserve: a server for tests: takes mail for every address into the first account, and lets addresses
         provoke errors.
+    :param hang_up: whether SIGHUP is to look at the configuration again, as in a server without a terminal.
     :raises ConfigurationError: when the key is missing or not the one of this store, the user is unknown, or the data
         directory is none; nothing was touched.
     """
@@ -61,7 +67,7 @@ def make_service(
     top = MultiService() if localserve else _Top()  # type: ignore[no-untyped-call]  # Twisted's
     parts = Parts(loaded, reactor, key, localserve=localserve)
     parts.signers.load()
-    for service in _services(parts, log_levels):
+    for service in _services(parts, log_levels, hang_up=hang_up):
         service.setServiceParent(top)
     return top
 
@@ -91,7 +97,7 @@ def _one_sentence() -> Iterator[None]:
         raise SystemExit(EXIT_LATER if isinstance(e, StoreInUseError) else EXIT_CANNOT_START) from None
 
 
-def _services(parts: Parts, log_levels: Any) -> Iterator[Service]:
+def _services(parts: Parts, log_levels: Any, *, hang_up: bool) -> Iterator[Service]:
     """All of them, in the order of their start."""
     listeners = Listeners(parts, log_levels)
     yield listeners
@@ -108,7 +114,8 @@ def _services(parts: Parts, log_levels: Any) -> Iterator[Service]:
         for certificates in listeners.certificates:
             certificates.check()
 
-    yield HangUp(parts.reactor.callFromThread, reload)
+    if hang_up:
+        yield HangUp(parts.reactor.callFromThread, reload)
     yield Control(parts, watcher, log_levels)
     yield Retirement(parts)
     if parts.static.user:

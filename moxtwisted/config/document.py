@@ -19,7 +19,7 @@ from moxtwisted.address import Address, canonical_localpart
 from moxtwisted.config.atomic import replace_file
 from moxtwisted.config.load import LoadedConfig, load, parse_domains, read_octets
 from moxtwisted.config.schema import Domain, DomainsConfig
-from moxtwisted.errors import ConfigurationError, MailError
+from moxtwisted.errors import ConfigurationError, MailError, no_account
 from moxtwisted.identifiers import Domain as DomainName
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def account_table(document: TOMLDocument, name: str) -> Any:
     """The table of an account. :raises NotThereError:"""
     accounts: Any = document.get("accounts", {})
     if name not in accounts:
-        raise NotThereError(f"there is no account {name}")
+        raise NotThereError(no_account(name))
     return accounts[name]
 
 

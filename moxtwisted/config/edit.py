@@ -38,7 +38,7 @@ from moxtwisted.config.document import (
 )
 from moxtwisted.config.editreports import ReportEdits
 from moxtwisted.config.load import LoadedConfig, parse_static, read_octets
-from moxtwisted.errors import MailError
+from moxtwisted.errors import MailError, no_account
 from moxtwisted.identifiers import Domain as DomainName
 from moxtwisted.server.control.interfaces import IConfigurationEditor, Report
 
@@ -161,7 +161,7 @@ class ConfigurationEditor(ReportEdits):
         """See `IConfigurationEditor`."""
         accounts = self.load().domains.accounts
         if account and account not in accounts:
-            raise NotThereError(f"there is no account {account}")
+            raise NotThereError(no_account(account))
         return [
             {
                 "account": name,

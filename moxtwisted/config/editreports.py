@@ -23,7 +23,7 @@ from moxtwisted.config.document import (
 )
 from moxtwisted.config.editsigning import SigningEdits
 from moxtwisted.config.load import LoadedConfig
-from moxtwisted.errors import MailError
+from moxtwisted.errors import MailError, no_account
 from moxtwisted.identifiers import Domain as DomainName
 from moxtwisted.server.control.interfaces import Report
 
@@ -47,7 +47,7 @@ class ReportEdits(SigningEdits):
             key = domain_key(loaded.domains, name)
             owner = account or loaded.static.postmaster.account
             if owner not in loaded.domains.accounts:
-                raise NotThereError(f"there is no account {owner}")
+                raise NotThereError(no_account(owner))
             settings = loaded.domains.domains[key]
             table = domain_table(document, loaded, name)
             for what, localpart in REPORT_LOCALPARTS.items():

@@ -101,10 +101,11 @@ class Connected:
             or not hasattr(transport, "loseWriteConnection")
         ):
             transport.loseConnection()
-            return
-        # Octets that we did not read would make the kernel send a reset, which can overtake our last words.
-        transport.loseWriteConnection()
-        self._deadline.set(self.factory.settings.timeouts.linger)
+        else:
+            # Octets that we did not read would make the kernel send a reset, which can overtake our last words.
+            transport.loseWriteConnection()
+        if not (self._quit or self._silent):
+            self._deadline.set(self.factory.settings.timeouts.linger)
 
     def _abort(self) -> None:
         if self._transport is None:

@@ -319,13 +319,12 @@ class POP3ServerProtocol(Protocol):
         self._read(True)
         timeouts = self.factory.settings.timeouts
         quitted = self.machine is not None and self.machine.quitted
+        self._deadline.set(timeouts.write if quitted else timeouts.linger)
         if quitted or getattr(transport, "TLS", False) or not hasattr(transport, "loseWriteConnection"):
-            self._deadline.set(timeouts.write)
             transport.loseConnection()
-            return
-        # Octets that we did not read would make the kernel send a reset, which can overtake our last words.
-        self._deadline.set(timeouts.linger)
-        transport.loseWriteConnection()
+        else:
+            # Octets that we did not read would make the kernel send a reset, which can overtake our last words.
+            transport.loseWriteConnection()
 
     # -- back-pressure ---------------------------------------------------------------------------------------------
     def pauseProducing(self) -> None:

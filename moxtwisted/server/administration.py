@@ -19,7 +19,7 @@ from twisted.internet.threads import deferToThread
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from moxtwisted.errors import MailError
+from moxtwisted.errors import MailError, no_account
 from moxtwisted.sasl.credentials import MIN_PASSWORD_OCTETS, derive
 from moxtwisted.sasl.prep import PreparationError
 from moxtwisted.server.bans import Bans
@@ -156,7 +156,7 @@ class Administration(
     async def set_password(self, account: str, password: str) -> None:
         """See ``IAdministration``."""
         if account not in {row["name"] for row in self._editor.accounts()}:
-            raise MailError(f"there is no account {account}")
+            raise MailError(no_account(account))
         verifiers = await self._derive(password)
         # Held to the end: it is not lent before those who logged in with the old one are told.
         held = await self._made(account)
@@ -290,7 +290,7 @@ class Administration(
         :raises MailError: when there is none, or it does not come.
         """
         if name not in self._on.store.accounts():
-            raise MailError(f"there is no account {name}")
+            raise MailError(no_account(name))
         await self._on.places.home(name)
         # Nothing may be waited for between the two.
         return self._on.store.account(name)
@@ -299,7 +299,7 @@ class Administration(
         """The name of one, or all when it is empty. They are opened one after the other, so that each is back with its users soon."""
         there = self._on.store.accounts()
         if account and account not in there:
-            raise MailError(f"there is no account {account}")
+            raise MailError(no_account(account))
         return [account] if account else there
 
     # -- upkeep --------------------------------------------------------------------------------------------------

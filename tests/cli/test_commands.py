@@ -9,6 +9,7 @@ import sys
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 from twisted.internet.defer import Deferred, ensureDeferred, succeed
 from twisted.internet.task import Clock
@@ -640,3 +641,10 @@ class PasswordTests(SynchronousTestCase):
         self.patch(passwords.getpass, "getpass", lambda prompt: answers.pop(0))  # type: ignore[attr-defined]
         self.assertRaises(MailError, passwords.ask_password, "bob")
         self.assertEqual(passwords.ask_password("bob"), "one")
+
+    def test_end_of_input(self) -> None:
+        """Ctrl-D at the question is no password, and nothing is changed."""
+        self.patch(sys, "stdin", Terminal())
+        self.patch(sys, "stderr", io.StringIO())
+        self.patch(passwords.getpass, "getpass", Mock(side_effect=EOFError))  # type: ignore[attr-defined]
+        self.assertIn("nothing was done", str(self.assertRaises(MailError, passwords.ask_password, "bob")))

@@ -76,7 +76,26 @@ class ImportTests(CommandTestCase):
         self.patch(getpass, "getpass", lambda prompt: f"typed at {prompt}")
         self.run_command("import", "imap", "bob", URL, answer=REPORT, terminal=True)
         self.assertEqual(self.recorder.calls[0][3], f"typed at Password at {URL}: ")
-        self.assertEqual(self.run_command("import", "imap", "bob", URL, "--password-file", "/none")[0], 1)
+
+    def test_no_password(self) -> None:
+        """What is no password is said of where it came from, and nobody is asked."""
+        latin = Path(self.mktemp())
+        latin.write_bytes(b"\xff\n")
+        for given, says in ((str(latin), "UTF-8"), ("/dev/null", "1 to 1024"), ("/none", "cannot be read")):
+            status, _, err = self.run_command("import", "imap", "bob", URL, "--password-file", given)
+            self.assertEqual(status, 1)
+            self.assertRegex(err, f"^moxmail: {given}: .*{says}.*\n$")
+        os.environ[importing.PASSWORD_VARIABLE] = "\udcff"
+        self.assertIn("UTF-8", self.run_command("import", "imap", "bob", URL)[2])
+        del os.environ[importing.PASSWORD_VARIABLE]
+
+        def end(prompt: str) -> str:
+            raise EOFError
+
+        self.patch(getpass, "getpass", end)
+        status, _, err = self.run_command("import", "imap", "bob", URL, terminal=True)
+        self.assertEqual((status, err), (1, "\nmoxmail: no password was entered; nothing was done\n"))
+        self.assertEqual(self.recorder.calls, [])
 
     def test_problems(self) -> None:
         """What could not be fetched is told, and by the exit status."""

@@ -56,7 +56,7 @@ class TLSTests(TestCase):
         for n in range(300):
             mail.add("INBOX", b"Subject: %d\r\n\r\n" % n + b"x" * 5000)
         self.factory = IMAPServerFactory(
-            ServerSettings(hostname="localhost", timeouts=Timeouts(login_failure_pause=0.0)),
+            ServerSettings(hostname="localhost", timeouts=Timeouts(login_failure_pause=0.0, linger=0.2)),
             MemoryAuthenticator({"alice": ("secret", mail)}, os.urandom),
             reactor,
             ServerTLS(context(), implicit=implicit),
@@ -119,6 +119,18 @@ class TLSTests(TestCase):
             return client.select("INBOX")[0]
 
         self.assertEqual(await deferToThread(talk), "OK")
+
+    async def test_client_that_stays(self) -> None:
+        """The end of the server does not wait for a client that has read BYE and keeps its connection: TLS could wait for ever."""
+        port = await self.serve(implicit=True)
+        client = await deferToThread(
+            lambda: imaplib.IMAP4_SSL("127.0.0.1", port, ssl_context=self.client_context(), timeout=20)
+        )
+        self.addCleanup(client.shutdown)
+        await deferToThread(client.login, "alice", "secret")
+        await self.factory.shutdown()
+        self.assertEqual(self.factory.connections, set())
+        self.assertIn(b"BYE", await deferToThread(client.readline))
 
     async def test_injection(self) -> None:
         """What was sent in clear behind STARTTLS is not carried out under TLS: the connection ends."""

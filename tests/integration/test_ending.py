@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import signal
 import subprocess
 import sys
@@ -47,6 +49,16 @@ class EndingTests(ComposeCase):
         child = self.run_python(*COMMAND, "localserve", "--dir", str(self.home))
         self.ends_once(child, signal.SIGINT, signal.SIGTERM, signal.SIGINT, signal.SIGTERM, signal.SIGTERM)
         self.assertEqual((child.returncode, self.messages("mox")), (0, 1))
+
+    def test_terminal_is_closed(self) -> None:
+        """A server that was started at a terminal ends with that."""
+        ours, its = pty.openpty()
+        self.addCleanup(os.close, ours)
+        self.addCleanup(os.close, its)
+        child = self.run_python(*COMMAND, "localserve", "--dir", str(self.home), stdin=its)
+        self.ends_once(child, signal.SIGHUP)
+        self.assertEqual((child.returncode, self.messages("mox")), (0, 1))
+        self.assertIn("\nending; what is under way has ", self.log.read_text())
 
     def test_twistd(self) -> None:
         """The same under twistd, whose process ends by the signal that came first."""

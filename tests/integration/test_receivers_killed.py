@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
@@ -26,7 +24,7 @@ from tests.integration.receivers import (
     reply,
     settled,
 )
-from tests.test_compose import IP, ROOT, WAIT_SECONDS, Conversation
+from tests.test_compose import IP, WAIT_SECONDS, Conversation
 
 KILLS = 10
 #: Each with a start of the whole server.
@@ -312,20 +310,7 @@ class LoadTests(KilledCase):
 
 
 class EndedTests(KilledCase):
-    def run_python(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """In a process group of its own."""
-        self.log = self.directory / "log"
-        with self.log.open("ab") as log:
-            child = subprocess.Popen(
-                [sys.executable, *arguments],
-                cwd=ROOT,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                process_group=0,
-            )
-        self.addCleanup(self.end, child)
-        return child
+    process_group = 0
 
     def finishes(self, number: signal.Signals, *, group: bool) -> None:
         """A message in transfer is finished, all others are told, and all processes end."""

@@ -90,20 +90,23 @@ class Source:
 
         :raise MailError:
         """
-        parts = urlsplit(url)
+        wrong = MailError("imaps://USER@HOST[:PORT]/ expected, or imap:// for STARTTLS")
         try:
+            parts = urlsplit(url)
             port = parts.port
-        except ValueError as e:
-            raise MailError(f"{url}: {e}") from e
-        if parts.scheme not in _PORTS or not parts.hostname or not parts.username:
-            raise MailError("imaps://USER@HOST[:PORT]/ expected, or imap:// for STARTTLS")
+        except ValueError:
+            # Brackets that are none of an IPv6 address, or a port that is no number or above 65535.
+            raise wrong from None
+        host = parts.hostname
+        if parts.scheme not in _PORTS or not host or not parts.username or port == 0:
+            raise wrong
+        if not host.isprintable() or " " in host:
+            raise wrong
         if parts.password is not None:
             raise MailError("a password does not belong on a command line, where everybody can see it")
         if parts.path not in {"", "/"} or parts.query or parts.fragment:
             raise MailError("nothing is expected behind the host: all mailboxes are fetched")
-        return cls(
-            unquote(parts.username), parts.hostname, port or _PORTS[parts.scheme], parts.scheme == "imaps"
-        )
+        return cls(unquote(parts.username), host, port or _PORTS[parts.scheme], parts.scheme == "imaps")
 
     async def connect(self, reactor: Any, password: str, options: Options) -> IMAPClient:
         """Log in.
@@ -136,7 +139,7 @@ class Source:
             return " (where it is one's own: --trust FILE names a certificate to be trusted)"
         if "wrong version number" in detail and self.implicit_tls:
             return f" (port {self.port} does not begin with TLS: imap:// instead of imaps://, perhaps)"
-        if "non-clean fashion" in detail and not self.implicit_tls:
+        if ("non-clean fashion" in detail or "in time" in detail) and not self.implicit_tls:
             return f" (port {self.port} may begin with TLS: imaps:// instead of imap://, then)"
         return ""
 
@@ -151,9 +154,12 @@ class Source:
                 if options.trust
                 else None
             )
-            return optionsForClientTLS(self.host, trustRoot=trust)
         except Exception as e:
             raise MailError(f"certificates that shall be trusted: {e}") from e
+        try:
+            return optionsForClientTLS(self.host, trustRoot=trust)
+        except ValueError as e:
+            raise MailError(f"{self.host}: no name of a host ({e})") from e
 
 
 def _pems(text: str) -> list[bytes]:

@@ -478,8 +478,13 @@ class SourceTests(SynchronousTestCase):
         self.assertEqual(Source.parse("imap://a@[::1]:1143"), Source("a", "::1", 1143, False))
         self.assertEqual(Source.parse("imap://a@b/").name, Source.parse("imaps://a@b/").name)
         self.assertNotEqual(Source.parse("imap://a@b:1143/").name, Source.parse("imaps://a@b:1993/").name)
-        for url in ("imaps://a:b@c/", "http://a@b/", "imaps://b/", "imaps://a@b/INBOX", "imaps://a@b:x/"):
+        for url in ("imaps://a:b@c/", "imaps://a@b/INBOX"):
             self.assertRaises(MailError, Source.parse, url)
+        for url in (
+            *("http://a@b/", "imaps://b/", "imaps://a@b:x/", "imaps://a@b:0/", "imaps://a@b:70000/"),
+            *("imaps://a@[::1", "imaps://a@]/", "imaps://a@[zz]/", "imaps://a@ho st/", "imaps://a@ho\x7fst/"),
+        ):
+            self.assertIn("expected", str(self.assertRaises(MailError, Source.parse, url)))
         for options in ({"connections": 0}, {"connections": "4"}, {"else": 1}):
             self.assertRaises(MailError, Options.of, options)
 
@@ -498,6 +503,7 @@ class SourceTests(SynchronousTestCase):
                 "imaps:// instead",
             ),
             ("lost: Connection to the other side was lost in a non-clean fashion.", True, "fashion."),
+            ("lost: the server did not answer in time", False, "imaps:// instead"),
         ):
             with patch("moxtwisted.server.importing.remote.connect", fails):
                 done = Deferred.fromCoroutine(Source("a", "old", 993, tls).connect(None, "secret", Options()))
