@@ -19,6 +19,7 @@ News of mailboxes of other users come from a feed of their own, which there only
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -143,6 +144,7 @@ class Notifying:
     _denied: set[str] = field(factory=set)
     _new: list[int] = field(factory=list)
     _own: set[tuple[str, str | int]] = field(factory=set)
+    _own_notes: Counter[tuple[str, str]] = field(factory=Counter)
     _overflow: bool = False
     _subscribed: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
 
@@ -189,6 +191,11 @@ class Notifying:
         if len(self._own) < _MOST_OWN:
             kind = canonical(kind)
             self._own.update((kind, canonical(one) if isinstance(one, str) else one) for one in what)
+
+    def annotated(self, mailbox: str, entries: Iterable[str]) -> None:
+        """The client changed these annotations itself, of a mailbox or of the server (an empty name): each change counts."""
+        if len(self._own_notes) < _MOST_OWN:
+            self._own_notes.update((canonical(mailbox), entry) for entry in entries)
 
     @property
     def _notes(self) -> bool:
@@ -276,6 +283,7 @@ class Notifying:
             if happened and not self._overflow:
                 connection.out += self._lines(happened)
         self._own.clear()
+        self._own_notes.clear()
         if self._overflow:
             # Section 5.8: and from now on as after NOTIFY NONE.
             self._overflow = False
@@ -308,16 +316,18 @@ class Notifying:
                 if kinds:
                     statuses[now] = statuses.get(now, frozenset()) | kinds
             elif one.kind in {"annotated", "special_use"}:
-                # RFC 5465 section 5.6: of the mailbox under the name that it has now.
                 entries = one.entries if one.kind == "annotated" else (SPECIAL_USE,)
-                notes.setdefault(now, {}).update(dict.fromkeys(self._changed_entries(name, entries)))
+                notes.setdefault(name, {}).update(dict.fromkeys(self._changed_entries(name, entries)))
             elif one.kind in _NAME_EVENTS:
                 self._named(name, one, moved, names)
             elif one.kind in {"readable", "unreadable"}:
                 self._reached(name, one.kind, names)
             if one.kind == "removed":
-                # Its annotations went with it (RFC 5464 section 4.1).
+                # Its annotations went with it (RFC 5464 section 4.1), but not those of what is called so later.
                 notes.pop(name, None)
+            elif one.kind == "renamed" and (moving := notes.pop(canonical(one.old_name), None)):
+                # RFC 5465 section 5.6: of the mailbox under the name that it has now.
+                notes[name] = moving
             if one.kind in {"created", "readable"} and Event.MESSAGE_NEW in self.wanted(now):
                 # Section 5.1: another UIDVALIDITY is told.
                 statuses[now] = frozenset({"messages", "new mailbox"})
@@ -453,10 +463,9 @@ class Notifying:
     def _changed_entries(self, name: str, entries: Iterable[str]) -> Iterator[str]:
         """Those of these entries that the client did not change itself."""
         for entry in entries:
-            own = f"annotated {name}", entry
-            if own in self._own:
+            if self._own_notes[name, entry] > 0:
                 # RFC 5465 section 5: once for each of its changes, so that none of somebody else's is passed over.
-                self._own.remove(own)
+                self._own_notes[name, entry] -= 1
             elif entry.startswith(("/private/", "/shared/")):
                 yield entry
 

@@ -165,6 +165,14 @@ class NotifyTests(SynchronousTestCase):
             self.assertEqual(len(answer), 1, answer)
             self.assertEqual(self.heard(), [])
 
+    def test_own_at_once(self) -> None:
+        """Several changes of one entry that came together are all one's own."""
+        self.first.send(b'a SETMETADATA INBOX (/private/a "1")\r\nb SETMETADATA INBOX (/private/a "2")\r\n')
+        self.assertNotIn(b"METADATA INBOX", self.first.received())
+        self.assertEqual(self.heard(), [])
+        self.second.command('SETMETADATA INBOX (/private/a "3")')
+        self.assertEqual(self.heard(), [b"* METADATA INBOX /private/a"])
+
     def test_own_and_others(self) -> None:
         """Where somebody else changed the same entry at the same time, it is told."""
         self.second.command('SETMETADATA INBOX (/private/a "1")')

@@ -48,6 +48,27 @@ class NotifyTests(IMAPCase):
         self.add(mailbox="Lists")
         self.assertEqual(self.heard(line).split("\r\n")[-2], "* STATUS Lists (MESSAGES 3 UIDNEXT 4)")
 
+    def test_renamed_over_deleted(self) -> None:
+        """Annotations of what was renamed to the name of a deleted mailbox are told; those of the deleted one are not."""
+        other = self.log_in()
+        for name in ("Old", "New", "Third"):
+            self.ask(other, f"CREATE {name}")
+        line = self.listening("(personal (MailboxMetadataChange))")
+        push = Notifying.push
+        self.patch(Notifying, "push", lambda _: None)
+        self.ask(other, 'SETMETADATA Old (/private/old "1")')
+        self.ask(other, 'SETMETADATA New (/private/new "1")')
+        self.ask(other, "DELETE Old")
+        self.ask(other, "RENAME New Old")
+        self.ask(other, "RENAME Third New")
+        self.ask(other, 'SETMETADATA New (/private/third "1")')
+        self.patch(Notifying, "push", push)
+        told = self.ask(line, "NOOP")
+        self.assertEqual(
+            [one for one in told.splitlines() if "METADATA" in one],
+            ["* METADATA Old /private/new", "* METADATA New /private/third"],
+        )
+
     def test_left_behind(self) -> None:
         """Who leaves a mailbox between what was told and what was not is told up to where that was all: else he would never hear of it."""
         other = self.log_in()

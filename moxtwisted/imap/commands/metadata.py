@@ -159,7 +159,8 @@ async def set_metadata(connection: Connection, command: SetMetadata) -> Answer:
     await _annotate(connection, session, name, values, uses)
     # RFC 5465 section 5: NOTIFY does not tell who did it.
     entries = [*values, *([SPECIAL_USE] if uses is not None else [])]
-    connection.caused(f"annotated {canonical(name)}", entries)
+    if connection.notifying is not None:
+        connection.notifying.annotated(name, entries)
     return None
 
 
