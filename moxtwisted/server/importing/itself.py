@@ -16,6 +16,7 @@ When no server runs, none can be this one, since its data are ours alone then; w
 
 from __future__ import annotations
 
+import re
 import secrets
 from typing import Final
 
@@ -28,6 +29,7 @@ __all__ = ["is_itself"]
 
 #: Of the names that the account is subscribed to for a moment.
 _PREFIX: Final = "moxmail-import-"
+_NAME: Final = re.compile(re.escape(_PREFIX) + "[0-9a-f]{32}")
 
 
 async def is_itself(client: IMAPClient, account: Account) -> bool:
@@ -54,6 +56,6 @@ async def _shows_a_change(client: IMAPClient, account: Account) -> bool:
         await account.subscribe(name)
         return any(one.name == name for one in await client.subscribed(name))
     finally:
-        # Also what a process left that was killed at this point.
-        for left in {name, *(one for one in account.subscriptions() if one.startswith(_PREFIX))}:
+        # Also what a process left that was killed at this point; no mailbox of the user that is called nearly so.
+        for left in {name, *filter(_NAME.fullmatch, account.subscriptions())}:
             await account.unsubscribe(left)

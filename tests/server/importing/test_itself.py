@@ -115,8 +115,11 @@ class ItselfTests(IMAPCase):
         self.assertIn(b"* LSUB ", self.server.said)
 
     def test_killed_meanwhile(self) -> None:
-        """What a process left that was killed while it asked goes away with the next one."""
-        self.successResultOf(self.account.subscribe("moxmail-import-0123"))
+        """What a process left that was killed while it asked goes away with the next one, and nothing that the user called nearly so."""
+        for name in ("moxmail-import-2026", f"moxmail-import-{'a' * 32}/old"):
+            self.successResultOf(self.account.subscribe(name))
+        self.before = self.account.subscriptions()
+        self.successResultOf(self.account.subscribe("moxmail-import-" + "01" * 16))
         self.refused()
 
     def test_cancelled(self) -> None:
