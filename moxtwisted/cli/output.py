@@ -12,6 +12,9 @@ __all__ = ["complain", "counted", "print_report"]
 
 def complain(*lines: str) -> None:
     """Say on standard error what went wrong: each line begins with who says it, and has nothing that a terminal would act on."""
+    if sys.stderr is None:
+        # It was closed when the program began; print would take standard output, where the results are.
+        return
     for line in "\n".join(lines).split("\n"):
         print(f"moxmail: {_printable(line)}", file=sys.stderr)
 

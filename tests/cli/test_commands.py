@@ -18,6 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from moxtwisted.cli import accounts, mail, passwords, running, session, upkeep
 from moxtwisted.cli.arguments import build_parser
 from moxtwisted.cli.main import main
+from moxtwisted.cli.output import complain
 from moxtwisted.config.load import parse_domains, parse_static
 from moxtwisted.errors import ConfigurationError, MailboxMissingError, MailError
 from moxtwisted.server.control.amp import operations
@@ -161,6 +162,14 @@ class AdministrationTests(CommandTestCase):
         """What somebody else wrote cannot send escape sequences to the terminal."""
         out = self.asks("queue list", "queue_list", answer=[{"sender": "\x1b[2J@e.org"}])
         self.assertNotIn("\x1b", out)
+
+    def test_nowhere_to_complain(self) -> None:
+        """When standard error is closed, what went wrong does not get among the results on standard output."""
+        out = io.StringIO()
+        self.patch(sys, "stderr", None)
+        with redirect_stdout(out):
+            complain("mox.conf: there is no such file")
+        self.assertEqual(out.getvalue(), "")
 
     def test_setpassword(self) -> None:
         """Setpassword reads one line when there is no terminal."""
