@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Generator, Sequence
 from typing import cast
 
+from moxtwisted.imap import notifying
 from moxtwisted.imap.connection import Answer, Connection, Handled, RefusalError
 from moxtwisted.imap.notification import INotifyingSharedSession
-from moxtwisted.imap.notifying import Notifying
 from moxtwisted.imap.othersfilter import OthersWanted
 from moxtwisted.imap.wire.commands import Notify
 from moxtwisted.imap.wire.events import Event, EventGroup
@@ -36,7 +36,7 @@ def notify(connection: Connection, command: Notify) -> Handled:
     """NOTIFY."""
     groups = command.groups
     if groups is None:
-        _replace(connection, Notifying.begin(connection, (), 0))
+        _replace(connection, notifying.Notifying.begin(connection, (), 0))
         return None
     known = supported(connection)
     if any(group.unknown or not group.events <= known for group in groups):
@@ -62,7 +62,7 @@ async def _prepared(
 
 def _begun(connection: Connection, groups: Sequence[EventGroup], *, status: bool) -> Handled:
     # Before what is in force is ended: it may be refused.
-    begun = Notifying.begin(connection, groups, connection.settings.limits.notifications)
+    begun = notifying.Notifying.begin(connection, groups, connection.settings.limits.notifications)
     # Section 3.1: what has happened until now is told at once, whatever was asked for before.
     connection.unnotify()
     connection.sync(allow_expunge=True)
@@ -70,14 +70,14 @@ def _begun(connection: Connection, groups: Sequence[EventGroup], *, status: bool
     return _told(begun, status=status) if status or begun.watches_others else None
 
 
-def _replace(connection: Connection, begun: Notifying) -> None:
+def _replace(connection: Connection, begun: notifying.Notifying) -> None:
     connection.unnotify()
     connection.notifying = begun
     if begun.selected is not None:
         connection.attend()
 
 
-def _told(begun: Notifying, *, status: bool) -> Generator[bytes, None, Answer]:
+def _told(begun: notifying.Notifying, *, status: bool) -> Generator[bytes, None, Answer]:
     yield from begun.unreadable()
     if status:
         yield from begun.statuses()
