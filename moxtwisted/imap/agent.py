@@ -30,7 +30,6 @@ from typing import Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IStreamClientEndpoint
-from twisted.internet.protocol import Factory
 
 from moxtwisted.errors import MailError
 from moxtwisted.imap.client.filtercommands import FilterCommands
@@ -49,7 +48,7 @@ from moxtwisted.imap.client.session import (
 from moxtwisted.imap.wire import commands as c
 from moxtwisted.imap.wire import responsedata as r
 from moxtwisted.sasl.client import PREFERENCE, ClientError, ClientExchange, Credentials, choose
-from moxtwisted.transport.agent import connected
+from moxtwisted.transport.agent import SoleFactory, connected
 
 __all__ = ["ClientSettings", "ClientTLS", "ClientTimeouts", "IMAPClient", "IdleSession", "connect"]
 
@@ -333,9 +332,8 @@ async def connect(
     :raise CancelledError: what waits for it was cancelled; the connection is closed.
     """
     connection = ClientConnection(clock, settings, Client(settings.limits))
-    factory = Factory.forProtocol(lambda: connection)
-    factory.noisy = False
-    await _made(clock, endpoint.connect(factory), settings.timeouts.connect)
+    with SoleFactory(connection) as factory:
+        await _made(clock, endpoint.connect(factory), settings.timeouts.connect)
     client = IMAPClient(connection, settings, heard)
     await client.open()
     return client

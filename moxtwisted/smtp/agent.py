@@ -25,7 +25,7 @@ from typing import Any
 from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IHandshakeListener, IPushProducer, IStreamClientEndpoint
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -39,7 +39,7 @@ from moxtwisted.smtp.peer import TLSInfo
 from moxtwisted.smtp.replies import Reply
 from moxtwisted.smtp.sources import BytesSource, FileSource, IMessageSource
 from moxtwisted.smtp.transmission import Envelope, RecipientResult, Transmission
-from moxtwisted.transport.agent import connected
+from moxtwisted.transport.agent import SoleFactory, connected
 from moxtwisted.transport.deadline import Deadline
 
 __all__ = [
@@ -550,9 +550,9 @@ _LATER = Reply(452, "4.5.3", "more recipients than the next server takes at a ti
 
 async def _connect(reactor: Any, endpoint: IStreamClientEndpoint, settings: ClientSettings) -> SMTPClient:
     connection = _Connection(reactor, ClientMachine(), settings)
-    attempt = endpoint.connect(Factory.forProtocol(lambda: connection))
     try:
-        await connected(reactor, attempt, settings.timeouts.connect)
+        with SoleFactory(connection) as factory:
+            await connected(reactor, endpoint.connect(factory), settings.timeouts.connect)
     except CancelledError:
         raise
     except Exception as e:

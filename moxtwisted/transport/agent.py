@@ -3,7 +3,8 @@
 ::
 
     try:
-        await connected(clock, endpoint.connect(factory), 30.0)
+        with SoleFactory(protocol) as factory:
+            await connected(clock, endpoint.connect(factory), 30.0)
     except CancelledError:
         raise                      # nobody wants the connection any more
     except Exception as error:     # there is none
@@ -12,13 +13,33 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as TookTooLong
-from twisted.internet.interfaces import IReactorTime
+from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.protocol import Factory, Protocol
 
-__all__ = ["connected"]
+__all__ = ["SoleFactory", "connected"]
+
+
+class SoleFactory(Factory):
+    """For one connection with this protocol, of which there is none after the ``with``: an endpoint may go on when cancelled."""
+
+    noisy = False
+
+    def __init__(self, protocol: Protocol) -> None:
+        self._sole: Protocol | None = protocol
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._sole = None
+
+    def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
+        """The protocol; None, with which Twisted closes the connection, when nobody waits any more."""
+        return self._sole
 
 
 async def connected(clock: IReactorTime, connecting: Deferred[Any], seconds: float) -> None:

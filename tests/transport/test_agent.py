@@ -12,7 +12,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
-from moxtwisted.transport.agent import connected
+from moxtwisted.transport.agent import SoleFactory, connected
 
 
 class ConnectedTests(SynchronousTestCase):
@@ -62,6 +62,22 @@ class ConnectedTests(SynchronousTestCase):
             self.failureResultOf(done, CancelledError)
             self.assertTrue(self.connecting.called)
             self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_connected_nevertheless(self) -> None:
+        """Where the endpoint goes on although it was cancelled, its connection gets no protocol, and so is closed."""
+        for end in (lambda waiting: waiting.cancel(), lambda _: self.clock.advance(31)):
+            protocol = Protocol()
+
+            async def wait(factory: SoleFactory) -> None:
+                with factory:
+                    await connected(self.clock, Deferred(), 30.0)
+
+            factory = SoleFactory(protocol)
+            done = Deferred.fromCoroutine(wait(factory))
+            self.assertIs(factory.buildProtocol(None), protocol)
+            end(done)
+            self.failureResultOf(done)
+            self.assertIsNone(factory.buildProtocol(None))
 
     def test_real_endpoints(self) -> None:
         """Twisted's own, while they connect and while they look for the host, too."""
