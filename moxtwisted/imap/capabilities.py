@@ -205,7 +205,7 @@ def before_login(
     if not tls and not settings.allow_plain_without_tls:
         # RFC 9051 section 6.2.3: LOGIN is refused then.
         extra.append("LOGINDISABLED")
-    disabled = settings.disabled_capabilities
+    disabled = frozenset(settings.disabled_capabilities)
     limits = settings.limits
     known = _all(limits.append_octets, limits.messages, disabled, _supported(extensions))
     return (*known, *(e for e in extra if e not in disabled))
@@ -223,7 +223,7 @@ def after_login(
     :param disabled: capabilities that this account shall not see.
     :param extensions: which of ``OPTIONAL`` the backend supports.
     """
-    disabled = settings.disabled_capabilities | disabled
+    disabled = frozenset(settings.disabled_capabilities) | disabled
     return (
         *_all(append_limit, settings.limits.messages, disabled, _supported(extensions)),
         *(name for name in AFTER_LOGIN if name not in disabled),

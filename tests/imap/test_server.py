@@ -79,6 +79,15 @@ class CapabilityTests(SynchronousTestCase):
         after = after_login(limited, 1000, frozenset())
         self.assertEqual(" ".join(after), rest + " COMPRESS=DEFLATE UNAUTHENTICATE")
 
+    def test_any_set_disabled(self) -> None:
+        """A program may give the names as a set that can be changed."""
+        names: Any = {"IDLE"}
+        limited = settings(disabled_capabilities=names)
+        for offered in (before_login(limited, (), tls=True), after_login(limited, 1000, frozenset())):
+            self.assertNotIn("IDLE", offered)
+        names.clear()
+        self.assertIn("IDLE", before_login(limited, (), tls=True))
+
     def test_disabled(self) -> None:
         """What is disabled for an account is neither announced to it nor done."""
         driver = Driver.of(MemoryMail(disabled_capabilities=frozenset(["IDLE", "QRESYNC"])))
