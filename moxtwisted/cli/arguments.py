@@ -433,7 +433,7 @@ def _import_imap(importing: Commands) -> None:
     )
     add("account", metavar="ACCOUNT")
     add("url", metavar="URL", help="imaps://USER@HOST[:PORT]/, or imap:// for STARTTLS; an @ in USER is %%40")
-    add("--password-file", metavar="FILE", help="the password is its first line")
+    add("--password-file", metavar="FILE", help="the password is its first line; - is standard input")
     add(
         "--connections",
         metavar="N",
