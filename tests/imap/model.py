@@ -260,6 +260,25 @@ class Session:
             self.first.append(f"* OK [HIGHESTMODSEQ {self.complete}]")
         self.enabled.add("CONDSTORE")
 
+    def enable(self, names: Sequence[str]) -> list[str]:
+        """ENABLE, also when a mailbox is selected (RFC 5161 section 3.1 leaves it to the server); all names are known to it."""
+        lines: list[str] = []
+        told = [name for n, name in enumerate(names) if name.upper() not in self.enabled and name not in names[:n]]
+        for name in list(told):
+            if name.upper() in self.enabled:
+                # QRESYNC stood before it.
+                told.remove(name)
+                continue
+            if name in {"CONDSTORE", "QRESYNC"}:
+                self.enable_condstore()
+            elif name == "METADATA":
+                self.heard = len(self.mail.notes.changes)
+            elif name == "UIDONLY":
+                self.first += self.keeping.give_up_numbers()
+            self.enabled.add(name.upper())
+        lines.append(f"* ENABLED{''.join(' ' + name for name in told)}")
+        return self.done(lines, "OK")
+
     def behind(self) -> list[str]:
         """What a client with QRESYNC must not forget when it reads higher mod-sequences."""
         box = self.box

@@ -47,6 +47,8 @@ KINDS = (
     ("UTF8=ACCEPT", "QRESYNC", "IMAP4rev2"),
 )
 
+ENABLED = ("CONDSTORE", "QRESYNC", "UIDONLY", "UIDONLY", "IMAP4rev2", "UTF8=ACCEPT", "METADATA")
+
 ENTRIES = ("/private/comment", "/private/v", "/private/v/a", "/private/v/a/b", "/shared/comment")
 DEPTHS = ("0", "0", "1", "infinity")
 VALUES = (None, None, b"", b"x", b'a "quoted" \\ value', b"two\r\nlines", "\u00e4".encode())
@@ -196,7 +198,7 @@ class Client:
         if model.box is None:
             if dice.random() < 0.6:
                 return self.select()
-            return dice.choice((self.append, self.mailboxes, self.mailboxes, self.metadata, self.idle))()
+            return dice.choice((self.append, self.mailboxes, self.mailboxes, self.metadata, self.idle, self.enable))()
         actions = [(self.fetch, 20), (self.store, 25), (self.copy, 14), (self.expunge, 8), (self.replace, 5)]
         actions += [
             (self.search, 12),
@@ -207,7 +209,7 @@ class Client:
             (self.select, 5),
             (self.idle, 6),
         ]
-        actions += [(self.noop, 5)]
+        actions += [(self.noop, 5), (self.enable, 1)]
         (action,) = dice.choices([a for a, _ in actions], [w for _, w in actions])
         return action()
 
@@ -469,6 +471,11 @@ class Client:
 
     def noop(self) -> None:
         self.say(self.dice.choice(("NOOP", "CHECK")), lambda: self.model.done([], "OK"))
+
+    def enable(self) -> None:
+        """ENABLE in the middle of the session."""
+        names = self.dice.choices(ENABLED, k=self.dice.choice((1, 1, 2)))
+        self.say(f"ENABLE {' '.join(names)}", lambda: self.model.enable(names))
 
     def idle(self) -> None:
         if self.dice.random() < 0.4:
