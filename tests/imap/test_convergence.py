@@ -364,7 +364,9 @@ class Client:
 
         def predict() -> list[str]:
             lines = self.model.keep(search, returns, numbers=by_number, charset=charset)
-            return [one.replace(f' (TAG "{tag}")', "") for one in lines]
+            mine = f' (TAG "{tag}")'
+            # Others stay what they are: in any order, perhaps.
+            return [one.replace(mine, "") if mine in one else one for one in lines]
 
         return self.say(line, predict, tag)
 
