@@ -146,6 +146,8 @@ class Notifying:
     _own: set[tuple[str, str | int]] = field(factory=set)
     _own_notes: Counter[tuple[str, str]] = field(factory=Counter)
     _overflow: bool = False
+    # Whether, when it was pushed last, changed annotations were told anyway.
+    _told_anyway: bool = False
     _subscribed: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
 
     @classmethod
@@ -157,6 +159,7 @@ class Notifying:
         watched = tuple(g for g in groups if g.events and not g.mailboxes.of_selected)
         named = tuple((group, frozenset(map(spelt, group.names))) for group in watched)
         notifying = cls(connection, named, SelectedEvents.among(groups))
+        notifying._told_anyway = "METADATA" in connection.enabled
         wanted = OthersWanted.of(connection, groups)
         if wanted is not None:
             shared = cast("INotifyingSharedSession", connection.mail)
@@ -284,6 +287,7 @@ class Notifying:
                 connection.out += self._lines(happened)
         self._own.clear()
         self._own_notes.clear()
+        self._told_anyway = "METADATA" in connection.enabled
         if self._overflow:
             # Section 5.8: and from now on as after NOTIFY NONE.
             self._overflow = False
@@ -477,8 +481,8 @@ class Notifying:
                 wanted = Event.MAILBOX_METADATA_CHANGE in self.wanted(name)
             else:
                 wanted = any(Event.SERVER_METADATA_CHANGE in group.events for group, _ in self._groups)
-            # With ENABLE METADATA it is told anyway, of the user's own.
-            if not wanted or ("METADATA" in connection.enabled and not name.startswith(OTHERS)):
+            # With ENABLE METADATA it is told anyway, of the user's own, if it happened after that.
+            if not wanted or (self._told_anyway and not name.startswith(OTHERS)):
                 continue
             if told := b" ".join(render.astring(entry) for entry in entries):
                 shown = render.mailbox(name, utf8=connection.utf8) if name else b'""'

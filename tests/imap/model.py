@@ -170,6 +170,7 @@ class Session:
     @ivar foresees: whether results are told to be shorter before messages are told to be gone, where these are not told at once.
     @ivar heard: how many changes of annotations it was told of after ENABLE METADATA.
     @ivar noticed: how many by NOTIFY.
+    @ivar told_anyway: whether METADATA was enabled when NOTIFY told of them last.
     """
 
     mail: Mail
@@ -196,6 +197,7 @@ class Session:
     foresees: bool = False
     heard: int = 0
     noticed: int = 0
+    told_anyway: bool = False
 
     # -- what is told unasked ----------------------------------------------------------------------------------
     @property
@@ -376,8 +378,8 @@ class Session:
     def _other_notes(self, watch: Watch) -> list[str]:
         """RFC 5465 sections 5.6 and 5.7: changed annotations, of mailboxes as they are called now, in any order."""
         changes, self.noticed = self.mail.notes.by_others(self, self.noticed), len(self.mail.notes.changes)
-        if "METADATA" in self.enabled:
-            # It is told anyway.
+        told_anyway, self.told_anyway = self.told_anyway, "METADATA" in self.enabled
+        if told_anyway:
             return []
         names: dict[Any, str] = {box: name for name, box in self.mail.boxes.items()}
         changed: dict[str, set[str]] = {}
@@ -862,6 +864,7 @@ class Session:
         self.notify, self.flags, self.watch = which, flags, watch
         self.seen = {box: Seen.of(box) for box in self.mail.boxes.values()}
         self.noticed = len(self.mail.notes.changes)
+        self.told_anyway = "METADATA" in self.enabled
         return self.done(lines, "OK")
 
     # -- annotations -------------------------------------------------------------------------------------------

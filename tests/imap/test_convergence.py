@@ -47,7 +47,7 @@ KINDS = (
     ("UTF8=ACCEPT", "QRESYNC", "IMAP4rev2"),
 )
 
-ENABLED = ("CONDSTORE", "QRESYNC", "UIDONLY", "UIDONLY", "IMAP4rev2", "UTF8=ACCEPT", "METADATA")
+ENABLED = ("CONDSTORE", "QRESYNC", "UIDONLY", "UIDONLY", "IMAP4rev2", "UTF8=ACCEPT", "METADATA", "METADATA")
 
 ENTRIES = ("/private/comment", "/private/v", "/private/v/a", "/private/v/a/b", "/shared/comment")
 DEPTHS = ("0", "0", "1", "infinity")
@@ -209,7 +209,7 @@ class Client:
             (self.select, 5),
             (self.idle, 6),
         ]
-        actions += [(self.noop, 5), (self.enable, 1)]
+        actions += [(self.noop, 5), (self.enable, 2)]
         (action,) = dice.choices([a for a, _ in actions], [w for _, w in actions])
         return action()
 

@@ -121,6 +121,17 @@ class NewsTests(SynchronousTestCase):
             self.assertEqual(driver.received(), b"* METADATA INBOX /private/comment\r\n", notify)
             driver.server.lost()
 
+    def test_enabled_behind_notify(self) -> None:
+        """What happened before ENABLE METADATA is told by NOTIFY (RFC 5465 section 5.6), what happens later once."""
+        driver = logged_in(self.mail)
+        driver.command("NOTIFY SET (personal (MailboxMetadataChange))")
+        self.second.command('SETMETADATA INBOX (/private/comment "1")')
+        told = driver.command("ENABLE METADATA")
+        self.assertIn(b"* METADATA INBOX /private/comment", told)
+        self.second.command('SETMETADATA INBOX (/private/comment "2")')
+        driver.flush()
+        self.assertEqual(driver.received(), b"* METADATA INBOX /private/comment\r\n")
+
     def test_given_back(self) -> None:
         """Nobody listens any more after LOGOUT, a lost connection, and UNAUTHENTICATE."""
         listeners = self.mail.annotations.listeners
