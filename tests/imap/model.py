@@ -155,7 +155,7 @@ class Session:
     @ivar known: UIDs by sequence number - 1, as the client believes.
     @ivar told: by UID the mod-sequence up to which it knows the flags.
     @ivar saved: UIDs of C{$}.
-    @ivar notify: C{""}, or C{"SELECTED"} or C{"SELECTED-DELAYED"}.
+    @ivar notify: C{""}, or C{"SELECTED"} or C{"SELECTED-DELAYED"}, or C{"NONE"}, when nothing of the selected mailbox is told.
     @ivar new: messages that NOTIFY has still to tell of.
     @ivar own: what it added itself, and need not be told of by NOTIFY.
     @ivar complete: the mod-sequence up to which it was told everything.
@@ -227,7 +227,8 @@ class Session:
 
     def sync(self, *, expunge: bool) -> list[str]:
         """What happened in the selected mailbox."""
-        if self.box is None:
+        if self.box is None or self.notify == "NONE":
+            # RFC 5465 section 3.1: as if nothing happened, also where the client did it itself (section 5).
             return []
         there, lines, fresh = self.there, [], []
         last = self.known[-1] if self.known else 0
@@ -265,7 +266,9 @@ class Session:
     def enable(self, names: Sequence[str]) -> list[str]:
         """ENABLE, also when a mailbox is selected (RFC 5161 section 3.1 leaves it to the server); all names are known to it."""
         lines: list[str] = []
-        told = [name for n, name in enumerate(names) if name.upper() not in self.enabled and name not in names[:n]]
+        told = [
+            name for n, name in enumerate(names) if name.upper() not in self.enabled and name not in names[:n]
+        ]
         for name in list(told):
             if name.upper() in self.enabled:
                 # QRESYNC stood before it.
@@ -294,19 +297,29 @@ class Session:
         @param flushed: whether that is because something happened, and not behind a command.
         """
         lines = []
-        if flushed and self.foresees and (self.notify or self.idling):
+        if (
+            flushed
+            and self.foresees
+            and (self.notify not in {"", "NONE"} or (self.idling and not self.notify))
+        ):
             gone = [u for u in self.known if u not in self.there]
             lines += self.keeping.going(gone, self.known)
         if self.notify and self.box is not None:
             lines += self.sync(expunge=self.idling or self.notify == "SELECTED")
         elif self.idling and not self.notify:
             lines += self.sync(expunge=True)
-        if self.idling or (self.notify and (self.box is not None or (self.watch and self.watch.notes))):
+        if (
+            self.idling
+            or (self.notify and self.box is not None and self.notify != "NONE")
+            or (self.watch and self.watch.notes)
+        ):
             lines += self.news()
         if self.notify:
             lines += self.others()
         lines += self.evaluated()
-        self.own.clear()
+        # What is kept back now is still the session's own when it is told.
+        held = self.notify == "NONE" and bool(self.keeping.all)
+        self.own = {(box, uid) for box, uid in self.own if held and box is self.box}
         return lines
 
     def evaluated(self) -> list[str]:
@@ -461,7 +474,8 @@ class Session:
     def _highest(self) -> str:
         assert self.box is not None
         highest = self.box.highest if self.box.exists else self.box.real.highestmodseq
-        if self.spared and self.box.exists:
+        if (self.spared or self.notify == "NONE") and self.box.exists:
+            # RFC 7162 section 3.2.7: nothing was told of the expunge.
             highest = self.complete
         return f"OK [HIGHESTMODSEQ {highest}]" if "QRESYNC" in self.enabled else "OK"
 
@@ -531,6 +545,11 @@ class Session:
         refused = [u for u in wanted if 0 <= since < self.there[u].modseq]
         done = [u for u in wanted if u not in refused]
         believed = {u for u in done if self.told[u] == self.there[u].modseq}
+        abreast = (
+            self.synced == self.box.highest
+            and not self.keeping.all
+            and all(u in self.there for u in self.known)
+        )
         changed = []
         for u in done:
             message = self.there[u]
@@ -555,6 +574,10 @@ class Session:
             told = knows = done
         lines = [self.fetch_line(u, *shown) for u in told]
         self.told.update((u, self.there[u].modseq) for u in knows)
+        if changed and abreast and self.notify == "NONE":
+            # There is nothing else that it could be told.
+            self.synced = self.box.highest
+            self.complete = self.complete if self.spared else self.synced
         tagged = "NO [EXPUNGEISSUED]" if gone else "OK"
         if refused:
             tagged = (
@@ -855,17 +878,27 @@ class Session:
         self.idling = False
         return self.done([], "OK")
 
-    def set_notify(self, which: str, *, flags: bool, watch: Watch | None) -> list[str]:
-        """NOTIFY SET for the selected mailbox, and for others."""
+    def set_notify(self, which: str, *, flags: bool, watch: Watch | None, status: bool = False) -> list[str]:
+        """NOTIFY SET for the selected mailbox, or without it (C{"NONE"}), and for others."""
         # RFC 5465 section 3.1: what happened until now is told, whatever was asked for before.
-        self.flags = True
+        self.flags, self.notify = True, ""
         lines = self.sync(expunge=True)
         self.new.clear()
         self.notify, self.flags, self.watch = which, flags, watch
         self.seen = {box: Seen.of(box) for box in self.mail.boxes.values()}
         self.noticed = len(self.mail.notes.changes)
         self.told_anyway = "METADATA" in self.enabled
-        return self.done(lines, "OK")
+        return self.done([*lines, *(self._statuses() if status else ())], "OK")
+
+    def _statuses(self) -> list[str]:
+        """NOTIFY SET STATUS: how the watched mailboxes are, in any order."""
+        return []
+
+    def notify_none(self) -> list[str]:
+        """NOTIFY NONE: only NOTIFY SET implies that what happened is told first (RFC 5465 section 3.1)."""
+        self.new.clear()
+        self.notify, self.watch = "NONE", None
+        return self.done([], "OK")
 
     # -- annotations -------------------------------------------------------------------------------------------
     def set_metadata(self, name: str, values: Mapping[str, bytes | None]) -> list[str]:

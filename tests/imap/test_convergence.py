@@ -198,7 +198,9 @@ class Client:
         if model.box is None:
             if dice.random() < 0.6:
                 return self.select()
-            return dice.choice((self.append, self.mailboxes, self.mailboxes, self.metadata, self.idle, self.enable))()
+            return dice.choice(
+                (self.append, self.mailboxes, self.mailboxes, self.metadata, self.idle, self.enable)
+            )()
         actions = [(self.fetch, 20), (self.store, 25), (self.copy, 14), (self.expunge, 8), (self.replace, 5)]
         actions += [
             (self.search, 12),
@@ -485,13 +487,21 @@ class Client:
         self.driver.send(b"idle IDLE\r\n")
         return self.compare("IDLE", b"idle", self.model.idle)
 
-    def notify(self) -> None:
-        """NOTIFY SET: of the selected mailbox, and perhaps of others."""
+    def notify(self, *, quiet: float = 0.2) -> None:
+        """NOTIFY SET: of the selected mailbox, and perhaps of others; NOTIFY NONE.
+
+        @param quiet: how probable it is that nothing of the selected mailbox is told then.
+        """
         dice = self.dice
         which, flags = dice.choice(("SELECTED", "SELECTED-DELAYED")), dice.random() < 0.7
         events = "MessageNew (UID FLAGS) MessageExpunge" + " FlagChange" * flags
-        groups, watch, self.names = f"({which} ({events}))", None, None
-        if dice.random() < 0.7:
+        groups, watch, self.names = [f"({which} ({events}))"], None, None
+        if dice.random() < quiet:
+            if dice.random() < 0.4:
+                return self.say("NOTIFY NONE", self.model.notify_none)
+            # RFC 5465 section 3.1: that is the same.
+            groups, which = dice.choice(([], [f"({which} NONE)"])), "NONE"
+        if dice.random() < 0.7 or not groups:
             text, *names = dice.choice(
                 (
                     ("PERSONAL",),
@@ -508,8 +518,11 @@ class Client:
                 self.names = Names(ALL, watched, frozenset(of_names), self.place.truth)
                 self.names.learn(ALL)
             more = [*["FlagChange"] * watch.flags, *notes, *of_names]
-            groups += f" ({text} ({' '.join(['MessageNew MessageExpunge', *more])}))"
-        self.say(f"NOTIFY SET {groups}", lambda: self.model.set_notify(which, flags=flags, watch=watch))
+            groups.append(f"({text} ({' '.join(['MessageNew MessageExpunge', *more])}))")
+        return self.say(
+            f"NOTIFY SET {' '.join(groups)}",
+            lambda: self.model.set_notify(which, flags=flags, watch=watch),
+        )
 
 
 class Convergence(SynchronousTestCase):
@@ -576,6 +589,8 @@ class Convergence(SynchronousTestCase):
         model = client.model
         if model.box is None or not model.box.exists:
             client.say("SELECT INBOX", lambda: model.select("INBOX"))
+        if model.notify == "NONE":
+            client.notify(quiet=0)
         client.noop()
         box = client.driver.server.connection.box
         (name,) = (name for name, known in model.mail.boxes.items() if known is model.box)
