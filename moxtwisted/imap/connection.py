@@ -436,6 +436,9 @@ class Connection:
         observer = None if view is None else view.observer
         if observer is None or view is None or view.believed() is not None or not observer.long:
             return None
+        if self.notifying is not None and self.notifying.selected is None:
+            # RFC 5465 section 3.1: nothing is told of the mailbox.
+            return None
         return observer
 
     async def foresee(self) -> None:

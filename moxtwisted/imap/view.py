@@ -150,14 +150,21 @@ class SessionView:
         self._told.update([(uid, (flags, modseq)) for uid, flags, modseq in told])
 
     def untold(self) -> set[int]:
-        """UIDs whose flags changed since the last ``sync``."""
+        """UIDs whose flags changed since the last ``sync``, and are not ``known``."""
         live, since = self.live, self._modseq
         if live.version == self._version:
             return set()
         changes = live.changes_since(self._version)
         if changes is None:
-            return {uid for uid, at in zip(live.uids, live.modseqs, strict=True) if at > since}
-        return set(changes[1])
+            flagged: Sequence[int] = [
+                uid for uid, at in zip(live.uids, live.modseqs, strict=True) if at > since
+            ]
+        else:
+            flagged = changes[1]
+        if self._told:
+            # As long as NOTIFY lets nothing be told of the mailbox, the session's own changes come together here.
+            flagged = [live.uids[at] for at in self._unknown(sorted(flagged))]
+        return set(flagged)
 
     def leaving(self) -> set[int]:
         """UIDs of messages that are gone, and of which the client was not told so yet."""

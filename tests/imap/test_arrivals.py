@@ -175,6 +175,44 @@ class OrderTests(ArrivalCase):
         self.assertEqual(self.told(), [])
 
 
+class SilenceTests(ArrivalCase):
+    """Section 3.1: nothing of the selected mailbox is told."""
+
+    def test_long_results(self) -> None:
+        """Neither that messages go out of results, which is told beforehand where these are long."""
+        self.patch(contexts, "_RESULTS_AT_ONCE", -1)
+        self.arrive("1")
+        self.told()
+        self.search("UID SEARCH RETURN (UPDATE) ALL")
+        for line in ("NOTIFY NONE", "NOTIFY SET (PERSONAL (MailboxName))"):
+            self.driver.command(line)
+            self.mail.find("INBOX").remove([1], self.mail.next_modseq())
+            self.driver.flush()
+            self.assertEqual(self.driver.received(), b"", line)
+            self.assertEqual(self.told(), [], line)
+            gone = [b'* ESEARCH (TAG "x") UID REMOVEFROM (0 1)', b"* 1 EXPUNGE"]
+            self.assertEqual(self.told("NOTIFY SET (SELECTED (MessageNew MessageExpunge))"), gone, line)
+            self.setUp()
+            self.arrive("1")
+            self.told()
+            self.search("UID SEARCH RETURN (UPDATE) ALL")
+
+    def test_silent_store(self) -> None:
+        """What the session changed itself it knows, so that STORE with .SILENT is not answered with it later; others' changes are told."""
+        self.arrive("1")
+        self.arrive("2")
+        self.told()
+        self.driver.command("NOTIFY NONE")
+        other = _driver(self.mail)
+        other.command("STORE 2 +FLAGS (\\Flagged)")
+        self.driver.command("STORE 1 +FLAGS (\\Deleted)")
+        self.driver.command("STORE 1:2 +FLAGS.SILENT (\\Seen)")
+        self.assertEqual(
+            self.told("NOTIFY SET (SELECTED (MessageNew MessageExpunge FlagChange))"),
+            [b"* 2 FETCH (UID 2 FLAGS (\\Flagged \\Seen))"],
+        )
+
+
 class WhichTests(ArrivalCase):
     def test_flags(self) -> None:
         """What becomes one of the results because its flags changed is not told with data items."""
