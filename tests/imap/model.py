@@ -891,8 +891,19 @@ class Session:
         return self.done([*lines, *(self._statuses() if status else ())], "OK")
 
     def _statuses(self) -> list[str]:
-        """NOTIFY SET STATUS: how the watched mailboxes are, in any order."""
-        return []
+        """RFC 5465 section 3.1: how the watched mailboxes are but the selected one, in any order."""
+        lines: list[str] = []
+        for name, box in self.mail.boxes.items():
+            watch = self.watch
+            if watch is None or box is self.box or (watch.names and name not in watch.names):
+                continue
+            items = f"MESSAGES {len(box.messages)} UIDNEXT {box.uidnext} UIDVALIDITY {box.uidvalidity}"
+            if watch.flags:
+                # The section asks for the first with FlagChange, enabled or not; UNSEEN is the server's own.
+                unseen = sum("\\Seen" not in m.flags for m in box.messages.values())
+                items += f" HIGHESTMODSEQ {box.highest} UNSEEN {unseen}"
+            lines.append(MaybeLine.of([f"* STATUS {self.shown(name)} ({items})"]))
+        return lines
 
     def notify_none(self) -> list[str]:
         """NOTIFY NONE: only NOTIFY SET implies that what happened is told first (RFC 5465 section 3.1)."""

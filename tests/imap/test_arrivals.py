@@ -209,7 +209,7 @@ class SilenceTests(ArrivalCase):
         self.driver.command("STORE 1:2 +FLAGS.SILENT (\\Seen)")
         self.assertEqual(
             self.told("NOTIFY SET (SELECTED (MessageNew MessageExpunge FlagChange))"),
-            [b"* 2 FETCH (UID 2 FLAGS (\\Flagged \\Seen))"],
+            [b"* 2 FETCH (UID 2 FLAGS (\\Seen \\Flagged))"],
         )
 
 

@@ -519,9 +519,10 @@ class Client:
                 self.names.learn(ALL)
             more = [*["FlagChange"] * watch.flags, *notes, *of_names]
             groups.append(f"({text} ({' '.join(['MessageNew MessageExpunge', *more])}))")
+        status = dice.random() < 0.3
         return self.say(
-            f"NOTIFY SET {' '.join(groups)}",
-            lambda: self.model.set_notify(which, flags=flags, watch=watch),
+            f"NOTIFY SET {'STATUS ' * status}{' '.join(groups)}",
+            lambda: self.model.set_notify(which, flags=flags, watch=watch, status=status),
         )
 
 
