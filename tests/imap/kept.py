@@ -134,7 +134,7 @@ class Keeping:
         self.all = [kept for kept in self.all if kept.tag not in set(tags)]
 
     def give_up_numbers(self) -> list[str]:
-        """After ENABLE UIDONLY no numbers may be told (RFC 9586 section 3), and RFC 5267 section 4.3.1 lets the server end what tells them."""
+        """After ENABLE UIDONLY no numbers may be told (RFC 9586 section 3), and RFC 5267 section 4.3.1 lets what tells them end."""
         lines = [f'* NO [NOUPDATE "{kept.tag}"]' for kept in self.all if not kept.uid]
         self.all = [kept for kept in self.all if kept.uid]
         return lines
