@@ -88,6 +88,10 @@ def impostor(mechanism: str, messages: list[bytes]) -> None:
         raise AssertionError(messages)
 
 
+#: The message of SCRAM that ends with the server's signature.
+_SIGNATURE = 3
+
+
 def meddled(mechanism: str, changes: bytes) -> None:
     """The two of them, with one message changed on the way."""
     ours, theirs = client(mechanism), server(mechanism)
@@ -102,8 +106,13 @@ def meddled(mechanism: str, changes: bytes) -> None:
         at = changes[1] % (len(octets) + 1)
         octets[at : at + changes[2] % 8] = changes[3:]
         touched = touched or octets != data
-        # The digits of CRAM-MD5 may be of either case.
-        harmed = harmed or (octets.lower() != data.lower() if mechanism == "CRAM-MD5" else touched)
+        if mechanism == "CRAM-MD5":
+            # Its digits may be of either case.
+            harmed = harmed or octets.lower() != data.lower()
+        else:
+            # RFC 5802 section 7: behind the server's signature there may be extensions, which nothing protects and nobody knows.
+            unlike = octets.partition(b",")[0] != data if number == _SIGNATURE else touched
+            harmed = harmed or unlike
         return bytes(octets)
 
     try:
