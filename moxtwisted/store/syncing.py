@@ -90,7 +90,7 @@ class _Kernel:
         self._lost = lost
         self._running = 0
         #: What has ended and nobody was told of; the eventfd says that there is something.
-        self._over: list[tuple[Any, Done]] = []
+        self._over: deque[tuple[Any, Done]] = deque()
         reactor.addReader(self)
 
     def start(self, handle: int, done: Done, most: int = _REQUESTS) -> bool:
@@ -152,8 +152,11 @@ class _Kernel:
         with suppress(BlockingIOError):
             self._context.poll()
         self._context.process_events()
-        over, self._over = self._over, []
-        for operation, done in over:
+        for _ in range(len(self._over)):
+            # Who is told may wait for the others, at the end, and tells of them then.
+            if not self._over:
+                break
+            operation, done = self._over.popleft()
             try:
                 self._ended(operation, done)
             except Exception:  # noqa: BLE001 - what the others came to is told once, and here

@@ -102,6 +102,26 @@ class SyncsTests(TestCase):
             syncs.stop()
             self.assertEqual(said, [None] * 5)
 
+    def test_stop_when_told(self) -> None:
+        """Who is told of one may stop all; the others that ended with it are told of too."""
+        for way in syncing.WAYS:
+            syncs = self._syncs(way)
+            said: list[OSError | None] = []
+
+            def told(error: OSError | None, syncs: Syncs = syncs, said: list[OSError | None] = said) -> None:
+                said.append(error)
+                if len(said) == 1:
+                    syncs.stop()
+
+            for _ in range(10):
+                syncs.start(self.file, told)
+            # Most have ended together by then.
+            time.sleep(0.1)
+            for kernel in tuple(syncs._kernels):
+                kernel.doRead()
+            syncs.stop()
+            self.assertEqual((said, syncs._requests), ([None] * 10, set()))
+
     async def test_one_of_two_lost(self) -> None:
         """When the reactor hears no more of one way, all that was begun is told once, and the other way goes on."""
         for place in range(len(self._syncs(*syncing.WAYS)._kernels)):
