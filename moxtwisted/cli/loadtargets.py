@@ -107,8 +107,11 @@ class _FirstThatAnswers:
 
     def _next(self, failure: Any, factory: Any, left: list[Any]) -> Any:
         from twisted.internet.defer import CancelledError
+        from twisted.internet.error import ConnectingCancelledError
 
-        return failure if failure.check(CancelledError) else self._try(factory, left)
+        return (
+            failure if failure.check(CancelledError, ConnectingCancelledError) else self._try(factory, left)
+        )
 
     def _worked(self, protocol: Any, endpoint: Any) -> Any:
         if len(self._endpoints) > 1:

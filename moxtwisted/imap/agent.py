@@ -48,7 +48,7 @@ from moxtwisted.imap.client.session import (
 from moxtwisted.imap.wire import commands as c
 from moxtwisted.imap.wire import responsedata as r
 from moxtwisted.sasl.client import PREFERENCE, ClientError, ClientExchange, Credentials, choose
-from moxtwisted.transport.agent import SoleFactory, connected
+from moxtwisted.transport.agent import SoleFactory, in_time
 
 __all__ = ["ClientSettings", "ClientTLS", "ClientTimeouts", "IMAPClient", "IdleSession", "connect"]
 
@@ -311,7 +311,7 @@ async def _made(clock: Any, connecting: Deferred[Any], seconds: float) -> None:
     :raise CancelledError: who waits was cancelled.
     """
     try:
-        await connected(clock, connecting, seconds)
+        await in_time(clock, connecting, seconds)
     except (MailError, CancelledError):
         raise
     except Exception as error:

@@ -12,11 +12,12 @@ from __future__ import annotations
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from moxtwisted.errors import MailError
 from moxtwisted.milter.client import MilterClient, MilterMessage, MilterVerdict
+from moxtwisted.transport.agent import SoleFactory, in_time
 
 __all__ = ["MilterBrokeOffError", "MilterUnavailableError", "ask"]
 
@@ -72,6 +73,7 @@ async def ask(
 ) -> MilterVerdict:
     """Show it a message and wait for its verdict.
 
+    :raises CancelledError: when it was that.
     :raises MilterUnavailableError: when it cannot be reached or takes longer.
     :raises MilterBrokeOffError: when it closes the connection or breaks the protocol.
     """
@@ -79,14 +81,17 @@ async def ask(
     conversation = _Conversation(MilterClient(message), done)
     decided = False
 
-    async def talk() -> MilterVerdict:
-        await endpoint.connect(Factory.forProtocol(lambda: conversation))
+    async def talk(factory: SoleFactory) -> MilterVerdict:
+        await endpoint.connect(factory)
         return await done
 
     try:
-        verdict = await Deferred.fromCoroutine(talk()).addTimeout(seconds, clock)
+        with SoleFactory(conversation) as factory:
+            verdict = await in_time(clock, Deferred.fromCoroutine(talk(factory)), seconds)
         decided = True
-    except (CancelledError, TookTooLong):
+    except CancelledError:
+        raise
+    except TookTooLong:
         raise MilterUnavailableError(f"no verdict within {seconds:g} s") from None
     except MailError:
         raise

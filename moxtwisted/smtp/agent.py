@@ -39,7 +39,7 @@ from moxtwisted.smtp.peer import TLSInfo
 from moxtwisted.smtp.replies import Reply
 from moxtwisted.smtp.sources import BytesSource, FileSource, IMessageSource
 from moxtwisted.smtp.transmission import Envelope, RecipientResult, Transmission
-from moxtwisted.transport.agent import SoleFactory, connected
+from moxtwisted.transport.agent import SoleFactory, in_time
 from moxtwisted.transport.deadline import Deadline
 
 __all__ = [
@@ -552,7 +552,7 @@ async def _connect(reactor: Any, endpoint: IStreamClientEndpoint, settings: Clie
     connection = _Connection(reactor, ClientMachine(), settings)
     try:
         with SoleFactory(connection) as factory:
-            await connected(reactor, endpoint.connect(factory), settings.timeouts.connect)
+            await in_time(reactor, endpoint.connect(factory), settings.timeouts.connect)
     except CancelledError:
         raise
     except Exception as e:

@@ -1,10 +1,10 @@
-"""Waiting for the connection of an endpoint, for so long and no longer.
+"""Waiting for another machine, for so long and no longer.
 
 ::
 
     try:
         with SoleFactory(protocol) as factory:
-            await connected(clock, endpoint.connect(factory), 30.0)
+            await in_time(clock, endpoint.connect(factory), 30.0)
     except CancelledError:
         raise                      # nobody wants the connection any more
     except Exception as error:     # there is none
@@ -13,14 +13,16 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Self, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory, Protocol
 
-__all__ = ["SoleFactory", "connected"]
+__all__ = ["SoleFactory", "in_time"]
+
+_T = TypeVar("_T")
 
 
 class SoleFactory(Factory):
@@ -42,23 +44,23 @@ class SoleFactory(Factory):
         return self._sole
 
 
-async def connected(clock: IReactorTime, connecting: Deferred[Any], seconds: float) -> None:
-    """Wait for the connection of an endpoint.
+async def in_time(clock: IReactorTime, asked: Deferred[_T], seconds: float) -> _T:
+    """Wait for a connection, or for what somebody at the other end of one says.
 
-    :param connecting: what ``connect`` of the endpoint returned; it is cancelled with whoever waits.
+    :param asked: what ``connect`` of the endpoint returned, say; it is cancelled with whoever waits.
     :raise CancelledError: who waits was cancelled.
-    :raise TimeoutError: there is none in time; it is that of ``twisted.internet.defer`` and says so.
-    :raise Exception: whatever the endpoint failed with.
+    :raise TimeoutError: there is nothing in time; it is that of ``twisted.internet.defer`` and says so.
+    :raise Exception: whatever it failed with.
     """
 
-    def cancel(waiting: Deferred[Any]) -> None:
-        # Before the endpoint's own error for it, which may be that there is no host of this name.
+    def cancel(waiting: Deferred[_T]) -> None:
+        # Before its own error for it, which may be that there is no host of this name.
         waiting.errback(CancelledError())
-        connecting.cancel()
+        asked.cancel()
 
-    waiting: Deferred[Any] = Deferred(cancel)
-    connecting.addBoth(lambda result: None if waiting.called else waiting.callback(result))
+    waiting: Deferred[_T] = Deferred(cancel)
+    asked.addBoth(lambda result: None if waiting.called else waiting.callback(result))
     try:
-        await waiting.addTimeout(seconds, clock)
+        return await waiting.addTimeout(seconds, clock)
     except TookTooLong:
         raise TookTooLong("the server did not answer in time") from None

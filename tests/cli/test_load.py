@@ -16,6 +16,7 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any
 
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
@@ -62,6 +63,11 @@ class TargetTests(SynchronousTestCase):
         ]
         self.patch(socket, "getaddrinfo", lambda *_: found)
         endpoint = Target("localhost").client(reactor, 0, 5.0)
+        given_up = endpoint.connect(Factory.forProtocol(Protocol))
+        given_up.cancel()
+        self.failureResultOf(given_up, ConnectingCancelledError)
+        self.assertEqual([client[0] for client in reactor.tcpClients], ["::1"])
+        reactor.tcpClients.clear()
         first = endpoint.connect(Factory.forProtocol(Protocol))
         host, _, factory = reactor.tcpClients[0][:3]
         self.assertEqual(host, "::1")

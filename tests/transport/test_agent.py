@@ -1,4 +1,4 @@
-"""Waiting for the connection of an endpoint."""
+"""Waiting for another machine."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
-from moxtwisted.transport.agent import SoleFactory, connected
+from moxtwisted.transport.agent import SoleFactory, in_time
 
 
-class ConnectedTests(SynchronousTestCase):
+class InTimeTests(SynchronousTestCase):
     def setUp(self) -> None:
         """Nobody connects yet."""
         self.clock: Any = MemoryReactorClock()
@@ -23,7 +23,7 @@ class ConnectedTests(SynchronousTestCase):
 
     def wait(self, connecting: Deferred[Any]) -> Deferred[None]:
         self.connecting = connecting
-        return Deferred.fromCoroutine(connected(self.clock, connecting, 30.0))
+        return Deferred.fromCoroutine(in_time(self.clock, connecting, 30.0))
 
     def test_there(self) -> None:
         """Who waits goes on, also when the connection was there at once; no timer is left."""
@@ -70,7 +70,7 @@ class ConnectedTests(SynchronousTestCase):
 
             async def wait(factory: SoleFactory) -> None:
                 with factory:
-                    await connected(self.clock, Deferred(), 30.0)
+                    await in_time(self.clock, Deferred(), 30.0)
 
             factory = SoleFactory(protocol)
             done = Deferred.fromCoroutine(wait(factory))

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, Literal
 
 from attrs import Factory, define, field
+from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from zope.interface import implementer
@@ -57,6 +58,8 @@ class Scanner:
             return self._unavailable("it did not answer some seconds ago")
         try:
             opinion = await self.examine(incoming)
+        except CancelledError:
+            raise  # nobody waits any more, which tells nothing of the program
         except MailError as e:
             why = e.detail or e.public_text
             # What is wrong with one message must not keep it from looking at the others: a stranger could send three of that kind first.

@@ -18,13 +18,14 @@ from attrs import define
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.internet.interfaces import IPushProducer, IReactorTime, IStreamClientEndpoint
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from moxtwisted.server.judgement.interfaces import Incoming, Opinion
 from moxtwisted.server.scanners.asking import NotExaminedError, ScannerUnavailableError
 from moxtwisted.smtp.replies import Reply
+from moxtwisted.transport.agent import SoleFactory, in_time
 
 __all__ = ["Clamd"]
 
@@ -123,14 +124,17 @@ class Clamd:
         stream = _Stream(pieces, done)
         answered = False
 
-        async def talk() -> bytes:
-            await self.endpoint.connect(Factory.forProtocol(lambda: stream))
+        async def talk(factory: SoleFactory) -> bytes:
+            await self.endpoint.connect(factory)
             return await done
 
         try:
-            answer = await Deferred.fromCoroutine(talk()).addTimeout(self.seconds, self.clock)
+            with SoleFactory(stream) as factory:
+                answer = await in_time(self.clock, Deferred.fromCoroutine(talk(factory)), self.seconds)
             answered = True
-        except (CancelledError, TookTooLong):
+        except CancelledError:
+            raise
+        except TookTooLong:
             raise ScannerUnavailableError(f"clamd gave no answer within {self.seconds:g} s") from None
         except ScannerUnavailableError:
             raise

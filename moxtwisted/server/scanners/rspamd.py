@@ -27,6 +27,7 @@ from moxtwisted.server.judgement.interfaces import Incoming, Opinion
 from moxtwisted.server.scanners.asking import NotExaminedError, ScannerUnavailableError, safe_field
 from moxtwisted.smtp.replies import Reply
 from moxtwisted.store.interfaces import IStagedMessage
+from moxtwisted.transport.agent import in_time
 
 __all__ = ["Rspamd", "RspamdSettings", "Verdict", "opinion_of"]
 
@@ -152,8 +153,10 @@ class Rspamd:
     async def _post(self, url: str, path: str, headers: Headers, body: FileBodyProducer) -> bytes:
         asking = Deferred.fromCoroutine(self._answer(url.rstrip("/") + path, headers, body))
         try:
-            return await asking.addTimeout(self.settings.seconds, self.clock)
-        except (CancelledError, TookTooLong):
+            return await in_time(self.clock, asking, self.settings.seconds)
+        except CancelledError:
+            raise
+        except TookTooLong:
             raise ScannerUnavailableError(
                 f"rspamd gave no answer within {self.settings.seconds:g} s"
             ) from None

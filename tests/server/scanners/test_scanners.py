@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.task import Clock
@@ -158,6 +158,23 @@ class UnavailableTests(ScannerTestCase):
                 self.assertEqual(self.reply_code(opinions), 451)
                 self.assertIn("within 60 s", opinions[0].explanation)
                 self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_cancelled(self) -> None:
+        """A cancel is one, closes the connection, and tells nothing of the program: it is asked about the next message."""
+        for endpoint in (Endpoint(hangs=True), Endpoint()):
+            for scanner in (
+                self.scanner(Clamd(endpoint, self.clock).examine),
+                self.scanner(Milter("m", endpoint, self.clock, "mx.here.example").examine),
+            ):
+                for _ in range(5):
+                    endpoint.transport = StringTransportWithDisconnection()
+                    looking = Deferred.fromCoroutine(scanner.look(self.message))
+                    looking.cancel()
+                    self.failureResultOf(looking, CancelledError)
+                    self.assertEqual(endpoint.transport.connected, endpoint.hangs)
+                self.assertNoResult(Deferred.fromCoroutine(scanner.look(self.message)))
+                self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+                self.clock.advance(3600)
 
     def test_refused_connections(self) -> None:
         """Where nothing listens the failure comes at once."""
