@@ -12,7 +12,8 @@
 
 The commands are the methods of ``moxtwisted.imap.client.mailboxcommands``, ``messagecommands``,
 ``accountcommands`` and ``filtercommands``. Several may
-be under way at the same time. What the server tells unasked goes to the callback given to ``connect``, as a ``Notice``.
+be under way at the same time. What the server tells unasked goes to the callback given to ``connect``, as a ``Notice``; its last one is
+``SessionLost``, when the connection ends otherwise than by ``close`` or ``abort``.
 
 Large messages pass through: ``fetch_each`` with ``sinks`` hands the octets on as they come, and reads on when the sink is
 ready; ``append`` takes a source. A server that sends what cannot be understood, or too much of it, or nothing for too long,
@@ -30,13 +31,14 @@ from typing import Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.python.failure import Failure
 
 from moxtwisted.errors import MailError
 from moxtwisted.imap.client.filtercommands import FilterCommands
 from moxtwisted.imap.client.machine import BodyStarted, Client, Completed
 from moxtwisted.imap.client.mailboxcommands import MailboxCommands
 from moxtwisted.imap.client.messagecommands import MessageCommands
-from moxtwisted.imap.client.notices import Notice
+from moxtwisted.imap.client.notices import Notice, SessionLost
 from moxtwisted.imap.client.protocol import ClientConnection, ClientSettings, ClientTimeouts, ClientTLS, Run
 from moxtwisted.imap.client.requests import Request, of_command
 from moxtwisted.imap.client.session import (
@@ -59,20 +61,58 @@ _CLEAR_MECHANISMS: Final = ("PLAIN", "LOGIN")
 
 
 class IdleSession:
-    """IDLE, until ``done``."""
+    """IDLE, until ``done``, or until another command is given, which ends it too."""
 
     def __init__(self, connection: ClientConnection, finished: Deferred[Completed], run: Run) -> None:
         self._connection = connection
-        self._finished = finished
         self._run = run
+        self._outcome: Failure | None = None
+        self._over = False
+        self._waiting: list[Deferred[None]] = []
+        finished.addCallbacks(self._completed, self._failed)
+
+    def _completed(self, done: Completed) -> None:
+        self._connection.answered(done)
+        self._end()
+
+    def _failed(self, failure: Failure) -> None:
+        self._outcome = failure
+        self._end()
+
+    def _end(self) -> None:
+        self._over = True
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            one.callback(None)
+
+    async def ended(self) -> None:
+        """Wait until it is over. Who no longer wants to wait for that may cancel it; IDLE goes on.
+
+        :raise MailError: as of ``done``.
+        """
+        if not self._over:
+            waiting: Deferred[None] = Deferred()
+            self._waiting.append(waiting)
+            await waiting
+        if self._outcome is not None:
+            self._outcome.raiseException()
 
     async def done(self) -> None:
-        """End it."""
-        self._run.seconds = self._connection.settings.timeouts.answer
-        self._connection.expect(self._run.seconds)
-        self._connection.machine.done()
-        self._connection.flush()
-        self._connection.answered(await self._finished)
+        """End it; nothing to do when it is over.
+
+        :raise CommandRefusedError: the server ended it with NO or BAD.
+        :raise ConnectionFailedError: the connection was lost.
+        """
+        if not self._over:
+            self._run.seconds = self._connection.settings.timeouts.answer
+            self._connection.expect(self._run.seconds)
+            self._connection.machine.done()
+            self._connection.flush()
+        try:
+            await self.ended()
+        except CancelledError:
+            self._connection.drop("cancelled")
+            raise
 
 
 class IMAPClient(MailboxCommands, MessageCommands, FilterCommands):
@@ -129,6 +169,8 @@ class IMAPClient(MailboxCommands, MessageCommands, FilterCommands):
             connection.drop("cancelled")
 
         run.done = Deferred(cancelled)
+        # RFC 2177 section 3: nothing else may be said before DONE.
+        self.machine.done()
         tag = self.machine.request(
             request, deliver=deliver, stream_octets=STREAM_OCTETS if run.sinks is not None else None
         )
@@ -154,15 +196,27 @@ class IMAPClient(MailboxCommands, MessageCommands, FilterCommands):
         return await self._start(request, run, deliver=each is not None)
 
     async def idle(self) -> IdleSession:
-        """Hear of changes as they happen (RFC 2177). Servers log idle clients out after half an hour: end it before, and begin anew."""
+        """Hear of changes as they happen (RFC 2177). Servers log idle clients out after half an hour: end it before, and begin anew.
+
+        Any other command ends it, too; ``ended`` of what is returned waits for that, and for the loss of the connection.
+        """
         # Until it is granted the server owes us an answer; afterwards it may say nothing for as long as it likes.
         run = Run("IDLE", Deferred(), granted=Deferred(), seconds=self._settings.timeouts.answer)
         finished = self._start(of_command(c.Idle(b"")), run)
         granted = run.granted
-        # Refused: the waiting for the grant ends with the refusal.
-        finished.addErrback(
-            lambda failure: failure if granted is None or granted.called else granted.errback(failure)
-        )
+
+        def over(result: Completed | Failure) -> Completed | Failure | None:
+            if granted is None or granted.called:
+                return result
+            if isinstance(result, Failure):
+                # Refused: the waiting for the grant ends with the refusal.
+                granted.errback(result)
+                return None
+            # Another command has ended it before it was granted.
+            granted.callback(None)
+            return result
+
+        finished.addBoth(over)
         if granted is not None:
             try:
                 await granted
@@ -185,6 +239,7 @@ class IMAPClient(MailboxCommands, MessageCommands, FilterCommands):
         except BaseException:
             self._connection.drop("could not be opened")
             raise
+        self._connection.gone = lambda why: self.told(SessionLost(why))
 
     async def _open(self) -> None:
         tls, settings = self._settings.tls, self._settings
@@ -294,13 +349,15 @@ class IMAPClient(MailboxCommands, MessageCommands, FilterCommands):
 
     async def close(self) -> None:
         """Log out and close the connection; whatever comes of that, it is closed."""
+        self._connection.gone = None
         if self.alive:
             with suppress(MailError):
                 await self.logout()
         await self._connection.close()
 
     def abort(self, why: str = "aborted") -> None:
-        """Hang up at once; commands under way fail."""
+        """Hang up at once; commands under way fail. ``close`` waits until the connection is gone."""
+        self._connection.gone = None
         self._connection.drop(why)
 
 

@@ -32,6 +32,7 @@ __all__ = [
     "Other",
     "Progressed",
     "QuotaExceeded",
+    "SessionLost",
     "UpdatesRefused",
     "Vanished",
     "notice",
@@ -169,6 +170,16 @@ class Farewell:
 
 
 @frozen
+class SessionLost:
+    """The connection is gone, and not because ``close`` or ``abort`` was called. Nothing more will be told.
+
+    :ivar why: for people.
+    """
+
+    why: str
+
+
+@frozen
 class Other:
     """Anything else."""
 
@@ -191,6 +202,7 @@ Notice = (
     | Progressed
     | Alert
     | Farewell
+    | SessionLost
     | Other
 )
 

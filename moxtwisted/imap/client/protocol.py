@@ -160,6 +160,7 @@ class ClientConnection(Protocol):
         self.runs: dict[bytes, Run] = {}
         self.heard: Callable[[r.Response], None] = lambda _: None
         self.answered: Callable[[Completed], None] = lambda _: None
+        self.gone: Callable[[str], None] | None = None
         self._clock = clock
         self._sink: BodySink | None = None
         self._in_body = False
@@ -169,9 +170,10 @@ class ClientConnection(Protocol):
         self._room: Deferred[None] | None = None
         self._handshake: Deferred[None] | None = None
         self._closed: list[Deferred[None]] = []
-        self._gone = False
+        self._gone = self._ended = False
         self._farewell = ""
         self._timer: Any = None
+        self._clock_out: Any = None
         self._due = 0.0
 
     # -- the connection ------------------------------------------------------------------------------------------------
@@ -312,6 +314,10 @@ class ClientConnection(Protocol):
                 granted = self.runs[tag].granted
                 if granted is not None:
                     granted.callback(None)
+                if next(reversed(self.runs), tag) != tag:
+                    # A command was given behind it while it waited for its own turn.
+                    self.machine.done()
+                    self.flush()
             case Greeting(status):
                 self.greeting.callback(status)
             case Failed(reason):
@@ -398,6 +404,8 @@ class ClientConnection(Protocol):
 
     def expect(self, seconds: float) -> None:
         """Something must come within this time. The timer is only moved when it fires."""
+        if self.lost:
+            return
         self._due = self._clock.seconds() + seconds
         if self._timer is None:
             self._timer = self._clock.callLater(seconds, self._expired)
@@ -442,31 +450,45 @@ class ClientConnection(Protocol):
         self._fail_all()
 
     def close(self) -> Deferred[None]:
-        """Close in peace."""
+        """Close in peace; fires when the connection is gone."""
         done: Deferred[None] = Deferred()
-        if self._gone or self.transport is None:
+        transport: Any = self.transport
+        if self._ended or transport is None:
             done.callback(None)
             return done
         self._closed.append(done)
-        self.lost = self.lost or "closed"
-        transport: Any = self.transport
-        transport.unregisterProducer()
-        transport.loseConnection()
-        self._clock_out = self._clock.callLater(self.settings.timeouts.connect, self.drop, "closed")
-        self._closed[-1].addBoth(lambda _: self._clock_out.active() and self._clock_out.cancel())
+        if not self._gone:
+            self.lost = self.lost or "closed"
+            transport.unregisterProducer()
+            transport.loseConnection()
+        if self._clock_out is None:
+            self._clock_out = self._clock.callLater(self.settings.timeouts.connect, self._close_now)
         return done
+
+    def _close_now(self) -> None:
+        """The server does not close its side."""
+        self._clock_out = None
+        self.drop("closed")
+        self._all_closed()
+
+    def _all_closed(self) -> None:
+        """Who waits for the end of the connection goes on."""
+        if self._clock_out is not None:
+            self._clock_out.cancel()
+            self._clock_out = None
+        closed, self._closed = self._closed, []
+        for done in closed:
+            done.callback(None)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See ``Protocol``."""
-        self._gone = True
+        self._gone = self._ended = True
         why = (
             f"the server says good-bye: {self._farewell}" if self._farewell else f"lost: {_explained(reason)}"
         )
         self.lost = self.lost or why[:500]
         self._fail_all()
-        closed, self._closed = self._closed, []
-        for done in closed:
-            done.callback(None)
+        self._all_closed()
 
     def _fail_all(self) -> None:
         """Nobody need wait any longer."""
@@ -493,3 +515,9 @@ class ClientConnection(Protocol):
                 done.errback(self._error(self.lost))
         if room is not None:
             room.callback(None)
+        gone, self.gone = self.gone, None
+        if gone is not None:
+            try:
+                gone(self.lost)
+            except Exception:  # noqa: BLE001  (a callback of the program that uses us)
+                _log.failure("IMAP client: the loss of the connection could not be told")
