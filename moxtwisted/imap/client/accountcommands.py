@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from attrs import frozen
 
 from moxtwisted.imap.client.requests import Request, SegmentWriter, plain
-from moxtwisted.imap.client.session import Session, same_mailbox
+from moxtwisted.imap.client.session import Session, same_mailbox, several
 from moxtwisted.imap.wire import responsedata as r
 from moxtwisted.imap.wire.events import EventGroup
 from moxtwisted.imap.wire.mailboxcommands import Depth
@@ -95,7 +95,7 @@ class AccountCommands(Session):
             writer.space()
             writer.mailbox(mailbox)
             writer.space()
-            writer.values(entries)
+            writer.values(several(entries))
 
         done = await self.execute(Request("GETMETADATA", write))
         found = Annotations()

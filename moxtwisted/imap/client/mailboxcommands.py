@@ -8,7 +8,7 @@ from enum import Enum
 from attrs import define, field, frozen
 
 from moxtwisted.imap.client.requests import Request, SegmentWriter, of_command, plain
-from moxtwisted.imap.client.session import CommandRefusedError, Selected, Session, same_mailbox
+from moxtwisted.imap.client.session import CommandRefusedError, Selected, Session, same_mailbox, several
 from moxtwisted.imap.client.statusitems import MailboxNumbers
 from moxtwisted.imap.wire import commands as c
 from moxtwisted.imap.wire import responsedata as r
@@ -140,7 +140,7 @@ class MailboxCommands(Session):
         :param returns: of ``ListReturn``, ``StatusReturn((StatusItem.UNSEEN,))``, ``MetadataReturn(("/shared/comment",))``; or as on the
             wire: ``"SPECIAL-USE"``, ``"STATUS (MESSAGES UNSEEN)"``.
         """
-        self.need_for(*selection, *returns)
+        self.need_for(*several(selection), *several(returns))
         for option in returns:
             if isinstance(option, StatusReturn):
                 self.need("LIST-STATUS", "IMAP4REV2")
@@ -181,7 +181,7 @@ class MailboxCommands(Session):
 
         :param items: of ``StatusItem``, or as on the wire.
         """
-        self.need_for(*items)
+        self.need_for(*several(items))
 
         def write(writer: SegmentWriter) -> None:
             writer.space()
@@ -253,7 +253,7 @@ class MailboxCommands(Session):
 
     async def create(self, mailbox: str, *, special_use: Sequence[str] = ()) -> str | None:
         """Make a mailbox; its id (RFC 8474), if the server says it."""
-        code = await self.do(of_command(c.Create(b"", mailbox, tuple(special_use) or None)))
+        code = await self.do(of_command(c.Create(b"", mailbox, tuple(several(special_use)) or None)))
         if code is not None and code.name == "MAILBOXID" and isinstance(code.value, tuple) and code.value:
             return str(code.value[0])
         return None

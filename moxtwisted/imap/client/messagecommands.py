@@ -1,11 +1,12 @@
 """Commands about messages: FETCH, SEARCH, SORT, THREAD, STORE, COPY, MOVE, EXPUNGE, APPEND, REPLACE.
 
-Numbers are UIDs unless ``uid=False``; sets are ``SequenceSet`` or any numbers in ascending order. Of no messages nothing is asked.
+Numbers are UIDs unless ``uid=False``; sets are ``SequenceSet``, text as on the wire (``"1:*"``), or any numbers in ascending order. Of no
+messages nothing is asked; numbers that no message can have are a ``ValueError``, one string where a list is expected a ``TypeError``.
 
 A server may take so many messages at a time only (MESSAGELIMIT, RFC 9738). Then a command is about the newest of them, and its result
 says how far it came; whoever wants the rest says the same of the UIDs below::
 
-    messages = await client.fetch(SequenceSet.parse(b"1:*"), ["FLAGS"])
+    messages = await client.fetch("1:*", ["FLAGS"])
     messages.limited                          # MessageLimit(most=1000, lowest=23221): go on with 1:23220; None when that is all
 """
 
@@ -28,7 +29,7 @@ from moxtwisted.imap.client.requests import (
     plain,
 )
 from moxtwisted.imap.client.results import Message, SearchResult, Thread, message, search_result, threads
-from moxtwisted.imap.client.session import BodySink, MessageSource, Session
+from moxtwisted.imap.client.session import BodySink, MessageSource, Session, several
 from moxtwisted.imap.wire import commands as c
 from moxtwisted.imap.wire import request as wire
 from moxtwisted.imap.wire import responsedata as r
@@ -50,11 +51,13 @@ __all__ = [
     "Transferred",
 ]
 
-Numbers = SequenceSet | Iterable[int]
+Numbers = SequenceSet | str | Iterable[int]
 Item = FetchAttribute | bytes | str
 
 
 def _set(numbers: Numbers) -> SequenceSet:
+    if isinstance(numbers, str):
+        return SequenceSet.parse(numbers.encode("ascii"))
     return numbers if isinstance(numbers, SequenceSet) else SequenceSet.of(numbers)
 
 
@@ -142,6 +145,7 @@ class NewMail:
     """A message to be appended.
 
     :ivar content: its octets; or a source that gives them piece by piece; or for CATENATE (RFC 4469) a list of these and ``UrlPart``.
+    :ivar received: when it came (INTERNALDATE), with a time zone; ``None`` is now.
     :ivar binary: whether a source may have NUL.
     :ivar utf8: whether the header of a source has UTF-8.
     """
@@ -188,7 +192,7 @@ class MessageCommands(Session):
     def _fetch(
         self, numbers: SequenceSet, items: Sequence[Item], *, uid: bool, modifiers: FetchModifiers | str
     ) -> Request:
-        self.need_for(*items)
+        self.need_for(*several(items))
         if isinstance(modifiers, FetchModifiers):
             if modifiers.changed_since is not None:
                 self.need("QRESYNC", *(() if modifiers.vanished else ("CONDSTORE",)))
@@ -233,7 +237,7 @@ class MessageCommands(Session):
     ) -> r.MessageLimit | None:
         """As ``fetch``, but each message is handed over when it comes, and none is kept.
 
-        :param each: while what it returns has not fired, nothing more is read.
+        :param each: while what it returns has not fired, nothing more is read: so it must not wait for another command of this client.
         :param sinks: is given each large section before its message, and takes its octets as they come.
         :return: how far it came, when it was about the newest of these messages only.
         """
@@ -276,7 +280,7 @@ class MessageCommands(Session):
         """``RETURN`` with its space in front, or nothing."""
         if returns is None:
             return b""
-        self.need_for(*returns)
+        self.need_for(*several(returns))
         words = [option if isinstance(option, str) else option.value for option in returns]
         return f" RETURN ({' '.join(words)})".encode()
 
@@ -438,13 +442,14 @@ class MessageCommands(Session):
         """Change flags.
 
         :param unchanged_since: only of messages that did not change after this modification sequence (RFC 7162 section 3.1.3).
+        :raise ValueError: one of the flags has letters that no flag may have.
         """
         if unchanged_since is not None:
             self.need("CONDSTORE", "QRESYNC")
         wanted = _set(numbers)
         if _empty(wanted):
             return Stored()
-        command = c.Store(b"", wanted, mode, tuple(flags), silent, unchanged_since, uid)
+        command = c.Store(b"", wanted, mode, tuple(several(flags)), silent, unchanged_since, uid)
         done = await self.execute(of_command(command))
         messages = tuple(message(one) for one in self.pick(done, r.Fetched))
         code = done.status.code
@@ -505,8 +510,10 @@ class MessageCommands(Session):
     async def append(self, mailbox: str, *mails: NewMail) -> Transferred:
         """APPEND; several messages are one MULTIAPPEND (RFC 3502).
 
-        :raise ValueError: one of them is a list without parts.
+        :raise ValueError: there is none, or one of them is a list without parts; a date has no zone, a flag letters that no flag may have.
         """
+        if not mails:
+            raise ValueError("no message")
         if len(mails) > 1:
             self.need("MULTIAPPEND")
         return await self._append(mailbox, mails)
@@ -540,7 +547,7 @@ class MessageCommands(Session):
                     else:
                         sources.append(part)
                         content.append(UploadPart(part.size_octets, mail.binary, mail.utf8))
-            messages.append((mail.flags, mail.received, content))
+            messages.append((several(mail.flags), mail.received, content))
         done = await self.execute(append(mailbox, messages, word=word, number=number), sources=sources)
         # RFC 8508 section 3: APPENDUID may stand in an untagged OK.
         return self._transferred(done, r.AppendUid)

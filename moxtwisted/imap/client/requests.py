@@ -20,6 +20,7 @@ from attrs import evolve, frozen
 from moxtwisted.imap.wire import commands as c
 from moxtwisted.imap.wire import render
 from moxtwisted.imap.wire.request import NonSync, Outgoing, RequestWriter, render_command
+from moxtwisted.imap.wire.request import flags as list_of_flags
 from moxtwisted.imap.wire.url import IMAPURL
 from moxtwisted.imap.wire.url import render as render_url
 
@@ -201,8 +202,10 @@ def append(
         writer.mailbox(mailbox)
         for flags, received, content in messages:
             if flags:
-                writer.write(b" " + render.flags(flags))
+                writer.write(b" " + list_of_flags(flags))
             if received is not None:
+                if received.utcoffset() is None:
+                    raise ValueError("a date without a time zone")
                 writer.write(b" " + render.date_time(received))
             writer.space()
             _content(writer, content)

@@ -32,9 +32,11 @@ __all__ = [
     "Selected",
     "Session",
     "same_mailbox",
+    "several",
 ]
 
 _R = TypeVar("_R", bound=r.Response)
+_V = TypeVar("_V")
 
 
 class CommandRefusedError(MailError):
@@ -183,6 +185,16 @@ class Selected:
 def same_mailbox(one: str, other: str) -> bool:
     """Whether two names are those of one mailbox: INBOX is written in any case (RFC 9051 section 5.1)."""
     return one == other or (is_inbox(one) and is_inbox(other))
+
+
+def several(values: Sequence[_V]) -> Sequence[_V]:
+    """A list of things. Text is a sequence, too, of letters, which nobody means.
+
+    :raise TypeError: it is text.
+    """
+    if isinstance(values, (str, bytes)):
+        raise TypeError(f"a list is expected, not {values[:100]!r}")
+    return values
 
 
 class Session(abc.ABC):

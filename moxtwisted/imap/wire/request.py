@@ -32,13 +32,14 @@ from moxtwisted.imap.wire.notifygrammar import write_notify
 from moxtwisted.imap.wire.returnoptions import ReturnOption
 from moxtwisted.imap.wire.urlcommands import URL_REQUESTS
 
-__all__ = ["NonSync", "Outgoing", "RequestWriter", "render_append", "render_command"]
+__all__ = ["NonSync", "Outgoing", "RequestWriter", "flag", "flags", "render_append", "render_command"]
 
 NONSYNC_MINUS_OCTETS = 4096
 """RFC 7888 section 5: the largest literal that LITERAL- lets a client send without waiting."""
 
 
 _NO_LINE = re.compile(rb"[\x00\r\n]")
+_FLAG = re.compile(r'\\?[^\x00-\x20(){%*"\\\x7f-\U0010ffff]+')
 _ANNOUNCES = re.compile(rb"\{[0-9]+\+?\}\Z")
 
 
@@ -157,13 +158,31 @@ def _day(day: date) -> bytes:
     return b"%d-%b-%04d" % (day.day, MONTHS[day.month - 1], day.year)
 
 
+def flag(name: str) -> str:
+    """The name of a flag or keyword, as it is; with ``]``, which servers were seen to have in keywords (RFC 9051 section 9 has not).
+
+    :raise ValueError: it is none.
+    """
+    if _FLAG.fullmatch(name) is None:
+        raise ValueError(f"no flag: {name[:100]!r}")
+    return name
+
+
+def flags(names: Iterable[str]) -> bytes:
+    """A list of flags in parentheses.
+
+    :raise ValueError: as of ``flag``.
+    """
+    return f"({' '.join(map(flag, names))})".encode("ascii")
+
+
 def _write_flag(writer: RequestWriter, key: k.HasFlag) -> None:
     if key.flag == "\\Recent":
         writer.write(b"RECENT" if key.present else b"OLD")
     elif key.flag.startswith("\\"):
-        writer.write(f"{'' if key.present else 'UN'}{key.flag[1:].upper()}".encode("ascii"))
+        writer.write(f"{'' if key.present else 'UN'}{flag(key.flag)[1:].upper()}".encode("ascii"))
     else:
-        writer.write(f"{'' if key.present else 'UN'}KEYWORD {key.flag}".encode("ascii"))
+        writer.write(f"{'' if key.present else 'UN'}KEYWORD {flag(key.flag)}".encode("ascii"))
 
 
 def _write_header(writer: RequestWriter, key: k.HeaderContains) -> None:
@@ -334,7 +353,7 @@ def _select(writer: RequestWriter, command: c.Select) -> None:
 def _create(writer: RequestWriter, command: c.Create) -> None:
     _mailbox_only(writer, command)
     if command.use is not None:
-        writer.write(b" (USE %b)" % render.flags(command.use))
+        writer.write(b" (USE %b)" % flags(command.use))
 
 
 def _rename(writer: RequestWriter, command: c.Rename) -> None:
@@ -459,7 +478,7 @@ def _store(writer: RequestWriter, command: c.Store) -> None:
     if command.unchanged_since is not None:
         writer.write(b"(UNCHANGEDSINCE %d) " % command.unchanged_since)
     silent = ".SILENT" if command.silent else ""
-    writer.write(f"{command.mode.value}FLAGS{silent} ({' '.join(command.flags)})".encode("ascii"))
+    writer.write(f"{command.mode.value}FLAGS{silent} ".encode("ascii") + flags(command.flags))
 
 
 def _transfer(writer: RequestWriter, command: c.Copy | c.Move) -> None:
@@ -545,7 +564,7 @@ def render_append(
     writer.mailbox(mailbox)
     for message in messages:
         if message.flags:
-            writer.write(b" " + render.flags(message.flags))
+            writer.write(b" " + flags(message.flags))
         if message.received is not None:
             writer.write(b" " + render.date_time(message.received))
         writer.write(b" ")

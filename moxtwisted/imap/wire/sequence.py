@@ -91,8 +91,14 @@ class SequenceSet:
 
     @classmethod
     def of(cls, numbers: Iterable[int]) -> SequenceSet:
-        """The set of these numbers, each from 1 to 4294967295, ascending."""
-        return cls(tuple(compact_ranges(numbers)))
+        """The set of these numbers, each from 1 to 4294967295, ascending.
+
+        :raise SequenceError: there are others among them.
+        """
+        listed = list(numbers)
+        if listed and not (min(listed) > 0 and max(listed) <= MAX_NUMBER):
+            raise SequenceError("numbers of messages are 1 to 4294967295")
+        return cls(tuple(compact_ranges(listed)))
 
     def render(self) -> bytes:
         """The set as octets of the wire; empty for the empty set, which the wire has no form for."""
