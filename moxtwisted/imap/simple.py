@@ -145,7 +145,10 @@ class SimpleMailbox(ABC):
         return NO_FLAGS
 
     def keep_flags(self, key: Any, flags: MessageFlags) -> None:  # noqa: B027  # a program need not keep them
-        """A client has changed its flags to these; ``flags.names`` are what ``MessageFlags.parse`` reads."""
+        """A client has changed its flags to these; ``flags.names`` are what ``MessageFlags.parse`` reads.
+
+        :raises MailError: they cannot be kept; they stay as they were, and the client gets its text.
+        """
 
     def remove(self, key: Any) -> None:
         """A client has expunged it, or moved it away. No error when it is gone already."""
@@ -231,7 +234,7 @@ class SimpleMailbox(ABC):
         """As LIST and STATUS show it, under this name."""
         self.refresh()
         view = self.view
-        sizes = [self._size(view.messages[uid]) or 0 for uid in view.uids]
+        sizes = [self._known_size(view.messages[uid]) for uid in view.uids]
         deleted = set(view.deleted(None))
         return b.MailboxInfo(
             name,
@@ -256,6 +259,13 @@ class SimpleMailbox(ABC):
             except _GONE:
                 return None
         return message.size
+
+    def _known_size(self, message: _Message) -> int:
+        """Its octets; 0 when it is gone or cannot be read, for which the mailbox can be opened all the same."""
+        try:
+            return self._size(message) or 0
+        except MailError:
+            return 0
 
     def _date(self, key: Any) -> int | None:
         """When it came; None when it is gone."""
@@ -344,10 +354,37 @@ class SimpleMailbox(ABC):
         if flags.names and not kept.names:
             raise NotPermittedError(f"STORE of {' '.join(flags.names)}")
         view = self.view
+        before = view.flags
         done = view.store(uids, mode, kept, unchanged_since, view.highestmodseq + 1)
-        for uid in done.changed:
-            self.keep_flags(view.messages[uid].key, view.flags[view.at(uid) or 0])
+        left = dict.fromkeys(done.changed)
+        with self._change():
+            try:
+                for uid in done.changed:
+                    self.keep_flags(view.messages[uid].key, view.flags[view.at(uid) or 0])
+                    del left[uid]
+            finally:
+                self._unstore(tuple(left), before)
         return done
+
+    def _unstore(self, uids: Sequence[int], before: Sequence[MessageFlags]) -> None:
+        """The program could not keep the flags of these, which have those of before again."""
+        if not uids:
+            return
+        view = self.view
+        gone_back = set(uids)
+        view.highestmodseq += 1
+        view.flags = [
+            old if uid in gone_back else new
+            for uid, old, new in zip(view.uids, before, view.flags, strict=True)
+        ]
+        view.modseqs = array(
+            "Q",
+            [
+                view.highestmodseq if uid in gone_back else modseq
+                for uid, modseq in zip(view.uids, view.modseqs, strict=True)
+            ],
+        )
+        view.changed(flagged=uids)
 
     async def expunge(self, uids: Sequence[int] | None) -> tuple[int, ...]:
         """See `ISelectedMailbox <moxtwisted.imap.backend.ISelectedMailbox>`."""

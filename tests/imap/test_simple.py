@@ -129,6 +129,21 @@ class Stuck(Removed):
         super().remove(key)
 
 
+class Unkept(Removed):
+    """Of which flags of one message cannot be kept, nor another be read."""
+
+    def keep_flags(self, key: str, flags: MessageFlags) -> None:
+        """No room for this one."""
+        if key == "two":
+            raise LimitError("two", public_text="no room for flags")
+
+    def octets(self, key: str) -> bytes | None:
+        """A message."""
+        if key == "three":
+            raise LimitError("three", public_text="it cannot be read")
+        return super().octets(key)
+
+
 class SimpleMailboxTests(SynchronousTestCase):
     """One or two mailboxes, and a client that has the first one open."""
 
@@ -365,6 +380,33 @@ class SimpleMailboxTests(SynchronousTestCase):
         self.says(driver, "EXPUNGE", "1 EXPUNGE", "NO [LIMIT] it is wanted")
         self.assertEqual(list(mailbox.texts), ["two", "three"])
         self.assertEqual(list(mailbox.view.uids), [2, 3])
+
+    def test_flags_that_cannot_be_kept(self) -> None:
+        """Flags that the program could not keep are those of before, for all who look; those before them are kept."""
+        mailbox = Unkept(one="first", two="second")
+        driver = self.driver(mailbox)
+        before = mailbox.view.highestmodseq
+        answer = driver.command("STORE 1:2 +FLAGS (\\Flagged)")
+        self.assertEqual(answer[-1], b"a3 NO [LIMIT] no room for flags")
+        self.assertEqual([flags.names for flags in mailbox.view.flags], [("\\Flagged",), ()])
+        self.says(driver, "SEARCH FLAGGED", "SEARCH 1", "OK SEARCH completed")
+        self.assertGreater(mailbox.view.modseqs[1], before)
+
+    def test_seen_that_cannot_be_kept(self) -> None:
+        """A message can be read also when the program cannot keep that it was."""
+        driver = self.driver(Unkept(two="second"))
+        answer = driver.command("FETCH 1 BODY[TEXT]")
+        self.assertEqual(answer[0], b"* 1 FETCH (BODY[TEXT] {8}\r\nsecond\r\n)")
+        self.assertEqual(answer[-1], b"a3 OK FETCH completed")
+        self.says(driver, "FETCH 1 FLAGS", "1 FETCH (FLAGS ())", "OK FETCH completed")
+
+    def test_one_that_cannot_be_read(self) -> None:
+        """A message that cannot be read is no reason not to open the mailbox."""
+        driver = self.driver(Unkept(one="first", three="third"))
+        self.assertIn(b"2 EXISTS", self.selected)
+        self.says(driver, "FETCH 2 BODY.PEEK[]", "NO [LIMIT] it cannot be read")
+        self.assertIn(b"OK", driver.command("FETCH 1 BODY.PEEK[]")[-1])
+        self.assertIn(b"OK", driver.command('LIST "" * RETURN (STATUS (SIZE))')[-1])
 
     def test_many_subscriptions(self) -> None:
         """There is an end to what can be subscribed."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from typing import Final
 
@@ -85,10 +86,12 @@ async def _seeing(
     changed: tuple[int, ...] = ()
     if unseen:
         seen = MessageFlags.of(SEEN)
-        done = await box.mailbox.store(list(unseen), "add", seen, None)
-        changed = done.changed
-        # RFC 9051 section 6.4.5: flags that change by this are told with the FETCH response, and once.
-        box.view.known((uid, unseen[uid].adding(seen), done.modseq) for uid in changed if uid in unseen)
+        # We show a message whose flags cannot be kept (a full disk) all the same; it is not seen then, as without the right s.
+        with suppress(MailError):
+            done = await box.mailbox.store(list(unseen), "add", seen, None)
+            changed = done.changed
+            # RFC 9051 section 6.4.5: flags that change by this are told with the FETCH response, and once.
+            box.view.known((uid, unseen[uid].adding(seen), done.modseq) for uid in changed if uid in unseen)
     plan = compile_plan(
         command.attributes,
         uid=(command.uid or modseq) and not box.view.uidonly,
