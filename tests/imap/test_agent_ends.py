@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import gc
 from typing import Any
+from unittest.mock import Mock
 
 from twisted.internet.defer import CancelledError, Deferred
 
-from moxtwisted.imap.agent import IMAPClient
+from moxtwisted.imap.agent import ClientSettings, IMAPClient
+from moxtwisted.imap.client.machine import Client
 from moxtwisted.imap.client.notices import NewCount, SessionLost
+from moxtwisted.imap.client.protocol import ClientConnection
 from moxtwisted.imap.client.session import ConnectionFailedError
 from tests.imap.test_agent import ServerCase
 
@@ -141,6 +144,15 @@ class LossTests(EndingCase):
         lost()
         self.pumps[-1].flush()
         self.successResultOf(closed)
+
+    def test_dropped_without_abort(self) -> None:
+        """A transport that cannot be aborted, as that of a process, is closed."""
+        connection = ClientConnection(self.clock, ClientSettings(), Client())
+        made = Mock(spec=["write", "loseConnection", "registerProducer", "unregisterProducer"])
+        connection.makeConnection(made)
+        connection.greeting.addErrback(lambda _: None)
+        connection.drop("enough")
+        made.loseConnection.assert_called_once_with()
 
     def test_closed_by_two(self) -> None:
         """Two may wait for the end of a connection; no timer stays behind."""

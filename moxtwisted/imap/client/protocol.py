@@ -446,7 +446,8 @@ class ClientConnection(Protocol):
         if transport is not None and not self._gone:
             self._gone = True
             transport.unregisterProducer()
-            transport.abortConnection()
+            # The transport of a ``ProcessEndpoint`` has no other way.
+            getattr(transport, "abortConnection", transport.loseConnection)()
         self._fail_all()
 
     def close(self) -> Deferred[None]:
