@@ -118,6 +118,14 @@ class LossTests(EndingCase):
         self.wait(client.close())
         self.assertEqual(len(self.lost()), 1)
 
+    def test_told_first(self) -> None:
+        """It is told before those who wait for commands go on, and may connect again."""
+        _, idle = self.idling()
+        order: list[int] = []
+        Deferred.fromCoroutine(idle.ended()).addErrback(lambda _: order.append(len(self.lost())))
+        self.cut()
+        self.assertEqual(order, [1])
+
     def test_not_told(self) -> None:
         """What ended because it was asked to is not told."""
         self.wait(self.open().close())

@@ -496,6 +496,13 @@ class ClientConnection(Protocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        # Before those who wait for commands, who may connect again.
+        gone, self.gone = self.gone, None
+        if gone is not None:
+            try:
+                gone(self.lost)
+            except Exception:  # noqa: BLE001  (a callback of the program that uses us)
+                _log.failure("IMAP client: the loss of the connection could not be told")
         sink, self._sink = self._sink, None
         if sink is not None:
             sink.close(complete=False)
@@ -516,9 +523,3 @@ class ClientConnection(Protocol):
                 done.errback(self._error(self.lost))
         if room is not None:
             room.callback(None)
-        gone, self.gone = self.gone, None
-        if gone is not None:
-            try:
-                gone(self.lost)
-            except Exception:  # noqa: BLE001  (a callback of the program that uses us)
-                _log.failure("IMAP client: the loss of the connection could not be told")
