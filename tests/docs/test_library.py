@@ -207,6 +207,38 @@ class LibraryPageTests(TestCase):
         self.assertEqual(found, [(1, "hello", ["text/plain"])])
         await factory.shutdown()
 
+    async def test_coming_back(self) -> None:
+        """A client that comes back is told what came and went, and keeps the rest."""
+        clock: Any = reactor
+        mail = MemoryMail(clock.seconds)
+        for subject in (b"one", b"=?utf-8?q?zw=C3=B6lf?="):
+            mail.add("INBOX", b"Subject: " + subject + b"\r\n\r\n")
+        authenticator = MemoryAuthenticator({"alice": ("secret", mail)}, os.urandom)
+        settings = IMAPSettings(hostname="x.example", allow_plain_without_tls=True)
+        factory = IMAPServerFactory(settings, authenticator, reactor)
+        port = await self.listening(self.names["serverFromString"](reactor, ANY_PORT).listen(factory))
+        ours = self.names["IMAPClientSettings"](
+            credentials=self.names["Credentials"]("alice", "secret"),
+            allow_clear_password=True,
+            enable=("QRESYNC",),
+        )
+        subjects: dict[int, str] = {}
+        known = None
+        for subject, found in (
+            (b"new", {1: "one", 2: "zwölf", 3: "new"}),
+            (b"more", {2: "zwölf", 3: "new", 4: "more"}),
+        ):
+            clock.callLater(0.5, mail.add, "INBOX", b"Subject: " + subject + b"\r\n\r\n")
+            known = await self.names["wait_for_mail"](reactor, f"tcp:127.0.0.1:{port}", ours, subjects, known)
+            self.assertEqual(subjects, found)
+            mail.find("INBOX").remove([1], mail.next_modseq())
+        await factory.shutdown()
+
+    async def test_driver(self) -> None:
+        """A backend is tried without reactor and socket."""
+        found = self.names["what_a_client_finds"]({"shopping": "milk"}, "milk")
+        self.assertEqual(found, [b"* SEARCH 1", b"a3 OK SEARCH completed"])
+
     async def test_overview(self) -> None:
         """With types a program sees sizes, keeps a search, and sorts what it finds by it."""
         clock: Any = reactor
