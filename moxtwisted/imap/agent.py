@@ -31,6 +31,7 @@ from typing import Any, Final
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from moxtwisted.errors import MailError
@@ -53,6 +54,8 @@ from moxtwisted.sasl.client import PREFERENCE, ClientError, ClientExchange, Cred
 from moxtwisted.transport.agent import SoleFactory, in_time
 
 __all__ = ["ClientSettings", "ClientTLS", "ClientTimeouts", "IMAPClient", "IdleSession", "connect"]
+
+_log = Logger()
 
 STREAM_OCTETS: Final = 64 * 1024
 """Sections larger than this go to a sink in pieces, when there are sinks."""
@@ -155,8 +158,12 @@ class IMAPClient(MailboxCommands, MessageCommands, FilterCommands):
 
     def told(self, heard: Notice) -> None:
         """The server has told something."""
-        if self._heard is not None:
+        if self._heard is None:
+            return
+        try:
             self._heard(heard)
+        except Exception:  # noqa: BLE001  (the program's: no reason to fail a command that was carried out)
+            _log.failure("IMAP client: a notice could not be heard")
 
     def _start(self, request: Request, run: Run, *, deliver: bool = False) -> Deferred[Completed]:
         connection = self._connection
@@ -384,7 +391,7 @@ async def connect(
     """Connect and open a session.
 
     :param clock: the reactor.
-    :param heard: is told what the server tells unasked.
+    :param heard: is told what the server tells unasked. What it raises is logged.
     :raise MailError: ``ConnectionFailedError``, ``CommandRefusedError``.
     :raise CancelledError: what waits for it was cancelled; the connection is closed.
     """

@@ -10,6 +10,7 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from moxtwisted.imap.agent import ClientSettings, IMAPClient
 from moxtwisted.imap.client.machine import Client
+from moxtwisted.imap.client.messagecommands import NewMail
 from moxtwisted.imap.client.notices import NewCount, SessionLost
 from moxtwisted.imap.client.protocol import ClientConnection
 from moxtwisted.imap.client.session import ConnectionFailedError
@@ -133,12 +134,49 @@ class LossTests(EndingCase):
         self.assertEqual(self.lost(), [])
 
     def test_heard_badly(self) -> None:
-        """An error of who is told is logged, and the loss is a loss all the same."""
-        client, _ = self.idling()
-        client.told = lambda heard: 1 / 0  # type: ignore[assignment,method-assign,return-value]
+        """What the program raises when it hears something is logged; the command is carried out, and a loss is a loss all the same."""
+        client, idle = self.idling()
+        heard: list[Any] = []
+
+        def hear(notice: Any) -> None:
+            heard.append(notice)
+            raise ZeroDivisionError
+
+        client._heard = hear
+        self.mail.add("INBOX", b"Subject: x\r\n\r\n")
+        self.wait(idle.done())
+        self.mail.add("INBOX", b"Subject: y\r\n\r\n")
+        self.wait(client.noop())
+        self.assertTrue(client.alive)
         self.cut()
         self.assertFalse(client.alive)
-        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual([type(one) for one in heard], [NewCount, NewCount, SessionLost])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 3)
+
+    def test_cause(self) -> None:
+        """Who waits for a command that ended by an error of the program itself finds that as its cause."""
+
+        def fails(*_: Any) -> Any:
+            raise ZeroDivisionError
+
+        async def fails_later(*_: Any) -> Any:
+            raise ZeroDivisionError
+
+        self.mail.add("INBOX", b"Subject: x\r\n\r\n" + b"x" * 100_000)
+        source = Mock(size_octets=100, read=fails)
+        for work in (
+            lambda client: client.fetch_each([1], ["FLAGS"], fails),
+            lambda client: client.fetch_each([1], ["FLAGS"], fails_later),
+            lambda client: client.fetch_each([1], ["BODY[]"], lambda _: None, sinks=fails),
+            lambda client: client.append("INBOX", NewMail(source)),
+        ):
+            client = self.open()
+            self.wait(client.select("INBOX"))
+            done = Deferred.fromCoroutine(work(client))
+            self.pumps[-1].flush()
+            error = self.failureResultOf(done, ConnectionFailedError).value
+            self.assertIsInstance(error.__cause__, ZeroDivisionError)
+            self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_closed_after_aborted(self) -> None:
         """``close`` waits until the connection is gone, also one that was aborted."""

@@ -172,6 +172,7 @@ class ClientConnection(Protocol):
         self._closed: list[Deferred[None]] = []
         self._gone = self._ended = False
         self._farewell = ""
+        self._cause: BaseException | None = None
         self._timer: Any = None
         self._clock_out: Any = None
         self._due = 0.0
@@ -251,7 +252,8 @@ class ClientConnection(Protocol):
             self._misunderstood(error.explanation)
         except MailError as error:
             self.drop(error.explanation)
-        except Exception:  # noqa: BLE001  (a callback of the program that uses us, or a defect of ours: this connection ends)
+        except Exception as error:  # noqa: BLE001  (a callback of the program that uses us, or a defect of ours: this connection ends)
+            self._cause = error
             _log.failure("IMAP client: an event could not be handled")
             self.drop("an event could not be handled")
         finally:
@@ -271,6 +273,7 @@ class ClientConnection(Protocol):
         def go_on(result: Any) -> None:
             self._held = False
             if isinstance(result, Failure):
+                self._cause = self._cause or result.value
                 if not result.check(MailError, CancelledError):
                     _log.failure("IMAP client: a sink failed", failure=result)
                 self.drop(result.getErrorMessage() or "a sink failed")
@@ -369,6 +372,7 @@ class ClientConnection(Protocol):
 
     def _source_failed(self, failure: Failure) -> None:
         # What was announced must come, or nothing else can be said on this connection.
+        self._cause = self._cause or failure.value
         if not failure.check(MailError):
             _log.failure("IMAP client: a source failed", failure=failure)
         self.drop(failure.getErrorMessage())
@@ -499,10 +503,7 @@ class ClientConnection(Protocol):
         # Before those who wait for commands, who may connect again.
         gone, self.gone = self.gone, None
         if gone is not None:
-            try:
-                gone(self.lost)
-            except Exception:  # noqa: BLE001  (a callback of the program that uses us)
-                _log.failure("IMAP client: the loss of the connection could not be told")
+            gone(self.lost)
         sink, self._sink = self._sink, None
         if sink is not None:
             sink.close(complete=False)
@@ -520,6 +521,8 @@ class ClientConnection(Protocol):
             waiting.append(self.greeting)
         for done in waiting:
             if not done.called:
-                done.errback(self._error(self.lost))
+                error = self._error(self.lost)
+                error.__cause__ = self._cause
+                done.errback(error)
         if room is not None:
             room.callback(None)

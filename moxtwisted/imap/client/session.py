@@ -66,7 +66,10 @@ class NotOfferedError(MailError):
 
 
 class ConnectionFailedError(MailError):
-    """The connection is gone, or was never there."""
+    """The connection is gone, or was never there.
+
+    :ivar __cause__: what a sink, a source or a function of the program raised, if the connection was given up for that.
+    """
 
     public_text = "connection to the IMAP server"
 
