@@ -80,14 +80,14 @@ async def main(reactor: Any, where: str, username: str, password: str, wait_seco
     endpoint, settings = settings_for(where, username, password)
     try:
         client = await connect(reactor, clientFromString(reactor, endpoint), settings, heard)
+        await show_newest(client)
+        if float(wait_seconds):
+            idle = await client.idle()
+            await task.deferLater(reactor, float(wait_seconds))
+            await idle.done()
+        await client.close()
     except MailError as error:
         sys.exit(f"{where}: {error.explanation}")
-    await show_newest(client)
-    if float(wait_seconds):
-        idle = await client.idle()
-        await task.deferLater(reactor, float(wait_seconds))
-        await idle.done()
-    await client.close()
 
 
 if __name__ == "__main__":

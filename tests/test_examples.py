@@ -254,6 +254,11 @@ class IMAPExampleTests(ExampleTestCase):
         with self.assertRaises(SystemExit) as refused:
             await client.main(reactor, where, "reader", "wrong")
         self.assertIn(f"{where}: the IMAP server refused: AUTHENTICATE: NO", str(refused.exception))
+        clock: Any = reactor
+        clock.callLater(0.1, lambda: [one.transport.abortConnection() for one in factory.connections])
+        with self.assertRaises(SystemExit) as refused:
+            await client.main(reactor, where, "reader", "reader", "0.3")
+        self.assertIn(f"{where}: connection to the IMAP server: lost", str(refused.exception))
         endpoint, settings = client.settings_for(where, "reader", "reader")
         session = await client.connect(reactor, client.clientFromString(reactor, endpoint), settings)
         await session.select("INBOX", examine=True)
