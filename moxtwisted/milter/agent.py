@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 
 from moxtwisted.errors import MailError
 from moxtwisted.milter.client import MilterClient, MilterMessage, MilterVerdict
-from moxtwisted.transport.agent import SoleFactory, in_time
+from moxtwisted.transport.agent import SoleFactory, hang_up, in_time
 
 __all__ = ["MilterBrokeOffError", "MilterUnavailableError", "ask"]
 
@@ -59,7 +59,7 @@ class _Conversation(Protocol):
     def stop(self) -> None:
         """Nobody waits any more."""
         self._done = None
-        self.transport.abortConnection()  # type: ignore[union-attr]
+        hang_up(self.transport)
 
     def _finish(self, result: MilterVerdict | Failure) -> None:
         done, self._done = self._done, None

@@ -39,7 +39,7 @@ from moxtwisted.smtp.peer import TLSInfo
 from moxtwisted.smtp.replies import Reply
 from moxtwisted.smtp.sources import BytesSource, FileSource, IMessageSource
 from moxtwisted.smtp.transmission import Envelope, RecipientResult, Transmission
-from moxtwisted.transport.agent import SoleFactory, in_time
+from moxtwisted.transport.agent import SoleFactory, hang_up, in_time
 from moxtwisted.transport.deadline import Deadline
 
 __all__ = [
@@ -247,7 +247,7 @@ class _Connection(Protocol):
             self._gone = True
             if self._closed is None:
                 transport.unregisterProducer()
-            transport.abortConnection()
+            hang_up(transport)
         self._fail_all(self.lost)
 
     def close(self) -> Deferred[None]:

@@ -13,14 +13,14 @@
 
 from __future__ import annotations
 
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as TookTooLong
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory, Protocol
 
-__all__ = ["SoleFactory", "in_time"]
+__all__ = ["SoleFactory", "hang_up", "in_time"]
 
 _T = TypeVar("_T")
 
@@ -64,3 +64,8 @@ async def in_time(clock: IReactorTime, asked: Deferred[_T], seconds: float) -> _
         return await waiting.addTimeout(seconds, clock)
     except TookTooLong:
         raise TookTooLong("the server did not answer in time") from None
+
+
+def hang_up(transport: Any) -> None:
+    """Close a connection at once. The transport of a ``ProcessEndpoint`` can only close it when what was written is sent."""
+    getattr(transport, "abortConnection", transport.loseConnection)()

@@ -21,6 +21,7 @@ from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import TestCase
 
 from moxtwisted.dns.testing import ZoneResolver
+from moxtwisted.imap.client.session import ConnectionFailedError
 from moxtwisted.imap.memory import MemoryAuthenticator, MemoryMail
 from moxtwisted.imap.protocol import IMAPServerFactory, ServerTLS
 from moxtwisted.imap.settings import ServerSettings as IMAPSettings
@@ -232,6 +233,9 @@ class LibraryPageTests(TestCase):
             known = await self.names["wait_for_mail"](reactor, f"tcp:127.0.0.1:{port}", ours, subjects, known)
             self.assertEqual(subjects, found)
             mail.find("INBOX").remove([1], mail.next_modseq())
+        clock.callLater(0.5, lambda: [one.transport.abortConnection() for one in factory.connections])
+        with self.assertRaises(ConnectionFailedError):
+            await self.names["wait_for_mail"](reactor, f"tcp:127.0.0.1:{port}", ours, subjects, known)
         await factory.shutdown()
 
     async def test_driver(self) -> None:

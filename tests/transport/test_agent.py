@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import Mock
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as TookTooLong
@@ -12,7 +13,7 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
-from moxtwisted.transport.agent import SoleFactory, in_time
+from moxtwisted.transport.agent import SoleFactory, hang_up, in_time
 
 
 class InTimeTests(SynchronousTestCase):
@@ -89,3 +90,12 @@ class InTimeTests(SynchronousTestCase):
             done = self.wait(endpoint.connect(factory))
             done.cancel()
             self.failureResultOf(done, CancelledError)
+
+
+class HangUpTests(SynchronousTestCase):
+    def test_hang_up(self) -> None:
+        """A connection is closed at once, and that with a process as soon as can be."""
+        for has in (["abortConnection", "loseConnection"], ["loseConnection"]):
+            transport = Mock(spec=has)
+            hang_up(transport)
+            self.assertEqual([call[0] for call in transport.method_calls], has[:1])

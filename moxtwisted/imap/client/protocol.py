@@ -44,6 +44,7 @@ from moxtwisted.imap.wire import responsedata as r
 from moxtwisted.imap.wire.responses import ResponseLimits
 from moxtwisted.sasl.agent import channel_bindings, nameless
 from moxtwisted.sasl.client import ClientExchange, Credentials
+from moxtwisted.transport.agent import hang_up
 
 __all__ = ["ClientConnection", "ClientSettings", "ClientTLS", "ClientTimeouts", "Run"]
 
@@ -450,8 +451,7 @@ class ClientConnection(Protocol):
         if transport is not None and not self._gone:
             self._gone = True
             transport.unregisterProducer()
-            # The transport of a ``ProcessEndpoint`` has no other way.
-            getattr(transport, "abortConnection", transport.loseConnection)()
+            hang_up(transport)
         self._fail_all()
 
     def close(self) -> Deferred[None]:

@@ -25,7 +25,7 @@ from zope.interface import implementer
 from moxtwisted.server.judgement.interfaces import Incoming, Opinion
 from moxtwisted.server.scanners.asking import NotExaminedError, ScannerUnavailableError
 from moxtwisted.smtp.replies import Reply
-from moxtwisted.transport.agent import SoleFactory, in_time
+from moxtwisted.transport.agent import SoleFactory, hang_up, in_time
 
 __all__ = ["Clamd"]
 
@@ -62,7 +62,7 @@ class _Stream(Protocol):
                 piece = next(self._pieces, b"")
             except Exception:  # noqa: BLE001  a boundary: whoever waits is told
                 self._finish(Failure())
-                transport.abortConnection()
+                hang_up(transport)
                 return
             self._sent = not piece
             transport.write(_LENGTH.pack(len(piece)) + piece)
@@ -86,7 +86,7 @@ class _Stream(Protocol):
             self._finish(self._answer.rstrip(b"\0"))
         else:
             return
-        self.transport.abortConnection()  # type: ignore[union-attr]
+        hang_up(self.transport)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """It ended."""
@@ -96,7 +96,7 @@ class _Stream(Protocol):
     def stop(self) -> None:
         """Nobody waits any more."""
         self._done = None
-        self.transport.abortConnection()  # type: ignore[union-attr]
+        hang_up(self.transport)
 
     def _finish(self, result: bytes | Failure) -> None:
         done, self._done = self._done, None
