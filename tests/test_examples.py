@@ -230,6 +230,9 @@ class IMAPExampleTests(ExampleTestCase):
         )
         kept = {file.read_bytes() for file in folder.glob("*.eml")}
         self.assertEqual(kept, {b"Subject: c\r\n\r\n", b"Subject: d\n\n"})
+        with self.assertRaises(SystemExit) as refused:
+            load("imap_backend").main(reactor, str(folder), ANY_PORT)
+        self.assertIn(".index: another program has it", str(refused.exception))
 
     async def test_imap_client(self) -> None:
         """The client lists the newest messages of the example server, tells of those that come, and saves one."""

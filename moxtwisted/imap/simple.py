@@ -19,7 +19,8 @@ sequences, flags and searches are made of that::
     authenticator = SimpleAuthenticator({"reader": ("secret", mail)}, os.urandom)
 
 Its messages can be read, searched, marked and copied from it. With ``remove`` they can also be deleted and moved away; with ``remove`` and
-``add`` messages come in by APPEND, COPY and MOVE. Flags last as long as the program, unless ``flags`` and ``keep_flags`` say otherwise.
+``add`` messages come in by APPEND, COPY and MOVE. UIDs and flags last as long as the program, unless it has a ``MailboxIndex``
+(``moxtwisted.imap.simpleindex``) instead of the UIDVALIDITY; flags may also be the program's own, with ``flags`` and ``keep_flags``.
 What came or went in the program is noticed when a client looks at the mailbox, and by ``SimpleMail.refresh``, after which also those
 are told who have it open.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final, Literal
 
 from attrs import define
@@ -17,6 +17,7 @@ from moxtwisted.imap import backend as b
 from moxtwisted.imap.memorymailbox import MemoryBody, MemoryMailbox, contains
 from moxtwisted.imap.rights import Rights, kept_flags
 from moxtwisted.imap.sharing import NotPermittedError
+from moxtwisted.imap.simpleindex import MailboxIndex
 from moxtwisted.message.casemap import casemap
 from moxtwisted.message.flags import NO_FLAGS, SEEN, MessageFlags
 from moxtwisted.message.mime import ScannedMessage, Scanner
@@ -67,9 +68,9 @@ def _scanned(octets: bytes) -> ScannedMessage:
 class SimpleMailbox(ABC):
     r"""One mailbox of a program, for all who look into it.
 
-    :param uidvalidity: 1 to 4,294,967,295. UIDs are given in the order of ``keys``, anew in each run of the program: so take the time of
-        the start. Clients then fetch all messages again. A constant is right only if the keys are in the order in which messages came,
-        none ever goes, and no flag changes.
+    :param uidvalidity: a ``MailboxIndex``, with which UIDs and flags outlast the program. Or 1 to 4,294,967,295: UIDs are given in
+        the order of ``keys``, anew in each run of the program, so take the time of the start; clients then fetch all messages again.
+        A constant is right only if the keys are in the order in which messages came, none ever goes, and no flag changes.
     :ivar rights: what clients may do, letters of RFC 4314: of what the class can do all. ``frozenset("lr")`` is a mailbox in which nothing
         can be changed, not even \Seen.
     :ivar view: the live state, an `IMailboxView <moxtwisted.imap.backend.IMailboxView>`.
@@ -79,8 +80,17 @@ class SimpleMailbox(ABC):
     objectid = ""
     special_use: tuple[str, ...] = ()
 
-    def __init__(self, uidvalidity: int) -> None:
-        self.view = MemoryMailbox("", uidvalidity, "")
+    def __init__(self, uidvalidity: int | MailboxIndex) -> None:
+        index = self._index = uidvalidity if isinstance(uidvalidity, MailboxIndex) else None
+        self.view = MemoryMailbox(
+            "", uidvalidity if isinstance(uidvalidity, int) else uidvalidity.uidvalidity, ""
+        )
+        self._first_modseq = 0
+        #: What the last run of the program left, until ``keys`` was asked for the first time.
+        self._left: Mapping[Any, tuple[int, MessageFlags]] = {}
+        if index is not None:
+            self.view.uidnext, self._left = index.uidnext, index.left()
+            self.view.highestmodseq = self._first_modseq = index.first_modseq
         self.siblings: Mapping[str, SimpleMailbox] = {}
         self.rights = _READING
         if type(self).remove is not SimpleMailbox.remove:
@@ -109,7 +119,8 @@ class SimpleMailbox(ABC):
         return len(self.octets(key) or b"")
 
     def flags(self, key: Any) -> MessageFlags:
-        """The flags of a message that was not there before; of names, ``MessageFlags.parse(names)`` makes them."""
+        """The flags of a message that was not there before in this run of the program; of names, ``MessageFlags.parse(names)`` makes them.
+        Who writes it writes ``keep_flags``, too; flags are not in the index then."""
         return NO_FLAGS
 
     def keep_flags(self, key: Any, flags: MessageFlags) -> None:  # noqa: B027  # a program need not keep them
@@ -140,6 +151,7 @@ class SimpleMailbox(ABC):
             return
         keys = dict.fromkeys(self.keys())
         self._forget([uid for key, uid in self._uids.items() if key not in keys])
+        self._return(keys)
         new = [key for key in keys if key not in self._uids]
         self._admit(new, [self.flags(key) for key in new])
 
@@ -159,22 +171,50 @@ class SimpleMailbox(ABC):
         """Give new messages UIDs."""
         if not keys:
             return ()
+        uids = tuple(range(self.view.uidnext, self.view.uidnext + len(keys)))
+        if self._index is not None:
+            self._index.add(zip(uids, keys, flags, strict=True))
+        self._enter(uids, keys, flags)
+        return uids
+
+    def _return(self, keys: Mapping[Any, None]) -> None:
+        """What is there since the last run of the program has its UIDs again."""
+        if self._index is None or not self._left:
+            return
+        back = {key: known for key, known in self._left.items() if key in keys}
+        flags = [known if self._flags_in_index else self.flags(key) for key, (_, known) in back.items()]
+        self._index.remove([uid for key, (uid, _) in self._left.items() if key not in back])
+        self._enter([uid for uid, _ in back.values()], list(back), flags)
+        self._left = {}
+
+    @property
+    def _flags_in_index(self) -> bool:
+        return all(
+            getattr(type(self), name) is getattr(SimpleMailbox, name) for name in ("flags", "keep_flags")
+        )
+
+    def _enter(self, uids: Sequence[int], keys: Sequence[Any], flags: Sequence[MessageFlags]) -> None:
+        if not uids:
+            return
         view = self.view
-        uids = range(view.uidnext, view.uidnext + len(keys))
         view.messages.update((uid, _Message(key)) for uid, key in zip(uids, keys, strict=True))
         self._uids.update(zip(keys, uids, strict=True))
-        view.uidnext, view.highestmodseq = uids.stop, view.highestmodseq + 1
+        view.uidnext, view.highestmodseq = max(view.uidnext, uids[-1] + 1), view.highestmodseq + 1
         view.uids = view.uids + array("I", uids)
         view.modseqs = view.modseqs + array("Q", [view.highestmodseq]) * len(keys)
         view.flags = [*view.flags, *flags]
         view.changed()
-        return tuple(uids)
 
     def _forget(self, uids: Sequence[int]) -> tuple[int, ...]:
         """These are gone."""
         for uid in uids:
             del self._uids[self.view.messages[uid].key]
-        return self.view.remove(uids, self.view.highestmodseq + 1)
+        gone = self.view.remove(uids, self.view.highestmodseq + 1)
+        if gone and self._index is not None:
+            # If they cannot be forgotten now the next run of the program does it.
+            with suppress(MailError):
+                self._index.remove(gone)
+        return gone
 
     def take(self, messages: Iterable[tuple[bytes, MessageFlags, int]]) -> b.Appended:
         """Add messages, all or none: octets, flags and dates.
@@ -192,11 +232,11 @@ class SimpleMailbox(ABC):
                         # MOVE would remove the message together with what it takes for its other copy.
                         raise _KeyTakenError(f"add gave {key!r} again")
                     keys[key] = flags
+                return b.Appended(self.view.uidvalidity, self._admit(list(keys), list(keys.values())))
             except BaseException:
                 for key in keys:
                     self.remove(key)
                 raise
-            return b.Appended(self.view.uidvalidity, self._admit(list(keys), list(keys.values())))
 
     def info(self, name: str) -> b.MailboxInfo:
         """As LIST and STATUS show it, under this name."""
@@ -327,6 +367,8 @@ class SimpleMailbox(ABC):
         left = dict.fromkeys(done.changed)
         with self._change():
             try:
+                if self._index is not None and self._flags_in_index:
+                    self._index.set_flags({uid: view.flags[view.at(uid) or 0] for uid in left})
                 for uid in done.changed:
                     self.keep_flags(view.messages[uid].key, view.flags[view.at(uid) or 0])
                     del left[uid]
@@ -404,7 +446,8 @@ class SimpleMailbox(ABC):
 
     def expunged_since(self, modseq: int) -> tuple[Sequence[int], bool]:
         """See `ISelectedMailbox <moxtwisted.imap.backend.ISelectedMailbox>`."""
-        return sorted(uid for at, uid in self.view.expunged if at > modseq), True
+        gone = sorted(uid for at, uid in self.view.expunged if at > modseq)
+        return gone, modseq >= self._first_modseq
 
     def close(self) -> None:  # noqa: B027  # nor need it be told of that
         """Nothing is held."""
