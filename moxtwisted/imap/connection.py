@@ -22,12 +22,14 @@ from moxtwisted.errors import MailboxMissingError, MailError
 from moxtwisted.identifiers import IdentifierError, parse_mailbox_name
 from moxtwisted.imap.backend import IAuthenticator, ISelectedMailbox, ISession, MailboxInfo
 from moxtwisted.imap.capabilities import after_login, before_login, shared
+from moxtwisted.imap.lines import Piece
 from moxtwisted.imap.settings import ServerSettings
 from moxtwisted.imap.states import State
 from moxtwisted.imap.view import IViewObserver, SessionView
 from moxtwisted.imap.wire.mailboxname import canonical
 from moxtwisted.imap.wire.sequence import SequenceSet
 from moxtwisted.message.flags import DELETED
+from moxtwisted.message.places import places_of
 from moxtwisted.transport.facts import Transport
 
 __all__ = [
@@ -129,7 +131,8 @@ class Connection:
 
     :ivar clock: has ``seconds()``, seconds since 1970.
     :ivar entropy: ``entropy(n)`` gives n random octets.
-    :ivar out: octets to be sent, in order.
+    :ivar out: what is to be sent, in order; see ``tell``.
+    :ivar long: whether some of it is made as it goes out.
     :ivar enabled: capabilities that the client enabled, in upper case.
     :ivar saved: the UIDs of ``$`` (RFC 9051 section 6.4.4.1), ascending.
     :ivar wake: called when the selected mailbox changed while the client idles.
@@ -158,7 +161,8 @@ class Connection:
     clock: Any
     entropy: Callable[[int], bytes]
     transport: Transport
-    out: list[bytes] = field(factory=list)
+    out: list[Piece] = field(factory=list)
+    long: bool = False
     state: State = State.NOT_AUTHENTICATED
     session: ISession | None = None
     selected: Selected | None = None
@@ -366,12 +370,11 @@ class Connection:
 
     def saved_ranges(self) -> list[tuple[int, int]]:
         """Where the messages of ``$`` are; those that went since are no longer among them (RFC 5182 section 2.1)."""
-        where = {uid: at for at, uid in enumerate(self.box.view.uids)}
+        places = places_of(self.box.view.uids, self.saved)
+        if isinstance(places, range):
+            return [(places.start, places.stop)]
         ranges: list[tuple[int, int]] = []
-        for uid in self.saved:
-            at = where.get(uid)
-            if at is None:
-                continue
+        for at in places:
             if ranges and ranges[-1][1] == at:
                 ranges[-1] = (ranges[-1][0], at + 1)
             else:
@@ -395,6 +398,13 @@ class Connection:
         return [known[at] for at in positions if flags[at].system & DELETED]
 
     # -- news --------------------------------------------------------------------------------------------------
+    def tell(self, pieces: Iterable[Piece]) -> None:
+        """Put this out. Where there is very much, an iterator makes it when its turn comes, of what is so now."""
+        for piece in pieces:
+            self.out.append(piece)
+            if not isinstance(piece, bytes):
+                self.long = True
+
     def tell_complete(self, view: SessionView) -> None:
         """RFC 7162 section 6: the client must not take the MODSEQs it has read for all that happened."""
         self.out.append(b"* OK [HIGHESTMODSEQ %d] some changes are still to be told\r\n" % view.complete)
@@ -450,10 +460,12 @@ class Connection:
     def sync(self, *, allow_expunge: bool) -> None:
         """Tell the client what changed in the selected mailbox."""
         if self.notifying is not None:
-            self.out += self.notifying.sync(allow_expunge=allow_expunge)
+            self.tell(self.notifying.sync(allow_expunge=allow_expunge))
         elif self.selected is not None:
-            self.out += self.selected.view.sync(
-                allow_expunge=allow_expunge, modseq=self.condstore, vanished=self.qresync
+            self.tell(
+                self.selected.view.sync(
+                    allow_expunge=allow_expunge, modseq=self.condstore, vanished=self.qresync
+                )
             )
         if self.selected is not None and self.selected.news is not None:
             self.out += self.selected.news()

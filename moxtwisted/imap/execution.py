@@ -7,6 +7,7 @@ of the protocol are there.
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator, Iterator
+from itertools import chain
 from typing import Any, Final
 
 from moxtwisted.errors import MailError
@@ -15,6 +16,7 @@ from moxtwisted.imap.commands.arrivals import told
 from moxtwisted.imap.commands.authentication import log_in
 from moxtwisted.imap.connection import Answer, Connection, RefusalError, Transport, refused
 from moxtwisted.imap.departing import Departure, Peer
+from moxtwisted.imap.lines import flat
 from moxtwisted.imap.settings import Limits, ServerSettings
 from moxtwisted.imap.states import State, expunge_allowed
 from moxtwisted.imap.view import Findings, IViewObserver
@@ -70,15 +72,18 @@ class Execution:
         self._stopping = ""  # what BYE will say
         self._telling = False  # in the middle of a Stream
         self._under_way: bytes | None = None
+        self._held: Work | None = None  # what follows when all was said
 
     # -- the beginning and the end -----------------------------------------------------------------------------
     def take_output(self) -> bytes:
         """Octets for the client, once."""
-        out = self.connection.out
+        connection = self.connection
+        out = connection.out
         if not out:
             return b""
-        octets = out[0] if len(out) == 1 else b"".join(out)
+        octets = b"".join(flat(out) if connection.long else out)  # type: ignore[arg-type]
         out.clear()
+        connection.long = False
         return octets
 
     def _greet(self, word: str, text: str) -> None:
@@ -128,6 +133,34 @@ class Execution:
             session.logout()
 
     # -- carrying out ------------------------------------------------------------------------------------------
+    def _in_turns(self, work: Work | None) -> Work | None:
+        """Where very much is to be said before this, have it pulled as the client reads, and others have their turn meanwhile.
+
+        To be called with what the protocol is given, and when no coroutine of this connection is under way.
+        """
+        connection = self.connection
+        if not connection.long:
+            return work
+        out, seconds = connection.out, connection.clock.seconds
+        pieces = flat(list(out))
+        out.clear()
+        connection.long = False
+        octets = 0
+        most = connection.settings.limits.output_piece_octets // 2
+        turn_ends = seconds() + TURN_SECONDS
+        for piece in pieces:
+            out.append(piece)
+            octets += len(piece)
+            if octets >= most or seconds() > turn_ends:
+                break
+        else:
+            return work
+        if isinstance(work, Stream):
+            return Stream(chain(pieces, work.pieces))
+        self._held = work
+        self._busy = self._telling = True
+        return Stream(pieces)
+
     def _run(self, command: Command, coroutine: Coroutine[Any, Any, Any]) -> Work:
         self._busy = True
         self._under_way = command.tag
@@ -146,8 +179,8 @@ class Execution:
             self._logged_in_too_late()
             return None
         if result is None or isinstance(result, bytes):
-            return self._finished(command, result)
-        return self._stream(command, result)
+            return self._in_turns(self._finished(command, result))
+        return self._in_turns(self._stream(command, result))
 
     def _logged_in_too_late(self) -> None:
         """The client went while it was being logged in or selecting: give back what came of it."""
@@ -193,7 +226,11 @@ class Execution:
         if not self._lost:
             work = self._finished(command, answer, last=True)
             self._busy = True
-            yield self.take_output()
+            out = self.connection.out
+            said = list(out)
+            out.clear()
+            self.connection.long = False
+            yield from flat(said)
             if work is not None:
                 self.connection.state = State.LOGOUT
 
@@ -230,7 +267,7 @@ class Execution:
         if self._lost:
             self._logged_in_too_late()
             return None
-        return self._finished(command, answer, foreseen=True)
+        return self._in_turns(self._finished(command, answer, foreseen=True))
 
     async def _updated(self, observer: IViewObserver, command: Command, answer: Answer) -> Work | None:
         """RFC 5267 section 4.3: what the changes mean for results goes out with them."""
@@ -239,7 +276,7 @@ class Execution:
         if self._lost:
             self._logged_in_too_late()
             return None
-        return self._stream(command, self._told(findings, answer), last=True)
+        return self._in_turns(self._stream(command, self._told(findings, answer), last=True))
 
     def _told(self, findings: Findings, answer: Answer) -> Generator[bytes, None, Answer]:
         yield from told(self.connection, findings)

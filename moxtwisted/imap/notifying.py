@@ -29,6 +29,7 @@ from attrs import define, field, frozen
 from moxtwisted.imap.backend import MailboxInfo
 from moxtwisted.imap.commands.mailboxfilters import ancestry, parents_of
 from moxtwisted.imap.commands.status import status_line
+from moxtwisted.imap.lines import Piece
 from moxtwisted.imap.metadata import SPECIAL_USE
 from moxtwisted.imap.notification import own_mailboxes
 from moxtwisted.imap.othersfilter import OthersWanted
@@ -233,7 +234,7 @@ class Notifying:
                 return not name.startswith(OTHERS)
 
     # -- the selected mailbox ----------------------------------------------------------------------------------
-    def sync(self, *, allow_expunge: bool) -> list[bytes]:
+    def sync(self, *, allow_expunge: bool) -> list[Piece]:
         """Catch up with the selected mailbox, as far as the client wants it; see ``SessionView.sync``."""
         connection, wanted = self._connection, self.selected
         box = connection.selected
@@ -275,7 +276,7 @@ class Notifying:
         wanted = self.selected
         idling = connection.state is State.IDLING
         if wanted is not None and connection.selected is not None:
-            connection.out += self.sync(allow_expunge=idling or not wanted.delayed)
+            connection.tell(self.sync(allow_expunge=idling or not wanted.delayed))
             connection.tell_news()
         elif idling or self._notes:
             # While the client idles also where they were not asked for with NOTIFY.

@@ -166,6 +166,10 @@ class Server(Execution):
         """
         if self._busy or self._lost:
             return None
+        if self._held is not None:
+            held, self._held = self._held, None
+            self._busy = True
+            return held
         seconds = self.connection.clock.seconds
         turn_ends = seconds() + TURN_SECONDS
         while self.connection.state is not State.LOGOUT:
@@ -176,10 +180,12 @@ class Server(Execution):
                 return Stream(iter(()))
             event = self._reader.next()
             if event is None:
-                return self._unasked()
+                return self._in_turns(self._unasked())
             work = self._event(event)
-            if work is not None:
-                return work
+            if work is not None or self.connection.long:
+                work = self._in_turns(work)
+                if work is not None:
+                    return work
         return Close()
 
     def streamed(self) -> None:
@@ -216,7 +222,9 @@ class Server(Execution):
         if listening and not (self._busy or self._quiet) and connection.foreseeing is not None:
             self._busy = self._foreseeing = True
             return Run(self._foreseen_changes())
-        return self._unasked()
+        if self._busy:
+            return self._unasked()
+        return self._in_turns(self._unasked())
 
     async def _foreseen_changes(self) -> Work | None:
         await self.connection.foresee()
@@ -224,7 +232,7 @@ class Server(Execution):
         if self._lost:
             self._logged_in_too_late()
             return None
-        return self._unasked()
+        return self._in_turns(self._unasked())
 
     @property
     def _quiet(self) -> bool:
@@ -263,7 +271,7 @@ class Server(Execution):
             self._logged_in_too_late()
             return None
         # And what happened meanwhile.
-        return self._tell(findings) or self._unasked()
+        return self._in_turns(self._tell(findings) or self._unasked())
 
     def _tell(self, findings: Findings) -> Work | None:
         """Say what was found out, and the data items of new messages: as the client reads, when they are long."""
@@ -319,6 +327,9 @@ class Server(Execution):
             return
         self._lost = True
         connection = self.connection
+        if isinstance(self._held, Run):
+            self._held.coroutine.close()
+        self._held = None
         if connection.appending is not None:
             connection.appending.abort()
             connection.appending = None

@@ -21,22 +21,18 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 from attrs import field, frozen
 
 from moxtwisted.imap.backend import IMailboxView
-from moxtwisted.imap.lines import MANY, Told, message_lines, render_flags
+from moxtwisted.imap.lines import MANY, Piece, Told, expunged_lines, in_pieces, message_lines, render_flags
 from moxtwisted.imap.wire.fetchattributes import FetchAttribute
-from moxtwisted.imap.wire.sequence import compact
+from moxtwisted.imap.wire.sequence import compact_ascending
 from moxtwisted.message.flags import MessageFlags
+from moxtwisted.message.places import pick, places_of
 
 __all__ = ["Findings", "IViewObserver", "SessionView"]
-
-_T = TypeVar("_T")
-
-#: Messages that one piece of octets tells of; it goes out at once if it has no more than 64 KiB.
-_MESSAGES_A_PIECE = 1024
 
 # RFC 7162 section 3.2.10 lets a VANISHED response be cut into several; lines stay within what clients buffer.
 _VANISHED_UIDS_A_LINE = 1000
@@ -201,28 +197,16 @@ class SessionView:
 
     def live_positions(self, uids: Sequence[int]) -> Sequence[int]:
         """Positions in the mailbox's arrays of those of ``uids`` (ascending) that still exist."""
-        now = self.live.uids
-        if len(uids) > 64:
-            first, end = bisect_left(now, uids[0]), bisect_right(now, uids[-1])
-            if end - first == len(uids) and now[first:end] == array("I", uids):
-                return range(first, end)
-            where = dict(zip(now, range(len(now)), strict=True))
-            return [where[uid] for uid in uids if uid in where]
-        found = []
-        for uid in uids:
-            at = bisect_left(now, uid)
-            if at < len(now) and now[at] == uid:
-                found.append(at)
-        return found
+        return places_of(self.live.uids, uids)
 
-    def sync(self, *, allow_expunge: bool, modseq: bool, vanished: bool, flags: bool = True) -> list[bytes]:
+    def sync(self, *, allow_expunge: bool, modseq: bool, vanished: bool, flags: bool = True) -> list[Piece]:
         """Catch up with the mailbox.
 
         :param allow_expunge: whether sequence numbers may shift now.
         :param modseq: whether FETCH responses carry MODSEQ (CONDSTORE was enabled).
         :param vanished: whether expunges are told by UID (QRESYNC was enabled); with UIDONLY they always are.
         :param flags: whether changed flags are told (RFC 5465 section 5.1 lets a client do without).
-        :return: untagged responses: EXPUNGE or VANISHED, then EXISTS, then FETCH.
+        :return: untagged responses: EXPUNGE or VANISHED, then EXISTS, then FETCH, as ``Connection.out`` takes them.
         """
         live = self.live
         if live.version == self._version and not (self._lagging and allow_expunge):
@@ -233,7 +217,7 @@ class SessionView:
         gone, flagged = self._changes(old, now, last)
         self._version, self._modseq = live.version, live.highestmodseq
         first_new = bisect_right(now, last)
-        responses: list[bytes] = []
+        responses: list[Piece] = []
         if gone and not allow_expunge:
             self._lagging = True
             if first_new < len(now):
@@ -241,8 +225,8 @@ class SessionView:
         else:
             if gone:
                 if self.observer is not None:
-                    responses += self.observer.going(self, [old[at] for at in gone])
-                responses += _vanished(old, gone) if vanished or self.uidonly else _expunged(gone)
+                    responses += self.observer.going(self, pick(old, gone))
+                responses += _vanished(pick(old, gone)) if vanished or self.uidonly else _expunged(gone)
             self._lagging = False
             self.uids = now
         if first_new < len(now):
@@ -259,7 +243,7 @@ class SessionView:
             responses += self.observer.changed(self, flagged, now[first_new:])
         return responses
 
-    def _changes(self, old: array[int], now: array[int], last: int) -> tuple[list[int], Sequence[int]]:
+    def _changes(self, old: array[int], now: array[int], last: int) -> tuple[Sequence[int], Sequence[int]]:
         """Positions in ``old`` of what is gone, and known UIDs with other flags."""
         live = self.live
         changes = live.changes_since(self._version)
@@ -271,16 +255,15 @@ class SessionView:
                 uid for uid, at in zip(now, modseqs, strict=True) if at > since and uid <= last
             ]
         else:
-            flagged = [uid for uid in changes[1] if uid <= last]
+            flagged = changes[1]
+            if flagged and flagged[-1] > last:
+                flagged = flagged[: bisect_right(flagged, last)]
         if changes is None or self._lagging or not live.exists:
+            if not now:
+                return range(len(old)), flagged
             there = set(now)
             return [at for at, uid in enumerate(old) if uid not in there], flagged
-        gone = []
-        for uid in changes[0]:
-            at = bisect_left(old, uid)
-            if at < len(old) and old[at] == uid:
-                gone.append(at)
-        return gone, flagged
+        return places_of(old, changes[0]), flagged
 
     def _unknown(self, flagged: Sequence[int]) -> Sequence[int]:
         """Positions in the mailbox's arrays of those whose flags the client does not know."""
@@ -299,7 +282,7 @@ class SessionView:
 
     def lines(
         self, positions: Sequence[int], *, uid: bool = True, flags: bool = True, modseq: bool = False
-    ) -> list[bytes]:
+    ) -> list[Piece]:
         """Untagged FETCH responses about messages, without those that the client does not know of yet; when they are many,
         some hundred together.
 
@@ -309,26 +292,21 @@ class SessionView:
         live = self.live
         if not positions:
             return []
+        uids, own = pick(live.uids, positions), positions
         if not self.current:
-            known = set(self.uids)
-            positions = [at for at in positions if live.uids[at] in known]
-        uids = _chosen(live.uids, positions)
-        numbers: Sequence[int]
-        if self.uidonly:
-            numbers = uids
-        elif self.current:
-            numbers = _after(positions)
-        else:
-            numbers = [bisect_left(self.uids, u) + 1 for u in uids]
+            own = places_of(self.uids, uids)
+            if len(own) < len(uids):
+                known = set(pick(self.uids, own))
+                positions = [at for at in positions if live.uids[at] in known]
+                uids = pick(live.uids, positions)
+        numbers = uids if self.uidonly else _after(own)
         if len(numbers) >= MANY:
-            return self._joined(
-                numbers,
-                Told(
-                    uids if uid and not self.uidonly else None,
-                    _chosen(live.flags, positions) if flags else None,
-                    _chosen(live.modseqs, positions) if modseq else None,
-                ),
+            told = Told(
+                uids if uid and not self.uidonly else None,
+                pick(live.flags, positions) if flags else None,
+                pick(live.modseqs, positions) if modseq else None,
             )
+            return in_pieces(_told_lines, len(numbers), (self.head, numbers, told))
         columns: list[Sequence[object]] = [numbers]
         items = []
         if uid and not self.uidonly:
@@ -336,21 +314,20 @@ class SessionView:
             columns.append(uids)
         if flags:
             items.append(b"FLAGS %b")
-            told = _chosen(live.flags, positions)
-            rendered = {f: render_flags(f) for f in set(told)}
-            columns.append([rendered[f] for f in told])
+            of_each = pick(live.flags, positions)
+            rendered = {f: render_flags(f) for f in set(of_each)}
+            columns.append([rendered[f] for f in of_each])
         if modseq:
             items.append(b"MODSEQ (%d)")
-            columns.append(_chosen(live.modseqs, positions))
+            columns.append(pick(live.modseqs, positions))
         template = self.head + b" ".join(items) + b")\r\n"
         return [template % row for row in zip(*columns, strict=True)]
 
-    def _joined(self, numbers: Sequence[int], told: Told) -> list[bytes]:
-        step, head = _MESSAGES_A_PIECE, self.head
-        return [
-            message_lines(head, numbers[start : start + step], told.part(start, start + step))
-            for start in range(0, len(numbers), step)
-        ]
+
+def _told_lines(what: tuple[bytes, Sequence[int], Told], start: int, stop: int) -> bytes:
+    """Untagged FETCH responses of some: how each begins, all numbers, and what is told."""
+    head, numbers, told = what
+    return message_lines(head, numbers[start:stop], told.part(start, stop))
 
 
 def _after(positions: Sequence[int]) -> Sequence[int]:
@@ -360,20 +337,23 @@ def _after(positions: Sequence[int]) -> Sequence[int]:
     return [at + 1 for at in positions]
 
 
-def _chosen(values: Sequence[_T], positions: Sequence[int]) -> Sequence[_T]:
-    if isinstance(positions, range) and positions.step == 1:
-        return values[positions.start : positions.stop]
-    return [values[at] for at in positions]
-
-
-def _expunged(gone: Sequence[int]) -> list[bytes]:
+def _expunged(gone: Sequence[int]) -> Sequence[Piece]:
     # RFC 9051 section 7.5.1: each EXPUNGE shifts the numbers above it at once; told from the highest down, none does.
-    return [b"* %d EXPUNGE\r\n" % (at + 1) for at in reversed(gone)]
+    if len(gone) < MANY:
+        return [b"* %d EXPUNGE\r\n" % (at + 1) for at in reversed(gone)]
+    return in_pieces(_expunged_lines, len(gone), gone)
 
 
-def _vanished(old: Sequence[int], gone: Sequence[int]) -> list[bytes]:
-    step = _VANISHED_UIDS_A_LINE
-    return [
-        b"* VANISHED %b\r\n" % compact([old[at] for at in gone[start : start + step]])
-        for start in range(0, len(gone), step)
-    ]
+def _expunged_lines(gone: Sequence[int], start: int, stop: int) -> bytes:
+    """Of some, counted from the end."""
+    count = len(gone)
+    return expunged_lines(_after(gone[count - stop : count - start]))
+
+
+def _vanished(gone: Sequence[int]) -> Sequence[Piece]:
+    """:param gone: UIDs."""
+    return in_pieces(_vanished_line, len(gone), gone, _VANISHED_UIDS_A_LINE)
+
+
+def _vanished_line(gone: Sequence[int], start: int, stop: int) -> bytes:
+    return b"* VANISHED %b\r\n" % compact_ascending(gone[start:stop])

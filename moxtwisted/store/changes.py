@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from array import array
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -24,6 +24,7 @@ from zope.interface import implementer
 
 from moxtwisted.errors import ConsistencyError, MailboxMissingError
 from moxtwisted.message.flags import SEEN, MessageFlags
+from moxtwisted.message.places import pick, places_of, without
 from moxtwisted.store.interfaces import IChangeQueue, IMailboxState, MailboxChange
 from moxtwisted.store.ledger import Delta, RawFlags
 
@@ -108,6 +109,15 @@ class _Overview:
         return end + 1 if end < len(flags) else 0
 
 
+def _seen(flags: Sequence[MessageFlags]) -> int:
+    """How many of these have \\Seen."""
+    combinations = set(flags)
+    if len(combinations) > _FEW_COMBINATIONS:
+        return sum([number for each, number in Counter(flags).items() if each.system & SEEN])
+    # A combination is one object: count() compares by identity, ten times as fast as a loop.
+    return sum([flags.count(each) for each in combinations if each.system & SEEN])
+
+
 @frozen
 class _Entry:
     """One change: the version it made, what it did, and the UIDNEXT before it."""
@@ -116,6 +126,19 @@ class _Entry:
     uidnext: int
     expunged: Sequence[int]
     flagged: Sequence[int]
+
+
+def _together(changes: Sequence[Sequence[int]], uidnext: int) -> Sequence[int]:
+    """The UIDs below this one, ascending, each once."""
+    some = [uids for uids in changes if uids]
+    uids: list[int] = []
+    for one in some:
+        uids += one
+    # They are few ascending runs, which sort() only has to merge.
+    uids.sort()
+    if uids and uids[-1] >= uidnext:
+        del uids[bisect_left(uids, uidnext) :]
+    return uids if len(some) < 2 else list(dict.fromkeys(uids))
 
 
 @implementer(IMailboxState)
@@ -230,51 +253,34 @@ class MailboxState:
         self.uidnext = new_uids[-1] + 1
 
     def _expunge(self, gone: Sequence[int]) -> None:
-        places = [place for uid in gone if (place := self._place(uid)) >= 0]
+        places = places_of(self.uids, gone)
         if not places:
             return
-        self.unseen -= sum(not self.flags[place].system & SEEN for place in places)
+        old = pick(self.flags, places)
+        self.unseen -= len(places) - _seen(old)
         if self._overview is not None:
-            self._overview.removed([self.flags[place] for place in places], places)
-        uids, modseqs = array("I"), array("Q")
-        flags: list[MessageFlags] = []
-        start = 0
-        for place in places:
-            if place > start:
-                uids.extend(self.uids[start:place])
-                modseqs.extend(self.modseqs[start:place])
-                flags.extend(self.flags[start:place])
-            start = place + 1
-        uids.extend(self.uids[start:])
-        modseqs.extend(self.modseqs[start:])
-        flags.extend(self.flags[start:])
-        self.uids, self.modseqs, self.flags = uids, modseqs, flags
+            self._overview.removed(old, places)
+        # Sessions may hold the arrays that were: new ones take their place.
+        self.uids, self.modseqs, self.flags = without(places, self.uids, self.modseqs, self.flags)
 
     def _flag(self, flagged: Sequence[tuple[RawFlags, Sequence[int]]], modseq: int) -> None:
         for raw, uids in flagged:
             new = self._table[raw]
-            first, end = bisect_left(self.uids, uids[0]), bisect_right(self.uids, uids[-1])
-            known = self.uids[first:end]
-            if known == (uids if isinstance(uids, array) else array("I", uids)):
-                # All of a range: no need to look for each.
-                old, count = self.flags[first:end], len(uids)
-                self.flags[first:end] = [new] * count
-                self.modseqs[first:end] = array("Q", (modseq,)) * count
+            places = places_of(self.uids, uids)
+            old, count = pick(self.flags, places), len(places)
+            if isinstance(places, range):
+                # All of a run: no need to look for each.
+                first = places.start
+                self.flags[first : places.stop] = [new] * count
+                self.modseqs[first : places.stop] = array("Q", (modseq,)) * count
             else:
-                places = [place for uid in uids if (place := self._place(uid)) >= 0]
-                old, count = [self.flags[place] for place in places], len(places)
                 first = min(places, default=0)
                 for place in places:
                     self.flags[place] = new
                     self.modseqs[place] = modseq
-            seen = sum([old.count(flags) for flags in set(old) if flags.system & SEEN])
-            self.unseen += seen - count * (new.system & SEEN)
+            self.unseen += _seen(old) - count * (new.system & SEEN)
             if self._overview is not None and count:
                 self._overview.changed(old, new, count, first)
-
-    def _place(self, uid: int) -> int:
-        place = bisect_left(self.uids, uid)
-        return place if place < len(self.uids) and self.uids[place] == uid else -1
 
     # -- for sessions --------------------------------------------------------------------------------------------
 
@@ -282,22 +288,20 @@ class MailboxState:
         """(expunged UIDs, UIDs with other flags) of messages that were there at that version, or None."""
         if version < self._log_from:
             return None
-        expunged: set[int] = set()
-        flagged: set[int] = set()
-        uidnext: int | None = None
+        since: list[_Entry] = []
         for entry in reversed(self._log):
             if entry.version <= version:
                 break
-            expunged.update(entry.expunged)
-            flagged.update(entry.flagged)
-            uidnext = entry.uidnext
-        if uidnext is None:
+            since.append(entry)
+        if not since:
             return (), ()
-        flagged -= expunged
-        return (
-            sorted(uid for uid in expunged if uid < uidnext),
-            sorted(uid for uid in flagged if uid < uidnext),
-        )
+        uidnext = since[-1].uidnext
+        expunged = _together([entry.expunged for entry in since], uidnext)
+        flagged = _together([entry.flagged for entry in since], uidnext)
+        if expunged and flagged:
+            gone = frozenset(expunged)
+            flagged = [uid for uid in flagged if uid not in gone]
+        return expunged, flagged
 
     def overview(self) -> tuple[Iterable[MessageFlags], int]:
         """(combinations of flags, number of the first message without \\Seen or 0)."""

@@ -10,15 +10,21 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from moxtwisted.errors import MailboxMissingError, MailError
 from moxtwisted.identifiers import IdentifierError, parse_mailbox_name
 from moxtwisted.imap.backend import Appended
 from moxtwisted.imap.commands.messagelimit import concluded, newest, newest_of
 from moxtwisted.imap.connection import Answer, Connection, RefusalError, refused
 from moxtwisted.imap.wire.commands import Copy, Expunge, Move, UIDExpunge
-from moxtwisted.imap.wire.sequence import compact
+from moxtwisted.imap.wire.sequence import compact_ascending
 
 __all__ = ["copy", "expunge", "move", "uid_expunge"]
+
+
+#: From so many messages on telling is put off to another turn than what the store does with them.
+_MANY: Final = 5000
 
 
 def _target(name: str) -> str:
@@ -44,7 +50,11 @@ def _refused(connection: Connection, error: MailError, target: str) -> RefusalEr
 
 def _copyuid(done: Appended) -> bytes:
     # RFC 4315 section 3: pairs in order; ascending on both sides, as we assign UIDs in the order of the source.
-    return b"COPYUID %d %b %b" % (done.uidvalidity, compact(done.source_uids), compact(done.uids))
+    return b"COPYUID %d %b %b" % (
+        done.uidvalidity,
+        compact_ascending(done.source_uids),
+        compact_ascending(done.uids),
+    )
 
 
 async def copy(connection: Connection, command: Copy) -> Answer:
@@ -87,8 +97,7 @@ async def move(connection: Connection, command: Move) -> Answer:
     if "UIDPLUS" in connection.offered:
         # RFC 6851 section 4.3: COPYUID in an untagged OK, before the EXPUNGE responses.
         connection.out.append(b"* OK [%b] moved\r\n" % _copyuid(done))
-    await connection.foresee()
-    connection.sync(allow_expunge=True)
+    await _tell_gone(connection, len(done.uids))
     return concluded(connection, cut, _with_modseq(connection, b"MOVE completed"), "MOVE")
 
 
@@ -99,8 +108,7 @@ async def expunge(connection: Connection, command: Expunge) -> Answer:
     uids = connection.deleted(box.view.uids)
     if uids:
         await box.mailbox.expunge(uids)
-    await connection.foresee()
-    connection.sync(allow_expunge=True)
+    await _tell_gone(connection, len(uids))
     return _with_modseq(connection, b"EXPUNGE completed")
 
 
@@ -112,9 +120,17 @@ async def uid_expunge(connection: Connection, command: UIDExpunge) -> Answer:
     uids, cut = newest_of(connection, deleted)
     if uids:
         await box.mailbox.expunge(uids)
+    await _tell_gone(connection, len(uids))
+    return concluded(connection, cut, _with_modseq(connection, b"UID EXPUNGE completed"), "UID EXPUNGE")
+
+
+async def _tell_gone(connection: Connection, count: int) -> None:
+    """The client is told what is gone, so many messages by this command."""
+    if count > _MANY and connection.pause is not None:
+        # They left in one commit, which the mailbox's state has taken in just now: let others have their turn before they are told.
+        await connection.pause(0)
     await connection.foresee()
     connection.sync(allow_expunge=True)
-    return concluded(connection, cut, _with_modseq(connection, b"UID EXPUNGE completed"), "UID EXPUNGE")
 
 
 def _with_modseq(connection: Connection, text: bytes) -> bytes:

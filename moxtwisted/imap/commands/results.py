@@ -11,13 +11,14 @@ extension adds its option there.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from attrs import frozen
 
 from moxtwisted.imap.commands.matching import Matching
 from moxtwisted.imap.connection import Connection, RefusalError
+from moxtwisted.imap.lines import Piece, in_pieces
 from moxtwisted.imap.wire.decimals import decimals
 from moxtwisted.imap.wire.returnoptions import (
     Partial,
@@ -27,10 +28,12 @@ from moxtwisted.imap.wire.returnoptions import (
     partial_of,
     unavailable,
 )
-from moxtwisted.imap.wire.sequence import compact
+from moxtwisted.imap.wire.sequence import SequenceSet, compact, compact_ranges
 
 __all__ = ["ITEMS", "Results", "answer", "check_returns", "esearch"]
 
+#: Longer answers go out in parts of so many numbers.
+_NUMBERS_A_PIECE: Final = 8192
 _ALL: Final = frozenset({SearchReturn.ALL})
 
 
@@ -83,35 +86,37 @@ def answer(connection: Connection, results: Results) -> None:
         uids = results.matching.uids
         connection.saved = array("I", sorted(uids[i] for i in _saved(results.order, returns)))
     if returns is None and not (connection.rev2 and results.word == b"SEARCH"):
-        connection.out.append(_plain(results))
+        connection.tell(_plain(results))
     elif returns != frozenset({SearchReturn.SAVE}):
         # RFC 9051 section 6.4.4: IMAP4rev2 answers a SEARCH without RETURN as if it were RETURN (ALL).
-        connection.out.append(esearch(results))
+        connection.tell(esearch(results))
 
 
-def _plain(results: Results) -> bytes:
-    found = results.numbers(results.order)
-    texts = decimals(found) if results.word == b"SEARCH" else map(str, found)
-    numbers = " ".join(["", *texts]).encode("ascii")
+def _plain(results: Results) -> list[Piece]:
     highest = _highest(results)
-    tail = b" (MODSEQ %d)" % highest if highest else b""
-    return b"* %b%b%b\r\n" % (results.word, numbers, tail)
+    tail = b" (MODSEQ %d)\r\n" % highest if highest else b"\r\n"
+    return [b"* " + results.word, *in_pieces(_decimals, len(results.order), results, _NUMBERS_A_PIECE), tail]
 
 
-def esearch(results: Results) -> bytes:
+def _decimals(results: Results, start: int, stop: int) -> bytes:
+    found = results.numbers(results.order[start:stop])
+    texts = decimals(found) if results.word == b"SEARCH" else map(str, found)
+    return " ".join(["", *texts]).encode("ascii")
+
+
+def esearch(results: Results) -> list[Piece]:
     """The ESEARCH response (RFC 9051 section 7.3.4)."""
     wanted = _ALL if results.returns is None else results.returns
-    parts = [b'* ESEARCH (TAG "%b"%b)' % (results.tag, results.origin)]
+    parts: list[Piece] = [b'* ESEARCH (TAG "%b"%b)' % (results.tag, results.origin)]
     if results.uid:
-        parts.append(b"UID")
+        parts.append(b" UID")
     for option, item in ITEMS.items():
         given = _given(option, wanted)
         if given is not None and (text := item(results, given)):
-            parts.append(text)
+            parts += (b" ", text)
     highest = _highest(results)
-    if highest:
-        parts.append(b"MODSEQ %d" % highest)
-    return b" ".join(parts) + b"\r\n"
+    parts.append(b" MODSEQ %d\r\n" % highest if highest else b"\r\n")
+    return parts
 
 
 def _given(option: SearchReturn | type[Partial], wanted: ReturnOptions) -> ReturnOption | None:
@@ -132,8 +137,28 @@ def _max(results: Results, _option: ReturnOption) -> bytes:
     return b"MAX %d" % results.numbers(results.order[-1:])[0] if results.order else b""
 
 
-def _all(results: Results, _option: ReturnOption) -> bytes:
-    return b"ALL " + compact(results.numbers(results.order)) if results.order else b""
+def _all(results: Results, _option: ReturnOption) -> Piece:
+    order = results.order
+    if len(order) <= _NUMBERS_A_PIECE or (isinstance(order, range) and not results.uid):
+        return b"ALL " + compact(results.numbers(order)) if order else b""
+    return _long_all(results)
+
+
+def _long_all(results: Results) -> Iterator[bytes]:
+    """The same set in parts."""
+    yield b"ALL "
+    last: list[tuple[int, int]] = []
+    for start in range(0, len(results.order), _NUMBERS_A_PIECE):
+        ranges = compact_ranges(results.numbers(results.order[start : start + _NUMBERS_A_PIECE]))
+        if last and ranges[0][0] == last[0][1] + 1:
+            # A run goes on behind the end of its part.
+            ranges[0] = (last[0][0], ranges[0][1])
+        elif last:
+            ranges[:0] = last
+        last = ranges[-1:]
+        if ranges[:-1]:
+            yield SequenceSet(tuple(ranges[:-1])).render() + b","
+    yield SequenceSet(tuple(last)).render()
 
 
 def _partial(results: Results, option: ReturnOption) -> bytes:
@@ -158,7 +183,7 @@ def _relevancy(results: Results, _option: ReturnOption) -> bytes:
     return b"RELEVANCY (%b)" % " ".join(map(str, results.matching.relevancy(order))).encode("ascii")
 
 
-ITEMS: Final[dict[SearchReturn | type[Partial], Callable[[Results, ReturnOption], bytes]]] = {
+ITEMS: Final[dict[SearchReturn | type[Partial], Callable[[Results, ReturnOption], Piece]]] = {
     SearchReturn.MIN: _min,
     SearchReturn.MAX: _max,
     SearchReturn.ALL: _all,

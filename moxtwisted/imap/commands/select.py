@@ -20,6 +20,7 @@ from moxtwisted.errors import MailError
 from moxtwisted.imap.backend import ISelectedMailbox
 from moxtwisted.imap.commands.listing import named
 from moxtwisted.imap.connection import Answer, Connection, RefusalError, Selected, refused
+from moxtwisted.imap.lines import Piece
 from moxtwisted.imap.rights import WRITING, Rights, flags_within
 from moxtwisted.imap.sharedmailbox import rights_of
 from moxtwisted.imap.states import State
@@ -68,7 +69,7 @@ async def select(connection: Connection, command: Select) -> Answer:
         connection.attend()
     connection.out += _description(connection, box, command.mailbox)
     if command.qresync is not None:
-        connection.out += _resync(box, command.qresync)
+        connection.tell(_resync(box, command.qresync))
     if command.examine:
         return b"OK [READ-ONLY] EXAMINE completed"
     return b"OK [READ-ONLY] SELECT completed" if box.read_only else b"OK [READ-WRITE] SELECT completed"
@@ -145,7 +146,7 @@ def _overview(live: Any) -> tuple[Iterable[MessageFlags], int]:
     return used, min((live.flags.index(flags) + 1 for flags in used if not flags.system & SEEN), default=0)
 
 
-def _resync(box: Selected, known: QResync) -> Iterator[bytes]:
+def _resync(box: Selected, known: QResync) -> Iterator[Piece]:
     """RFC 7162 section 3.2.5: what vanished and what changed since the client's last visit."""
     mailbox, live = box.mailbox, box.mailbox.view
     if known.uidvalidity != live.uidvalidity:

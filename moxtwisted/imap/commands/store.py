@@ -148,10 +148,10 @@ def _answer(connection: Connection, command: Store, positions: Sequence[int], do
         # RFC 7162 section 3.1.3: even with SILENT the new MODSEQ of what changed is told.
         changed = frozenset(done.changed)
         positions = [at for at in positions if uids[at] in changed]
-        connection.out += view.lines(positions, flags=False, modseq=True)
+        connection.tell(view.lines(positions, flags=False, modseq=True))
         return
     if done.refused:
         refused = frozenset(done.refused)
         positions = [at for at in positions if uids[at] not in refused]
     modseq = connection.condstore
-    connection.out += view.lines(positions, uid=command.uid or modseq, modseq=modseq)
+    connection.tell(view.lines(positions, uid=command.uid or modseq, modseq=modseq))

@@ -20,7 +20,16 @@ from collections.abc import Iterable, Sequence
 
 from attrs import frozen
 
-__all__ = ["MAX_NUMBER", "STAR", "IndexRanges", "SequenceError", "SequenceSet", "compact", "compact_ranges"]
+__all__ = [
+    "MAX_NUMBER",
+    "STAR",
+    "IndexRanges",
+    "SequenceError",
+    "SequenceSet",
+    "compact",
+    "compact_ascending",
+    "compact_ranges",
+]
 
 STAR = 0
 """Stands for ``*`` in a range; no message has the number 0."""
@@ -223,3 +232,13 @@ def _join(ranges: Iterable[tuple[int, int]]) -> bytes:
 def compact(numbers: Iterable[int]) -> bytes:
     """Ascending numbers in the shortest form, ``1:5,7``; empty for none."""
     return _join(compact_ranges(numbers))
+
+
+def compact_ascending(numbers: Sequence[int]) -> bytes:
+    """The same, and nothing to do for numbers that all follow each other.
+
+    :param numbers: ascending, none twice.
+    """
+    if numbers and numbers[-1] - numbers[0] == len(numbers) - 1:
+        return _join([(numbers[0], numbers[-1])])
+    return compact(numbers)
