@@ -89,6 +89,8 @@ def mailbox_name(name: str) -> str:
         raise RefusalError(f"not a mailbox name: {e.detail}", "CANNOT") from e
 
 
+#: So many messages take milliseconds.
+_MANY: Final = 5000
 #: What leads back to where nobody is logged in.
 _BEFORE_LOGIN: Final = frozenset({"UNAUTHENTICATE"})
 
@@ -450,6 +452,14 @@ class Connection:
             # RFC 5465 section 3.1: nothing is told of the mailbox.
             return None
         return observer
+
+    async def give_way(self, count: int) -> None:
+        """After a change of so many messages, which the mailbox's state took in just now: what follows from it is another turn's work.
+
+        Nothing else is told to the client meanwhile; but the mailbox may change again, or be left because the connection is lost.
+        """
+        if count > _MANY and self.pause is not None:
+            await self.pause(0)
 
     async def foresee(self) -> None:
         """Before ``sync`` with ``allow_expunge``, where a command may wait."""

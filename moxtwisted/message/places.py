@@ -44,8 +44,8 @@ def places_of(uids: array[int], wanted: Sequence[int]) -> Sequence[int]:
         wanted if isinstance(wanted, array) else array(uids.typecode, wanted)
     ):
         return range(first, end)
-    where = dict(zip(uids[first:end], range(first, end), strict=True))
-    return [where[uid] for uid in wanted if uid in where]
+    # All of it is a loop of the interpreter's own, twice as fast as one of ours.
+    return list(compress(range(first, end), map(set(wanted).__contains__, uids[first:end])))
 
 
 def pick(column: Sequence[_T], places: Sequence[int]) -> Sequence[_T]:

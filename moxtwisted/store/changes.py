@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -26,7 +26,7 @@ from moxtwisted.errors import ConsistencyError, MailboxMissingError
 from moxtwisted.message.flags import SEEN, MessageFlags
 from moxtwisted.message.places import pick, places_of, without
 from moxtwisted.store.interfaces import IChangeQueue, IMailboxState, MailboxChange
-from moxtwisted.store.ledger import Delta, RawFlags
+from moxtwisted.store.ledger import Arrivals, Delta, RawFlags
 
 __all__ = ["ChangeQueue", "FlagTable", "MailboxState"]
 
@@ -240,17 +240,16 @@ class MailboxState:
             self._log_uids -= len(oldest.expunged) + len(oldest.flagged)
         return True
 
-    def _add(self, added: Sequence[tuple[int, int, RawFlags]]) -> None:
-        new_uids, new_modseqs, raw = zip(*added, strict=True)
+    def _add(self, added: Arrivals) -> None:
         # RFC 9051 section 2.3.1.1: UIDs ascend, so new ones belong to the end.
-        self.uids = self.uids + array("I", new_uids)
-        self.modseqs.extend(new_modseqs)
-        new_flags = list(map(self._table.__getitem__, raw))
+        self.uids = self.uids + array("I", added.uids)
+        self.modseqs.extend(added.modseqs)
+        new_flags = list(map(self._table.__getitem__, added.flags))
         self.flags.extend(new_flags)
-        self.unseen += sum(not flags.system & SEEN for flags in new_flags)
+        self.unseen += len(new_flags) - _seen(new_flags)
         if self._overview is not None:
             self._overview.added(new_flags)
-        self.uidnext = new_uids[-1] + 1
+        self.uidnext = added.uids[-1] + 1
 
     def _expunge(self, gone: Sequence[int]) -> None:
         places = places_of(self.uids, gone)
@@ -264,9 +263,19 @@ class MailboxState:
         self.uids, self.modseqs, self.flags = without(places, self.uids, self.modseqs, self.flags)
 
     def _flag(self, flagged: Sequence[tuple[RawFlags, Sequence[int]]], modseq: int) -> None:
+        where: dict[int, int] | None = None
+        if len(flagged) > 1:
+            # Each has some of what lies between the first and the last.
+            first = bisect_left(self.uids, min([uids[0] for _, uids in flagged]))
+            end = bisect_right(self.uids, max([uids[-1] for _, uids in flagged]))
+            if sum([len(uids) for _, uids in flagged]) > (end - first) // 4:
+                where = dict(zip(self.uids[first:end], range(first, end), strict=True))
         for raw, uids in flagged:
             new = self._table[raw]
-            places = places_of(self.uids, uids)
+            if where is not None:
+                places: Sequence[int] = [where[uid] for uid in uids if uid in where]
+            else:
+                places = places_of(self.uids, uids)
             old, count = pick(self.flags, places), len(places)
             if isinstance(places, range):
                 # All of a run: no need to look for each.
@@ -372,7 +381,7 @@ def published(delta: Delta) -> MailboxChange:
         mailbox=delta.mailbox,
         name=delta.name,
         modseq=delta.modseq,
-        added=tuple([uid for uid, _, _ in delta.added]),
+        added=tuple(delta.added.uids),
         expunged=tuple(delta.expunged),
         flagged=delta.flagged_uids,
         old_name=delta.old_name,

@@ -31,7 +31,7 @@ from moxtwisted.store.learner import Learner
 from moxtwisted.store.pending import Pending, set_mailboxes
 from moxtwisted.store.threads import Threads
 
-__all__ = ["Delta", "Ledger", "MailboxRecord", "RawFlags", "Report"]
+__all__ = ["Arrivals", "Delta", "Ledger", "MailboxRecord", "RawFlags", "Report"]
 
 _MAX_NUMBER: Final = 0xFFFF_FFFF
 
@@ -90,8 +90,35 @@ class MailboxRecord:
 
 
 @define(eq=False)
+class Arrivals:
+    """Messages that came into a mailbox, in columns: the reactor's thread has to take in very many at once.
+
+    :ivar uids: ascending.
+    """
+
+    uids: list[int] = field(factory=list)
+    modseqs: list[int] = field(factory=list)
+    flags: list[RawFlags] = field(factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.uids)
+
+    def append(self, uid: int, modseq: int, flags: RawFlags) -> None:
+        """One more."""
+        self.uids.append(uid)
+        self.modseqs.append(modseq)
+        self.flags.append(flags)
+
+    def extend(self, uids: range, modseq: int, flags: Sequence[RawFlags]) -> None:
+        """Some more, with the same modseq."""
+        self.uids += uids
+        self.modseqs += [modseq] * len(uids)
+        self.flags += flags
+
+
+@define(eq=False)
 class Delta:
-    """What happened to one mailbox; ``added`` is (uid, modseq, flags), ``entries`` annotations.
+    """What happened to one mailbox; ``entries`` are annotations.
 
     :ivar flagged: (flags, UIDs that have them now, ascending) for each combination of flags.
     :ivar acl: the mailbox's access control list, if it may have changed: rights by identifier.
@@ -101,7 +128,7 @@ class Delta:
     mailbox: int
     name: str
     modseq: int
-    added: list[tuple[int, int, RawFlags]] = field(factory=list)
+    added: Arrivals = field(factory=Arrivals)
     expunged: Sequence[int] = ()
     flagged: Sequence[tuple[RawFlags, Sequence[int]]] = ()
     old_name: str = ""
@@ -378,12 +405,19 @@ class Ledger:
 
     def added(self, record: MailboxRecord, uid: int, modseq: int, flags: RawFlags) -> None:
         """A message was added."""
+        self._added(record, modseq).append(uid, modseq, flags)
+
+    def entered(self, record: MailboxRecord, uids: range, modseq: int, flags: Sequence[RawFlags]) -> None:
+        """Messages were added; the same flags are best the same object."""
+        self._added(record, modseq).extend(uids, modseq, flags)
+
+    def _added(self, record: MailboxRecord, modseq: int) -> Arrivals:
         delta = self._adding.get(record.id)
         if delta is None:
             delta = self.tell(Delta("messages", record.id, record.name, modseq))
             self._adding[record.id] = delta
         delta.modseq = modseq
-        delta.added.append((uid, modseq, flags))
+        return delta.added
 
     def removed(self, record: MailboxRecord) -> None:
         """A mailbox was deleted."""

@@ -347,13 +347,18 @@ def _enter(
     if rules is not None:
         rule = rules.rule_from(source.place, record.place)
         rows = [(row[0], *rules.applied(rule, (row[1], row[2])), *row[3:]) for row in rows]
+    known: dict[RawFlags, RawFlags] = {}
+    flags: list[RawFlags] = []
     for uid, (_, bits, keywords, size, internaldate, body) in enumerate(rows, first):
         ledger.insert_message((record.id, uid, modseq, modseq, bits, keywords, size, internaldate, now, body))
         ledger.count(record, bits, size, 1)
-        ledger.added(record, uid, modseq, (bits, keywords))
+        raw = (bits, keywords)
+        flags.append(known.setdefault(raw, raw))
+    uids = range(first, first + len(rows))
+    ledger.entered(record, uids, modseq, flags)
     note_rows(ledger, rows)
     ledger.touch(record, modseq)
-    return range(first, first + len(rows))
+    return uids
 
 
 def copy(ledger: Ledger, mailbox: int, uids: Sequence[int], target: int) -> Copied:

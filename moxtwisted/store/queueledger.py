@@ -24,7 +24,7 @@ from moxtwisted.message.flags import DELETED, SEEN
 from moxtwisted.store.bodies import CHUNK_BITS
 from moxtwisted.store.holds import Holds
 from moxtwisted.store.interfaces import FlagsStored
-from moxtwisted.store.ledger import Delta, RawFlags
+from moxtwisted.store.ledger import Arrivals, Delta, RawFlags
 
 __all__ = [
     "MAILBOX",
@@ -54,7 +54,12 @@ def raw_flags(deleted: int) -> RawFlags:
 def added(uid: int, modseq: int, deleted: int = 0, before: Sequence[int] = ()) -> Delta:
     """A message came; instead of those ``before``."""
     return Delta(
-        "messages", MAILBOX, NAME, modseq, added=[(uid, modseq, raw_flags(deleted))], expunged=before
+        "messages",
+        MAILBOX,
+        NAME,
+        modseq,
+        added=Arrivals([uid], [modseq], [raw_flags(deleted)]),
+        expunged=before,
     )
 
 

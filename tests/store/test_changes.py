@@ -14,7 +14,7 @@ from moxtwisted.message.flags import SEEN, MessageFlags
 from moxtwisted.store import changes
 from moxtwisted.store.changes import ChangeQueue, FlagTable, MailboxState
 from moxtwisted.store.interfaces import Addition, MailboxChange
-from moxtwisted.store.ledger import Delta
+from moxtwisted.store.ledger import Arrivals, Delta
 from moxtwisted.store.staging import Staged
 from tests.store.mail import StoreTestCase
 
@@ -163,7 +163,7 @@ class LogTests(SynchronousTestCase):
     def setUp(self) -> None:
         """A state of three messages."""
         self.state = MailboxState(1, "INBOX", 1, 1, 0, array("I"), array("Q"), [], 0, FlagTable())
-        self.state.apply(Delta("messages", 1, "INBOX", 1, added=[(uid, 1, (0, "")) for uid in (1, 2, 3)]))
+        self.state.apply(Delta("messages", 1, "INBOX", 1, added=Arrivals([1, 2, 3], [1] * 3, [(0, "")] * 3)))
 
     def test_bounded(self) -> None:
         """The log forgets its oldest entries, and says so."""
@@ -197,7 +197,7 @@ class LogTests(SynchronousTestCase):
         """An array of UIDs that a session keeps never changes."""
         before = self.state.uids
         self.state.apply(Delta("messages", 1, "INBOX", 2, expunged=[1]))
-        self.state.apply(Delta("messages", 1, "INBOX", 3, added=[(4, 3, (1, "x"))]))
+        self.state.apply(Delta("messages", 1, "INBOX", 3, added=Arrivals([4], [3], [(1, "x")])))
         self.assertEqual((list(before), list(self.state.uids)), ([1, 2, 3], [2, 3, 4]))
         self.assertIs(self.state.flags[2], MessageFlags.of(1, ["x"]))
 

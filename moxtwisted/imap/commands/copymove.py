@@ -10,8 +10,6 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from moxtwisted.errors import MailboxMissingError, MailError
 from moxtwisted.identifiers import IdentifierError, parse_mailbox_name
 from moxtwisted.imap.backend import Appended
@@ -21,10 +19,6 @@ from moxtwisted.imap.wire.commands import Copy, Expunge, Move, UIDExpunge
 from moxtwisted.imap.wire.sequence import compact_ascending
 
 __all__ = ["copy", "expunge", "move", "uid_expunge"]
-
-
-#: From so many messages on telling is put off to another turn than what the store does with them.
-_MANY: Final = 5000
 
 
 def _target(name: str) -> str:
@@ -76,6 +70,7 @@ async def copy(connection: Connection, command: Copy) -> Answer:
     if not done.source_uids:
         return b"NO [EXPUNGEISSUED] the messages are gone"
     connection.caused(target, done.uids)
+    await connection.give_way(len(done.uids))
     return b"OK [%b] copied" % _copyuid(done) if "UIDPLUS" in connection.offered else b"OK copied"
 
 
@@ -94,6 +89,7 @@ async def move(connection: Connection, command: Move) -> Answer:
     if not done.source_uids:
         return b"NO [EXPUNGEISSUED] the messages are gone"
     connection.caused(target, done.uids)
+    await connection.give_way(len(done.uids))
     if "UIDPLUS" in connection.offered:
         # RFC 6851 section 4.3: COPYUID in an untagged OK, before the EXPUNGE responses.
         connection.out.append(b"* OK [%b] moved\r\n" % _copyuid(done))
@@ -126,9 +122,7 @@ async def uid_expunge(connection: Connection, command: UIDExpunge) -> Answer:
 
 async def _tell_gone(connection: Connection, count: int) -> None:
     """The client is told what is gone, so many messages by this command."""
-    if count > _MANY and connection.pause is not None:
-        # They left in one commit, which the mailbox's state has taken in just now: let others have their turn before they are told.
-        await connection.pause(0)
+    await connection.give_way(count)
     await connection.foresee()
     connection.sync(allow_expunge=True)
 

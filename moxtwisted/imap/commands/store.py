@@ -92,6 +92,7 @@ async def _store(connection: Connection, command: Store, flags: MessageFlags, ui
         found = {all_flags[at] for at in box.view.live_positions(uids)}
         check_keywords(connection, *(_CHANGE[mode](old, flags) for old in found))
     done = await box.mailbox.store(uids, mode, flags, command.unchanged_since)
+    await connection.give_way(len(uids))
     positions = box.view.live_positions(uids)
     _answer(connection, command, positions, done)
     gone = len(positions) < len(uids) and not command.uid
