@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 from attrs import define, field
@@ -375,13 +376,12 @@ class Connection:
         places = places_of(self.box.view.uids, self.saved)
         if isinstance(places, range):
             return [(places.start, places.stop)]
-        ranges: list[tuple[int, int]] = []
-        for at in places:
-            if ranges and ranges[-1][1] == at:
-                ranges[-1] = (ranges[-1][0], at + 1)
-            else:
-                ranges.append((at, at + 1))
-        return ranges
+        if not places:
+            return []
+        # Where one run of them ends, and the next begins.
+        ends = [(at + 1, following) for at, following in pairwise(places) if following != at + 1]
+        starts = [places[0], *[start for _, start in ends]]
+        return list(zip(starts, [*[stop for stop, _ in ends], places[-1] + 1], strict=True))
 
     def uids(self, ranges: Iterable[tuple[int, int]]) -> array[int]:
         """The UIDs at these positions."""
@@ -454,7 +454,7 @@ class Connection:
         return observer
 
     async def give_way(self, count: int) -> None:
-        """After a change of so many messages, which the mailbox's state took in just now: what follows from it is another turn's work.
+        """After work on so many messages, a change that the mailbox's state took in just now, say: what follows from it is another turn's.
 
         Nothing else is told to the client meanwhile; but the mailbox may change again, or be left because the connection is lost.
         """

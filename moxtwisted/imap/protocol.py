@@ -67,6 +67,8 @@ _log = Logger()
 
 # How long the commands of one client may keep the reactor before others have their turn, in seconds.
 _TURN_SECONDS: Final = 0.02
+# And for how long pieces of an answer are sent, which may come behind other work in the same turn.
+_PIECES_SECONDS: Final = 0.01
 
 
 def inspect_tls(connection: Any) -> tuple[bool, Mapping[str, tuple[bytes, ...]]]:
@@ -438,7 +440,7 @@ class IMAPServerProtocol(Leaving, Protocol):
         """Send pieces for as long as the client reads."""
         pieces, clock = self._pieces, self._clock
         write = self._write
-        turn_ends = clock.seconds() + _TURN_SECONDS
+        turn_ends = clock.seconds() + _PIECES_SECONDS
         while pieces is not None and not (self._blocked or self._ended):
             piece = next(pieces, None)
             if piece is None:

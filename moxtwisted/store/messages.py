@@ -518,7 +518,7 @@ def _delete_bodies(ledger: Ledger, bodies: list[int]) -> bool:
         return False
     ledger.flush()
     newest = ledger.connection.execute("SELECT coalesce(max(id), 0) FROM body").get
-    if max(bodies, default=0) >= newest:
+    if max(bodies[-_SWEEP_BODIES:]) >= newest:
         # Its number must not be given again, and what links to it is in memory alone.
         ledger.set_setting("last_body", ledger.last_body)
         ledger.threads.write(ledger.last_body)

@@ -10,13 +10,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from moxtwisted.errors import MailboxMissingError, MailError
 from moxtwisted.identifiers import IdentifierError, parse_mailbox_name
 from moxtwisted.imap.backend import Appended
 from moxtwisted.imap.commands.messagelimit import concluded, newest, newest_of
 from moxtwisted.imap.connection import Answer, Connection, RefusalError, refused
 from moxtwisted.imap.wire.commands import Copy, Expunge, Move, UIDExpunge
-from moxtwisted.imap.wire.sequence import compact_ascending
+from moxtwisted.imap.wire.sequence import PART, compact_ascending, compact_in_parts
 
 __all__ = ["copy", "expunge", "move", "uid_expunge"]
 
@@ -42,13 +44,22 @@ def _refused(connection: Connection, error: MailError, target: str) -> RefusalEr
     return refused(error, trycreate=connection.box.view.live.exists)
 
 
-def _copyuid(done: Appended) -> bytes:
+async def _copyuid(connection: Connection, done: Appended) -> bytes:
     # RFC 4315 section 3: pairs in order; ascending on both sides, as we assign UIDs in the order of the source.
-    return b"COPYUID %d %b %b" % (
-        done.uidvalidity,
-        compact_ascending(done.source_uids),
-        compact_ascending(done.uids),
-    )
+    source, target = await _compact(connection, done.source_uids), await _compact(connection, done.uids)
+    return b"COPYUID %d %b %b" % (done.uidvalidity, source, target)
+
+
+async def _compact(connection: Connection, uids: Sequence[int]) -> bytes:
+    """The set of these UIDs, which ascend."""
+    if len(uids) <= PART or uids[-1] - uids[0] == len(uids) - 1:
+        return compact_ascending(uids)
+    parts = []
+    for part in compact_in_parts(lambda start, stop: uids[start:stop], len(uids)):
+        parts.append(part)
+        if connection.pause is not None:
+            await connection.pause(0)
+    return b"".join(parts)
 
 
 async def copy(connection: Connection, command: Copy) -> Answer:
@@ -71,7 +82,9 @@ async def copy(connection: Connection, command: Copy) -> Answer:
         return b"NO [EXPUNGEISSUED] the messages are gone"
     connection.caused(target, done.uids)
     await connection.give_way(len(done.uids))
-    return b"OK [%b] copied" % _copyuid(done) if "UIDPLUS" in connection.offered else b"OK copied"
+    if "UIDPLUS" not in connection.offered:
+        return b"OK copied"
+    return b"OK [%b] copied" % await _copyuid(connection, done)
 
 
 async def move(connection: Connection, command: Move) -> Answer:
@@ -92,7 +105,7 @@ async def move(connection: Connection, command: Move) -> Answer:
     await connection.give_way(len(done.uids))
     if "UIDPLUS" in connection.offered:
         # RFC 6851 section 4.3: COPYUID in an untagged OK, before the EXPUNGE responses.
-        connection.out.append(b"* OK [%b] moved\r\n" % _copyuid(done))
+        connection.out.append(b"* OK [%b] moved\r\n" % await _copyuid(connection, done))
     await _tell_gone(connection, len(done.uids))
     return concluded(connection, cut, _with_modseq(connection, b"MOVE completed"), "MOVE")
 

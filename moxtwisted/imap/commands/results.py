@@ -11,7 +11,8 @@ extension adds its option there.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import Final
 
 from attrs import frozen
@@ -28,12 +29,10 @@ from moxtwisted.imap.wire.returnoptions import (
     partial_of,
     unavailable,
 )
-from moxtwisted.imap.wire.sequence import SequenceSet, compact, compact_ranges
+from moxtwisted.imap.wire.sequence import PART, compact, compact_in_parts
 
 __all__ = ["ITEMS", "Results", "answer", "check_returns", "esearch"]
 
-#: Longer answers go out in parts of so many numbers.
-_NUMBERS_A_PIECE: Final = 8192
 _ALL: Final = frozenset({SearchReturn.ALL})
 
 
@@ -95,7 +94,7 @@ def answer(connection: Connection, results: Results) -> None:
 def _plain(results: Results) -> list[Piece]:
     highest = _highest(results)
     tail = b" (MODSEQ %d)\r\n" % highest if highest else b"\r\n"
-    return [b"* " + results.word, *in_pieces(_decimals, len(results.order), results, _NUMBERS_A_PIECE), tail]
+    return [b"* " + results.word, *in_pieces(_decimals, len(results.order), results, PART), tail]
 
 
 def _decimals(results: Results, start: int, stop: int) -> bytes:
@@ -139,26 +138,9 @@ def _max(results: Results, _option: ReturnOption) -> bytes:
 
 def _all(results: Results, _option: ReturnOption) -> Piece:
     order = results.order
-    if len(order) <= _NUMBERS_A_PIECE or (isinstance(order, range) and not results.uid):
+    if len(order) <= PART or (isinstance(order, range) and not results.uid):
         return b"ALL " + compact(results.numbers(order)) if order else b""
-    return _long_all(results)
-
-
-def _long_all(results: Results) -> Iterator[bytes]:
-    """The same set in parts."""
-    yield b"ALL "
-    last: list[tuple[int, int]] = []
-    for start in range(0, len(results.order), _NUMBERS_A_PIECE):
-        ranges = compact_ranges(results.numbers(results.order[start : start + _NUMBERS_A_PIECE]))
-        if last and ranges[0][0] == last[0][1] + 1:
-            # A run goes on behind the end of its part.
-            ranges[0] = (last[0][0], ranges[0][1])
-        elif last:
-            ranges[:0] = last
-        last = ranges[-1:]
-        if ranges[:-1]:
-            yield SequenceSet(tuple(ranges[:-1])).render() + b","
-    yield SequenceSet(tuple(last)).render()
+    return chain((b"ALL ",), compact_in_parts(lambda a, b: results.numbers(order[a:b]), len(order)))
 
 
 def _partial(results: Results, option: ReturnOption) -> bytes:

@@ -110,6 +110,7 @@ async def _waiting(
     except BaseException:
         forget_saved(connection, command.returns)
         raise
+    await connection.give_way(len(found))
     results = _results(command, matching, found, modseq=modseq)
     answer(connection, results)
     await keep_updated(connection, results, command.key)

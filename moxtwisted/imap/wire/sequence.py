@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from attrs import frozen
 
@@ -28,6 +28,7 @@ __all__ = [
     "SequenceSet",
     "compact",
     "compact_ascending",
+    "compact_in_parts",
     "compact_ranges",
 ]
 
@@ -39,6 +40,9 @@ MAX_NUMBER = 0xFFFFFFFF
 
 MAX_RANGES = 1_000_000
 """The most ranges that a set may be made of; a command line of 16 KB holds about 8,000."""
+
+PART = 8192
+"""So many numbers make one part of a long list of them."""
 
 IndexRanges = list[tuple[int, int]]
 """Half-open index ranges, ascending, neither overlapping nor touching."""
@@ -232,6 +236,27 @@ def _join(ranges: Iterable[tuple[int, int]]) -> bytes:
 def compact(numbers: Iterable[int]) -> bytes:
     """Ascending numbers in the shortest form, ``1:5,7``; empty for none."""
     return _join(compact_ranges(numbers))
+
+
+def compact_in_parts(numbers: Callable[[int, int], Sequence[int]], count: int) -> Iterator[bytes]:
+    """The same as ``compact``, of very many, in parts that belong one behind the other.
+
+    :param numbers: ``numbers(start, stop)`` gives some of them, from 0.
+    :param count: how many there are.
+    """
+    last: list[tuple[int, int]] = []
+    for start in range(0, count, PART):
+        ranges = compact_ranges(numbers(start, min(start + PART, count)))
+        if last and ranges[0][0] == last[0][1] + 1:
+            # A run goes on behind the end of its part.
+            ranges[0] = (last[0][0], ranges[0][1])
+        elif last:
+            ranges[:0] = last
+        last = ranges[-1:]
+        if len(ranges) > 1:
+            yield _join(ranges[:-1]) + b","
+    if last:
+        yield _join(last)
 
 
 def compact_ascending(numbers: Sequence[int]) -> bytes:
