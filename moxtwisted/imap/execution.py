@@ -30,6 +30,10 @@ TURN_SECONDS: Final = 0.025
 """How long commands are carried out before the caller may look after others."""
 
 
+#: So much of what is told goes out in one piece with the tagged response.
+_AT_ONCE_OCTETS: Final = 65536
+
+
 def _reader_limits(limits: Limits, *, logged_in: bool) -> parser.Limits:
     if logged_in:
         return parser.Limits(
@@ -146,12 +150,11 @@ class Execution:
         out.clear()
         connection.long = False
         octets = 0
-        most = connection.settings.limits.output_piece_octets // 2
         turn_ends = seconds() + TURN_SECONDS
         for piece in pieces:
             out.append(piece)
             octets += len(piece)
-            if octets >= most or seconds() > turn_ends:
+            if octets >= _AT_ONCE_OCTETS or seconds() > turn_ends:
                 break
         else:
             return work

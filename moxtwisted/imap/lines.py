@@ -37,13 +37,13 @@ Piece = bytes | Iterator[bytes]
 """Output: octets, or an iterator of them where there are so many that they go out one after the other."""
 
 
-def in_pieces(
-    render: Callable[[_T, int, int], bytes], count: int, what: _T, step: int = _MESSAGES_A_PIECE
-) -> list[Piece]:
+def in_pieces(render: Callable[[_T, int, int], bytes], count: int, what: _T, step: int = 0) -> list[Piece]:
     """Output about so many messages.
 
     :param render: ``render(what, start, stop)`` gives the octets about some of them, from 0.
+    :param step: how many at a time; 0: as is usual.
     """
+    step = step or _MESSAGES_A_PIECE
     if count <= step:
         return [render(what, 0, count)] if count else []
     return [(render(what, start, min(start + step, count)) for start in range(0, count, step))]

@@ -12,7 +12,7 @@ from attrs import define
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted.errors import MailboxMissingError
-from moxtwisted.imap import view
+from moxtwisted.imap import connection, execution, lines, view
 from moxtwisted.imap.commands import contexts
 from moxtwisted.imap.memory import MemoryMail
 from moxtwisted.imap.settings import Limits, ServerSettings, Timeouts
@@ -633,7 +633,10 @@ class ConvergenceTests(Convergence):
             (fetch, "MANY", 2),
             (fetch, "_FLAGS_A_PIECE", 3),
             (view, "MANY", 2),
-            (view, "_MESSAGES_A_PIECE", 3),
+            (lines, "_MESSAGES_A_PIECE", 3),
+            (connection, "_MANY", 2),
+            # What is longer waits for its turn.
+            (execution, "_AT_ONCE_OCTETS", 100),
             (contexts, "_RESULTS_AT_ONCE", -1),
         ):
             self.patch(module, name, value)

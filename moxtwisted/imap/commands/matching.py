@@ -16,7 +16,7 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Generator, Mapping, Sequence
 from datetime import date
-from itertools import chain, compress
+from itertools import chain, compress, starmap
 from typing import Any, Final
 
 from attrs import frozen
@@ -376,9 +376,9 @@ async def matches(connection: Connection, matching: Matching, key: k.SearchKey) 
 
 def _within(ranges: Sequence[tuple[int, int]], at: _Positions) -> _Positions:
     """Those of ``at`` that lie in the ranges."""
-    if isinstance(at, range) and at.step == 1:
-        parts = [range(max(start, at.start), min(stop, at.stop)) for start, stop in ranges]
-        return parts[0] if len(parts) == 1 else list(chain.from_iterable(parts))
+    if isinstance(at, range) and ranges and at.start <= ranges[0][0] and ranges[-1][1] <= at.stop:
+        # All that the ranges have, which ascend.
+        return range(*ranges[0]) if len(ranges) == 1 else list(chain.from_iterable(starmap(range, ranges)))
     found: list[int] = []
     for start, stop in ranges:
         found += at[bisect_left(at, start) : bisect_left(at, stop)]

@@ -9,12 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from moxtwisted.imap.wire import sequence
 from moxtwisted.imap.wire.sequence import (
     MAX_NUMBER,
     STAR,
     SequenceError,
     SequenceSet,
     compact,
+    compact_ascending,
+    compact_in_parts,
     compact_ranges,
 )
 
@@ -137,9 +140,21 @@ class CompactTests(SynchronousTestCase):
     def test_shortest_form(self) -> None:
         """Runs become ranges."""
         self.assertEqual(compact([1, 2, 3, 4, 5, 7]), b"1:5,7")
+        self.assertEqual(compact_ascending(range(3, 9)), b"3:8")
+        self.assertEqual(compact_ascending(()), b"")
         self.assertEqual(compact([]), b"")
         self.assertEqual(compact([3, 3, 4]), b"3:4")
         self.assertEqual(compact_ranges(range(1, 4)), [(1, 3)])
+
+    @given(st.permutations(range(1, 40)), st.sets(st.integers(1, 80)).map(sorted), st.integers(1, 9))
+    @settings(max_examples=200, deadline=None)
+    def test_in_parts(self, any_order: list[int], ascending: list[int], step: int) -> None:
+        """Made in parts, or known to ascend, a set is written as in one go."""
+        self.patch(sequence, "PART", step)
+        for found in (any_order, ascending, array("I", ascending)):
+            parts = list(compact_in_parts(lambda a, b, found=found: found[a:b], len(found)))  # type: ignore[misc]
+            self.assertEqual(b"".join(parts), compact(found))
+        self.assertEqual(compact_ascending(ascending), compact(ascending))
 
     @given(known_numbers)
     @settings(max_examples=100)
