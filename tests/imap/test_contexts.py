@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from moxtwisted.errors import StoreUnavailableError
 from moxtwisted.imap import memory
 from moxtwisted.imap.commands import contexts
+from moxtwisted.imap.lines import Piece
 from moxtwisted.imap.memory import MemoryMail
 from moxtwisted.imap.settings import Limits, ServerSettings, Timeouts
 from moxtwisted.imap.testing import Driver
@@ -269,7 +270,7 @@ class ConvergenceTests(SynchronousTestCase):
 
         views: list[list[int]] = []
 
-        def sync(view: SessionView, **options: bool) -> list[bytes]:
+        def sync(view: SessionView, **options: bool) -> list[Piece]:
             responses = _SYNC(view, **options)
             if view is driver.server.connection.box.view:
                 views.append(list(view.uids))

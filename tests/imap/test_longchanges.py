@@ -25,7 +25,7 @@ class _CreepingClock(Clock):
 
     def seconds(self) -> float:
         """The time, a little later than before."""
-        self.rightNow += 0.004
+        self.rightNow += 0.02
         return super().seconds()
 
     def turn(self) -> None:

@@ -26,6 +26,7 @@ from moxtwisted.imap.connection import Connection, Selected
 from moxtwisted.imap.wire import searchkeys as k
 from moxtwisted.imap.wire.sequence import SequenceSet
 from moxtwisted.message.flags import SYSTEM_FLAGS, MessageFlags
+from moxtwisted.message.places import places_of
 
 __all__ = ["Matching", "TextQuestion", "has_text", "is_fuzzy", "matches", "wants_modseq", "weight"]
 
@@ -183,6 +184,8 @@ class Matching:
     def named(self, key: k.SearchKey, at: _Positions) -> _Positions:
         """Those of the positions that a key names by numbers; all for any other key."""
         match key:
+            case k.UidIn(SequenceSet(saved=True)) | k.NumberIn(SequenceSet(saved=True)):
+                return self._saved(at)
             case k.UidIn(wanted):
                 return _within(self._uid_ranges(wanted), at)
             case k.NumberIn(wanted):
@@ -277,19 +280,24 @@ class Matching:
                 return [i for i in at if (value := values.get(uids[i])) is not None and matches(value)]
 
     def _number_ranges(self, wanted: SequenceSet) -> list[tuple[int, int]]:
-        if wanted.saved:
-            return self._saved_ranges()
         # We ask for less than RFC 9051 section 9, seq-number, would let us: a search for a message that is not there finds
         # nothing, which is what clients mean that look into an empty mailbox.
         return wanted.number_ranges(len(self.uids))
 
     def _uid_ranges(self, wanted: SequenceSet) -> list[tuple[int, int]]:
         self._steps += len(wanted.ranges)
-        return self._saved_ranges() if wanted.saved else wanted.index_ranges(self.uids)
+        return wanted.index_ranges(self.uids)
 
-    def _saved_ranges(self) -> list[tuple[int, int]]:
-        # RFC 5182 section 2.1: it is of the selected mailbox.
-        return self._connection.saved_ranges() if self._box is self._connection.selected else []
+    def _saved(self, at: _Positions) -> _Positions:
+        """Those of ``$``."""
+        if self._box is not self._connection.selected:
+            # RFC 5182 section 2.1: it is of the selected mailbox.
+            return []
+        places = places_of(self.uids, self._connection.saved)
+        if isinstance(at, range) and len(at) == len(self.uids):
+            return places
+        saved = set(places)
+        return [i for i in at if i in saved]
 
     def _with_flag(self, flag: str, present: bool, at: _Positions) -> _Positions:
         flags = self.flags

@@ -147,8 +147,7 @@ def _answer(connection: Connection, command: Store, positions: Sequence[int], do
     uids = live.uids
     if command.silent:
         # RFC 7162 section 3.1.3: even with SILENT the new MODSEQ of what changed is told.
-        changed = frozenset(done.changed)
-        positions = [at for at in positions if uids[at] in changed]
+        positions = view.live_positions(done.changed)
         connection.tell(view.lines(positions, flags=False, modseq=True))
         return
     if done.refused:
