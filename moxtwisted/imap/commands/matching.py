@@ -13,6 +13,7 @@ generator that hands them out and is sent the UIDs that match::
 from __future__ import annotations
 
 import re
+from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Generator, Mapping, Sequence
 from datetime import date
@@ -145,7 +146,7 @@ class Matching:
         self._now = int(connection.clock.seconds())
         view = self._box.view
         live = view.live
-        self.uids: Sequence[int] = view.uids
+        self.uids: array[int] = view.uids
         self.everything: _Positions = range(len(view.uids))
         self._columns: dict[int, dict[int, Any]] = {}
         self._scores: dict[int, list[int]] = {}
