@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -31,6 +31,7 @@ from moxtwisted.imap.commands.mailboxfilters import ancestry, parents_of
 from moxtwisted.imap.commands.status import status_line
 from moxtwisted.imap.lines import Piece
 from moxtwisted.imap.metadata import SPECIAL_USE
+from moxtwisted.imap.namechanges import NameChanges, implied, move
 from moxtwisted.imap.notification import own_mailboxes
 from moxtwisted.imap.othersfilter import OthersWanted
 from moxtwisted.imap.sharing import OTHERS, spelt
@@ -64,13 +65,8 @@ _OF_CONTENTS: Final = frozenset(
     {Event.MESSAGE_NEW, Event.MESSAGE_EXPUNGE, Event.FLAG_CHANGE, Event.MAILBOX_METADATA_CHANGE}
 )
 _OF_NOTES: Final = frozenset({Event.MAILBOX_METADATA_CHANGE, Event.SERVER_METADATA_CHANGE})
-_NAME_EVENTS: Final = {
-    "created": Event.MAILBOX_NAME,
-    "removed": Event.MAILBOX_NAME,
-    "renamed": Event.MAILBOX_NAME,
-    "subscribed": Event.SUBSCRIPTION_CHANGE,
-    "unsubscribed": Event.SUBSCRIPTION_CHANGE,
-}
+# Renames that are told with OLDNAME in one go; of more it is told what is there now.
+_MOST_MOVES: Final = 100
 
 
 @frozen
@@ -149,7 +145,9 @@ class Notifying:
     _overflow: bool = False
     # Whether, when it was pushed last, changed annotations were told anyway.
     _told_anyway: bool = False
-    _subscribed: tuple[frozenset[str], frozenset[str]] = (frozenset(), frozenset())
+    # What is subscribed, and what was when something was told last; and the former of these.
+    _subscribed: frozenset[str] = frozenset()
+    _last_subscribed: frozenset[str] = frozenset()
 
     @classmethod
     def begin(cls, connection: Connection, groups: Sequence[EventGroup], limit: int) -> Notifying:
@@ -160,6 +158,8 @@ class Notifying:
         watched = tuple(g for g in groups if g.events and not g.mailboxes.of_selected)
         named = tuple((group, frozenset(map(spelt, group.names))) for group in watched)
         notifying = cls(connection, named, SelectedEvents.among(groups))
+        notifying._look_at_subscriptions()
+        notifying._subscribed = notifying._last_subscribed
         notifying._told_anyway = "METADATA" in connection.enabled
         wanted = OthersWanted.of(connection, groups)
         if wanted is not None:
@@ -224,11 +224,7 @@ class Notifying:
             case FilterKind.SUBTREE:
                 return any(above in names for above in ancestry(name))
             case FilterKind.SUBSCRIBED:
-                # Section 6.4: the list as it is now. A change makes a new one.
-                subscriptions = self._connection.mail.subscriptions()
-                if subscriptions is not self._subscribed[0]:
-                    self._subscribed = (subscriptions, frozenset(map(canonical, subscriptions)))
-                return name in self._subscribed[1]
+                return name in self._subscribed
             case _:
                 # Section 6.3: mail can be delivered to any mailbox, so inboxes are as personal.
                 return not name.startswith(OTHERS)
@@ -298,6 +294,12 @@ class Notifying:
                 b"* OK [NOTIFICATIONOVERFLOW] too much happened, notifications have ended\r\n"
             )
 
+    def _look_at_subscriptions(self) -> None:
+        """Section 6.4: the list as it is now. What is no longer in it was in it when it was unsubscribed, deleted or renamed."""
+        if any(group.mailboxes is FilterKind.SUBSCRIBED for group, _ in self._groups):
+            now = frozenset(map(canonical, self._connection.mail.subscriptions()))
+            self._subscribed, self._last_subscribed = self._last_subscribed | now, now
+
     def _happened(self) -> tuple[Sequence[Any], bool]:
         """In the user's mailboxes, then in those of others; and whether some is lost."""
         happened, lost = self._feed.take()
@@ -310,8 +312,9 @@ class Notifying:
 
     def _lines(self, happened: Sequence[Any]) -> list[bytes]:
         """STATUS, LIST and METADATA responses: each mailbox once, however often something happened to it."""
+        self._look_at_subscriptions()
         statuses: dict[str, frozenset[str]] = {}
-        names: dict[str, str | None] = {}
+        reached: dict[str, None] = {}
         notes: dict[str, dict[str, None]] = {}
         moved = [h for h in happened if h.kind == "renamed"]
         for one, now in _with_names(happened, moved):
@@ -323,10 +326,12 @@ class Notifying:
             elif one.kind in {"annotated", "special_use"}:
                 entries = one.entries if one.kind == "annotated" else (SPECIAL_USE,)
                 notes.setdefault(name, {}).update(dict.fromkeys(self._changed_entries(name, entries)))
-            elif one.kind in _NAME_EVENTS:
-                self._named(name, one, moved, names)
-            elif one.kind in {"readable", "unreadable"}:
-                self._reached(name, one.kind, names)
+            elif one.kind in {"readable", "unreadable"} or (
+                one.kind in {"created", "removed"}
+                and name.startswith(OTHERS)
+                and Event.MAILBOX_NAME not in self.wanted(name)
+            ):
+                self._reached(name, one.kind, reached)
             if one.kind == "removed":
                 # Its annotations went with it (RFC 5464 section 4.1), but not those of what is called so later.
                 notes.pop(name, None)
@@ -336,7 +341,12 @@ class Notifying:
             if one.kind in {"created", "readable"} and Event.MESSAGE_NEW in self.wanted(now):
                 # Section 5.1: another UIDVALIDITY is told.
                 statuses[now] = frozenset({"messages", "new mailbox"})
-        lines = self._lists(names) if names else []
+        changes = NameChanges.of(happened, self._is_own)
+        for now in changes.moves():
+            if Event.MESSAGE_NEW in self.wanted(now):
+                # Section 5.1: and so it is under a name that another mailbox had, or none.
+                statuses[now] = statuses.get(now, frozenset()) | {"messages", "new mailbox"}
+        lines = self._lists(changes, reached) if changes.events or changes.renamed or reached else []
         return [*lines, *self._statuses(statuses), *self._metadata(notes)]
 
     def _message_kinds(self, name: str, one: Any) -> frozenset[str]:
@@ -372,40 +382,84 @@ class Notifying:
         return canonical(info.name) == canonical(box.name)
 
     # -- mailboxes ---------------------------------------------------------------------------------------------
-    def _named(self, name: str, one: Any, moved: Sequence[Any], names: dict[str, str | None]) -> None:
-        """Note the names that something happened to, with the old name of what was renamed; with an empty one what is concerned
-        by what happened below it."""
-        if one.kind == "renamed":
-            # Section 5.4: of what lies below a mailbox that was renamed nothing is told.
-            old = canonical(one.old_name)
-            if any(_below(one, other) for other in moved) or self._is_own(one.kind, name):
-                return
-            if Event.MAILBOX_NAME in self.wanted(name) | self.wanted(old):
-                names.pop(name, None)
-                names[name] = old
-                return
-            for either in (old, name):
-                # Section 5.5: the subscription went with the mailbox, which is not told of who asks for subscriptions alone.
-                if Event.SUBSCRIPTION_CHANGE in self.wanted(either):
-                    names[either] = names.get(either) or None
-            return
-        if self._is_own(one.kind, name):
-            return
-        events = {_NAME_EVENTS[one.kind]}
-        if one.kind in {"created", "removed"} and not name.startswith(OTHERS):
-            # Section 5.5: new mailboxes are subscribed, and what is removed may be so no longer.
-            events.add(Event.SUBSCRIPTION_CHANGE)
-        wanted = self.wanted(name)
-        if events & wanted:
-            names[name] = names.get(name) or None
-        elif name.startswith(OTHERS) and Event.MAILBOX_NAME in events:
-            self._reached(name, one.kind, names)
-        parent = name.rpartition("/")[0]
-        if parent and Event.MAILBOX_NAME in events & self.wanted(parent):
-            # Section 5.4: what was made or deleted concerns the mailbox above, too.
-            names.setdefault(parent, "")
+    def _lists(self, changes: NameChanges, reached: Iterable[str]) -> list[bytes]:
+        """LIST responses with all that is true of these mailboxes now."""
+        mail = self._connection.mail
+        infos: dict[str, MailboxInfo | None] = {}
+        for name in {**changes.events, **changes.renamed, **dict.fromkeys(reached)}:
+            info = mail.mailbox(name)
+            # RFC 4314 section 6: what may not be listed is as if it was not there.
+            infos[name] = info if info is not None and _may(info, "l") else None
+        moves = self._moves(changes, infos)
+        names = self._plain(changes, moves, infos)
+        if not moves.keys().isdisjoint(names):
+            # The client would take one rename for another. Without OLDNAME it knows what is there, and by UIDVALIDITY that it is new.
+            moves = {}
+            names = self._plain(changes, moves, infos)
+        subscribed = frozenset(map(canonical, mail.subscriptions()))
+        parents = parents_of(map(canonical, self._watched_names()))
+        told: dict[str, str | None] = {**moves, **dict.fromkeys(names), **dict.fromkeys(reached)}
+        told.update(moves)
+        return [self._list(name, old, infos, subscribed, parents) for name, old in told.items()]
 
-    def _reached(self, name: str, kind: str, names: dict[str, str | None]) -> None:
+    def _moves(self, changes: NameChanges, infos: Mapping[str, MailboxInfo | None]) -> dict[str, str]:
+        """What is told with OLDNAME."""
+        told: dict[str, str] = {}
+        for now, old in changes.moves().items():
+            # Section 5.4: of what lies below a mailbox that was renamed nothing is told; unless it is not told of that either.
+            wanted = Event.MAILBOX_NAME in self.wanted(now) | self.wanted(old)
+            if wanted and infos[now] is not None and not implied(now, old, told):
+                told[now] = old
+        return told if len(told) <= _MOST_MOVES else {}
+
+    def _plain(
+        self, changes: NameChanges, moves: Mapping[str, str], infos: dict[str, MailboxInfo | None]
+    ) -> list[str]:
+        """The names that are told without OLDNAME, after ``moves``: what is concerned, and what a client would believe wrongly."""
+        belief = changes.belief()
+        for now, old in moves.items():
+            move(belief, old, now)
+        for name in belief:
+            if name not in infos:
+                info = self._connection.mail.mailbox(name)
+                infos[name] = info if info is not None and _may(info, "l") else None
+        found: dict[str, None] = {}
+        uncovered: dict[str, frozenset[Event]] = {}
+        for now, old in changes.moves().items():
+            if now not in moves and not implied(now, old, moves):
+                # Section 5.5: the subscription goes with the mailbox.
+                uncovered[old] = uncovered.get(old, frozenset()) | {Event.SUBSCRIPTION_CHANGE}
+                uncovered[now] = frozenset({Event.MAILBOX_NAME, Event.SUBSCRIPTION_CHANGE})
+        for name in {**changes.events, **changes.renamed, **belief}:
+            wanted, there = self.wanted(name), infos[name] is not None
+            events = changes.events.get(name, frozenset()) | uncovered.get(name, frozenset())
+            believed = belief.get(name, there)
+            wrong = Event.MAILBOX_NAME in wanted and believed != there
+            concerned = Event.MAILBOX_NAME in events & wanted and (there or believed)
+            if wrong or ((concerned or Event.SUBSCRIPTION_CHANGE in events & wanted) and name not in moves):
+                found[name] = None
+        return list(found)
+
+    def _list(
+        self,
+        name: str,
+        old: str | None,
+        infos: Mapping[str, MailboxInfo | None],
+        subscribed: Container[str],
+        parents: Container[str],
+    ) -> bytes:
+        connection, info = self._connection, infos[name]
+        attributes = [] if info is not None else [self._missing(name)]
+        if name in subscribed:
+            attributes.append("\\Subscribed")
+        attributes.append("\\HasChildren" if name in parents else "\\HasNoChildren")
+        if info is not None:
+            attributes += connection.special_use(info)
+            if not _may(info, "r"):
+                attributes.append("\\NoAccess")
+        return render.list_response(name, attributes, utf8=connection.utf8, old_name=old)
+
+    def _reached(self, name: str, kind: str, names: dict[str, None]) -> None:
         r"""RFC 5465 section 5.9: a mailbox of somebody else went out of reach, which is told with \NoAccess, or came back.
 
         One that was removed and one that may not be listed any more are the same, so that nothing is told of the latter.
@@ -415,37 +469,10 @@ class Notifying:
         if kind in {"removed", "unreadable"}:
             if len(self._denied) < _MOST_DENIED:
                 self._denied.add(name)
-            names[name] = names.get(name) or None
+            names[name] = None
         elif kind == "readable" or name in self._denied:
             self._denied.discard(name)
-            names[name] = names.get(name) or None
-
-    def _lists(self, names: dict[str, str | None]) -> list[bytes]:
-        """LIST responses with all that is true of these mailboxes now."""
-        connection = self._connection
-        mail = connection.mail
-        subscribed = frozenset(map(canonical, mail.subscriptions()))
-        parents = parents_of(map(canonical, self._watched_names()))
-        left = frozenset(names.values())
-        lines = []
-        for name, old in names.items():
-            info = mail.mailbox(name)
-            if info is not None and not _may(info, "l"):
-                # RFC 4314 section 6: it is as if it was not there.
-                info = None
-            if info is None and (name in left or (old == "" and not left.isdisjoint(ancestry(name)))):
-                # The new name says it, its own or of what it lay below.
-                continue
-            attributes = [] if info is not None else [self._missing(name)]
-            if name in subscribed:
-                attributes.append("\\Subscribed")
-            attributes.append("\\HasChildren" if name in parents else "\\HasNoChildren")
-            if info is not None:
-                attributes += connection.special_use(info)
-                if not _may(info, "r"):
-                    attributes.append("\\NoAccess")
-            lines.append(render.list_response(name, attributes, utf8=connection.utf8, old_name=old or None))
-        return lines
+            names[name] = None
 
     def _missing(self, name: str) -> str:
         """What is said of a mailbox that is not there: see ``_reached``."""
@@ -542,11 +569,3 @@ def _with_names(happened: Sequence[Any], moved: Sequence[Any]) -> Iterator[tuple
 def _may(info: MailboxInfo, letters: str) -> bool:
     """Whether the user has these rights."""
     return info.rights is None or info.rights.issuperset(letters)
-
-
-def _below(one: Any, other: Any) -> bool:
-    """Whether ``one`` was renamed because it lay below ``other``."""
-    rest = one.old_name[len(other.old_name) :]
-    return bool(
-        rest.startswith("/") and one.old_name.startswith(other.old_name) and one.name == other.name + rest
-    )

@@ -20,6 +20,7 @@ from attrs import define, field, frozen
 from tests.imap.kept import Items, Keeping, Kept
 from tests.imap.noted import Change, Notes, chosen, written
 from tests.imap.told import MaybeLine, compact, modified_utf7
+from tests.imap.watching import Watch
 
 
 @define(eq=False)
@@ -84,36 +85,33 @@ class Seen:
         return cls(box.uidnext, box.removed, box.flagged, {u: m.modseq for u, m in box.messages.items()})
 
 
-@frozen
-class Watch:
-    """What a session wants to hear of mailboxes that it has not selected.
-
-    @ivar text: the filter, as on the wire.
-    @ivar names: of the mailboxes; none for all.
-    @ivar flags: whether FlagChange is among the events.
-    @ivar notes: the events of annotations that are.
-    """
-
-    text: str
-    names: tuple[str, ...]
-    flags: bool
-    notes: frozenset[str] = frozenset()
-
-
 @define(eq=False)
 class Mail:
     """The mailboxes of one user.
 
     @ivar real: the state of a mailbox as the server has it, by name; None if it has none.
     @ivar subscribed: whether a name is.
+    @ivar subscriptions: all of them.
     """
 
     real: Callable[[str], Any]
     subscribed: Callable[[str], bool]
+    subscriptions: Callable[[], Iterable[str]]
     boxes: dict[str, Box] = field(factory=dict)
     modseq: int = 0
     uidvalidities: set[int] = field(factory=set)
     notes: Notes = field(factory=Notes)
+
+    def below(self, name: str) -> list[str]:
+        """The mailboxes below a name."""
+        return [other for other in self.boxes if other.startswith(name + "/")]
+
+    def above(self, name: str) -> None:
+        """Those above a new one are made as well (RFC 9051 section 6.3.4)."""
+        parent = name.rpartition("/")[0]
+        if parent and parent not in self.boxes:
+            self.above(parent)
+            self.known(parent)
 
     def known(self, name: str) -> Box:
         """Take in a mailbox that was there or has just been made."""
@@ -165,6 +163,9 @@ class Session:
     @ivar spared: flags were not told, and will not be.
     @ivar watch: what NOTIFY tells of other mailboxes.
     @ivar seen: the mailboxes when NOTIFY told of them last.
+    @ivar called: what they were called then, or what this session has called them since.
+    @ivar subscribed: what was subscribed then.
+    @ivar matched: that, and what was subscribed when NOTIFY told something last.
     @ivar keeping: searches of the selected mailbox that are kept up to date.
     @ivar most_kept: so many of them there may be.
     @ivar foresees: whether results are told to be shorter before messages are told to be gone, where these are not told at once.
@@ -192,6 +193,9 @@ class Session:
     spared: bool = False
     watch: Watch | None = None
     seen: dict[Box, Seen] = field(factory=dict)
+    called: dict[Box, str] = field(factory=dict)
+    subscribed: frozenset[str] = frozenset()
+    matched: frozenset[str] = frozenset()
     keeping: Keeping = field(factory=Keeping)
     most_kept: int = 16
     foresees: bool = False
@@ -311,7 +315,7 @@ class Session:
         if (
             self.idling
             or (self.notify and self.box is not None and self.notify != "NONE")
-            or (self.watch and self.watch.notes)
+            or (self.watch and self.watch.any_notes)
         ):
             lines += self.news()
         if self.notify:
@@ -368,17 +372,20 @@ class Session:
         watch, before = self.watch, self.seen
         if watch is None:
             return []
-        self.seen = {box: Seen.of(box) for box in self.mail.boxes.values()}
+        called = self.called
+        self._look()
         lines: list[str] = []
         for name, box in self.mail.boxes.items():
-            if box is self.box or (watch.names and name not in watch.names):
+            events = self.wanted(name)
+            if box is self.box or "MessageNew" not in events:
                 continue
             was = before.get(box)
             least, most = self._kinds(box, was or Seen(1, 0, 0, {}))
-            if was is None:
-                least = {"messages", "new mailbox"}
+            if was is None or called[box] != name:
+                # RFC 5465 section 5.1: there is another UIDVALIDITY under this name.
+                least = {"messages", "new mailbox"} | (least if was is not None else set())
                 most |= least
-            if not watch.flags:
+            if "FlagChange" not in events:
                 least, most = least - {"flags"}, most - {"flags"}
             if most:
                 free = sorted(most - least)
@@ -387,6 +394,22 @@ class Session:
                 ]
                 lines.append(MaybeLine.of([self._news(name, box, kinds) for kinds in choices]))
         return lines + self._other_notes(watch)
+
+    def _look(self) -> None:
+        """What NOTIFY tells from now on happens after this."""
+        self.seen = {box: Seen.of(box) for box in self.mail.boxes.values()}
+        self.called = {box: name for name, box in self.mail.boxes.items()}
+        if self.watch is not None and any(group.kind == "SUBSCRIBED" for group in self.watch.groups):
+            # Which are so by themselves the server is free to choose.
+            now = frozenset(
+                "INBOX" if name.upper() == "INBOX" else name for name in self.mail.subscriptions()
+            )
+            # RFC 5465 section 6.4: what was unsubscribed, or went, was subscribed when that happened.
+            self.matched, self.subscribed = self.subscribed | now, now
+
+    def wanted(self, name: str) -> frozenset[str]:
+        """What is to be told of a mailbox that is not selected."""
+        return frozenset() if self.watch is None else self.watch.events(name, self.matched)
 
     def _other_notes(self, watch: Watch) -> list[str]:
         """RFC 5465 sections 5.6 and 5.7: changed annotations, of mailboxes as they are called now, in any order."""
@@ -399,10 +422,9 @@ class Session:
         for change in changes:
             event = "ServerMetadataChange" if change.box is None else "MailboxMetadataChange"
             name = "" if change.box is None else names.get(change.box)
-            if name is None or event not in watch.notes:
+            if name is None or event not in (self.wanted(name) if name else watch.all_events):
                 continue
-            if not name or not watch.names or name in watch.names:
-                changed.setdefault(name, set()).update(change.entries)
+            changed.setdefault(name, set()).update(change.entries)
         return [MaybeLine.of([self._noted(name, entries)]) for name, entries in changed.items()]
 
     def _kinds(self, box: Box, was: Seen) -> tuple[set[str], set[str]]:
@@ -781,7 +803,8 @@ class Session:
         lines += [f"* OK [HIGHESTMODSEQ {box.highest}]", "* OK [MAILBOXID]"]
         if "IMAP4REV2" in self.enabled:
             subscribed = "\\Subscribed " * self.mail.subscribed(name)
-            lines.append(f'* LIST ({subscribed}\\HasNoChildren) "/" {self.shown(name)}')
+            below = "HasChildren" if self.mail.below(name) else "HasNoChildren"
+            lines.append(f'* LIST ({subscribed}\\{below}) "/" {self.shown(name)}')
         if qresync is not None and qresync[0] == box.uidvalidity:
             gone = {uid for at, uid in box.expunged if at > qresync[1]}
             lines += [f"* VANISHED (EARLIER) {compact(gone)}"] if gone else []
@@ -806,6 +829,7 @@ class Session:
         """CREATE."""
         if name in self.mail.boxes:
             return self.refused("NO [ALREADYEXISTS]")
+        self.mail.above(name)
         self.mail.known(name)
         return self.done([], "OK [MAILBOXID]")
 
@@ -816,6 +840,8 @@ class Session:
             return self.refused("NO [NONEXISTENT]")
         if name == "INBOX":
             return self.refused("NO [CANNOT]")
+        if self.mail.below(name):
+            return self.refused("NO [HASCHILDREN]")
         lines = []
         box.exists = False
         del self.mail.boxes[name]
@@ -825,14 +851,20 @@ class Session:
         return self.done(lines, "OK")
 
     def rename(self, old: str, new: str) -> list[str]:
-        """RENAME of a mailbox that has none below it."""
+        """RENAME, with all below it."""
         box = self.mail.boxes.get(old)
         if box is None:
             return self.refused("NO [NONEXISTENT]")
         if new in self.mail.boxes:
             return self.refused("NO [ALREADYEXISTS]")
+        if old != "INBOX" and new.startswith(old + "/"):
+            return self.refused("NO [CANNOT]")
+        self.mail.above(new)
         if old != "INBOX":
-            self.mail.boxes[new] = self.mail.boxes.pop(old)
+            for name in [old, *self.mail.below(old)]:
+                moved = self.mail.boxes[new + name[len(old) :]] = self.mail.boxes.pop(name)
+                if self.called.get(moved) == name:
+                    self.called[moved] = new + name[len(old) :]
         else:
             made = self.mail.known(new)
             made.uidnext = 1
@@ -885,7 +917,8 @@ class Session:
         lines = self.sync(expunge=True)
         self.new.clear()
         self.notify, self.flags, self.watch = which, flags, watch
-        self.seen = {box: Seen.of(box) for box in self.mail.boxes.values()}
+        self._look()
+        self.matched = self.subscribed
         self.noticed = len(self.mail.notes.changes)
         self.told_anyway = "METADATA" in self.enabled
         return self.done([*lines, *(self._statuses() if status else ())], "OK")
@@ -894,11 +927,11 @@ class Session:
         """RFC 5465 section 3.1: how the watched mailboxes are but the selected one, in any order."""
         lines: list[str] = []
         for name, box in self.mail.boxes.items():
-            watch = self.watch
-            if watch is None or box is self.box or (watch.names and name not in watch.names):
+            events = self.wanted(name)
+            if box is self.box or "MessageNew" not in events:
                 continue
             items = f"MESSAGES {len(box.messages)} UIDNEXT {box.uidnext} UIDVALIDITY {box.uidvalidity}"
-            if watch.flags:
+            if "FlagChange" in events:
                 # The section asks for the first with FlagChange, enabled or not; UNSEEN is the server's own.
                 unseen = sum("\\Seen" not in m.flags for m in box.messages.values())
                 items += f" HIGHESTMODSEQ {box.highest} UNSEEN {unseen}"

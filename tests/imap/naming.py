@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from attrs import define, field
 
@@ -12,28 +12,51 @@ from tests.imap.told import modified_utf7
 _LIST = re.compile(r'\* LIST \(([^)]*)\) "/" (\S+)(?: \("OLDNAME" \((\S+)\)\))?')
 _ENDS = re.compile(r"(OK|NO|BAD)\b|\+ idling")
 
+#: Whether there is such a mailbox, and whether it is subscribed; None: the client does not know.
+Belief = tuple[bool | None, bool | None]
+
 
 @define(eq=False)
 class Names:
     """What one client makes of the LIST responses that NOTIFY sends.
 
-    @ivar universe: all names that there may be.
-    @ivar watched: those that the client watches.
-    @ivar events: of them, C{MailboxName} or C{SubscriptionChange} or both.
-    @ivar truth: of a name: whether there is such a mailbox, and whether it is subscribed.
+    @ivar wanted: the events that are wanted of a name, at the last push: of C{MailboxName} and C{SubscriptionChange}.
+    @ivar look: by name, of all that there may be: whether there is such a mailbox, and whether it is subscribed.
+    @ivar truth: at the last look.
     """
 
-    universe: Sequence[str]
-    watched: frozenset[str]
-    events: frozenset[str]
-    truth: Callable[[str], tuple[bool, bool]]
-    _believed: dict[str, tuple[bool, bool | None]] = field(factory=dict)
+    wanted: Callable[[str], Collection[str]]
+    look: Callable[[], dict[str, tuple[bool, bool]]]
+    truth: dict[str, tuple[bool, bool]] = field(init=False)
+    _believed: dict[str, Belief] = field(init=False)
 
-    def learn(self, words: Iterable[str]) -> None:
-        """The client looks, or did something itself to those names that are among these words."""
-        self._believed.update(
-            (name, self.truth(name)) for word in words if (name := self._name(word)) is not None
-        )
+    def __attrs_post_init__(self) -> None:
+        self.truth = self.look()
+        self._believed = {**self.truth}
+
+    def did(self, words: Sequence[str]) -> None:
+        """The client itself did something, with success: C{CREATE}, C{RENAME} and so on, and names; or nothing."""
+        self._forget()
+        self.truth = self.look()
+        if not words:
+            return
+        names = [name for word in words[1:] if (name := self._name(word)) is not None]
+        if words[0] == "RENAME" and len(names) == 2 and names[0] != "INBOX":
+            self._moved(*names)
+        self._believed.update((name, self.truth[name]) for name in names)
+        if words[0] in {"CREATE", "RENAME"}:
+            # RFC 9051 section 6.3.4: what is above is made as well.
+            above = [name for name in self.truth if names and names[-1].startswith(name + "/")]
+            self._believed.update((name, self.truth[name]) for name in above)
+
+    def _moved(self, old: str, new: str) -> None:
+        """With all that is below it. Whether the subscriptions go with the mailboxes is the server's to decide."""
+        for name in self.truth:
+            if name == old or name.startswith(old + "/"):
+                there, _ = self._believed[name]
+                self._believed[name] = (False, None)
+                if (now := new + name[len(old) :]) in self.truth:
+                    self._believed[now] = (there, None)
 
     def take(self, said: Sequence[str]) -> list[str]:
         """Believe what is said behind the end of the command; the other responses."""
@@ -47,26 +70,40 @@ class Names:
             name, old = self._name(found[2]), self._name(found[3])
             assert name is not None, line
             assert name not in told, f"{name} twice: {said}"
-            assert not self.watched.isdisjoint({name, old}), f"nobody asked: {line}"
+            assert self.wanted(name) or (old and self.wanted(old)), f"nobody asked: {line}"
             told.add(name)
-            there, subscribed = "\\NonExistent" not in found[1], "\\Subscribed" in found[1]
-            assert (there, subscribed) == self.truth(name), f"not so: {line}"
+            exists, subscribed = "\\NonExistent" not in found[1], "\\Subscribed" in found[1]
+            assert (exists, subscribed) == self.truth[name], f"not so: {line}"
+            if exists:
+                below = any(
+                    there and other.startswith(name + "/") for other, (there, _) in self.truth.items()
+                )
+                assert ("\\HasChildren" in found[1]) == below, f"not so: {line}"
             if old is not None:
-                # Whether the subscription goes with the mailbox is the server's to decide.
-                self._believed[old] = (False, None)
-            self._believed[name] = (there, subscribed)
+                self._moved(old, name)
+            self._believed[name] = (exists, subscribed)
         return rest
+
+    def _forget(self) -> None:
+        """What changed while nobody watched it is not known."""
+        for name, before in self.truth.items():
+            believed = self._believed[name]
+            if believed[0] not in {None, before[0]}:
+                believed = (None, believed[1])
+            if believed[1] not in {None, before[1]}:
+                believed = (believed[0], None)
+            self._believed[name] = believed
 
     def _name(self, written: str | None) -> str | None:
         if written is None:
             return None
-        return next((n for n in self.universe if written.strip('"') in {n, modified_utf7(n)}), None)
+        return next((n for n in self.truth if written.strip('"') in {n, modified_utf7(n)}), None)
 
     def wrong(self) -> list[str]:
         """The watched names of which the client does not believe what is so."""
         found = []
-        for name in self.watched:
+        for name, truth in self.truth.items():
             for n, event in enumerate(("MailboxName", "SubscriptionChange")):
-                if event in self.events and self._believed[name][n] not in {None, self.truth(name)[n]}:
-                    found.append(f"{event} {name}: {self.truth(name)[n]}")
+                if event in self.wanted(name) and self._believed[name][n] not in {None, truth[n]}:
+                    found.append(f"{event} {name}: {truth[n]}")
         return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 from collections.abc import Callable, Collection, Sequence
 from importlib import import_module
 from typing import Any
@@ -19,18 +20,38 @@ from moxtwisted.imap.settings import Limits, ServerSettings, Timeouts
 from moxtwisted.imap.testing import Driver, split_responses
 from moxtwisted.message.flags import MessageFlags
 from tests.imap.kept import Kept
-from tests.imap.model import Mail, Message, Session, Watch
+from tests.imap.model import Mail, Message, Session
 from tests.imap.naming import Names
 from tests.imap.told import compact, modified_utf7, plain, same
+from tests.imap.watching import Group, Watch
 
 # More of them by hand: MOXTWISTED_CONVERGENCE_SEEDS=20000, or =5000:20000 for those from the 5,000th on.
 SEEDS = os.environ.get("MOXTWISTED_CONVERGENCE_SEEDS", "")
 STEPS = 50
 
 NAMES = ("INBOX", "INBOX", "INBOX", "INBOX", "INBOX", "Other", "Other", "Third", "Fünf")
-ALL = ("INBOX", "Other", "Third", "Fünf")
+ALL = (
+    "INBOX",
+    "Other",
+    *(f"{top}{below}" for top in ("Third", "Fünf") for below in ("", "/A", "/B", "/A/B")),
+)
+#: What NOTIFY may name.
+FILTERS: Sequence[tuple[str, tuple[str, ...]]] = (
+    ("PERSONAL", ()),
+    ("PERSONAL", ()),
+    ("INBOXES", ()),
+    ("SUBSCRIBED", ()),
+    ("SUBSCRIBED", ()),
+    ("MAILBOXES", ("INBOX", "Other")),
+    ("MAILBOXES", ("Other", "Third")),
+    ("MAILBOXES", ("Third/A", "Fünf")),
+    ("SUBTREE", ("Fünf",)),
+    ("SUBTREE", ("Third", "Fünf/A")),
+    ("SUBTREE", ("INBOX", "Other", "Fünf", "Nowhere")),
+)
 FLAGS = ("\\Seen", "\\Deleted", "\\Deleted", "\\Flagged", "$Work")
 NO_NAME = '""'
+OF_NAMES = ("MailboxName", "SubscriptionChange")
 NAMING = ("CREATE", "DELETE", "RENAME", "SUBSCRIBE", "UNSUBSCRIBE")
 KINDS = (
     (),
@@ -101,21 +122,25 @@ class Place:
     @ivar connect: makes a client of it.
     @ivar deliver: puts a message into INBOX.
     @ivar real: the state of a mailbox by name, or None: with C{uids}, C{flags} and so on.
+    @ivar exists: whether there is a mailbox with a name.
     @ivar subscriptions: names, however they write INBOX.
     """
 
     connect: Callable[[], Driver]
     deliver: Callable[[bytes], object]
     real: Callable[[str], Any]
+    exists: Callable[[str], bool]
     subscriptions: Callable[[], Collection[str]]
 
-    def truth(self, name: str) -> tuple[bool, bool]:
-        """Whether there is a mailbox with that name, and whether it is subscribed."""
-        return self.real(name) is not None, self.subscribed(name)
+    def truth(self) -> dict[str, tuple[bool, bool]]:
+        """By name whether there is a mailbox, and whether it is subscribed."""
+        found = {"INBOX" if name.upper() == "INBOX" else name for name in self.subscriptions()}
+        return {name: (self.exists(name), name in found) for name in ALL}
 
     def subscribed(self, name: str) -> bool:
         """Whether it is, if there is such a mailbox or not."""
-        return name in {"INBOX" if one.upper() == "INBOX" else one for one in self.subscriptions()}
+        found = self.subscriptions()
+        return name in found or (name == "INBOX" and any(one.upper() == "INBOX" for one in found))
 
 
 @define(eq=False)
@@ -124,6 +149,7 @@ class Client:
 
     @ivar visits: by mailbox: UIDVALIDITY and the mod-sequence up to which it was told everything when it was there last.
     @ivar names: what it believes of the names that it watches.
+    @ivar naming: how often it changes those.
     """
 
     driver: Driver
@@ -133,6 +159,7 @@ class Client:
     log: list[str]
     visits: dict[str, tuple[int, int]]
     names: Names | None = None
+    naming: int = 5
     count: int = 0
 
     @property
@@ -143,7 +170,9 @@ class Client:
     def say(self, line: str, predict: Callable[[], list[str]], tag: str = "") -> None:
         """Send a command; the answers are what C{predict} gives."""
         tag, self.count = tag or self.tag, self.count + 1
-        line = line.replace("Fünf", '"Fünf"' if self.utf8 else modified_utf7("Fünf"))
+        line = re.sub(
+            "Fünf[/AB]*", lambda name: f'"{name[0]}"' if self.utf8 else modified_utf7(name[0]), line
+        )
         self.driver.send(f"{tag} {line}\r\n".encode())
         self.compare(line, tag.encode(), predict)
 
@@ -153,8 +182,9 @@ class Client:
         self.log.append(f"{id(self.model) % 9973}: {line!r} -> {said}")
         expected, wrong = predict(), []
         if self.names is not None:
-            if any(response.startswith("OK") for response in said):
-                self.names.learn(line.split()[1:] if line.split(maxsplit=1)[0] in NAMING else ())
+            words = line.split()
+            succeeded = any(response.startswith("OK") for response in said)
+            self.names.did(words if succeeded and words[0] in NAMING else ())
             said = self.names.take(said)
             wrong = self.names.wrong()
         assert same(said, expected) and not wrong, "\n".join(
@@ -207,7 +237,7 @@ class Client:
             (self.keep, 8),
             (self.metadata, 8),
             (self.append, 6),
-            (self.mailboxes, 5),
+            (self.mailboxes, self.naming),
             (self.select, 5),
             (self.idle, 6),
         ]
@@ -418,7 +448,8 @@ class Client:
     def mailboxes(self) -> None:
         """CREATE, DELETE, RENAME, STATUS, SUBSCRIBE, UNSUBSCRIBE."""
         dice, model = self.dice, self.model
-        one, other = dice.choice(("INBOX", "Other", "Third")), dice.choice(("Third", "Fünf"))
+        one = dice.choice(("INBOX", "Other", "Third", "Third/A", "Fünf"))
+        other = dice.choice(("Third", "Fünf", *ALL[2:]))
         modseq = "CONDSTORE" in model.enabled
         items = "MESSAGES UIDNEXT UIDVALIDITY UNSEEN DELETED SIZE" + " HIGHESTMODSEQ" * modseq
         lines: dict[str, Callable[[], list[str]]] = {
@@ -427,9 +458,13 @@ class Client:
             f"RENAME {one} {other}": lambda: model.rename(one, other),
             f"RENAME {other} {one}": lambda: model.rename(other, one),
             f"STATUS {one} ({items})": lambda: model.status(one, modseq=modseq),
-            f"SUBSCRIBE {other}": model.subscribe,
-            f"UNSUBSCRIBE {one}": model.subscribe,
+            f"SUBSCRIBE {dice.choice((one, other))}": model.subscribe,
+            f"UNSUBSCRIBE {dice.choice((one, other))}": model.subscribe,
         }
+        for old, new in ((one, other), (other, one)):
+            if old != "INBOX" and any(new + name[len(old) :] not in ALL for name in model.mail.below(old)):
+                # Nobody watches names that nobody knows of.
+                lines.pop(f"RENAME {old} {new}", None)
         line = dice.choice([*lines, f"STATUS {one} ({items})"])
         predict = lines[line]
         if line.startswith(("DELETE", "RENAME")) and dice.random() < 0.4:
@@ -487,6 +522,18 @@ class Client:
         self.driver.send(b"idle IDLE\r\n")
         return self.compare("IDLE", b"idle", self.model.idle)
 
+    def group(self) -> Group:
+        """Some events of some mailboxes."""
+        dice = self.dice
+        kind, names = dice.choice(FILTERS)
+        events: set[str] = set(dice.sample(OF_NAMES, dice.randint(0, 2)))
+        if dice.random() < 0.7 or not events:
+            events |= {"MessageNew", "MessageExpunge", *["FlagChange"] * (dice.random() < 0.5)}
+        events.update(
+            dice.sample(("MailboxMetadataChange", "ServerMetadataChange"), dice.choice((0, 0, 1, 2)))
+        )
+        return Group(kind, names, frozenset(events))
+
     def notify(self, *, quiet: float = 0.2) -> None:
         """NOTIFY SET: of the selected mailbox, and perhaps of others; NOTIFY NONE.
 
@@ -502,23 +549,10 @@ class Client:
             # RFC 5465 section 3.1: that is the same.
             groups, which = dice.choice(([], [f"({which} NONE)"])), "NONE"
         if dice.random() < 0.7 or not groups:
-            text, *names = dice.choice(
-                (
-                    ("PERSONAL",),
-                    ("MAILBOXES (INBOX Other)", "INBOX", "Other"),
-                    ("MAILBOXES (Other Third)", "Other", "Third"),
-                    ("SUBTREE Fünf", "Fünf"),
-                )
-            )
-            notes = dice.sample(("MailboxMetadataChange", "ServerMetadataChange"), dice.choice((0, 1, 2)))
-            watch = Watch(text, tuple(names), dice.random() < 0.5, frozenset(notes))
-            of_names = dice.sample(("MailboxName", "SubscriptionChange"), dice.randint(0, 2))
-            if of_names:
-                watched = frozenset(names or ALL)
-                self.names = Names(ALL, watched, frozenset(of_names), self.place.truth)
-                self.names.learn(ALL)
-            more = [*["FlagChange"] * watch.flags, *notes, *of_names]
-            groups.append(f"({text} ({' '.join(['MessageNew MessageExpunge', *more])}))")
+            watch = Watch([self.group() for _ in range(dice.choice((1, 1, 2, 3)))])
+            if not watch.all_events.isdisjoint(OF_NAMES):
+                self.names = Names(self.model.wanted, self.place.truth)
+            groups += [group.text for group in watch.groups]
         status = dice.random() < 0.3
         return self.say(
             f"NOTIFY SET {'STATUS ' * status}{' '.join(groups)}",
@@ -545,7 +579,7 @@ class Convergence(SynchronousTestCase):
         """One seed."""
         dice = random.Random(seed)
         place = self.place(dice)
-        mail = Mail(place.real, place.subscribed)
+        mail = Mail(place.real, place.subscribed, place.subscriptions)
         for name in sorted(("INBOX", "Other"), key=lambda name: place.real(name).uidvalidity):
             mail.known(name)
         log = [f"seed {seed}"]
@@ -566,7 +600,9 @@ class Convergence(SynchronousTestCase):
             )
             for _ in range(dice.randint(2, 4))
         ]
+        naming = dice.choice((5, 5, 5, 5, 60))
         for client in clients:
+            client.naming = naming
             client.start((*dice.choice(KINDS), *["METADATA"] * (dice.random() < 0.3)))
         for _ in range(STEPS):
             client = dice.choice(clients)
@@ -617,6 +653,7 @@ class ConvergenceTests(Convergence):
             lambda: Driver.of(mail, settings=SETTINGS),
             lambda octets: mail.add("INBOX", octets),
             real,
+            lambda name: real(name) is not None,
             mail.subscribed,
         )
 

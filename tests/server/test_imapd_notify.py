@@ -222,6 +222,86 @@ class NotifyTests(IMAPCase):
             [one for one in told.splitlines() if "METADATA" in one], ["* METADATA Three /private/a"]
         )
 
+    def told_later(self, groups: str, *commands: str, own: str = "NOOP") -> list[str]:
+        """The LIST responses to who watches these groups, when another session has done all this, and after a command of its own."""
+        line, other = self.listening(groups), self.log_in(ip="198.51.100.7")
+        push = Notifying.push
+        self.patch(Notifying, "push", lambda _: None)
+        for command in commands:
+            self.assertIn("t OK", self.ask(other, command), command)
+        self.patch(Notifying, "push", push)
+        told = self.ask(line, own).splitlines()
+        self.assertTrue(told[0].startswith("t OK"), told)
+        line.drop()
+        other.drop()
+        return [one[len("* LIST ") :] for one in told if one.startswith("* LIST ")]
+
+    def test_renamed_twice(self) -> None:
+        """Of renames one after the other the outcome is told, with the name that the client knows."""
+        told = self.told_later(
+            "(personal (MailboxName))", "CREATE Zero", "CREATE One", "RENAME One Two", "RENAME Two Three"
+        )
+        self.assertEqual(told, [f'(\\Subscribed \\HasNoChildren) "/" {name}' for name in ("Zero", "Three")])
+        told = self.told_later("(personal (MailboxName))", "RENAME Three Four", "RENAME Four Five")
+        self.assertEqual(told, ['(\\Subscribed \\HasNoChildren) "/" Five ("OLDNAME" (Three))'])
+        told = self.told_later("(personal (MailboxName))", "RENAME Five Six", own="RENAME Six Seven")
+        self.assertEqual(told, ['(\\Subscribed \\HasNoChildren) "/" Seven ("OLDNAME" (Five))'])
+        told = self.told_later("(personal (MailboxName))", "RENAME Seven Six", "DELETE Six")
+        self.assertEqual(told, ['(\\NonExistent \\HasNoChildren) "/" Seven'])
+
+    def test_changed_places(self) -> None:
+        """Where OLDNAME would leave a client with something wrong, it is told what is there."""
+        line = self.log_in()
+        for name in ("One", "Two", "Top/Below"):
+            self.ask(line, f"CREATE {name}")
+        told = self.told_later(
+            "(personal (MailboxName))", "RENAME One Third", "RENAME Two One", "RENAME Third Two"
+        )
+        self.assertEqual(
+            sorted(told), [f'(\\Subscribed \\HasNoChildren) "/" {name}' for name in ("One", "Two")]
+        )
+        told = self.told_later("(personal (MailboxName))", "DELETE Top/Below", "RENAME Top Else")
+        self.assertEqual(
+            told,
+            [
+                '(\\Subscribed \\HasNoChildren) "/" Else ("OLDNAME" (Top))',
+                '(\\NonExistent \\HasNoChildren) "/" Else/Below',
+            ],
+        )
+
+    def test_renamed_above(self) -> None:
+        """RFC 5465 section 5.4: nothing is told of what lies below a renamed mailbox, unless its own rename is not told either."""
+        line = self.log_in()
+        self.ask(line, "CREATE Top/Below")
+        told = self.told_later("(mailboxes Top/Below (MailboxName))", "RENAME Top Else")
+        self.assertEqual(told, ['(\\Subscribed \\HasNoChildren) "/" Else/Below ("OLDNAME" (Top/Below))'])
+        told = self.told_later("(subtree Else (MailboxName))", "RENAME Else Top")
+        self.assertEqual(told, ['(\\Subscribed \\HasChildren) "/" Top ("OLDNAME" (Else))'])
+        told = self.told_later("(personal (SubscriptionChange))", "RENAME Top Else")
+        self.assertIn('(\\NonExistent \\HasNoChildren) "/" Top/Below', told)
+        self.assertIn('(\\Subscribed \\HasNoChildren) "/" Else/Below', told)
+
+    def test_no_longer_subscribed(self) -> None:
+        """RFC 5465 section 6.4: what is unsubscribed or deleted was among the subscribed mailboxes when that happened."""
+        groups = "(subscribed (MailboxName SubscriptionChange))"
+        line = self.log_in()
+        self.ask(line, "CREATE One")
+        self.assertEqual(self.told_later(groups, "UNSUBSCRIBE One"), ['(\\HasNoChildren) "/" One'])
+        self.assertEqual(self.told_later(groups, "DELETE One"), [])
+        self.ask(line, "CREATE One")
+        self.assertEqual(self.told_later(groups, "DELETE One"), ['(\\NonExistent \\HasNoChildren) "/" One'])
+
+    def test_another_mailbox_under_a_name(self) -> None:
+        """RFC 5465 section 5.1: when another mailbox is called so now, its UIDVALIDITY is told; not to who renamed it."""
+        other = self.log_in(ip="198.51.100.7")
+        self.ask(other, "CREATE One")
+        line = self.listening("(mailboxes Two (MessageNew MessageExpunge FlagChange))")
+        self.ask(other, "RENAME One Two")
+        self.assertRegex(self.heard(line), r"^\* STATUS Two \(MESSAGES 0 UIDNEXT 1 UIDVALIDITY \d+\)\r\n$")
+        self.ask(other, "RENAME Two One")
+        self.assertEqual(self.heard(line), "")
+        self.assertNotIn("STATUS", self.ask(line, "RENAME One Two"))
+
     def test_subscribed_and_subtree(self) -> None:
         """The list of subscriptions counts as it is when something happens; a subtree has its top, and not its neighbours."""
         line = self.log_in()

@@ -311,8 +311,12 @@ class NamesTests(NotifyOthersCase):
                 f'* LIST (\\NonExistent \\Subscribed \\HasNoChildren) "/" "Other Users/alice/{name}"\r\n',
             )
             self.yes(other, f'UNSUBSCRIBE "Other Users/alice/{name}"')
+            # RFC 5465 section 6.4: it was among them when that happened.
+            self.assertEqual(
+                self.told(), f'* LIST (\\NonExistent \\HasNoChildren) "/" "Other Users/alice/{name}"\r\n'
+            )
         self.yes(other, f"UNSUBSCRIBE {BOX}")
-        self.told()
+        self.assertEqual(self.told(), f'* LIST (\\HasNoChildren) "/" {BOX}\r\n')
         self.add(mailbox="Box")
         self.assertEqual(self.told(), "")
         self.assertEqual(self.watchers(), 0)

@@ -67,6 +67,7 @@ async def rename(connection: Connection, command: Rename) -> Answer:
     new = mailbox_name(command.new_name.removesuffix("/"))
     await connection.mail.rename(old, new)
     connection.caused("renamed", [new])
+    connection.caused("renamed from", [old])
     connection.caused("created", _with_parents(new))
     selected = connection.selected
     if (

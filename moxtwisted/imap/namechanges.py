@@ -1,0 +1,150 @@
+r"""What happened to names of mailboxes since NOTIFY told of them last, and what a client makes of what it is told.
+
+A client that is told ``* LIST () "/" New ("OLDNAME" (Old))`` moves ``Old`` with all below it (RFC 5465 section 5.4). Of two renames
+one after the other it is told the outcome, and then what it would believe wrongly::
+
+    changes = NameChanges.of(happened, is_own=lambda kind, name: False)   # A renamed to B, B to C
+    changes.moves()                                                       # {"C": "A"}
+    belief = changes.belief()                                             # {"A": True, "B": False, "C": False}
+    move(belief, "A", "C")                                                # {"A": False, "B": False, "C": True}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+from attrs import define, field
+
+from moxtwisted.imap.commands.mailboxfilters import ancestry
+from moxtwisted.imap.sharing import OTHERS
+from moxtwisted.imap.wire.events import Event
+from moxtwisted.imap.wire.mailboxname import canonical
+
+__all__ = ["NameChanges", "implied", "move"]
+
+_NAMED: Final = frozenset({Event.MAILBOX_NAME})
+_SUBSCRIBED: Final = frozenset({Event.SUBSCRIPTION_CHANGE})
+_KINDS: Final = frozenset({"created", "removed", "renamed", "subscribed", "unsubscribed"})
+
+
+def move(belief: dict[str, bool], old: str, new: str) -> None:
+    """What a client makes of a rename: the mailbox and all below it have other names."""
+    for name in [name for name in belief if old in ancestry(name)]:
+        there, belief[name] = belief[name], False
+        belief[new + name[len(old) :]] = there
+    belief[new] = True
+
+
+@define(eq=False)
+class NameChanges:
+    """What happened to names; all are canonical.
+
+    :ivar events: by name, what concerns it: MailboxName, SubscriptionChange or both. Renamed ones are in ``renamed`` only.
+    :ivar renamed: old and new names.
+    """
+
+    events: dict[str, frozenset[Event]] = field(factory=dict)
+    renamed: dict[str, None] = field(factory=dict)
+    _before: dict[str, bool] = field(factory=dict)
+    # By what a mailbox is called now: what it was called before, or nothing if it is new.
+    _origins: dict[str, str] = field(factory=dict)
+    _own: list[Any] = field(factory=list)
+
+    @classmethod
+    def of(cls, happened: Sequence[Any], is_own: Callable[[str, str], bool]) -> NameChanges:
+        """From happenings in their order.
+
+        :param is_own: asked with a kind and a name, of renames also with ``renamed from`` and the old one: whether the client did
+            this itself.
+        """
+        changes = cls()
+        named = [one for one in happened if one.kind in _KINDS]
+        # The push comes right behind the command: what others did in the same way was before that.
+        last = {(one.kind, canonical(one.name)): one for one in named}
+        own_renames: list[Any] = []
+        for one in named:
+            name = canonical(one.name)
+            own = is_own(one.kind, name) and last[one.kind, name] is one
+            if one.kind == "renamed":
+                own = own and is_own("renamed from", canonical(one.old_name))
+                if any(_below(one, other) for other in own_renames):
+                    changes._take(one, name, own=True)
+                    continue
+                own_renames += [one] * own
+            if own:
+                changes._own.append(one)
+            changes._take(one, name, own=own)
+        return changes
+
+    def _take(self, one: Any, name: str, *, own: bool) -> None:
+        match one.kind:
+            case "renamed":
+                self._renamed(name, canonical(one.old_name), own=own)
+            case "created":
+                self._before.setdefault(name, False)
+                self._origins.pop(name, None)
+                if not own:
+                    self._origins[name] = ""
+            case "removed":
+                self._before.setdefault(name, True)
+                origin = self._origins.pop(name, name)
+                if origin not in {"", name} and not own:
+                    # Nobody will be told that it was called otherwise for a while.
+                    self._concern(origin, _NAMED | _SUBSCRIBED)
+        if own or one.kind == "renamed":
+            return
+        if one.kind in {"subscribed", "unsubscribed"}:
+            self._concern(name, _SUBSCRIBED)
+            return
+        # RFC 5465 section 5.5: new mailboxes are subscribed, and what is removed may be so no longer.
+        self._concern(name, _NAMED if name.startswith(OTHERS) else _NAMED | _SUBSCRIBED)
+        parent = name.rpartition("/")[0]
+        if parent:
+            # Section 5.4: what was made or deleted concerns the mailbox above, too.
+            self._concern(parent, _NAMED)
+
+    def _concern(self, name: str, events: frozenset[Event]) -> None:
+        self.events[name] = self.events.get(name, frozenset()) | events
+
+    def _renamed(self, name: str, old: str, *, own: bool) -> None:
+        self._before.setdefault(old, True)
+        self._before.setdefault(name, False)
+        origin = self._origins.pop(old, old)
+        self._origins.pop(name, None)
+        if not (own and origin == old):
+            self._origins[name] = origin
+            self.renamed[old] = self.renamed[name] = None
+        if not origin:
+            # New under this name, as far as anybody was told.
+            self._concern(name, _NAMED | _SUBSCRIBED)
+
+    def moves(self) -> dict[str, str]:
+        """By their names now, what mailboxes were called before; those above come before those below."""
+        moved = {now: old for now, old in self._origins.items() if old and old != now}
+        return {now: moved[now] for now in sorted(moved, key=len)}
+
+    def belief(self) -> dict[str, bool]:
+        """Which names exist, for a client that knows of what was before and of what it did itself."""
+        belief = dict(self._before)
+        for one in self._own:
+            if one.kind == "renamed":
+                move(belief, canonical(one.old_name), canonical(one.name))
+            elif one.kind in {"created", "removed"}:
+                belief[canonical(one.name)] = one.kind == "created"
+        return belief
+
+
+def implied(now: str, old: str, told: Mapping[str, str]) -> bool:
+    """Whether a rename goes without saying, because one above it is told."""
+    return any(
+        above in told and old == told[above] + now[len(above) :] for above in ancestry(now) if above != now
+    )
+
+
+def _below(one: Any, other: Any) -> bool:
+    """Whether ``one`` was renamed because it lay below ``other``."""
+    rest = one.old_name[len(other.old_name) :]
+    return bool(
+        rest.startswith("/") and one.old_name.startswith(other.old_name) and one.name == other.name + rest
+    )
