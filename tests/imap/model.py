@@ -172,6 +172,7 @@ class Session:
     @ivar heard: how many changes of annotations it was told of after ENABLE METADATA.
     @ivar noticed: how many by NOTIFY.
     @ivar told_anyway: whether METADATA was enabled when NOTIFY told of them last.
+    @ivar logged_in: whether somebody is.
     """
 
     mail: Mail
@@ -202,6 +203,7 @@ class Session:
     heard: int = 0
     noticed: int = 0
     told_anyway: bool = False
+    logged_in: bool = True
 
     # -- what is told unasked ----------------------------------------------------------------------------------
     @property
@@ -909,6 +911,16 @@ class Session:
         """DONE."""
         self.idling = False
         return self.done([], "OK")
+
+    def unauthenticate(self) -> list[str]:
+        """UNAUTHENTICATE (RFC 8437 section 4.1): nothing is left but the mail."""
+        self.leave()
+        self.notify, self.watch = "", None
+        lines = self.done([], "OK")
+        self.enabled.clear()
+        self.own.clear()
+        self.flags, self.logged_in = True, False
+        return lines
 
     def set_notify(self, which: str, *, flags: bool, watch: Watch | None, status: bool = False) -> list[str]:
         """NOTIFY SET for the selected mailbox, or without it (C{"NONE"}), and for others."""

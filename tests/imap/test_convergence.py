@@ -150,6 +150,7 @@ class Client:
     @ivar visits: by mailbox: UIDVALIDITY and the mod-sequence up to which it was told everything when it was there last.
     @ivar names: what it believes of the names that it watches.
     @ivar naming: how often it changes those.
+    @ivar greeted: how its first log-in was answered.
     """
 
     driver: Driver
@@ -160,6 +161,7 @@ class Client:
     visits: dict[str, tuple[int, int]]
     names: Names | None = None
     naming: int = 5
+    greeted: str = ""
     count: int = 0
 
     @property
@@ -193,7 +195,7 @@ class Client:
 
     def start(self, kind: Sequence[str]) -> None:
         """Log in and enable what the client knows."""
-        self.driver.login()
+        self.greeted = plain(self.driver.command("LOGIN alice secret")[-1], b"a1")
         for name in kind:
             self.driver.command("ENABLE " + name)
             self.model.enabled |= {name.upper()} | ({"CONDSTORE"} if name == "QRESYNC" else set())
@@ -225,6 +227,10 @@ class Client:
     def step(self) -> None:
         """A random command."""
         dice, model = self.dice, self.model
+        if not model.logged_in:
+            return self.log_in() if dice.random() < 0.7 else self.too_early()
+        if dice.random() < 0.02:
+            return self.unauthenticate()
         if model.box is None:
             if dice.random() < 0.6:
                 return self.select()
@@ -245,6 +251,32 @@ class Client:
         (action,) = dice.choices([a for a, _ in actions], [w for _, w in actions])
         return action()
 
+    # -- the connection ----------------------------------------------------------------------------------------
+    def unauthenticate(self) -> None:
+        """UNAUTHENTICATE, and perhaps LOGIN before its answer comes."""
+        if self.model.box is not None:
+            self.visits[self.model.name] = (self.model.box.uidvalidity, self.model.complete)
+        self.names = None
+        if self.dice.random() < 0.5:
+            self.say("UNAUTHENTICATE", self.model.unauthenticate)
+            return
+        self.driver.send(b"un UNAUTHENTICATE\r\n" + b"in LOGIN alice secret\r\n")
+        self.compare("UNAUTHENTICATE", b"in", lambda: [*self.model.unauthenticate()[:-1], "un OK UNAUTHENTICATE completed", self.greeted])
+        self.model.logged_in = True
+
+    def log_in(self) -> None:
+        """LOGIN or AUTHENTICATE; the session that begins is as the first one was."""
+        line = self.dice.choice(("LOGIN alice secret", "AUTHENTICATE PLAIN AGFsaWNlAHNlY3JldA=="))
+        self.say(line, lambda: [self.greeted])
+        self.model.logged_in = True
+
+    def too_early(self) -> None:
+        """What is possible only after the log-in, or always."""
+        lines = ("SELECT INBOX", "ENABLE QRESYNC", "NOTIFY NONE", "IDLE", 'CANCELUPDATE "t1"', "FETCH $ FLAGS")
+        if self.dice.random() < 0.3:
+            return self.say("NOOP", lambda: ["OK"])
+        return self.say(self.dice.choice((*lines, "UNAUTHENTICATE")), lambda: ["BAD"])
+
     # -- messages ----------------------------------------------------------------------------------------------
     def numbers(self, *, uid: bool) -> list[int]:
         """Some messages; 0 is the star."""
@@ -263,7 +295,7 @@ class Client:
         """Messages: whether by UID, the prefix of the command, numbers, and these as a set."""
         uid = self.dice.random() < (0.95 if "UIDONLY" in self.model.enabled else 0.5)
         numbers = self.numbers(uid=uid)
-        if self.model.saved and self.dice.random() < 0.1:
+        if self.dice.random() < (0.1 if self.model.saved else 0.01):
             return uid, "UID " if uid else "", [-1], "$"
         if 0 in numbers:
             return uid, "UID " if uid else "", numbers, f"{min(n for n in numbers if n)}:*"
@@ -617,13 +649,15 @@ class Convergence(SynchronousTestCase):
         for client in clients:
             client.wake()
             self.converged(client, place, seed)
-        for name in ("", *ALL):
+        for name in ("", "INBOX", "Other", "Third", "Fünf"):
             clients[0].annotations(name, (*ENTRIES[:2], "/shared/comment"), "infinity", 1000)
         self.leave()
 
     def converged(self, client: Client, place: Place, seed: int) -> None:
         """Nothing is left to be told: the client's list is the mailbox."""
         model = client.model
+        if not model.logged_in:
+            client.log_in()
         if model.box is None or not model.box.exists:
             client.say("SELECT INBOX", lambda: model.select("INBOX"))
         if model.notify == "NONE":
