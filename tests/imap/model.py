@@ -19,6 +19,7 @@ from attrs import define, field, frozen
 
 from tests.imap.kept import Items, Keeping, Kept
 from tests.imap.noted import Change, Notes, chosen, written
+from tests.imap.returning import answered, saved, window
 from tests.imap.told import MaybeLine, compact, modified_utf7
 from tests.imap.watching import Watch
 
@@ -504,7 +505,13 @@ class Session:
         return f"OK [HIGHESTMODSEQ {highest}]" if "QRESYNC" in self.enabled else "OK"
 
     def fetch(
-        self, uid: bool, numbers: Sequence[int], items: Sequence[str], since: int = -1, vanished: bool = False
+        self,
+        uid: bool,
+        numbers: Sequence[int],
+        items: Sequence[str],
+        since: int = -1,
+        vanished: bool = False,
+        partial: str = "",
     ) -> list[str]:
         """FETCH; C{since} is CHANGEDSINCE."""
         if self._without_numbers(uid):
@@ -515,6 +522,8 @@ class Session:
         if self._missing(uid, numbers):
             return self.refused(expunge=uid)
         wanted = self.chosen(uid, numbers)
+        if partial:
+            wanted = window(partial, wanted)
         gone = any(u not in self.there for u in wanted)
         wanted = [u for u in wanted if u in self.there]
         if since >= 0:
@@ -692,10 +701,10 @@ class Session:
         match: Callable[[Sequence[int], int, Message], bool],
         *,
         numbers: bool,
-        save: bool = False,
+        returns: Sequence[str] | None = None,
         charset: bool = False,
     ) -> list[str]:
-        """SEARCH; C{match} is that of L{Kept}; C{numbers}: whether the key has sequence numbers in it."""
+        """SEARCH; C{match} is that of L{Kept}; C{numbers}: whether the key has sequence numbers in it; C{returns}: with RETURN."""
         if self._without_numbers(uid) or (numbers and "UIDONLY" in self.enabled):
             return self.refused("BAD [UIDREQUIRED]", expunge=uid and not numbers)
         if charset and "UTF8=ACCEPT" in self.enabled:
@@ -706,10 +715,12 @@ class Session:
             for n, u in enumerate(self.known, 1)
             if u in self.there and match(self.known, u, self.there[u])
         ]
-        if save:
-            self.saved = [u for _, u in found]
         # RFC 7162 section 3.2.10.2: nothing vanishes during a UID SEARCH with message numbers.
-        lines = [] if save else [self.found("SEARCH", uid, [u if uid else n for n, u in found])]
+        if returns is None:
+            lines = [self.found("SEARCH", uid, [u if uid else n for n, u in found])]
+        else:
+            line = self._answer(uid, [u for _, u in found], returns or ["ALL"])
+            lines = [] if list(returns) == ["SAVE"] else [line]
         return self.done(lines, "OK", expunge=uid and not numbers)
 
     def found(self, word: str, uid: bool, numbers: Sequence[int]) -> str:
@@ -730,15 +741,7 @@ class Session:
             # RFC 5267 section 4.3.
             return self.refused("BAD", expunge=expunge)
         kept.uids = [u for u in kept.find(self.there, self.known) if u in self.there]
-        if "SAVE" in returns:
-            self.saved = sorted(kept.uids)
-        told = [u if kept.uid else self.known.index(u) + 1 for u in kept.uids]
-        line = f"* ESEARCH{' UID' * kept.uid}"
-        if "ALL" in returns and told:
-            line += f" ALL {compact(told, ordered=True)}"
-        if "COUNT" in returns:
-            line += f" COUNT {len(told)}"
-        lines = [line]
+        lines = [self._answer(kept.uid, kept.uids, returns)]
         if len(self.keeping.all) < self.most_kept:
             self.keeping.all.append(kept)
         else:
@@ -746,20 +749,32 @@ class Session:
             lines.append(f'* NO [NOUPDATE "{kept.tag}"]')
         return self.done(lines, "OK", expunge=expunge)
 
+    def _answer(self, uid: bool, found: Sequence[int], returns: Sequence[str]) -> str:
+        """ESEARCH, and what it saves."""
+        if "SAVE" in returns:
+            self.saved = saved(returns, found)
+        told = found if uid else [self.known.index(u) + 1 for u in found]
+        return f"* ESEARCH{' UID' * uid}{answered(returns, told)}"
+
     def cancel(self, tags: Iterable[str]) -> list[str]:
         """CANCELUPDATE."""
         self.keeping.cancel(tags)
         return self.done([], "OK")
 
-    def sort(self, uid: bool, *, reverse: bool) -> list[str]:
-        """SORT (SIZE) or (REVERSE SIZE) of all."""
+    def sort(self, uid: bool, *, reverse: bool, returns: Sequence[str] | None = None) -> list[str]:
+        """SORT (SIZE) or (REVERSE SIZE) of all; C{returns}: with RETURN."""
         if self._without_numbers(uid):
             return self.refused("BAD [UIDREQUIRED]", expunge=uid)
         sign = -1 if reverse else 1
         order = sorted(
             (sign * len(self.there[u].octets), n, u) for n, u in enumerate(self.known, 1) if u in self.there
         )
-        return self.done([self.found("SORT", uid, [u if uid else n for _, n, u in order])], "OK", expunge=uid)
+        if returns is None:
+            lines = [self.found("SORT", uid, [u if uid else n for _, n, u in order])]
+        else:
+            line = self._answer(uid, [u for _, _, u in order], returns or ["ALL"])
+            lines = [] if list(returns) == ["SAVE"] else [line]
+        return self.done(lines, "OK", expunge=uid)
 
     # -- mailboxes ---------------------------------------------------------------------------------------------
     def leave(self) -> None:

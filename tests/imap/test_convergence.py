@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from importlib import import_module
 from typing import Any
 
-from attrs import define
+from attrs import define, field
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted.errors import MailboxMissingError
@@ -22,6 +22,7 @@ from moxtwisted.message.flags import MessageFlags
 from tests.imap.kept import Kept
 from tests.imap.model import Mail, Message, Session
 from tests.imap.naming import Names
+from tests.imap.returning import options, partial
 from tests.imap.told import compact, modified_utf7, plain, same
 from tests.imap.watching import Group, Watch
 
@@ -95,6 +96,11 @@ def size(message: Message) -> int:
     return len(message.octets)
 
 
+def returning(returns: Sequence[str] | None) -> str:
+    """RETURN with these options; None: without it."""
+    return "" if returns is None else f"RETURN ({' '.join(returns)}) "
+
+
 def subject(message: Message) -> bytes:
     """A digit."""
     return message.octets[9:10]
@@ -151,6 +157,7 @@ class Client:
     @ivar names: what it believes of the names that it watches.
     @ivar naming: how often it changes those.
     @ivar greeted: how its first log-in was answered.
+    @ivar tags: of searches that it asked to be kept up to date.
     """
 
     driver: Driver
@@ -162,6 +169,7 @@ class Client:
     names: Names | None = None
     naming: int = 5
     greeted: str = ""
+    tags: list[str] = field(factory=list)
     count: int = 0
 
     @property
@@ -261,7 +269,11 @@ class Client:
             self.say("UNAUTHENTICATE", self.model.unauthenticate)
             return
         self.driver.send(b"un UNAUTHENTICATE\r\n" + b"in LOGIN alice secret\r\n")
-        self.compare("UNAUTHENTICATE", b"in", lambda: [*self.model.unauthenticate()[:-1], "un OK UNAUTHENTICATE completed", self.greeted])
+        self.compare(
+            "UNAUTHENTICATE",
+            b"in",
+            lambda: [*self.model.unauthenticate()[:-1], "un OK UNAUTHENTICATE completed", self.greeted],
+        )
         self.model.logged_in = True
 
     def log_in(self) -> None:
@@ -272,7 +284,14 @@ class Client:
 
     def too_early(self) -> None:
         """What is possible only after the log-in, or always."""
-        lines = ("SELECT INBOX", "ENABLE QRESYNC", "NOTIFY NONE", "IDLE", 'CANCELUPDATE "t1"', "FETCH $ FLAGS")
+        lines = (
+            "SELECT INBOX",
+            "ENABLE QRESYNC",
+            "NOTIFY NONE",
+            "IDLE",
+            'CANCELUPDATE "t1"',
+            "FETCH $ FLAGS",
+        )
         if self.dice.random() < 0.3:
             return self.say("NOOP", lambda: ["OK"])
         return self.say(self.dice.choice((*lines, "UNAUTHENTICATE")), lambda: ["BAD"])
@@ -320,8 +339,13 @@ class Client:
             vanished = uid and "QRESYNC" in self.model.enabled and min(numbers) > 0
             # Of a mailbox that is gone a backend may know what was in it, or not.
             vanished = vanished and self.model.box is not None and self.model.box.exists
-            line += f" (CHANGEDSINCE {since}{' VANISHED' * vanished})"
-        self.say(line, lambda: self.model.fetch(uid, numbers, items, since, vanished))
+        window = partial(self.dice) if uid and self.dice.random() < 0.1 else ""
+        if since >= 0 or window:
+            modifiers = [f"CHANGEDSINCE {since}{' VANISHED' * vanished}"] * (since >= 0) + [window] * bool(
+                window
+            )
+            line += f" ({' '.join(modifiers)})"
+        self.say(line, lambda: self.model.fetch(uid, numbers, items, since, vanished, window))
 
     def store(self) -> None:
         dice = self.dice
@@ -353,20 +377,25 @@ class Client:
         uid, prefix, numbers, text = self.some()
         if dice.random() < 0.3:
             reverse = dice.random() < 0.5
-            line = f"{prefix}SORT ({'REVERSE ' * reverse}SIZE) UTF-8 ALL"
-            return self.say(line, lambda: self.model.sort(uid, reverse=reverse))
+            returns = options(dice) if dice.random() < 0.4 else None
+            line = f"{prefix}SORT {returning(returns)}({'REVERSE ' * reverse}SIZE) UTF-8 ALL"
+            return self.say(line, lambda: self.model.sort(uid, reverse=reverse, returns=returns))
         while numbers == [-1]:
             uid, prefix, numbers, text = self.some()
         key, match, by_number = self.key(uid, numbers, text)
         if by_number and dice.random() < 0.3:
             # A command by UID, with a key by sequence number.
             uid, prefix = True, "UID "
-        save = dice.random() < 0.2
+        if dice.random() < 0.02:
+            # RFC 9394 section 3.1: one of them.
+            line = f"{prefix}SEARCH RETURN (ALL {partial(dice)}) {key}"
+            return self.say(line, lambda: self.model.at_once("BAD"))
+        returns = options(dice) if dice.random() < 0.4 else None
         charset = dice.random() < 0.2
-        line = f"{prefix}SEARCH {'RETURN (SAVE) ' * save}{'CHARSET UTF-8 ' * charset}{key}"
+        line = f"{prefix}SEARCH {returning(returns)}{'CHARSET UTF-8 ' * charset}{key}"
         return self.say(
             line,
-            lambda: self.model.search(uid, match, numbers=by_number, save=save, charset=charset),
+            lambda: self.model.search(uid, match, numbers=by_number, returns=returns, charset=charset),
         )
 
     def key(self, uid: bool, numbers: Sequence[int], text: str) -> tuple[str, Match, bool]:
@@ -418,12 +447,14 @@ class Client:
             criteria, order = dice.choice(ORDERS)
             word, charset = f"SORT ({criteria}) UTF-8 ", False
         items = dice.choice(((), (), ("FLAGS",), ("FLAGS", "UID"), ("RFC822.SIZE",), ("BODY[]",)))
-        returns = dice.sample(("ALL", "COUNT", "SAVE"), dice.choice((0, 0, 1, 2)))
+        returns = options(dice)
         update = f"UPDATE ({' '.join(items)})" if items else "UPDATE"
         command, _, rest = word.partition(" ")
-        line = f"{prefix}{command} RETURN ({' '.join([update, *returns])}) {rest}{'CHARSET UTF-8 ' * charset}{key}"
-        if kept and dice.random() < 0.05:
-            tag = dice.choice(kept).tag
+        told = returning([*returns, update] if dice.random() < 0.5 else [update, *returns])
+        line = f"{prefix}{command} {told}{rest}{'CHARSET UTF-8 ' * charset}{key}"
+        if self.tags and dice.random() < 0.05:
+            tag = dice.choice(self.tags)
+        self.tags.append(tag)
         search = Kept(tag, uid, match, order, items, bool(order) or key.startswith("SUBJECT"))
 
         def predict() -> list[str]:
