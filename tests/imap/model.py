@@ -93,6 +93,7 @@ class Mail:
     @ivar real: the state of a mailbox as the server has it, by name; None if it has none.
     @ivar subscribed: whether a name is.
     @ivar subscriptions: all of them.
+    @ivar floods: how often more happened at once than NOTIFY tells of.
     """
 
     real: Callable[[str], Any]
@@ -102,6 +103,7 @@ class Mail:
     modseq: int = 0
     uidvalidities: set[int] = field(factory=set)
     notes: Notes = field(factory=Notes)
+    floods: int = 0
 
     def below(self, name: str) -> list[str]:
         """The mailboxes below a name."""
@@ -174,6 +176,8 @@ class Session:
     @ivar noticed: how many by NOTIFY.
     @ivar told_anyway: whether METADATA was enabled when NOTIFY told of them last.
     @ivar logged_in: whether somebody is.
+    @ivar floods: how often more happened at once than NOTIFY tells of, when it told of other mailboxes last.
+    @ivar most_new: of so many new messages NOTIFY tells data items at once.
     """
 
     mail: Mail
@@ -205,6 +209,8 @@ class Session:
     noticed: int = 0
     told_anyway: bool = False
     logged_in: bool = True
+    floods: int = 0
+    most_new: int = 10_000
 
     # -- what is told unasked ----------------------------------------------------------------------------------
     @property
@@ -321,8 +327,15 @@ class Session:
             or (self.watch and self.watch.any_notes)
         ):
             lines += self.news()
+        overflow = len(self.new) > self.most_new or (
+            self.watch is not None and self.floods < self.mail.floods
+        )
         if self.notify:
-            lines += self.others()
+            others = self.others()
+            lines += ["* OK [NOTIFICATIONOVERFLOW]"] if overflow else others
+        if overflow:
+            # RFC 5465 section 5.8: as after NOTIFY NONE.
+            self._end_notify()
         lines += self.evaluated()
         # What is kept back now is still the session's own when it is told.
         held = self.notify == "NONE" and bool(self.keeping.all)
@@ -334,7 +347,9 @@ class Session:
         if not (self.new or self.keeping.pending):
             return []
         lines, later, wanted = self.keeping.evaluated(self.there, self.known)
-        new, self.new = self.new, []
+        new: list[int] = []
+        if len(self.new) <= self.most_new:
+            new, self.new = self.new, new
         # RFC 5465 section 5.2 has results before data items, section 7 behind them: as long as NOTIFY has items to tell, the first.
         items: Items = {uid: {"UID", "FLAGS"} for uid in new}
         for uid, more in wanted.items():
@@ -376,6 +391,7 @@ class Session:
         if watch is None:
             return []
         called = self.called
+        self.floods = self.mail.floods
         self._look()
         lines: list[str] = []
         for name, box in self.mail.boxes.items():
@@ -944,6 +960,7 @@ class Session:
         lines = self.sync(expunge=True)
         self.new.clear()
         self.notify, self.flags, self.watch = which, flags, watch
+        self.floods = self.mail.floods
         self._look()
         self.matched = self.subscribed
         self.noticed = len(self.mail.notes.changes)
@@ -967,9 +984,12 @@ class Session:
 
     def notify_none(self) -> list[str]:
         """NOTIFY NONE: only NOTIFY SET implies that what happened is told first (RFC 5465 section 3.1)."""
+        self._end_notify()
+        return self.done([], "OK")
+
+    def _end_notify(self) -> None:
         self.new.clear()
         self.notify, self.watch = "NONE", None
-        return self.done([], "OK")
 
     # -- annotations -------------------------------------------------------------------------------------------
     def set_metadata(self, name: str, values: Mapping[str, bytes | None]) -> list[str]:

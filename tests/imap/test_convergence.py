@@ -13,7 +13,7 @@ from attrs import define, field
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted.errors import MailboxMissingError
-from moxtwisted.imap import connection, execution, lines, view
+from moxtwisted.imap import connection, execution, lines, notifying, view
 from moxtwisted.imap.commands import contexts
 from moxtwisted.imap.memory import MemoryMail
 from moxtwisted.imap.settings import Limits, ServerSettings, Timeouts
@@ -79,7 +79,7 @@ SETTINGS = ServerSettings(
     hostname="mail.example.org",
     allow_plain_without_tls=True,
     timeouts=Timeouts(login_failure_pause=0.0),
-    limits=Limits(contexts=3),
+    limits=Limits(contexts=3, notifications=60),
 )
 
 
@@ -210,7 +210,7 @@ class Client:
         self.model.heard = len(self.model.mail.notes.changes)
         self.driver.received()
         self.say("SELECT INBOX", lambda: self.model.select("INBOX"))
-        if self.dice.random() < 0.3:
+        if self.dice.random() < (0.3 if self.naming < 100 else 0.9):
             self.notify()
         if self.dice.random() < 0.3:
             self.keep()
@@ -239,6 +239,10 @@ class Client:
             return self.log_in() if dice.random() < 0.7 else self.too_early()
         if dice.random() < 0.02:
             return self.unauthenticate()
+        if dice.random() < 0.01:
+            return self.flood()
+        if self.naming >= 100 and dice.random() < 0.6:
+            return self.mailboxes() if dice.random() < 0.95 else self.notify()
         if model.box is None:
             if dice.random() < 0.6:
                 return self.select()
@@ -511,7 +515,7 @@ class Client:
     def mailboxes(self) -> None:
         """CREATE, DELETE, RENAME, STATUS, SUBSCRIBE, UNSUBSCRIBE."""
         dice, model = self.dice, self.model
-        one = dice.choice(("INBOX", "Other", "Third", "Third/A", "Fünf"))
+        one = dice.choice(("INBOX", "Other", "Third", *model.mail.boxes))
         other = dice.choice(("Third", "Fünf", *ALL[2:]))
         modseq = "CONDSTORE" in model.enabled
         items = "MESSAGES UIDNEXT UIDVALIDITY UNSEEN DELETED SIZE" + " HIGHESTMODSEQ" * modseq
@@ -527,6 +531,8 @@ class Client:
         for old, new in ((one, other), (other, one)):
             if old != "INBOX" and any(new + name[len(old) :] not in ALL for name in model.mail.below(old)):
                 # Nobody watches names that nobody knows of.
+                lines.pop(f"RENAME {old} {new}", None)
+            elif (old not in model.mail.boxes or new in model.mail.boxes) and dice.random() < 0.8:
                 lines.pop(f"RENAME {old} {new}", None)
         line = dice.choice([*lines, f"STATUS {one} ({items})"])
         predict = lines[line]
@@ -566,6 +572,16 @@ class Client:
         options = " ".join([f"DEPTH {depth}"] * (depth != "0") + [f"MAXSIZE {most}"] * (most < 1000))
         line = f"GETMETADATA {f'({options}) ' if options else ''}{name or NO_NAME} ({' '.join(entries)})"
         self.say(line, lambda: self.model.get_metadata(name, entries, depth, most))
+
+    def flood(self) -> None:
+        """So much that everybody falls behind who watches other mailboxes, but for this client, which is told of it as it happens."""
+        name = self.dice.choice(("", "INBOX"))
+        values = {"/private/v": b"x"}
+        for _ in range(SETTINGS.limits.notifications + 1):
+            line = f"SETMETADATA {name or NO_NAME} (/private/v {self.value(b'x')})"
+            self.say(line, lambda: self.model.set_metadata(name, values))
+        self.model.mail.floods += 1
+        self.model.floods += 1
 
     def value(self, octets: bytes | None) -> str:
         """One of an annotation, as a client writes it."""
@@ -627,9 +643,11 @@ class Convergence(SynchronousTestCase):
     """For any backend: C{place} says which.
 
     @ivar foresees: see L{Session}.
+    @ivar most_new: see L{Session}.
     """
 
     foresees = False
+    most_new = 10_000
 
     def place(self, dice: random.Random) -> Place:
         """A new place for mail."""
@@ -659,11 +677,16 @@ class Convergence(SynchronousTestCase):
         most = SETTINGS.limits.contexts
         clients = [
             Client(
-                place.connect(), place, Session(mail, most_kept=most, foresees=self.foresees), dice, log, {}
+                place.connect(),
+                place,
+                Session(mail, most_kept=most, most_new=self.most_new, foresees=self.foresees),
+                dice,
+                log,
+                {},
             )
             for _ in range(dice.randint(2, 4))
         ]
-        naming = dice.choice((5, 5, 5, 5, 60))
+        naming = dice.choice((5, 5, 5, 5, 100))
         for client in clients:
             client.naming = naming
             client.start((*dice.choice(KINDS), *["METADATA"] * (dice.random() < 0.3)))
@@ -740,9 +763,11 @@ class ConvergenceTests(Convergence):
             # What is longer waits for its turn.
             (execution, "_AT_ONCE_OCTETS", 100),
             (contexts, "_RESULTS_AT_ONCE", -1),
+            (notifying, "_MOST_NEW", 2),
         ):
             self.patch(module, name, value)
         self.foresees = True
+        self.most_new = 2
         for seed in seeds(range(850, 1000)):
             self.one(seed)
 
