@@ -6,7 +6,7 @@ A feed compares the mail with what it was at the last look, so it keeps nothing 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
 from attrs import define, field
@@ -94,11 +94,7 @@ class MemoryFeed:
         happened = [Happening("removed", old.name) for key, old in before.items() if key not in now]
         pairs = [(new, before.get(key)) for key, new in now.items()]
         # Names as they are now are those after all changes of names.
-        happened += [
-            Happening("renamed", new.name, old_name=known.name)
-            for new, known in pairs
-            if known is not None and known.name != new.name
-        ]
+        happened += _renames({k.name: new.name for new, k in pairs if k is not None and k.name != new.name})
         happened += [Happening("created", new.name) for new, known in pairs if known is None]
         for new, known in pairs:
             happened += self._messages(new, known)
@@ -135,6 +131,22 @@ class MemoryFeed:
             self._mail.watch.wakes.remove(self._wake)
         if self._annotated in self._mail.annotations.listeners:
             self._mail.annotations.listeners.remove(self._annotated)
+
+
+def _renames(moved: dict[str, str]) -> Iterator[Happening]:
+    """Renames, by the old names, in an order in which they can have happened; those above come before those below."""
+    left = dict(sorted(moved.items(), key=lambda names: len(names[1])))
+    made = []
+    while left:
+        free = [old for old, new in left.items() if new not in left]
+        if not free:
+            # They changed places, by way of names that nobody knows any more.
+            old = next(iter(left))
+            made.append(Happening("created", left.pop(old)))
+            yield Happening("removed", old)
+        for old in free:
+            yield Happening("renamed", left.pop(old), old_name=old)
+    yield from made
 
 
 @implementer(INotifyingSession)

@@ -32,7 +32,8 @@ def move(belief: dict[str, bool], old: str, new: str) -> None:
     """What a client makes of a rename: the mailbox and all below it have other names."""
     for name in [name for name in belief if old in ancestry(name)]:
         there, belief[name] = belief[name], False
-        belief[new + name[len(old) :]] = there
+        if there:
+            belief[new + name[len(old) :]] = True
     belief[new] = True
 
 

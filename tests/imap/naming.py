@@ -55,7 +55,7 @@ class Names:
             if name == old or name.startswith(old + "/"):
                 there, _ = self._believed[name]
                 self._believed[name] = (False, None)
-                if (now := new + name[len(old) :]) in self.truth:
+                if there is not False and (now := new + name[len(old) :]) in self.truth:
                     self._believed[now] = (there, None)
 
     def take(self, said: Sequence[str]) -> list[str]:

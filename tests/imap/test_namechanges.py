@@ -1,0 +1,80 @@
+"""What happened to names of mailboxes, worked out from happenings, and from what mail in memory was and is."""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from moxtwisted.imap.memory import MemoryMail
+from moxtwisted.imap.memorynotify import MemoryFeed
+from moxtwisted.imap.namechanges import NameChanges, implied, move
+from moxtwisted.imap.notification import Happening
+from moxtwisted.imap.testing import Driver
+
+
+def renamed(old: str, new: str) -> Happening:
+    """A rename."""
+    return Happening("renamed", new, old_name=old)
+
+
+class NameChangesTests(SynchronousTestCase):
+    def changes(self, *happened: Happening, own: tuple[tuple[str, str], ...] = ()) -> NameChanges:
+        """From these; C{own} are kinds and names."""
+        return NameChanges.of(happened, lambda kind, name: (kind, name) in own)
+
+    def test_outcome(self) -> None:
+        """Of renames one after the other the outcome counts; what was made or went meanwhile was not renamed."""
+        self.assertEqual(self.changes(renamed("A", "B"), renamed("B", "C")).moves(), {"C": "A"})
+        self.assertEqual(self.changes(renamed("A", "B"), renamed("B", "A")).moves(), {})
+        self.assertEqual(self.changes(Happening("created", "A"), renamed("A", "B")).moves(), {})
+        self.assertEqual(self.changes(renamed("A", "B"), Happening("removed", "B")).moves(), {})
+
+    def test_own(self) -> None:
+        """What the client did itself it knows, unless somebody else had renamed the mailbox before."""
+        own = (("renamed", "C"), ("renamed from", "B"))
+        mine = self.changes(renamed("B", "C"), renamed("B/x", "C/x"), own=own)
+        self.assertEqual((mine.moves(), mine.renamed), ({}, {}))
+        self.assertEqual(self.changes(renamed("A", "B"), renamed("B", "C"), own=own).moves(), {"C": "A"})
+        self.assertEqual(self.changes(renamed("A", "C"), own=own).moves(), {"C": "A"})
+
+    def test_belief(self) -> None:
+        """Who is told of a rename moves what he knows of, and nothing else."""
+        changes = self.changes(Happening("removed", "A/x"), renamed("A", "B"), renamed("A/y", "B/y"))
+        belief = changes.belief()
+        self.assertEqual(belief, {"A/x": True, "A": True, "B": False, "A/y": True, "B/y": False})
+        move(belief, "A", "B")
+        there = {name for name, exists in belief.items() if exists}
+        self.assertEqual(there, {"B", "B/x", "B/y"})
+
+    def test_implied(self) -> None:
+        """What lies below a mailbox goes with it."""
+        self.assertTrue(implied("B/x/y", "A/x/y", {"B": "A"}))
+        self.assertFalse(implied("B/x", "A/y", {"B": "A"}))
+        self.assertFalse(implied("B", "A", {"B": "A"}))
+
+
+class MemoryTests(SynchronousTestCase):
+    def test_order(self) -> None:
+        """Mail in memory tells renames in an order in which they can have happened."""
+        mail = MemoryMail()
+        for name in ("A", "B/x", "C", "D"):
+            mail.make(name)
+        feed = MemoryFeed(mail, 100, lambda: None)
+        for old, new in (("B", "E"), ("A", "B"), ("C", "Z"), ("D", "C"), ("Z", "D")):
+            mail.rename(old, new)
+        told = [(h.kind, h.old_name, h.name) for h in feed.take()[0]]
+        self.assertLess(told.index(("renamed", "B", "E")), told.index(("renamed", "A", "B")))
+        self.assertLess(told.index(("renamed", "B", "E")), told.index(("renamed", "B/x", "E/x")))
+        self.assertEqual(sorted(h for h in told if h[2] in {"C", "D"})[0][0], "created")
+        self.assertEqual(len([h for h in told if h[0] == "renamed"]), 4)
+
+    def test_renamed_by_both(self) -> None:
+        """Who renames what somebody else has just renamed is told what it was called before."""
+        mail = MemoryMail()
+        mail.make("One")
+        first, second = Driver.of(mail), Driver.of(mail)
+        first.login()
+        second.login()
+        first.command("NOTIFY SET (personal (MailboxName))")
+        second.command("RENAME One Two")
+        told = first.command("RENAME Two Three")
+        self.assertIn(b'* LIST (\\Subscribed \\HasNoChildren) "/" Three ("OLDNAME" (One))', told)
