@@ -16,10 +16,9 @@ from typing import Any, Final
 
 from attrs import define, field
 
-from moxtwisted.imap.commands.mailboxfilters import ancestry
 from moxtwisted.imap.sharing import OTHERS
 from moxtwisted.imap.wire.events import Event
-from moxtwisted.imap.wire.mailboxname import canonical
+from moxtwisted.imap.wire.mailboxname import ancestry, canonical
 
 __all__ = ["NameChanges", "implied", "move"]
 

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from attrs import define, field, frozen
 
 from moxtwisted.imap.backend import MailboxInfo
-from moxtwisted.imap.commands.mailboxfilters import ancestry, parents_of
+from moxtwisted.imap.commands.mailboxfilters import parents_of
 from moxtwisted.imap.commands.status import status_line
 from moxtwisted.imap.lines import Piece
 from moxtwisted.imap.metadata import SPECIAL_USE
@@ -41,7 +41,7 @@ from moxtwisted.imap.wire.commands import StatusItem
 from moxtwisted.imap.wire.events import Event, EventGroup
 from moxtwisted.imap.wire.fetchattributes import FetchAttribute
 from moxtwisted.imap.wire.mailboxfilter import FilterKind
-from moxtwisted.imap.wire.mailboxname import canonical
+from moxtwisted.imap.wire.mailboxname import ancestry, canonical
 
 if TYPE_CHECKING:
     from moxtwisted.imap.connection import Connection

@@ -22,7 +22,6 @@ from zope.interface import implementer
 
 from moxtwisted.errors import MailError
 from moxtwisted.imap import backend as b
-from moxtwisted.imap.commands.mailboxfilters import ancestry
 from moxtwisted.imap.notification import (
     Happening,
     IHappening,

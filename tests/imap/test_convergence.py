@@ -239,7 +239,7 @@ class Client:
             return self.log_in() if dice.random() < 0.7 else self.too_early()
         if dice.random() < 0.02:
             return self.unauthenticate()
-        if dice.random() < 0.01:
+        if dice.random() < 0.003:
             return self.flood()
         if self.naming >= 100 and dice.random() < 0.6:
             return self.mailboxes() if dice.random() < 0.95 else self.notify()

@@ -64,7 +64,7 @@ class MemoryTests(SynchronousTestCase):
         told = [(h.kind, h.old_name, h.name) for h in feed.take()[0]]
         self.assertLess(told.index(("renamed", "B", "E")), told.index(("renamed", "A", "B")))
         self.assertLess(told.index(("renamed", "B", "E")), told.index(("renamed", "B/x", "E/x")))
-        self.assertEqual(sorted(h for h in told if h[2] in {"C", "D"})[0][0], "created")
+        self.assertEqual(min(h for h in told if h[2] in {"C", "D"})[0], "created")
         self.assertEqual(len([h for h in told if h[0] == "renamed"]), 4)
 
     def test_renamed_by_both(self) -> None:

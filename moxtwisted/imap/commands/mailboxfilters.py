@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from moxtwisted.identifiers import IdentifierError, parse_mailbox_name
 from moxtwisted.imap.backend import MailboxInfo
@@ -15,8 +15,9 @@ from moxtwisted.imap.connection import Connection
 from moxtwisted.imap.notification import own_mailboxes
 from moxtwisted.imap.sharing import OTHER_USERS, OTHERS
 from moxtwisted.imap.wire.mailboxfilter import FilterKind, MailboxFilter
+from moxtwisted.imap.wire.mailboxname import ancestry
 
-__all__ = ["ancestry", "chosen", "parents_of", "reach_others"]
+__all__ = ["chosen", "parents_of", "reach_others"]
 
 
 def reach_others(connection: Connection, filters: Iterable[MailboxFilter]) -> bool:
@@ -58,14 +59,6 @@ def chosen(connection: Connection, filters: Sequence[MailboxFilter]) -> dict[str
             matches = _test(connection, one)
             found.update((name, info) for name, info in known.items() if matches(name))
     return found
-
-
-def ancestry(name: str) -> Iterator[str]:
-    """The name, and those above it: to be looked up among many, with which not each name has to be compared."""
-    at = len(name)
-    while at > 0:
-        yield name[:at]
-        at = name.rfind("/", 0, at)
 
 
 def parents_of(names: Iterable[str]) -> frozenset[str]:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
+from collections.abc import Iterator
 
 from moxtwisted.message import modifiedutf7
 
@@ -28,6 +29,7 @@ __all__ = [
     "ListPattern",
     "MailboxNameError",
     "SuppliedName",
+    "ancestry",
     "canonical",
     "combine",
     "decode",
@@ -115,6 +117,14 @@ def canonical(name: str) -> str:
     if name.isascii() or len(name) > _MOST_CHARACTERS:
         return name
     return unicodedata.normalize("NFC", name)
+
+
+def ancestry(name: str) -> Iterator[str]:
+    """The name, and those above it: to be looked up among many, with which not each name has to be compared."""
+    at = len(name)
+    while at > 0:
+        yield name[:at]
+        at = name.rfind("/", 0, at)
 
 
 def decode(octets: bytes, *, utf8: bool) -> str:
