@@ -14,16 +14,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from moxtwisted.imap.sharing import OTHERS
 from moxtwisted.imap.wire.events import Event
 from moxtwisted.imap.wire.mailboxname import ancestry, canonical
 
-__all__ = ["NameChanges", "implied", "move"]
+__all__ = ["NameChanges", "ToldNames", "implied", "move"]
 
 _NAMED: Final = frozenset({Event.MAILBOX_NAME})
 _SUBSCRIBED: Final = frozenset({Event.SUBSCRIPTION_CHANGE})
+# Renames that are told with OLDNAME in one go; of more it is told what is there now.
+_MOST_MOVES: Final = 100
 _KINDS: Final = frozenset({"created", "removed", "renamed", "subscribed", "unsubscribed"})
 
 
@@ -34,6 +36,20 @@ def move(belief: dict[str, bool], old: str, new: str) -> None:
         if there:
             belief[new + name[len(old) :]] = True
     belief[new] = True
+
+
+@frozen
+class ToldNames:
+    """What a client is to be told of names.
+
+    :ivar moves: with OLDNAME: by their names now, what mailboxes were called.
+    :ivar plain: other names, after these.
+    :ivar unknown: names that mailboxes have now of which the client cannot know that it is they, as it is told of no rename.
+    """
+
+    moves: Mapping[str, str]
+    plain: Sequence[str]
+    unknown: Sequence[str]
 
 
 @define(eq=False)
@@ -133,6 +149,63 @@ class NameChanges:
             elif one.kind in {"created", "removed"}:
                 belief[canonical(one.name)] = one.kind == "created"
         return belief
+
+    def told(self, wanted: Callable[[str], frozenset[Event]], there: Callable[[str], bool]) -> ToldNames:
+        """What is to be told.
+
+        :param wanted: the events that are wanted of a mailbox.
+        :param there: whether there is one with this name, now, that the user may list.
+        """
+        outcome = self.moves()
+        moves: dict[str, str] = {}
+        for now, old in outcome.items():
+            # RFC 5465 section 5.4: of what lies below a mailbox that was renamed nothing is told; unless it is not told of that either.
+            if (
+                Event.MAILBOX_NAME in wanted(now) | wanted(old)
+                and there(now)
+                and not implied(now, old, moves)
+            ):
+                moves[now] = old
+        if len(moves) > _MOST_MOVES:
+            moves = {}
+        names = self._plain(outcome, moves, wanted, there)
+        if not moves.keys().isdisjoint(names):
+            # The client would take one rename for another. Without OLDNAME it knows what is there, and by UIDVALIDITY that it is new.
+            moves = {}
+            names = self._plain(outcome, moves, wanted, there)
+        unknown = [now for now, old in outcome.items() if now not in moves and not implied(now, old, moves)]
+        return ToldNames(moves, names, unknown)
+
+    def _plain(
+        self,
+        outcome: Mapping[str, str],
+        moves: Mapping[str, str],
+        wanted: Callable[[str], frozenset[Event]],
+        there: Callable[[str], bool],
+    ) -> list[str]:
+        """The names that are told without OLDNAME, after ``moves``: what is concerned, and what a client would believe wrongly."""
+        belief = self.belief()
+        for now, old in moves.items():
+            move(belief, old, now)
+        rest = [name for name in belief if name not in self.events]
+        events = {**self.events, **dict.fromkeys(rest, frozenset[Event]())}
+        for now, old in outcome.items():
+            if now not in moves and not implied(now, old, moves):
+                # RFC 5465 section 5.5: the subscription goes with the mailbox.
+                events[old] = events.get(old, frozenset()) | _SUBSCRIBED
+                events[now] = _NAMED | _SUBSCRIBED
+        found = []
+        for name, concerning in events.items():
+            of_name = wanted(name)
+            if not of_name & (_NAMED | _SUBSCRIBED):
+                continue
+            exists = there(name)
+            believed = belief.get(name, exists)
+            wrong = Event.MAILBOX_NAME in of_name and believed != exists
+            concerned = Event.MAILBOX_NAME in concerning & of_name and (exists or believed)
+            if wrong or ((concerned or _SUBSCRIBED & concerning & of_name) and name not in moves):
+                found.append(name)
+        return found
 
 
 def implied(now: str, old: str, told: Mapping[str, str]) -> bool:

@@ -20,8 +20,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from attrs import define, field, frozen
@@ -31,7 +31,7 @@ from moxtwisted.imap.commands.mailboxfilters import parents_of
 from moxtwisted.imap.commands.status import status_line
 from moxtwisted.imap.lines import Piece
 from moxtwisted.imap.metadata import SPECIAL_USE
-from moxtwisted.imap.namechanges import NameChanges, implied, move
+from moxtwisted.imap.namechanges import NameChanges, ToldNames
 from moxtwisted.imap.notification import own_mailboxes
 from moxtwisted.imap.othersfilter import OthersWanted
 from moxtwisted.imap.sharing import OTHERS, spelt
@@ -65,8 +65,6 @@ _OF_CONTENTS: Final = frozenset(
     {Event.MESSAGE_NEW, Event.MESSAGE_EXPUNGE, Event.FLAG_CHANGE, Event.MAILBOX_METADATA_CHANGE}
 )
 _OF_NOTES: Final = frozenset({Event.MAILBOX_METADATA_CHANGE, Event.SERVER_METADATA_CHANGE})
-# Renames that are told with OLDNAME in one go; of more it is told what is there now.
-_MOST_MOVES: Final = 100
 
 
 @frozen
@@ -341,13 +339,13 @@ class Notifying:
             if one.kind in {"created", "readable"} and Event.MESSAGE_NEW in self.wanted(now):
                 # Section 5.1: another UIDVALIDITY is told.
                 statuses[now] = frozenset({"messages", "new mailbox"})
-        changes = NameChanges.of(happened, self._is_own)
-        for now in changes.moves():
+        listed = cache(self._listed)
+        told = NameChanges.of(happened, self._is_own).told(self.wanted, lambda name: listed(name) is not None)
+        for now in told.unknown:
             if Event.MESSAGE_NEW in self.wanted(now):
                 # Section 5.1: and so it is under a name that another mailbox had, or none.
                 statuses[now] = statuses.get(now, frozenset()) | {"messages", "new mailbox"}
-        lines = self._lists(changes, reached) if changes.events or changes.renamed or reached else []
-        return [*lines, *self._statuses(statuses), *self._metadata(notes)]
+        return [*self._lists(told, reached, listed), *self._statuses(statuses), *self._metadata(notes)]
 
     def _message_kinds(self, name: str, one: Any) -> frozenset[str]:
         """What is to be told of messages in a mailbox that is not selected.
@@ -382,73 +380,32 @@ class Notifying:
         return canonical(info.name) == canonical(box.name)
 
     # -- mailboxes ---------------------------------------------------------------------------------------------
-    def _lists(self, changes: NameChanges, reached: Iterable[str]) -> list[bytes]:
+    def _lists(
+        self, told: ToldNames, reached: Iterable[str], listed: Callable[[str], MailboxInfo | None]
+    ) -> list[bytes]:
         """LIST responses with all that is true of these mailboxes now."""
-        mail = self._connection.mail
-        infos: dict[str, MailboxInfo | None] = {}
-        for name in {**changes.events, **changes.renamed, **dict.fromkeys(reached)}:
-            info = mail.mailbox(name)
-            # RFC 4314 section 6: what may not be listed is as if it was not there.
-            infos[name] = info if info is not None and _may(info, "l") else None
-        moves = self._moves(changes, infos)
-        names = self._plain(changes, moves, infos)
-        if not moves.keys().isdisjoint(names):
-            # The client would take one rename for another. Without OLDNAME it knows what is there, and by UIDVALIDITY that it is new.
-            moves = {}
-            names = self._plain(changes, moves, infos)
-        subscribed = frozenset(map(canonical, mail.subscriptions()))
+        names: dict[str, str | None] = {**told.moves, **dict.fromkeys(told.plain), **dict.fromkeys(reached)}
+        names.update(told.moves)
+        if not names:
+            return []
+        subscribed = frozenset(map(canonical, self._connection.mail.subscriptions()))
         parents = parents_of(map(canonical, self._watched_names()))
-        told: dict[str, str | None] = {**moves, **dict.fromkeys(names), **dict.fromkeys(reached)}
-        told.update(moves)
-        return [self._list(name, old, infos, subscribed, parents) for name, old in told.items()]
+        return [self._list(name, old, listed(name), subscribed, parents) for name, old in names.items()]
 
-    def _moves(self, changes: NameChanges, infos: Mapping[str, MailboxInfo | None]) -> dict[str, str]:
-        """What is told with OLDNAME."""
-        told: dict[str, str] = {}
-        for now, old in changes.moves().items():
-            # Section 5.4: of what lies below a mailbox that was renamed nothing is told; unless it is not told of that either.
-            wanted = Event.MAILBOX_NAME in self.wanted(now) | self.wanted(old)
-            if wanted and infos[now] is not None and not implied(now, old, told):
-                told[now] = old
-        return told if len(told) <= _MOST_MOVES else {}
-
-    def _plain(
-        self, changes: NameChanges, moves: Mapping[str, str], infos: dict[str, MailboxInfo | None]
-    ) -> list[str]:
-        """The names that are told without OLDNAME, after ``moves``: what is concerned, and what a client would believe wrongly."""
-        belief = changes.belief()
-        for now, old in moves.items():
-            move(belief, old, now)
-        for name in belief:
-            if name not in infos:
-                info = self._connection.mail.mailbox(name)
-                infos[name] = info if info is not None and _may(info, "l") else None
-        found: dict[str, None] = {}
-        uncovered: dict[str, frozenset[Event]] = {}
-        for now, old in changes.moves().items():
-            if now not in moves and not implied(now, old, moves):
-                # Section 5.5: the subscription goes with the mailbox.
-                uncovered[old] = uncovered.get(old, frozenset()) | {Event.SUBSCRIPTION_CHANGE}
-                uncovered[now] = frozenset({Event.MAILBOX_NAME, Event.SUBSCRIPTION_CHANGE})
-        for name in {**changes.events, **changes.renamed, **belief}:
-            wanted, there = self.wanted(name), infos[name] is not None
-            events = changes.events.get(name, frozenset()) | uncovered.get(name, frozenset())
-            believed = belief.get(name, there)
-            wrong = Event.MAILBOX_NAME in wanted and believed != there
-            concerned = Event.MAILBOX_NAME in events & wanted and (there or believed)
-            if wrong or ((concerned or Event.SUBSCRIPTION_CHANGE in events & wanted) and name not in moves):
-                found[name] = None
-        return list(found)
+    def _listed(self, name: str) -> MailboxInfo | None:
+        """RFC 4314 section 6: what may not be listed is as if it was not there."""
+        info = self._connection.mail.mailbox(name)
+        return info if info is not None and _may(info, "l") else None
 
     def _list(
         self,
         name: str,
         old: str | None,
-        infos: Mapping[str, MailboxInfo | None],
+        info: MailboxInfo | None,
         subscribed: Container[str],
         parents: Container[str],
     ) -> bytes:
-        connection, info = self._connection, infos[name]
+        connection = self._connection
         attributes = [] if info is not None else [self._missing(name)]
         if name in subscribed:
             attributes.append("\\Subscribed")

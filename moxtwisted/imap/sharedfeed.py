@@ -30,6 +30,7 @@ from moxtwisted.imap.notification import (
     IOthersFeed,
 )
 from moxtwisted.imap.sharing import IShares, foreign_name
+from moxtwisted.imap.wire.mailboxname import ancestry
 
 __all__ = ["MOST_WATCHED", "NotifyingOthers", "OthersFeed"]
 

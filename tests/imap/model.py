@@ -400,15 +400,20 @@ class Session:
                 continue
             was = before.get(box)
             least, most = self._kinds(box, was or Seen(1, 0, 0, {}))
-            if was is None or called[box] != name:
-                # RFC 5465 section 5.1: there is another UIDVALIDITY under this name.
-                least = {"messages", "new mailbox"} | (least if was is not None else set())
+            new = {"messages", "new mailbox"}
+            if was is None:
+                least = new
                 most |= least
+            elif called[box] != name:
+                # RFC 5465 section 5.1: there is another UIDVALIDITY under this name; who is told of the rename knows that.
+                most |= new
+                if "MailboxName" not in events | self.wanted(called[box]):
+                    least |= new
             if "FlagChange" not in events:
                 least, most = least - {"flags"}, most - {"flags"}
             if most:
                 free = sorted(most - least)
-                choices = [
+                choices: list[set[str]] = [
                     least | {k for n, k in enumerate(free) if bits >> n & 1} for bits in range(1 << len(free))
                 ]
                 lines.append(MaybeLine.of([self._news(name, box, kinds) for kinds in choices]))
