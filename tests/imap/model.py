@@ -211,6 +211,8 @@ class Session:
     logged_in: bool = True
     floods: int = 0
     most_new: int = 10_000
+    # With this watch, and what matched: what is wanted of a mailbox.
+    _wanted_of: tuple[Watch | None, frozenset[str], dict[str, frozenset[str]]] = (None, frozenset(), {})
 
     # -- what is told unasked ----------------------------------------------------------------------------------
     @property
@@ -407,7 +409,7 @@ class Session:
             elif called[box] != name:
                 # RFC 5465 section 5.1: there is another UIDVALIDITY under this name; who is told of the rename knows that.
                 most |= new
-                if "MailboxName" not in events | self.wanted(called[box]):
+                if not self._told_of_rename(name, called):
                     least |= new
             if "FlagChange" not in events:
                 least, most = least - {"flags"}, most - {"flags"}
@@ -431,9 +433,27 @@ class Session:
             # RFC 5465 section 6.4: what was unsubscribed, or went, was subscribed when that happened.
             self.matched, self.subscribed = self.subscribed | now, now
 
+    def _told_of_rename(self, name: str, called: Mapping[Box, str]) -> bool:
+        """Whether it is told of the rename that gave a mailbox this name, or of one above it (RFC 5465 section 5.4)."""
+        old = called[self.mail.boxes[name]]
+        while "MailboxName" not in self.wanted(name) | self.wanted(old):
+            above, _, last = name.rpartition("/")
+            old, _, old_last = old.rpartition("/")
+            if last != old_last or not above or called.get(self.mail.boxes[above]) != old:
+                return False
+            name = above
+        return True
+
     def wanted(self, name: str) -> frozenset[str]:
         """What is to be told of a mailbox that is not selected."""
-        return frozenset() if self.watch is None else self.watch.events(name, self.matched)
+        if self.watch is None:
+            return frozenset()
+        if self._wanted_of[0] is not self.watch or self._wanted_of[1] is not self.matched:
+            self._wanted_of = self.watch, self.matched, {}
+        found = self._wanted_of[2].get(name)
+        if found is None:
+            found = self._wanted_of[2][name] = self.watch.events(name, self.matched)
+        return found
 
     def _other_notes(self, watch: Watch) -> list[str]:
         """RFC 5465 sections 5.6 and 5.7: changed annotations, of mailboxes as they are called now, in any order."""

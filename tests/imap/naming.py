@@ -43,6 +43,10 @@ class Names:
         names = [name for word in words[1:] if (name := self._name(word)) is not None]
         if words[0] == "RENAME" and len(names) == 2 and names[0] != "INBOX":
             self._moved(*names)
+        if words[0] in {"SUBSCRIBE", "UNSUBSCRIBE"}:
+            # Whether there is such a mailbox it does not learn from that.
+            self._believed.update((name, (self._believed[name][0], self.truth[name][1])) for name in names)
+            return
         self._believed.update((name, self.truth[name]) for name in names)
         if words[0] in {"CREATE", "RENAME"}:
             # RFC 9051 section 6.3.4: what is above is made as well.

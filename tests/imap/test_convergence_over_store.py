@@ -86,9 +86,7 @@ class StoreConvergenceTests(Convergence):
             mailbox = account.mailbox(name)
             return None if mailbox is None else account.state(mailbox.id)
 
-        return Place(
-            connect, deliver, real, lambda name: account.mailbox(name) is not None, account.subscriptions
-        )
+        return Place(connect, deliver, real, account.subscriptions)
 
     def leave(self) -> None:
         self.assertEqual(check(self.account.reader, deep=True, decode=decode), [])
