@@ -6,12 +6,13 @@ one after the other it is told the outcome, and then what it would believe wrong
     changes = NameChanges.of(happened, is_own=lambda kind, name: False)   # A renamed to B, B to C
     changes.moves()                                                       # {"C": "A"}
     belief = changes.belief()                                             # {"A": True, "B": False, "C": False}
-    move(belief, "A", "C")                                                # {"A": False, "B": False, "C": True}
+    belief.move("A", "C")                                                 # {"A": False, "B": False, "C": True}
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from bisect import bisect_left, insort
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any, Final
 
 from attrs import define, field, frozen
@@ -20,7 +21,7 @@ from moxtwisted.imap.sharing import OTHERS
 from moxtwisted.imap.wire.events import Event
 from moxtwisted.imap.wire.mailboxname import ancestry, canonical
 
-__all__ = ["NameChanges", "ToldNames", "implied", "move"]
+__all__ = ["Belief", "NameChanges", "ToldNames", "implied"]
 
 _NAMED: Final = frozenset({Event.MAILBOX_NAME})
 _SUBSCRIBED: Final = frozenset({Event.SUBSCRIPTION_CHANGE})
@@ -29,13 +30,35 @@ _MOST_MOVES: Final = 100
 _KINDS: Final = frozenset({"created", "removed", "renamed", "subscribed", "unsubscribed"})
 
 
-def move(belief: dict[str, bool], old: str, new: str) -> None:
-    """What a client makes of a rename: the mailbox and all below it have other names."""
-    for name in [name for name in belief if old in ancestry(name)]:
-        there, belief[name] = belief[name], False
-        if there:
-            belief[new + name[len(old) :]] = True
-    belief[new] = True
+class Belief(dict[str, bool]):
+    """Which names exist, for a client; a rename takes no longer because there are thousands of others.
+
+    :param names: those that were heard of.
+    """
+
+    def __init__(self, names: Mapping[str, bool]) -> None:
+        super().__init__(names)
+        #: Those that exist, in order: what lies below a mailbox is a run of them.
+        self._there = sorted(name for name, exists in names.items() if exists)
+
+    def __setitem__(self, name: str, exists: bool) -> None:
+        if exists and not self.get(name):
+            insort(self._there, name)
+        elif not exists and self.get(name):
+            del self._there[bisect_left(self._there, name)]
+        super().__setitem__(name, exists)
+
+    def move(self, old: str, new: str) -> None:
+        """What a client makes of a rename: the mailbox and all below it have other names."""
+        # What follows the slash among characters is the 0.
+        start, stop = (bisect_left(self._there, old + behind) for behind in "/0")
+        below = self._there[start:stop]
+        del self._there[start:stop]
+        self.update(dict.fromkeys(below, False))
+        self[old] = False
+        for name in below:
+            self[new + name[len(old) :]] = True
+        self[new] = True
 
 
 @frozen
@@ -78,16 +101,17 @@ class NameChanges:
         named = [one for one in happened if one.kind in _KINDS]
         # The push comes right behind the command: what others did in the same way was before that.
         last = {(one.kind, canonical(one.name)): one for one in named}
-        own_renames: list[Any] = []
+        own_renames: dict[str, set[str]] = {}
         for one in named:
             name = canonical(one.name)
             own = is_own(one.kind, name) and last[one.kind, name] is one
             if one.kind == "renamed":
                 own = own and is_own("renamed from", canonical(one.old_name))
-                if any(_below(one, other) for other in own_renames):
+                if _below(one, own_renames):
                     changes._take(one, name, own=True)
                     continue
-                own_renames += [one] * own
+                if own:
+                    own_renames.setdefault(one.old_name, set()).add(one.name)
             if own:
                 changes._own.append(one)
             changes._take(one, name, own=own)
@@ -140,12 +164,12 @@ class NameChanges:
         moved = {now: old for now, old in self._origins.items() if old and old != now}
         return {now: moved[now] for now in sorted(moved, key=len)}
 
-    def belief(self) -> dict[str, bool]:
+    def belief(self) -> Belief:
         """Which names exist, for a client that knows of what was before and of what it did itself."""
-        belief = dict(self._before)
+        belief = Belief(self._before)
         for one in self._own:
             if one.kind == "renamed":
-                move(belief, canonical(one.old_name), canonical(one.name))
+                belief.move(canonical(one.old_name), canonical(one.name))
             elif one.kind in {"created", "removed"}:
                 belief[canonical(one.name)] = one.kind == "created"
         return belief
@@ -186,7 +210,7 @@ class NameChanges:
         """The names that are told without OLDNAME, after ``moves``: what is concerned, and what a client would believe wrongly."""
         belief = self.belief()
         for now, old in moves.items():
-            move(belief, old, now)
+            belief.move(old, now)
         rest = [name for name in belief if name not in self.events]
         events = {**self.events, **dict.fromkeys(rest, frozenset[Event]())}
         for now, old in outcome.items():
@@ -215,9 +239,11 @@ def implied(now: str, old: str, told: Mapping[str, str]) -> bool:
     )
 
 
-def _below(one: Any, other: Any) -> bool:
-    """Whether ``one`` was renamed because it lay below ``other``."""
-    rest = one.old_name[len(other.old_name) :]
-    return bool(
-        rest.startswith("/") and one.old_name.startswith(other.old_name) and one.name == other.name + rest
+def _below(one: Any, renames: Mapping[str, Container[str]]) -> bool:
+    """Whether ``one`` was renamed because it lay below one of these, new names by old ones."""
+    return any(
+        above in renames and one.name.endswith(rest) and one.name.removesuffix(rest) in renames[above]
+        for above in ancestry(one.old_name)
+        # Itself it does not lie below.
+        if (rest := one.old_name[len(above) :])
     )

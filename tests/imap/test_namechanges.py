@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import time
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted.imap.memory import MemoryMail
 from moxtwisted.imap.memorynotify import MemoryFeed
-from moxtwisted.imap.namechanges import NameChanges, implied, move
+from moxtwisted.imap.namechanges import Belief, NameChanges, implied
 from moxtwisted.imap.notification import Happening
 from moxtwisted.imap.testing import Driver
+from moxtwisted.imap.wire.events import Event
 
 
 def renamed(old: str, new: str) -> Happening:
@@ -41,9 +44,26 @@ class NameChangesTests(SynchronousTestCase):
         changes = self.changes(Happening("removed", "A/x"), renamed("A", "B"), renamed("A/y", "B/y"))
         belief = changes.belief()
         self.assertEqual(belief, {"A/x": True, "A": True, "B": False, "A/y": True, "B/y": False})
-        move(belief, "A", "B")
+        belief.move("A", "B")
         there = {name for name, exists in belief.items() if exists}
         self.assertEqual(there, {"B", "B/x", "B/y"})
+
+    def test_move(self) -> None:
+        """What lies below is all that goes along, also to a name below, and to where there is something already."""
+        belief = Belief({"A": True, "A/x": True, "A-": True, "A0": True, "B/x": True, "A/gone": False})
+        belief.move("A", "B")
+        belief.move("B", "B/x")
+        there = sorted(name for name, exists in belief.items() if exists)
+        self.assertEqual(there, ["A-", "A0", "B/x", "B/x/x"])
+
+    def test_thousands_of_own_renames(self) -> None:
+        """A client that renames thousands of mailboxes, one command behind the other, keeps others waiting for a moment."""
+        happened = [renamed(f"A{n}", f"B{n}") for n in range(10_000)]
+        began = time.process_time()
+        changes = NameChanges.of(happened, lambda _kind, _name: True)
+        told = changes.told(lambda _: frozenset({Event.MAILBOX_NAME}), lambda name: name.startswith("B"))
+        self.assertLess(time.process_time() - began, 5)
+        self.assertEqual((told.moves, told.plain), ({}, []))
 
     def test_implied(self) -> None:
         """What lies below a mailbox goes with it."""
