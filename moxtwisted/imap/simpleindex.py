@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from os import PathLike, fsdecode
 from typing import Any, Final
 
@@ -51,6 +51,7 @@ class MailboxIndex:
 
     def __init__(self, path: str | PathLike[str], seconds: Callable[[], float]) -> None:
         self._path = fsdecode(path)
+        self._gone: set[int] = set()  # to be forgotten with the next change
         with self._told():
             self._database = sqlite3.connect(self._path, timeout=0, isolation_level=None)
         try:
@@ -101,8 +102,14 @@ class MailboxIndex:
         """All or nothing."""
         self._database.execute("BEGIN IMMEDIATE")
         try:
+            if self._gone:
+                # First of all: the key of one of them may be that of a message that comes.
+                self._database.executemany(
+                    "DELETE FROM messages WHERE uid = ?", [(uid,) for uid in self._gone]
+                )
             yield
             self._database.execute("COMMIT")
+            self._gone.clear()
         except BaseException:
             if self._database.in_transaction:
                 self._database.execute("ROLLBACK")
@@ -124,9 +131,10 @@ class MailboxIndex:
             self._database.executemany("INSERT INTO messages VALUES (?, ?, ?)", rows)
 
     def remove(self, uids: Sequence[int]) -> None:
-        """Forget messages."""
-        with self._told(), self._change():
-            self._database.executemany("DELETE FROM messages WHERE uid = ?", [(uid,) for uid in uids])
+        """Forget messages; what cannot be forgotten now is with the next change, or by the next run of the program."""
+        self._gone.update(uids)
+        with suppress(MailError), self._told(), self._change():
+            pass
 
     def set_flags(self, flags: Mapping[int, MessageFlags]) -> None:
         """Keep other flags, by UID."""

@@ -152,8 +152,16 @@ class SimpleMailbox(ABC):
         keys = dict.fromkeys(self.keys())
         self._forget([uid for key, uid in self._uids.items() if key not in keys])
         self._return(keys)
-        new = [key for key in keys if key not in self._uids]
-        self._admit(new, [self.flags(key) for key in new])
+        new = {key: self._own_flags(key) for key in keys if key not in self._uids}
+        there = {key: flags for key, flags in new.items() if flags is not None}
+        self._admit(list(there), list(there.values()))
+
+    def _own_flags(self, key: Any) -> MessageFlags | None:
+        """What the program says of a message; None when it is gone."""
+        try:
+            return self.flags(key)
+        except _GONE:
+            return None
 
     @contextmanager
     def _change(self) -> Iterator[None]:
@@ -181,10 +189,13 @@ class SimpleMailbox(ABC):
         """What is there since the last run of the program has its UIDs again."""
         if self._index is None or not self._left:
             return
-        back = {key: known for key, known in self._left.items() if key in keys}
-        flags = [known if self._flags_in_index else self.flags(key) for key, (_, known) in back.items()]
+        back: dict[Any, MessageFlags] = {}
+        for key, (_, known) in self._left.items():
+            flags = known if self._flags_in_index or key not in keys else self._own_flags(key)
+            if flags is not None and key in keys:
+                back[key] = flags
         self._index.remove([uid for key, (uid, _) in self._left.items() if key not in back])
-        self._enter([uid for uid, _ in back.values()], list(back), flags)
+        self._enter([self._left[key][0] for key in back], list(back), list(back.values()))
         self._left = {}
 
     @property
@@ -211,9 +222,7 @@ class SimpleMailbox(ABC):
             del self._uids[self.view.messages[uid].key]
         gone = self.view.remove(uids, self.view.highestmodseq + 1)
         if gone and self._index is not None:
-            # If they cannot be forgotten now the next run of the program does it.
-            with suppress(MailError):
-                self._index.remove(gone)
+            self._index.remove(gone)
         return gone
 
     def take(self, messages: Iterable[tuple[bytes, MessageFlags, int]]) -> b.Appended:
@@ -370,7 +379,9 @@ class SimpleMailbox(ABC):
                 if self._index is not None and self._flags_in_index:
                     self._index.set_flags({uid: view.flags[view.at(uid) or 0] for uid in left})
                 for uid in done.changed:
-                    self.keep_flags(view.messages[uid].key, view.flags[view.at(uid) or 0])
+                    # That of a message that went nobody has to keep.
+                    with suppress(*_GONE):
+                        self.keep_flags(view.messages[uid].key, view.flags[view.at(uid) or 0])
                     del left[uid]
             finally:
                 self._unstore(tuple(left), before)

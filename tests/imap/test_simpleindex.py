@@ -200,6 +200,58 @@ class MailboxIndexTests(SynchronousTestCase):
         mailbox, _ = self.run_again()
         self.assertEqual(len(mailbox.view.uids), len(self.texts))
 
+    def test_comes_back(self) -> None:
+        """A message whose removal could not be written, and that is there again, is a new one."""
+        mailbox, driver = self.run_again()
+        assert self.index is not None
+        key, octets = next(iter(self.texts.items()))
+        uids = list(mailbox.view.uids)
+        self.index._database.execute("PRAGMA query_only = 1")
+        del self.texts[key]
+        self.assertIn(b"OK", driver.command("NOOP")[-1])
+        mailbox.refresh()
+        self.index._database.execute("PRAGMA query_only = 0")
+        self.texts[key] = octets
+        mailbox.refresh()
+        self.assertEqual(list(mailbox.view.uids), [*uids[1:], uids[-1] + 1])
+        mailbox, _ = self.run_again()
+        self.assertEqual(list(mailbox.view.uids), [*uids[1:], uids[-1] + 1])
+
+    def test_gone_before_its_flags(self) -> None:
+        """A message that goes while the mailbox is looked at, new or known, is not there, and keeps nobody from the others."""
+
+        class Going(Letters):
+            going = False
+
+            def flags(self, key: Any) -> MessageFlags:
+                """What the program has."""
+                if self.going and key in {first, "new"}:
+                    raise FileNotFoundError(key)
+                return MessageFlags.of(0)
+
+            def keep_flags(self, key: Any, flags: MessageFlags) -> None:
+                """Keep them."""
+                raise KeyError(key)
+
+        first, *others = self.texts
+        for going in (False, True):
+            self.run_again()
+            assert self.index is not None
+            mailbox = Going(self.texts, self.index)
+            mailbox.going = going
+            self.texts["new"] = letter("new")
+            mailbox.refresh()
+            there = [message.key for message in mailbox.view.messages.values()]
+            self.assertEqual(there, others if going else [first, *others, "new"])
+        driver = Driver.of(
+            authenticator=SimpleAuthenticator(
+                {"a": ("b", SimpleMail({"INBOX": mailbox}, lambda: STARTED))}, counted_entropy()
+            )
+        )
+        driver.command("LOGIN a b")
+        driver.command("SELECT INBOX")
+        self.assertIn(b" OK ", driver.command("STORE 1 +FLAGS (\\Seen)")[-1])
+
     def test_one_program_at_a_time(self) -> None:
         """Two cannot have the same index."""
         self.run_again()
