@@ -77,6 +77,15 @@ def mail_of(folder: Path, seconds: Any) -> SimpleMail:
     return SimpleMail({**mailboxes, "INBOX": FolderMailbox(folder, seconds)}, seconds)
 
 
+def look(mail: SimpleMail) -> None:
+    """Notice what came and went. What is wrong with one folder, a full disk say, keeps nobody from the others, nor from the next look."""
+    for name, mailbox in mail.mailboxes.items():
+        try:
+            mailbox.refresh()
+        except (MailError, OSError) as error:
+            print(f"{name}: {error}")
+
+
 def announce(port: Any) -> None:
     """Say where it serves, and whom."""
     print(f"IMAP at {port.getHost().host} port {port.getHost().port}, user reader, password reader")
@@ -90,7 +99,7 @@ def main(
         mail = mail_of(Path(folder), reactor.seconds)
     except MailError as error:
         sys.exit(error.explanation)
-    looking = task.LoopingCall(mail.refresh)
+    looking = task.LoopingCall(look, mail)
     looking.clock = reactor
     looking.start(LOOK_SECONDS)
     settings = ServerSettings(hostname="localhost", allow_plain_without_tls=True)
