@@ -52,6 +52,7 @@ class MailboxIndex:
     def __init__(self, path: str | PathLike[str], seconds: Callable[[], float]) -> None:
         self._path = fsdecode(path)
         self._gone: set[int] = set()  # to be forgotten with the next change
+        self._taken = False
         with self._told():
             self._database = sqlite3.connect(self._path, timeout=0, isolation_level=None)
         try:
@@ -116,7 +117,13 @@ class MailboxIndex:
             raise
 
     def left(self) -> dict[Any, tuple[int, MessageFlags]]:
-        """UID and flags by key of what the last run left, in the order of UIDs."""
+        """UID and flags by key of what the last run left, in the order of UIDs; for the one mailbox whose index it is.
+
+        :raises ValueError: another one has it.
+        """
+        if self._taken:
+            raise ValueError(f"{self._path} is the index of another mailbox")
+        self._taken = True
         with self._told():
             rows = self._database.execute("SELECT key, uid, flags FROM messages ORDER BY uid").fetchall()
         return {_key(octets): (uid, MessageFlags.parse(flags.split())) for octets, uid, flags in rows}
@@ -152,7 +159,7 @@ def _octets(key: Any) -> bytes:
     match key:
         case str():
             # File names may have octets that are no text.
-            return b"s" + key.encode("utf-8", "surrogateescape")
+            return b"s" + key.encode("utf-8", "surrogatepass")
         case int():
             return b"i%d" % key
         case bytes():
@@ -163,5 +170,5 @@ def _octets(key: Any) -> bytes:
 def _key(octets: bytes) -> str | int | bytes:
     kind, rest = octets[:1], octets[1:]
     if kind == b"s":
-        return rest.decode("utf-8", "surrogateescape")
+        return rest.decode("utf-8", "surrogatepass")
     return int(rest) if kind == b"i" else rest
