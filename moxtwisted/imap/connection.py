@@ -13,8 +13,7 @@ pulled as the client reads. What cannot be done is a ``RefusalError``.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Sequence
-from itertools import pairwise
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from attrs import define, field
@@ -23,12 +22,12 @@ from moxtwisted.errors import MailboxMissingError, MailError
 from moxtwisted.identifiers import IdentifierError, parse_mailbox_name
 from moxtwisted.imap.backend import IAuthenticator, ISelectedMailbox, ISession, MailboxInfo
 from moxtwisted.imap.capabilities import after_login, before_login, shared
-from moxtwisted.imap.lines import Piece
+from moxtwisted.imap.lines import Piece, flat
 from moxtwisted.imap.settings import ServerSettings
 from moxtwisted.imap.states import State
 from moxtwisted.imap.view import IViewObserver, SessionView
 from moxtwisted.imap.wire.mailboxname import canonical
-from moxtwisted.imap.wire.sequence import SequenceSet
+from moxtwisted.imap.wire.sequence import SequenceSet, compact_ranges
 from moxtwisted.message.flags import DELETED
 from moxtwisted.message.places import places_of
 from moxtwisted.transport.facts import Transport
@@ -376,12 +375,7 @@ class Connection:
         places = places_of(self.box.view.uids, self.saved)
         if isinstance(places, range):
             return [(places.start, places.stop)]
-        if not places:
-            return []
-        # Where one run of them ends, and the next begins.
-        ends = [(at + 1, following) for at, following in pairwise(places) if following != at + 1]
-        starts = [places[0], *[start for _, start in ends]]
-        return list(zip(starts, [*[stop for stop, _ in ends], places[-1] + 1], strict=True))
+        return [(first - 1, last) for first, last in compact_ranges([at + 1 for at in places])]
 
     def uids(self, ranges: Iterable[tuple[int, int]]) -> array[int]:
         """The UIDs at these positions."""
@@ -406,6 +400,12 @@ class Connection:
             self.out.append(piece)
             if not isinstance(piece, bytes):
                 self.long = True
+
+    def take(self) -> Iterator[bytes]:
+        """What is to be sent, once."""
+        out, self.out[:] = list(self.out), ()
+        self.long = False
+        return flat(out)
 
     def tell_complete(self, view: SessionView) -> None:
         """RFC 7162 section 6: the client must not take the MODSEQs it has read for all that happened."""

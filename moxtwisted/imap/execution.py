@@ -16,7 +16,6 @@ from moxtwisted.imap.commands.arrivals import told
 from moxtwisted.imap.commands.authentication import log_in
 from moxtwisted.imap.connection import Answer, Connection, RefusalError, Transport, refused
 from moxtwisted.imap.departing import Departure, Peer
-from moxtwisted.imap.lines import flat
 from moxtwisted.imap.settings import Limits, ServerSettings
 from moxtwisted.imap.states import State, expunge_allowed
 from moxtwisted.imap.view import Findings, IViewObserver
@@ -85,9 +84,10 @@ class Execution:
         out = connection.out
         if not out:
             return b""
-        octets = b"".join(flat(out) if connection.long else out)  # type: ignore[arg-type]
+        if connection.long:
+            return b"".join(connection.take())
+        octets = b"".join(out)  # type: ignore[arg-type]  # nothing else is in it then
         out.clear()
-        connection.long = False
         return octets
 
     def _greet(self, word: str, text: str) -> None:
@@ -146,9 +146,7 @@ class Execution:
         if not connection.long:
             return work
         out, seconds = connection.out, connection.clock.seconds
-        pieces = flat(list(out))
-        out.clear()
-        connection.long = False
+        pieces = connection.take()
         octets = 0
         turn_ends = seconds() + TURN_SECONDS
         for piece in pieces:
@@ -229,11 +227,7 @@ class Execution:
         if not self._lost:
             work = self._finished(command, answer, last=True)
             self._busy = True
-            out = self.connection.out
-            said = list(out)
-            out.clear()
-            self.connection.long = False
-            yield from flat(said)
+            yield from self.connection.take()
             if work is not None:
                 self.connection.state = State.LOGOUT
 

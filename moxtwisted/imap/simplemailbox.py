@@ -152,9 +152,12 @@ class SimpleMailbox(ABC):
         keys = dict.fromkeys(self.keys())
         self._forget([uid for key, uid in self._uids.items() if key not in keys])
         self._return(keys)
-        new = {key: self._own_flags(key) for key in keys if key not in self._uids}
-        there = {key: flags for key, flags in new.items() if flags is not None}
-        self._admit(list(there), list(there.values()))
+        new = {
+            key: flags
+            for key in keys
+            if key not in self._uids and (flags := self._own_flags(key)) is not None
+        }
+        self._admit(list(new), list(new.values()))
 
     def _own_flags(self, key: Any) -> MessageFlags | None:
         """What the program says of a message; None when it is gone."""

@@ -57,8 +57,7 @@ async def _compact(connection: Connection, uids: Sequence[int]) -> bytes:
     parts = []
     for part in compact_in_parts(lambda start, stop: uids[start:stop], len(uids)):
         parts.append(part)
-        if connection.pause is not None:
-            await connection.pause(0)
+        await connection.give_way(len(uids))
     return b"".join(parts)
 
 
