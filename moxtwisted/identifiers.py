@@ -252,7 +252,7 @@ def parse_mailbox_name(text: str) -> MailboxName:
         raise IdentifierError(f"mailbox name must have 1 to {MAX_MAILBOX_NAME_OCTETS} octets")
     # RFC 9051 section 5.1: no control characters (RFC 5198 Net-Unicode without CR and LF), no wildcards wanted;
     # section 5.1.1 keeps "#" for namespaces.
-    if any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in name):
+    if not name.isprintable() and any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in name):
         raise IdentifierError("mailbox name has a control character")
     if "*" in name or "%" in name or name[0] == "#":
         raise IdentifierError("mailbox name has * or %, or begins with #")

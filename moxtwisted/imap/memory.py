@@ -205,6 +205,7 @@ class MemoryMail:
             highestmodseq=self.modseq,
         )
         self._boxes[name] = box
+        self.watch.name("created", name)
         self._subscribed.add(name)
         return box
 
@@ -277,6 +278,7 @@ class MemoryMail:
         if any(other.startswith(box.name + "/") for other in self._boxes):
             raise _RefusedError("there are mailboxes below", "HASCHILDREN")
         del self._boxes[box.name]
+        self.watch.name("removed", box.name)
         self.annotations.values.pop(box.objectid, None)
         box.exists = False
         box.remove(list(box.uids), self.next_modseq())
@@ -301,10 +303,12 @@ class MemoryMail:
         parent = new.rpartition("/")[0]
         if parent and parent not in self._boxes:
             self.make(parent)
-        for name in [n for n in self._boxes if n == box.name or n.startswith(box.name + "/")]:
+        old = box.name
+        for name in sorted(n for n in self._boxes if n == old or n.startswith(old + "/")):
             moved = self._boxes.pop(name)
             moved.name = new + name[len(old) :]
             self._boxes[moved.name] = moved
+            self.watch.name("renamed", moved.name, name)
         self._subscribed.add(new)
 
 

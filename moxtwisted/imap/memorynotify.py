@@ -1,12 +1,16 @@
 """NOTIFY over mail in memory: what the sessions of ``moxtwisted.imap.memory`` provide of ``INotifyingSession``.
 
-A feed compares the mail with what it was at the last look, so it keeps nothing for a client that does not read.
+A feed compares messages with what they were at the last look, so it keeps nothing of them for a client that does not read. What
+happened to names is kept in its order, once for all who watch, and no more of it than ``MOST_NAMES``: a mailbox that was moved away
+with the one above it, and came back, looks as if nothing had happened.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any, Final, TypeVar
 
 from attrs import define, field
@@ -14,24 +18,42 @@ from zope.interface import implementer
 
 from moxtwisted.imap.notification import Happening, IHappeningFeed, INotifyingSession
 
-__all__ = ["MemoryFeed", "MemoryWatch", "NotifyingSession", "telling"]
+__all__ = ["MOST_NAMES", "MemoryFeed", "MemoryWatch", "NotifyingSession", "telling"]
 
 _T = TypeVar("_T", bound=type)
 
+#: Happenings to names that are kept for those who do not look; who is further behind is told that something was lost.
+MOST_NAMES: Final = 10_000
 _CHANGING: Final = ("create", "delete", "rename", "subscribe", "unsubscribe")
 
 
 @define(eq=False)
 class MemoryWatch:
-    """Who wants to hear of changes of one user's mail."""
+    """Who wants to hear of changes of one user's mail.
+
+    :ivar named: how many happenings to names there were.
+    """
 
     wakes: list[Callable[[], None]] = field(factory=list)
+    named: int = 0
+    _names: deque[Happening] = field(factory=lambda: deque(maxlen=MOST_NAMES))
 
     def told(self, modseq: int) -> int:
         """Something happens now, with this modseq, which is given back."""
         for wake in tuple(self.wakes):
             wake()
         return modseq
+
+    def name(self, kind: str, name: str, old_name: str = "") -> None:
+        """A mailbox was created, removed or renamed."""
+        if self.wakes:
+            self.named += 1
+            self._names.append(Happening(kind, name, old_name=old_name))
+
+    def names(self, since: int) -> tuple[Sequence[Happening], bool]:
+        """What happened to names since there were so many happenings, and whether some of it is not kept any more."""
+        first = self.named - len(self._names)
+        return tuple(islice(self._names, max(0, since - first), None)), since < first
 
 
 def telling(session: _T) -> _T:
@@ -56,7 +78,6 @@ class _Seen:
     """A mailbox at the last look."""
 
     box: Any
-    name: str
     version: int
     uidnext: int
     uids: Sequence[int]
@@ -72,15 +93,13 @@ class MemoryFeed:
         self._seen = self._look()
         self._subscribed = frozenset(mail.subscribed())
         self._entries: list[tuple[Any, Sequence[str]]] = []
+        self._named = mail.watch.named
         mail.watch.wakes.append(wake)
         mail.annotations.listeners.append(self._annotated)
 
     def _look(self) -> dict[int, _Seen]:
         boxes = (self._mail.find(info.name) for info in self._mail.infos())
-        return {
-            id(box): _Seen(box, box.name, box.version, box.uidnext, box.uids, box.highestmodseq)
-            for box in boxes
-        }
+        return {id(box): _Seen(box, box.version, box.uidnext, box.uids, box.highestmodseq) for box in boxes}
 
     def _annotated(self, mailbox: str, entries: Sequence[str]) -> None:
         box = self._mail.find(mailbox) if mailbox else None
@@ -91,21 +110,22 @@ class MemoryFeed:
         """See ``IHappeningFeed``."""
         before, now = self._seen, self._look()
         subscribed = frozenset(self._mail.subscribed())
-        happened = [Happening("removed", old.name) for key, old in before.items() if key not in now]
-        pairs = [(new, before.get(key)) for key, new in now.items()]
-        # Names as they are now are those after all changes of names.
-        happened += _renames({k.name: new.name for new, k in pairs if k is not None and k.name != new.name})
-        happened += [Happening("created", new.name) for new, known in pairs if known is None]
-        for new, known in pairs:
-            happened += self._messages(new, known)
-        made = {h.name for h in happened if h.kind in {"created", "renamed"}}
+        names, lost = self._mail.watch.names(self._named)
+        self._named = self._mail.watch.named
+        happened = [*names]
+        for key, new in now.items():
+            happened += self._messages(new, before.get(key))
+        # Of these the subscription is told with them.
+        made = {h.name for h in names if h.kind != "removed"}.intersection(
+            seen.box.name for seen in now.values()
+        )
         happened += [Happening("subscribed", n) for n in sorted(subscribed - self._subscribed - made)]
         happened += [Happening("unsubscribed", n) for n in sorted(self._subscribed - subscribed)]
         for box, entries in self._entries:
             if box is None or box.exists:
                 happened.append(Happening("annotated", box.name if box is not None else "", entries=entries))
         self._seen, self._subscribed, self._entries = now, subscribed, []
-        return happened[: self._limit], len(happened) > self._limit
+        return happened[: self._limit], lost or len(happened) > self._limit
 
     def _messages(self, new: _Seen, known: _Seen | None) -> Sequence[Happening]:
         version, uidnext = (known.version, known.uidnext) if known is not None else (0, 1)
@@ -123,7 +143,7 @@ class MemoryFeed:
             gone, flagged = changes
         added = tuple(uid for uid in box.uids if uid >= uidnext)
         lost = tuple(uid for uid in gone if uid < uidnext)
-        return (Happening("messages", new.name, added, lost, tuple(f for f in flagged if f < uidnext)),)
+        return (Happening("messages", box.name, added, lost, tuple(f for f in flagged if f < uidnext)),)
 
     def close(self) -> None:
         """See ``IHappeningFeed``."""
@@ -131,22 +151,6 @@ class MemoryFeed:
             self._mail.watch.wakes.remove(self._wake)
         if self._annotated in self._mail.annotations.listeners:
             self._mail.annotations.listeners.remove(self._annotated)
-
-
-def _renames(moved: dict[str, str]) -> Iterator[Happening]:
-    """Renames, by the old names, in an order in which they can have happened; those above come before those below."""
-    left = dict(sorted(moved.items(), key=lambda names: len(names[1])))
-    made = []
-    while left:
-        free = [old for old, new in left.items() if new not in left]
-        if not free:
-            # They changed places, by way of names that nobody knows any more.
-            old = next(iter(left))
-            made.append(Happening("created", left.pop(old)))
-            yield Happening("removed", old)
-        for old in free:
-            yield Happening("renamed", left.pop(old), old_name=old)
-    yield from made
 
 
 @implementer(INotifyingSession)

@@ -72,19 +72,7 @@ class _SharedFeed(MemoryFeed):
         before, self._lists = self._lists, self._mail.listed()
         if self._lists != before:
             happened = [*happened, Happening("acl", "")]
-        renamed = _in_order([one for one in happened if one.kind == "renamed"])
-        return [*renamed, *(one for one in happened if one.kind != "renamed")], lost
-
-
-def _in_order(renamed: Sequence[Happening]) -> Sequence[Happening]:
-    """What was found at once, as if one happened after the other: who takes a name comes after whoever left it."""
-    ordered: list[Happening] = []
-    while renamed:
-        left = {one.old_name for one in renamed}
-        free = [one for one in renamed if one.name not in left] or renamed
-        ordered += free
-        renamed = [one for one in renamed if one not in free]
-    return ordered
+        return happened, lost
 
 
 @implementer(IShares)

@@ -12,16 +12,16 @@ one after the other it is told the outcome, and then what it would believe wrong
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from attrs import define, field, frozen
 
 from moxtwisted.imap.sharing import OTHERS
 from moxtwisted.imap.wire.events import Event
-from moxtwisted.imap.wire.mailboxname import ancestry, canonical
+from moxtwisted.imap.wire.mailboxname import canonical
 
-__all__ = ["Belief", "NameChanges", "ToldNames", "implied"]
+__all__ = ["Belief", "NameChanges", "Renames", "ToldNames"]
 
 _NAMED: Final = frozenset({Event.MAILBOX_NAME})
 _SUBSCRIBED: Final = frozenset({Event.SUBSCRIPTION_CHANGE})
@@ -59,6 +59,31 @@ class Belief(dict[str, bool]):
         for name in below:
             self[new + name[len(old) :]] = True
         self[new] = True
+
+
+@define(eq=False)
+class Renames:
+    """Some renames, with which go the mailboxes that lie below."""
+
+    _renames: set[tuple[str, str]] = field(factory=set)
+    # Of the new names: a name of two hundred levels has two hundred above it, and few of them can be among these.
+    _lengths: set[int] = field(factory=set)
+
+    def add(self, old: str, new: str) -> None:
+        """One more."""
+        self._renames.add((old, new))
+        self._lengths.add(len(new))
+
+    def carry(self, old: str, new: str) -> bool:
+        """Whether this rename goes without saying, because one above it is among these."""
+        most = len(new)
+        return any(
+            length < most
+            and new[length] == "/"
+            and old.endswith(new[length:])
+            and (old[: length - most], new[:length]) in self._renames
+            for length in self._lengths
+        )
 
 
 @frozen
@@ -101,17 +126,17 @@ class NameChanges:
         named = [one for one in happened if one.kind in _KINDS]
         # The push comes right behind the command: what others did in the same way was before that.
         last = {(one.kind, canonical(one.name)): one for one in named}
-        own_renames: dict[str, set[str]] = {}
+        own_renames = Renames()
         for one in named:
             name = canonical(one.name)
             own = is_own(one.kind, name) and last[one.kind, name] is one
             if one.kind == "renamed":
                 own = own and is_own("renamed from", canonical(one.old_name))
-                if _below(one, own_renames):
+                if own_renames.carry(one.old_name, one.name):
                     changes._take(one, name, own=True)
                     continue
                 if own:
-                    own_renames.setdefault(one.old_name, set()).add(one.name)
+                    own_renames.add(one.old_name, one.name)
             if own:
                 changes._own.append(one)
             changes._take(one, name, own=own)
@@ -182,42 +207,47 @@ class NameChanges:
         """
         outcome = self.moves()
         moves: dict[str, str] = {}
+        renames = Renames()
+        rest: dict[str, str] = {}
         for now, old in outcome.items():
             # RFC 5465 section 5.4: of what lies below a mailbox that was renamed nothing is told; unless it is not told of that either.
-            if (
-                Event.MAILBOX_NAME in wanted(now) | wanted(old)
-                and there(now)
-                and not implied(now, old, moves)
-            ):
+            if renames.carry(old, now):
+                continue
+            if Event.MAILBOX_NAME in wanted(now) | wanted(old) and there(now):
                 moves[now] = old
-        if len(moves) > _MOST_MOVES:
-            moves = {}
-        names = self._plain(outcome, moves, wanted, there)
+                renames.add(old, now)
+                if len(moves) > _MOST_MOVES:
+                    moves, rest = {}, outcome
+                    break
+            else:
+                rest[now] = old
+        names = self._plain(rest, moves, wanted, there)
         if not moves.keys().isdisjoint(names):
             # The client would take one rename for another. Without OLDNAME it knows what is there, and by UIDVALIDITY that it is new.
-            moves = {}
-            names = self._plain(outcome, moves, wanted, there)
-        unknown = [now for now, old in outcome.items() if now not in moves and not implied(now, old, moves)]
-        return ToldNames(moves, names, unknown)
+            moves, rest = {}, outcome
+            names = self._plain(rest, moves, wanted, there)
+        return ToldNames(moves, names, list(rest))
 
     def _plain(
         self,
-        outcome: Mapping[str, str],
+        rest: Mapping[str, str],
         moves: Mapping[str, str],
         wanted: Callable[[str], frozenset[Event]],
         there: Callable[[str], bool],
     ) -> list[str]:
-        """The names that are told without OLDNAME, after ``moves``: what is concerned, and what a client would believe wrongly."""
+        """The names that are told without OLDNAME, after ``moves``: what is concerned, and what a client would believe wrongly.
+
+        :param rest: renames that it is not told of by ``moves``, old names by new ones.
+        """
         belief = self.belief()
         for now, old in moves.items():
             belief.move(old, now)
-        rest = [name for name in belief if name not in self.events]
-        events = {**self.events, **dict.fromkeys(rest, frozenset[Event]())}
-        for now, old in outcome.items():
-            if now not in moves and not implied(now, old, moves):
-                # RFC 5465 section 5.5: the subscription goes with the mailbox.
-                events[old] = events.get(old, frozenset()) | _SUBSCRIBED
-                events[now] = _NAMED | _SUBSCRIBED
+        unconcerned = [name for name in belief if name not in self.events]
+        events = {**self.events, **dict.fromkeys(unconcerned, frozenset[Event]())}
+        for now, old in rest.items():
+            # RFC 5465 section 5.5: the subscription goes with the mailbox.
+            events[old] = events.get(old, frozenset()) | _SUBSCRIBED
+            events[now] = _NAMED | _SUBSCRIBED
         found = []
         for name, concerning in events.items():
             of_name = wanted(name)
@@ -230,20 +260,3 @@ class NameChanges:
             if wrong or ((concerned or _SUBSCRIBED & concerning & of_name) and name not in moves):
                 found.append(name)
         return found
-
-
-def implied(now: str, old: str, told: Mapping[str, str]) -> bool:
-    """Whether a rename goes without saying, because one above it is told."""
-    return any(
-        above in told and old == told[above] + now[len(above) :] for above in ancestry(now) if above != now
-    )
-
-
-def _below(one: Any, renames: Mapping[str, Container[str]]) -> bool:
-    """Whether ``one`` was renamed because it lay below one of these, new names by old ones."""
-    return any(
-        above in renames and one.name.endswith(rest) and one.name.removesuffix(rest) in renames[above]
-        for above in ancestry(one.old_name)
-        # Itself it does not lie below.
-        if (rest := one.old_name[len(above) :])
-    )

@@ -239,13 +239,17 @@ def _difference(
         elif one.kind == "created":
             made.add(name)
     made.update(new for new, old in renamed.items() if new != old)
+    stayed = {new for new, old in renamed.items() if new == old and new in before and new in now}
     renamed = {new: old for new, old in renamed.items() if new in now and old in before and new != old}
     left = frozenset(renamed.values())
     # Where one mailbox left and another one came to, the latter is told last, as one that was made: a client goes through it in order.
     told = {new: old for new, old in renamed.items() if left.isdisjoint(ancestry(new))}
     olds = frozenset(told.values())
+    # What came back from below one that moved is where it was: a client that is told of that one alone takes it to be there.
+    returned = {name for name in stayed if not olds.isdisjoint(ancestry(name))}
+    made |= returned
     for name in before:
-        if name not in now and name not in olds:
+        if (name not in now and name not in olds) or name in returned:
             yield Happening("removed", name)
     for new, old in sorted(told.items(), key=_deepest_first):
         yield Happening("renamed", new, old_name=old)

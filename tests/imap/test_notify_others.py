@@ -85,6 +85,19 @@ class BelievingTests(SynchronousTestCase):
         for seed in range(60):
             self.run_with(random.Random(seed), seed)
 
+    def test_away_and_back(self) -> None:
+        """What was moved away with the mailbox above it, and back, before anybody was told is where it was."""
+        house = House("lr")
+        alice, driver, bob = house.clients["alice"], house.clients["bob"], Believing()
+        driver.command('NOTIFY SET (subtree "Other Users" (MailboxName))')
+        bob.names = {"Other Users/alice/Box", "Other Users/alice/Box/Leaf"}
+        alice.command("RENAME Box Crate")
+        alice.command("RENAME Crate/Leaf Box/Leaf")
+        driver.received()
+        driver.flush()
+        bob.hear(driver.received())
+        self.assertEqual(bob.names, {"Other Users/alice/Crate", "Other Users/alice/Box/Leaf"})
+
     def run_with(self, dice: random.Random, seed: int) -> None:
         house = House("lr")
         alice, driver, bob = house.clients["alice"], house.clients["bob"], Believing()

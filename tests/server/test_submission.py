@@ -277,8 +277,8 @@ class HeaderTests(SubmissionCase):
         self.send(letter(more=hidden + "Resent-Bcc: secret4@x\r\nTo: bob@example.org\r\n"))
         (octets,) = self.house.messages("bob")
         self.assertNotIn(b"secret", octets)
-        self.assertNotIn(b"cc ", octets.lower())
-        self.assertNotIn(b"cc:", octets.lower())
+        # The server's own field names the message by chance digits, which may be "cc".
+        self.assertNotRegex(octets, rb"(?i)cc\s*:")
         self.assertIn(b"X: y\r\nTo: bob@example.org\r\n\r\nIt works.\r\n", octets)
 
     def test_what_servers_say(self) -> None:
