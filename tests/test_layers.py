@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -247,6 +248,25 @@ class PurityTests(SynchronousTestCase):
             [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
         )
         self.assertEqual(result.returncode, 0, result.stderr)
+
+
+class PatternTests(SynchronousTestCase):
+    """Regular expressions."""
+
+    def test_no_group_is_repeated_possessively(self) -> None:
+        """``(?:ab?c)*+`` goes on where an attempt failed in Python before 3.11.5, Debian 12's; ``(?>(?:ab?c)*)`` is right in all."""
+        repeated = re.compile(r"\)(?:[*+?]|\{[0-9,]+\})\+(?![,=])")
+        wrong = [
+            f"{path.relative_to(ROOT)}:{number}"
+            for path in modules()
+            for number, line in enumerate(path.read_text().splitlines(), 1)
+            if repeated.search(line)
+        ]
+        self.assertEqual(wrong, [])
+        self.assertTrue(
+            repeated.search(r"(?:a|b)?+") and repeated.search("(a){1,3}+") and repeated.search('(a)++"')
+        )
+        self.assertIsNone(repeated.search("(?>(?:a++|[()])*)"))
 
 
 class BudgetTests(SynchronousTestCase):

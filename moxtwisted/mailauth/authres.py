@@ -52,14 +52,14 @@ _REMEMBERED_CHARACTERS: Final = 128
 # RFC 2045 section 5.1: token. A value may also be a mailbox or "@domain" (RFC 8601 section 2.2), whose @ we take as it comes.
 _TOKEN: Final = re.compile(r"[^\s()<>@,;:\\\"/\[\]?=\x00-\x1f\x7f]+\Z")
 _VALUE: Final = re.compile(r"[^\s()<>,;\\\"\[\]\x00-\x1f\x7f]+\Z")
-_STRING: Final = rb'"(?:[^"\\]++|\\.)*+"'
+_STRING: Final = rb'"(?>(?:[^"\\]++|\\.)*)"'
 _KEYWORD: Final = rb"[A-Za-z0-9](?:[A-Za-z0-9_-]*+)"
 _METHOD: Final = re.compile(
-    rb"\s*+(" + _KEYWORD + rb")(?:\s*+/\s*+([0-9]++))?+\s*+=\s*+(" + _KEYWORD + rb")(?=\s|\Z)"
+    rb"\s*+(" + _KEYWORD + rb")(?>(?:\s*+/\s*+([0-9]++))?)\s*+=\s*+(" + _KEYWORD + rb")(?=\s|\Z)"
 )
 _PAIR: Final = re.compile(
     rb"\s*+(?:(reason)|(" + _KEYWORD + rb")\s*+\.\s*+(" + _KEYWORD + rb"))\s*+=\s*+"
-    rb"((?:" + _STRING + rb"|[^\s;\"])++)",
+    rb"((?>(?:" + _STRING + rb"|[^\s;\"])+))",
     re.IGNORECASE,
 )
 _IDENTIFIER: Final = re.compile(
@@ -68,7 +68,7 @@ _IDENTIFIER: Final = re.compile(
 #: An authserv-id may be a quoted string; what a host is called has none of these in it.
 _HOST: Final = re.compile(r"[^\s;\"\\]+\Z")
 _QUOTED_PAIR: Final = re.compile(rb"\\(.)", re.DOTALL)
-_SEMICOLON: Final = re.compile(rb'((?:[^;"]++|' + _STRING + rb")*+)(;|\Z)", re.DOTALL)
+_SEMICOLON: Final = re.compile(rb'((?>(?:[^;"]++|' + _STRING + rb")*))(;|\Z)", re.DOTALL)
 
 
 def _text(octets: bytes) -> str:

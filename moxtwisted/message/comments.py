@@ -19,7 +19,7 @@ __all__ = ["without_comments"]
 _COMMENT_DEPTH: Final = 10
 # Possessive: what is taken is not given back, so one pass is linear. A string left open does not match as a string.
 _PIECE: Final = re.compile(
-    rb'(?P<string>"(?:[^"\\]++|\\.)*+")|(?P<plain>[^"()\\]++)|(?P<pair>\\.)|(?P<other>.)', re.DOTALL
+    rb'(?P<string>"(?>(?:[^"\\]++|\\.)*)")|(?P<plain>[^"()\\]++)|(?P<pair>\\.)|(?P<other>.)', re.DOTALL
 )
 _IN_COMMENT: Final = re.compile(rb'[^"()\\]++|\\.|.', re.DOTALL)
 

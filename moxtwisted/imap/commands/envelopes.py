@@ -16,9 +16,9 @@ from typing import Any, Final
 
 __all__ = ["first_address", "sent_and_subject"]
 
-_STRING: Final = rb'(?:"([^"\\]*+(?:\\.[^"\\]*+)*+)"|NIL)'
-_OTHER: Final = rb'(?:"[^"\\]*+(?:\\.[^"\\]*+)*+"|NIL)'
-_LIST: Final = rb"(?:NIL|\((?:\(%b %b %b %b\))++\))" % (_OTHER, _OTHER, _OTHER, _OTHER)
+_STRING: Final = rb'(?:"([^"\\]*+(?>(?:\\.[^"\\]*+)*))"|NIL)'
+_OTHER: Final = rb'(?:"[^"\\]*+(?>(?:\\.[^"\\]*+)*)"|NIL)'
+_LIST: Final = rb"(?:NIL|\((?>(?:\(%b %b %b %b\))+)\))" % (_OTHER, _OTHER, _OTHER, _OTHER)
 _ADDRESS: Final = rb"(?:NIL|\(\(%b %b %b %b\))" % (_STRING, _OTHER, _STRING, _STRING)
 
 _TEXTS: Final = re.compile(rb"\(%b %b " % (_STRING, _STRING), re.DOTALL)
@@ -27,7 +27,7 @@ _ADDRESSES: Final = {
     place: re.compile(rb"\(%b %b %b%b" % (_OTHER, _OTHER, (_LIST + b" ") * (place - 2), _ADDRESS), re.DOTALL)
     for place in range(2, 8)
 }
-_TOKEN: Final = re.compile(rb'[ ]*(?:([()])|"([^"\\]*+(?:\\.[^"\\]*+)*+)"|\{(\d+)\}\r\n|(NIL))', re.DOTALL)
+_TOKEN: Final = re.compile(rb'[ ]*(?:([()])|"([^"\\]*+(?>(?:\\.[^"\\]*+)*))"|\{(\d+)\}\r\n|(NIL))', re.DOTALL)
 _ESCAPED: Final = re.compile(rb"\\(.)", re.DOTALL)
 
 

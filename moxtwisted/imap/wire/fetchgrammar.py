@@ -41,10 +41,10 @@ MAX_PART_DEPTH = 100
 _CACHED_OCTETS = 400
 
 _NAME = re.compile(rb"[A-Za-z0-9.]+")
-_PART = re.compile(rb"[1-9][0-9]{0,9}(?:\.[1-9][0-9]{0,9})*+")
+_PART = re.compile(rb"[1-9][0-9]{0,9}(?>(?:\.[1-9][0-9]{0,9})*)")
 _TEXT = re.compile(rb"HEADER\.FIELDS\.NOT|HEADER\.FIELDS|HEADER|TEXT|MIME", re.IGNORECASE)
 # RFC 8970 section 6: modifiers of PREVIEW. Other parentheses may follow a PREVIEW that stands alone: those of FETCH itself.
-_LAZY = re.compile(rb" \(LAZY(?: LAZY)*+\)", re.IGNORECASE)
+_LAZY = re.compile(rb" \(LAZY(?>(?: LAZY)*)\)", re.IGNORECASE)
 _PARTIAL = re.compile(rb"<([0-9]{1,19})\.([1-9][0-9]{0,18})>")
 _MACROS = {b"ALL": ALL, b"FAST": FAST, b"FULL": FULL}
 

@@ -55,14 +55,14 @@ MAX_ID_FIELDS = 30
 MAX_ID_FIELD_OCTETS = 30
 MAX_ID_VALUE_OCTETS = 1024
 
-_BASE64 = re.compile(rb"(?:[A-Za-z0-9+/]{4})*+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
+_BASE64 = re.compile(rb"(?>(?:[A-Za-z0-9+/]{4})*)(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 _SPECIAL_USES = {
     name.lower(): name
     for name in ("\\All", "\\Archive", "\\Drafts", "\\Flagged", "\\Important", "\\Junk", "\\Sent", "\\Trash")
 }
 _STORE_ITEM = re.compile(rb"([+-]?)FLAGS(\.SILENT)?", re.IGNORECASE)
 
-_STATUS_ITEMS = re.compile(rb"\(([A-Za-z-]++(?: [A-Za-z-]++)*+)\)")
+_STATUS_ITEMS = re.compile(rb"\(([A-Za-z-]++(?>(?: [A-Za-z-]++)*))\)")
 _CACHED_OCTETS = 200
 
 Member = TypeVar("Member", bound=Enum)

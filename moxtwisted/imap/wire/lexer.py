@@ -29,12 +29,12 @@ _MONTH = {name.lower(): number for number, name in enumerate(MONTHS, 1)}
 _ATOM = re.compile(rb'[^\x00-\x20(){%*"\\\]\x7f-\xff]++')
 _ASTRING = re.compile(rb'[^\x00-\x20(){%*"\\\x7f-\xff]++')
 _LIST_CHARS = re.compile(rb'[^\x00-\x20(){"\\\x7f-\xff]++')
-_QUOTED = re.compile(rb'"((?:[^"\\\r\n\x00]++|\\["\\])*+)"')
+_QUOTED = re.compile(rb'"((?>(?:[^"\\\r\n\x00]++|\\["\\])*))"')
 _LITERAL = re.compile(rb"(~?)\{[0-9]+\+?\}\r\n")
 _NUMBER = re.compile(rb"[0-9]{1,20}+")
 _SEQUENCE = re.compile(rb"[0-9:*,]++|\$")
 _FLAG = re.compile(rb'\\?[^\x00-\x20(){%*"\\\]\x7f-\xff]++')
-_FLAG_LIST = re.compile(rb"\(((?:%b(?: %b)*+)?+)\)" % (_FLAG.pattern, _FLAG.pattern))
+_FLAG_LIST = re.compile(rb"\(((?>(?:%b(?>(?: %b)*))?))\)" % (_FLAG.pattern, _FLAG.pattern))
 _DATE = re.compile(rb'("?)([0-9]{1,2})-([A-Za-z]{3})-([0-9]{4})\1')
 _DATE_TIME = re.compile(
     rb'"([ 0-3][0-9])-([A-Za-z]{3})-([0-9]{4}) ([0-2][0-9]):([0-5][0-9]):([0-6][0-9]) ([+-])([0-9]{2})([0-5][0-9])"'

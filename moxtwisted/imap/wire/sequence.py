@@ -48,7 +48,7 @@ IndexRanges = list[tuple[int, int]]
 """Half-open index ranges, ascending, neither overlapping nor touching."""
 
 _ITEM = rb"(?:[1-9][0-9]{0,9}|\*)"
-_SET = re.compile(_ITEM + rb"(?::" + _ITEM + rb")?(?:," + _ITEM + rb"(?::" + _ITEM + rb")?)*+")
+_SET = re.compile(_ITEM + rb"(?::" + _ITEM + rb")?(?>(?:," + _ITEM + rb"(?::" + _ITEM + rb")?)*)")
 
 
 class SequenceError(ValueError):
@@ -93,10 +93,11 @@ class SequenceSet:
             return EVERYTHING
         if text == b"$":
             return SAVED
-        if _SET.fullmatch(text) is None:
-            raise SequenceError("not a sequence set")
+        # First, since matching keeps its place for each range.
         if text.count(b",") >= max_ranges:
             raise SequenceError("too many ranges in the sequence set")
+        if _SET.fullmatch(text) is None:
+            raise SequenceError("not a sequence set")
         ranges = tuple([_range(item) for item in text.split(b",")])
         if len(text) >= 10 and any(low > MAX_NUMBER or high > MAX_NUMBER for low, high in ranges):
             raise SequenceError("number above 4294967295 in the sequence set")

@@ -23,6 +23,7 @@ import os
 import pickle
 from collections.abc import Iterable, Sequence
 from io import BytesIO
+from ipaddress import IPv6Address
 from typing import Any, Final
 
 from attrs import evolve
@@ -118,6 +119,9 @@ class _Writer(pickle.Pickler):
         if kind is MessageFlags:
             # There is one object for each combination.
             return _flags, (value.system, value.keywords)
+        if kind is IPv6Address and value.scope_id is not None:
+            # Python 3.11.2, Debian 12's, forgets the scope.
+            return IPv6Address, (str(value),)
         if isinstance(value, MailError):
             cause = value.__cause__ if isinstance(value.__cause__, OSError) else None
             return _error, (kind, value.args, vars(value), cause)

@@ -22,14 +22,14 @@ from moxtwisted.message.headers import unfold
 
 __all__ = ["authors"]
 
-_STRING: Final = rb'"(?:[^"\\]++|\\.)*+"'
+_STRING: Final = rb'"(?>(?:[^"\\]++|\\.)*)"'
 _ATOMS: Final = rb'[^\s()<>\[\]:;@\\,"]++'
 _ADDRESS: Final = rb"(?:" + _ATOMS + rb"|" + _STRING + rb")@" + _ATOMS
-_PHRASE: Final = rb"(?:\s++|" + _ATOMS + rb"|" + _STRING + rb")*+"
+_PHRASE: Final = rb"(?>(?:\s++|" + _ATOMS + rb"|" + _STRING + rb")*)"
 # Without comments. A phrase alone, before a comma or an end, is allowed to be empty only; before a colon it names a group.
 _ENTRY: Final = re.compile(
     _PHRASE + rb"<\s*+(?P<bracketed>" + _ADDRESS + rb")\s*+>\s*+(?P<end>[,;]|\Z)"
-    rb"|\s*+(?:(?P<bare>" + _ADDRESS + rb")\s*+)?+(?P<bare_end>[,;]|\Z)"
+    rb"|\s*+(?>(?:(?P<bare>" + _ADDRESS + rb")\s*+)?)(?P<bare_end>[,;]|\Z)"
     rb"|(?P<group>" + _PHRASE + rb"):",
     re.DOTALL,
 )

@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+from ipaddress import ip_address
 from pathlib import Path as FilePath
 from typing import Any, TypeVar
 from unittest.mock import patch
@@ -114,6 +115,12 @@ class Values(SynchronousTestCase):
         there = across(verified)
         self.assertEqual(there, verified)
         self.assertEqual(asdict(there), asdict(verified))
+
+    def test_scope(self) -> None:
+        """An address of a link keeps the name of the link."""
+        address = ip_address("fe80::1%eth0")
+        self.assertEqual(str(across(address)), "fe80::1%eth0")
+        self.assertEqual(across(ip_address("::1")), ip_address("::1"))
 
     def test_headers(self) -> None:
         """A header has its fields there."""
