@@ -7,9 +7,9 @@ import subprocess
 import sys
 
 #: It reads every text inside an annotation as code, also the descriptions in ``Annotated[str, Meta(description="…")]``, and it does not
-#: know possessive quantifiers, which regular expressions have since 3.11.
+#: know possessive quantifiers and atomic groups, which regular expressions have since 3.11.
 MISTAKES = re.compile(
-    r"syntax error in annotation|Cannot colorize regular expression, error: multiple repeat"
+    r"syntax error in annotation|Cannot colorize regular expression, error: (multiple repeat|unknown extension \?>)"
 )
 
 
