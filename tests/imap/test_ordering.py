@@ -176,6 +176,29 @@ class EnvelopeTests(SynchronousTestCase):
         driver.command("SELECT INBOX")
         self.assertEqual(driver.command("THREAD REFERENCES UTF-8 ALL")[0], b"* THREAD (1 2 3)")
 
+    def test_empty_names(self) -> None:
+        """RFC 5957 section 3: a name of which nothing is left when it is decoded is as if it was not there."""
+        mail = MemoryMail()
+        mail.add("INBOX", b"From: =?utf-8?q??= <bob@x>\r\n\r\n")
+        mail.add("INBOX", b"From: Alice <zoe@x>\r\n\r\n")
+        driver = Driver.of(mail)
+        driver.login()
+        driver.command("SELECT INBOX")
+        self.assertEqual(driver.command("SORT (DISPLAYFROM) UTF-8 ALL")[0], b"* SORT 2 1")
+
+    def test_last_reference(self) -> None:
+        """RFC 5256 section 3 (1) (B): the last reference is the parent, also one that was named before, and behind a thousand others."""
+        many = b" ".join(b"<%d@y>" % n for n in range(1005))
+        for references in (b"<a@x> <b@x> <a@x>", b"<b@x> %b <a@x>" % many):
+            mail = MemoryMail()
+            for name in (b"a", b"b"):
+                mail.add("INBOX", b"Subject: %b\r\nMessage-ID: <%b@x>\r\n\r\n" % (name, name))
+            mail.add("INBOX", b"Subject: c\r\nReferences: %b\r\n\r\n" % references)
+            driver = Driver.of(mail)
+            driver.login()
+            driver.command("SELECT INBOX")
+            self.assertEqual(driver.command("THREAD REFERENCES UTF-8 1,3")[0], b"* THREAD (1 3)")
+
 
 def _many(count: int) -> MemoryMail:
     mail = MemoryMail(lambda: float(NOW))

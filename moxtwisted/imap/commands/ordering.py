@@ -83,23 +83,26 @@ def _mailboxes(place: int) -> Callable[[_Columns, _Memory], list[str]]:
 
 
 def _displayed(place: int) -> Callable[[_Columns, _Memory], list[str]]:
-    """RFC 5957 section 3: the decoded name of the first address, or else the address."""
+    """RFC 5957 section 3: the name of the first address, or else, also when nothing is left of it once it is decoded, the address."""
 
     def value(envelope: bytes, memory: _Memory) -> str:
         name, mailbox, host = first_address(envelope, place)
-        octets = name or (b"%b@%b" % (mailbox, host) if host else mailbox)
-        known: str | None = memory.get(octets)
-        if known is None:
-            text = decode_words(name) if name else ""
-            known = casemap(text or decode_unlabelled(octets))
-            if len(memory) < _MAX_REMEMBERED:
-                memory[octets] = known
-        return known
+        shown = _mapped(name, decode_words, memory) if name else ""
+        return shown or _mapped(b"%b@%b" % (mailbox, host) if host else mailbox, decode_unlabelled, memory)
 
     def values(columns: _Columns, memory: _Memory) -> list[str]:
         return [value(envelope, memory) for envelope in columns[ENVELOPE]]
 
     return values
+
+
+def _mapped(octets: bytes, decode: Callable[[bytes], str], memory: _Memory) -> str:
+    known: str | None = memory.get(octets)
+    if known is None:
+        known = casemap(decode(octets))
+        if len(memory) < _MAX_REMEMBERED:
+            memory[octets] = known
+    return known
 
 
 def _column(column: int) -> Callable[[_Columns, _Memory], Sequence[Any]]:
@@ -216,8 +219,8 @@ async def load_members(
 
 def _member(octets: bytes, arrived: int, memory: _Memory) -> ThreadMember:
     read = _reader(octets)
-    # Who is named twice says nothing more the second time.
-    references = tuple(dict.fromkeys(_identifiers(read(b"references"))[:_MAX_REFERENCES]))
+    # RFC 5256 section 3 (1) (B): the last one is the parent, also when it was named before.
+    references = tuple(_identifiers(read(b"references"))[-_MAX_REFERENCES:])
     if not references:
         references = tuple(_identifiers(read(b"in-reply-to"))[:1])
     own = _identifiers(read(b"message-id"))
