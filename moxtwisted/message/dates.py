@@ -103,7 +103,8 @@ def _year(digits: bytes) -> int:
 
 
 def _zone(zone: bytes | None) -> int:
-    """Minutes east of UTC; unknown names count as UTC (RFC 5322 section 4.3 treats them as -0000)."""
+    """Minutes east of UTC; unknown names count as UTC (RFC 5322 section 4.3 treats them as -0000), as do numbers that are no zone
+    (RFC 5256 section 2.2)."""
     if not zone:
         return 0
     if zone[0] in b"+-":
@@ -111,6 +112,8 @@ def _zone(zone: bytes | None) -> int:
         if len(digits) <= 2:
             digits += b"00"
         number = int(digits)
+        if number % 100 > 59:
+            return 0
         minutes = number // 100 * 60 + number % 100
         return -minutes if zone[0] == 0x2D else minutes
     return _ZONES.get(zone.lower(), 0)

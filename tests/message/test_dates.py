@@ -34,6 +34,8 @@ class DateTests(SynchronousTestCase):
             (b"Friday, 21-Nov-97 15:55:06 UT", MOMENT),
             (b"Fri, 21 Nov 1997 15:55:06", MOMENT),
             (b"Fri, 21 Nov 1997 15:55:06 XYZ", MOMENT),
+            (b"Fri, 21 Nov 1997 15:55:06 +9999", MOMENT),
+            (b"Fri, 21 Nov 1997 15:55:06 +0075", MOMENT),
             (b"Fri Nov 21 15:55:06 1997", MOMENT),
             (b"Fri Nov 21 09:55:06 CST 1997", MOMENT),
             (b"Fri Nov 21 09:55:06 1997 -0600", MOMENT),
