@@ -65,6 +65,19 @@ class FilterTests(SynchronousTestCase):
             self.assertTrue(answer.startswith(b"BAD " + without), answer)
         self.assertTrue(self.search("FILTER all").startswith(b"OK"))
 
+    def test_sequence_numbers(self) -> None:
+        """After ENABLE UIDONLY a filter may not name sequence numbers either; UIDs it may."""
+        self.keep("first", "1")
+        self.keep("known", "UID 1")
+        self.driver.command("ENABLE UIDONLY")
+        for line in (
+            "UID SEARCH NOT FILTER first",
+            "ESEARCH FILTER first",
+            "UID SORT (DATE) UTF-8 FILTER first",
+        ):
+            self.assertIn(b" BAD [UIDREQUIRED] ", self.driver.command(line)[-1])
+        self.assertEqual(self.driver.command("UID SEARCH FILTER known")[0], b"* SEARCH 1")
+
     def test_size(self) -> None:
         """A search may not become larger with filters than without them, nor deeper."""
         self.keep("wide", " ".join(["ALL"] * 1500))

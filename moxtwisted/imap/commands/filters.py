@@ -16,6 +16,7 @@ from typing import Any
 
 from attrs import define, evolve, field
 
+from moxtwisted.imap.commands.uidonly import refuse_numbers
 from moxtwisted.imap.connection import Connection, Handled, RefusalError
 from moxtwisted.imap.metadata import IAnnotatedSession
 from moxtwisted.imap.options import missing
@@ -78,7 +79,12 @@ def filtered(handler: Callable[[Connection, Any], Handled]) -> Callable[[Connect
                 # RFC 9051 section 6.4.4.1: a search that fails with NO empties the saved result.
                 connection.saved = ()
             raise
-        return handler(connection, command if key is command.key else evolve(command, key=key))
+        if key is not command.key:
+            command = evolve(command, key=key)
+            if connection.uidonly:
+                # RFC 9586 section 3.5: nor may a filter name them, whose program is as if the client had sent it.
+                refuse_numbers(command)
+        return handler(connection, command)
 
     return handle
 
