@@ -55,12 +55,18 @@ MEMBERS: Final[dict[Enum, str]] = {
     c.StatusItem.MAILBOXID: "OBJECTID",
     c.StatusItem.APPENDLIMIT: "APPENDLIMIT",
     c.StatusItem.DELETED_STORAGE: "QUOTA=RES-STORAGE",
+    c.ListSelection.SUBSCRIBED: "LIST-EXTENDED",
+    c.ListSelection.REMOTE: "LIST-EXTENDED",
+    c.ListSelection.RECURSIVEMATCH: "LIST-EXTENDED",
+    c.ListReturn.SUBSCRIBED: "LIST-EXTENDED",
+    c.ListReturn.CHILDREN: "LIST-EXTENDED",
     c.ListSelection.SPECIAL_USE: "SPECIAL-USE",
     c.ListReturn.SPECIAL_USE: "SPECIAL-USE",
     c.ListReturn.MYRIGHTS: "LIST-MYRIGHTS",
     SearchReturn.SAVE: "SEARCHRES",
     SearchReturn.CONTEXT: "CONTEXT=SEARCH",
     SearchReturn.UPDATE: "CONTEXT=SEARCH",
+    SearchReturn.RELEVANCY: "SEARCH=FUZZY",
 }
 """These options."""
 

@@ -141,6 +141,8 @@ class MailboxCommands(Session):
             wire: ``"SPECIAL-USE"``, ``"STATUS (MESSAGES UNSEEN)"``.
         """
         self.need_for(*several(selection), *several(returns))
+        if len(patterns) > 1:
+            self.need("LIST-EXTENDED", "IMAP4REV2")
         for option in returns:
             if isinstance(option, StatusReturn):
                 self.need("LIST-STATUS", "IMAP4REV2")
@@ -205,6 +207,9 @@ class MailboxCommands(Session):
         qresync: c.QResync | None = None,
     ) -> Selected:
         """Open a mailbox; with ``qresync`` (which must be enabled) also what happened to it since."""
+        if condstore:
+            self.need("CONDSTORE", "QRESYNC")
+        self.need_for(qresync)
         request = of_command(c.Select(b"", mailbox, examine, condstore, qresync))
         self.selected = None
         done = await self.execute(request)
@@ -253,7 +258,10 @@ class MailboxCommands(Session):
 
     async def create(self, mailbox: str, *, special_use: Sequence[str] = ()) -> str | None:
         """Make a mailbox; its id (RFC 8474), if the server says it."""
-        code = await self.do(of_command(c.Create(b"", mailbox, tuple(several(special_use)) or None)))
+        uses = tuple(several(special_use))
+        if uses:
+            self.need("CREATE-SPECIAL-USE")
+        code = await self.do(of_command(c.Create(b"", mailbox, uses or None)))
         if code is not None and code.name == "MAILBOXID" and isinstance(code.value, tuple) and code.value:
             return str(code.value[0])
         return None

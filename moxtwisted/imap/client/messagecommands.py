@@ -276,11 +276,16 @@ class MessageCommands(Session):
         """Whether IMAP4rev2 or UTF8=ACCEPT was enabled."""
         return False
 
-    def _returns(self, returns: Sequence[str | ReturnOption] | None) -> bytes:
-        """``RETURN`` with its space in front, or nothing."""
+    def _returns(self, returns: Sequence[str | ReturnOption] | None, *needs: str) -> bytes:
+        """``RETURN`` with its space in front, or nothing.
+
+        :param needs: capabilities of which one has ``RETURN``.
+        """
         if returns is None:
             return b""
         self.need_for(*several(returns))
+        if not returns or not all(isinstance(option, str) for option in returns):
+            self.need(*needs)
         words = [option if isinstance(option, str) else option.value for option in returns]
         return f" RETURN ({' '.join(words)})".encode()
 
@@ -300,7 +305,7 @@ class MessageCommands(Session):
         :raise NotOfferedError: the server has not announced what one of the keys or options takes; text is not looked into.
         """
         self.need_for(key)
-        options = self._returns(returns)
+        options = self._returns(returns, "ESEARCH", "IMAP4REV2", "CONTEXT=SEARCH")
 
         def write(writer: SegmentWriter) -> None:
             writer.write(options)
@@ -338,6 +343,8 @@ class MessageCommands(Session):
     async def cancel_updates(self, *tags: bytes) -> None:
         """Be told no longer of changes to the results of these searches, which asked for ``UPDATE`` (RFC 5267)."""
         self.need("CONTEXT=SEARCH", "CONTEXT=SORT")
+        if not tags:
+            return
         await self.do(plain("CANCELUPDATE", b" ".join(b'"%b"' % tag for tag in tags)))
 
     async def search_everywhere(
@@ -353,7 +360,7 @@ class MessageCommands(Session):
         """
         self.need("MULTISEARCH")
         self.need_for(key)
-        options = self._returns(returns)
+        options = self._returns(returns, "MULTISEARCH")
 
         def write(writer: SegmentWriter) -> None:
             if isinstance(source, str):
@@ -381,12 +388,15 @@ class MessageCommands(Session):
         """
         self.need("SORT")
         self.need_for(key)
-        options = self._returns(returns)
-        if any(
-            option is SearchReturn.CONTEXT or (not isinstance(option, str) and _asks_updates(option))
-            for option in returns or ()
-        ):
-            self.need("CONTEXT=SORT")
+        if not criteria:
+            raise ValueError("nothing to sort by")
+        options = self._returns(returns, "ESORT", "CONTEXT=SORT")
+        for option in returns or ():
+            if option is SearchReturn.CONTEXT or (not isinstance(option, str) and _asks_updates(option)):
+                self.need("CONTEXT=SORT")
+            elif isinstance(option, Partial):
+                # RFC 5267 section 4.4 has none from the end.
+                self.need("PARTIAL", *(("CONTEXT=SORT",) if option.first > 0 else ()))
         order = criteria if isinstance(criteria, str) else " ".join(map(self._criterion, criteria))
 
         def write(writer: SegmentWriter) -> None:

@@ -19,18 +19,12 @@ from moxtwisted.imap.wire import searchkeys as k
 from moxtwisted.imap.wire.lexer import CommandError, Cursor
 from moxtwisted.imap.wire.request import RequestWriter, write_key
 from moxtwisted.imap.wire.searchgrammar import SearchProgram
+from moxtwisted.imap.wire.searchkeys import is_filter_name
 
 __all__ = ["filter_entry", "filter_of", "is_filter_name", "parse_filter", "render_filter"]
 
 _LITERAL: Final = re.compile(rb"~?\{([0-9]{1,10})\+?\}\r\n")
-# RFC 5466 section 4: atom characters but "/".
-_NAME: Final = re.compile(r'[^\x00-\x20(){%*"\\\]/\x7f-\U0010ffff]+')
 _ENTRY: Final = re.compile(r"/(?:private|shared)/filters/values/(.*)", re.DOTALL)
-
-
-def is_filter_name(name: str) -> bool:
-    """Whether a filter may have this name; case does not matter in it."""
-    return _NAME.fullmatch(name) is not None
 
 
 def filter_entry(name: str, *, shared: bool = False, description: bool = False) -> str:

@@ -129,11 +129,16 @@ def write_notify(writer: RequestWriter, command: Notify) -> None:
 
 
 def write_group(writer: RequestWriter, group: EventGroup) -> None:
-    """One of the groups of events, with the space before it."""
+    """One of the groups of events, with the space before it.
+
+    :raise ValueError: NOTIFY has no such one.
+    """
+    if group.mailboxes is FilterKind.SUBTREE_ONE:
+        raise ValueError("SUBTREE-ONE is for ESEARCH only")
     writer.write(b" (" + group.mailboxes.value.encode("ascii"))
-    if group.names:
+    if group.mailboxes.has_names:
         writer.write(b" ")
-        writer.mailboxes(group.names)
+        writer.some_mailboxes(group.names)
     writer.write(b" " + _written(group) + b")")
 
 

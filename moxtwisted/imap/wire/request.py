@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import binascii
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import date, datetime
 from enum import Enum
 from typing import Any
@@ -25,7 +25,7 @@ from moxtwisted.imap.wire import commands as c
 from moxtwisted.imap.wire import mailboxname, render
 from moxtwisted.imap.wire import searchkeys as k
 from moxtwisted.imap.wire.lexer import MONTHS
-from moxtwisted.imap.wire.mailboxfilter import MailboxFilter
+from moxtwisted.imap.wire.mailboxfilter import FilterKind, MailboxFilter
 from moxtwisted.imap.wire.mailboxrequests import WRITERS as MAILBOX_WRITERS
 from moxtwisted.imap.wire.mailboxrequests import entries
 from moxtwisted.imap.wire.notifygrammar import write_notify
@@ -134,6 +134,15 @@ class RequestWriter:
             self.mailbox(name)
         self.write(b")")
 
+    def some_mailboxes(self, names: Collection[str]) -> None:
+        """The same of one at least.
+
+        :raise ValueError: there is none.
+        """
+        if not names:
+            raise ValueError("no names of mailboxes")
+        self.mailboxes(names)
+
     def end(self) -> None:
         """The command ends here.
 
@@ -165,6 +174,16 @@ def flag(name: str) -> str:
     """
     if _FLAG.fullmatch(name) is None:
         raise ValueError(f"no flag: {name[:100]!r}")
+    return name
+
+
+def filter_name(name: str) -> str:
+    """The name of a filter, as it is.
+
+    :raise ValueError: no filter can have it.
+    """
+    if not k.is_filter_name(name):
+        raise ValueError(f"no name of a filter: {name[:100]!r}")
     return name
 
 
@@ -256,7 +275,7 @@ _KEYS: dict[type[k.SearchKey], Callable[[RequestWriter, Any], None]] = {
     k.UidBefore: _plain(lambda key: b"UIDBEFORE %d" % key.uid),
     k.NumberIn: _plain(lambda key: key.numbers.render()),
     k.ModSeqAtLeast: _write_modseq,
-    k.Filter: _plain(lambda key: b"FILTER " + key.name.encode("ascii")),
+    k.Filter: _plain(lambda key: b"FILTER " + filter_name(key.name).encode("ascii")),
     k.EmailIdIs: _text_key(b"EMAILID"),
     k.ThreadIdIs: _text_key(b"THREADID"),
 }
@@ -410,13 +429,18 @@ def _cancel_update(writer: RequestWriter, command: c.CancelUpdate) -> None:
 
 
 def write_sources(writer: RequestWriter, sources: Sequence[MailboxFilter]) -> None:
-    """Add where ESEARCH searches (RFC 7377 section 2.2), with a space before it."""
+    """Add where ESEARCH searches (RFC 7377 section 2.2), with a space before it.
+
+    :raise ValueError: there is nothing, or something that ESEARCH does not have.
+    """
+    if not sources or any(source.kind is FilterKind.SELECTED_DELAYED for source in sources):
+        raise ValueError("no place to search")
     writer.write(b" IN (")
     for at, source in enumerate(sources):
         writer.write(b" " * bool(at) + source.kind.value.lower().encode("ascii"))
         if source.kind.has_names:
             writer.write(b" ")
-            writer.mailboxes(source.names)
+            writer.some_mailboxes(source.names)
     writer.write(b")")
 
 

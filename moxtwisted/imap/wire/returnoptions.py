@@ -20,6 +20,7 @@ from attrs import frozen
 
 from moxtwisted.imap.wire.fetchattributes import FetchAttribute
 from moxtwisted.imap.wire.lexer import Cursor
+from moxtwisted.imap.wire.sequence import MAX_NUMBER
 
 __all__ = [
     "CAPABILITIES",
@@ -58,10 +59,15 @@ class Partial:
 
     :ivar first: 1 is the first result, -1 the last one; never 0.
     :ivar last: of the same sign; may be before ``first``, which means the same window.
+    :raise ValueError: for anything else.
     """
 
     first: int
     last: int
+
+    def __attrs_post_init__(self) -> None:
+        if self.first * self.last <= 0 or max(abs(self.first), abs(self.last)) > MAX_NUMBER:
+            raise ValueError("a window on results is from 1, or from -1")
 
     @property
     def range(self) -> str:

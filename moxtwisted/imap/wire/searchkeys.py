@@ -12,9 +12,11 @@ An evaluator walks the tree; its depth and number of keys were bounded by the pa
 
 from __future__ import annotations
 
+import re
 from collections.abc import Generator
 from datetime import date
 from enum import Enum
+from typing import Final
 
 from attrs import frozen
 
@@ -48,9 +50,13 @@ __all__ = [
     "UidBefore",
     "UidIn",
     "Younger",
+    "is_filter_name",
     "names_numbers",
     "subkeys",
 ]
+
+# RFC 5466 section 4: atom characters but "/".
+_FILTER_NAME: Final = re.compile(r'[^\x00-\x20(){%*"\\\]/\x7f-\U0010ffff]+')
 
 
 class Comparison(Enum):
@@ -93,7 +99,7 @@ class Or(SearchKey):
 class Filter(SearchKey):
     """FILTER (RFC 5466): a program that the server keeps. It is replaced by that before anything is searched.
 
-    :ivar name: an atom without ``/``.
+    :ivar name: an atom without ``/`` and ``]``.
     """
 
     name: str
@@ -285,3 +291,8 @@ def subkeys(key: SearchKey) -> Generator[SearchKey, None, None]:
 def names_numbers(key: SearchKey) -> bool:
     """Whether the program has sequence numbers in it."""
     return any(isinstance(sub, NumberIn) and not sub.numbers.saved for sub in subkeys(key))
+
+
+def is_filter_name(name: str) -> bool:
+    """Whether a filter may have this name; case does not matter in it."""
+    return _FILTER_NAME.fullmatch(name) is not None

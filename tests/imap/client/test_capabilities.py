@@ -34,7 +34,7 @@ from moxtwisted.imap.testing import run_now
 from moxtwisted.imap.wire import fetchattributes as f
 from moxtwisted.imap.wire import responsedata as r
 from moxtwisted.imap.wire import searchkeys as k
-from moxtwisted.imap.wire.commands import Check, ListReturn, ListSelection, StatusItem, StoreMode
+from moxtwisted.imap.wire.commands import Check, ListReturn, ListSelection, QResync, StatusItem, StoreMode
 from moxtwisted.imap.wire.events import Event, EventGroup
 from moxtwisted.imap.wire.mailboxcommands import Depth
 from moxtwisted.imap.wire.mailboxfilter import FilterKind, MailboxFilter
@@ -489,6 +489,8 @@ class ConnectionTests(CapabilityCase):
             poor.sort([SortKey.DISPLAYTO]),
             poor.sort([SortCriterion(SortKey.RELEVANCY, reverse=True)]),
             poor.sort("DATE", returns=[SearchReturn.CONTEXT]),
+            poor.sort([SortKey.DATE], returns=[SearchReturn.ALL]),
+            poor.search(returns=[SearchReturn.RELEVANCY]),
             poor.thread(ThreadAlgorithm.ORDEREDSUBJECT),
             poor.fetch([1], [f.Preview()]),
             poor.fetch([1], [f.Uid()], modifiers=FetchModifiers(changed_since=5)),
@@ -496,12 +498,29 @@ class ConnectionTests(CapabilityCase):
             poor.mailboxes(returns=[StatusReturn((StatusItem.MESSAGES,))]),
             poor.mailboxes(returns=[MetadataReturn(("/shared/x",))]),
             poor.mailboxes(returns=[ListReturn.MYRIGHTS]),
+            poor.create("x", special_use=["\\Sent"]),
+            poor.select("x", condstore=True),
+            poor.select("x", qresync=QResync(1, 1)),
             poor.status("x", [StatusItem.DELETED_STORAGE]),
             poor.notify([EventGroup(FilterKind.SELECTED, (), BOTH, (f.Preview(),))]),
         ):
             with self.assertRaises(NotOfferedError):
                 run_now(work)
         self.assertEqual(poor.said, [])
+        plain = Scripted(capabilities="IMAP4rev1 SORT ESORT CONTEXT=SEARCH")
+        bare = Scripted(capabilities="IMAP4rev1")
+        for work in (
+            bare.search(returns=[SearchReturn.ALL]),
+            bare.mailboxes("a", "b"),
+            bare.mailboxes(selection=[ListSelection.SUBSCRIBED]),
+            bare.mailboxes(returns=[ListReturn.CHILDREN]),
+            plain.sort([SortKey.DATE], returns=[Partial(1, 5)]),
+            plain.search(returns=[Partial(-1, -5)]),
+        ):
+            with self.assertRaises(NotOfferedError):
+                run_now(work)
+        self.assertEqual((plain.said, bare.said), ([], []))
+        run_now(plain.search(returns=[Partial(1, 5)]))
         rev2 = Scripted(capabilities="IMAP4rev2 QRESYNC CONTEXT=SORT SORT MESSAGELIMIT=100 APPENDLIMIT=5")
         for work in (
             rev2.search(k.And((k.ModSeqAtLeast(5), k.UidAfter(7))), returns=[SearchReturn.SAVE]),

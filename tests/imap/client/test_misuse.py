@@ -12,6 +12,9 @@ from moxtwisted.imap.client.messagecommands import NewMail
 from moxtwisted.imap.testing import run_now
 from moxtwisted.imap.wire import searchkeys as k
 from moxtwisted.imap.wire.commands import StoreMode
+from moxtwisted.imap.wire.events import Event, EventGroup
+from moxtwisted.imap.wire.mailboxfilter import FilterKind, MailboxFilter
+from moxtwisted.imap.wire.returnoptions import Partial
 from moxtwisted.imap.wire.sequence import SequenceError, SequenceSet
 from tests.imap.client.test_commands import Scripted
 
@@ -75,3 +78,28 @@ class MisuseTests(SynchronousTestCase):
     def test_no_message(self) -> None:
         """To append nothing is an error."""
         self.refused(ValueError, lambda s: s.append("INBOX"))
+
+    def test_filter_names(self) -> None:
+        """A name that no filter can have is an error, and no further keys."""
+        for name in ("a b", "a/b", "a]b", "", "x)", "ü"):
+            self.refused(ValueError, lambda s, n=name: s.search(k.Filter(n)))  # type: ignore[misc]
+
+    def test_nothing_to_look_at(self) -> None:
+        """Without sort criteria, mailboxes to search, or names where they are needed, nothing is sent; no search is given up then."""
+        everything = k.Everything()
+        self.refused(ValueError, lambda s: s.sort([]))
+        self.refused(ValueError, lambda s: s.search_everywhere([], everything))
+        nameless, delayed = MailboxFilter(FilterKind.SUBTREE), MailboxFilter(FilterKind.SELECTED_DELAYED)
+        self.refused(ValueError, lambda s: s.search_everywhere([nameless], everything))
+        self.refused(ValueError, lambda s: s.search_everywhere([delayed], everything))
+        names = frozenset({Event.MAILBOX_NAME})
+        self.refused(ValueError, lambda s: s.notify([EventGroup(FilterKind.MAILBOXES, (), names)]))
+        self.refused(ValueError, lambda s: s.notify([EventGroup(FilterKind.SUBTREE_ONE, ("a",), names)]))
+        session = Scripted()
+        run_now(session.cancel_updates())
+        self.assertEqual(session.said, [])
+
+    def test_windows(self) -> None:
+        """A window on results begins with the first or the last of them, and does not go from one to the other."""
+        for first, last in ((0, 5), (5, 0), (-1, 5), (1, 2**32)):
+            self.assertRaises(ValueError, Partial, first, last)
