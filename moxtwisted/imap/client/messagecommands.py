@@ -18,6 +18,7 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
+from moxtwisted.imap.client.answers import answers_of, asks_updates
 from moxtwisted.imap.client.machine import BodyStarted, Completed
 from moxtwisted.imap.client.requests import (
     Request,
@@ -29,14 +30,14 @@ from moxtwisted.imap.client.requests import (
     plain,
 )
 from moxtwisted.imap.client.results import Message, SearchResult, Thread, message, search_result, threads
-from moxtwisted.imap.client.session import BodySink, MessageSource, Session, several
+from moxtwisted.imap.client.session import BodySink, MessageSource, Session, same_mailbox, several
 from moxtwisted.imap.wire import commands as c
 from moxtwisted.imap.wire import request as wire
 from moxtwisted.imap.wire import responsedata as r
 from moxtwisted.imap.wire import searchkeys as k
 from moxtwisted.imap.wire.fetchattributes import FetchAttribute
 from moxtwisted.imap.wire.mailboxfilter import MailboxFilter
-from moxtwisted.imap.wire.returnoptions import Partial, ReturnOption, SearchReturn, update_of
+from moxtwisted.imap.wire.returnoptions import Partial, ReturnOption, SearchReturn
 from moxtwisted.imap.wire.sequence import SequenceSet
 from moxtwisted.imap.wire.sortcriteria import SortCriterion, SortKey, ThreadAlgorithm
 
@@ -172,16 +173,6 @@ def _code(code: r.ResponseCode | None, limited: r.MessageLimit | None) -> Transf
     if isinstance(value, r.AppendUid):
         return Transferred(value.uidvalidity, None, value.uids, limited)
     return Transferred(limited=limited)
-
-
-def _asks_updates(option: str | ReturnOption) -> bool:
-    return option.startswith("UPDATE") if isinstance(option, str) else update_of([option]) is not None
-
-
-def _refuses_updates(response: r.Response, tag: bytes) -> bool:
-    """RFC 5267 section 4.3.1: the results of this search are not kept up to date."""
-    code = response.code if isinstance(response, r.StatusResponse) else None
-    return code is not None and code.value == r.NoUpdate(tag)
 
 
 class MessageCommands(Session):
@@ -321,24 +312,17 @@ class MessageCommands(Session):
         wanted: tuple[type[r.Response], ...],
         returns: Sequence[str | ReturnOption] | None,
     ) -> SearchResult:
-        found: list[Any] = []
-        rest: list[r.Response] = []
-        changes: list[r.ContextChange] = []
-        updated = any(_asks_updates(option) for option in returns or ())
-        for response in done.responses:
-            if isinstance(response, r.EsearchData) and response.tag == done.tag and response.changes:
-                changes += response.changes
-            elif isinstance(response, r.EsearchData) and response.tag not in {None, done.tag}:
-                rest.append(response)
-            elif isinstance(response, wanted):
-                found.append(response)
-            elif _refuses_updates(response, done.tag):
-                updated = False
-            else:
-                rest.append(response)
-        self.others(rest, done)
+        answers = answers_of(done, wanted, returns)
+        self.others(answers.rest, done)
+        found = answers.found
         result = search_result(found[-1]) if found else SearchResult()
-        return evolve(result, tag=done.tag, limited=done.limited, updated=updated, changes=tuple(changes))
+        return evolve(
+            result,
+            tag=done.tag,
+            limited=done.limited,
+            updated=answers.updated,
+            changes=tuple(answers.changes),
+        )
 
     async def cancel_updates(self, *tags: bytes) -> None:
         """Be told no longer of changes to the results of these searches, which asked for ``UPDATE`` (RFC 5267)."""
@@ -356,7 +340,7 @@ class MessageCommands(Session):
         """ESEARCH (RFC 7377) in several mailboxes; a result for each that has any.
 
         :param source: of ``moxtwisted.imap.wire.mailboxfilter``; or as on the wire in ASCII: ``"personal"``, ``"mailboxes (INBOX Sent)"``.
-        :param returns: as of ``search``.
+        :param returns: as of ``search``; with ``"UPDATE"`` the result of the selected mailbox is kept up to date.
         """
         self.need("MULTISEARCH")
         self.need_for(key)
@@ -371,7 +355,20 @@ class MessageCommands(Session):
             writer.write(self._charset(key))
             _key(writer, key)
 
-        return [search_result(one) for one in await self.ask(Request("ESEARCH", write), r.EsearchData)]
+        done = await self.execute(Request("ESEARCH", write))
+        answers = answers_of(done, (r.EsearchData,), returns)
+        results = [evolve(search_result(one), tag=done.tag) for one in answers.found]
+        # RFC 7377 section 2.2: it is the results in the selected mailbox that are kept up to date.
+        selected = self.selected.mailbox if self.selected is not None else ""
+        for at, one in enumerate(results):
+            if same_mailbox(one.mailbox or "", selected):
+                results[at] = evolve(one, updated=answers.updated, changes=tuple(answers.changes))
+                break
+        else:
+            # It had none.
+            answers.rest += answers.told
+        self.others(answers.rest, done)
+        return results
 
     async def sort(
         self,
@@ -392,7 +389,7 @@ class MessageCommands(Session):
             raise ValueError("nothing to sort by")
         options = self._returns(returns, "ESORT", "CONTEXT=SORT")
         for option in returns or ():
-            if option is SearchReturn.CONTEXT or (not isinstance(option, str) and _asks_updates(option)):
+            if option is SearchReturn.CONTEXT or (not isinstance(option, str) and asks_updates(option)):
                 self.need("CONTEXT=SORT")
             elif isinstance(option, Partial):
                 # RFC 5267 section 4.4 has none from the end.

@@ -11,6 +11,7 @@ from attrs import evolve
 from twisted.internet.defer import Deferred
 
 from moxtwisted.imap.agent import ClientSettings, IMAPClient, connect
+from moxtwisted.imap.client.kept import KeptResult
 from moxtwisted.imap.client.mailboxcommands import ListOption, MetadataReturn, StatusReturn
 from moxtwisted.imap.client.messagecommands import FetchModifiers, NewMail
 from moxtwisted.imap.client.notices import (
@@ -159,6 +160,24 @@ class SearchingTests(CapabilityCase):
             {"INBOX": ([3], 1), "Entw\u00fcrfe": ([1], 1)},
         )
         self.assertTrue(all(one.uidvalidity for one in found))
+
+    def test_everywhere_kept(self) -> None:
+        """RFC 7377 section 2.2: results in the selected mailbox are kept up to date, those of other mailboxes are not."""
+        self.wait(self.client.create("Other"))
+        self.wait(self.client.copy([3], "Other"))
+        sources = (MailboxFilter(FilterKind.PERSONAL),)
+        asked = [SearchReturn.ALL, SearchReturn.UPDATE]
+        found = self.wait(self.client.search_everywhere(sources, k.HasFlag("\\Seen", present=False), asked))
+        kept = {one.mailbox: one for one in found}
+        self.assertEqual({name: one.updated for name, one in kept.items()}, {"INBOX": True, "Other": False})
+        result = KeptResult(kept["INBOX"])
+        self.mail.add("INBOX", LETTERS[1])
+        # What is told of these results while others are searched for is no result of that.
+        (other,) = self.wait(self.client.search_everywhere("mailboxes Other", "ALL"))
+        self.assertEqual(other.mailbox, "Other")
+        for notice in self.notices:
+            result.take(notice)
+        self.assertEqual(result.numbers, [1, 2, 3, 4])
 
     def test_contexts(self) -> None:
         """CONTEXT=SEARCH with data items (RFC 5465 section 7)."""
