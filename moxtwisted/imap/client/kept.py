@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from moxtwisted.imap.client.notices import ContextChanged, Expunged, Notice, UpdatesRefused
+from moxtwisted.imap.client.notices import ContextChanged, Expunged, Notice, UpdatesRefused, Vanished
 from moxtwisted.imap.client.results import ResultError, SearchResult, members
 from moxtwisted.imap.wire import responsedata as r
 
@@ -45,7 +45,8 @@ class KeptResult:
         """Learn from a notice.
 
         :return: whether it was about this result.
-        :raise ResultError: the server says what does not fit to what it said before: search again.
+        :raise ResultError: the server says what does not fit to what it said before; or, of a result of sequence numbers, with QRESYNC
+            that messages went: search again.
         """
         match notice:
             case ContextChanged(tag, changes) if tag == self.tag:
@@ -60,6 +61,8 @@ class KeptResult:
                 moved = [one - (one > number) for one in self.numbers if one != number]
                 told, self.numbers = moved != self.numbers, moved
                 return told
+            case Vanished(earlier=False) if not self._uid:
+                raise ResultError("messages went whose sequence numbers are not known")
         return False
 
     def _apply(self, change: r.ContextChange) -> None:

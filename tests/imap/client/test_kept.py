@@ -7,7 +7,14 @@ import random
 from twisted.trial.unittest import SynchronousTestCase
 
 from moxtwisted.imap.client.kept import KeptResult
-from moxtwisted.imap.client.notices import ContextChanged, Expunged, NewCount, Notice, UpdatesRefused
+from moxtwisted.imap.client.notices import (
+    ContextChanged,
+    Expunged,
+    NewCount,
+    Notice,
+    UpdatesRefused,
+    Vanished,
+)
 from moxtwisted.imap.client.results import ResultError, SearchResult, members
 from moxtwisted.imap.testing import run_now
 from moxtwisted.imap.wire import responsedata as r
@@ -114,6 +121,13 @@ class KeptTests(SynchronousTestCase):
         self.assertTrue(one.take(Expunged(3)))
         self.assertFalse(one.take(Expunged(9)))
         self.assertEqual(one.numbers, [2, 4])
+
+    def test_vanished(self) -> None:
+        """With QRESYNC messages go by UID: sequence numbers cannot be kept then, UIDs can."""
+        gone = SequenceSet.parse(b"3")
+        self.assertRaises(ResultError, kept(2, 5, uid=False).take, Vanished(gone))
+        self.assertFalse(kept(2, 5, uid=False).take(Vanished(gone, earlier=True)))
+        self.assertFalse(kept(2, 5).take(Vanished(gone)))
 
     def test_out_of_step(self) -> None:
         """What does not fit is an error, not a wrong result; nor can a server fill the memory."""
