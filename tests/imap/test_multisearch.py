@@ -35,6 +35,20 @@ class MultiSearchTests(SynchronousTestCase):
         )
         self.assertEqual(len(driver.command("ESEARCH IN (mailboxes (box0 box1)) ALL")), 3)
 
+    def test_renamed(self) -> None:
+        """Changes of results are told with the name that the mailbox has by now."""
+        mail = _mail()
+        driver = Driver.of(mail)
+        driver.login()
+        driver.command("SELECT box0")
+        driver.command("ESEARCH RETURN (UPDATE) UNSEEN")
+        mail.rename("box0", "later")
+        mail.make("box0")
+        mail.add("later", b"Subject: hello\r\n\r\n")
+        self.assertIn(
+            b'* ESEARCH (TAG "a3" MAILBOX later UIDVALIDITY 2) UID ADDTO (0 2)', driver.command("NOOP")
+        )
+
     def test_others_have_their_turns(self) -> None:
         """Between two mailboxes the command pauses, and says how many messages are behind it."""
         driver = Driver.of(_mail())

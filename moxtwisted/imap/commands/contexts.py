@@ -18,7 +18,8 @@ results are long, ``foresee`` takes messages that are gone out of them before it
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from functools import partial
 from typing import Any, Final
 
 from attrs import define, evolve, field
@@ -26,7 +27,7 @@ from attrs import define, evolve, field
 from moxtwisted.errors import MailError
 from moxtwisted.imap.commands.matching import Matching, has_text, matches, weight
 from moxtwisted.imap.commands.ordering import load_keys, take_turns
-from moxtwisted.imap.commands.results import Results
+from moxtwisted.imap.commands.results import Results, origin_of
 from moxtwisted.imap.connection import Answer, Connection, RefusalError
 from moxtwisted.imap.view import Findings, SessionView
 from moxtwisted.imap.wire import searchkeys as k
@@ -56,7 +57,7 @@ _MOST_SORTED: Final = 20_000
 class Context:
     """One search.
 
-    :ivar origin: what stands behind the tag in responses.
+    :ivar origin: tells what stands behind the tag in responses now: others may rename the mailbox.
     :ivar key: with all numbers replaced by UIDs, as they were when the command came (RFC 5267 section 4.3).
     :ivar uids: of the results.
     :ivar order: the same in the order of ``criteria``; empty without them.
@@ -68,7 +69,7 @@ class Context:
     """
 
     tag: bytes
-    origin: bytes
+    origin: Callable[[], bytes]
     uid: bool
     key: k.SearchKey
     uids: set[int]
@@ -85,7 +86,7 @@ class Context:
         self, view: SessionView, parts: Sequence[tuple[bytes, Iterable[tuple[int, Sequence[int]]]]]
     ) -> bytes:
         """An ESEARCH response with (word, pairs of position and UIDs)."""
-        words = [b'* ESEARCH (TAG "%b"%b)' % (self.tag, self.origin)]
+        words = [b'* ESEARCH (TAG "%b"%b)' % (self.tag, self.origin())]
         if self.uid:
             words.append(b"UID")
         for word, pairs in parts:
@@ -420,7 +421,8 @@ async def keep_updated(
         connection.out.append(b'* NO [NOUPDATE "%b"] too much to be kept up to date\r\n' % results.tag)
         return
     uids = {matching.uids[at] for at in results.order}
-    context = Context(results.tag, results.origin, results.uid, frozen(matching, key), uids, tuple(criteria))
+    origin = partial(origin_of, connection, connection.box) if results.origin else bytes
+    context = Context(results.tag, origin, results.uid, frozen(matching, key), uids, tuple(criteria))
     context.attributes = attributes
     context.waits = bool(criteria) or has_text(key) or weight(context.key) > _MOST_KEYS
     if criteria:

@@ -19,15 +19,13 @@ from moxtwisted.errors import MailError
 from moxtwisted.imap.commands.contexts import keep_updated
 from moxtwisted.imap.commands.mailboxfilters import chosen, reach_others
 from moxtwisted.imap.commands.matching import Matching
-from moxtwisted.imap.commands.results import Results, answer
+from moxtwisted.imap.commands.results import Results, answer, origin_of
 from moxtwisted.imap.commands.search import forget_saved, matches, prepare
 from moxtwisted.imap.connection import Answer, Connection, RefusalError, Selected
 from moxtwisted.imap.sharing import sharing
 from moxtwisted.imap.view import SessionView
-from moxtwisted.imap.wire import render
 from moxtwisted.imap.wire.commands import MultiSearch
 from moxtwisted.imap.wire.mailboxfilter import FilterKind, MailboxFilter
-from moxtwisted.imap.wire.mailboxname import canonical
 from moxtwisted.imap.wire.returnoptions import SearchReturn, update_of
 
 __all__ = ["multi_search"]
@@ -90,9 +88,8 @@ async def _one(connection: Connection, command: MultiSearch, box: Selected, *, m
     returns = command.returns or frozenset({SearchReturn.ALL})
     updated = update_of(returns) is not None and box is connection.selected
     if found or updated:
-        name = render.mailbox(canonical(box.name), utf8=connection.utf8)
         # RFC 7377 section 2.1: by UID, with all correlators; nothing for a mailbox without matches.
-        origin = b" MAILBOX %b UIDVALIDITY %d" % (name, box.mailbox.view.uidvalidity)
+        origin = origin_of(connection, box)
         results = Results(command.tag, found, matching, True, returns, modseq=modseq, origin=origin)
         if found:
             answer(connection, results)

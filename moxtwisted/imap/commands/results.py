@@ -18,9 +18,11 @@ from typing import Final
 from attrs import frozen
 
 from moxtwisted.imap.commands.matching import Matching
-from moxtwisted.imap.connection import Connection, RefusalError
+from moxtwisted.imap.connection import Connection, RefusalError, Selected
 from moxtwisted.imap.lines import Piece, in_pieces
+from moxtwisted.imap.wire import render
 from moxtwisted.imap.wire.decimals import decimals
+from moxtwisted.imap.wire.mailboxname import canonical
 from moxtwisted.imap.wire.returnoptions import (
     Partial,
     ReturnOption,
@@ -31,7 +33,7 @@ from moxtwisted.imap.wire.returnoptions import (
 )
 from moxtwisted.imap.wire.sequence import PART, compact, compact_in_parts
 
-__all__ = ["ITEMS", "Results", "answer", "check_returns", "esearch"]
+__all__ = ["ITEMS", "Results", "answer", "check_returns", "esearch", "origin_of"]
 
 _ALL: Final = frozenset({SearchReturn.ALL})
 
@@ -69,6 +71,12 @@ class Results:
             uids = self.matching.uids
             return [uids[i] for i in order]
         return [i + 1 for i in order]
+
+
+def origin_of(connection: Connection, box: Selected) -> bytes:
+    """The search correlators of a mailbox, behind the tag (RFC 7377 section 2.1)."""
+    name = render.mailbox(canonical(box.name), utf8=connection.utf8)
+    return b" MAILBOX %b UIDVALIDITY %d" % (name, box.mailbox.view.uidvalidity)
 
 
 def check_returns(connection: Connection, returns: ReturnOptions | None) -> None:
