@@ -546,12 +546,12 @@ class AccountTests(CommandCase):
         )
         self.assertEqual(self.run_script(b"OK", lambda s: s.reset_urls(), b"RESETKEY"), ())
         for script in (
-            b"OK [URLMECH INTERNAL X=P34O==] done",
-            b"* OK [URLMECH INTERNAL X=P34O==] \n* 3 EXISTS\nOK",
+            b"OK [URLMECH INTERNAL X=P34OCg==] done",
+            b"* OK [URLMECH INTERNAL X=P34OCg==] \n* 3 EXISTS\nOK",
         ):
             self.assertEqual(
                 self.run_script(script, lambda s: s.reset_urls("INBOX", ["X"]), b"RESETKEY INBOX X"),
-                (r.UrlMechanism("INTERNAL"), r.UrlMechanism("X", b"?~\x0e")),
+                (r.UrlMechanism("INTERNAL"), r.UrlMechanism("X", b"?~\x0e\n")),
             )
         self.assertEqual(self.session.notices, [NewCount(3)])
         selected = self.run_script(b"* 3 EXISTS\n* OK [URLMECH INTERNAL] x\nOK", lambda s: s.select("INBOX"))
