@@ -80,6 +80,9 @@ class URLAuthTests(SynchronousTestCase):
             "imap://joe@mail.example.org/INBOX;urlauth=authuser",
             "imap://joe@mail.example.org/INBOX/;uid=1;urlauth=root",
             "imap://joe@mail.example.org/INBOX/;uid=1;expire=tomorrow;urlauth=authuser",
+            "imap://joe@mail.example.org/INBOX/;uid=1;urlauth=user+no one",
+            "imap://joe@mail.example.org/INBOX/;uid=1;urlauth=user+no%ff",
+            "imap://joe@mail.example.org/INBOX/;uid=1;urlauth=submit+no%zz",
             "http://joe@mail.example.org/INBOX/;uid=1;urlauth=authuser",
             self.url(),
         ):

@@ -44,6 +44,10 @@ _AUTHORIZATION = re.compile(
     r"(?::(?P<mechanism>[A-Za-z0-9.-]+):(?P<token>[0-9A-Fa-f]{32,256}))?\Z",
     re.IGNORECASE,
 )
+# RFC 3339 section 5.6: date-time, cut around the seconds.
+_DATE_TIME = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:)([0-9]{2})((?:\.[0-9]+)?(?:Z|[+-][0-9]{2}:[0-9]{2}))"
+)
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _ALLOWED = re.compile(r"(?:[A-Za-z0-9\-._~!$'()*+,&=:@/]|%[0-9A-Fa-f]{2})*")
 _ESCAPED = re.compile(rb"%([0-9A-Fa-f]{2})")
@@ -133,18 +137,27 @@ def _number(text: str | None, most: int = 0xFFFFFFFF) -> int | None:
     return value
 
 
+def _expire(text: str) -> float:
+    """Seconds since 1970 of a date-time (RFC 4467 section 9)."""
+    match = _DATE_TIME.fullmatch(text.upper())
+    if match is None:
+        raise URLError("EXPIRE is no date-time")
+    start, seconds, rest = match.groups()
+    # RFC 3339 section 5.7: a leap second.
+    leap = seconds == "60"
+    try:
+        when = datetime.fromisoformat(f"{start}{59 if leap else seconds}{rest}")
+    except ValueError:
+        raise URLError("EXPIRE is no date-time") from None
+    return when.timestamp() + leap
+
+
 def _authorization(match: re.Match[str]) -> Authorization:
-    expire: float | None = None
-    if match["expire"] is not None:
-        try:
-            # RFC 4467 section 9 takes the date-time of RFC 3339, which always has a zone.
-            when = datetime.fromisoformat(match["expire"].upper())
-        except ValueError:
-            raise URLError("EXPIRE is no date-time") from None
-        if when.tzinfo is None:
-            raise URLError("EXPIRE has no zone")
-        expire = when.timestamp()
-    return Authorization(match["access"], expire, (match["mechanism"] or "").upper(), match["token"] or "")
+    expire = None if match["expire"] is None else _expire(match["expire"])
+    found = Authorization(match["access"], expire, (match["mechanism"] or "").upper(), match["token"] or "")
+    # RFC 4467 section 9: enc-user has to be one, also where nobody asks for the user.
+    decode_text(found.access.partition("+")[2])
+    return found
 
 
 def parse(text: str, base: str | None = None) -> IMAPURL:

@@ -91,6 +91,25 @@ class URLTests(SynchronousTestCase):
         ):  # fmt: skip
             self.assertRaises(URLError, parse, text)
 
+    def test_expire(self) -> None:
+        """RFC 3339 section 5.6: EXPIRE is a date-time with its zone, perhaps a leap second, and no other form of ISO 8601."""
+        for text, seconds in (
+            ("2023-11-14T22:13:20Z", 1_700_000_000),
+            ("2023-11-14t22:13:20.500z", 1_700_000_000.5),
+            ("2023-11-15T00:13:20+02:00", 1_700_000_000),
+            ("2016-12-31T23:59:60Z", 1_483_228_800),
+        ):
+            authorization = parse(f"/INBOX/;UID=1;EXPIRE={text};URLAUTH=authuser").authorization
+            assert authorization is not None
+            self.assertEqual(authorization.expire, seconds, text)
+        for text in ("20231114T221320Z", "2023-11-14T22:13Z", "2023-11-14T22:13:20", "2023-11-14T25:13:20Z"):
+            self.assertRaises(URLError, parse, f"/INBOX/;UID=1;EXPIRE={text};URLAUTH=authuser")
+
+    def test_access(self) -> None:
+        """RFC 4467 section 9: who may read is encoded as a user is."""
+        for access in ("user+a b", "submit+a%zz", "user+%ff", "user+a\r\nb"):
+            self.assertRaises(URLError, parse, f"/INBOX/;UID=1;URLAUTH={access}")
+
     @given(
         names,
         st.integers(1, 2**32 - 1),
