@@ -51,6 +51,8 @@ _DATE_TIME = re.compile(
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _ALLOWED = re.compile(r"(?:[A-Za-z0-9\-._~!$'()*+,&=:@/]|%[0-9A-Fa-f]{2})*")
 _ESCAPED = re.compile(rb"%([0-9A-Fa-f]{2})")
+# What RFC 5092 section 7 calls dot-segments.
+_DOTS = re.compile(r"(?:(?<=/)|\A)\.\.?(?=/|\Z)")
 _TO_ESCAPE = re.compile(rb"[^A-Za-z0-9\-._~!$'()*+,&=:@/]")
 
 
@@ -221,7 +223,8 @@ def render(url: IMAPURL) -> str:
             else ""
         )
         server = f"imap://{user}{'@' if user else ''}{url.host}"
-    name = encode_text(url.mailbox)
+    # RFC 5092 section 7: they would be taken for steps in the hierarchy of URLs.
+    name = _DOTS.sub(lambda m: "%2E" * len(m[0]), encode_text(url.mailbox))
     # Two slashes in front would begin with a server.
     text = f"{server}/{'%2F' + name[1:] if name.startswith('/') else name}"
     if url.uidvalidity is not None:

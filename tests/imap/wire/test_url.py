@@ -77,6 +77,17 @@ class URLTests(SynchronousTestCase):
         ):
             self.assertRaises(URLError, parse, text)
 
+    def test_dots(self) -> None:
+        """RFC 5092 section 7: levels of a mailbox's name that are dots are written in percent signs."""
+        for name, written in (
+            ("../a", "%2E%2E/a"),
+            ("a/./b", "a/%2E/b"),
+            ("a/..", "a/%2E%2E"),
+            (".a/b../...", ".a/b../..."),
+        ):
+            self.assertEqual(render(IMAPURL(name, 1)), f"/{written}/;UID=1")
+            self.assertEqual(parse(f"/{written}/;UID=1").mailbox, name)
+
     def test_dotless(self) -> None:
         """A name with a dotless i is not that of INBOX."""
         self.assertEqual(parse("/%C4%B1nbox/;UID=1").mailbox, "\u0131nbox")
