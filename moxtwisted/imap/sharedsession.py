@@ -447,7 +447,8 @@ class SharingSession(NotifyingOthers):
         owner, _ = self._administered(mailbox)
         name = identifier.removeprefix("-")
         if name != ANYONE and self._shares.identify(name) == owner:
-            return ALL, ()
+            # What is taken away is never anything.
+            return (ALL if name == identifier else NONE), ()
         self._identified(identifier, owner)
         return NONE, [frozenset(letter) for letter in "lrswipkxtea"]
 

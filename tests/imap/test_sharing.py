@@ -409,6 +409,8 @@ class CommandTests(SynchronousTestCase):
             "DELETEACL Box alice",
         ):
             self.assertIn("NO [CANNOT] the owner of a mailbox always has all rights", tagged(alice, command))
+        self.assertIn(b"* LISTRIGHTS Box Alice lrswipkxteacd", alice.command("LISTRIGHTS Box Alice"))
+        self.assertIn(b'* LISTRIGHTS Box -alice ""', alice.command("LISTRIGHTS Box -alice"))
         self.assertIn(" OK", tagged(alice, "SETACL Box -anyone lrswipkxtea"))
         self.assertIn(b"* MYRIGHTS Box lrswipkxteacd", alice.command("MYRIGHTS Box"))
         self.assertIn(" OK", tagged(alice, "DELETEACL Box -anyone"))
