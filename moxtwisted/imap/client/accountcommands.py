@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from moxtwisted.imap.client.requests import Request, SegmentWriter, plain
 from moxtwisted.imap.client.session import Session, same_mailbox, several
@@ -177,7 +177,9 @@ class AccountCommands(Session):
         """Rights by identifier."""
         self.need("ACL")
         answers = await self.ask(_on_mailbox("GETACL", mailbox), r.AclData)
-        return {identifier: rights for one in answers for identifier, rights in one.entries}
+        return {
+            identifier: self.standard_rights(rights) for one in answers for identifier, rights in one.entries
+        }
 
     async def set_acl(self, mailbox: str, identifier: str, rights: str) -> None:
         """Give somebody these rights; with ``+`` or ``-`` before them, give or take these."""
@@ -193,13 +195,16 @@ class AccountCommands(Session):
         """Which rights can be given."""
         self.need("ACL")
         answers = await self.ask(_on_mailbox("LISTRIGHTS", mailbox, identifier), r.ListRightsData)
-        return answers[-1] if answers else None
+        if not answers:
+            return None
+        required, *optional = map(self.standard_rights, (answers[-1].required, *answers[-1].optional))
+        return evolve(answers[-1], required=required, optional=tuple(filter(None, optional)))
 
     async def my_rights(self, mailbox: str) -> str:
         """What we may do."""
         self.need("ACL")
         answers = await self.ask(_on_mailbox("MYRIGHTS", mailbox), r.MyRightsData)
-        return answers[-1].rights if answers else ""
+        return self.standard_rights(answers[-1].rights) if answers else ""
 
     # -- URLs (RFC 4467) -------------------------------------------------------------------------------------------------
 

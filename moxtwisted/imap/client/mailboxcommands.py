@@ -165,7 +165,7 @@ class MailboxCommands(Session):
             elif mailbox is not None and isinstance(response, r.MetadataData) and not response.changed:
                 mailbox.metadata.update(response.entries)
             elif mailbox is not None and isinstance(response, r.MyRightsData):
-                mailbox.rights = response.rights
+                mailbox.rights = self.standard_rights(response.rights)
             else:
                 rest.append(response)
         self.others(rest, done)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from attrs import define, field
 
@@ -37,6 +37,8 @@ __all__ = [
 
 _R = TypeVar("_R", bound=r.Response)
 _V = TypeVar("_V")
+
+_VIRTUAL_RIGHTS: Final = str.maketrans("", "", "cd")
 
 
 class CommandRefusedError(MailError):
@@ -302,6 +304,14 @@ class Session(abc.ABC):
         return frozenset(
             one.removeprefix(name + "=") for one in self.capabilities if one.startswith(name + "=")
         )
+
+    def standard_rights(self, told: str) -> str:
+        """Rights as the server told them, without the virtual ``c`` and ``d``.
+
+        RFC 4314 section 2.1.1: they are to be ignored, or who sets what he has read would give more. A server without RIGHTS= knows
+        that standard's predecessor alone, where they are rights as others.
+        """
+        return told.translate(_VIRTUAL_RIGHTS) if self.offered("RIGHTS") else told
 
     def offered_number(self, name: str) -> int | None:
         """The number of a capability: of ``"MESSAGELIMIT"`` how many messages a command is about, of ``"APPENDLIMIT"`` octets."""

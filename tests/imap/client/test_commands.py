@@ -531,6 +531,23 @@ class AccountTests(CommandCase):
         rights = self.run_script(b"* LISTRIGHTS x smith la r s\nOK", lambda s: s.list_rights("x", "smith"))
         self.assertEqual(rights.optional, ("r", "s"))
 
+    def test_virtual_rights(self) -> None:
+        """RFC 4314 section 2.1.1: c and d are ignored, unless the server has the standard before that one only."""
+        for more, bob, listed in (("", "lrkc", ("la", "c", "td")), (" RIGHTS=texk", "lrk", ("la", "t"))):
+            script = (
+                b"* ACL x bob lrkc\nOK",
+                b"* MYRIGHTS x lrkc\nOK",
+                b"* LISTRIGHTS x bob la c td\nOK",
+                b'* LIST () "/" x\n* MYRIGHTS x lrkc\nOK',
+            )
+            session = Scripted(*script, capabilities=EVERYTHING + more)
+            self.assertEqual(run_now(session.get_acl("x")), {"bob": bob})
+            self.assertEqual(run_now(session.my_rights("x")), bob)
+            rights = run_now(session.list_rights("x", "bob"))
+            self.assertEqual((rights.required, *rights.optional), listed)
+            (found,) = run_now(session.mailboxes(returns=[ListReturn.MYRIGHTS]))
+            self.assertEqual(found.rights, bob)
+
     def test_urls(self) -> None:
         """RFC 4467 section 7."""
         rump = "imap://joe@example.com/INBOX/;uid=20/;section=1.2;expire=2027-03-31T00:00:00Z;urlauth=submit+fred"
