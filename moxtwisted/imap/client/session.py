@@ -202,6 +202,16 @@ def several(values: Sequence[_V]) -> Sequence[_V]:
     return values
 
 
+def _check_fields(fields: Sequence[tuple[str, str | None]]) -> None:
+    """RFC 2971 section 3.3: what ID must not say. :raise ValueError:"""
+    names = [name.lower() for name, _ in fields]
+    if len(names) > c.MAX_ID_FIELDS or len(set(names)) < len(names):
+        raise ValueError(f"ID has {c.MAX_ID_FIELDS} fields at most, each once")
+    for name, value in fields:
+        if len(name.encode()) > c.MAX_ID_FIELD_OCTETS or len((value or "").encode()) > c.MAX_ID_VALUE_OCTETS:
+            raise ValueError(f"ID: {name[:100]!r} or what it says is too long")
+
+
 class Session(abc.ABC):
     """A connection to a server.
 
@@ -337,8 +347,12 @@ class Session(abc.ABC):
         answers = await self.ask(of_command(c.Enable(b"", names)), r.Enabled)
         return frozenset(name for answer in answers for name in answer.names)
 
-    async def identify(self, fields: Sequence[tuple[str, str]] | None = None) -> dict[str, str | None]:
-        """ID (RFC 2971): tell who we are, or nothing; who the server says it is. Not to decide anything by."""
+    async def identify(self, fields: Sequence[tuple[str, str | None]] | None = None) -> dict[str, str | None]:
+        """ID (RFC 2971): tell who we are, or nothing; who the server says it is. Not to decide anything by.
+
+        :raise ValueError: what section 3.3 does not let us send: more than 30 fields, one of them twice, or too long.
+        """
+        _check_fields(fields or ())
         request = of_command(c.Id(b"", None if fields is None else tuple(fields)))
         answers = await self.ask(request, r.IdData)
         return answers[-1].fields if answers else {}

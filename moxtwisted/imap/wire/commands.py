@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import Enum
+from typing import Final
 
 from attrs import field, frozen
 
@@ -27,6 +28,9 @@ from moxtwisted.imap.wire.searchcommands import CancelUpdate, MultiSearch, Searc
 from moxtwisted.imap.wire.sequence import SequenceSet
 
 __all__ = [
+    "MAX_ID_FIELDS",
+    "MAX_ID_FIELD_OCTETS",
+    "MAX_ID_VALUE_OCTETS",
     "Append",
     "AppendMessage",
     "Authenticate",
@@ -99,6 +103,12 @@ class Logout(Command):
     """LOGOUT."""
 
     name = "LOGOUT"
+
+
+# RFC 2971 section 3.3
+MAX_ID_FIELDS: Final = 30
+MAX_ID_FIELD_OCTETS: Final = 30
+MAX_ID_VALUE_OCTETS: Final = 1024
 
 
 @frozen

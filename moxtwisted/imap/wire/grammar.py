@@ -51,9 +51,6 @@ MAX_SPECIAL_USES = 20
 MAX_FLAGS = 1000
 
 # RFC 2971 section 3.3: at most 30 fields of at most 30 octets, values of at most 1024 octets.
-MAX_ID_FIELDS = 30
-MAX_ID_FIELD_OCTETS = 30
-MAX_ID_VALUE_OCTETS = 1024
 
 _BASE64 = re.compile(rb"(?>(?:[A-Za-z0-9+/]{4})*)(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 _SPECIAL_USES = {
@@ -126,12 +123,12 @@ def _id(tag: bytes, cursor: Cursor) -> c.Command:
         field = cursor.string("a field name")
         cursor.space()
         value = cursor.nstring("a value or NIL")
-        if len(field) > MAX_ID_FIELD_OCTETS or (value is not None and len(value) > MAX_ID_VALUE_OCTETS):
+        if len(field) > c.MAX_ID_FIELD_OCTETS or (value is not None and len(value) > c.MAX_ID_VALUE_OCTETS):
             raise CommandError("field or value is too long")
         pairs.append(
             (field.decode("utf-8", "replace"), None if value is None else value.decode("utf-8", "replace"))
         )
-        if len(pairs) > MAX_ID_FIELDS:
+        if len(pairs) > c.MAX_ID_FIELDS:
             raise CommandError("too many fields")
     cursor.end()
     return c.Id(tag, tuple(pairs))

@@ -103,3 +103,14 @@ class MisuseTests(SynchronousTestCase):
         """A window on results begins with the first or the last of them, and does not go from one to the other."""
         for first, last in ((0, 5), (5, 0), (-1, 5), (1, 2**32)):
             self.assertRaises(ValueError, Partial, first, last)
+
+    def test_id(self) -> None:
+        """RFC 2971 section 3.3: ID has 30 fields at most, of 30 octets, with values of 1024, each once."""
+        for fields in (
+            [(f"f{n}", "x") for n in range(31)],
+            [("name", "x"), ("Name", "y")],
+            [("n" * 31, "x")],
+            [("name", "x" * 1025)],
+        ):
+            self.refused(ValueError, lambda s, f=fields: s.identify(f))  # type: ignore[misc]
+        run_now(Scripted().identify([("n" * 30, "x" * 1024), *((f"f{n}", "") for n in range(29))]))
