@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from attrs import evolve, frozen
 
 from moxtwisted.imap.client.requests import Request, SegmentWriter, plain
-from moxtwisted.imap.client.session import Session, same_mailbox, several
+from moxtwisted.imap.client.session import Session, about, several
 from moxtwisted.imap.wire import responsedata as r
 from moxtwisted.imap.wire.events import EventGroup
 from moxtwisted.imap.wire.mailboxcommands import Depth
@@ -98,18 +98,13 @@ class AccountCommands(Session):
             writer.values(several(entries))
 
         done = await self.execute(Request("GETMETADATA", write))
+        # RFC 5464 section 4.4.2: a list of names alone tells of changes.
+        values = [one for one in done.responses if isinstance(one, r.MetadataData) and not one.changed]
         found = Annotations()
-        rest: list[r.Response] = []
-        for answer in done.responses:
-            # RFC 5464 section 4.4.2: a list of names alone tells of changes.
-            if (
-                isinstance(answer, r.MetadataData)
-                and not answer.changed
-                and same_mailbox(answer.mailbox, mailbox)
-            ):
-                found.update(answer.entries)
-            else:
-                rest.append(answer)
+        meant = about(mailbox, values)
+        for answer in meant:
+            found.update(answer.entries)
+        rest = [one for one in done.responses if one not in meant]
         self.others(rest, done)
         # RFC 5464 section 4.2.1: the tagged OK says that there are values above MAXSIZE.
         value = done.status.code.value if done.status.code is not None else None

@@ -8,7 +8,7 @@ from enum import Enum
 from attrs import define, field, frozen
 
 from moxtwisted.imap.client.requests import Request, SegmentWriter, of_command, plain
-from moxtwisted.imap.client.session import CommandRefusedError, Selected, Session, same_mailbox, several
+from moxtwisted.imap.client.session import CommandRefusedError, Selected, Session, about, several
 from moxtwisted.imap.client.statusitems import MailboxNumbers
 from moxtwisted.imap.wire import commands as c
 from moxtwisted.imap.wire import responsedata as r
@@ -191,8 +191,10 @@ class MailboxCommands(Session):
             writer.write(f" ({_words(items)})".encode("ascii"))
 
         found = MailboxNumbers()
-        for answer in await self.ask(Request("STATUS", write), r.StatusData):
-            if same_mailbox(answer.mailbox, mailbox):
+        answers = await self.ask(Request("STATUS", write), r.StatusData)
+        meant = about(mailbox, answers)
+        for answer in answers:
+            if answer in meant:
                 found.update(answer.items)
             else:
                 self.others([answer])

@@ -31,12 +31,14 @@ __all__ = [
     "NotUnderstoodError",
     "Selected",
     "Session",
+    "about",
     "same_mailbox",
     "several",
 ]
 
 _R = TypeVar("_R", bound=r.Response)
 _V = TypeVar("_V")
+_N = TypeVar("_N", r.StatusData, r.MetadataData)
 
 _VIRTUAL_RIGHTS: Final = str.maketrans("", "", "cd")
 
@@ -190,6 +192,16 @@ class Selected:
 def same_mailbox(one: str, other: str) -> bool:
     """Whether two names are those of one mailbox: INBOX is written in any case (RFC 9051 section 5.1)."""
     return one == other or (is_inbox(one) and is_inbox(other))
+
+
+def about(mailbox: str, answers: Sequence[_N]) -> list[_N]:
+    """Those of the answers that are about a mailbox.
+
+    RFC 9051 section 6.3.9.7: the server may have another name for it than it was asked with. So where none has that name, and there
+    had to be one, it is the last.
+    """
+    named = [one for one in answers if same_mailbox(one.mailbox, mailbox)]
+    return named or [one for one in answers if one.mailbox == answers[-1].mailbox]
 
 
 def several(values: Sequence[_V]) -> Sequence[_V]:

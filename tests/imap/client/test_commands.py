@@ -205,6 +205,19 @@ class MailboxTests(CommandCase):
             {"name": "Cyrus"},
         )
 
+    def test_other_names(self) -> None:
+        """RFC 9051 section 6.3.9.7: what a server calls a mailbox by another name is the answer; of others it tells news."""
+        script = b"* STATUS y (MESSAGES 3)\n* STATUS &AOk- (MESSAGES 5)\nOK"
+        found = self.run_script(script, lambda s: s.status("e\u0301", ["MESSAGES"]))
+        self.assertEqual(found.messages, 5)
+        self.assertEqual(len(self.session.notices), 1)
+        found = self.run_script(
+            b'* METADATA INBOX/x (/private/a "1")\n* METADATA INBOX/x /private/c\n* METADATA INBOX/x (/private/b NIL)\nOK',
+            lambda s: s.get_metadata("inbox/x", ["/private/a", "/private/b"]),
+        )
+        self.assertEqual(found, {"/private/a": b"1", "/private/b": None})
+        self.assertEqual(len(self.session.notices), 1)
+
     def test_subscribed(self) -> None:
         """RFC 5258 section 3.1: LIST has it as an option; a server without is asked by LSUB."""
         (one,) = self.run_script(
