@@ -320,6 +320,25 @@ class LivingTests(SynchronousTestCase):
         house.give("lrsw")
         self.assertIn(" OK", tagged(bob, "STORE 1 +FLAGS (\\Flagged)"))
 
+    def test_silent_store_of_some_flags(self) -> None:
+        """RFC 4314 section 4: where the rights let STORE with SILENT do only some of what it says, what came of it is told."""
+        house = House("lrw")
+        house.alice.add("Box", LETTER, MessageFlags.parse(["\\Flagged", "\\Seen"]))
+        bob = house.clients["bob"]
+        bob.command(f"SELECT {BOX}")
+        for change, outcome in (
+            ("+FLAGS.SILENT (\\Deleted \\Flagged)", b"* 1 FETCH (FLAGS (\\Seen \\Flagged))"),
+            ("+FLAGS.SILENT (\\Flagged $Label)", None),
+            ("-FLAGS.SILENT (\\Seen $Label)", b"* 1 FETCH (FLAGS (\\Seen \\Flagged))"),
+            ("FLAGS.SILENT (\\Deleted)", b"* 1 FETCH (FLAGS (\\Seen))"),
+        ):
+            told = bob.command(f"STORE 1 {change}")
+            self.assertEqual(told[:-1], [outcome] if outcome is not None else [], change)
+            self.assertIn(b" OK", told[-1])
+        house.give("lrswt")
+        bob.command("NOOP")
+        self.assertEqual(len(bob.command("STORE 1 FLAGS.SILENT (\\Deleted)")), 1)
+
     def test_changed_flags_are_told(self) -> None:
         """RFC 4314 section 5.1.1: when rights change so that other flags can be changed, FLAGS and PERMANENTFLAGS are told, once."""
         house = House("lrs")

@@ -13,9 +13,13 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Final, Literal
 
+from attrs import evolve
+
 from moxtwisted.imap.backend import Stored
 from moxtwisted.imap.commands.messagelimit import concluded, newest
 from moxtwisted.imap.connection import Answer, Connection, RefusalError, Selected
+from moxtwisted.imap.rights import Rights, kept_flags
+from moxtwisted.imap.sharedmailbox import rights_of
 from moxtwisted.imap.wire.commands import Store, StoreMode
 from moxtwisted.imap.wire.sequence import compact
 from moxtwisted.message.flags import MessageFlags
@@ -70,8 +74,11 @@ def check_keywords(connection: Connection, *outcomes: MessageFlags) -> None:
 
 async def store(connection: Connection, command: Store) -> Answer:
     """STORE: the changed flags are told unless SILENT; with CONDSTORE the new MODSEQ always is."""
-    connection.writable()
+    box = connection.writable()
     flags = parse_flags(command.flags)
+    if command.silent and not _is_whole(command.mode, flags, rights_of(box.mailbox)):
+        # RFC 4314 section 4: some of the flags stay as they are, where the client would believe that it has set them all.
+        command = evolve(command, silent=False)
     if command.unchanged_since is not None:
         # RFC 7162 section 3.1: UNCHANGEDSINCE enables CONDSTORE.
         connection.enable("CONDSTORE")
@@ -80,6 +87,13 @@ async def store(connection: Connection, command: Store) -> Answer:
     if not uids:
         return None
     return concluded(connection, cut, await _store(connection, command, flags, uids), "STORE")
+
+
+def _is_whole(mode: StoreMode, flags: MessageFlags, rights: Rights) -> bool:
+    """Whether somebody with these rights can do all of a change."""
+    return rights.issuperset("swt") or (
+        mode is not StoreMode.REPLACE and kept_flags(flags, rights).names == flags.names
+    )
 
 
 async def _store(connection: Connection, command: Store, flags: MessageFlags, uids: Sequence[int]) -> Answer:
