@@ -33,6 +33,7 @@ __all__ = [
     "modified",
     "parse_modification",
     "parse_rights",
+    "replaced",
     "shown",
 ]
 
@@ -155,3 +156,10 @@ def kept_flags(flags: MessageFlags, rights: Rights) -> MessageFlags:
     if keywords and not flags.system & ~system:
         return flags
     return MessageFlags.of(flags.system & system, flags.keywords if keywords else ())
+
+
+def replaced(before: MessageFlags, flags: MessageFlags, rights: Rights) -> MessageFlags:
+    """The flags of a message after somebody with these rights has replaced them: what he may not change stays as it is."""
+    system, keywords = flags_within(rights)
+    kept = kept_flags(flags, rights)
+    return MessageFlags.of(before.system & ~system | kept.system, (kept if keywords else before).keywords)

@@ -15,7 +15,7 @@ from moxtwisted.errors import MailboxMissingError, MailError
 from moxtwisted.identifiers import parse_mailbox_name
 from moxtwisted.imap import backend as b
 from moxtwisted.imap.memorymailbox import MemoryBody, MemoryMailbox, contains
-from moxtwisted.imap.rights import Rights, kept_flags
+from moxtwisted.imap.rights import Rights, kept_flags, replaced
 from moxtwisted.imap.sharing import NotPermittedError
 from moxtwisted.imap.simpleindex import MailboxIndex
 from moxtwisted.message.casemap import casemap
@@ -62,6 +62,32 @@ def _scanned(octets: bytes) -> ScannedMessage:
     scanner = Scanner()
     scanner.feed(octets)
     return scanner.finish()
+
+
+def _stored(
+    view: MemoryMailbox,
+    rights: Rights,
+    uids: Sequence[int],
+    mode: Literal["add", "remove", "replace"],
+    kept: MessageFlags,
+    unchanged_since: int | None,
+) -> b.Stored:
+    """Change flags as far as the rights go."""
+    modseq = view.highestmodseq + 1
+    if mode != "replace" or rights.issuperset("swt"):
+        return view.store(uids, mode, kept, unchanged_since, modseq)
+    # Those of one outcome together.
+    outcomes: dict[MessageFlags, list[int]] = {}
+    for uid in uids:
+        at = view.at(uid)
+        if at is not None:
+            outcomes.setdefault(replaced(view.flags[at], kept, rights), []).append(uid)
+    done = [view.store(some, mode, flags, unchanged_since, modseq) for flags, some in outcomes.items()]
+    return b.Stored(
+        tuple(sorted(uid for one in done for uid in one.changed)),
+        tuple(sorted(uid for one in done for uid in one.refused)),
+        max((one.modseq for one in done), default=0),
+    )
 
 
 @implementer(b.ISelectedMailbox)
@@ -375,7 +401,7 @@ class SimpleMailbox(ABC):
             raise NotPermittedError(f"STORE of {' '.join(flags.names)}")
         view = self.view
         before = view.flags
-        done = view.store(uids, mode, kept, unchanged_since, view.highestmodseq + 1)
+        done = _stored(view, self.rights, uids, mode, kept, unchanged_since)
         left = dict.fromkeys(done.changed)
         with self._change():
             try:

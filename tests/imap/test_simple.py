@@ -217,6 +217,25 @@ class SimpleMailboxTests(SynchronousTestCase):
         self.assertIn(b"OK [READ-ONLY] SELECT completed", self.selected)
         self.assertIn(b"NO", driver.command("STORE 1 +FLAGS (\\Seen)")[-1])
 
+    def test_replacing_some_flags(self) -> None:
+        """RFC 4314 section 4: STORE leaves alone what the rights do not let it change, whatever it replaces."""
+        mailbox = Read(one="first", two="second", three="third")
+        driver = self.driver(mailbox)
+        driver.command("STORE 1:2 +FLAGS.SILENT (\\Flagged $Mine)")
+        mailbox.rights = frozenset("lrs")
+        driver.command("NOOP")
+        self.assertEqual(
+            driver.command("STORE 1:3 FLAGS (\\Seen \\Draft)")[:3],
+            [
+                b"* 1 FETCH (FLAGS (\\Seen \\Flagged $Mine))",
+                b"* 2 FETCH (FLAGS (\\Seen \\Flagged $Mine))",
+                b"* 3 FETCH (FLAGS (\\Seen))",
+            ],
+        )
+        mailbox.rights = frozenset("lrw")
+        self.assertEqual(driver.command("STORE 2 FLAGS ()")[0], b"* 2 FETCH (FLAGS (\\Seen))")
+        self.assertEqual(driver.command("FETCH 1 FLAGS")[0], b"* 1 FETCH (FLAGS (\\Seen \\Flagged $Mine))")
+
     def test_removing(self) -> None:
         """EXPUNGE removes from the program what a client has marked, and QRESYNC tells of it later."""
         mailbox = Removed(one="first", two="second", three="third")
