@@ -121,12 +121,13 @@ def _weakly(rights: Callable[[], Rights]) -> Callable[[], Rights]:
 class _RestrictedView:
     """The live state of somebody else's mailbox, as long as it may be read."""
 
-    __slots__ = ("_live", "_owner", "_rights")
+    __slots__ = ("_known", "_live", "_owner", "_rights")
 
     def __init__(self, live: b.IMailboxView, owner: str, rights: Callable[[], Rights]) -> None:
         self._live = live
         self._owner = owner
         self._rights = rights
+        self._known = (live.uidnext, live.highestmodseq)
 
     @property
     def name(self) -> str | None:
@@ -162,13 +163,17 @@ class _RestrictedView:
 
     @property
     def uidnext(self) -> int:
-        value: int = self._live.uidnext
-        return value
+        return self._numbers()[0]
 
     @property
     def highestmodseq(self) -> int:
-        value: int = self._live.highestmodseq
-        return value
+        return self._numbers()[1]
+
+    def _numbers(self) -> tuple[int, int]:
+        """They tell that something happens: who may not read any more has those that he saw last."""
+        if "r" in self._rights():
+            self._known = (self._live.uidnext, self._live.highestmodseq)
+        return self._known
 
     def changes_since(self, version: int) -> tuple[Sequence[int], Sequence[int]] | None:
         """See ``IMailboxView``."""

@@ -320,6 +320,24 @@ class LivingTests(SynchronousTestCase):
         house.give("lrsw")
         self.assertIn(" OK", tagged(bob, "STORE 1 +FLAGS (\\Flagged)"))
 
+    def test_numbers_stand_still(self) -> None:
+        """Who may not read any more does not learn from UIDNEXT and HIGHESTMODSEQ that anything happens."""
+        house = House("lrse")
+        house.alice.add("Box", LETTER)
+        bob = house.clients["bob"]
+        bob.command("ENABLE QRESYNC")
+        bob.command(f"SELECT {BOX}")
+        live = bob.server.connection.box.view.live
+        before = live.uidnext, live.highestmodseq
+        house.give("")
+        told = bob.command("EXPUNGE")[-1]
+        self.assertIn(b"[HIGHESTMODSEQ ", told)
+        house.alice.add("Box", LETTER)
+        self.assertEqual(bob.command("EXPUNGE")[-1].split()[1:], told.split()[1:])
+        self.assertEqual((live.uidnext, live.highestmodseq), before)
+        house.give("lr")
+        self.assertEqual((live.uidnext, live.highestmodseq > before[1]), (3, True))
+
     def test_silent_store_of_some_flags(self) -> None:
         """RFC 4314 section 4: where the rights let STORE with SILENT do only some of what it says, what came of it is told."""
         house = House("lrw")
