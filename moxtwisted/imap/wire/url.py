@@ -241,14 +241,19 @@ def render(url: IMAPURL) -> str:
 def render_rump(url: IMAPURL) -> str:
     """The text of a URL with who may read it and until when, for a server to authorise (RFC 4467 section 3).
 
-    :raise URLError: it does not say who; whose mail it is; or on which server.
+    :raise URLError: it does not say who, in the URL's encoding; whose mail it is; or on which server.
     """
     authorization = url.authorization
     if authorization is None or url.host is None or not url.user:
         raise URLError("a URL to be authorised has a user, a server and who may read")
-    text = render(url)
+    expire = ""
     if authorization.expire is not None:
         # RFC 4467 section 9: date-time of RFC 3339.
         when = datetime.fromtimestamp(int(authorization.expire), UTC)
-        text += f";EXPIRE={when:%Y-%m-%dT%H:%M:%SZ}"
-    return f"{text};URLAUTH={authorization.access}"
+        expire = f";EXPIRE={when:%Y-%m-%dT%H:%M:%SZ}"
+    rest = f"{expire};URLAUTH={authorization.access}"
+    match = _AUTHORIZATION.fullmatch(rest)
+    if match is None or match["token"] is not None:
+        raise URLError("this does not say who may read")
+    _authorization(match)
+    return render(url) + rest

@@ -49,6 +49,10 @@ class URLTests(SynchronousTestCase):
             url,
             evolve(url, user=None, authorization=access),
             evolve(url, host=None, authorization=access),
+            evolve(url, authorization=Authorization("user+no one")),
+            evolve(url, authorization=Authorization("submit+a%zz")),
+            evolve(url, authorization=Authorization("root")),
+            evolve(url, authorization=Authorization("authuser:internal:" + "0" * 32)),
         ):
             self.assertRaises(URLError, render_rump, wrong)
 
