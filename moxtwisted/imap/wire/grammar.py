@@ -50,8 +50,6 @@ MAX_ENABLE = 100
 MAX_SPECIAL_USES = 20
 MAX_FLAGS = 1000
 
-# RFC 2971 section 3.3: at most 30 fields of at most 30 octets, values of at most 1024 octets.
-
 _BASE64 = re.compile(rb"(?>(?:[A-Za-z0-9+/]{4})*)(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 _SPECIAL_USES = {
     name.lower(): name
