@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from twisted.internet.defer import fail
 from zope.interface.verify import verifyObject
 
@@ -47,6 +49,18 @@ class ReplaceTests(IMAPCase):
         self.assertEqual((inbox.messages, inbox.uidnext), (3, 5))
         gone, complete = account.expunged_since(inbox.id, inbox.highestmodseq - 1)
         self.assertEqual((list(gone), complete), ([2], True))
+
+    def test_qresync(self) -> None:
+        """RFC 8508 section 4.5, RFC 7162 section 3.2.9: with QRESYNC the tagged OK has HIGHESTMODSEQ, as that of UID EXPUNGE."""
+        for _ in range(2):
+            self.add()
+        line = self.log_in()
+        self.ask(line, "ENABLE QRESYNC")
+        self.ask(line, "SELECT INBOX")
+        answer = self.replace(line, "UID REPLACE 1 INBOX")
+        found = re.search(r"(?s)\* VANISHED 1\r\n.*t OK \[HIGHESTMODSEQ (\d+)\] REPLACE completed$", answer)
+        assert found is not None, answer
+        self.assertIn(f"HIGHESTMODSEQ {found.group(1)})", self.ask(line, "STATUS INBOX (HIGHESTMODSEQ)"))
 
     def test_into_another(self) -> None:
         """The new message may go into another mailbox, which the client learns from APPENDUID."""

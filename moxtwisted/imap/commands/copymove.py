@@ -20,7 +20,7 @@ from moxtwisted.imap.connection import Answer, Connection, RefusalError, refused
 from moxtwisted.imap.wire.commands import Copy, Expunge, Move, UIDExpunge
 from moxtwisted.imap.wire.sequence import PART, compact_ascending, compact_in_parts
 
-__all__ = ["copy", "expunge", "move", "uid_expunge"]
+__all__ = ["copy", "expunge", "move", "tell_gone", "uid_expunge", "with_modseq"]
 
 
 def _target(name: str) -> str:
@@ -105,8 +105,8 @@ async def move(connection: Connection, command: Move) -> Answer:
     if "UIDPLUS" in connection.offered:
         # RFC 6851 section 4.3: COPYUID in an untagged OK, before the EXPUNGE responses.
         connection.out.append(b"* OK [%b] moved\r\n" % await _copyuid(connection, done))
-    await _tell_gone(connection, len(done.uids))
-    return concluded(connection, cut, _with_modseq(connection, b"MOVE completed"), "MOVE")
+    await tell_gone(connection, len(done.uids))
+    return concluded(connection, cut, with_modseq(connection, b"MOVE completed"), "MOVE")
 
 
 async def expunge(connection: Connection, command: Expunge) -> Answer:
@@ -116,8 +116,8 @@ async def expunge(connection: Connection, command: Expunge) -> Answer:
     uids = connection.deleted(box.view.uids)
     if uids:
         await box.mailbox.expunge(uids)
-    await _tell_gone(connection, len(uids))
-    return _with_modseq(connection, b"EXPUNGE completed")
+    await tell_gone(connection, len(uids))
+    return with_modseq(connection, b"EXPUNGE completed")
 
 
 async def uid_expunge(connection: Connection, command: UIDExpunge) -> Answer:
@@ -128,18 +128,19 @@ async def uid_expunge(connection: Connection, command: UIDExpunge) -> Answer:
     uids, cut = newest_of(connection, deleted)
     if uids:
         await box.mailbox.expunge(uids)
-    await _tell_gone(connection, len(uids))
-    return concluded(connection, cut, _with_modseq(connection, b"UID EXPUNGE completed"), "UID EXPUNGE")
+    await tell_gone(connection, len(uids))
+    return concluded(connection, cut, with_modseq(connection, b"UID EXPUNGE completed"), "UID EXPUNGE")
 
 
-async def _tell_gone(connection: Connection, count: int) -> None:
+async def tell_gone(connection: Connection, count: int) -> None:
     """The client is told what is gone, so many messages by this command."""
     await connection.give_way(count)
     await connection.foresee()
     connection.sync(allow_expunge=True)
 
 
-def _with_modseq(connection: Connection, text: bytes) -> bytes:
+def with_modseq(connection: Connection, text: bytes) -> bytes:
+    """The tagged OK of a command that expunged."""
     view = connection.box.view
     if connection.qresync:
         # RFC 7162 section 3.2.7: HIGHESTMODSEQ tells the client that the expunge itself is included. It stands for all changes, so

@@ -20,6 +20,7 @@ from attrs import define
 from moxtwisted.errors import MailError
 from moxtwisted.imap.backend import IAppendSink
 from moxtwisted.imap.commands.append import Appending
+from moxtwisted.imap.commands.copymove import tell_gone, with_modseq
 from moxtwisted.imap.connection import Answer, Connection, RefusalError, mailbox_name, refused
 from moxtwisted.imap.replacement import IReplacingSession
 from moxtwisted.imap.wire.commands import AppendMessage, Replace
@@ -85,9 +86,10 @@ async def replace(connection: Connection, command: Replace) -> Answer:
         replacing.abort()
         raise
     connection.caused(replacing.mailbox, done.uids)
-    if "UIDPLUS" not in connection.offered:
-        return None
-    # RFC 8508 section 4.3: told before the EXPUNGE, so that the client can follow what became of the message.
-    code = b"APPENDUID %d %b" % (done.uidvalidity, compact(done.uids))
-    connection.out.append(b"* OK [%b] the replacement is there\r\n" % code)
-    return None
+    if "UIDPLUS" in connection.offered:
+        # RFC 8508 section 4.3: told before the EXPUNGE, so that the client can follow what became of the message.
+        code = b"APPENDUID %d %b" % (done.uidvalidity, compact(done.uids))
+        connection.out.append(b"* OK [%b] the replacement is there\r\n" % code)
+    await tell_gone(connection, 1)
+    # RFC 8508 section 4.5: as after UID EXPUNGE.
+    return with_modseq(connection, b"REPLACE completed")
