@@ -76,7 +76,7 @@ def _esearch(cursor: ResponseCursor) -> r.Response:
             if cursor.skip(b")"):
                 break
             cursor.space()
-        cursor.skip(b" ")
+        cursor.spaces()
     uid = False
     items: dict[str, r.Value] = {}
     changes: list[r.ContextChange] = []

@@ -18,7 +18,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from moxtwisted.imap.wire import mailboxname
 from moxtwisted.imap.wire.sequence import MAX_NUMBER, SequenceError, SequenceSet
 
-__all__ = ["MAX_NUMBER64", "MONTHS", "CommandError", "Cursor"]
+__all__ = ["MAX_NUMBER64", "MONTHS", "CommandError", "Cursor", "flag_name"]
 
 MAX_NUMBER64 = 0x7FFFFFFFFFFFFFFF
 """The largest ``number64`` and mod-sequence (RFC 9051 section 9, RFC 7162 section 7)."""
@@ -264,7 +264,7 @@ class Cursor:
 
     def flag(self) -> str:
         """A flag or keyword; system flags get their usual case."""
-        return _flag(self.scan(_FLAG, "a flag"))
+        return flag_name(self.scan(_FLAG, "a flag"))
 
     def flag_list(self) -> tuple[str, ...]:
         """Flags in parentheses, maybe none, each once."""
@@ -272,7 +272,7 @@ class Cursor:
         if match is None:
             raise CommandError("expected a list of flags")
         self.position = match.end()
-        return tuple(dict.fromkeys(map(_flag, match.group(1).split())))
+        return tuple(dict.fromkeys(map(flag_name, match.group(1).split())))
 
     # -- dates ------------------------------------------------------------------------------------------------------
 
@@ -314,8 +314,9 @@ class Cursor:
         return value
 
 
-def _flag(octets: bytes) -> str:
-    name = octets.decode("ascii")
+def flag_name(octets: bytes) -> str:
+    """A flag or keyword; system flags get their usual case."""
+    name = octets.decode("utf-8", "replace")
     if name[0] == "\\":
         return _SYSTEM_FLAGS.get(name.lower(), name)
     return name

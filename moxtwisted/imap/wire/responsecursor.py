@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from moxtwisted.imap.wire import mailboxname
-from moxtwisted.imap.wire.lexer import CommandError, Cursor
+from moxtwisted.imap.wire.lexer import CommandError, Cursor, flag_name
 from moxtwisted.imap.wire.responsedata import Streamed, Value
 from moxtwisted.imap.wire.sequence import MAX_NUMBER
 
@@ -15,25 +15,61 @@ MAX_DEPTH = 200
 """The deepest nesting of parentheses that is read (BODYSTRUCTURE of deeply nested messages)."""
 
 _LITERAL = re.compile(rb"~?\{[0-9]+\+?\}\r\n")
-_WORD = re.compile(rb'[^\x00-\x20(){"\x7f-\xff]+')
+_SPACES = re.compile(rb" ++")
+# Atoms as servers in use write them: names and keywords with any octets but those that end them.
+_WORD = re.compile(rb'[^\x00-\x20(){"\x7f]+')
+_FLAGS = re.compile(rb"\(([^\x00-\x1f()\x7f]*)\)")
+# A backslash that escapes nothing stands for itself: names of files were seen so.
+_QUOTED = re.compile(rb'"((?>(?:[^"\\\n]++|\\.)*))"')
+_ESCAPED = re.compile(rb'\\(["\\])')
 
 
 class ResponseCursor(Cursor):
-    """A cursor with what only servers send: literal8, NIL anywhere, nested lists."""
+    """A cursor with what only servers send: literal8, NIL anywhere, nested lists; and spaces where none, or one, should be."""
 
     __slots__ = ()
 
-    @staticmethod
-    def _check_utf8(value: bytes) -> None:
-        """Servers in use send any octets in quoted strings; whoever decodes them sees to that."""
+    def space(self) -> None:
+        """Step over the space that must come next; several do no harm."""
+        if not self.spaces():
+            super().space()
+
+    def spaces(self) -> bool:
+        """Step over spaces; whether there were any."""
+        match = _SPACES.match(self.text, self.position)
+        if match is None:
+            return False
+        self.position = match.end()
+        return True
 
     def string(self, what: str = "a string") -> bytes:
-        """A string of any octets."""
+        """A string of any octets: servers in use send them in quoted strings, too; whoever decodes them sees to that."""
         match = _LITERAL.match(self.text, self.position)
         if match is not None and self._literals is not None:
             self.position = match.end()
             return next(self._literals)
-        return super().string(what)
+        match = _QUOTED.match(self.text, self.position)
+        if match is None:
+            raise CommandError(f"expected {what}")
+        self.position = match.end()
+        value = match.group(1)
+        return _ESCAPED.sub(rb"\1", value) if b"\\" in value else value
+
+    def astring(self, what: str = "an atom or string") -> bytes:
+        """A word or a string."""
+        match = _WORD.match(self.text, self.position)
+        if match is None:
+            return self.string(what)
+        self.position = match.end()
+        return match.group()
+
+    def flag_list(self) -> tuple[str, ...]:
+        """Flags in parentheses, maybe none, each once; keywords need not be atoms."""
+        match = _FLAGS.match(self.text, self.position)
+        if match is None:
+            raise CommandError("expected a list of flags")
+        self.position = match.end()
+        return tuple(dict.fromkeys(map(flag_name, match.group(1).split())))
 
     def word(self) -> bytes:
         """Anything up to a space or parenthesis."""
@@ -58,6 +94,7 @@ class ResponseCursor(Cursor):
                 if len(stack) >= MAX_DEPTH:
                     raise CommandError("nested too deep")
                 stack.append([])
+                self.spaces()
                 if not self.looking_at(b")"):
                     continue
             else:
@@ -65,13 +102,15 @@ class ResponseCursor(Cursor):
                 if not stack:
                     return item
                 stack[-1].append(item)
+            spaced = self.spaces()
             while self.skip(b")"):
                 done = tuple(stack.pop())
                 if not stack:
                     return done
                 stack[-1].append(done)
+                spaced = self.spaces()
             # body-type-mpart: the bodies of a multipart stand without spaces between (RFC 9051 section 9).
-            if not self.skip(b" ") and not self.looking_at(b"("):
+            if not spaced and not self.looking_at(b"("):
                 raise CommandError("expected a space")
 
     def _scalar(self) -> Value:

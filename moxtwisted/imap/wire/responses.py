@@ -68,14 +68,17 @@ class ResponseLimits:
 
 
 _HEAD = re.compile(
-    rb'(\*|[^\x00-\x20(){%*"\\+\x7f-\xff]+) (?:([0-9]{1,10}) )?([A-Za-z][A-Za-z0-9.-]*)(?: |$)'
+    rb'(\*|[^\x00-\x20(){%*"\\+\x7f-\xff]+) ++(?:([0-9]{1,10}) ++)?([A-Za-z][A-Za-z0-9._-]*)(?: ++|$)'
 )
 _MARK = re.compile(rb"~?\{([0-9]{1,19})\+?\}$")
-_CODE = re.compile(rb"\[([^\x00-\x20\[\]()]+)(?: ((?>(?:[^\]\"\r\n]|\"(?>(?:[^\"\\]|\\.)*)\")*)))?\] ?")
-_LABEL = re.compile(
-    rb"[A-Za-z0-9.-]+(?:\[(?>(?:[^\]\"\r\n{]|\"(?>(?:[^\"\\\r\n]|\\.)*)\")*)\](?:<[0-9]+>)?)?"
+# Keywords with a closing bracket stand in the parentheses of PERMANENTFLAGS.
+_CODE = re.compile(
+    rb"\[([^\x00-\x20\[\]()]+)(?: ((?>(?:[^\]\"\r\n(]|\"(?>(?:[^\"\\]|\\.)*)\"|\([^()\"\r\n]*\)|\()*)))?\] ?"
 )
-_NUMBERS = re.compile(rb"(?>(?:[0-9]{1,10}(?![0-9]) ?)*)")
+_LABEL = re.compile(
+    rb"[A-Za-z0-9._-]+(?:\[(?>(?:[^\]\"\r\n{]|\"(?>(?:[^\"\\\r\n]|\\.)*)\")*)\](?:<[0-9]+>)?)?"
+)
+_NUMBERS = re.compile(rb"(?>(?:[0-9]{1,10}(?![0-9]) *+)*)")
 _CONDITIONS = {b"OK", b"NO", b"BAD", b"BYE", b"PREAUTH"}
 
 
@@ -97,7 +100,7 @@ def _old_name(cursor: ResponseCursor) -> tuple[str, ...]:
     cursor.expect(b"(", "a list")
     while not cursor.skip(b")"):
         names.append(cursor.name())
-        cursor.skip(b" ")
+        cursor.spaces()
     return tuple(names)
 
 
@@ -108,12 +111,17 @@ def _list(cursor: ResponseCursor, *, lsub: bool = False) -> Response:
     cursor.space()
     name = cursor.name()
     extended: dict[str, Value] = {}
-    if cursor.skip(b" ("):
+    cursor.spaces()
+    if cursor.skip(b"("):
         while not cursor.skip(b")"):
-            cursor.skip(b" ")
+            cursor.spaces()
             label = cursor.astring().decode("utf-8", "replace").upper()
             cursor.space()
             extended[label] = _old_name(cursor) if label == "OLDNAME" else cursor.value()
+            cursor.spaces()
+    if not cursor.at_end():
+        # Half of a name would be another mailbox's.
+        raise CommandError("expected the end of the response")
     character = None if separator is None else separator.decode("ascii", "replace")
     return ListData(attributes, character, name, extended, lsub)
 
@@ -161,7 +169,8 @@ def _namespace(cursor: ResponseCursor) -> Response:
     kinds: list[tuple[tuple[str, str | None], ...]] = []
     translations: dict[str, str] = {}
     for index in range(3):
-        if index:
+        # Without a space between lists, as in an example of RFC 5255 (section 3.2).
+        if index and not cursor.looking_at(b"("):
             cursor.space()
         pairs: list[tuple[str, str | None]] = []
         prefixes = cursor.value() or ()
@@ -197,10 +206,15 @@ def _vanished(cursor: ResponseCursor) -> Response:
 
 
 def _date(cursor: ResponseCursor) -> datetime | None:
-    if cursor.text[cursor.position : cursor.position + 3].upper() == b"NIL":
-        cursor.position += 3
+    """A date; None also for one that there is not, which says no more than NIL."""
+    said = cursor.nstring()
+    if said is None:
         return None
-    return cursor.date_time()
+    try:
+        # A day of one digit stands behind a space (RFC 9051 section 9, date-day-fixed), which some servers leave out.
+        return ResponseCursor(b'"%b"' % said.rjust(26)).date_time()
+    except CommandError:
+        return None
 
 
 def _within(cursor: ResponseCursor) -> Value:
@@ -236,12 +250,13 @@ _FETCH_VALUES: dict[str, Callable[[ResponseCursor], Value]] = {
 def _fetch(cursor: ResponseCursor, number: int) -> Response:
     cursor.expect(b"(", "data items in parentheses")
     items: dict[str, Value] = {}
+    cursor.spaces()
     while not cursor.skip(b")"):
-        cursor.skip(b" ")
         label = cursor.scan(_LABEL, "a data item").decode("ascii", "replace").upper()
         cursor.space()
         reader = _FETCH_VALUES.get(label)
         items[label] = cursor.value() if reader is None else reader(cursor)
+        cursor.spaces()
     return Fetched(number, items)
 
 
@@ -295,7 +310,7 @@ def parse_response(text: bytes, literals: Iterator[Any], *, utf8: bool = False) 
             return BadResponse(str(error), text[:200])
     if tag != b"*":
         return BadResponse("not a response", text[:200])
-    cursor = ResponseCursor(text, match.end(), literals, utf8=utf8)
+    cursor = ResponseCursor(text.rstrip(b" "), match.end(), literals, utf8=utf8)
     try:
         if number is None:
             reader = _DATA.get(name)
@@ -316,11 +331,11 @@ def parse_response(text: bytes, literals: Iterator[Any], *, utf8: bool = False) 
 
 # Without an opening bracket in a section, so that a line of many beginnings is not looked through from each of them to its end.
 _STREAMABLE = re.compile(
-    rb"[ (](BODY\[[^\[\]\r\n]*\](?:<[0-9]+>)?|BINARY\[[0-9.]*\](?:<[0-9]+>)?|RFC822(?:\.TEXT|\.HEADER)?) ~?\{[0-9]+\+?\}$",
+    rb"[ (](BODY\[[^\[\]\r\n]*\](?:<[0-9]+>)?|BINARY\[[0-9.]*\](?:<[0-9]+>)?|RFC822(?:\.TEXT|\.HEADER)?) ++~?\{[0-9]+\+?\}$",
     re.IGNORECASE,
 )
-_FETCH_HEAD = re.compile(rb"\* ([1-9][0-9]{0,9}) (UID)?FETCH \(", re.IGNORECASE)
-_UID_SAID = re.compile(rb"[ (]UID ([1-9][0-9]{0,9}) ", re.IGNORECASE)
+_FETCH_HEAD = re.compile(rb"\* ++([1-9][0-9]{0,9}) ++(UID)?FETCH ++\(", re.IGNORECASE)
+_UID_SAID = re.compile(rb"[ (]UID ++([1-9][0-9]{0,9}) ", re.IGNORECASE)
 
 
 class ResponseReader:

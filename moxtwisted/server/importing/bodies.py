@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from functools import partial
 from typing import Any, Final
@@ -25,15 +26,18 @@ _BATCH_OCTETS: Final = 16 * 2**20
 #: A larger message is listed and left.
 MAX_MESSAGE_OCTETS: Final = 2**30
 _SYSTEM: Final = frozenset(name.lower() for name in SYSTEM_FLAGS.values())
+_KEYWORD: Final = re.compile(r'[^\x00-\x20(){%*"\\\]\x7f-\U0010ffff]{1,100}')
 _MAX_KEYWORDS: Final = 200
 _FIRST_DATE: Final = -62_135_510_400
 _LAST_DATE: Final = 253_402_214_400
 
 
 def readable_flags(names: frozenset[str] | None) -> MessageFlags:
-    r"""Flags that can be kept: not ``\Recent``, nor others with a backslash that the standard does not know."""
-    kept = [name for name in sorted(names or ()) if not name.startswith("\\") or name.lower() in _SYSTEM]
-    return MessageFlags.parse(name for name in kept[:_MAX_KEYWORDS] if len(name) <= 100)
+    r"""Flags that can be kept: not ``\Recent``, nor others with a backslash that the standard does not know, nor keywords that clients
+    could not read because they are no atoms (RFC 9051 section 9), which some servers have.
+    """
+    kept = [name for name in sorted(names or ()) if name.lower() in _SYSTEM or _KEYWORD.fullmatch(name)]
+    return MessageFlags.parse(kept[:_MAX_KEYWORDS])
 
 
 def _close(messages: Iterable[Fetched]) -> None:

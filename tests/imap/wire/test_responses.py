@@ -214,6 +214,88 @@ class ReadTests(SynchronousTestCase):
             self.assertIsInstance(found[0], r.BadResponse, line)
             self.assertEqual(found[1:], [r.Exists(1)])
 
+    def test_spaces(self) -> None:
+        """Spaces where none, or one, should be do no harm, whatever stands between them."""
+        for odd, usual in {
+            b"*  3  EXISTS": b"* 3 EXISTS",
+            b"* 1 FETCH  ( UID  3  FLAGS ( \\Seen  x ) )  ": b"* 1 FETCH (UID 3 FLAGS (\\Seen x))",
+            b'* 1 FETCH (BODY ( ("a" "b" ( "c"  "d" ) ) "e" ) )': b'* 1 FETCH (BODY (("a" "b" ("c" "d")) "e"))',
+            b"* FLAGS (\\Seen x )": b"* FLAGS (\\Seen x)",
+            b'* LIST ( \\Noselect )  "/"  x  ("CHILDINFO" ("SUBSCRIBED" ) )': (
+                b'* LIST (\\Noselect) "/" x ("CHILDINFO" ("SUBSCRIBED"))'
+            ),
+            b"* STATUS x  (MESSAGES 3 ) ": b"* STATUS x (MESSAGES 3)",
+            b"* SEARCH  2  84 ": b"* SEARCH 2 84",
+            b'* ESEARCH (TAG "a")  UID  COUNT 3 ': b'* ESEARCH (TAG "a") UID COUNT 3',
+            b"* THREAD (1 )( 2)": b"* THREAD (1)(2)",
+            b'* NAMESPACE (("" "/"))(("a" "/")) NIL ': b'* NAMESPACE (("" "/")) (("a" "/")) NIL',
+            b"* QUOTAROOT x ": b"* QUOTAROOT x",
+            b"A1  OK [READ-WRITE]  done": b"A1 OK [READ-WRITE]  done",
+        }.items():
+            wanted = read(usual + b"\r\n")
+            self.assertNotIsInstance(wanted[0], r.BadResponse)
+            self.assertEqual(read(odd + b"\r\n"), wanted, odd)
+        reader = ResponseReader()
+        reader.stream_octets = 2
+        reader.receive(b"* 1  FETCH (UID  3 BODY[]  {3}\r\nabc)\r\n")
+        self.assertEqual(reader.next(), r.LiteralStart(1, 3, "BODY[]", 3))
+
+    def test_odd_words(self) -> None:
+        """Names and keywords that are no atoms are read as they are."""
+        flags = ("\\Seen", "[test]", "a]b", "50%", "a*b", "{x}", "caf\u00e9")
+        said = " ".join(flags).encode()
+        self.assertEqual(
+            read(b"* 1 FETCH (FLAGS (" + said + b"))\r\n* FLAGS (\\Seen [test] 50% caf\xc3\xa9)\r\n"),
+            [r.Fetched(1, {"FLAGS": flags}), r.FlagsData(("\\Seen", "[test]", "50%", "caf\u00e9"))],
+        )
+        self.assertEqual(
+            read(b"* OK [PERMANENTFLAGS (\\Seen [test] a]b \\*)] some (or [all])\r\n* OK [X (a] b (c)\r\n"),
+            [
+                r.StatusResponse(
+                    None,
+                    "OK",
+                    "some (or [all])",
+                    r.ResponseCode("PERMANENTFLAGS", ("\\Seen", "[test]", "a]b", "\\*")),
+                ),
+                r.StatusResponse(None, "OK", "b (c)", r.ResponseCode("X", "(a")),
+            ],
+        )
+        for name in ("50%", "a*b", "a\\b", "Entw\u00fcrfe", "[Gmail]/All"):
+            self.assertEqual(
+                read(b'* LIST () "/" ' + name.encode() + b"\r\n"), [r.ListData((), "/", name)], name
+            )
+        # Not the mailbox "Sent".
+        for line in (
+            b'* LIST () "/" Sent Items',
+            b'* LIST () "/" "Sent"Items',
+            b"* LIST () NIL Sent Items (x)",
+        ):
+            self.assertIsInstance(read(line + b"\r\n")[0], r.BadResponse, line)
+
+    def test_odd_strings(self) -> None:
+        """In a quoted string, a backslash that escapes nothing stands for itself, and any octets may be there."""
+        for said, meant in {
+            rb'"C:\temp\x.doc"': rb"C:\temp\x.doc",
+            rb'"a\"b\\c"': rb'a"b\c',
+            b'"a\rb\0\xff"': b"a\rb\0\xff",
+        }.items():
+            found = read(b"* 1 FETCH (X-Y_Z " + said + b")\r\n")
+            self.assertEqual(found, [r.Fetched(1, {"X-Y_Z": meant})])
+
+    def test_dates(self) -> None:
+        """A day may have one digit; a date that there is not is none."""
+        for said, meant in {
+            b'" 1-Jan-2020 00:00:00 +0000"': datetime(2020, 1, 1, tzinfo=UTC),
+            b'"1-Jan-2020 00:00:00 +0000"': datetime(2020, 1, 1, tzinfo=UTC),
+            b"{25}\r\n1-Jan-2020 00:00:00 +0000": datetime(2020, 1, 1, tzinfo=UTC),
+            b'"00-Jan-0000 00:00:00 +0000"': None,
+            b'"Wed, 1 Jan 2020 00:00:00 GMT"': None,
+            b'""': None,
+            b"NIL": None,
+        }.items():
+            found = read(b"* 1 FETCH (INTERNALDATE " + said + b" UID 2)\r\n")
+            self.assertEqual(found, [r.Fetched(1, {"INTERNALDATE": meant, "UID": 2})], said)
+
     def test_numbers(self) -> None:
         """Numbers above what the grammar has (RFC 9051 section 9; 63 bits for RFC 7162 section 7) are refused, and the rest is read."""
         number, number64 = 2**32 - 1, 2**63 - 1
@@ -267,6 +349,7 @@ class ReadTests(SynchronousTestCase):
 
     def test_other_data(self) -> None:
         """Data of unknown names is handed on."""
+        self.assertEqual(read(b"* 7 X_FOO y\r\n"), [r.OtherData("X_FOO", b"7 X_FOO y")])
         self.assertEqual(
             read(b"* XQUOTA x (STORAGE 1 2)\r\n"), [r.OtherData("XQUOTA", b"XQUOTA x (STORAGE 1 2)")]
         )

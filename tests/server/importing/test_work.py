@@ -182,6 +182,16 @@ class FetchTests(ImportCase):
             "Work/2024" in self.account.subscriptions(), "Work/2024" in self.old.mail.subscribed()
         )
 
+    def test_keywords_that_are_no_atoms(self) -> None:
+        """A keyword that no server should have is left behind, its message with its other flags is not."""
+        self.old.mail.add("INBOX", b"Subject: x\r\n\r\n", flags=MessageFlags.of(SEEN, ("work", "odd")))
+        for odd in (b"[test]", b"50%", b"caf\xc3\xa9"):
+            self.old.tamper = lambda octets, odd=odd: octets.replace(b" odd", b" " + odd)  # type: ignore[misc]
+            report = self.fetch()
+            self.assertEqual(report["failed"], [])
+        ((_, flags, _),) = self.kept("INBOX")
+        self.assertEqual(flags, {"\\seen", "work"})
+
     def test_only_what_is_new(self) -> None:
         """A later run fetches new messages and changed flags, keeps our own changes, and removes only when told."""
         self.fill("INBOX", 10)
