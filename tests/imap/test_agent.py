@@ -491,3 +491,16 @@ class HostileTests(ScriptCase):
         self.protocol.dataReceived(b"* OK [ALERT] disk is full\r\n* 3 EXISTS\r\n")
         self.assertEqual(self.notices, [Alert("disk is full"), NewCount(3)])
         self.failureResultOf(Deferred.fromCoroutine(client.sort("DATE")), NotOfferedError)
+
+    def test_alerts_of_commands(self) -> None:
+        """RFC 9051 section 7.1: an alert is told also where it comes with a command's answer, whatever that is."""
+        client = self.successResultOf(self.begin())
+        done = Deferred.fromCoroutine(client.select("INBOX"))
+        self.protocol.dataReceived(
+            b"* 3 EXISTS\r\n* OK [ALERT] nearly full\r\nA1 OK [ALERT] down at noon\r\n"
+        )
+        self.assertEqual(self.successResultOf(done).exists, 3)
+        done = Deferred.fromCoroutine(client.noop())
+        self.protocol.dataReceived(b"A2 NO [ALERT] pay first\r\n")
+        self.failureResultOf(done, CommandRefusedError)
+        self.assertEqual(self.notices, [Alert("nearly full"), Alert("down at noon"), Alert("pay first")])

@@ -116,6 +116,9 @@ class _Pending:
         return self.waiting or bool(self.segments) or (self.word == "IDLE" and not self.began)
 
 
+_AT_ONCE = frozenset(("INPROGRESS", "ALERT"))
+"""How far a command has come is news while it is under way only (RFC 9585 section 3), and an alert is for the user, whatever the
+command (RFC 9051 section 7.1)."""
 _EXCLUSIVE = frozenset(("AUTHENTICATE", "ENABLE", "IDLE", "STARTTLS", "COMPRESS", "UNAUTHENTICATE"))
 """Nothing may be sent behind these until they are answered."""
 
@@ -510,9 +513,9 @@ class Client:
         owner = _answered(response, self._current)
         status = response if isinstance(response, r.StatusResponse) else None
         bye = status is not None and status.condition == "BYE"
-        # RFC 9585 section 3: how far a command has come is news while it is under way only.
-        under_way = status is not None and status.code is not None and status.code.name == "INPROGRESS"
-        if owner is None or owner.granted or under_way or (bye and owner.word != "LOGOUT"):
+        at_once = status is not None and status.code is not None and status.code.name in _AT_ONCE
+        # RFC 2177 section 3: what comes before IDLE is granted is no answer to it either, and came before what is told during it.
+        if owner is None or owner.word == "IDLE" or at_once or (bye and owner.word != "LOGOUT"):
             self._events.append(Unsolicited(response))
         elif owner.deliver:
             self._events.append(Data(owner.tag, response))

@@ -338,6 +338,13 @@ class ClientConnection(Protocol):
         self.flush()
 
     def _complete(self, tag: bytes, event: Completed | Exception) -> None:
+        if (
+            isinstance(event, Completed)
+            and event.status.code is not None
+            and event.status.code.name == "ALERT"
+        ):
+            # RFC 9051 section 7.1: it must be shown to the user.
+            self.heard(event.status)
         run = self.runs.pop(tag, None)
         if run is None:
             return

@@ -16,7 +16,9 @@ from moxtwisted.imap.client.machine import (
     Completed,
     Data,
     Failed,
+    Idling,
     NotWritten,
+    Unsolicited,
     Upload,
 )
 from moxtwisted.imap.client.requests import UploadPart, UrlPart, append, plain
@@ -178,6 +180,20 @@ class EarlyTests(MachineCase):
         event = self.events(client, octets)[-1]
         assert isinstance(event, Failed), event
         return event.reason
+
+    def test_news_before_idle_is_granted(self) -> None:
+        """They are told at once, before those that come during IDLE, and so are those behind DONE."""
+        client = self.client()
+        client.idle()
+        self.assertEqual(self.events(client, b"* 5 EXISTS\r\n"), [Unsolicited(r.Exists(5))])
+        self.assertEqual(
+            self.events(client, b"+ idling\r\n* 6 EXISTS\r\n"), [Idling(b"A1"), Unsolicited(r.Exists(6))]
+        )
+        client.done()
+        news, done = self.events(client, b"* 7 EXISTS\r\nA1 OK done\r\n")
+        self.assertEqual(news, Unsolicited(r.Exists(7)))
+        assert isinstance(done, Completed), done
+        self.assertEqual(done.responses, ())
 
     def test_idle_that_did_not_begin(self) -> None:
         """IDLE cannot be carried out without having begun, whether or not its end is wanted already; refused it may be."""
