@@ -70,6 +70,13 @@ def _number(value: Any) -> int:
     return value
 
 
+def _count(value: Any) -> int | None:
+    """A number of octets or lines; ``None`` where the server does not know it, which some say by NIL or a negative number."""
+    if value is None or (isinstance(value, bytes) and value[:1] == b"-" and value[1:].isdigit()):
+        return None
+    return _number(value)
+
+
 def _listed(value: Any) -> tuple[Any, ...]:
     """A list; NIL is an empty one."""
     if value is None:
@@ -161,10 +168,10 @@ class Part:
     :ivar media_type: in lower case, as ``"text/plain"``.
     :ivar parameters: by name in lower case.
     :ivar encoding: in lower case.
-    :ivar size_octets: as encoded; 0 for a multipart.
-    :ivar lines: of text and message/rfc822.
+    :ivar size_octets: as encoded; 0 for a multipart, and where the server does not know it.
+    :ivar lines: of text and message/rfc822, if the server knows them.
     :ivar disposition: in lower case, or empty.
-    :ivar parts: of a multipart; of a message/rfc822, its body alone.
+    :ivar parts: of a multipart; of a message/rfc822, its body alone, if the server tells of it.
     :ivar envelope: of a message/rfc822.
     """
 
@@ -197,6 +204,9 @@ class Part:
 
 
 def _parameters(value: Any) -> dict[str, str]:
+    """Pairs; servers were seen to send an empty string for none."""
+    if value == b"":
+        return {}
     fields = _listed(value)
     if len(fields) % 2:
         raise ResultError("parameters are pairs")
@@ -206,12 +216,13 @@ def _parameters(value: Any) -> dict[str, str]:
 def _extension(values: tuple[Any, ...]) -> dict[str, Any]:
     """Disposition, languages and location, as far as they are there."""
     found: dict[str, Any] = {}
-    if values and values[0] is not None:
-        disposition = _listed(values[0])
-        if len(disposition) != 2:
+    if values and values[0]:
+        # Servers were seen to send the name alone, with and without parentheses.
+        disposition = values[0] if isinstance(values[0], tuple) else (values[0],)
+        if len(disposition) > 2:
             raise ResultError("a disposition has a name and parameters")
         found["disposition"] = _text(disposition[0]).lower()
-        found["disposition_parameters"] = _parameters(disposition[1])
+        found["disposition_parameters"] = _parameters(disposition[1] if len(disposition) > 1 else None)
     if len(values) > 1 and values[1] is not None:
         languages = values[1] if isinstance(values[1], tuple) else (values[1],)
         found["languages"] = tuple(map(_text, languages))
@@ -256,16 +267,18 @@ def _single(fields: tuple[Any, ...], section: str) -> Part:
     more: dict[str, Any] = {}
     rest = fields[7:]
     if kind == "text" and rest:
-        more["lines"] = _number(rest[0])
+        more["lines"] = _count(rest[0])
         rest = rest[1:]
-    # message/global (RFC 6532) has the fields of message/rfc822; a server that does not know it has not.
-    elif kind == "message" and len(rest) >= 3 and isinstance(rest[0], tuple) and isinstance(rest[1], tuple):
-        inner = rest[1]
+    # message/global (RFC 6532) has the fields of message/rfc822; a server that does not know it has not. Others leave out what they have
+    # not looked at.
+    elif kind == "message" and rest and isinstance(rest[0], tuple):
+        inner = rest[1] if len(rest) > 1 else None
         # RFC 9051 section 6.4.5.1: the parts of a message within are numbered below it, a multipart's without a level of its own.
         more["envelope"] = envelope(rest[0])
         multipart = bool(inner) and isinstance(inner[0], tuple)
-        more["parts"] = (structure(inner, section if multipart else section + ".1"),)
-        more["lines"] = _number(rest[2])
+        if inner is not None:
+            more["parts"] = (structure(inner, section if multipart else section + ".1"),)
+        more["lines"] = _count(rest[2]) if len(rest) > 2 else None
         rest = rest[3:]
     if rest:
         more["md5"] = _text(rest[0])
@@ -277,7 +290,7 @@ def _single(fields: tuple[Any, ...], section: str) -> Part:
         _text(fields[3]),
         _text(fields[4]),
         _text(fields[5]).lower(),
-        _number(fields[6]),
+        _count(fields[6]) or 0,
         **more,
     )
 

@@ -229,6 +229,14 @@ def _modseq(cursor: ResponseCursor) -> Value:
     return bounded(_within(cursor), MAX_NUMBER64)
 
 
+def _size(cursor: ResponseCursor) -> Value:
+    """RFC822.SIZE; None where the server does not know it, which some say by NIL or a negative number."""
+    if cursor.skip(b"-") or cursor.looking_at(b"N"):
+        cursor.word()
+        return None
+    return cursor.number64()
+
+
 def _single(cursor: ResponseCursor) -> Value:
     """EMAILID, THREADID: one value in parentheses, or NIL."""
     value = _within(cursor)
@@ -238,7 +246,7 @@ def _single(cursor: ResponseCursor) -> Value:
 _FETCH_VALUES: dict[str, Callable[[ResponseCursor], Value]] = {
     "FLAGS": lambda cursor: cursor.flag_list(),
     "UID": lambda cursor: cursor.number(least=1),
-    "RFC822.SIZE": lambda cursor: cursor.number64(),
+    "RFC822.SIZE": _size,
     "INTERNALDATE": _date,
     "SAVEDATE": _date,
     "MODSEQ": _modseq,

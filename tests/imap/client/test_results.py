@@ -101,6 +101,36 @@ class MessageTests(SynchronousTestCase):
             ("base64", 4554, 73, "attachment", "x.diff", ("en", "de")),
         )
 
+    def test_structures_of_servers_in_use(self) -> None:
+        """What is left out, or not known, and dispositions and parameters in other shapes, are no reason to know nothing of the message."""
+        message = b'("MESSAGE" "RFC822" NIL NIL NIL "7BIT" 100 '
+        for said, meant in {
+            b'("TEXT" "PLAIN" NIL NIL NIL "7BIT" -1 -1)': (0, None, "", {}),
+            b'("TEXT" "PLAIN" "" NIL NIL "7BIT" NIL NIL NIL ("inline" "") NIL)': (0, None, "inline", {}),
+            b'("TEXT" "PLAIN" NIL NIL NIL "7BIT" 5 1 NIL "attachment" NIL NIL)': (5, 1, "attachment", {}),
+            b'("TEXT" "PLAIN" NIL NIL NIL "7BIT" 5 1 NIL ("attachment") NIL)': (5, 1, "attachment", {}),
+            b'("TEXT" "PLAIN" NIL NIL NIL "7BIT" 5 1 "" "" "" "")': (5, 1, "", {}),
+            b'("TEXT" "PLAIN" NIL NIL NIL "7BIT" 5 1 NIL () NIL)': (5, 1, "", {}),
+            message + b")": (100, None, "", {}),
+            message + b'NIL ("attachment" ("filename" "x")) NIL)': (
+                100,
+                None,
+                "attachment",
+                {"filename": "x"},
+            ),
+            message + ENVELOPE + b")": (100, None, "", {}),
+            message + ENVELOPE + b" NIL 3)": (100, 3, "", {}),
+            message + ENVELOPE + b" " + PLAIN + b")": (100, None, "", {}),
+            message + ENVELOPE + b" " + PLAIN + b" NIL NIL (NIL NIL))": (100, None, "", {}),
+        }.items():
+            part = fetched(b"BODYSTRUCTURE " + said).structure
+            assert part is not None
+            known = (part.size_octets, part.lines, part.disposition, dict(part.disposition_parameters))
+            self.assertEqual(known, meant, said)
+            self.assertEqual([one.section for one in part.parts], ["1.1"] if PLAIN in said else [], said)
+        for said in (b"-1", b"NIL"):
+            self.assertIsNone(fetched(b"RFC822.SIZE " + said + b" UID 3").size_octets)
+
     def test_all_items(self) -> None:
         """Every item has its type; others are kept."""
         found = fetched(
