@@ -264,7 +264,9 @@ class IMAPClient(MailboxCommands, MessageCommands, FilterCommands):
         if settings.credentials is not None and self.greeting.condition != "PREAUTH":
             await self.login(settings.credentials)
         if settings.compress and self.offers("COMPRESS=DEFLATE"):
-            await self.compress()
+            # RFC 4978 section 3: refused, it is done by another layer, or not at all, and that is all.
+            with suppress(CommandRefusedError):
+                await self.compress()
         wanted = [
             name
             for name in settings.enable

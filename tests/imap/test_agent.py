@@ -504,3 +504,14 @@ class HostileTests(ScriptCase):
         self.protocol.dataReceived(b"A2 NO [ALERT] pay first\r\n")
         self.failureResultOf(done, CommandRefusedError)
         self.assertEqual(self.notices, [Alert("nearly full"), Alert("down at noon"), Alert("pay first")])
+
+    def test_compression_refused(self) -> None:
+        """RFC 4978 section 3: a server that refuses to compress is talked to without."""
+        done = self.begin(b"* PREAUTH [CAPABILITY IMAP4rev1 COMPRESS=DEFLATE] hi\r\n", compress=True)
+        self.assertEqual(self.said(), b"A1 COMPRESS DEFLATE\r\n")
+        self.protocol.dataReceived(b"A1 NO [COMPRESSIONACTIVE] DEFLATE active via TLS\r\n")
+        client = self.successResultOf(done)
+        done = Deferred.fromCoroutine(client.noop())
+        self.assertEqual(self.said(), b"A2 NOOP\r\n")
+        self.protocol.dataReceived(b"A2 OK done\r\n")
+        self.successResultOf(done)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from moxtwisted.imap.client.machine import Completed
 from moxtwisted.imap.wire import responsedata as r
 from moxtwisted.imap.wire.returnoptions import ReturnOption, update_of
 
-__all__ = ["Answers", "answers_of", "asks_updates"]
+__all__ = ["Answers", "answers_of", "asks_updates", "joined"]
 
 
 def asks_updates(option: str | ReturnOption) -> bool:
@@ -64,3 +65,17 @@ def answers_of(
         else:
             answers.rest.append(response)
     return answers
+
+
+def joined(found: Sequence[Any]) -> Any:
+    """One answer to a search: some servers list the numbers in several SEARCH responses. ESEARCH is one (RFC 9051 section 6.4.4).
+
+    :param found: one at least.
+    """
+    last = found[-1]
+    if len(found) == 1 or isinstance(last, r.EsearchData):
+        return last
+    parts = [one for one in found if type(one) is type(last)]
+    modseqs = [one.modseq for one in parts if one.modseq is not None]
+    numbers = tuple(chain.from_iterable(one.numbers for one in parts))
+    return evolve(last, numbers=numbers, modseq=max(modseqs, default=None))

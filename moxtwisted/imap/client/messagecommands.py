@@ -18,7 +18,7 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
-from moxtwisted.imap.client.answers import answers_of, asks_updates
+from moxtwisted.imap.client.answers import answers_of, asks_updates, joined
 from moxtwisted.imap.client.machine import BodyStarted, Completed
 from moxtwisted.imap.client.requests import (
     Request,
@@ -315,7 +315,7 @@ class MessageCommands(Session):
         answers = answers_of(done, wanted, returns)
         self.others(answers.rest, done)
         found = answers.found
-        result = search_result(found[-1]) if found else SearchResult()
+        result = search_result(joined(found)) if found else SearchResult()
         return evolve(
             result,
             tag=done.tag,

@@ -281,6 +281,16 @@ class MessageTests(CommandCase):
         )
         self.assertEqual([(one.mailbox, one.uidvalidity) for one in many], [("folder1", 1), ("folder2", 2)])
 
+    def test_search_in_several_responses(self) -> None:
+        """Numbers that come in several SEARCH or SORT responses are one result."""
+        found = self.run_script(
+            b"* SEARCH 2 5 (MODSEQ 9)\n* SEARCH\n* SEARCH 7 (MODSEQ 8)\nOK",
+            lambda session: session.search("ALL"),
+        )
+        self.assertEqual((found.numbers, found.modseq), ((2, 5, 7), 9))
+        found = self.run_script(b"* SORT 5 2\n* SORT 3\nOK", lambda session: session.sort("DATE"))
+        self.assertEqual((found.numbers, found.modseq), ((5, 2, 3), None))
+
     def test_search_everywhere(self) -> None:
         """RFC 7377 section 2.2: mailboxes are named as in all commands, in modified UTF-7 until UTF-8 is enabled."""
         sources = (
