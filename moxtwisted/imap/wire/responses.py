@@ -78,6 +78,7 @@ _CODE = re.compile(
 _LABEL = re.compile(
     rb"[A-Za-z0-9._-]+(?:\[(?>(?:[^\]\"\r\n{]|\"(?>(?:[^\"\\\r\n]|\\.)*)\")*)\](?:<[0-9]+>)?)?"
 )
+_QUOTED_ATOM = re.compile(rb'"([^\x00-\x20(){%*"\\\]\x7f-\xff]+)"')
 _NUMBERS = re.compile(rb"(?>(?:[0-9]{1,10}(?![0-9]) *+)*)")
 _CONDITIONS = {b"OK", b"NO", b"BAD", b"BYE", b"PREAUTH"}
 
@@ -255,12 +256,19 @@ _FETCH_VALUES: dict[str, Callable[[ResponseCursor], Value]] = {
 }
 
 
+def _item_name(label: bytes) -> str:
+    """The name of a data item in upper case; names of header fields, which some servers quote without need, as atoms."""
+    if b'"' in label:
+        label = _QUOTED_ATOM.sub(rb"\1", label)
+    return label.decode("ascii", "replace").upper()
+
+
 def _fetch(cursor: ResponseCursor, number: int) -> Response:
     cursor.expect(b"(", "data items in parentheses")
     items: dict[str, Value] = {}
     cursor.spaces()
     while not cursor.skip(b")"):
-        label = cursor.scan(_LABEL, "a data item").decode("ascii", "replace").upper()
+        label = _item_name(cursor.scan(_LABEL, "a data item"))
         cursor.space()
         reader = _FETCH_VALUES.get(label)
         items[label] = cursor.value() if reader is None else reader(cursor)
@@ -489,7 +497,7 @@ class ResponseReader:
         said = _UID_SAID.search(self._text[0]) if head.group(2) is None else head
         self._streaming = True
         self._literals.append(Streamed(size))
-        name = label.group(1).decode("ascii", "replace").upper()
+        name = _item_name(label.group(1))
         return LiteralStart(number, None if said is None else int(said.group(1)), name, size)
 
     def _stream(self) -> Response | None:

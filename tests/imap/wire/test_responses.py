@@ -282,6 +282,16 @@ class ReadTests(SynchronousTestCase):
             found = read(b"* 1 FETCH (X-Y_Z " + said + b")\r\n")
             self.assertEqual(found, [r.Fetched(1, {"X-Y_Z": meant})])
 
+    def test_quoted_field_names(self) -> None:
+        """RFC 9051 section 9: header-fld-name is an astring, so that quotes make no difference where an atom would do."""
+        line = b'* 1 FETCH (BODY[HEADER.FIELDS ("Subject" "x]y" From)] {3}\r\na:b)\r\n'
+        label = 'BODY[HEADER.FIELDS (SUBJECT "X]Y" FROM)]'
+        self.assertEqual(read(line), [r.Fetched(1, {label: b"a:b"})])
+        reader = ResponseReader()
+        reader.stream_octets = 2
+        reader.receive(b'* 1 FETCH (BODY[HEADER.FIELDS ("Subject")] {3}\r\n')
+        self.assertEqual(reader.next(), r.LiteralStart(1, None, "BODY[HEADER.FIELDS (SUBJECT)]", 3))
+
     def test_dates(self) -> None:
         """A day may have one digit; a date that there is not is none."""
         for said, meant in {
