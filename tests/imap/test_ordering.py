@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from base64 import b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from email.utils import format_datetime
@@ -308,6 +309,22 @@ class LimitTests(SynchronousTestCase):
             driver.command("THREAD REFERENCES UTF-8 ALL"),
             [b"* THREAD (4)(5)(6)", b"a4 OK [MESSAGELIMIT 3 4] THREAD of the newest messages only"],
         )
+
+    def test_undecodable(self) -> None:
+        """RFC 5255 section 4.6: the example's subjects; those that their charset does not account for come last."""
+        mail = MemoryMail(lambda: float(NOW))
+        for charset, subject in (
+            ("utf-8", "D0C0D0BDD0B4D180D0B5D0B9"),
+            ("utf-8", "D181D095D0A0D093D095D099"),
+            ("utf-8", "D092D0B0D181D0B8D0BBD0B8FFB9"),
+            ("koi8-r", "E1CCC5CBD3C5CA"),
+        ):
+            word = b64encode(bytes.fromhex(subject)).decode()
+            mail.add("INBOX", f"Subject: =?{charset}?B?{word}?=\r\n\r\n".encode())
+        driver = Driver.of(mail)
+        driver.login()
+        driver.command("SELECT INBOX")
+        self.assertEqual(driver.command("SORT (SUBJECT) UTF-8 ALL")[0], b"* SORT 4 2 3 1")
 
     def test_criteria(self) -> None:
         """More criteria than anybody wants are refused with LIMIT."""

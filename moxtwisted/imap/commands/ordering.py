@@ -39,9 +39,17 @@ _MAX_REFERENCES: Final = 1000
 # Identifiers of one THREAD; each takes a hundred octets. Of messages behind that only the nearest relatives are looked at.
 _MOST_IDENTIFIERS: Final = 1_000_000
 _FEW_REFERENCES: Final = 10
+_LAST: Final = "\U0010ffff"
 
 _Columns = Mapping[int, Sequence[Any]]
 _Memory = dict[bytes, Any]
+
+
+def _collated(text: str) -> str:
+    """Text in the form that is compared."""
+    known = casemap(text)
+    # RFC 5255 section 4.6: what its charset does not account for stands together behind all other text.
+    return _LAST + known if "\ufffd" in known else known
 
 
 def _dates(columns: _Columns, _memory: _Memory) -> list[int]:
@@ -67,7 +75,7 @@ def _base(subject: bytes, memory: _Memory) -> tuple[str, bool]:
     if known is None:
         # RFC 5255 section 4.2: what makes the base subject comes before the comparator.
         base, is_reply = base_subject(decode_words(subject))
-        known = casemap(base), is_reply
+        known = _collated(base), is_reply
         if len(memory) < _MAX_REMEMBERED:
             memory[subject] = known
     return known
@@ -77,7 +85,7 @@ def _mailboxes(place: int) -> Callable[[_Columns, _Memory], list[str]]:
     """RFC 5256 section 3: addr-mailbox of the first address in this place of the envelope."""
 
     def values(columns: _Columns, _memory: _Memory) -> list[str]:
-        return [casemap(decode_unlabelled(first_address(e, place)[1])) for e in columns[ENVELOPE]]
+        return [_collated(decode_unlabelled(first_address(e, place)[1])) for e in columns[ENVELOPE]]
 
     return values
 
@@ -99,7 +107,7 @@ def _displayed(place: int) -> Callable[[_Columns, _Memory], list[str]]:
 def _mapped(octets: bytes, decode: Callable[[bytes], str], memory: _Memory) -> str:
     known: str | None = memory.get(octets)
     if known is None:
-        known = casemap(decode(octets))
+        known = _collated(decode(octets))
         if len(memory) < _MAX_REMEMBERED:
             memory[octets] = known
     return known
