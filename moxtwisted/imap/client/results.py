@@ -272,11 +272,11 @@ def _single(fields: tuple[Any, ...], section: str) -> Part:
     # message/global (RFC 6532) has the fields of message/rfc822; a server that does not know it has not. Others leave out what they have
     # not looked at.
     elif kind == "message" and rest and isinstance(rest[0], tuple):
-        inner = rest[1] if len(rest) > 1 else None
-        # RFC 9051 section 6.4.5.1: the parts of a message within are numbered below it, a multipart's without a level of its own.
         more["envelope"] = envelope(rest[0])
-        multipart = bool(inner) and isinstance(inner[0], tuple)
+        inner = rest[1] if len(rest) > 1 else None
         if inner is not None:
+            # RFC 9051 section 6.4.5.1: the parts of a message within are numbered below it, a multipart's without a level of its own.
+            multipart = isinstance(inner, tuple) and bool(inner) and isinstance(inner[0], tuple)
             more["parts"] = (structure(inner, section if multipart else section + ".1"),)
         more["lines"] = _count(rest[2]) if len(rest) > 2 else None
         rest = rest[3:]
