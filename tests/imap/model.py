@@ -734,7 +734,8 @@ class Session:
         self.box.remove([old])
         self.own.add((target, made))
         self.mail.learn()
-        return self.done([f"* OK [APPENDUID {target.uidvalidity} {made}]"], "OK")
+        lines = [f"* OK [APPENDUID {target.uidvalidity} {made}]", *self.sync(expunge=True)]
+        return self.done(lines, self._highest())
 
     def search(
         self,
