@@ -21,7 +21,7 @@ from moxtwisted.imap.agent import ClientSettings, IMAPClient, connect
 from moxtwisted.imap.client.accountcommands import NotifyGroup
 from moxtwisted.imap.client.machine import BodyStarted
 from moxtwisted.imap.client.messagecommands import NewMail
-from moxtwisted.imap.client.notices import Alert, Expunged, NewCount, Notice
+from moxtwisted.imap.client.notices import Alert, Expunged, MessageChanged, NewCount, Notice
 from moxtwisted.imap.client.protocol import ClientTLS
 from moxtwisted.imap.client.results import Message, members
 from moxtwisted.imap.client.session import (
@@ -515,3 +515,22 @@ class HostileTests(ScriptCase):
         self.assertEqual(self.said(), b"A2 NOOP\r\n")
         self.protocol.dataReceived(b"A2 OK done\r\n")
         self.successResultOf(done)
+
+    def test_changes_without_uid(self) -> None:
+        """RFC 9051 section 6.4.9: a FETCH response without a UID is no answer to UID FETCH and UID STORE, but tells of a change."""
+        client = self.successResultOf(self.begin())
+        news = b"* 2 FETCH (FLAGS (\\Seen))\r\n"
+        done = Deferred.fromCoroutine(client.fetch("5", ["FLAGS"]))
+        self.protocol.dataReceived(news + b"* 1 FETCH (UID 5 FLAGS ())\r\nA1 OK done\r\n")
+        self.assertEqual([one.uid for one in self.successResultOf(done)], [5])
+        each: list[Message] = []
+        done = Deferred.fromCoroutine(client.fetch_each("5", ["FLAGS"], each.append))
+        self.protocol.dataReceived(b"* 1 FETCH (UID 5 FLAGS ())\r\n" + news + b"A2 OK done\r\n")
+        self.assertEqual([one.uid for one in each], [5])
+        done = Deferred.fromCoroutine(client.store("5", StoreMode.ADD, ["\\Deleted"]))
+        self.protocol.dataReceived(news + b"A3 OK done\r\n")
+        self.assertEqual(self.successResultOf(done).messages, ())
+        self.assertEqual(self.notices, [MessageChanged(Message(2, flags=frozenset({"\\Seen"})))] * 3)
+        done = Deferred.fromCoroutine(client.fetch("2", ["FLAGS"], uid=False))
+        self.protocol.dataReceived(news + b"A4 OK done\r\n")
+        self.assertEqual([one.number for one in self.successResultOf(done)], [2])

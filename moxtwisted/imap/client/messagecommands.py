@@ -96,7 +96,7 @@ def _modifiers(modifiers: FetchModifiers | str) -> str:
 
 
 class Messages(list[Message]):
-    """What FETCH said; several answers about one message are several entries.
+    """What FETCH said; several answers about one message are several entries. Of UID FETCH each has a UID.
 
     :ivar limited: how far it came, when it was about the newest of these messages only.
     """
@@ -175,6 +175,11 @@ def _code(code: r.ResponseCode | None, limited: r.MessageLimit | None) -> Transf
     return Transferred(limited=limited)
 
 
+def _is_answer(fetched: r.Fetched, *, uid: bool) -> bool:
+    """Whether it may answer a command: to one with UIDs each answer has a UID (RFC 9051 section 6.4.9), others tell of changes."""
+    return not uid or "UID" in fetched.items
+
+
 class MessageCommands(Session):
     """See the module."""
 
@@ -194,6 +199,18 @@ class MessageCommands(Session):
         more = f" ({modifiers})".encode("ascii") if modifiers else b""
         return plain("UID FETCH" if uid else "FETCH", b"%b (%b)%b" % (numbers.render(), asked, more))
 
+    def _answers(self, done: Completed, *, uid: bool) -> list[r.Fetched]:
+        """What a command was told of messages; the rest are news."""
+        found: list[r.Fetched] = []
+        rest: list[r.Response] = []
+        for response in done.responses:
+            if isinstance(response, r.Fetched) and _is_answer(response, uid=uid):
+                found.append(response)
+            else:
+                rest.append(response)
+        self.others(rest, done)
+        return found
+
     async def fetch(
         self,
         numbers: Numbers,
@@ -212,7 +229,7 @@ class MessageCommands(Session):
         if _empty(wanted):
             return Messages()
         done = await self.execute(request)
-        messages = Messages(message(one) for one in self.pick(done, r.Fetched))
+        messages = Messages(map(message, self._answers(done, uid=uid)))
         messages.limited = done.limited
         return messages
 
@@ -235,7 +252,7 @@ class MessageCommands(Session):
         statuses: list[r.Response] = []
 
         def hear(response: r.Response) -> Awaitable[None] | None:
-            if isinstance(response, r.Fetched):
+            if isinstance(response, r.Fetched) and _is_answer(response, uid=uid):
                 if self.selected is not None:
                     self.selected.take(response)
                 return each(message(response))
@@ -458,7 +475,7 @@ class MessageCommands(Session):
             return Stored()
         command = c.Store(b"", wanted, mode, tuple(several(flags)), silent, unchanged_since, uid)
         done = await self.execute(of_command(command))
-        messages = tuple(message(one) for one in self.pick(done, r.Fetched))
+        messages = tuple(map(message, self._answers(done, uid=uid)))
         code = done.status.code
         value = code.value if code is not None and code.name == "MODIFIED" else None
         return Stored(messages, value if isinstance(value, SequenceSet) else None, done.limited)
