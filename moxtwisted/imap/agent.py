@@ -255,6 +255,8 @@ class IMAPClient(MailboxCommands, MessageCommands, FilterCommands):
         self._connection.expect(settings.timeouts.greeting)
         self._connection.pump()
         self.greeting = await self._connection.greeting
+        if self.greeting.code is not None and self.greeting.code.name == "ALERT":
+            self.others([self.greeting])
         if self.greeting.condition not in {"OK", "PREAUTH"}:
             raise ConnectionFailedError(f"the server says: {self.greeting.text[:500]}")
         if not self.capabilities:

@@ -505,6 +505,13 @@ class HostileTests(ScriptCase):
         self.failureResultOf(done, CommandRefusedError)
         self.assertEqual(self.notices, [Alert("nearly full"), Alert("down at noon"), Alert("pay first")])
 
+    def test_alert_in_the_greeting(self) -> None:
+        """One that stands in the greeting, too."""
+        done = self.begin(b"* OK [ALERT] closing down soon\r\n")
+        self.protocol.dataReceived(b"* CAPABILITY IMAP4rev1\r\nA1 OK done\r\n")
+        self.assertTrue(self.successResultOf(done).alive)
+        self.assertIn(Alert("closing down soon"), self.notices)
+
     def test_compression_refused(self) -> None:
         """RFC 4978 section 3: a server that refuses to compress is talked to without."""
         done = self.begin(b"* PREAUTH [CAPABILITY IMAP4rev1 COMPRESS=DEFLATE] hi\r\n", compress=True)
