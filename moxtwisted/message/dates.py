@@ -14,6 +14,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from functools import lru_cache
 
 __all__ = [
+    "bounded_instant",
     "parse_date",
     "parse_imap_datetime",
     "parse_sent_date",
@@ -28,6 +29,9 @@ _DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
 _MONTH = {name.lower().encode("ascii"): number for number, name in enumerate(_MONTHS, 1)}
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
 _MAX_DATE_OCTETS = 200
+# The years that can be written, with a day to spare for time zones.
+_FIRST = -62_135_510_400
+_LAST = 253_402_214_400
 
 _USUAL = re.compile(
     rb"\s*(?:[A-Za-z]{2,9}\.?,?\s*)?(\d{1,2})[\s-]\s*([A-Za-z]{3})[A-Za-z]{0,6}\.?,?[\s-]\s*(\d{2,4})\s*,?\s+"
@@ -129,6 +133,11 @@ def _instant(day: tuple[int, int, int], clock: tuple[int, int, int], zone_minute
     except ValueError:
         return None
     return days * 86400 + hour * 3600 + minute * 60 + second - zone_minutes * 60
+
+
+def bounded_instant(seconds: int) -> int:
+    """The nearest instant that can be written in every zone: a client, a file system or another server may give any."""
+    return min(max(seconds, _FIRST), _LAST)
 
 
 def _civil(seconds: int, zone_minutes: int) -> datetime:

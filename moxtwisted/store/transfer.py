@@ -35,6 +35,7 @@ from twisted.internet.task import deferLater
 
 from moxtwisted.errors import LimitError, MailboxMissingError, MailError
 from moxtwisted.message import modifiedutf7
+from moxtwisted.message.dates import bounded_instant
 from moxtwisted.message.flags import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN, MessageFlags
 from moxtwisted.message.mbox import MboxWriter, read_mbox
 from moxtwisted.store.accounts import Account
@@ -50,9 +51,6 @@ _BATCH_OCTETS: Final = 16 * 1024 * 1024
 #: A larger file in a Maildir is no message.
 _MESSAGE_OCTETS: Final = 1024 * 1024 * 1024
 _READ_OCTETS: Final = 262_144
-#: The years that IMAP can write, with a day to spare for time zones: a file system may have any number.
-_FIRST_DATE: Final = -62_135_510_400
-_LAST_DATE: Final = 253_402_214_400
 #: How long an import works before the reactor gets its turn, seconds.
 _TURN_SECONDS: Final = 0.005
 
@@ -177,18 +175,13 @@ async def import_mbox(
                 date = entry.seconds
                 if date is None:
                     date = staged.scanned.date
-                await importer.add(staged, _bounded(date or 0), flags)
+                await importer.add(staged, bounded_instant(date or 0), flags)
                 progress(file.tell(), total, "octets")
             await importer.flush()
         finally:
             importer.drop()
     progress(total, total, "octets")
     return Transferred(importer.messages)
-
-
-def _bounded(date: int) -> int:
-    """Seconds since 1970, negative before."""
-    return min(max(date, _FIRST_DATE), _LAST_DATE)
 
 
 def _opened(path: Path) -> IO[bytes]:
@@ -332,7 +325,7 @@ def _date_of(file: IO[bytes]) -> int:
     facts = os.fstat(file.fileno())
     if facts.st_size > _MESSAGE_OCTETS:
         raise LimitError(f"{file.name}: larger than {_MESSAGE_OCTETS} octets")
-    return _bounded(int(facts.st_mtime))
+    return bounded_instant(int(facts.st_mtime))
 
 
 def _maildir_keywords(path: Path) -> dict[str, str]:

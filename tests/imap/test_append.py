@@ -77,3 +77,25 @@ class TogetherTests(SynchronousTestCase):
         ):
             self.assertIn(b" NO no room", self.driver.command(command)[-1])
             self.assertEqual(open_sinks, set(), command)
+
+
+class DateTests(SynchronousTestCase):
+    def test_years_that_only_a_zone_has(self) -> None:
+        """A date whose year in UTC has no four digits becomes the nearest that can be told, and the mailbox can still be read."""
+        driver = Driver.of(MemoryMail())
+        driver.login()
+        for date in (
+            "31-Dec-9999 23:59:59 -0100",
+            "01-Jan-0001 00:00:00 +0100",
+            "17-Jul-1996 02:44:25 -0700",
+        ):
+            self.assertIn(b" OK ", driver.command(f'APPEND INBOX "{date}" {{3+}}\r\nabc')[-1])
+        driver.command("SELECT INBOX")
+        self.assertEqual(
+            driver.command("FETCH 1:* INTERNALDATE")[:-1],
+            [
+                b'* 1 FETCH (INTERNALDATE "31-Dec-9999 00:00:00 +0000")',
+                b'* 2 FETCH (INTERNALDATE " 2-Jan-0001 00:00:00 +0000")',
+                b'* 3 FETCH (INTERNALDATE "17-Jul-1996 09:44:25 +0000")',
+            ],
+        )

@@ -25,6 +25,7 @@ from moxtwisted.imap.connection import Answer, Connection, RefusalError, mailbox
 from moxtwisted.imap.wire.appendgrammar import CatenateBegin, CatenateEnd, CatenateStep, CatenateURL
 from moxtwisted.imap.wire.commands import Append, AppendMessage
 from moxtwisted.imap.wire.sequence import compact
+from moxtwisted.message.dates import bounded_instant
 
 __all__ = ["Appending", "append"]
 
@@ -104,7 +105,8 @@ class Appending:
             sink = self.sink(connection, size_octets)
         except MailError as e:
             raise refused(e, trycreate=True) from e
-        date = None if received is None else int(received.timestamp())
+        # Of a year that can be written in UTC as well: else no FETCH of the mailbox could tell INTERNALDATE any more.
+        date = None if received is None else bounded_instant(int(received.timestamp()))
         self.messages.append(Incoming(sink, flags, date))
 
     def _refuse_more(self, connection: Connection) -> None:

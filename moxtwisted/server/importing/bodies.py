@@ -14,6 +14,7 @@ from moxtwisted.errors import MailError
 from moxtwisted.imap.client.machine import BodyStarted
 from moxtwisted.imap.client.results import Message
 from moxtwisted.imap.wire.responsedata import Streamed
+from moxtwisted.message.dates import bounded_instant
 from moxtwisted.message.flags import SYSTEM_FLAGS, MessageFlags
 from moxtwisted.store.foreign import Fetched
 from moxtwisted.store.interfaces import IStaging, IStore
@@ -28,8 +29,6 @@ MAX_MESSAGE_OCTETS: Final = 2**30
 _SYSTEM: Final = frozenset(name.lower() for name in SYSTEM_FLAGS.values())
 _KEYWORD: Final = re.compile(r'[^\x00-\x20(){%*"\\\]\x7f-\U0010ffff]{1,100}')
 _MAX_KEYWORDS: Final = 200
-_FIRST_DATE: Final = -62_135_510_400
-_LAST_DATE: Final = 253_402_214_400
 
 
 def readable_flags(names: frozenset[str] | None) -> MessageFlags:
@@ -148,8 +147,9 @@ class Batch:
             return None
         staged = body.staging.finish()
         date = int(message.internaldate.timestamp()) if message.internaldate else staged.scanned.date or 0
-        date = min(max(date, _FIRST_DATE), _LAST_DATE)
-        self._pending.append(Fetched(uid, staged, date, readable_flags(message.flags), body.digest))
+        self._pending.append(
+            Fetched(uid, staged, bounded_instant(date), readable_flags(message.flags), body.digest)
+        )
         self._octets += body.size
         if len(self._pending) >= _BATCH_MESSAGES or self._octets >= _BATCH_OCTETS:
             return self.flush()
