@@ -323,6 +323,14 @@ class Connection:
             raise RefusalError("your rights on this mailbox do not allow that", "NOPERM")
         return info
 
+    def tells_uids(self, name: str) -> bool:
+        """Whether the UIDs that messages got in this mailbox are told: APPENDUID and COPYUID."""
+        if "UIDPLUS" not in self.offered:
+            return False
+        # RFC 9051 sections 6.3.12 and 6.4.7: not of a mailbox that the user may put messages into but not select.
+        info = self.mail.mailbox(name)
+        return info is not None and (info.rights is None or "r" in info.rights)
+
     def current_exchange(self) -> tuple[bytes, Any]:
         """The tag and the exchange of the AUTHENTICATE that is under way."""
         if self.exchange is None:

@@ -207,7 +207,9 @@ class RightsTests(SharingCase):
             self.assertEqual("Box" in self.yes(self.bob, 'LIST "" *'), "l" in rights, shown(rights))
             append = self.append(self.bob, BOX, LETTER)
             missing = refused.replace("NONEXISTENT", "TRYCREATE")
-            self.assertIn("APPENDUID" if "i" in rights else f"NO [{missing}]", append, shown(rights))
+            self.assertIn("t OK" if "i" in rights else f"NO [{missing}]", append, shown(rights))
+            # RFC 9051 section 6.3.12: who may not select it learns no UIDs.
+            self.assertEqual("APPENDUID" in append, rights >= {"i", "r"}, shown(rights))
             answer = self.ask(self.bob, 'CREATE "Other Users/alice/Box/N"')
             self.assertIn("t OK" if "k" in rights else "NO [NOPERM]", answer)
             if "k" in rights:

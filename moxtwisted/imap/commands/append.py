@@ -161,6 +161,6 @@ async def append(connection: Connection, command: Append) -> Answer:
     connection.caused(appending.mailbox, done.uids)
     # RFC 9051 section 6.3.12
     tell_name(connection, appending.mailbox, command.mailbox)
-    if "UIDPLUS" not in connection.offered:
+    if not connection.tells_uids(appending.mailbox):
         return None
     return b"OK [APPENDUID %d %b] APPEND completed" % (done.uidvalidity, compact(done.uids))

@@ -81,7 +81,7 @@ async def copy(connection: Connection, command: Copy) -> Answer:
         return b"NO [EXPUNGEISSUED] the messages are gone"
     connection.caused(target, done.uids)
     await connection.give_way(len(done.uids))
-    if "UIDPLUS" not in connection.offered:
+    if not connection.tells_uids(target):
         return b"OK copied"
     return b"OK [%b] copied" % await _copyuid(connection, done)
 
@@ -102,7 +102,7 @@ async def move(connection: Connection, command: Move) -> Answer:
         return b"NO [EXPUNGEISSUED] the messages are gone"
     connection.caused(target, done.uids)
     await connection.give_way(len(done.uids))
-    if "UIDPLUS" in connection.offered:
+    if connection.tells_uids(target):
         # RFC 6851 section 4.3: COPYUID in an untagged OK, before the EXPUNGE responses.
         connection.out.append(b"* OK [%b] moved\r\n" % await _copyuid(connection, done))
     await tell_gone(connection, len(done.uids))

@@ -86,7 +86,7 @@ async def replace(connection: Connection, command: Replace) -> Answer:
         replacing.abort()
         raise
     connection.caused(replacing.mailbox, done.uids)
-    if "UIDPLUS" in connection.offered:
+    if connection.tells_uids(replacing.mailbox):
         # RFC 8508 section 4.3: told before the EXPUNGE, so that the client can follow what became of the message.
         code = b"APPENDUID %d %b" % (done.uidvalidity, compact(done.uids))
         connection.out.append(b"* OK [%b] the replacement is there\r\n" % code)
