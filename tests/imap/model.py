@@ -583,7 +583,8 @@ class Session:
         shown = set(items)
         if seen:
             shown.add("FLAGS")
-        if modseq or (seen and "CONDSTORE" in self.enabled):
+        modseq = modseq or bool(seen and "CONDSTORE" in self.enabled)
+        if modseq:
             shown.add("MODSEQ")
         if (uid or modseq) and "UIDONLY" not in self.enabled:
             shown.add("UID")

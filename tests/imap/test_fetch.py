@@ -163,6 +163,16 @@ class SectionTests(SynchronousTestCase):
         self.assertNotIn(b"FLAGS", driver.command("FETCH 1 RFC822")[0])
         self.assertEqual(driver.command("FETCH 1 FLAGS")[0], b"* 1 FETCH (FLAGS ())")
 
+    def test_seen_with_condstore(self) -> None:
+        r"""A FETCH that sets \Seen tells UID and MODSEQ once CONDSTORE is enabled; one that changes nothing does not."""
+        driver = self.selected(b"Subject: x\r\n\r\n")
+        driver.command("ENABLE CONDSTORE")
+        self.assertEqual(
+            driver.command("FETCH 1 BODY[TEXT]")[0],
+            b"* 1 FETCH (UID 1 FLAGS (\\Seen) MODSEQ (3) BODY[TEXT] {0}\r\n)",
+        )
+        self.assertEqual(driver.command("FETCH 1 BODY[TEXT]")[0], b"* 1 FETCH (BODY[TEXT] {0}\r\n)")
+
 
 class KeptFieldsTests(SynchronousTestCase):
     names = ("subject", "from", "to", "date", "references")

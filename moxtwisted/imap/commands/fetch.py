@@ -92,10 +92,12 @@ async def _seeing(
             changed = done.changed
             # RFC 9051 section 6.4.5: flags that change by this are told with the FETCH response, and once.
             box.view.known((uid, unseen[uid].adding(seen), done.modseq) for uid in changed if uid in unseen)
+    # RFC 7162 section 3.2.4: such a response has the UID and the MODSEQ.
+    modseq = modseq or (bool(changed) and connection.condstore)
     plan = compile_plan(
         command.attributes,
         uid=(command.uid or modseq) and not box.view.uidonly,
-        modseq=modseq or (bool(changed) and connection.condstore),
+        modseq=modseq,
         flags=bool(changed),
         head=box.view.head,
     )
