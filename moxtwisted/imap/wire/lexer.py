@@ -211,12 +211,18 @@ class Cursor:
         return name
 
     def list_mailbox(self) -> str:
-        """A pattern of LIST, decoded."""
+        """A pattern of LIST, decoded; ``MATCHLESS`` when no name can be written so."""
         match = _LIST_CHARS.match(self.text, self.position)
         if match is not None:
             self.position = match.end()
-            return self._name(match.group())
-        return self._name(self.string("a mailbox pattern"))
+            octets = match.group()
+        else:
+            octets = self.string("a mailbox pattern")
+        try:
+            return mailboxname.decode(octets, utf8=self.utf8)
+        except mailboxname.MailboxNameError:
+            # RFC 9051 section 6.3.9: a pattern that is not accepted for any reason is ignored, and the answer is OK.
+            return mailboxname.MATCHLESS
 
     def _name(self, octets: bytes) -> str:
         try:

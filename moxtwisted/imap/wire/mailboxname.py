@@ -22,6 +22,7 @@ from moxtwisted.message import modifiedutf7
 
 __all__ = [
     "INBOX",
+    "MATCHLESS",
     "MAX_DEPTH",
     "MAX_LEVEL_OCTETS",
     "MAX_NAME_OCTETS",
@@ -41,6 +42,9 @@ __all__ = [
 
 SEPARATOR = "/"
 INBOX = "INBOX"
+
+MATCHLESS = "\0"
+"""A pattern of LIST that stands for no name: there is none with a NUL."""
 
 MAX_NAME_OCTETS = 1000
 """The longest name that can be created, in octets of UTF-8 (our choice; Dovecot has 4096, Cyrus 490)."""

@@ -14,6 +14,7 @@ from moxtwisted.imap.wire import fetchattributes as f
 from moxtwisted.imap.wire import searchkeys as k
 from moxtwisted.imap.wire.commands import ListReturn, ListSelection, SearchReturn, StatusItem, StoreMode
 from moxtwisted.imap.wire.grammar import COMMANDS, UID_COMMANDS
+from moxtwisted.imap.wire.mailboxname import MATCHLESS, ListPattern
 from moxtwisted.imap.wire.parser import BadCommand
 from moxtwisted.imap.wire.searchkeys import Comparison
 from moxtwisted.imap.wire.sequence import SequenceSet
@@ -219,6 +220,15 @@ class MailboxTests(GrammarCase):
             'a LIST "" * FOO ()',
             'a LIST "" * RETURN (STATUS)',
         )
+
+    def test_patterns_that_are_no_names(self) -> None:
+        """A pattern in a wrong encoding is one that nothing matches, beside others too (RFC 9051 section 6.3.9)."""
+        for pattern in ("&", "R&D", "&*", '"a&b"', "{2+}\r\n\xff"):
+            self.reads(f'a LIST "" {pattern}', c.List(b"a", "", (MATCHLESS,)))
+            self.reads(f'a LSUB "" {pattern}', c.Lsub(b"a", "", MATCHLESS))
+            self.reads(f'a LIST "" (x {pattern} %)', c.List(b"a", "", ("x", MATCHLESS, "%"), extended=True))
+        self.assertFalse(ListPattern(MATCHLESS).matches(""))
+        self.refuses('a LIST "&" *', "a SELECT &")
 
     def test_lsub_and_status(self) -> None:
         """LSUB and STATUS; items are given once."""
