@@ -655,9 +655,8 @@ class Session:
             self.complete = self.complete if self.spared else self.synced
         tagged = "NO [EXPUNGEISSUED]" if gone else "OK"
         if refused:
-            tagged = (
-                f"OK [MODIFIED {compact(refused if uid else [self.known.index(u) + 1 for u in refused])}]"
-            )
+            numbers_left = refused if uid else [self.known.index(u) + 1 for u in refused]
+            tagged = f"{'NO' if gone else 'OK'} [MODIFIED {compact(numbers_left)}]"
         return self.done(lines, tagged, expunge=uid)
 
     def copy(self, uid: bool, numbers: Sequence[int], name: str, *, move: bool = False) -> list[str]:

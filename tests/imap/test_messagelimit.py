@@ -169,6 +169,20 @@ class LimitTests(SynchronousTestCase):
         self.assertIn(b"* NO [MESSAGELIMIT 3 4] the newest messages only", answers)
         self.assertEqual(answers[-1], b"a3 OK [EXPUNGEISSUED] some of the messages are gone")
 
+    def test_with_modified_and_gone(self) -> None:
+        """The same of a NO with MODIFIED."""
+        mail = MemoryMail()
+        driver = _driver(mail=mail)
+        other = Driver.of(mail)
+        other.login()
+        other.command("SELECT INBOX")
+        other.command("STORE 5 +FLAGS (\\Deleted)")
+        other.command("EXPUNGE")
+        other.command("STORE 5 +FLAGS (\\Flagged)")
+        answers = driver.command("STORE 1:6 (UNCHANGEDSINCE 8) +FLAGS (\\Seen)")
+        self.assertIn(b"* NO [MESSAGELIMIT 3 4] the newest messages only", answers)
+        self.assertEqual(answers[-1], b"a3 OK [MODIFIED 6] some of the messages are gone")
+
     def test_disabled(self) -> None:
         """Who is not offered MESSAGELIMIT has no limit."""
         driver = _driver(mail=MemoryMail(disabled_capabilities=frozenset({"MESSAGELIMIT"})))

@@ -424,6 +424,22 @@ class StoreTests(SynchronousTestCase):
         answers = driver.command("STORE 1 +FLAGS.SILENT (\\Seen)")
         self.assertEqual(answers[0], b"* 1 FETCH (UID 1 FLAGS (\\Seen \\Flagged))")
 
+    def test_some_changed_and_some_gone(self) -> None:
+        """A conditional STORE of messages that are gone, beside others that changed, is a NO that has MODIFIED."""
+        mail = MemoryMail()
+        for _ in range(3):
+            mail.add("INBOX", b"Subject: x\r\n\r\n")
+        driver, other = logged_in(mail), logged_in(mail)
+        for d in (driver, other):
+            d.command("SELECT INBOX")
+        other.command("STORE 2 +FLAGS (\\Deleted)")
+        other.command("EXPUNGE")
+        other.command("STORE 1 +FLAGS (\\Flagged)")
+        answers = driver.command("STORE 1:3 (UNCHANGEDSINCE 4) +FLAGS (\\Seen)")
+        self.assertEqual(answers[-1], b"a3 NO [MODIFIED 1] some of the messages are gone")
+        answers = driver.command("UID STORE 1:3 (UNCHANGEDSINCE 4) +FLAGS (\\Seen)")
+        self.assertEqual(answers[-1], b"a4 OK [MODIFIED 1,3] some messages were changed meanwhile")
+
     def test_own_changes_are_told_once(self) -> None:
         """A session is not told again what it did itself."""
         mail = MemoryMail()

@@ -13,6 +13,7 @@ oldest of them, behind which a client goes on::
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from typing import Final
 
 from attrs import frozen
 
@@ -23,6 +24,9 @@ from moxtwisted.imap.wire.searchkeys import SearchKey
 __all__ = ["Cut", "concluded", "concluding", "cut_search", "newest", "newest_of", "refuse_more"]
 
 _Ranges = Sequence[tuple[int, int]]
+
+# What begins so was done for the other messages.
+_SOME_ARE_GONE: Final = (b"NO [EXPUNGEISSUED]", b"NO [MODIFIED ")
 
 
 @frozen
@@ -102,7 +106,7 @@ def concluded(connection: Connection, cut: Cut | None, answer: Answer, name: str
     """
     if cut is None:
         return answer
-    if answer is not None and answer.startswith(b"NO ") and b"[EXPUNGEISSUED]" not in answer:
+    if answer is not None and answer.startswith(b"NO ") and not answer.startswith(_SOME_ARE_GONE):
         return answer
     if answer is None or not answer.startswith((b"OK [", b"NO [")):
         return b"OK [%b] %b of the newest messages only" % (cut.code, name.encode("ascii"))

@@ -130,7 +130,10 @@ async def _store(connection: Connection, command: Store, flags: MessageFlags, ui
         refused: Sequence[int] = done.refused
         if not command.uid:
             refused = [at + 1 for uid in refused if (at := box.view.position(uid)) is not None]
-        # RFC 7162 section 3.1.3: MODIFIED lists what was left alone, by number or by UID as the command did.
+        # RFC 7162 section 3.1.3: MODIFIED lists what was left alone, by number or by UID as the command did; it is a NO that has it
+        # when other messages are gone, as in the example after RFC 2180 there.
+        if gone:
+            return b"NO [MODIFIED %b] some of the messages are gone" % compact(refused)
         return b"OK [MODIFIED %b] some messages were changed meanwhile" % compact(refused)
     if gone:
         # RFC 2180 section 4.2.1 and RFC 5530: the client does not know yet that they are gone.
