@@ -589,7 +589,8 @@ class Session:
         if (uid or modseq) and "UIDONLY" not in self.enabled:
             shown.add("UID")
         lines = [self.fetch_line(u, *shown) for u in wanted]
-        earlier = {u for at, u in self.box.expunged if at > since and u in numbers} if vanished else set()
+        earlier = {u for at, u in self.box.expunged if at > since and u in numbers and vanished}
+        earlier -= set(self.known)
         lines[:0] = [f"* VANISHED (EARLIER) {compact(earlier)}"] if earlier else []
         return self.done(lines, "NO [EXPUNGEISSUED]" if gone and not uid else "OK", expunge=uid)
 

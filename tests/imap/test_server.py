@@ -400,6 +400,55 @@ class QResyncTests(SynchronousTestCase):
             self.answers("1 1 1:20 (1,2,3,6 1,2,3,6)", False), [b"* VANISHED (EARLIER) 3:5,10,20"]
         )
 
+    def test_fetch_to_the_end(self) -> None:
+        """In UID FETCH with VANISHED the star is the last UID there has been: nothing below the set is told."""
+        mail = MemoryMail()
+        driver = logged_in(mail)
+        driver.command("ENABLE QRESYNC")
+        driver.command("SELECT INBOX")
+        answers = driver.command("UID FETCH * (UID) (CHANGEDSINCE 1 VANISHED)")
+        self.assertEqual(answers, [b"a4 OK FETCH completed"])
+        for _ in range(6):
+            mail.add("INBOX", b"Subject: x\r\n\r\n")
+        mail.find("INBOX").remove([1, 2, 6], mail.next_modseq())
+        driver.command("NOOP")
+        for complete in (True, False):
+            for numbers, told in (
+                ("3:*", b" 6"),
+                ("8:*", b" 6"),
+                ("*", b" 6"),
+                ("1:*", b" 1:2,6"),
+                ("4", b""),
+            ):
+                answers = driver.command(f"UID FETCH {numbers} (UID) (CHANGEDSINCE 1 VANISHED)")
+                self.assertEqual(
+                    [a for a in answers if b"VANISHED" in a],
+                    [b"* VANISHED (EARLIER)" + told] if told else [],
+                    (numbers, complete),
+                )
+            self.patch(memory._Selected, "expunged_since", lambda selected, modseq: ((), False))
+
+    def test_fetch_before_it_is_told(self) -> None:
+        """What is gone and still has a number is told by VANISHED without EARLIER, and by nothing else (section 3.2.10)."""
+        mail = MemoryMail()
+        for _ in range(4):
+            mail.add("INBOX", b"Subject: x\r\n\r\n")
+        mail.find("INBOX").remove([1], mail.next_modseq())
+        driver = logged_in(mail)
+        driver.command("ENABLE QRESYNC")
+        driver.command("SELECT INBOX")
+        mail.find("INBOX").remove([2, 3], mail.next_modseq())
+        answers = driver.command("UID FETCH 1:* (UID) (CHANGEDSINCE 1 VANISHED)")
+        self.assertEqual(
+            answers,
+            [
+                b"* VANISHED (EARLIER) 1",
+                b"* 3 FETCH (UID 4 MODSEQ (5))",
+                b"* VANISHED 2:3",
+                b"a4 OK FETCH completed",
+            ],
+        )
+
 
 class StoreTests(SynchronousTestCase):
     def run_between(self, driver: Driver, action: Callable[[], object]) -> None:

@@ -106,14 +106,21 @@ async def _seeing(
 
 def _vanished(box: Selected, command: Fetch) -> Iterator[bytes]:
     """RFC 7162 section 3.2.6: UIDs of the set that were expunged since."""
+    view = box.view
     gone, complete = box.mailbox.expunged_since(command.changed_since or 0)
+    last = view.live.uidnext - 1
+    if not last:
+        # There has never been a message.
+        return
+    # "*" is the last UID that there has been: the messages in question are not there any more.
+    wanted = command.numbers.up_to(last)
     if not complete:
         # The history does not reach back: everything that is not there may have been.
-        there = set(box.view.uids)
-        last = box.view.live.uidnext - 1
-        found: Sequence[tuple[int, int]] = _missing(command.numbers, sorted(there), last)
+        found: Sequence[tuple[int, int]] = _missing(wanted, view.uids, last)
     else:
-        found = compact_ranges(command.numbers.members(gone) if gone else ())
+        # Section 3.2.10: what the client still has among its sequence numbers is told without EARLIER.
+        members = wanted.members(gone) if gone else ()
+        found = compact_ranges(members if view.current else (u for u in members if view.position(u) is None))
     for start in range(0, len(found), _VANISHED_RANGES_A_LINE):
         part = SequenceSet(tuple(found[start : start + _VANISHED_RANGES_A_LINE]))
         yield b"* VANISHED (EARLIER) %b\r\n" % part.render()
@@ -123,8 +130,8 @@ def _missing(wanted: SequenceSet, there: Sequence[int], last: int) -> list[tuple
     """Inclusive ranges of wanted numbers up to ``last`` that are not there."""
     found = []
     for low, high in sorted(wanted.ranges):
-        end = min(high or last, last)
-        next_ = low or last
+        end = min(high, last)
+        next_ = low
         for start, stop in SequenceSet(((next_, end),)).index_ranges(there) if next_ <= end else ():
             for uid in there[start:stop]:
                 if uid > next_:

@@ -120,6 +120,12 @@ class SequenceSet:
             return b"$"
         return _join(self.ranges)
 
+    def up_to(self, last: int) -> SequenceSet:
+        """The set with ``last``, which is not 0, in the place of ``*``."""
+        return SequenceSet(
+            tuple([(min(low or last, high or last), max(low, high or last)) for low, high in self.ranges])
+        )
+
     def index_ranges(self, known: Sequence[int]) -> IndexRanges:
         """Where the members lie in ``known``.
 
