@@ -284,11 +284,7 @@ class Session:
         told = [
             name for n, name in enumerate(names) if name.upper() not in self.enabled and name not in names[:n]
         ]
-        for name in list(told):
-            if name.upper() in self.enabled:
-                # QRESYNC stood before it.
-                told.remove(name)
-                continue
+        for name in told:
             if name in {"CONDSTORE", "QRESYNC"}:
                 self.enable_condstore()
             elif name == "METADATA":

@@ -367,6 +367,19 @@ class MailboxTests(SynchronousTestCase):
             self.assertEqual(mail.sessions, 0)
 
 
+class EnableTests(SynchronousTestCase):
+    def test_order(self) -> None:
+        """ENABLED has all that the command enabled, CONDSTORE also behind QRESYNC, which includes it (RFC 7162 section 3.2.3)."""
+        for order, told in (
+            ("CONDSTORE QRESYNC", b"CONDSTORE QRESYNC"),
+            ("QRESYNC CONDSTORE", b"QRESYNC CONDSTORE"),
+            ("qresync Condstore QRESYNC CONDSTORE", b"QRESYNC CONDSTORE"),
+        ):
+            driver = logged_in(MemoryMail())
+            self.assertEqual(driver.command(f"ENABLE {order}")[0], b"* ENABLED " + told)
+            self.assertEqual(driver.command(f"ENABLE {order}")[0], b"* ENABLED")
+
+
 class QResyncTests(SynchronousTestCase):
     """RFC 7162 section 3.2.5, with a history that does not reach back."""
 

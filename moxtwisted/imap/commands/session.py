@@ -80,9 +80,11 @@ def id_(connection: Connection, command: Id) -> Answer:
 def enable(connection: Connection, command: Enable) -> Answer:
     """ENABLE: unknown names are ignored."""
     told = []
-    for name in command.capabilities:
+    # RFC 7162 section 3.2.3: CONDSTORE behind QRESYNC, which includes it, is the same as before it.
+    before = connection.enabled
+    for name in dict.fromkeys(command.capabilities):
         announced = _ENABLE.get(name)
-        if announced is None or announced not in connection.offered or name in connection.enabled:
+        if announced is None or announced not in connection.offered or name in before:
             continue
         connection.enable(name)
         told.append(announced)
