@@ -635,7 +635,7 @@ class Session:
         shown = [] if "UIDONLY" in self.enabled else ["UID"]
         if silent:
             shown.append("MODSEQ")
-            told = changed if "CONDSTORE" in self.enabled else []
+            told = (done if since >= 0 else changed) if "CONDSTORE" in self.enabled else []
             knows = [] if gone else [u for u in changed if u in believed]
         else:
             if "CONDSTORE" in self.enabled:

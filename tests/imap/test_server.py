@@ -502,6 +502,24 @@ class StoreTests(SynchronousTestCase):
         answers = driver.command("UID STORE 1:3 (UNCHANGEDSINCE 4) +FLAGS (\\Seen)")
         self.assertEqual(answers[-1], b"a4 OK [MODIFIED 1,3] some messages were changed meanwhile")
 
+    def test_conditional_and_silent(self) -> None:
+        """A silent conditional STORE tells the MODSEQ of each message that passed, also when there was nothing to change."""
+        mail = MemoryMail()
+        for _ in range(2):
+            mail.add("INBOX", b"Subject: x\r\n\r\n")
+        driver = logged_in(mail)
+        driver.command("SELECT INBOX (CONDSTORE)")
+        driver.command("STORE 1 +FLAGS (\\Seen)")
+        self.assertEqual(
+            driver.command("STORE 1:2 (UNCHANGEDSINCE 4) +FLAGS.SILENT (\\Seen)"),
+            [
+                b"* 1 FETCH (UID 1 MODSEQ (4))",
+                b"* 2 FETCH (UID 2 MODSEQ (5))",
+                b"a4 OK STORE completed",
+            ],
+        )
+        self.assertEqual(driver.command("STORE 1:2 +FLAGS.SILENT (\\Seen)"), [b"a5 OK STORE completed"])
+
     def test_own_changes_are_told_once(self) -> None:
         """A session is not told again what it did itself."""
         mail = MemoryMail()

@@ -162,13 +162,15 @@ def _answer(connection: Connection, command: Store, positions: Sequence[int], do
         return
     view, live = connection.box.view, connection.box.view.live
     uids = live.uids
-    if command.silent:
-        # RFC 7162 section 3.1.3: even with SILENT the new MODSEQ of what changed is told.
-        positions = view.live_positions(done.changed)
-        connection.tell(view.lines(positions, flags=False, modseq=True))
-        return
     if done.refused:
         refused = frozenset(done.refused)
         positions = [at for at in positions if uids[at] not in refused]
+    if command.silent:
+        # RFC 7162 section 3.1.3: even with SILENT the new MODSEQ of what changed is told; with UNCHANGEDSINCE the MODSEQ of all that
+        # passed the test.
+        if command.unchanged_since is None:
+            positions = view.live_positions(done.changed)
+        connection.tell(view.lines(positions, flags=False, modseq=True))
+        return
     modseq = connection.condstore
     connection.tell(view.lines(positions, uid=command.uid or modseq, modseq=modseq))
