@@ -207,7 +207,8 @@ def contains(octets: bytes, scanned: ScannedMessage, field_name: str, needle: st
     if field_name in {"text", "header"} and needle in casemap(header_text(scanned.header)):
         return True
     if field_name in {"text", "body"}:
-        return any(needle in casemap(text) for text in body_text(scanned, read))
+        # RFC 9051 section 6.4.4: the empty string is in everything, also where there is no text.
+        return not needle or any(needle in casemap(text) for text in body_text(scanned, read))
     if field_name == "header":
         return False
     name = field_name.encode("utf-8")

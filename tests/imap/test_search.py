@@ -146,6 +146,18 @@ class AnswerTests(SynchronousTestCase):
         self.assertEqual([len(a.split()) - 2 for a in answers[:-1]], [10_500])
         self.assertEqual(driver.command("SEARCH RETURN (ALL) ALL")[0], b'* ESEARCH (TAG "a4") ALL 1:10500')
 
+    def test_empty_string(self) -> None:
+        """The empty string is in every body, also where there is none; in a header field only where there is one."""
+        mail = MemoryMail()
+        for octets in (b"Subject: x\r\n\r\nbody\r\n", b"To: x\r\n\r\n", b"To: x", b""):
+            mail.add("INBOX", octets)
+        driver = Driver.of(mail)
+        driver.login()
+        driver.command("SELECT INBOX")
+        for key in ("BODY", "TEXT"):
+            self.assertEqual(driver.command(f'SEARCH {key} ""')[0], b"* SEARCH 1 2 3 4")
+        self.assertEqual(driver.command('SEARCH HEADER To ""')[0], b"* SEARCH 2 3")
+
     def test_saved(self) -> None:
         """RFC 9051 section 6.4.4.4: what SAVE keeps depends on the other options; leaving the mailbox forgets it."""
         driver = self.selected(5)
