@@ -265,6 +265,11 @@ class KnowledgeTests(SynchronousTestCase):
             bob.command('LIST "" ("Other Users/%") RETURN (CHILDREN)')[:-1],
             [b'* LIST (\\NonExistent \\HasChildren) "/" "Other Users/alice"'],
         )
+        # REMOTE leaves out nothing
+        self.assertEqual(
+            bob.command('LIST (REMOTE) "" "Other Users/%"')[:-1],
+            [b'* LIST (\\NonExistent \\HasChildren) "/" "Other Users/alice"'],
+        )
 
     def test_listed_and_not_read(self) -> None:
         """RFC 5819: LIST with STATUS tells a mailbox that cannot be read with NoSelect and without STATUS."""

@@ -197,7 +197,8 @@ def _matching(
 
     :param matches: whether one of the patterns stands for a name, of all that there are and those above them.
     """
-    select, returns = command.selection, command.returns
+    # RFC 9051 section 6.3.9.1: REMOTE adds mailboxes of other servers, which there are none of, and leaves out none.
+    select, returns = command.selection - {ListSelection.REMOTE}, command.returns
     only_subscribed = ListSelection.SUBSCRIBED in select
     tell_subscribed = only_subscribed or ListReturn.SUBSCRIBED in returns
     tell_use = (
