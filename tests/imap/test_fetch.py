@@ -173,6 +173,22 @@ class SectionTests(SynchronousTestCase):
         )
         self.assertEqual(driver.command("FETCH 1 BODY[TEXT]")[0], b"* 1 FETCH (BODY[TEXT] {0}\r\n)")
 
+    def test_seen_and_failed(self) -> None:
+        r"""When a FETCH that set \Seen fails, the flags are told all the same."""
+        odd = b"Content-Transfer-Encoding: x-odd\r\n\r\n??"
+        driver = self.selected(b"Subject: x\r\n\r\n", odd, b"Subject: y\r\n\r\n")
+        driver.command("ENABLE CONDSTORE")
+        self.assertEqual(
+            driver.command("FETCH 2:3 BINARY[1]"),
+            [
+                b"* 2 FETCH (UID 2 FLAGS (\\Seen) MODSEQ (5))",
+                b"* 3 FETCH (UID 3 FLAGS (\\Seen) MODSEQ (5))",
+                b"a4 NO [UNKNOWN-CTE] unknown content transfer encoding",
+            ],
+        )
+        self.assertEqual(len(driver.command("FETCH 1 BINARY[1]")), 2)
+        self.assertEqual(driver.command("NOOP"), [b"a6 OK NOOP completed"])
+
 
 class KeptFieldsTests(SynchronousTestCase):
     names = ("subject", "from", "to", "date", "references")

@@ -84,14 +84,14 @@ async def _seeing(
         if not live.flags[at].system & SEEN
     }
     changed: tuple[int, ...] = ()
+    told: list[tuple[int, MessageFlags, int]] = []
     if unseen:
         seen = MessageFlags.of(SEEN)
         # We show a message whose flags cannot be kept (a full disk) all the same; it is not seen then, as without the right s.
         with suppress(MailError):
             done = await box.mailbox.store(list(unseen), "add", seen, None)
             changed = done.changed
-            # RFC 9051 section 6.4.5: flags that change by this are told with the FETCH response, and once.
-            box.view.known((uid, unseen[uid].adding(seen), done.modseq) for uid in changed if uid in unseen)
+            told = [(uid, unseen[uid].adding(seen), done.modseq) for uid in changed if uid in unseen]
     # RFC 7162 section 3.2.4: such a response has the UID and the MODSEQ.
     modseq = modseq or (bool(changed) and connection.condstore)
     plan = compile_plan(
@@ -101,7 +101,17 @@ async def _seeing(
         flags=bool(changed),
         head=box.view.head,
     )
-    return concluding(connection, cut, _pieces(connection, plan, ranges, command), "FETCH")
+    pieces = _and_known(box, _pieces(connection, plan, ranges, command), told)
+    return concluding(connection, cut, pieces, "FETCH")
+
+
+def _and_known(
+    box: Selected, pieces: Generator[bytes, None, Answer], told: Sequence[tuple[int, MessageFlags, int]]
+) -> Generator[bytes, None, Answer]:
+    """RFC 9051 section 6.4.5: flags that change by a FETCH are told with its responses, and once; unless it fails."""
+    answer = yield from pieces
+    box.view.known(told)
+    return answer
 
 
 def _vanished(box: Selected, command: Fetch) -> Iterator[bytes]:
