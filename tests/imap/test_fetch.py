@@ -173,6 +173,20 @@ class SectionTests(SynchronousTestCase):
         )
         self.assertEqual(driver.command("FETCH 1 BODY[TEXT]")[0], b"* 1 FETCH (BODY[TEXT] {0}\r\n)")
 
+    def test_nul_in_header(self) -> None:
+        """Header fields with a NUL are a plain literal, kept ones and others; only BINARY is a literal8."""
+        driver = self.selected(b"Subject: a\0\r\nX-Other: a\0\r\n\r\n")
+        for section in (
+            "HEADER",
+            "HEADER.FIELDS (Subject)",
+            "HEADER.FIELDS (X-Other)",
+            "HEADER.FIELDS.NOT (To)",
+        ):
+            answer = driver.command(f"FETCH 1 BODY.PEEK[{section}]")[0]
+            self.assertIn(b"\0", answer)
+            self.assertNotIn(b"~{", answer)
+        self.assertIn(b"BINARY[] ~{", driver.command("FETCH 1 BINARY.PEEK[]")[0])
+
     def test_seen_and_failed(self) -> None:
         r"""When a FETCH that set \Seen fails, the flags are told all the same."""
         odd = b"Content-Transfer-Encoding: x-odd\r\n\r\n??"

@@ -341,7 +341,9 @@ def _resolve(item: BodyItem, message: _Message, source: Any, sizes: dict[_Range,
         return (yield from _binary(item, _Range(offset, length), encoding, source, sizes))
     if item.names is not None:
         header = source.read(offset, min(length, _MAX_HEADER_OCTETS))
-        return _literal(_part_of(select_fields(header, item.names, exclude=item.exclude), item.partial))
+        chosen = _part_of(select_fields(header, item.names, exclude=item.exclude), item.partial)
+        # RFC 9051 section 9, msg-att-static: only BINARY may be a literal8.
+        return b" {%d}\r\n%b" % (len(chosen), chosen)
     if item.partial is not None:
         start, count = item.partial
         # RFC 9051 section 6.4.5: beyond the end there is the empty string.
