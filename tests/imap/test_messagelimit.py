@@ -156,28 +156,26 @@ class LimitTests(SynchronousTestCase):
         self.assertIn(b"a4 NO [MESSAGELIMIT 3]", driver.command("APPEND INBOX " + (message * 4).rstrip())[-1])
         self.assertIn(b"MESSAGES 3", driver.command("STATUS INBOX (MESSAGES)")[0])
 
-    def test_with_expungeissued(self) -> None:
-        """Section 3.1: EXPUNGEISSUED stays in the tagged OK, the limit goes into an untagged NO."""
+    def of_two(self) -> tuple[Driver, Driver]:
+        """Two clients, of which the first does not know yet that the second has expunged message 5."""
         mail = MemoryMail()
-        driver = _driver(mail=mail)
-        other = Driver.of(mail)
+        driver, other = _driver(mail=mail), Driver.of(mail)
         other.login()
         other.command("SELECT INBOX")
         other.command("STORE 5 +FLAGS (\\Deleted)")
         other.command("EXPUNGE")
+        return driver, other
+
+    def test_with_expungeissued(self) -> None:
+        """Section 3.1: EXPUNGEISSUED stays in the tagged OK, the limit goes into an untagged NO."""
+        driver, _ = self.of_two()
         answers = driver.command("FETCH 1:6 (FLAGS)")
         self.assertIn(b"* NO [MESSAGELIMIT 3 4] the newest messages only", answers)
         self.assertEqual(answers[-1], b"a3 OK [EXPUNGEISSUED] some of the messages are gone")
 
     def test_with_modified_and_gone(self) -> None:
-        """The same of a NO with MODIFIED."""
-        mail = MemoryMail()
-        driver = _driver(mail=mail)
-        other = Driver.of(mail)
-        other.login()
-        other.command("SELECT INBOX")
-        other.command("STORE 5 +FLAGS (\\Deleted)")
-        other.command("EXPUNGE")
+        """Section 3.1: so does MODIFIED of messages that are too new, where others are gone."""
+        driver, other = self.of_two()
         other.command("STORE 5 +FLAGS (\\Flagged)")
         answers = driver.command("STORE 1:6 (UNCHANGEDSINCE 8) +FLAGS (\\Seen)")
         self.assertIn(b"* NO [MESSAGELIMIT 3 4] the newest messages only", answers)
