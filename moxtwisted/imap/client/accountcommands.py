@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from attrs import evolve, frozen
 
 from moxtwisted.imap.client.requests import Request, SegmentWriter, plain
-from moxtwisted.imap.client.session import Session, about, several
+from moxtwisted.imap.client.session import Session, called, same_mailbox, several
 from moxtwisted.imap.wire import responsedata as r
 from moxtwisted.imap.wire.events import EventGroup
 from moxtwisted.imap.wire.mailboxcommands import Depth
@@ -100,12 +100,12 @@ class AccountCommands(Session):
         done = await self.execute(Request("GETMETADATA", write))
         # RFC 5464 section 4.4.2: a list of names alone tells of changes.
         values = [one for one in done.responses if isinstance(one, r.MetadataData) and not one.changed]
+        name = called(mailbox, [one.mailbox for one in values])
         found = Annotations()
-        meant = about(mailbox, values)
-        for answer in meant:
+        for answer in self.pick(
+            done, r.MetadataData, lambda one: not one.changed and same_mailbox(one.mailbox, name)
+        ):
             found.update(answer.entries)
-        rest = [one for one in done.responses if one not in meant]
-        self.others(rest, done)
         # RFC 5464 section 4.2.1: the tagged OK says that there are values above MAXSIZE.
         value = done.status.code.value if done.status.code is not None else None
         found.left_out = value if isinstance(value, r.LongEntries) else None

@@ -8,7 +8,14 @@ from enum import Enum
 from attrs import define, field, frozen
 
 from moxtwisted.imap.client.requests import Request, SegmentWriter, of_command, plain
-from moxtwisted.imap.client.session import CommandRefusedError, Selected, Session, about, several
+from moxtwisted.imap.client.session import (
+    CommandRefusedError,
+    Selected,
+    Session,
+    called,
+    same_mailbox,
+    several,
+)
 from moxtwisted.imap.client.statusitems import MailboxNumbers
 from moxtwisted.imap.wire import commands as c
 from moxtwisted.imap.wire import responsedata as r
@@ -192,9 +199,9 @@ class MailboxCommands(Session):
 
         found = MailboxNumbers()
         answers = await self.ask(Request("STATUS", write), r.StatusData)
-        meant = about(mailbox, answers)
+        name = called(mailbox, [answer.mailbox for answer in answers])
         for answer in answers:
-            if answer in meant:
+            if same_mailbox(answer.mailbox, name):
                 found.update(answer.items)
             else:
                 self.others([answer])

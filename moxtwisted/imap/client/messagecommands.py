@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from attrs import evolve, field, frozen
@@ -199,18 +200,6 @@ class MessageCommands(Session):
         more = f" ({modifiers})".encode("ascii") if modifiers else b""
         return plain("UID FETCH" if uid else "FETCH", b"%b (%b)%b" % (numbers.render(), asked, more))
 
-    def _answers(self, done: Completed, *, uid: bool) -> list[r.Fetched]:
-        """What a command was told of messages; the rest are news."""
-        found: list[r.Fetched] = []
-        rest: list[r.Response] = []
-        for response in done.responses:
-            if isinstance(response, r.Fetched) and _is_answer(response, uid=uid):
-                found.append(response)
-            else:
-                rest.append(response)
-        self.others(rest, done)
-        return found
-
     async def fetch(
         self,
         numbers: Numbers,
@@ -229,7 +218,7 @@ class MessageCommands(Session):
         if _empty(wanted):
             return Messages()
         done = await self.execute(request)
-        messages = Messages(map(message, self._answers(done, uid=uid)))
+        messages = Messages(map(message, self.pick(done, r.Fetched, partial(_is_answer, uid=uid))))
         messages.limited = done.limited
         return messages
 
@@ -475,7 +464,7 @@ class MessageCommands(Session):
             return Stored()
         command = c.Store(b"", wanted, mode, tuple(several(flags)), silent, unchanged_since, uid)
         done = await self.execute(of_command(command))
-        messages = tuple(map(message, self._answers(done, uid=uid)))
+        messages = tuple(map(message, self.pick(done, r.Fetched, partial(_is_answer, uid=uid))))
         code = done.status.code
         value = code.value if code is not None and code.name == "MODIFIED" else None
         return Stored(messages, value if isinstance(value, SequenceSet) else None, done.limited)

@@ -31,14 +31,13 @@ __all__ = [
     "NotUnderstoodError",
     "Selected",
     "Session",
-    "about",
+    "called",
     "same_mailbox",
     "several",
 ]
 
 _R = TypeVar("_R", bound=r.Response)
 _V = TypeVar("_V")
-_N = TypeVar("_N", r.StatusData, r.MetadataData)
 
 _VIRTUAL_RIGHTS: Final = str.maketrans("", "", "cd")
 
@@ -194,14 +193,13 @@ def same_mailbox(one: str, other: str) -> bool:
     return one == other or (is_inbox(one) and is_inbox(other))
 
 
-def about(mailbox: str, answers: Sequence[_N]) -> list[_N]:
-    """Those of the answers that are about a mailbox.
+def called(mailbox: str, names: Sequence[str]) -> str:
+    """What the server calls a mailbox, of the names in its answers.
 
-    RFC 9051 section 6.3.9.7: the server may have another name for it than it was asked with. So where none has that name, and there
-    had to be one, it is the last.
+    RFC 9051 section 6.3.9.7: it may have another name for it than it was asked with. So where none is that name, and there had to be
+    one, it is the last.
     """
-    named = [one for one in answers if same_mailbox(one.mailbox, mailbox)]
-    return named or [one for one in answers if one.mailbox == answers[-1].mailbox]
+    return mailbox if not names or any(same_mailbox(name, mailbox) for name in names) else names[-1]
 
 
 def several(values: Sequence[_V]) -> Sequence[_V]:
@@ -288,12 +286,14 @@ class Session(abc.ABC):
         done = await self.execute(request)
         return self.pick(done, wanted)
 
-    def pick(self, done: Completed, wanted: type[_R]) -> list[_R]:
-        """The responses of one type; the rest are news."""
+    def pick(
+        self, done: Completed, wanted: type[_R], fits: Callable[[_R], bool] = lambda _: True
+    ) -> list[_R]:
+        """The responses of one type that fit; the rest are news."""
         found: list[_R] = []
         rest: list[r.Response] = []
         for response in done.responses:
-            if isinstance(response, wanted):
+            if isinstance(response, wanted) and fits(response):
                 found.append(response)
             else:
                 rest.append(response)

@@ -18,7 +18,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from moxtwisted.imap.wire import mailboxname
 from moxtwisted.imap.wire.sequence import MAX_NUMBER, SequenceError, SequenceSet
 
-__all__ = ["MAX_NUMBER64", "MONTHS", "CommandError", "Cursor", "flag_name"]
+__all__ = ["MAX_NUMBER64", "MONTHS", "CommandError", "Cursor"]
 
 MAX_NUMBER64 = 0x7FFFFFFFFFFFFFFF
 """The largest ``number64`` and mod-sequence (RFC 9051 section 9, RFC 7162 section 7)."""
@@ -73,6 +73,8 @@ class Cursor:
     """
 
     __slots__ = ("_literals", "position", "text", "utf8")
+
+    _flag_list = _FLAG_LIST
 
     def __init__(
         self, text: bytes, position: int = 0, literals: Iterator[bytes] | None = None, *, utf8: bool = False
@@ -270,15 +272,15 @@ class Cursor:
 
     def flag(self) -> str:
         """A flag or keyword; system flags get their usual case."""
-        return flag_name(self.scan(_FLAG, "a flag"))
+        return _flag(self.scan(_FLAG, "a flag"))
 
     def flag_list(self) -> tuple[str, ...]:
         """Flags in parentheses, maybe none, each once."""
-        match = _FLAG_LIST.match(self.text, self.position)
+        match = self._flag_list.match(self.text, self.position)
         if match is None:
             raise CommandError("expected a list of flags")
         self.position = match.end()
-        return tuple(dict.fromkeys(map(flag_name, match.group(1).split())))
+        return tuple(dict.fromkeys(map(_flag, match.group(1).split())))
 
     # -- dates ------------------------------------------------------------------------------------------------------
 
@@ -320,8 +322,7 @@ class Cursor:
         return value
 
 
-def flag_name(octets: bytes) -> str:
-    """A flag or keyword; system flags get their usual case."""
+def _flag(octets: bytes) -> str:
     name = octets.decode("utf-8", "replace")
     if name[0] == "\\":
         return _SYSTEM_FLAGS.get(name.lower(), name)

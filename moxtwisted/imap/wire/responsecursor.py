@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from moxtwisted.imap.wire import mailboxname
-from moxtwisted.imap.wire.lexer import CommandError, Cursor, flag_name
+from moxtwisted.imap.wire.lexer import CommandError, Cursor
 from moxtwisted.imap.wire.responsedata import Streamed, Value
 from moxtwisted.imap.wire.sequence import MAX_NUMBER
 
@@ -28,6 +28,9 @@ class ResponseCursor(Cursor):
     """A cursor with what only servers send: literal8, NIL anywhere, nested lists; and spaces where none, or one, should be."""
 
     __slots__ = ()
+
+    # Keywords need not be atoms.
+    _flag_list = _FLAGS
 
     def space(self) -> None:
         """Step over the space that must come next; several do no harm."""
@@ -62,14 +65,6 @@ class ResponseCursor(Cursor):
             return self.string(what)
         self.position = match.end()
         return match.group()
-
-    def flag_list(self) -> tuple[str, ...]:
-        """Flags in parentheses, maybe none, each once; keywords need not be atoms."""
-        match = _FLAGS.match(self.text, self.position)
-        if match is None:
-            raise CommandError("expected a list of flags")
-        self.position = match.end()
-        return tuple(dict.fromkeys(map(flag_name, match.group(1).split())))
 
     def word(self) -> bytes:
         """Anything up to a space or parenthesis."""
